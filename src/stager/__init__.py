@@ -1,0 +1,1 @@
+"""Stager: every pull request a running, isolated instance at its own URL."""

@@ -1,0 +1,226 @@
+"""An environment: one preview, for one change or one name given by hand; what should be, and what is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from stager.domain.errors import Outcome
+from stager.domain.route import Endpoint
+from stager.domain.source import Revision, Trust
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentKey:
+    """What tells an environment from every other.
+
+    Args:
+        app: the entry under `images:`.
+        subject: `change:REPOSITORY_ID/N` for a pull request, `name:RAW` for a name given by hand.
+    """
+
+    app: str
+    subject: str
+
+    @classmethod
+    def of_change(cls, app: str, repository_id: str, number: int) -> EnvironmentKey:
+        return cls(app, f"change:{repository_id}/{number}")
+
+    @classmethod
+    def of_name(cls, app: str, name: str) -> EnvironmentKey:
+        return cls(app, f"name:{name}")
+
+    def __str__(self) -> str:
+        return f"{self.app}/{self.subject}"
+
+
+class HoldReason(StrEnum):
+    """Why an environment that is wanted may not run."""
+
+    KILLED = "killed"
+    """Killed by hand: until the next push, reopening or launch."""
+    FORK = "fork"
+    """Its code comes from a fork, and nobody has approved that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A standing no, with the sentence that people are told."""
+
+    reason: HoldReason
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLink:
+    """The pull request that an environment belongs to, as far as reports and names need it."""
+
+    repository_id: str
+    owner: str
+    repository: str
+    number: int
+    base_ref: str
+    title: str
+    author: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should be. A generation is one wish to have this revision running afresh.
+
+    Args:
+        present: False once the change is closed or the name was killed.
+        generation: grows with each wish for a new deployment, never otherwise.
+        parameters: what the launch gave; they become environment variables of the instance.
+    """
+
+    present: bool
+    generation: int
+    revision: Revision = field(default_factory=Revision)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    trust: Trust = Trust.TRUSTED
+    hold: Hold | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether something should run."""
+        return self.present and self.hold is None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One preview, as remembered.
+
+    Args:
+        id: opaque, also in the engine's names and labels.
+        name: what people call it: the branch, or the name given by hand, untouched.
+        host: where it answers for all its life, without port.
+        comment_id: the pull request's comment that we keep up to date; empty before the first.
+        serving: the generation that the front sends requests to; None when it shows a page.
+    """
+
+    id: str
+    key: EnvironmentKey
+    name: str
+    host: str
+    desired: Desired
+    created_at: datetime
+    updated_at: datetime
+    change: ChangeLink | None = None
+    comment_id: str = ""
+    serving: int | None = None
+
+    @property
+    def app(self) -> str:
+        return self.key.app
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What an instance was made for, as its labels tell for ever: enough to adopt it without the database.
+
+    Args:
+        subject: see `EnvironmentKey`.
+        host: where its environment answered then; the environment's own host is what counts.
+    """
+
+    environment: str
+    deployment: str
+    generation: int
+    app: str
+    subject: str
+    name: str
+    host: str
+    revision: Revision
+    trust: Trust
+    change: ChangeLink | None = None
+
+
+class InstanceState(StrEnum):
+    """What the engine says of an instance."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The running thing: a container that bears our labels.
+
+    Args:
+        id: the engine's.
+        deployment: the attempt that it was made for.
+        started_at: the engine's own stamp, empty when never started; health is known per start.
+        exit_code: of the last run, None while it runs.
+        endpoint: where it answers; None unless it runs.
+        network: the engine's name of its network.
+    """
+
+    id: str
+    environment: str
+    deployment: str
+    generation: int
+    state: InstanceState
+    started_at: str = ""
+    exit_code: int | None = None
+    endpoint: Endpoint | None = None
+    network: str = ""
+
+    @property
+    def run(self) -> str:
+        """One start of one instance; what was healthy once says nothing about the next start."""
+        return f"{self.id}@{self.started_at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How the deployment of one generation fares, across restarts of Stager.
+
+    Args:
+        failures: how often in a row a step of it failed or its instance died.
+        retry_at: not before this; None when nothing failed.
+        outcome: the latest bad ending, None while it goes well.
+        final: whether the generation is given up: only a new one brings another try.
+        healthy_run: the run (see `Instance.run`) that has answered; empty before the first.
+    """
+
+    generation: int
+    failures: int = 0
+    retry_at: datetime | None = None
+    outcome: Outcome | None = None
+    final: bool = False
+    healthy_run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is.
+
+    Args:
+        instances: all that the engine has for this environment, in any order.
+        published: where the front sends its host's requests; None when it shows a page.
+        attempts: of the desired generation and of those that the instances belong to, where there are any.
+    """
+
+    instances: tuple[Instance, ...] = ()
+    published: Endpoint | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    def attempt(self, generation: int) -> Attempt:
+        """The attempt of this generation, a fresh one before its first step."""
+        return next((a for a in self.attempts if a.generation == generation), Attempt(generation))
+
+    def is_healthy(self, instance: Instance) -> bool:
+        running = instance.state is InstanceState.RUNNING
+        return running and self.attempt(instance.generation).healthy_run == instance.run
+
+    @property
+    def serving(self) -> Instance | None:
+        """The running instance that the front sends requests to."""
+        running = (i for i in self.instances if i.state is InstanceState.RUNNING)
+        return next((i for i in running if self.published and i.endpoint == self.published), None)

@@ -1,0 +1,58 @@
+"""What a forge tells us, read out of its wire format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stager.domain.source import Change, Repository
+
+
+class ChangeAction(StrEnum):
+    """What happened to a change. What isn't listed has no effect on previews."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"
+    SYNCHRONIZE = "synchronize"
+    """New commits; also what a resync says of an open change that it finds."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSeen:
+    """A change was opened, pushed to, reopened or closed.
+
+    Args:
+        app: the entry under `images:` that the base repository belongs to; empty until intake has found it.
+    """
+
+    action: ChangeAction
+    change: Change
+    app: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A delivery that concerns nothing here, with the reason that its record keeps."""
+
+    reason: str
+    repository: Repository | None = None
+
+
+Event = ChangeSeen | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message of a forge, verified but not yet read.
+
+    Args:
+        id: the forge's own, by which repetitions are told; a redelivery bears the same one.
+        event: the forge's name for the kind of event, such as `pull_request`.
+        payload: the body as JSON text.
+    """
+
+    id: str
+    forge: str
+    event: str
+    payload: str

@@ -1,0 +1,73 @@
+"""Names people give, and the names that machines can bear.
+
+The slug follows the first Stager's table (letters lower-cased and without accents, separators to dashes, all
+else dropped) wherever that gives a legal DNS label (RFC 1123, section 2.1), and is repaired where it doesn't.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+LABEL_LENGTH = 63
+"""The longest label that DNS allows (RFC 1035, section 2.3.4)."""
+
+HASH_LENGTH = 6
+RESERVED = frozenset({"default"})
+"""Slugs nobody gets: the first Stager's nginx kept its own vhost in a file called `default`."""
+
+_SEPARATORS = frozenset(" &(){}[],.;:=+<>~-_")
+_LIGATURES = str.maketrans(
+    {"ß": "b", "æ": "ae", "œ": "oe", "ø": "o", "þ": "th", "ð": "d", "đ": "d", "ł": "l", "ı": "i", "ħ": "h"}
+)
+
+
+def slugify(name: str) -> str:
+    """`name` as a DNS label, or an empty string where nothing of it can be kept.
+
+    Args:
+        name: a branch, or the name given by hand; any text.
+    """
+    plain = unicodedata.normalize("NFKD", name.lower().translate(_LIGATURES))
+    kept = "".join("-" if c in _SEPARATORS else c for c in plain if c in _SEPARATORS or _is_plain(c))
+    label = kept.strip("-")
+    return label.replace("xn--", "xn-", 1) if label.startswith("xn--") else label
+
+
+def _is_plain(character: str) -> bool:
+    return character.isascii() and character.isalnum()
+
+
+def is_reserved(name: str) -> bool:
+    """Whether nobody may give this name by hand."""
+    return slugify(name) in RESERVED
+
+
+def labels(name: str, *, app: str, key: str) -> Iterator[str]:
+    """The labels to try for a preview, best first: the slug, the slug with the app's, the slug with a hash.
+
+    Args:
+        name: the branch, or the name given by hand.
+        app: the entry under `images:`.
+        key: what tells this environment from every other; the hash is made of it, so it never changes.
+    """
+    slug = slugify(name)
+    if slug and slug not in RESERVED and len(slug) <= LABEL_LENGTH:
+        yield slug
+        with_app = f"{slug}-{slugify(app)}".rstrip("-")
+        if with_app != slug and len(with_app) <= LABEL_LENGTH:
+            yield with_app
+    room = LABEL_LENGTH - HASH_LENGTH - 1
+    yield f"{slug[:room].rstrip('-')}-{_hash(key)}".lstrip("-")
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_LENGTH]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean "shop"?` when something known is like `name`, otherwise an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f'did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,161 @@
+"""Where a host leads: the whole table is one value, and its difference to another is a value too.
+
+The control plane makes tables, the front serves by them; both read and write them on the wire with
+`to_wire` and `from_wire`, plain JSON types, so that a table can be kept in a file and sent over a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where something answers HTTP/1.1: `address` and `port` over TCP, or the `path` of a Unix socket."""
+
+    address: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the front itself answers for a host that has nothing running to show.
+
+    Args:
+        state: decides the status, whether the page refreshes itself, and its look.
+        name: what people call the environment: the branch, or the name given by hand.
+        app: the application it belongs to.
+        message: one plain sentence on what is the matter.
+        hint: what to do; may be empty.
+        lines: the last lines of the log, for `failed`.
+        url: where to read more, such as the pull request; may be empty.
+    """
+
+    state: PageState
+    name: str = ""
+    app: str = ""
+    message: str = ""
+    hint: str = ""
+    lines: tuple[str, ...] = ()
+    url: str = ""
+
+
+Target = Endpoint | Page
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What turns one table into another. `home` and `domain` are sent whole when either changed."""
+
+    upserts: Mapping[str, Target]
+    deletes: frozenset[str]
+    frame: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.upserts or self.deletes or self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Every host that previews answer on, and what to do about all others.
+
+    Hosts are lower case, without port and without a trailing dot. A host that isn't in `routes` but lies
+    under `domain` was never heard of, and gets a page that says so; every other is Stager's own (`home`).
+
+    Args:
+        routes: host to target.
+        domain: the domain under which previews live, without port; empty while none is known.
+        home: Stager's own pages and API.
+    """
+
+    routes: Mapping[str, Target] = field(default_factory=dict)
+    domain: str = ""
+    home: Endpoint | None = None
+
+    def upsert(self, host: str, target: Target) -> RouteTable:
+        """The table in which `host` leads to `target`."""
+        return RouteTable({**self.routes, host: target}, self.domain, self.home)
+
+    def delete(self, host: str) -> RouteTable:
+        """The table without `host`; the same table when it isn't there."""
+        if host not in self.routes:
+            return self
+        return RouteTable({h: t for h, t in self.routes.items() if h != host}, self.domain, self.home)
+
+    def changes_to(self, other: RouteTable) -> Changes:
+        """What turns this table into `other`."""
+        return Changes(
+            upserts={h: t for h, t in other.routes.items() if self.routes.get(h) != t},
+            deletes=frozenset(self.routes.keys() - other.routes.keys()),
+            frame=(self.domain, self.home) != (other.domain, other.home),
+        )
+
+
+def normalise_host(host: str) -> str:
+    """The host as tables know it: lower case, without port and trailing dot. `[::1]:80` becomes `::1`."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    name, colon, port = host.rpartition(":")
+    bare = name if colon and port.isdigit() and ":" not in name else host
+    return bare.rstrip(".").lower()
+
+
+def target_to_wire(target: Target) -> dict[str, Any]:
+    """A target as plain JSON types."""
+    if isinstance(target, Page):
+        return {
+            "page": target.state,
+            "name": target.name,
+            "app": target.app,
+            "message": target.message,
+            "hint": target.hint,
+            "lines": list(target.lines),
+            "url": target.url,
+        }
+    return {"path": target.path} if target.path else {"address": target.address, "port": target.port}
+
+
+def target_from_wire(data: Mapping[str, Any]) -> Target:
+    """The target that `target_to_wire` wrote. Raises KeyError or ValueError on anything else."""
+    if "page" not in data:
+        if "path" in data:
+            return Endpoint(path=str(data["path"]))
+        return Endpoint(str(data["address"]), int(data["port"]))
+    return Page(
+        state=data["page"],
+        name=data["name"],
+        app=data["app"],
+        message=data["message"],
+        hint=data["hint"],
+        lines=tuple(data["lines"]),
+        url=data["url"],
+    )
+
+
+def table_to_wire(table: RouteTable) -> dict[str, Any]:
+    """A table as plain JSON types."""
+    return {
+        "routes": {host: target_to_wire(target) for host, target in table.routes.items()},
+        "domain": table.domain,
+        "home": target_to_wire(table.home) if table.home else None,
+    }
+
+
+def table_from_wire(data: Mapping[str, Any]) -> RouteTable:
+    """The table that `table_to_wire` wrote. Raises KeyError or ValueError on anything else."""
+    home = target_from_wire(data["home"]) if data["home"] else None
+    if isinstance(home, Page):
+        raise ValueError("home should be an endpoint, not a page")  # noqa: TRY004 (a bad value on the wire)
+    return RouteTable(
+        {host: target_from_wire(target) for host, target in data["routes"].items()}, data["domain"], home
+    )

@@ -1,0 +1,77 @@
+"""Where an environment's code comes from: repository, change and revision, and whether it may run here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Trust(StrEnum):
+    """Whether a change's code may run here."""
+
+    TRUSTED = "trusted"
+    """Somebody with push access put it into the repository itself."""
+    FORK = "fork"
+    """It comes from another repository, so anybody may have written it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a forge. Its `id` outlives renames and transfers; owner and name don't."""
+
+    id: str
+    owner: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A pull request as the forge last told it.
+
+    Args:
+        repository: the base: where the change is wanted, and whose settings count.
+        head_repository: where the code lies; None when that repository was deleted.
+        head_before: the head that this delivery replaced, when it says so.
+        updated_at: the forge's own time stamp, by which late deliveries are told from new ones.
+    """
+
+    repository: Repository
+    number: int
+    is_open: bool
+    head_sha: str
+    head_ref: str
+    head_repository: Repository | None
+    base_ref: str
+    title: str
+    author: str
+    url: str
+    updated_at: datetime
+    merged: bool = False
+    head_before: str = ""
+
+    @property
+    def trust(self) -> Trust:
+        """By comparing repositories: `fork: true` only says that the head's repository was forked once."""
+        head = self.head_repository
+        return Trust.TRUSTED if head is not None and head.id == self.repository.id else Trust.FORK
+
+    def is_older_than(self, seen: Change) -> bool:
+        """Whether this tells of a state before `seen`. The forge's stamps count whole seconds, so within
+        one the chain of heads decides where it can."""
+        if self.updated_at != seen.updated_at:
+            return self.updated_at < seen.updated_at
+        return bool(self.head_sha) and self.head_sha == seen.head_before
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What is to run: a commit and the ref that it came from. Both are empty for a launch by hand of a
+    prebuilt image: then the boot script decides, and the image's id tells what ran."""
+
+    sha: str = ""
+    ref: str = ""

@@ -1,0 +1,121 @@
+"""What people are told of an environment. One table, from which the visitor's page, the pull request and the
+API are made, so that they never disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.errors import Outcome
+from stager.domain.route import Page, PageState
+
+LINES_SHOWN = 30
+
+
+class State(StrEnum):
+    """An environment's state in one word."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    UPDATING = "updating"
+    """Live with an older revision while a newer one comes up."""
+    FAILED = "failed"
+    FAILED_UPDATE = "failed-update"
+    """Live with an older revision; the newest one failed."""
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    GONE = "gone"
+
+
+_PAGES: dict[State, PageState] = {
+    State.STARTING: "starting",
+    State.LIVE: "starting",
+    State.UPDATING: "starting",
+    State.FAILED: "failed",
+    State.FAILED_UPDATE: "failed",
+    State.STOPPED: "stopped",
+    State.REFUSED: "refused",
+    State.GONE: "gone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state with its sentence.
+
+    Args:
+        reason: a slug where something is the matter, empty otherwise.
+        lines: the last lines of the log where they explain the state.
+    """
+
+    state: State
+    message: str
+    hint: str = ""
+    reason: str = ""
+    lines: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state not in (State.STARTING, State.UPDATING)
+
+
+def status_of(environment: Environment, deployment: Deployment | None) -> Status:
+    """The status of an environment.
+
+    Args:
+        deployment: of the desired generation; None before its first step.
+    """
+    desired = environment.desired
+    if not desired.present:
+        return Status(State.GONE, _gone(environment))
+    if desired.hold is not None:
+        return _held(desired.hold)
+    if deployment is not None and deployment.attempt.final:
+        return _failed(environment, deployment)
+    return _coming_up(environment, deployment)
+
+
+def page_of(environment: Environment, status: Status) -> Page:
+    """What a visitor of the environment's host sees while nothing serves there."""
+    return Page(
+        state=_PAGES[status.state],
+        name=environment.name,
+        app=environment.app,
+        message=status.message,
+        hint=status.hint,
+        lines=status.lines,
+        url=environment.change.url if environment.change else "",
+    )
+
+
+def _gone(environment: Environment) -> str:
+    if environment.change:
+        return f"Pull request #{environment.change.number} is closed, and its preview went with it."
+    return "This preview was removed."
+
+
+def _held(hold: Hold) -> Status:
+    state = State.REFUSED if hold.reason is HoldReason.FORK else State.STOPPED
+    return Status(state, hold.message, hold.hint, hold.reason.value)
+
+
+def _failed(environment: Environment, deployment: Deployment) -> Status:
+    outcome = deployment.attempt.outcome or Outcome("fault", "unknown", "The deployment failed.")
+    state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
+    text = outcome.detail or deployment.log
+    return Status(
+        state, outcome.message, outcome.hint, outcome.reason, tuple(text.splitlines()[-LINES_SHOWN:])
+    )
+
+
+def _coming_up(environment: Environment, deployment: Deployment | None) -> Status:
+    if environment.serving == environment.desired.generation:
+        return Status(State.LIVE, "The preview is live.")
+    state = State.STARTING if environment.serving is None else State.UPDATING
+    outcome = deployment.attempt.outcome if deployment else None
+    if outcome is not None:
+        return Status(state, f"{outcome.message} Trying again.", outcome.hint, outcome.reason)
+    return Status(state, "The preview is starting.")

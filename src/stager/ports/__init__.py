@@ -1,0 +1,1 @@
+"""What control sees of the world: protocols, split by use, which drivers implement."""

@@ -1,0 +1,106 @@
+"""What runs instances: an engine, such as Docker. Only things that bear our labels are ever touched."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from stager.domain.environment import Birth, Instance
+from stager.domain.route import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one instance may use.
+
+    Args:
+        memory: bytes.
+        cpus: cores, such as 1.5.
+        pids: processes and threads.
+        log_size: bytes of its output that the engine keeps.
+    """
+
+    memory: int
+    cpus: float
+    pids: int
+    log_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """An instance to be made.
+
+    Args:
+        birth: what it is for; becomes labels.
+        image: the image's id, as `Images.resolve` gave it.
+        command: what to run, already split into words; empty for the image's own.
+        port: where the application listens inside.
+        variables: its environment variables.
+        parameters: further parameters of the engine's create call, from the administrator's settings.
+    """
+
+    birth: Birth
+    image: str
+    command: tuple[str, ...]
+    port: int
+    variables: Mapping[str, str]
+    limits: Limits
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Images(Protocol):
+    """The images that the engine has."""
+
+    async def resolve(self, reference: str) -> str:
+        """The id of the image that this reference names now. Never fetches one that is there.
+
+        Raises:
+            Fault: `image-missing`: it is neither here nor to be had.
+            Retry: the engine doesn't answer.
+        """
+
+
+class Instances(Protocol):
+    """The containers that bear our labels. Each method raises `Retry` while the engine doesn't answer."""
+
+    async def find(self, environment: str | None = None) -> list[Instance]:
+        """All instances, or one environment's, in whatever state they are."""
+
+    async def births(self) -> list[tuple[Instance, Birth]]:
+        """All instances with what they were made for, to adopt those that the database doesn't know."""
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        """Make the instance with its network, without starting it; the one that there is, when this
+        deployment has one already.
+
+        Raises:
+            Fault: the engine refuses these parameters.
+        """
+
+    async def start(self, instance: str) -> Instance:
+        """Start it; no effect when it runs.
+
+        Raises:
+            Fault: it can't be started, such as for a command that isn't in the image.
+        """
+
+    async def remove(self, instance: str) -> None:
+        """Stop it, gently first, and remove it with its volumes; success when it isn't there."""
+
+    async def logs(self, instance: str, lines: int) -> str:
+        """The last lines of its output; empty when it isn't there."""
+
+    async def sweep(self) -> int:
+        """Remove what no instance uses any more, such as networks. Returns how many things went."""
+
+    def events(self) -> AsyncIterator[str]:
+        """The ids of environments of which an instance changed; an empty id when events may have been
+        missed, first of all at the start: then look at everything. Reconnects by itself, never ends."""
+
+
+class Prober(Protocol):
+    """Asks an instance whether it serves."""
+
+    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+        """The status of one `GET path` with this Host header, or None when nothing answered in time."""

@@ -1,0 +1,102 @@
+"""What is remembered. A transaction is one synchronous function, so that it can't be held across an await."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.events import Delivery
+from stager.domain.source import Change, Repository
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRepository:
+    """A repository that a verified delivery came from, and the app that it belongs to."""
+
+    app: str
+    repository: Repository
+
+
+class Transaction(Protocol):
+    """Reads and writes that happen all or not at all."""
+
+    def environment(self, environment_id: str) -> Environment | None:
+        """The environment of this id."""
+
+    def environment_by_key(self, key: EnvironmentKey) -> Environment | None:
+        """The environment of this key."""
+
+    def environment_by_host(self, host: str) -> Environment | None:
+        """The present environment that has this host; failing that, the one that had it last."""
+
+    def environments(self, *, present: bool | None = None) -> list[Environment]:
+        """All environments, oldest first; only the present or only the gone ones where asked."""
+
+    def save_environment(self, environment: Environment) -> None:
+        """Insert or replace, by id. Raises ValueError when another present environment has the host or
+        any other has the key."""
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """The deployment of this id."""
+
+    def deployment_of(self, environment_id: str, generation: int) -> Deployment | None:
+        """The deployment of this generation."""
+
+    def deployments(self, environment_id: str) -> list[Deployment]:
+        """An environment's deployments, newest first."""
+
+    def save_deployment(self, deployment: Deployment) -> None:
+        """Insert or replace, by id."""
+
+    def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
+        """Record a delivery; False and no effect when one of this forge and id is recorded already."""
+
+    def next_delivery(self) -> Delivery | None:
+        """The oldest delivery that isn't finished."""
+
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        """Remember how it went; it isn't given out again."""
+
+    def change(self, repository_id: str, number: int) -> Change | None:
+        """The newest state that was seen of a change."""
+
+    def open_changes(self, repository_id: str) -> list[Change]:
+        """Every change of the repository that was open when it was last seen."""
+
+    def save_change(self, change: Change) -> None:
+        """Insert or replace, by repository and number."""
+
+    def repositories(self) -> list[SeenRepository]:
+        """Every repository that was seen."""
+
+    def save_repository(self, app: str, repository: Repository) -> None:
+        """Insert or replace, by app and repository id."""
+
+    def fact(self, name: str) -> str:
+        """A fact about this installation, such as its domain; empty when it isn't known."""
+
+    def save_fact(self, name: str, value: str) -> None:
+        """Insert or replace."""
+
+    def forget(self, before: datetime) -> int:
+        """Remove finished deliveries, and gone environments with their deployments, that are older.
+        Returns how many rows went."""
+
+
+class Store(Protocol):
+    """Runs transactions, one writer at a time."""
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on a consistent picture; it must not write."""
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` and commit; nothing of it stays when it raises. On return it is on the disk."""
+
+    async def close(self) -> None:
+        """Finish what is under way and close."""
