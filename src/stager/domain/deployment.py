@@ -51,6 +51,13 @@ class Deployment:
     def generation(self) -> int:
         return self.attempt.generation
 
+    @property
+    def stage(self) -> str:
+        """How far it has come, as the word that follows "failed while"."""
+        if self.live_at is not None:
+            return "running"
+        return "checking" if self.checking_at is not None else "starting"
+
 
 def phase_of(deployment: Deployment, environment: Environment) -> Phase:
     """The phase of a deployment of this environment."""

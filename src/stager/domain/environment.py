@@ -138,6 +138,7 @@ class Birth:
     revision: Revision
     trust: Trust
     change: ChangeLink | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class InstanceState(StrEnum):

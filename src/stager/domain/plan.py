@@ -69,6 +69,28 @@ class Wait:
 Action = Start | Resume | Check | Publish | Unpublish | Retire | Record | Wait
 
 
+def continues(running: Action, planned: Action | None) -> bool:
+    """Whether what is being done is still what should be done, so that it needn't be cancelled.
+
+    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows.
+    """
+    return planned is not None and _undertaking(running) == _undertaking(planned)
+
+
+def _undertaking(action: Action) -> tuple[str, object]:
+    match action:
+        case Start(generation):
+            return "bring up", generation
+        case Resume(instance) | Check(instance):
+            return "bring up", instance.generation
+        case Publish(instance) | Retire(instance) | Record(instance):
+            return type(action).__name__, instance.id
+        case Wait(until):
+            return "wait", until
+        case Unpublish():
+            return "unpublish", None
+
+
 def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
     """The next action, or None when there is nothing to do.
 
@@ -114,9 +136,11 @@ def _serve_at_once(desired: Desired, observed: Observed) -> Publish | Unpublish 
 
 
 def _target(desired: Desired, observed: Observed) -> int:
-    """The generation to bring up: the desired one, or the newest that is left once that one is given up."""
+    """The generation to bring up: the desired one; once that is given up, what serves, or the newest left."""
     if not observed.attempt(desired.generation).final:
         return desired.generation
+    if observed.serving is not None:
+        return observed.serving.generation
     left = [i.generation for i in observed.instances if not observed.attempt(i.generation).final]
     return max(left, default=desired.generation)
 

@@ -107,7 +107,11 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
     state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
     text = outcome.detail or deployment.log
     return Status(
-        state, outcome.message, outcome.hint, outcome.reason, tuple(text.splitlines()[-LINES_SHOWN:])
+        state,
+        f"Failed while {deployment.stage}: {outcome.message}",
+        outcome.hint,
+        outcome.reason,
+        tuple(text.splitlines()[-LINES_SHOWN:]),
     )
 
 

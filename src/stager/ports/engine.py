@@ -37,6 +37,7 @@ class InstanceSpec:
         command: what to run, already split into words; empty for the image's own.
         port: where the application listens inside.
         variables: its environment variables.
+        stop_grace: seconds between the polite stop and the other one.
         parameters: further parameters of the engine's create call, from the administrator's settings.
     """
 
@@ -46,6 +47,7 @@ class InstanceSpec:
     port: int
     variables: Mapping[str, str]
     limits: Limits
+    stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from stager.domain.route import Changes, Endpoint, RouteTable
@@ -32,3 +33,7 @@ class Router(Protocol):
         Returns:
             How many requests and WebSockets had to be cut.
         """
+
+    def events(self) -> AsyncIterator[str]:
+        """The hosts whose endpoint refused a connection; an empty one when the data plane was (re)connected
+        to, first of all at the start: then send it the table. Never ends."""

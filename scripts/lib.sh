@@ -1,0 +1,233 @@
+# shellcheck shell=bash
+# What the scripts share: plain words for people, packages, the virtual environment, and the Docker engine.
+# Sourced, never run. Whatever is on the machine already is used as it is.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+WORK="$ROOT/.stager"          # everything that the scripts write, besides .venv
+ENGINE_LOG="$WORK/dockerd.log"
+ENGINE_IS_OURS="${STAGER_ENGINE_IS_OURS:-}" # set once this run has started the engine
+ARGUMENTS=("$@")              # of the script that sources this
+APT_IS_FRESH=""               # set once this run has brought apt's package lists up to date
+PATH="$PATH:/usr/sbin:/sbin"  # where dockerd and iptables are, which users other than root don't look
+
+say() { printf '%s\n' "· $*"; }
+
+# fail WHAT HINT: one sentence on what is the matter, one on what to do.
+fail() {
+  printf '\n%s\n  %s\n' "✗ $1" "$2" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- rights -----------------------------------------------------------------------------------------------
+
+may_be_root() { [ "$(id -u)" = 0 ] || { has sudo && sudo -n true 2>/dev/null; }; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
+
+# --- packages of the distribution -------------------------------------------------------------------------
+
+is_debian_like() { has apt-get && has dpkg-deb; }
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=yes apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
+
+# Runs a command whose output only matters when it fails.
+quietly() {
+  local log status=0
+  log="$(mktemp)"
+  "$@" >"$log" 2>&1 || status=$?
+  [ "$status" = 0 ] || tail -n 15 "$log" >&2
+  rm -f "$log"
+  return "$status"
+}
+
+refresh_package_lists() {
+  [ -z "$APT_IS_FRESH" ] || return 0
+  say "reading the distribution's package lists (apt-get update)"
+  quietly apt_get update || fail "apt-get update failed; its last lines are above." \
+    "Check that this machine is online and that /etc/apt names a mirror it can reach, then run this again."
+  APT_IS_FRESH=yes
+}
+
+# The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
+# package leaves alone what was installed in another way, such as Docker's own packages.
+missing_packages() {
+  {
+    has dockerd || engine_answers || echo docker.io
+    has docker || client_package
+    has git || echo git
+    has curl || echo curl
+    has iptables || echo iptables
+    [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    find_python >/dev/null || echo python3
+    { has python3 && python3 -c 'import ensurepip, venv'; } >/dev/null 2>&1 || has_venv || echo python3-venv
+  } | sort -u
+}
+
+# Debian 13 and later have the client in a package of its own; before, docker.io holds both.
+client_package() { if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi; }
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  is_debian_like || fail "Missing here: ${missing[*]}; and this isn't a Debian-like system, so this script can't install them." \
+    "Install Docker Engine, git, curl and Python 3.11 or later (with venv) in your system's own way, then run this again."
+  may_be_root || fail "Missing here: ${missing[*]}; and you may not install packages (neither root nor sudo without a password)." \
+    "Run this as root, or have somebody run: apt-get install ${missing[*]}"
+  refresh_package_lists
+  mapfile -t missing < <(missing_packages)
+  say "installing ${missing[*]}"
+  quietly apt_get install --yes --no-install-recommends "${missing[@]}" || fail "apt-get could not install ${missing[*]}; its last lines are above." \
+    "Put right what they name, then run this again."
+  hash -r
+}
+
+# --- Python -----------------------------------------------------------------------------------------------
+
+is_python_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+  local candidate
+  for candidate in python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do
+    if has "$candidate" && is_python_new_enough "$candidate"; then
+      echo "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+has_venv() { [ -x "$ROOT/.venv/bin/python" ] && is_python_new_enough "$ROOT/.venv/bin/python"; }
+
+make_venv() {
+  local python
+  has_venv && return 0
+  python="$(find_python)" || fail "Stager needs Python 3.11 or later, and here is $(python3 --version 2>&1 || echo none)." \
+    "Debian 12, Ubuntu 24.04 and later have it as python3; elsewhere install one as python3.11 or later, then run this again."
+  say "making a virtual environment in .venv ($("$python" --version))"
+  quietly "$python" -m venv --clear "$ROOT/.venv" || fail "$python could not make the virtual environment; its last lines are above." \
+    "Install the venv module that belongs to $python (on Debian and Ubuntu: python3-venv), then run this again."
+}
+
+# What was installed from, as one checksum: the lock, what describes this package, and the interpreter.
+lock_sum() { { cat "$ROOT/requirements/$1.txt" "$ROOT/pyproject.toml"; "$ROOT/.venv/bin/python" -VV; echo "$ROOT"; } | sha256sum | cut -d' ' -f1; }
+
+# install_python LOCK: what requirements/LOCK.txt says, by hash, and this package itself; nothing when unchanged.
+install_python() {
+  local stamp="$ROOT/.venv/.stager-$1" sum pip
+  make_venv
+  sum="$(lock_sum "$1")"
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return 0; fi
+  say "installing the Python packages of requirements/$1.txt"
+  "$ROOT/.venv/bin/python" -m pip --version >/dev/null 2>&1 || quietly "$ROOT/.venv/bin/python" -m ensurepip
+  pip=("$ROOT/.venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-input)
+  quietly "${pip[@]}" --require-hashes -r "$ROOT/requirements/$1.txt" || fail "pip could not install requirements/$1.txt; its last lines are above." \
+    "Check that this machine reaches its Python package index (PIP_INDEX_URL or pip.conf names another), then run this again."
+  quietly "${pip[@]}" --no-deps --no-build-isolation -e "$ROOT" || fail "pip could not install this checkout; its last lines are above." \
+    "Remove .venv and run this again."
+  echo "$sum" >"$stamp"
+}
+
+# --- the Docker engine ------------------------------------------------------------------------------------
+
+engine_answers() { has docker && timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+engine_answers_root() { may_be_root && as_root timeout 20 docker version >/dev/null 2>&1; }
+
+has_systemd() { [ -d /run/systemd/system ]; }
+
+# The process id of the dockerd that runs here, whoever started it. Its pid file may outlive it.
+engine_pid() {
+  local pid
+  pid="$(cat /var/run/docker.pid 2>/dev/null || true)"
+  if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then echo "$pid"; fi
+}
+
+start_engine() {
+  if engine_answers; then return 0; fi
+  [ -z "${DOCKER_HOST:-}" ] || fail "No Docker engine answers at DOCKER_HOST=$DOCKER_HOST." "Start it, or unset DOCKER_HOST to use this machine's own."
+  if ! may_open_socket && ! may_be_root; then fail_for_want_of_group; fi
+  if [ -z "$(engine_pid)" ] && ! engine_answers_root; then
+    may_be_root || fail "No Docker engine answers, and you may not start one (neither root nor sudo without a password)." \
+      "Have somebody start it (systemctl start docker, or dockerd) and add you to the group docker, then run this again."
+    launch_engine
+  fi
+  wait_for_engine
+}
+
+launch_engine() {
+  say "starting the Docker engine"
+  ENGINE_IS_OURS=yes
+  if has_systemd; then
+    quietly as_root systemctl start docker || fail "systemctl start docker failed; its last lines are above." "See: journalctl -u docker"
+    return 0
+  fi
+  # A containerd that was killed leaves its pid file behind, and dockerd then waits for it in vain.
+  local stale=/var/run/docker/containerd/containerd.pid
+  if [ -e "$stale" ] && [ "$(cat "/proc/$(cat "$stale")/comm" 2>/dev/null)" != containerd ]; then as_root rm -f "$stale"; fi
+  mkdir -p "$WORK"
+  # In a session of its own, so that neither Ctrl-C nor the end of this terminal reaches it.
+  as_root setsid --fork dockerd >"$ENGINE_LOG" 2>&1 </dev/null
+  ENGINE_LAUNCHED_AT=$SECONDS
+}
+
+wait_for_engine() {
+  local deadline=$((SECONDS + 60))
+  until engine_answers; do
+    if [ "$(id -u)" != 0 ] && engine_answers_root && ! engine_answers; then borrow_docker_group; fi
+    if engine_has_failed || [ "$SECONDS" -ge "$deadline" ]; then
+      tail -n 15 "$ENGINE_LOG" >&2 2>/dev/null || true
+      fail "The Docker engine did not come up; the last lines of its log are above." "The whole log: $ENGINE_LOG"
+    fi
+    sleep 0.3
+  done
+}
+
+# It writes its pid file as one of the first things, and removes it when it gives up.
+engine_has_failed() { [ -n "${ENGINE_LAUNCHED_AT:-}" ] && [ $((SECONDS - ENGINE_LAUNCHED_AT)) -gt 5 ] && [ -z "$(engine_pid)" ]; }
+
+may_open_socket() { [ ! -S /var/run/docker.sock ] || [ -w /var/run/docker.sock ]; }
+
+fail_for_want_of_group() {
+  fail "There is a Docker engine, but you may not use it." \
+    "Have yourself added to the group docker (usermod -aG docker $(id -un)), log in again, then run this again; or run it as root."
+}
+
+# The engine answers root but not this user, as on a machine where Docker was installed a moment ago: start the
+# script again as the same user with the group docker added, for this run only.
+borrow_docker_group() {
+  local gid
+  gid="$(getent group docker | cut -d: -f3 || true)"
+  if [ -z "$gid" ] || [ -n "${STAGER_GROUP_BORROWED:-}" ]; then fail_for_want_of_group; fi
+  say "borrowing the group docker for this run (for good: sudo usermod -aG docker $(id -un))"
+  exec sudo -n -E -- env HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" PATH="$PATH" \
+    STAGER_GROUP_BORROWED=yes STAGER_ENGINE_IS_OURS="$ENGINE_IS_OURS" \
+    setpriv --reuid "$(id -u)" --regid "$(id -g)" --groups "$(id -G | tr ' ' ,),$gid" "$(realpath "$0")" "${ARGUMENTS[@]}"
+}
+
+# Stops the engine if this run started it; one that was there before goes on.
+stop_engine() {
+  local pid
+  [ -n "$ENGINE_IS_OURS" ] || return 0
+  say "stopping the Docker engine that this run started"
+  ENGINE_IS_OURS=""
+  if has_systemd; then
+    quietly as_root systemctl stop docker.socket docker
+    return 0
+  fi
+  pid="$(engine_pid)"
+  [ -n "$pid" ] || return 0
+  as_root kill "$pid"
+  timeout 30 tail --pid="$pid" -f /dev/null || say "the Docker engine (process $pid) takes long to stop; its log: $ENGINE_LOG"
+}
+
+# remove_labelled LABEL: the containers, then the networks, that bear this label (name, or name=value).
+remove_labelled() {
+  local ids
+  mapfile -t ids < <(docker ps --all --quiet --filter "label=$1")
+  if [ "${#ids[@]}" -gt 0 ]; then docker rm --force --volumes "${ids[@]}" >/dev/null; fi
+  mapfile -t ids < <(docker network ls --quiet --filter "label=$1")
+  if [ "${#ids[@]}" -gt 0 ]; then docker network rm "${ids[@]}" >/dev/null; fi
+}

@@ -1,0 +1,306 @@
+"""The only room where names become objects: from settings to a running Stager."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+
+import aiodocker
+import aiohttp
+import structlog
+import uvicorn
+
+from stager.auth.basic import BasicAuthentication
+from stager.control.access import Access
+from stager.control.addresses import Addresses
+from stager.control.applications import Application, Applications
+from stager.control.commands import Commands
+from stager.control.intake import Intake
+from stager.control.memory import Memory
+from stager.control.metrics import Metrics
+from stager.control.publisher import Publisher
+from stager.control.reporter import Reporter
+from stager.control.resync import Resync
+from stager.control.steps import Steps, Tools
+from stager.control.supervisor import Intervals, Supervisor
+from stager.control.watch import Watch
+from stager.control.wishes import Wishes
+from stager.domain.errors import Retry
+from stager.domain.route import Endpoint
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
+from stager.engines.docker.client import engine_errors
+from stager.engines.probe import HttpProber
+from stager.forges.github.client import GithubClient
+from stager.forges.github.webhooks import GithubWebhooks
+from stager.front.client import FrontClient
+from stager.front.launcher import FrontLauncher, FrontOptions
+from stager.handlers.pull_requests import (
+    KillOnGithubPullRequestClosed,
+    LaunchOnGithubPullRequestOpened,
+    ReLaunchOnGithubPullRequestSynchronized,
+)
+from stager.ports.clock import RandomIds, SystemClock
+from stager.ports.handlers import AuthenticationStrategy, EventListener
+from stager.ports.store import Store
+from stager.settings.apps import App
+from stager.settings.loader import Loaded
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+from stager.stores.sqlite.store import open_store
+from stager.web.app import create_app
+from stager.web.services import Services
+
+log = structlog.get_logger(__name__)
+
+COMMENT_HANDLER = "AddGithubPullRequestCommentOnLaunch"
+SHUTDOWN_SECONDS = 3
+EXTRA_WAIT = 60.0
+"""Seconds that a launch is waited for beyond the application's own time to start."""
+
+LISTENERS: dict[str, Callable[[], EventListener]] = {
+    "LaunchOnGithubPullRequestOpened": LaunchOnGithubPullRequestOpened,
+    "ReLaunchOnGithubPullRequestSynchronized": ReLaunchOnGithubPullRequestSynchronized,
+    "KillOnGithubPullRequestClosed": KillOnGithubPullRequestClosed,
+}
+STRATEGIES: dict[str, Callable[[Settings], AuthenticationStrategy]] = {
+    "BasicAuthentication": lambda settings: BasicAuthentication(
+        {user.name: user.password.reveal() for user in settings.users}
+    ),
+}
+
+
+async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
+    """Run Stager until `stopped` is set. The previews, and the front, go on afterwards.
+
+    Args:
+        state: locked by the caller.
+
+    Raises:
+        Fault: it can't start; the sentence says why.
+    """
+    async with AsyncExitStack() as stack:
+        services, front = await _assemble(loaded, state, stack)
+        async with asyncio.TaskGroup() as tasks:
+            web = _WebServer(services, state)
+            running = [
+                tasks.create_task(front.keep()),
+                tasks.create_task(services.supervisor.run()),
+                tasks.create_task(web.serve()),
+            ]
+            log.info("serving", url=services.addresses.home, state=str(state.path))
+            await stopped.wait()
+            log.info("stopping")
+            web.should_exit = True
+            for task in running[:2]:
+                task.cancel()
+
+
+async def _assemble(
+    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[Services, FrontLauncher]:
+    settings = loaded.settings
+    check_pool(settings.network.pool)
+    store = await open_store(state.database)
+    stack.push_async_callback(store.close)
+    launcher = FrontLauncher(state.front, front_options(settings))
+    hello = await launcher.ensure()
+    stack.callback(launcher.release)
+    router = FrontClient(state.front)
+    stack.push_async_callback(router.close)
+    docker = connect(settings.engine.socket)
+    stack.push_async_callback(docker.close)
+    prober = HttpProber()
+    stack.push_async_callback(prober.close)
+
+    clock, watch, metrics = SystemClock(), Watch(), Metrics()
+    addresses = addresses_of(settings, store, hello.listen)
+    await addresses.load()
+    publisher = Publisher(router)
+    await publisher.adopt()
+    await publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
+    applications = applications_of(settings)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+    loopback = await _reaches_by_loopback(settings, docker)
+    instances = DockerInstances(docker, state.installation, networks, loopback=loopback)
+    memory = Memory(store, watch)
+    steps = Steps(
+        Tools(
+            memory=memory,
+            images=DockerImages(docker),
+            instances=instances,
+            prober=prober,
+            publisher=publisher,
+            addresses=addresses,
+            applications=applications,
+            clock=clock,
+            metrics=metrics,
+        )
+    )
+    github = await _github(settings, stack)
+    wishes = Wishes(addresses, clock, RandomIds())
+    incoming = settings.github.incoming_auth
+    webhooks = GithubWebhooks(incoming.hook_secret.reveal(), incoming.user, incoming.password.reveal())
+
+    def wake(environment: str) -> None:
+        supervisor.wake(environment)
+
+    intake = Intake(
+        store=store,
+        webhooks=webhooks,
+        changes=github,
+        listeners=[LISTENERS[name]() for name in settings.event_listeners if name in LISTENERS],
+        applications=applications,
+        wishes=wishes,
+        watch=watch,
+        wake=wake,
+        clock=clock,
+        metrics=metrics,
+    )
+    supervisor = Supervisor(
+        store=store,
+        instances=instances,
+        router=router,
+        publisher=publisher,
+        steps=steps,
+        intake=intake,
+        resync=Resync(store, github, applications, intake, clock) if github else None,
+        clock=clock,
+        metrics=metrics,
+        intervals=Intervals(
+            timedelta(seconds=settings.pass_every),
+            timedelta(seconds=settings.resync_every),
+            timedelta(seconds=settings.keep_gone_for),
+        ),
+    )
+    if github and COMMENT_HANDLER in settings.post_launch_handlers:
+        reporter = Reporter(store, github, addresses, state.installation)
+        watch.listen(reporter.changed)
+        stack.push_async_callback(reporter.close)
+    services = Services(
+        access=Access([STRATEGIES[name](settings) for name in settings.authentication_strategy]),
+        addresses=addresses,
+        applications=applications,
+        commands=Commands(
+            store=store, memory=memory, applications=applications, wishes=wishes, watch=watch, wake=wake
+        ),
+        instances=instances,
+        intake=intake,
+        metrics=metrics,
+        publisher=publisher,
+        store=store,
+        supervisor=supervisor,
+        webhooks=webhooks,
+        configuration=str(loaded.path) if loaded.path else "",
+        warnings=loaded.warnings,
+        start_timeout=max((a.start_timeout for a in applications), default=0.0) + EXTRA_WAIT,
+    )
+    return services, launcher
+
+
+def addresses_of(settings: Settings, store: Store, listen: str) -> Addresses:
+    """Where previews answer, by these settings.
+
+    Args:
+        listen: where the front listens, with the port that it really has.
+    """
+    port = listen.rpartition(":")[2]
+    return Addresses(
+        store,
+        domain=settings.domain,
+        preview_domain=settings.preview_domain,
+        fallback=f"localhost:{port}",
+        scheme=settings.scheme,
+        template=settings.host_template,
+    )
+
+
+def applications_of(settings: Settings) -> Applications:
+    """The entries under `images:` as control needs them."""
+    return Applications({name: _application(name, app) for name, app in settings.images.items()})
+
+
+def _application(name: str, app: App) -> Application:
+    return Application(
+        name=name,
+        image=app.image,
+        port=app.port,
+        limits=app.limits,
+        command=app.command,
+        owner=app.repo_owner,
+        variables={variable: value.reveal() for variable, value in app.env.items()},
+        health_path=app.health_path,
+        start_timeout=app.start_timeout,
+        drain_timeout=app.drain_timeout,
+        stop_grace=app.stop_grace,
+        parameters=app.container_create_params,
+    )
+
+
+def front_options(settings: Settings) -> FrontOptions:
+    """How the front is to run, by these settings."""
+    tls = settings.tls
+    return FrontOptions(
+        listen=str(settings.listen),
+        tls_listen=str(tls.listen) if tls else "",
+        tls_certificate=str(tls.certificate) if tls else "",
+        tls_key=str(tls.key) if tls else "",
+        trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
+        access_log=settings.access_log,
+    )
+
+
+async def _github(settings: Settings, stack: AsyncExitStack) -> GithubClient | None:
+    """GitHub's client, where there are credentials to use it with."""
+    outgoing = settings.github.outgoing_auth
+    if not outgoing.user:
+        return None
+    session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+    return GithubClient(
+        session,
+        settings.github.api_url,
+        outgoing.user,
+        outgoing.password.reveal(),
+        settings.github.web_url,
+    )
+
+
+async def _reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
+    """Whether containers must publish a port, because their own addresses lie in another machine, as with
+    Docker Desktop."""
+    if settings.engine.reach != "auto":
+        return settings.engine.reach == "loopback"
+    if sys.platform != "linux":
+        return True
+    try:
+        with engine_errors():
+            facts = await docker.system.info()
+    except Retry:
+        return False
+    return "Docker Desktop" in str(facts.get("OperatingSystem", ""))
+
+
+class _WebServer(uvicorn.Server):
+    """Stager's own pages, behind the front, on a Unix socket that nobody else can reach."""
+
+    def __init__(self, services: Services, state: StateDirectory) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(services),
+                uds=str(state.control_socket),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                proxy_headers=True,
+                forwarded_allow_ips="*",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are ours: `cli` turns them into an orderly stop."""
+        yield

@@ -1,0 +1,99 @@
+"""`stager config`: is the configuration right, what is in force, and what may be said at all.
+
+Runs on the server's machine, without a server. The light client lacks what reads configurations, so that is
+imported only once a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from stager.settings.loader import Loaded
+    from stager.settings.problems import ConfigurationError
+
+app = typer.Typer(no_args_is_help=True, help="Check and explain the configuration.")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="The file. By default $STAGER_CONFIG, or config.yml in this directory."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+NONE = "No config.yml here"
+
+
+@app.command()
+def check(config: Config = None, as_json: Json = False) -> None:
+    """Tell everything that is wrong with the configuration. Exits with 1 if anything is, warnings aside."""
+    loaded = _load(config, as_json=as_json)
+    if as_json:
+        _print_report(_name(loaded), warnings=loaded.warnings)
+        return
+    typer.echo(f"{_name(loaded)}: fine" if loaded.path else f"{NONE}: Stager would start without any.")
+    for warning in loaded.warnings:
+        typer.echo(f"  Warning: {warning}")
+
+
+@app.command()
+def show(config: Config = None, as_json: Json = False) -> None:
+    """Print all settings in force, the defaults among them, with stars for secrets."""
+    loaded = _load(config, as_json=as_json)
+    if as_json:
+        typer.echo(loaded.settings.model_dump_json(indent=2))
+        return
+    from stager.settings.explain import to_yaml  # noqa: PLC0415 (the light client lacks what it needs)
+
+    typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NONE}; these are the defaults")
+    typer.echo(to_yaml(loaded.settings), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema by which an editor completes and checks config.yml."""
+    _demand_server()
+    from stager.settings.explain import json_schema  # noqa: PLC0415 (the light client lacks what it needs)
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def _load(config: Path | None, *, as_json: bool) -> Loaded:
+    _demand_server()
+    from stager.settings import loader, problems  # noqa: PLC0415 (the light client lacks what they need)
+
+    try:
+        return loader.load(loader.find(config, os.environ, Path.cwd()), environ=os.environ)
+    except problems.ConfigurationError as error:
+        _fail(error, as_json=as_json)
+
+
+def _demand_server() -> None:
+    try:
+        import pydantic  # noqa: F401, PLC0415 (only to see whether it is there)
+    except ImportError:
+        typer.echo('This needs the server: pip install "stager[server]".', err=True)
+        raise typer.Exit(1) from None
+
+
+def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_report(error.name, problems=[{"path": p.path, "message": p.message} for p in error.problems])
+    else:
+        typer.echo(str(error), err=True)
+    raise typer.Exit(1)
+
+
+def _print_report(
+    name: str, *, problems: list[dict[str, str]] | None = None, warnings: tuple[str, ...] = ()
+) -> None:
+    report = {"file": name, "fine": not problems, "problems": problems or [], "warnings": warnings}
+    typer.echo(json.dumps(report, indent=2))
+
+
+def _name(loaded: Loaded) -> str:
+    return loaded.path.name if loaded.path else ""

@@ -1,0 +1,57 @@
+"""The command `stager`."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from stager.version import __version__
+
+app = typer.Typer(
+    help="Every pull request a running, isolated instance at its own URL.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stager {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def stager(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Every pull request a running, isolated instance at its own URL."""
+
+
+def _mount_server() -> None:
+    """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
+    from stager.cli import config, server  # noqa: PLC0415 (the client must not load the server's libraries)
+
+    server.mount(app)
+    app.add_typer(config.app, name="config", help="Check, show and describe the configuration.")
+
+
+def _without_server() -> None:
+    @app.command()
+    def serve() -> None:
+        """Run Stager (needs `pip install 'stager[server]'`)."""
+        typer.echo("The server isn't installed here. Install it: pip install 'stager[server]'", err=True)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    if importlib.util.find_spec("fastapi") and importlib.util.find_spec("aiodocker"):
+        _mount_server()
+    else:
+        _without_server()
+    app()

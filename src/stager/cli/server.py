@@ -1,0 +1,185 @@
+"""`stager serve`, `stager stop` and `stager status`: the server's own life."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from stager.cli import logs
+from stager.domain.errors import StagerError
+from stager.front.client import FrontClient
+from stager.front.launcher import FrontLauncher
+from stager.settings.loader import Loaded, find, load
+from stager.settings.places import Address
+from stager.settings.problems import ConfigurationError
+from stager.state import StateDirectory
+
+STOP_SECONDS = 30.0
+START_SECONDS = 60.0
+NOT_RUNNING = 3
+"""The exit code of a status command for a program that doesn't run (Linux Standard Base, init scripts)."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(serve)
+    app.command()(stop)
+    app.command()(status)
+
+
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.", min=0, max=65_535)] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
+) -> None:
+    """Run Stager. Previews go on running after it has stopped; `stager stop` ends their front as well."""
+    loaded = _loaded(config, host, port)
+    state = StateDirectory(loaded.settings.state_dir)
+    if detach:
+        _detach(state)
+    else:
+        _run(loaded, state)
+
+
+def stop(config: ConfigOption = None) -> None:
+    """Stop Stager and its front. Containers go on running, and are found again at the next start."""
+    state = StateDirectory(_loaded(config).settings.state_dir)
+    process = state.running()
+    if process is not None:
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while state.running() == process:
+            if time.monotonic() > deadline:
+                _fail(f"Process {process} doesn't stop. Its log is {state.log}.")
+            time.sleep(0.05)
+    fronts = asyncio.run(_stop_front(state))
+    typer.echo("Stager has stopped." if process or fronts else "Stager wasn't running.")
+
+
+def status(config: ConfigOption = None) -> None:
+    """Tell whether Stager runs. Exits with 0 when it does and works, with 3 otherwise."""
+    state = StateDirectory(_loaded(config).settings.state_dir)
+    process = state.running()
+    front = asyncio.run(_greet_front(state))
+    typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
+    typer.echo(f"front:         {front or 'not running'}")
+    answer = _ask(state, "/readyz") if process else None
+    troubles = answer["troubles"] if answer else {}
+    for part, sentence in troubles.items():
+        typer.echo(f"{part}: {sentence}")
+    if not (process and front and answer and answer["ready"]):
+        raise typer.Exit(NOT_RUNNING)
+
+
+def _loaded(config: Path | None, host: str | None = None, port: int | None = None) -> Loaded:
+    try:
+        loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
+    except ConfigurationError as error:
+        _fail(str(error))
+    listen = loaded.settings.listen
+    wanted = Address(host or listen.host, listen.port if port is None else port)
+    settings = loaded.settings.model_copy(update={"listen": wanted})
+    return Loaded(settings, loaded.path, loaded.warnings)
+
+
+def _run(loaded: Loaded, state: StateDirectory) -> None:
+    # Loading the server's rooms takes most of a second, which `stop` and `status` needn't wait for.
+    from stager.assembly import serve as serve_until  # noqa: PLC0415
+
+    logs.configure(loaded.settings.log_format)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    try:
+        state.lock()
+        asyncio.run(_until_signalled(loaded, state, serve_until))
+    except StagerError as error:
+        _fail(" ".join(filter(None, (error.message, error.hint))))
+
+
+async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: Any) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await serve_until(loaded, state, stopped)
+
+
+def _detach(state: StateDirectory) -> None:
+    """Start the same command again, in a session of its own, and wait until it answers."""
+    if (process := state.running()) is not None:
+        _fail(f"Stager runs already, as process {process}.")
+    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "-d")]
+    begin = state.log.stat().st_size if state.log.exists() else 0
+    with state.log.open("ab") as log:
+        child = subprocess.Popen(  # noqa: S603 (our own command)
+            [sys.executable, "-m", "stager", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if state.running() == child.pid and _ask(state, "/readyz") is not None:
+            typer.echo(f"Stager runs as process {child.pid}. Its log is {state.log}.")
+            return
+        if child.poll() is not None:
+            break
+        time.sleep(0.05)
+    _fail("Stager didn't start. " + state.log.read_bytes()[begin:].decode("utf-8", "replace")[-4_000:])
+
+
+async def _stop_front(state: StateDirectory) -> bool:
+    running = await _greet_front(state) is not None
+    await FrontLauncher(state.front).stop()
+    return running
+
+
+async def _greet_front(state: StateDirectory) -> str | None:
+    client = FrontClient(state.front)
+    try:
+        hello = await client.connect()
+    except StagerError:
+        return None
+    finally:
+        await client.close()
+    return f"running, process {hello.pid}, listens on {hello.listen}"
+
+
+def _ask(state: StateDirectory, path: str) -> dict[str, Any] | None:
+    """What the control plane answers over its own socket; None when it doesn't."""
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(5)
+    try:
+        connection.sock.connect(str(state.control_socket))
+        connection.request("GET", path)
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return answer
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"stager: {sentence}", err=True)
+    raise typer.Exit(1)

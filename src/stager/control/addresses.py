@@ -1,0 +1,121 @@
+"""Where previews answer: the domain, as configured or as first seen, and the URLs made of it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from stager.domain import names
+from stager.domain.environment import EnvironmentKey
+from stager.domain.route import normalise_host
+from stager.ports.store import Store, Transaction
+
+DOMAIN_FACT = "domain"
+
+
+class Addresses:
+    """Knows the domain of the previews.
+
+    Args:
+        domain: from the settings, with the port where it isn't the scheme's own; empty: as first seen.
+        preview_domain: another one for the previews; empty: the same.
+        fallback: where Stager itself listens, for as long as nothing better is known.
+        template: how a host is made, with `{slug}`, `{app}` and `{domain}`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        domain: str = "",
+        preview_domain: str = "",
+        fallback: str = "localhost:8000",
+        scheme: str = "http",
+        template: str = "{slug}.{domain}",
+    ) -> None:
+        self._store = store
+        self._configured = domain
+        self._preview_domain = preview_domain
+        self._learned = ""
+        self._fallback = fallback
+        self._template = template
+        self.scheme = scheme
+
+    async def load(self) -> None:
+        """Recall the domain that was learned before."""
+        self._learned = await self._store.read(lambda tx: tx.fact(DOMAIN_FACT))
+
+    async def learn(self, authority: str) -> bool:
+        """Take the Host of an authenticated request for the domain, when none is known yet.
+
+        Args:
+            authority: host and port, as the request had them.
+
+        Returns:
+            Whether the domain is known only from now on.
+        """
+        if self._configured or self._learned:
+            return False
+        domain = _as_domain(authority)
+        if not domain:
+            return False
+        self._learned = await self._store.write(lambda tx: _first(tx, domain))
+        return True
+
+    @property
+    def known(self) -> bool:
+        """Whether the domain was configured or learned."""
+        return bool(self._configured or self._learned)
+
+    @property
+    def authority(self) -> str:
+        """The previews' domain with its port."""
+        return self._preview_domain or self._configured or self._learned or self._fallback
+
+    @property
+    def domain(self) -> str:
+        """The previews' domain without port."""
+        return normalise_host(self.authority)
+
+    @property
+    def home(self) -> str:
+        """The URL of Stager's own pages."""
+        return f"{self.scheme}://{self._configured or self._learned or self._fallback}"
+
+    def url(self, host: str) -> str:
+        """The URL of a preview's host."""
+        _, colon, port = self.authority.rpartition(":")
+        return (
+            f"{self.scheme}://{host}{colon}{port}" if colon and port.isdigit() else f"{self.scheme}://{host}"
+        )
+
+    def allot(self, tx: Transaction, key: EnvironmentKey, name: str) -> str:
+        """A host for this environment that no other present one has."""
+        host = ""
+        for label in names.labels(name, app=key.app, key=str(key)):
+            app = names.slugify(key.app)
+            host = self._template.format(slug=label, app=app, domain=self.domain)
+            holder = tx.environment_by_host(host)
+            if holder is None or holder.key == key or not holder.desired.present:
+                return host
+        return host  # the last label has a hash of the key in it, so nobody else can have it
+
+
+def _first(tx: Transaction, domain: str) -> str:
+    known = tx.fact(DOMAIN_FACT)
+    if not known:
+        tx.save_fact(DOMAIN_FACT, domain)
+    return known or domain
+
+
+def _as_domain(authority: str) -> str:
+    """What of a Host header can bear subdomains: a name does, a loopback address is `localhost`, any other
+    address can't."""
+    host = normalise_host(authority)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return authority.lower()
+    if not address.is_loopback:
+        return ""
+    port = authority.rpartition(":")[2]
+    return f"localhost:{port}" if port.isdigit() and not authority.endswith("]") else "localhost"

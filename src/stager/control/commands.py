@@ -1,0 +1,257 @@
+"""What people ask for directly: launch, kill, redeploy. `web` calls this for every surface it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from stager.control.applications import Applications
+from stager.control.memory import Memory
+from stager.control.variables import of_launch
+from stager.control.watch import Watch
+from stager.control.wishes import Wish, Wishes
+from stager.domain.actor import Actor
+from stager.domain.commands import Kill, Launch
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
+from stager.domain.errors import Refused, Retry
+from stager.domain.names import is_reserved
+from stager.ports.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+LONGEST_NAME = 255
+"""Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
+
+Wake = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a launch went: the environment, and the deployment that it was waited for."""
+
+    environment: Environment
+    deployment: Deployment | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the environment serves what was asked for, or something newer."""
+        serving = self.environment.serving
+        return serving is not None and self.deployment is not None and serving >= self.deployment.generation
+
+
+class Commands:
+    """Turns commands into wishes.
+
+    Args:
+        wake: called with an environment's id after its wish was written down.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        applications: Applications,
+        wishes: Wishes,
+        watch: Watch,
+        wake: Wake,
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._applications = applications
+        self._wishes = wishes
+        self._watch = watch
+        self._wake = wake
+
+    async def launch(self, command: Launch, actor: Actor) -> Environment:
+        """Have a preview running, afresh when it runs already.
+
+        Raises:
+            Refused: with the reason; nothing has changed then.
+        """
+        application = self._applications.get(command.image_name)
+        name = _checked_name(command.container_name)
+        parameters = of_launch(command.parameters)
+        environment = await self._store.write(
+            lambda tx: self._launched(tx, application.name, name, parameters)
+        )
+        log.info("launch", environment=environment.id, app=application.name, name=name, actor=str(actor))
+        self._woken(environment)
+        return environment
+
+    def _launched(self, tx: Transaction, app: str, name: str, parameters: dict[str, str]) -> Environment:
+        found = find_named(tx, app, name)
+        if found is None or found.change is None:
+            return self._wishes.run(tx, Wish(EnvironmentKey.of_name(app, name), name, parameters=parameters))
+        return self._wishes.run(tx, _again(found, parameters or found.desired.parameters))
+
+    async def kill(self, command: Kill, actor: Actor) -> Environment | None:
+        """Have a preview removed; None when there is none of this name, which is fine.
+
+        Raises:
+            Refused: with the reason; nothing has changed then.
+        """
+        name = _checked_name(command.container_name)
+        app = self._applications.get(command.image_name).name if command.image_name else ""
+        environment = await self._store.write(lambda tx: self._killed(tx, app, name))
+        log.info("kill", environment=environment.id if environment else "", name=name, actor=str(actor))
+        if environment is not None:
+            self._woken(environment)
+        return environment
+
+    def _killed(self, tx: Transaction, app: str, name: str) -> Environment | None:
+        found = find_named(tx, app, name)
+        return self._ended(tx, found) if found else None
+
+    def _ended(self, tx: Transaction, environment: Environment) -> Environment:
+        if environment.change is None:
+            return self._wishes.end(tx, environment)
+        hold = Hold(
+            HoldReason.KILLED,
+            "This preview was stopped by hand.",
+            "It comes back with the next push, when the pull request is reopened, or when it is launched.",
+        )
+        held = replace(environment, desired=replace(environment.desired, hold=hold))
+        tx.save_environment(held)
+        return held
+
+    async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
+        """Have this environment removed. Raises `Refused` (404) when there is none of this id."""
+        environment = await self._store.write(lambda tx: self._ended(tx, _existing(tx, environment_id)))
+        log.info("kill", environment=environment.id, name=environment.name, actor=str(actor))
+        self._woken(environment)
+        return environment
+
+    async def redeploy(self, environment_id: str, actor: Actor) -> Environment:
+        """Have this environment started afresh, with what it was last wished for.
+
+        Raises:
+            Refused: there is none of this id, or it may not run.
+        """
+        environment = await self._store.write(lambda tx: self._redeployed(tx, environment_id))
+        log.info("redeploy", environment=environment.id, name=environment.name, actor=str(actor))
+        self._woken(environment)
+        return environment
+
+    def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
+        environment = _existing(tx, environment_id)
+        self._applications.get(environment.app)
+        if environment.change is not None and not environment.desired.present:
+            raise Refused(
+                f"Pull request #{environment.change.number} is closed.",
+                hint="Reopen it, and its preview comes back.",
+                reason="closed",
+                status=409,
+            )
+        return self._wishes.run(tx, _again(environment, environment.desired.parameters))
+
+    async def until_settled(self, environment: Environment, timeout: float) -> Ending:
+        """Wait until the environment serves this generation or a newer one, or until that has failed.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            Retry: it hasn't come that far in time; it goes on by itself.
+        """
+        generation = environment.desired.generation
+        try:
+            async with asyncio.timeout(timeout):
+                with self._watch.of(environment.id) as changed:
+                    while True:
+                        changed.clear()
+                        ending = await self._ending(environment.id, generation)
+                        if ending is not None:
+                            return ending
+                        await changed.wait()
+        except TimeoutError:
+            raise Retry(
+                f"The preview isn't up after {timeout:g} s; Stager goes on trying.",
+                hint="Its URL shows how it stands.",
+                reason="still-starting",
+            ) from None
+
+    async def _ending(self, environment_id: str, generation: int) -> Ending | None:
+        found = await self._memory.with_current(environment_id)
+        if found is None:
+            raise Refused("The environment was removed.", reason="gone", status=409)
+        environment, deployment = found
+        if environment.serving is not None and environment.serving >= generation:
+            return Ending(environment, deployment)
+        if not environment.desired.wanted or (deployment is not None and deployment.attempt.final):
+            return Ending(environment, deployment)
+        return None
+
+    def _woken(self, environment: Environment) -> None:
+        self._watch.changed(environment.id)
+        self._wake(environment.id)
+
+
+def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
+    """The present environment that a person means by this name.
+
+    Args:
+        app: the entry under `images:`; empty when the person didn't say, as `/kill` allows.
+
+    Raises:
+        Refused: 409, listing them, when the name may mean several.
+    """
+    present = [e for e in tx.environments(present=True) if e.name == name and app in ("", e.app)]
+    by_hand = [e for e in present if e.change is None]
+    candidates = by_hand or [e for e in present if e.desired.hold is None] or present
+    if len(candidates) > 1:
+        listed = ", ".join(sorted(_described(e) for e in candidates))
+        raise Refused(
+            f'"{name}" may mean several previews: {listed}.',
+            hint="Say which, with image_name or by the id that the API gives.",
+            reason="name-ambiguous",
+            status=409,
+        )
+    return candidates[0] if candidates else None
+
+
+def _described(environment: Environment) -> str:
+    change = environment.change
+    which = f"pull request #{change.number}" if change else "launched by hand"
+    return f"{environment.app} ({which})"
+
+
+def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
+    """The wish that an environment stands for, with other parameters."""
+    hold = environment.desired.hold
+    if hold is not None and hold.reason is HoldReason.FORK:
+        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
+    return Wish(
+        environment.key,
+        environment.name,
+        environment.desired.revision,
+        parameters,
+        environment.desired.trust,
+        environment.change,
+    )
+
+
+def _existing(tx: Transaction, environment_id: str) -> Environment:
+    environment = tx.environment(environment_id)
+    if environment is None:
+        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+    return environment
+
+
+def _checked_name(name: str) -> str:
+    if not name.strip():
+        raise Refused(
+            "No name specified for container: the parameter container_name is missing.",
+            reason="name-missing",
+        )
+    if is_reserved(name):
+        raise Refused('Invalid container name: "default" is reserved.', reason="name-reserved")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Refused(
+            f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
+        )
+    return name

@@ -1,0 +1,89 @@
+"""How control remembers: small transactions on environments and deployments, each telling those who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from stager.control.watch import Watch
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault
+from stager.ports.store import Store, Transaction
+
+
+class Memory:
+    """Reads and changes what is remembered of environments."""
+
+    def __init__(self, store: Store, watch: Watch) -> None:
+        self._store = store
+        self._watch = watch
+
+    async def environment(self, environment_id: str) -> Environment | None:
+        """The environment of this id."""
+        return await self._store.read(lambda tx: tx.environment(environment_id))
+
+    async def with_current(self, environment_id: str) -> tuple[Environment, Deployment | None] | None:
+        """The environment with the deployment of its desired generation."""
+        return await self._store.read(lambda tx: _with_current(tx, environment_id))
+
+    async def deployments(
+        self, environment: Environment, generations: Iterable[int]
+    ) -> dict[int, Deployment]:
+        """The deployments of these generations, as far as there are any."""
+        wanted = set(generations)
+        return await self._store.read(lambda tx: _of_generations(tx, environment.id, wanted))
+
+    async def has_its_host(self, environment: Environment) -> bool:
+        """Whether the environment's host isn't somebody else's by now; it may be, once it is gone."""
+        holder = await self._store.read(lambda tx: tx.environment_by_host(environment.host))
+        return holder is not None and holder.id == environment.id
+
+    async def save(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
+        """Change a deployment; the result."""
+        saved = await self._store.write(lambda tx: _change(tx, deployment_id, change))
+        self._watch.changed(saved.environment_id)
+        return saved
+
+    async def serving(self, environment_id: str, generation: int | None) -> None:
+        """Remember which generation the front sends requests to."""
+        await self._store.write(lambda tx: _set_serving(tx, environment_id, generation))
+        self._watch.changed(environment_id)
+
+    async def live(self, environment_id: str, deployment_id: str, now: datetime) -> None:
+        """Remember that this deployment serves."""
+        await self._store.write(lambda tx: _mark_live(tx, environment_id, deployment_id, now))
+        self._watch.changed(environment_id)
+
+
+def _with_current(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None] | None:
+    environment = tx.environment(environment_id)
+    if environment is None:
+        return None
+    return environment, tx.deployment_of(environment_id, environment.desired.generation)
+
+
+def _of_generations(tx: Transaction, environment_id: str, generations: set[int]) -> dict[int, Deployment]:
+    found = (tx.deployment_of(environment_id, generation) for generation in generations)
+    return {deployment.generation: deployment for deployment in found if deployment}
+
+
+def _change(tx: Transaction, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
+    deployment = tx.deployment(deployment_id)
+    if deployment is None:
+        raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
+    changed = change(deployment)
+    tx.save_deployment(changed)
+    return changed
+
+
+def _mark_live(tx: Transaction, environment_id: str, deployment_id: str, now: datetime) -> None:
+    live = _change(tx, deployment_id, lambda d: replace(d, live_at=d.live_at or now, ended_at=None))
+    _set_serving(tx, environment_id, live.generation)
+
+
+def _set_serving(tx: Transaction, environment_id: str, generation: int | None) -> None:
+    environment = tx.environment(environment_id)
+    if environment is not None:
+        tx.save_environment(replace(environment, serving=generation))

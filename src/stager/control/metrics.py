@@ -1,0 +1,61 @@
+"""What is counted, for Prometheus; in a registry of our own, so that two in one process don't meet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Counters and gauges of the control plane."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._deployments = Counter(
+            "stager_deployments_total", "Deployments that ended.", ["app", "outcome"], registry=self.registry
+        )
+        self._live_after = Histogram(
+            "stager_deployment_seconds",
+            "From the wish to the first request served.",
+            ["app"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._deliveries = Counter(
+            "stager_deliveries_total", "Webhook deliveries.", ["outcome"], registry=self.registry
+        )
+        self._environments = Gauge(
+            "stager_environments", "Environments by state.", ["state"], registry=self.registry
+        )
+        self._front = Gauge("stager_front", "Figures of the front.", ["figure"], registry=self.registry)
+
+    def live(self, app: str, after: timedelta) -> None:
+        """A deployment serves for the first time."""
+        self._deployments.labels(app, "live").inc()
+        self._live_after.labels(app).observe(after.total_seconds())
+
+    def failed(self, app: str, reason: str) -> None:
+        """A deployment was given up."""
+        self._deployments.labels(app, reason).inc()
+
+    def delivery(self, outcome: str) -> None:
+        """A delivery was taken, refused or recognised as a repetition."""
+        self._deliveries.labels(outcome).inc()
+
+    def environments(self, by_state: dict[str, int]) -> None:
+        """How many environments there are in each state."""
+        self._environments.clear()
+        for state, count in by_state.items():
+            self._environments.labels(state).set(count)
+
+    def front(self, figures: dict[str, float]) -> None:
+        """What the front counts."""
+        for name, value in figures.items():
+            self._front.labels(name).set(value)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,114 @@
+"""Asks the forge what is open, and heals what was lost: previews that are missing, and those that outlived
+their change.
+
+Absence from the list removes nothing by itself: each missing change is asked for by its number, and only a
+definite no, or one that is closed, goes. A list that couldn't be had whole changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import structlog
+
+from stager.control.applications import Applications
+from stager.control.intake import Intake
+from stager.domain.errors import StagerError
+from stager.domain.events import ChangeAction, ChangeSeen
+from stager.domain.source import Change, Repository
+from stager.ports.clock import Clock
+from stager.ports.forge import Changes
+from stager.ports.store import SeenRepository, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+
+class Resync:
+    """Compares the forge's open changes with ours, both ways. It emits the events that deliveries would."""
+
+    def __init__(
+        self, store: Store, changes: Changes, applications: Applications, intake: Intake, clock: Clock
+    ) -> None:
+        self._store = store
+        self._changes = changes
+        self._applications = applications
+        self._intake = intake
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Go over every repository once. One that can't be asked is left as it is, until the next time."""
+        for repository in await self._repositories():
+            try:
+                await self._compare(repository)
+            except StagerError as error:
+                log.warning("resync_failed", repository=repository.full_name, reason=error.reason,
+                            error=error.message)  # fmt: skip
+
+    async def _repositories(self) -> list[Repository]:
+        """Those that deliveries came from, and those that the configuration names an owner for."""
+        seen = await self._store.read(lambda tx: tx.repositories())
+        known = {(r.repository.owner.lower(), r.repository.name.lower()) for r in seen}
+        named = [await self._named(a.owner, a.name) for a in self._applications
+                 if a.owner and (a.owner.lower(), a.name.lower()) not in known]  # fmt: skip
+        return [*self._still_ours(seen), *(r for r in named if r is not None)]
+
+    def _still_ours(self, seen: Iterable[SeenRepository]) -> Iterable[Repository]:
+        return (s.repository for s in seen if self._applications.of_repository(s.repository))
+
+    async def _named(self, owner: str, name: str) -> Repository | None:
+        try:
+            return await self._changes.repository(owner, name)
+        except StagerError as error:
+            log.warning("repository_not_found", repository=f"{owner}/{name}", error=error.message)
+            return None
+
+    async def _compare(self, repository: Repository) -> None:
+        listed = await self._changes.open_changes(repository)
+        for change in listed:
+            await self._seen(ChangeSeen(ChangeAction.SYNCHRONIZE, change))
+        numbers = {change.number for change in listed}
+        ours = await self._store.read(lambda tx: _believed_open(tx, repository))
+        for change in ours:
+            if change.number not in numbers:
+                await self._look_closer(repository, change)
+
+    async def _look_closer(self, repository: Repository, believed: Change) -> None:
+        """A change of ours isn't among the open ones: what does the forge say of it alone?"""
+        now = await self._changes.change(repository, believed.number)
+        if now is None:
+            now = replace(believed, is_open=False, updated_at=self._clock.now())
+        action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED
+        await self._seen(ChangeSeen(action, now))
+
+    async def _seen(self, event: ChangeSeen) -> None:
+        outcome = await self._intake.seen(event)
+        if not outcome.startswith(("nothing", "ignored")):
+            log.info(
+                "resync_healed",
+                repository=event.change.repository.full_name,
+                change=event.change.number,
+                outcome=outcome,
+            )
+
+
+def _believed_open(tx: Transaction, repository: Repository) -> list[Change]:
+    """The changes that we take for open; also those of adopted previews, which no delivery told of since."""
+    believed = {change.number: change for change in tx.open_changes(repository.id)}
+    for environment in tx.environments(present=True):
+        link = environment.change
+        if link is not None and link.repository_id == repository.id and link.number not in believed:
+            believed[link.number] = Change(
+                repository=repository,
+                number=link.number,
+                is_open=True,
+                head_sha=environment.desired.revision.sha,
+                head_ref=environment.name,
+                head_repository=repository,
+                base_ref=link.base_ref,
+                title=link.title,
+                author=link.author,
+                url=link.url,
+                updated_at=environment.created_at,
+            )
+    return list(believed.values())

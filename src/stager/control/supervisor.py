@@ -1,0 +1,199 @@
+"""Keeps everything going: one worker for each environment that needs one, and the passes over all of it that
+find what was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from stager.control.adoption import adopt
+from stager.control.intake import Intake
+from stager.control.metrics import Metrics
+from stager.control.publisher import Publisher
+from stager.control.resync import Resync
+from stager.control.steps import Steps
+from stager.control.worker import Worker
+from stager.domain.errors import Retry, StagerError
+from stager.domain.status import status_of
+from stager.ports.clock import Clock
+from stager.ports.engine import Instances
+from stager.ports.router import Router
+from stager.ports.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+PAUSE_AFTER_BUG = 5.0
+"""Seconds until a worker that tripped over a bug of ours is started again."""
+FORGET_EVERY = timedelta(hours=1)
+KEEP_DELIVERIES = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often the passes go, and how long what is gone is remembered."""
+
+    look: timedelta = timedelta(minutes=1)
+    resync: timedelta = timedelta(minutes=5)
+    keep_gone: timedelta = timedelta(days=30)
+
+
+class Supervisor:
+    """Owns the workers and the loops."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        instances: Instances,
+        router: Router,
+        publisher: Publisher,
+        steps: Steps,
+        intake: Intake,
+        resync: Resync | None,
+        clock: Clock,
+        metrics: Metrics,
+        intervals: Intervals,
+    ) -> None:
+        self._store = store
+        self._instances = instances
+        self._router = router
+        self._publisher = publisher
+        self._steps = steps
+        self._intake = intake
+        self._resync = resync
+        self._clock = clock
+        self._metrics = metrics
+        self._intervals = intervals
+        self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        self._survey: dict[str, frozenset[tuple[str, str]]] = {}
+        self.troubles: dict[str, str] = {"engine": "It wasn't looked at yet."}
+        """What keeps Stager from working, by part; empty when all is well."""
+
+    def wake(self, environment_id: str) -> None:
+        """Have a worker look at this environment."""
+        if environment_id in self._workers:
+            self._workers[environment_id][0].wake()
+            return
+        worker = Worker(environment_id, self._steps)
+        task = asyncio.get_running_loop().create_task(worker.run())
+        self._workers[environment_id] = worker, task
+        task.add_done_callback(lambda task: self._at_rest(environment_id, task))
+
+    def _at_rest(self, environment_id: str, task: asyncio.Task[None]) -> None:
+        del self._workers[environment_id]
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("worker_failed", environment=environment_id, exc_info=task.exception())
+        task.get_loop().call_later(PAUSE_AFTER_BUG, self.wake, environment_id)
+
+    async def run(self) -> None:
+        """Work until cancelled; then stop the workers where they are. What runs goes on running."""
+        try:
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._follow(self._instances.events, self._engine_event))
+                loops.create_task(self._follow(self._router.events, self._router_event))
+                loops.create_task(self._every(self._intervals.look, self.look_at_everything))
+                loops.create_task(self._every(FORGET_EVERY, self._forget))
+                loops.create_task(self._intake.run())
+                if self._resync is not None:
+                    loops.create_task(self._every(self._intervals.resync, self._resync.run))
+        finally:
+            tasks = [task for _, task in self._workers.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(
+        self, source: Callable[[], AsyncIterator[str]], react: Callable[[str], Awaitable[None]]
+    ) -> None:
+        async for event in source():
+            try:
+                await react(event)
+            except StagerError as error:
+                log.warning("event_not_followed", reason=error.reason, error=error.message)
+
+    async def _every(self, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await work()
+            except StagerError as error:
+                log.warning("pass_put_off", reason=error.reason, error=error.message)
+            except Exception:
+                log.exception("pass_failed")
+            await asyncio.sleep(interval.total_seconds())
+
+    async def _engine_event(self, environment_id: str) -> None:
+        if environment_id:
+            self.wake(environment_id)
+        else:
+            await self.look_at_everything()
+
+    async def _router_event(self, host: str) -> None:
+        if not host:
+            await self._publisher.again()
+            return
+        found = await self._store.read(lambda tx: tx.environment_by_host(host))
+        if found is not None:
+            self.wake(found.id)
+
+    async def look_at_everything(self) -> None:
+        """One pass over all that there is: adopt, wake whatever changed, and clear away what nobody uses."""
+        try:
+            await self._adopt()
+            await self._wake_what_changed()
+            await self._instances.sweep()
+        except Retry as error:
+            self.troubles["engine"] = error.message
+            raise
+        self.troubles.pop("engine", None)
+        await self._drop_strangers()
+        self._metrics.environments(await self._store.read(_by_state))
+
+    async def _adopt(self) -> None:
+        born = await self._instances.births()
+        now = self._clock.now()
+        known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
+        unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
+        if not unknown:
+            return
+        for orphan in await self._store.write(lambda tx: adopt(tx, unknown, now)):
+            log.warning("orphan_removed", environment=orphan.environment, instance=orphan.id[:12])
+            await self._instances.remove(orphan.id)
+
+    async def _wake_what_changed(self) -> None:
+        seen: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for instance in await self._instances.find():
+            seen[instance.environment].add((instance.id, instance.state))
+        survey = {environment: frozenset(states) for environment, states in seen.items()}
+        routes = self._publisher.table.routes
+        for environment in await self._store.read(lambda tx: tx.environments()):
+            changed = survey.get(environment.id) != self._survey.get(environment.id)
+            if changed or environment.host not in routes or environment.id in self._workers:
+                self.wake(environment.id)
+        self._survey = survey
+
+    async def _drop_strangers(self) -> None:
+        """Forget the routes of hosts that no environment has any more."""
+        hosts = await self._store.read(lambda tx: {e.host for e in tx.environments()})
+        for host in self._publisher.table.routes.keys() - hosts:
+            await self._publisher.drop(host)
+
+    async def _forget(self) -> None:
+        before = self._clock.now() - max(self._intervals.keep_gone, KEEP_DELIVERIES)
+        rows = await self._store.write(lambda tx: tx.forget(before))
+        if rows:
+            log.info("forgotten", rows=rows)
+
+
+def _by_state(tx: Transaction) -> dict[str, int]:
+    """How many environments there are in each state."""
+    counts = Counter[str]()
+    for environment in tx.environments():
+        deployment = tx.deployment_of(environment.id, environment.desired.generation)
+        counts[status_of(environment, deployment).state.value] += 1
+    return dict(counts)

@@ -1,0 +1,90 @@
+"""One environment's worker: it looks, plans, takes one step, and looks again, until there is nothing to do.
+
+It is woken, never told: whatever happened, it looks for itself. While it takes a step it stays awake, and
+gives the step up as soon as the plan has become another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from stager.control.steps import Steps
+from stager.domain.errors import Retry
+from stager.domain.plan import Action, continues, plan
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between looks while the engine, the store or the front doesn't answer."""
+
+
+class Worker:
+    """Brings one environment to rest.
+
+    Args:
+        environment: its id.
+    """
+
+    def __init__(self, environment: str, steps: Steps) -> None:
+        self.environment = environment
+        self._steps = steps
+        self._woken = asyncio.Event()
+        self._log = log.bind(environment=environment)
+
+    def wake(self) -> None:
+        """Look again soon; whatever is under way goes on unless the plan has changed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Work until the environment is at rest and nobody has woken us meanwhile."""
+        pause = FIRST_PAUSE
+        while True:
+            self._woken.clear()
+            try:
+                action = await self._plan()
+                if action is None:
+                    await self._steps.settle(self.environment)
+                else:
+                    await self._carry_out(action)
+                pause = FIRST_PAUSE
+            except Retry as error:
+                self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
+                await self._sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+                continue
+            if action is None and not self._woken.is_set():
+                return
+
+    async def _plan(self) -> Action | None:
+        look = await self._steps.look(self.environment)
+        return plan(look.environment.desired, look.observed, self._steps.now()) if look else None
+
+    async def _carry_out(self, action: Action) -> None:
+        """Take this step, unless the plan changes under way: then give it up."""
+        step = asyncio.create_task(self._steps.take(self.environment, action))
+        try:
+            while not await self._done_or_woken(step):
+                self._woken.clear()
+                if not continues(action, await self._plan()):
+                    self._log.info("step_given_up", step=type(action).__name__)
+                    return
+            await step
+        finally:
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+
+    async def _done_or_woken(self, step: asyncio.Task[None]) -> bool:
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait({step, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        return step.done()
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()

@@ -1,0 +1,77 @@
+"""What a bad ending means for an attempt: another try, and when; or none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from stager.domain.environment import Attempt, Instance
+from stager.domain.errors import Outcome, Retry, StagerError
+
+LONGEST_PAUSE = timedelta(seconds=60)
+CRASHES_ALLOWED = 5
+"""How often in a row an instance that once answered may end by itself before it is given up."""
+LONG_RUN = timedelta(seconds=60)
+"""An instance that ran this long ended for a new reason, so counting starts afresh."""
+
+
+def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
+    """The attempt after a step of it raised this. Only `Retry` is worth another try."""
+    failures = attempt.failures + 1
+    again = isinstance(error, Retry)
+    return replace(
+        attempt,
+        failures=failures,
+        retry_at=now + pause(failures) if again else None,
+        outcome=Outcome.of(error),
+        final=not again,
+    )
+
+
+def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) -> Attempt:
+    """The attempt after its instance ended by itself: at boot that is final, later it is started again.
+
+    Args:
+        log: the instance's last lines.
+    """
+    long_run = _ran_for(instance, now) >= LONG_RUN
+    failures = 1 if long_run else attempt.failures + 1
+    final = not attempt.healthy_run or failures > CRASHES_ALLOWED
+    return replace(
+        attempt,
+        failures=failures,
+        retry_at=None if final else now + pause(failures),
+        outcome=_exit_outcome(attempt, instance, log),
+        final=final,
+    )
+
+
+def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
+    """The attempt once its instance has answered. Earlier failures to start are forgiven, crashes aren't."""
+    failures = attempt.failures if attempt.healthy_run else 0
+    return replace(attempt, healthy_run=instance.run, failures=failures, retry_at=None, outcome=None)
+
+
+def pause(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row: 1 s, 2 s, 4 s, ... a minute."""
+    return min(LONGEST_PAUSE, timedelta(seconds=2 ** min(failures - 1, 10)))
+
+
+def _ran_for(instance: Instance, now: datetime) -> timedelta:
+    try:
+        return now - datetime.fromisoformat(instance.started_at)
+    except ValueError:  # never started, or an engine with another notation
+        return timedelta()
+
+
+def _exit_outcome(attempt: Attempt, instance: Instance, log: str) -> Outcome:
+    code = "" if instance.exit_code is None else f" with exit code {instance.exit_code}"
+    if attempt.healthy_run:
+        return Outcome("fault", "crashed", f"The application ended by itself{code}.", detail=log)
+    return Outcome(
+        "fault",
+        "exited",
+        f"The application ended{code} before it answered.",
+        "Its last lines tell why; the command must stay in the foreground.",
+        log,
+    )

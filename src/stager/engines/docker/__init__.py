@@ -1,0 +1,8 @@
+"""Docker, by its Engine API over the socket. Only what bears this installation's label is ever touched."""
+
+from stager.engines.docker.client import connect
+from stager.engines.docker.images import DockerImages
+from stager.engines.docker.instances import DockerInstances
+from stager.engines.docker.networks import NetworkPool, check_pool
+
+__all__ = ["DockerImages", "DockerInstances", "NetworkPool", "check_pool", "connect"]

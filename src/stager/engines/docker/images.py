@@ -1,0 +1,54 @@
+"""Which image a name means now."""
+
+from __future__ import annotations
+
+import aiodocker
+
+from stager.domain.errors import Fault
+from stager.engines.docker.client import engine_errors
+
+
+class DockerImages:
+    """The engine's images. One that is here is never fetched, so that one committed by hand works."""
+
+    def __init__(self, docker: aiodocker.Docker) -> None:
+        self._docker = docker
+
+    async def resolve(self, reference: str) -> str:
+        """See `ports.engine.Images.resolve`."""
+        found = await self._find(reference)
+        if found is None:
+            await self._pull(reference)
+            found = await self._find(reference)
+        if found is None:
+            raise _missing(reference, "Docker fetched it, and still doesn't know it.")
+        return found
+
+    async def _find(self, reference: str) -> str | None:
+        with engine_errors():
+            try:
+                return str((await self._docker.images.inspect(reference))["Id"])
+            except aiodocker.DockerError as error:
+                if error.status == 404:
+                    return None
+                raise Fault(
+                    f'Docker doesn\'t take "{reference}" for the name of an image: {error.message}',
+                    reason="image-missing",
+                ) from error
+
+    async def _pull(self, reference: str) -> None:
+        name, _, tag = reference.rpartition(":")
+        named = (name, tag) if name and "/" not in tag else (reference, "latest")
+        try:
+            await self._docker.images.pull(named[0], tag=named[1])
+        except aiodocker.DockerError as error:
+            raise _missing(reference, error.message) from error
+
+
+def _missing(reference: str, why: str) -> Fault:
+    return Fault(
+        f"The image \"{reference}\" isn't on this machine, and can't be fetched.",
+        hint=f"`docker images` lists what is here; `docker commit CONTAINER {reference}` makes one.",
+        reason="image-missing",
+        detail=why,
+    )

@@ -1,0 +1,264 @@
+"""Our containers: made, started, found again and removed. Every call may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiodocker
+import aiohttp
+import structlog
+from aiodocker.events import DockerEvents
+
+from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.errors import Fault, Retry
+from stager.domain.route import Endpoint
+from stager.engines.docker import labels
+from stager.engines.docker.client import engine_errors
+from stager.engines.docker.networks import Lease, NetworkPool
+from stager.engines.docker.parameters import create_body
+from stager.ports.engine import InstanceSpec
+
+log = structlog.get_logger(__name__)
+
+STATES = {"created": InstanceState.CREATED, "running": InstanceState.RUNNING}
+"""Docker's words for ours; all its others (exited, paused, dead, removing) mean that nothing answers."""
+
+EVENTS = ["start", "die", "destroy", "pause", "unpause"]
+REDIAL = 2.0
+"""Seconds until the event stream is asked for again after it broke."""
+
+LINE_LIMIT = 2_000
+"""Characters of one line of a log that are worth showing."""
+
+
+class DockerInstances:
+    """See `ports.engine.Instances`.
+
+    Args:
+        installation: the id by which what is ours is known.
+        loopback: whether containers are reached by a port published on 127.0.0.1 instead of their own
+            address, where the host can't dial that.
+    """
+
+    def __init__(
+        self,
+        docker: aiodocker.Docker,
+        installation: str,
+        networks: NetworkPool,
+        *,
+        loopback: bool = False,
+    ) -> None:
+        self._docker = docker
+        self._installation = installation
+        self._networks = networks
+        self._loopback = loopback
+
+    async def find(self, environment: str | None = None) -> list[Instance]:
+        """See `ports.engine.Instances.find`."""
+        found = await self._list(environment)
+        if environment is None:
+            return [self._summarised(container) for container in found]
+        inspected = [await self._inspect(container["Id"]) for container in found]
+        return [self._instance(container) for container in inspected if container]
+
+    async def births(self) -> list[tuple[Instance, Birth]]:
+        """See `ports.engine.Instances.births`."""
+        born = []
+        for container in await self._list(None):
+            try:
+                birth = labels.to_birth(container["Labels"])
+            except (KeyError, ValueError, TypeError) as error:
+                log.warning("container_labels_unreadable", container=container["Id"], error=repr(error))
+            else:
+                born.append((self._summarised(container), birth))
+        return born
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        """See `ports.engine.Instances.create`."""
+        others = await self._list(spec.birth.environment)
+        mine = next((c for c in others if c["Labels"][labels.DEPLOYMENT] == spec.birth.deployment), None)
+        if mine is not None:
+            return self._summarised(mine)
+        network = next((c["Labels"][labels.NETWORK] for c in others), "")
+        taken = [c["Labels"][labels.ADDRESS] for c in others]
+        lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
+        try:
+            return await self._create_at(spec, lease)
+        finally:
+            self._networks.release(lease)
+
+    async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
+        body = create_body(spec, self._installation, lease, publish=self._loopback)
+        name = f"stager-{self._installation}-{spec.birth.deployment}"
+        with engine_errors():
+            try:
+                made = await self._docker.containers.create(body, name=name)
+            except aiodocker.DockerError as error:
+                if error.status >= 500:
+                    raise
+                raise Fault(
+                    f"Docker refuses to make the container: {error.message}",
+                    hint="The image's `container_create_params` in the configuration are the first suspect.",
+                    reason="create-failed",
+                ) from error
+        return Instance(
+            made.id,
+            spec.birth.environment,
+            spec.birth.deployment,
+            spec.birth.generation,
+            InstanceState.CREATED,
+            network=lease.network,
+        )
+
+    async def start(self, instance: str) -> Instance:
+        """See `ports.engine.Instances.start`."""
+        with engine_errors():
+            try:
+                await self._start_or_unpause(instance)
+            except aiodocker.DockerError as error:
+                if error.status >= 500 and "OCI runtime" not in error.message:
+                    raise
+                raise await self._start_error(instance, error) from error
+        container = await self._inspect(instance)
+        if container is None:
+            raise Retry("The container was removed while it started.", reason="instance-gone")
+        return self._instance(container)
+
+    async def _start_or_unpause(self, instance: str) -> None:
+        container = await self._inspect(instance)
+        if container is not None and container["State"]["Paused"]:
+            await self._docker.containers.container(instance).unpause()
+        else:
+            await self._docker.containers.container(instance).start()
+
+    async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
+        if error.status == 404 and "network" in error.message:
+            # Its network was removed behind our back; the next one is made with a network of its own.
+            await self.remove(instance)
+            return Retry("The container's network was removed.", reason="network-gone")
+        if error.status == 404 and "No such container" in error.message:
+            return Retry("The container was removed before it started.", reason="instance-gone")
+        return Fault(
+            f"The container can't be started: {error.message}",
+            hint="Is the command in the image? `images.NAME.command` in the configuration names it.",
+            reason="start-failed",
+        )
+
+    async def remove(self, instance: str) -> None:
+        """See `ports.engine.Instances.remove`."""
+        container = self._docker.containers.container(instance)
+        with engine_errors():
+            try:
+                await container.stop()  # with the grace that it was made with
+                await container.delete(v=True, force=True)
+            except aiodocker.DockerError as error:
+                if error.status not in (404, 409):  # it is gone, or somebody else is removing it
+                    raise
+
+    async def logs(self, instance: str, lines: int) -> str:
+        """See `ports.engine.Instances.logs`."""
+        with engine_errors():
+            try:
+                pieces = await self._docker.containers.container(instance).log(
+                    stdout=True, stderr=True, tail=lines
+                )
+            except aiodocker.DockerError as error:
+                if error.status in (404, 409):
+                    return ""
+                raise
+        shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
+        return "\n".join(shown)
+
+    async def sweep(self) -> int:
+        """See `ports.engine.Instances.sweep`."""
+        used = {c["Labels"].get(labels.NETWORK, "") for c in await self._list(None)}
+        return await self._networks.sweep(used)
+
+    async def events(self) -> AsyncIterator[str]:
+        """See `ports.engine.Instances.events`."""
+        while True:
+            try:
+                async for environment in self._stream():
+                    yield environment
+            except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
+                log.info("engine_events_interrupted", error=str(error))
+            await asyncio.sleep(REDIAL)
+
+    async def _stream(self) -> AsyncIterator[str]:
+        """One connection's worth of events. A restarted engine replays nothing, so each starts with an
+        empty id."""
+        stream = DockerEvents(self._docker)
+        ours = {"type": ["container"], "event": EVENTS, "label": [self._label]}
+        subscriber = stream.subscribe(filters=aiodocker.utils.clean_filters(ours))
+        try:
+            yield ""
+            while (event := await subscriber.get()) is not None:
+                yield event["Actor"]["Attributes"].get(labels.ENVIRONMENT, "")
+        finally:
+            if stream.task is not None:
+                stream.task.cancel()
+                await asyncio.gather(stream.task, return_exceptions=True)
+
+    @property
+    def _label(self) -> str:
+        return f"{labels.INSTALLATION}={self._installation}"
+
+    async def _list(self, environment: str | None) -> list[dict[str, Any]]:
+        with engine_errors():
+            found = await self._docker.containers.list(
+                all=1, filters=labels.filters(self._installation, environment)
+            )
+        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
+
+    async def _inspect(self, container: str) -> dict[str, Any] | None:
+        with engine_errors():
+            try:
+                return await self._docker.containers.container(container).show()
+            except aiodocker.DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+
+    def _summarised(self, container: Mapping[str, Any]) -> Instance:
+        """From a row of Docker's list, which lacks the time of the start."""
+        state = STATES.get(container["State"], InstanceState.STOPPED)
+        return self._of_labels(container["Id"], container["Labels"], state)
+
+    def _instance(self, container: Mapping[str, Any]) -> Instance:
+        """From Docker's inspect call."""
+        facts = container["State"]
+        state = STATES.get(facts["Status"], InstanceState.STOPPED)
+        running = state is InstanceState.RUNNING
+        return self._of_labels(
+            container["Id"],
+            container["Config"]["Labels"],
+            state,
+            started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
+            exit_code=None if running else facts["ExitCode"],
+            endpoint=self._endpoint(container) if running else None,
+        )
+
+    def _of_labels(
+        self, container: str, marks: Mapping[str, str], state: InstanceState, **facts: Any
+    ) -> Instance:
+        return Instance(
+            container,
+            environment=marks[labels.ENVIRONMENT],
+            deployment=marks[labels.DEPLOYMENT],
+            generation=int(marks[labels.GENERATION]),
+            state=state,
+            network=marks[labels.NETWORK],
+            **facts,
+        )
+
+    def _endpoint(self, container: Mapping[str, Any]) -> Endpoint | None:
+        marks = container["Config"]["Labels"]
+        port = marks[labels.PORT]
+        if self._loopback:
+            published = (container["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or []
+            return Endpoint(published[0]["HostIp"], int(published[0]["HostPort"])) if published else None
+        network = container["NetworkSettings"]["Networks"].get(marks[labels.NETWORK]) or {}
+        address = network.get("IPAddress") or ""
+        return Endpoint(address, int(port)) if address else None

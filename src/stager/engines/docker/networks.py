@@ -1,0 +1,204 @@
+"""A bridge for each environment, out of a pool of our own: Docker's default pools end at 31 networks.
+
+Addresses go round: a freed one is the last to be given out again, so that no router that is slow to drop a
+route can send anybody to somebody else's instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import aiodocker
+
+from stager.domain.errors import Fault, Retry
+from stager.domain.source import Trust
+from stager.engines.docker import labels
+from stager.engines.docker.client import engine_errors
+
+BRIDGE_PREFIXES = {Trust.TRUSTED: "pvt", Trust.FORK: "pvf"}
+"""Fixed for each trust profile, so that a firewall's rules can be written once for all bridges."""
+
+ROUTES = Path("/proc/net/route")
+TRIES = 64
+"""How many subnets are tried in a row when others on this machine hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A place for one instance: a network, and an address in it."""
+
+    network: str
+    address: str
+
+
+class NetworkPool:
+    """Gives out networks and addresses.
+
+    Args:
+        pool: where the subnets come from.
+        size: the prefix length of each, such as 28 for 13 instances.
+    """
+
+    def __init__(self, docker: aiodocker.Docker, installation: str, pool: IPv4Network, size: int) -> None:
+        self._docker = docker
+        self._installation = installation
+        self._pool = pool
+        self._size = size
+        self._cursor = _start(installation, self._count)
+        self._last: dict[str, int] = {}
+        self._lock = asyncio.Lock()
+        self._reserved: dict[str, int] = {}
+
+    async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
+        """A place for a new instance of this environment. `release` must follow, once the instance holds it.
+
+        Args:
+            network: the one that the environment's other instances are in; empty when there is none.
+            taken: the addresses of those.
+        """
+        async with self._lock:
+            subnet = await self._subnet_of(network) if network else None
+            if subnet is None:
+                network, subnet = await self._create(environment, trust)
+            self._reserved[network] = self._reserved.get(network, 0) + 1
+        return Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
+
+    def release(self, lease: Lease) -> None:
+        """The instance has been made, or has not: the network is only as used as the engine says."""
+        self._reserved[lease.network] -= 1
+        if not self._reserved[lease.network]:
+            del self._reserved[lease.network]
+
+    async def sweep(self, used: set[str]) -> int:
+        """Remove our networks that nobody uses.
+
+        Args:
+            used: the names of those that instances are in, running or not.
+        """
+        removed = 0
+        async with self._lock:
+            with engine_errors():
+                for found in await self._docker.networks.list(
+                    filters={"label": [f"{labels.INSTALLATION}={self._installation}"]}
+                ):
+                    if found["Name"] not in used and found["Name"] not in self._reserved:
+                        removed += await self._remove(found["Id"])
+        return removed
+
+    async def _remove(self, network: str) -> bool:
+        try:
+            return await aiodocker.docker.DockerNetwork(self._docker, network).delete()
+        except aiodocker.DockerError as error:
+            if error.status in (403, 404):  # somebody's container is in it, or it is gone already
+                return False
+            raise
+
+    async def _subnet_of(self, network: str) -> IPv4Network | None:
+        with engine_errors():
+            try:
+                found = await (await self._docker.networks.get(network)).show()
+            except aiodocker.DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+        return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
+
+    async def _create(self, environment: str, trust: Trust) -> tuple[str, IPv4Network]:
+        for subnet in self._candidates():
+            name = f"stager-{self._installation}-{subnet.network_address}"
+            with engine_errors():
+                try:
+                    await self._docker.networks.create(self._config(name, subnet, trust))
+                except aiodocker.DockerError as error:
+                    if _is_taken(error):
+                        continue
+                    raise Retry(
+                        f"Docker can't make a network for {environment}: {error.message}",
+                        reason="network-failed",
+                    ) from error
+            return name, subnet
+        raise Retry(
+            f"No free subnet was found in {self._pool}.",
+            hint="Another program holds them, or `network.pool` is too small.",
+            reason="no-subnet",
+        )
+
+    def _config(self, name: str, subnet: IPv4Network, trust: Trust) -> dict[str, object]:
+        suffix = hashlib.sha256(name.encode()).hexdigest()[:10]
+        return {
+            "Name": name,
+            "CheckDuplicate": True,
+            "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
+            "Options": {"com.docker.network.bridge.name": f"{BRIDGE_PREFIXES[trust]}{suffix}"},
+            "Labels": {labels.INSTALLATION: self._installation},
+        }
+
+    @property
+    def _count(self) -> int:
+        return 1 << (self._size - self._pool.prefixlen)
+
+    def _candidates(self) -> Iterator[IPv4Network]:
+        for _ in range(min(TRIES, self._count)):
+            self._cursor = (self._cursor + 1) % self._count
+            start = int(self._pool.network_address) + (self._cursor << (32 - self._size))
+            yield IPv4Network((start, self._size))
+
+    def _next_address(self, subnet: IPv4Network, taken: set[IPv4Address]) -> IPv4Address:
+        hosts = list(subnet.hosts())[1:]  # the first is the gateway's
+        first = self._last.get(str(subnet), -1) + 1
+        for step in range(len(hosts)):
+            index = (first + step) % len(hosts)
+            if hosts[index] not in taken:
+                self._last[str(subnet)] = index
+                return hosts[index]
+        raise Retry(f"All {len(hosts)} addresses of {subnet} are taken.", reason="no-address")
+
+
+def _start(installation: str, count: int) -> int:
+    """Where an installation begins to look, so that several on one machine seldom meet."""
+    return int.from_bytes(hashlib.sha256(installation.encode()).digest()[:4], "big") % count
+
+
+def _is_taken(error: aiodocker.DockerError) -> bool:
+    """Whether Docker refuses the subnet, or the name, because somebody has it."""
+    return error.status == 409 or "overlap" in error.message or "already exists" in error.message
+
+
+def check_pool(pool: IPv4Network, table: str | None = None) -> None:
+    """Refuse a pool that the machine has a route into, but by our own bridges and by Docker's.
+
+    Args:
+        table: what `/proc/net/route` says (proc(5)); read here unless given. Without it nothing is checked.
+
+    Raises:
+        Fault: with the route that is in the way.
+    """
+    if table is None:
+        table = ROUTES.read_text() if ROUTES.exists() else ""
+    for interface, network in _routes(table):
+        ours = interface.startswith((*BRIDGE_PREFIXES.values(), "br-", "docker"))
+        if network.prefixlen and not ours and network.overlaps(pool):
+            raise Fault(
+                f"network.pool: {pool} overlaps the route to {network} by {interface}.",
+                hint="Choose a range that this machine has no route into.",
+                reason="pool-overlaps",
+            )
+
+
+def _routes(table: str) -> Iterator[tuple[str, IPv4Network]]:
+    for line in table.splitlines()[1:]:
+        interface, destination, *_, mask = line.split()[:8]
+        yield interface, IPv4Network((_address(destination), str(_address(mask))), strict=False)
+
+
+def _address(text: str) -> IPv4Address:
+    """Eight hex digits in the host's byte order, which is little-endian wherever Docker runs."""
+    return IPv4Address(socket.inet_ntoa(struct.pack("<L", int(text, 16))))

@@ -1,0 +1,117 @@
+"""What every connection of one front shares."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from stager.domain.route import Endpoint
+from stager.front.accesslog import AccessLog
+from stager.front.head import RequestHead
+from stager.front.limits import Limits
+from stager.front.pages import Sheet
+from stager.front.table import LiveTable
+from stager.front.upstream import Backends
+from stager.front.visitors import Visitors
+
+Event = dict[str, Any]
+
+
+class Context:
+    """The table, the limits, the counters, and a clock that is wound once a second.
+
+    Args:
+        limits: for everybody.
+        table: by which to serve.
+        visitors: who is connected.
+        log: of requests.
+    """
+
+    def __init__(self, limits: Limits, table: LiveTable, visitors: Visitors[Any], log: AccessLog) -> None:
+        self.limits = limits
+        self.table = table
+        self.visitors = visitors
+        self.log = log
+        self.backends = Backends(limits)
+        self.draining = False
+        self.outcomes: Counter[str] = Counter()
+        self.watchers: set[Callable[[Event], None]] = set()
+        self.started = self.now = time.monotonic()
+        self._told: dict[str, float] = {}
+        # Ids of requests: random by process, counted within it.
+        self._ids = itertools.count(1)
+        self._id_prefix = secrets.token_hex(6).encode()
+
+    def next_id(self) -> bytes:
+        """An id for a request that came without one."""
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
+
+    def lookup(self, host: str) -> Endpoint | Sheet:
+        """Where a request for `host` goes: to an endpoint, or it is answered with a sheet."""
+        target = self.table.find(host)
+        if isinstance(target, Endpoint):
+            return target
+        if target is not None:
+            return Sheet.of(target, host)
+        return Sheet("away") if self.table.is_home(host) else Sheet("unknown", name=host)
+
+    def unreachable(self, host: str, state: str) -> Sheet:
+        """The sheet for a host whose endpoint let us down, once those who watch have been told."""
+        if self.table.is_home(host):
+            return Sheet("away")
+        if self.now - self._told.get(host, -10.0) >= 1.0:
+            self._told[host] = self.now
+            self.tell({"event": state, "host": host})
+        return Sheet(state, name=host)
+
+    def tell(self, event: Event) -> None:
+        """Tell everybody who watches."""
+        for watcher in list(self.watchers):
+            watcher(event)
+
+    def record(
+        self,
+        head: RequestHead,
+        *,
+        status: int,
+        size: int,
+        started: float,
+        client: str,
+        request_id: bytes,
+        endpoint: str,
+        outcome: str,
+    ) -> None:
+        """Count a request that has ended, and note it in the log."""
+        self.outcomes[outcome] += 1
+        self.log.add(
+            host=head.host,
+            method=head.method,
+            target=head.target,
+            status=status,
+            size=size,
+            seconds=time.perf_counter() - started,
+            client=client,
+            request_id=request_id,
+            endpoint=endpoint,
+            outcome=outcome,
+        )
+
+    def tick(self) -> None:
+        """Wind the clock. Called once a second; nothing here needs a finer one."""
+        self.now = time.monotonic()
+        self._told = {host: when for host, when in self._told.items() if self.now - when < 1.0}
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the control plane, which exports them."""
+        return {
+            "uptime": round(time.monotonic() - self.started, 3),
+            "connections": len(self.visitors.connections),
+            "requests": dict(self.outcomes),
+            "open": {backend.name: len(backend.busy) for backend in self.backends if backend.busy},
+            "routes": len(self.table),
+            "draining": self.draining,
+        }

@@ -1,0 +1,328 @@
+"""Heads of HTTP/1.1 messages, read strictly: whatever two servers could read differently is refused.
+
+Pure: bytes in, values out. A request that this parser and the app behind it understood differently could be
+used to smuggle a second one past the front, so nothing doubtful is repaired (RFC 9112, sections 2.2, 3, 5 and
+6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from stager.domain.route import normalise_host
+from stager.front.memo import Memo
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+_TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CRLF = b"\r\n"
+_HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
+
+Fields = tuple[list[bytes], dict[bytes, list[bytes]]]
+
+
+class MessageError(Exception):
+    """A message that is refused.
+
+    Args:
+        status: the answer to a client that sent it.
+        words: what is wrong, one plain sentence.
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """What a client asked.
+
+    Args:
+        method: as sent; always a token.
+        target: in origin form (`/path?query`), or `*`.
+        minor: 0 or 1, of HTTP/1.x.
+        host: as route tables know it; empty only for HTTP/1.0 without one.
+        authority: the `Host` header as sent.
+        lines: the headers that the front doesn't have to understand, as sent, in order.
+        special: the values of those that it does, by lower-case name.
+        length: of the body: None when there is none, or `CHUNKED`.
+        keep_alive: whether the client wants the connection to stay.
+        upgrade: the protocol that it wants to change to; empty when none.
+    """
+
+    method: bytes
+    target: bytes
+    minor: int
+    host: str
+    authority: bytes
+    lines: list[bytes]
+    special: dict[bytes, list[bytes]]
+    length: int | None
+    keep_alive: bool
+    upgrade: bytes
+
+    @property
+    def replayable(self) -> bool:
+        """Whether sending it twice does no harm: an idempotent method, and no body to send again."""
+        return self.length is None and self.method in _IDEMPOTENT and not self.upgrade
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client may wait for a `100 Continue` before it sends the body."""
+        return self.minor == 1 and b"expect" in self.special
+
+    def value(self, name: bytes) -> bytes:
+        """The first value among `lines` of the header called `name` (lower case); empty when there is none."""
+        for line in self.lines:
+            if line[: len(name) + 1].lower() == name + b":":
+                return line[len(name) + 1 :].strip(b" \t")
+        return b""
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """What an app answered. `length` is that of its header: None, `CHUNKED`, or a number; see `body`."""
+
+    status: int
+    status_line: bytes
+    minor: int
+    lines: list[bytes]
+    special: dict[bytes, list[bytes]]
+    length: int | None
+    keep_alive: bool
+
+
+def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
+    """Read the head of a request.
+
+    Args:
+        block: everything before the empty line, without the CRLF of the last header.
+        most_headers: more are refused.
+
+    Raises:
+        MessageError: it is malformed, ambiguous, or too much.
+    """
+    lines = _split(block, most_headers)
+    method, target, minor = _request_line(lines[0])
+    plain, special = _fields(lines, _REQUEST_ROLES)
+    authority, host = _authority(special, minor)
+    if not target.startswith(b"/"):
+        target = _unusual_target(method, target, authority)
+    keep_alive, upgrade = minor == 1, b""
+    if b"connection" in special:
+        options = _options(special[b"connection"])
+        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        upgrade = _upgrade(special, options, minor)
+        plain = _without(plain, options)
+    length = _length(special, minor) if special.keys() & _FRAMING else None
+    return RequestHead(method, target, minor, host, authority, plain, special, length, keep_alive, upgrade)
+
+
+def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
+    """Read the head of a response; `block` as for `parse_request`. Raises MessageError."""
+    lines = _split(block, most_headers)
+    match = _STATUS.fullmatch(lines[0])
+    if match is None:
+        raise MessageError(502, "The status line is malformed.")
+    minor, status = int(match[1]), int(match[2])
+    plain, special = _fields(lines, _RESPONSE_ROLES)
+    keep_alive = minor == 1
+    if b"connection" in special:
+        options = _options(special[b"connection"])
+        keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        plain = _without(plain, options)
+    length = _length(special, minor) if special.keys() & _FRAMING else None
+    return ResponseHead(status, lines[0], minor, plain, special, length, keep_alive)
+
+
+def check_incomplete(start: bytes, most_bytes: int, most_line: int) -> None:
+    """Refuse the beginning of a head that can no longer become a good one. Raises MessageError."""
+    if start.startswith(b"PRI * HTTP/2"):
+        raise MessageError(505, "This is HTTP/2 without TLS; please use HTTP/1.1.")
+    if b"\r\n" not in start[: most_line + 2] and len(start) > most_line:
+        raise MessageError(414, "The request line is too long.")
+    if len(start) > most_bytes:
+        raise MessageError(431, "The headers are too long.")
+    if start.count(b"\n") != start.count(b"\r\n"):
+        raise MessageError(400, "Lines have to end with CR LF.")
+
+
+def _split(block: bytes, most_headers: int) -> list[bytes]:
+    lines = block.split(_CRLF)
+    if len(lines) - 1 > most_headers:
+        raise MessageError(431, "There are too many headers.")
+    # All that may remain of a head without its text is the line ends: no bare CR or LF, no NUL, no control
+    # character.
+    if block.translate(None, _TEXT) != _CRLF * (len(lines) - 1):
+        raise MessageError(400, "The head has a control character in it.")
+    return lines
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+    parts = line.split(b" ")
+    if len(parts) != 3 or not parts[1] or b"\t" in line:
+        raise MessageError(400, "The request line is malformed.")
+    method, target, version = parts
+    _METHODS[method]
+    if version == b"HTTP/1.1":
+        return method, target, 1
+    if version == b"HTTP/1.0":
+        return method, target, 0
+    if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
+        raise MessageError(505, "Please use HTTP/1.1.")
+    raise MessageError(400, "The request line is malformed.")
+
+
+def _fields(lines: list[bytes], roles: Memo[bytes | None]) -> Fields:
+    plain: list[bytes] = []
+    special: dict[bytes, list[bytes]] = {}
+    for line in islice(lines, 1, None):
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise MessageError(400, "A header has no colon.")
+        role = roles[name]
+        if role is None:
+            plain.append(line)
+        elif role:
+            special.setdefault(role, []).append(value.strip(b" \t"))
+    return plain, special
+
+
+def _authority(special: dict[bytes, list[bytes]], minor: int) -> tuple[bytes, str]:
+    values = special.get(b"host")
+    if values is None:
+        if minor == 1:
+            raise MessageError(400, "There is no Host header.")
+        return b"", ""
+    if len(values) != 1:
+        raise MessageError(400, "There is more than one Host header.")
+    return values[0], _HOSTS[values[0]]
+
+
+def _unusual_target(method: bytes, target: bytes, authority: bytes) -> bytes:
+    if method == b"CONNECT":
+        raise MessageError(405, "Stager is not a forward proxy.")
+    if target == b"*" and method == b"OPTIONS":
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise MessageError(400, "The request target is malformed.")
+    if match[1].lower() != authority.lower():
+        raise MessageError(400, "The request target and the Host header name different hosts.")
+    return match[2] if match[2].startswith(b"/") else b"/" + match[2]
+
+
+def _options(values: list[bytes]) -> set[bytes]:
+    return {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+
+
+def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int) -> bytes:
+    """What to upgrade to. HTTP/2 without TLS is left out: it would carry requests past everything checked here."""
+    wanted = b", ".join(special.get(b"upgrade", ()))
+    if b"upgrade" not in options or minor == 0 or b"h2c" in wanted.lower():
+        return b""
+    return wanted
+
+
+def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+    """The headers that `Connection` doesn't name: those it names are meant for us and go no further."""
+    listed = options - _EVERYDAY_OPTIONS
+    if not listed:
+        return lines
+    return [line for line in lines if line.partition(b":")[0].lower() not in listed]
+
+
+def _length(special: dict[bytes, list[bytes]], minor: int) -> int | None:
+    lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
+    if codings is None:
+        return _number(lengths) if lengths else None
+    if lengths:
+        raise MessageError(400, "There are both Content-Length and Transfer-Encoding.")
+    if minor == 0:
+        raise MessageError(400, "HTTP/1.0 has no Transfer-Encoding.")
+    if len(codings) != 1 or codings[0].lower() != b"chunked":
+        raise MessageError(400, "The only Transfer-Encoding that is understood is chunked.")
+    return CHUNKED
+
+
+def _number(lengths: list[bytes]) -> int:
+    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+        raise MessageError(400, "The Content-Length should be one number.")
+    return int(lengths[0])
+
+
+def _check_method(method: bytes) -> None:
+    if not method or method.translate(None, _TOKEN):
+        raise MessageError(400, "The method is malformed.")
+
+
+def _read_host(authority: bytes) -> str:
+    if _HOST.fullmatch(authority) is None:
+        raise MessageError(400, "The Host header is malformed.")
+    return normalise_host(authority.decode("ascii"))
+
+
+def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[bytes], bytes | None]:
+    """A function that tells what a header is for, by its name as sent.
+
+    That is None for what passes as it is, the lower-case name for what the front has to understand, and an
+    empty name for what it removes.
+    """
+
+    def role(name: bytes) -> bytes | None:
+        if not name or name.translate(None, _TOKEN):
+            raise MessageError(400, "The name of a header is malformed.")
+        lower = name.lower()
+        if lower in special:
+            return lower
+        return b"" if lower in dropped or _is_impostor(lower) else None
+
+    return role
+
+
+def _is_impostor(lower: bytes) -> bool:
+    """Whether an app could take it for a header that the front vouches for: CGI and WSGI turn `-` into `_`."""
+    return b"_" in lower and lower.replace(b"_", b"-") in FORWARDING | {b"x-request-id"}
+
+
+FORWARDING = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_EVERYDAY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+_HOP_BY_HOP = frozenset(
+    {
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"http2-settings",
+    }
+)
+_METHODS = Memo(_check_method)
+_HOSTS = Memo(_read_host)
+_REQUEST_ROLES = Memo(
+    _role_in(
+        _FRAMING | FORWARDING | {b"host", b"connection", b"upgrade", b"expect", b"x-request-id"},
+        _HOP_BY_HOP | {b"proxy"},  # CGI would read it as the variable HTTP_PROXY
+    )
+)
+_RESPONSE_ROLES = Memo(_role_in(_FRAMING | {b"connection", b"upgrade"}, _HOP_BY_HOP))

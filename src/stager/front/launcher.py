@@ -1,0 +1,214 @@
+"""How the control plane has a front: finds the one that runs, starts one when there is none, and keeps it
+running.
+
+The front is nobody's child in anything but name. It has its own session, its own log and no open pipe, so
+that the end of the control plane, however sudden, is not the end of the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from stager.domain.errors import Fault, Retry, StagerError
+from stager.front import limits
+from stager.front.client import FrontClient, Hello
+from stager.front.control import PROTOCOL
+from stager.front.limits import Limits
+from stager.front.sockets import Listener, request_listeners
+from stager.version import __version__
+
+_START_SECONDS = 15.0
+_LOOK_SECONDS = 0.02
+_LIVED_WELL_SECONDS = 5.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrontOptions:
+    """How the front is to run; see `python -m stager.front --help`. A front that runs otherwise is replaced."""
+
+    listen: str = "127.0.0.1:8000"
+    tls_listen: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    access_log: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+    def arguments(self, state_dir: Path) -> list[str]:
+        """The command line."""
+        named = {
+            "--listen": self.listen,
+            "--tls-listen": self.tls_listen,
+            "--tls-certificate": self.tls_certificate,
+            "--tls-key": self.tls_key,
+            "--state-dir": str(state_dir),
+        }
+        given = [f"{name}={value}" for name, value in named.items() if value]
+        given += [f"--trusted-proxy={network}" for network in self.trusted_proxies]
+        given += [] if self.access_log else ["--no-access-log"]
+        return given + limits.to_arguments(self.limits)
+
+
+class FrontLauncher:
+    """Sees to it that a front runs.
+
+    Args:
+        state_dir: where the front keeps its table, log and sockets.
+        options: how it is to run.
+        python: the interpreter to run it with.
+    """
+
+    def __init__(
+        self, state_dir: Path, options: FrontOptions | None = None, *, python: str = sys.executable
+    ) -> None:
+        self._state_dir = state_dir.absolute()
+        self._settings = (options or FrontOptions()).arguments(self._state_dir)
+        self._python = python
+        self._held: list[Listener] = []
+        self._stopping = False
+
+    async def ensure(self) -> Hello:
+        """Have a front that runs as wanted: this very one, or a successor of one that doesn't, or a new one.
+
+        Raises:
+            Fault: it doesn't start; the detail has its last words.
+        """
+        hello = await self._greet()
+        if hello is None:
+            hello = await self._start([*self._settings, *self._inherited()])
+        elif not self._suits(hello):
+            hello = await self._start([*self._settings, "--take-over"], predecessor=hello.pid)
+        await asyncio.to_thread(self._hold)
+        return hello
+
+    async def keep(self) -> None:
+        """Whenever the front goes away, have it again; until cancelled, or told to `stop`."""
+        pause = _FIRST_PAUSE
+        while not self._stopping:
+            since = time.monotonic()
+            await self._until_gone()
+            if self._stopping:
+                return
+            if time.monotonic() - since < _LIVED_WELL_SECONDS:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+            # What is wrong is in the front's log, and may be over by the next try.
+            with contextlib.suppress(StagerError, OSError):
+                await self.ensure()
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """End the front, and wait until it is gone. Afterwards nobody listens any more."""
+        self._stopping = True
+        self.release()
+        client = FrontClient(self._state_dir)
+        try:
+            await client.stop(timeout)
+            await self._until_gone()
+        except Retry:
+            return
+        finally:
+            await client.close()
+
+    def release(self) -> None:
+        """Let go of the listening sockets, as before leaving the front on its own."""
+        for listener in self._held:
+            listener.socket.close()
+        self._held = []
+
+    async def _greet(self) -> Hello | None:
+        client = FrontClient(self._state_dir)
+        try:
+            return await client.connect()
+        except Retry:
+            return None
+        finally:
+            await client.close()
+
+    def _suits(self, hello: Hello) -> bool:
+        return (hello.protocol, hello.version, list(hello.settings)) == (
+            PROTOCOL,
+            __version__,
+            self._settings,
+        )
+
+    async def _start(self, arguments: list[str], predecessor: int | None = None) -> Hello:
+        """Start a process, and wait until it is the one that answers."""
+        log = self._state_dir / "front.log"
+        begin, process = await asyncio.to_thread(self._spawn, log, arguments)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            hello = await self._greet()
+            if hello is not None and hello.pid not in {predecessor, None}:
+                return hello
+            if process.poll() is not None:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise _not_started(log, begin)
+
+    def _spawn(self, log: Path, arguments: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
+        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            begin = file.tell()
+            process = self._popen(file, arguments)
+        # Waits for it as long as it lives, so that it leaves no zombie; a daemon, so that nobody waits for
+        # the thread.
+        threading.Thread(target=process.wait, name=f"front-{process.pid}", daemon=True).start()
+        return begin, process
+
+    def _popen(self, log: IO[bytes], arguments: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 (our own interpreter, our own options)
+            [self._python, "-m", "stager.front", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            pass_fds=[listener.socket.fileno() for listener in self._held],
+            start_new_session=True,
+        )
+
+    def _inherited(self) -> list[str]:
+        """The options by which a new front takes the sockets that we held for it."""
+        options = {"plain": "--fd", "tls": "--tls-fd"}
+        return [f"{options[listener.kind]}={listener.socket.fileno()}" for listener in self._held]
+
+    def _hold(self) -> None:
+        """Hold a copy of the listening sockets: clients wait in their queue while a killed front is started again."""
+        connection, listeners = request_listeners(self._state_dir / "handover.sock", "copy")
+        connection.close()
+        self.release()
+        self._held = listeners
+
+    async def _until_gone(self) -> None:
+        """Returns when the front that runs now has hung up."""
+        client = FrontClient(self._state_dir)
+        async for event in client.events():
+            if event["event"] == "away":
+                return
+
+
+def _not_started(log: Path, begin: int) -> Fault:
+    with log.open("rb") as file:
+        file.seek(begin)
+        words = file.read(65536).decode("utf-8", "replace").strip()
+    last = words.splitlines()[-1].removeprefix("stager front: ") if words else "It said nothing."
+    taken = "another program has port" in last
+    return Fault(
+        f"The front did not start: {last}",
+        hint="" if taken else f"Its log is {log}.",
+        reason="port-taken" if taken else "front-start",
+        detail=words,
+    )

@@ -1,0 +1,189 @@
+"""The live table: what `stager.domain.route.RouteTable` says, ready to be asked on every request, and kept on
+disk.
+
+On disk are a snapshot (`table.json`) and a journal of the changes since (`table.log`), so that one change
+among 10,000 routes costs one line. Each change says what a host leads to from now on, so replaying one that
+the snapshot already has does no harm; that is what makes every moment a safe one to be killed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from stager.domain.route import (
+    Changes,
+    Endpoint,
+    RouteTable,
+    Target,
+    table_from_wire,
+    table_to_wire,
+    target_from_wire,
+    target_to_wire,
+)
+
+_LONGEST_JOURNAL = 1 << 20
+
+
+def changes_to_wire(changes: Changes, table: RouteTable) -> dict[str, Any]:
+    """Changes as plain JSON types; `domain` and `home` of `table`, the result, are in it only when they changed."""
+    wire: dict[str, Any] = {
+        "upserts": {host: target_to_wire(target) for host, target in changes.upserts.items()},
+        "deletes": sorted(changes.deletes),
+    }
+    if changes.frame:
+        wire["domain"] = table.domain
+        wire["home"] = target_to_wire(table.home) if table.home else None
+    return wire
+
+
+class LiveTable:
+    """Answers where a host leads, and changes in place."""
+
+    def __init__(self, table: RouteTable | None = None) -> None:
+        self.routes: dict[str, Target] = {}
+        self.domain = ""
+        self.home: Endpoint | None = None
+        self._suffix = ""
+        if table is not None:
+            self.routes = dict(table.routes)
+            self._frame(table.domain, table.home)
+
+    def __len__(self) -> int:
+        return len(self.routes)
+
+    def find(self, host: str) -> Target | None:
+        """Where `host` leads; None when it lies under the domain and was never heard of, or when there is no home."""
+        target = self.routes.get(host)
+        return self.home if target is None and self.is_home(host) else target
+
+    def is_home(self, host: str) -> bool:
+        """Whether `host` is Stager's own: neither a preview's nor under the domain of previews."""
+        return host not in self.routes and not (self._suffix and host.endswith(self._suffix))
+
+    def value(self) -> RouteTable:
+        """The table as a value."""
+        return RouteTable(dict(self.routes), self.domain, self.home)
+
+    def change(self, wire: Mapping[str, Any]) -> None:
+        """Make the changes that `changes_to_wire` wrote, all or none. Raises KeyError, ValueError or TypeError."""
+        upserts = {host: target_from_wire(target) for host, target in wire.get("upserts", {}).items()}
+        deletes = list(wire.get("deletes", ()))
+        if "domain" in wire:
+            home = target_from_wire(wire["home"]) if wire["home"] else None
+            if home is not None and not isinstance(home, Endpoint):
+                raise ValueError("home should be an endpoint, not a page")
+            self._frame(str(wire["domain"]), home)
+        self.routes.update(upserts)
+        for host in deletes:
+            self.routes.pop(host, None)
+
+    def _frame(self, domain: str, home: Endpoint | None) -> None:
+        self.domain, self.home = domain, home
+        self._suffix = "." + domain if domain else ""
+
+
+class TableFile:
+    """A live table together with its snapshot and journal in a directory. Only one process may write there."""
+
+    def __init__(self, directory: Path) -> None:
+        self._snapshot = directory / "table.json"
+        self._journal = directory / "table.log"
+        self._file: IO[bytes] | None = None
+        self._compacting: asyncio.Task[None] | None = None
+        self._since: list[bytes] = []
+        self.live = LiveTable()
+
+    def load(self) -> LiveTable:
+        """Read what is there, and begin a new journal with it. A torn or foreign line ends the reading."""
+        self.close()
+        self.live = LiveTable(_read_snapshot(self._snapshot))
+        lines = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
+        for line in lines:
+            if not line.endswith(b"\n") or not _replay(self.live, line):
+                break
+        if lines:
+            _write(self._snapshot, _encode(self.live.value()))
+        _write(self._journal, b"")
+        self._file = self._journal.open("ab", buffering=0)
+        return self.live
+
+    def apply(self, table: RouteTable) -> None:
+        """Make the live table `table`. Only the difference is written, and nothing when there is none."""
+        changes = self.live.value().changes_to(table)
+        if changes:
+            self.change(changes_to_wire(changes, table))
+
+    def change(self, wire: Mapping[str, Any]) -> None:
+        """Make these changes, in memory and on disk. Raises as `LiveTable.change`, and OSError.
+
+        The journal isn't synced to the disk: it has to outlive this process, not the machine, whose
+        containers wouldn't outlive it either.
+        """
+        if self._file is None:
+            raise OSError("the table is not open")
+        self.live.change(wire)
+        line = json.dumps(wire, separators=(",", ":")).encode() + b"\n"
+        self._file.write(line)
+        if self._compacting:
+            self._since.append(line)
+        elif self._file.tell() > _LONGEST_JOURNAL:
+            self._compacting = asyncio.get_running_loop().create_task(self._compact())
+
+    async def settle(self) -> None:
+        """Wait until nothing is being written in the background, before another process may write."""
+        if self._compacting:
+            await asyncio.wait([self._compacting])
+
+    def close(self) -> None:
+        """Stop writing: somebody else does from now on, or nobody."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def _compact(self) -> None:
+        """Write a new snapshot aside, then keep of the journal only what came meanwhile."""
+        try:
+            value = self.live.value()
+            await asyncio.to_thread(lambda: _write(self._snapshot, _encode(value)))
+            if self._file is not None:
+                _write(self._journal, b"".join(self._since))
+                self._file.close()
+                self._file = self._journal.open("ab", buffering=0)
+        finally:
+            self._since = []
+            self._compacting = None
+
+
+def _encode(table: RouteTable) -> bytes:
+    return json.dumps(table_to_wire(table), separators=(",", ":")).encode()
+
+
+def _read_snapshot(path: Path) -> RouteTable | None:
+    """What the snapshot says; None when there is none or it isn't ours, because serving must go on without it."""
+    try:
+        return table_from_wire(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _replay(live: LiveTable, line: bytes) -> bool:
+    try:
+        live.change(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file by a whole one or not at all."""
+    aside = path.with_name(path.name + ".new")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

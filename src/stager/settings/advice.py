@@ -1,0 +1,77 @@
+"""What a configuration may say and yet should be thought over: warnings at start and of `config check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stager.settings.model import Settings
+
+GITHUB_LISTENERS = frozenset(
+    {
+        "LaunchOnGithubPullRequestOpened",
+        "ReLaunchOnGithubPullRequestSynchronized",
+        "KillOnGithubPullRequestClosed",
+    }
+)
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """The warnings that these settings deserve, one sentence each."""
+    return (*_of_images(settings), *_of_sign_in(settings), *_of_github(settings), *_of_serving(settings))
+
+
+def _of_images(settings: Settings) -> Iterator[str]:
+    if not settings.images:
+        yield "`images` is empty, so there is nothing to launch."
+    for key, app in settings.images.items():
+        if app.allow_create_params:
+            allowed = ", ".join(app.allow_create_params)
+            yield f"Instances of {key} may leave their box: `allow_create_params` has {allowed}."
+
+
+def _of_sign_in(settings: Settings) -> Iterator[str]:
+    basic = "BasicAuthentication" in settings.authentication_strategy
+    if not settings.authentication_strategy:
+        yield "`authentication_strategy` is missing, so every direct call is refused."
+    if basic and settings.users:
+        yield (
+            "BasicAuthentication keeps passwords in plain text; it is only meant for demonstrations and"
+            " closed networks."
+        )
+    if basic and not settings.users:
+        yield "BasicAuthentication is on and `users` is empty, so every direct call is refused."
+    if settings.users and not basic:
+        yield "`users` has no effect, because `authentication_strategy` lacks BasicAuthentication."
+
+
+def _of_github(settings: Settings) -> Iterator[str]:
+    listeners = set(settings.event_listeners)
+    if listeners & GITHUB_LISTENERS and not settings.github.incoming_auth.hook_secret:
+        yield "`github.incoming_auth.hook_secret` is missing, so every delivery of GitHub is refused."
+    if "GithubAuthorization" in listeners:
+        yield "GithubAuthorization has no effect yet: signing in with GitHub comes with a later version."
+    if (
+        "AddGithubPullRequestCommentOnLaunch" in settings.post_launch_handlers
+        and not settings.github.outgoing_auth.user
+    ):
+        yield "`github.outgoing_auth` is missing, so no comments can be written."
+
+
+def _of_serving(settings: Settings) -> Iterator[str]:
+    if settings.routing_strategy == "NginxRoutingStrategy":
+        yield (
+            "NginxRoutingStrategy writes no vhost files yet: this version serves previews through its own"
+            " front."
+        )
+    if settings.tls and settings.scheme == "http":
+        yield "`tls` is given while `scheme` is \"http\", so previews' URLs don't use it."
+    if settings.domain and _share_cookies(settings):
+        yield (
+            f"Previews live under {settings.previews} together with Stager's own pages, so they can reach"
+            " each other's cookies; `preview_domain` may name a domain of their own."
+        )
+
+
+def _share_cookies(settings: Settings) -> bool:
+    ours, theirs = (f".{name.partition(':')[0]}" for name in (settings.domain, settings.previews))
+    return ours.endswith(theirs) or theirs.endswith(ours)

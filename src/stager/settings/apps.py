@@ -1,0 +1,157 @@
+"""The entries under `images:`: the applications that previews are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from stager.ports.engine import Limits
+from stager.settings.base import Section
+from stager.settings.confinement import check_allowed, check_parameters
+from stager.settings.refusals import Path, refuse
+from stager.settings.secret import Secret
+from stager.settings.values import (
+    NOT_TRUTH,
+    POSITIVE,
+    Duration,
+    Form,
+    ImageReference,
+    PortNumber,
+    Size,
+    UrlPath,
+    Words,
+    is_reference,
+)
+
+MIB = 1 << 20
+LEAST_MEMORY = 6 * MIB
+"""Docker refuses to give a container less."""
+
+
+class Tuning(Section):
+    """Limits and patience, for all applications under `defaults` or for one under `images`."""
+
+    start_timeout: Annotated[Duration, POSITIVE] = 300.0
+    """How long an instance may take until it answers."""
+
+    stop_grace: Duration = 10.0
+    """How long an instance may take to stop after it was asked to, before it is killed."""
+
+    drain_timeout: Duration = 30.0
+    """How long requests under way may go on after a refresh, before they are cut."""
+
+    memory: Size = 512 * MIB
+    """What an instance may use of memory."""
+
+    cpus: Annotated[float, Field(ge=0.01, allow_inf_nan=False), NOT_TRUTH] = 1.0
+    """What an instance may use of processor cores."""
+
+    pids: Annotated[int, Field(ge=1), NOT_TRUTH] = 256
+    """How many processes and threads an instance may have."""
+
+    log_size: Annotated[Size, POSITIVE] = 10 * MIB
+    """How much of its output is kept."""
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: int) -> int:
+        if memory < LEAST_MEMORY:
+            raise ValueError('should be "6m" at least, which is the least that Docker gives')
+        return memory
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as engines take them."""
+        return Limits(self.memory, self.cpus, self.pids, self.log_size)
+
+    def over(self, defaults: Tuning) -> Self:
+        """These settings, with what isn't given here taken from `defaults`."""
+        wanted = defaults.model_fields_set - self.model_fields_set
+        return self.model_copy(update={name: getattr(defaults, name) for name in wanted})
+
+
+class App(Tuning):
+    """One application. Its key is the `image_name` of a launch, and with GitHub the repository's name."""
+
+    misplaced: ClassVar = {
+        "container_start_params": "isn't a setting any more; use `container_create_params.HostConfig`",
+    }
+    stranger: ClassVar = "an environment variable goes under `env`"
+
+    port: PortNumber
+    """Where the application listens inside the instance."""
+
+    command: Words = ()
+    """What to run: text, split into words as a shell would, or a list. The image's own command if empty."""
+
+    image: ImageReference = ""
+    """The Docker image. The entry's own name if empty."""
+
+    image_name: ImageReference = ""
+    """The first Stager's word for `image`."""
+
+    repo_owner: str = ""
+    """Who owns the repository that is named like this entry."""
+
+    env: dict[str, Secret] = Field(default_factory=dict)
+    """Environment variables of every instance."""
+
+    health_path: Annotated[UrlPath | None, Form("path")] = None
+    """What to ask an instance for to know that it works: 2xx or 3xx will do. If it isn't given, any answer
+    of `/` below 500 will."""
+
+    allow_create_params: tuple[str, ...] = ()
+    """Names of create parameters that would let an instance out of its box and are nevertheless wanted,
+    such as `Binds`."""
+
+    container_create_params: dict[str, Any] = Field(default_factory=dict)
+    """Further parameters of Docker's call to create a container, such as `Tty` or `HostConfig`."""
+
+    @field_validator("env")
+    @classmethod
+    def _nameable(cls, env: dict[str, Secret]) -> dict[str, Secret]:
+        wrong = [name for name in env if not name or "=" in name or "\0" in name]
+        if wrong:
+            refuse(*(((name,), "isn't a name that a variable can have") for name in wrong))
+        return env
+
+    @field_validator("allow_create_params")
+    @classmethod
+    def _worth_allowing(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_allowed(names)
+        return names
+
+    @field_validator("container_create_params")
+    @classmethod
+    def _confined(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        check_parameters(parameters, info.data.get("allow_create_params", ()))
+        return parameters
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word_for_image(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("image") and data.get("image_name"):
+            refuse((("image_name",), "is the first Stager's word for `image`; give only one of them"))
+        return data
+
+    def named(self, key: str) -> Self:
+        """This entry with its image settled."""
+        return self.model_copy(update={"image": self.image or self.image_name or key})
+
+
+def check_names(images: Mapping[str, App]) -> None:
+    """Refuse, all at once, names of applications that can't be used."""
+    found = list(_strange_names(images))
+    if found:
+        refuse(*found)
+
+
+def _strange_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
+    for key, app in images.items():
+        if not re.fullmatch(r"[!-~]+", key):
+            yield (key,), "should have a name of ASCII characters without spaces"
+        elif not (app.image or app.image_name or is_reference(key)):
+            yield (key, "image"), "is required, because no Docker image can be called like this entry"

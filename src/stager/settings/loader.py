@@ -1,0 +1,95 @@
+"""Finds a configuration, reads it, and tells everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stager.settings import document
+from stager.settings.advice import warnings
+from stager.settings.context import Context
+from stager.settings.document import Data
+from stager.settings.expansion import Expansion
+from stager.settings.known import Known
+from stager.settings.model import Settings
+from stager.settings.problems import ConfigurationError, Problem, problems_of
+
+FILE_NAME = "config.yml"
+VARIABLE = "STAGER_CONFIG"
+ENVIRONMENTS = frozenset({"development", "test", "production"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used.
+
+    Args:
+        path: the file it was read from; None when there is none.
+        warnings: what should be thought over, a sentence each.
+    """
+
+    settings: Settings
+    path: Path | None
+    warnings: tuple[str, ...]
+
+
+def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """Where the configuration is: as the command line says, or `STAGER_CONFIG`, or `config.yml` in `folder`.
+
+    None when none of them says anything; a file that is named is returned whether it exists or not.
+    """
+    named = option or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
+    if named is not None:
+        return folder / named
+    default = folder / FILE_NAME
+    return default if default.exists() else None
+
+
+def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None = None) -> Loaded:
+    """The settings that a file gives, or the defaults when there is none.
+
+    Args:
+        environ: the environment variables that `${...}` and `DOCKER_HOST` refer to.
+        known: the names of pluggable classes; those that come with Stager unless told.
+
+    Raises:
+        ConfigurationError: it can't be used; has all that is wrong.
+    """
+    folder = path.absolute().parent if path else Path.cwd()
+    data = document.read(_text(path), path.name) if path else None
+    settings = _settings(data, path.name if path else "", Context(folder, environ, known or Known()))
+    return Loaded(settings, path, warnings(settings))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(path.name, [Problem("", f"can't be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(path.name, [Problem("", "isn't text in UTF-8")]) from error
+
+
+def _settings(written: Data, name: str, context: Context) -> Settings:
+    _refuse_per_environment(written, name)
+    expansion = Expansion(context.environ, context.folder)
+    data = expansion.fill(written)
+    problems = expansion.problems
+    try:
+        settings = Settings.model_validate(data, context=context)
+    except ValidationError as error:
+        unfilled = {problem.path for problem in problems}
+        found = problems_of(error, Settings, written)
+        problems = [*problems, *(problem for problem in found if problem.path not in unfilled)]
+    if problems:
+        raise ConfigurationError(name, problems)
+    return settings
+
+
+def _refuse_per_environment(written: Data, name: str) -> None:
+    if isinstance(written, dict) and written and written.keys() <= ENVIRONMENTS:
+        message = "settings per environment aren't supported; move those that you want to the top level"
+        raise ConfigurationError(name, [Problem.at((key,), message) for key in written])

@@ -1,0 +1,303 @@
+"""The configuration as a whole. One field is one setting: its type, its default and its description."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from stager.settings.apps import App, Tuning, check_names
+from stager.settings.base import Section
+from stager.settings.context import Context, FolderPath, NameOf
+from stager.settings.places import Address, Domain, Listen, Network, NetworkV4, Url, check_template
+from stager.settings.refusals import Unfit, refuse
+from stager.settings.secret import Secret
+from stager.settings.values import NOT_TRUTH, POSITIVE, Duration, Login, User, one_or_many
+
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+_ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
+HANDOVER_SOCKET = Path("front", "handover.sock")
+LONGEST_SOCKET_PATH = 100
+"""Unix allows 107 bytes on Linux and 103 on macOS."""
+
+DEFAULT_NETWORKS: tuple[Any, ...] = ("127.0.0.0/8", "::1/128")
+_ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+
+
+class Tls(Section):
+    """HTTPS with certificate files."""
+
+    listen: Listen
+    """Where to listen for HTTPS, such as `0.0.0.0:443`."""
+
+    certificate: FolderPath
+    """The certificate with its chain, in PEM form. It should be a wildcard one."""
+
+    key: FolderPath
+    """The certificate's private key, in PEM form."""
+
+
+class Nginx(Section):
+    """Where nginx is to be told about previews."""
+
+    target_dir: str = ""
+    """Where vhost files go."""
+
+    template_path: str = ""
+    """The template of a vhost file."""
+
+    reload_command: str = ""
+    """What makes nginx read its files again."""
+
+
+def _merged(data: Any) -> Any:
+    # The walkthrough writes a list of mappings with one key each.
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        return data
+    keys = [key for item in data for key in item]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        refuse(*(((key,), "is given twice") for key in sorted(twice)))
+    return {key: value for item in data for key, value in item.items()}
+
+
+_MERGED = BeforeValidator(_merged, json_schema_input_type=Nginx | list[dict[str, str]])
+
+
+class Credentials(Section):
+    """A user and a password, which only make sense together."""
+
+    user: str = ""
+    """The user's name."""
+
+    password: Secret = Secret()
+    """The password or token."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if bool(self.user) != bool(self.password):
+            missing = "password" if self.user else "user"
+            refuse(((missing,), "is required, because its other half is given"))
+        return self
+
+
+class IncomingAuth(Credentials):
+    """What proves that a delivery comes from GitHub."""
+
+    hook_secret: Secret = Secret()
+    """The webhook's secret, by which GitHub signs deliveries. Without it every delivery is refused."""
+
+
+class OutgoingAuth(Credentials):
+    """As whom Stager talks to GitHub: to comment, and to see which pull requests are open."""
+
+
+class GitHub(Section):
+    """How Stager and GitHub know each other."""
+
+    incoming_auth: IncomingAuth = IncomingAuth()
+    """Credentials that a webhook's calls must bring."""
+
+    outgoing_auth: OutgoingAuth = OutgoingAuth()
+    """Credentials for calls to GitHub's API."""
+
+    client_id: str = ""
+    """The OAuth application's id, for signing in with GitHub."""
+
+    client_secret: Secret = Secret()
+    """The OAuth application's secret."""
+
+    api_url: Url = "https://api.github.com"
+    """GitHub's API; another for GitHub Enterprise Server."""
+
+    web_url: Url = "https://github.com"
+    """GitHub's pages; another for GitHub Enterprise Server."""
+
+
+class Networks(Section):
+    """The addresses that instances get. Each preview has a network of its own."""
+
+    pool: NetworkV4 = Field(default="10.200.0.0/14", validate_default=True)
+    """The network that previews' networks are taken from. It must not overlap a route of the host."""
+
+    size: Annotated[int, Field(ge=8, le=29), NOT_TRUTH] = 28
+    """The prefix length of a preview's network: 28 leaves 13 addresses for its instances."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.size < self.pool.prefixlen:
+            refuse((("size",), f"should be {self.pool.prefixlen} at least, to fit into the pool {self.pool}"))
+        return self
+
+
+class Engine(Section):
+    """Where instances run."""
+
+    socket: str = ""
+    """Docker's address: `unix://`, `tcp://`, `http://` or `https://`. If empty, that of the environment
+    variable `DOCKER_HOST`, and without one `unix:///var/run/docker.sock`."""
+
+    reach: Literal["auto", "address", "loopback"] = "auto"
+    """How instances are reached: by their own address, by a port published on the loopback interface, or
+    whichever works."""
+
+    @field_validator("socket")
+    @classmethod
+    def _address(cls, socket: str) -> str:
+        if socket and not _ENGINE.match(socket):
+            raise Unfit(f'should be an address such as "{DEFAULT_ENGINE}"')
+        return socket
+
+    def settled(self, environ: Mapping[str, str]) -> Self:
+        """This engine with its address settled. Raises ValueError when the environment's is of no use."""
+        default = environ.get("DOCKER_HOST", "") or DEFAULT_ENGINE
+        if not self.socket and not _ENGINE.match(default):
+            raise ValueError(
+                f"can't be reached by the variable DOCKER_HOST, which is {default}; give `socket`"
+            )
+        return self.model_copy(update={"socket": self.socket or default})
+
+
+class Settings(Section):
+    """All that can be said in `config.yml`. Everything has a default: Stager starts without any."""
+
+    misplaced: ClassVar = {
+        **dict.fromkeys(Tuning.model_fields, "belongs under `defaults`, or under one of the `images`"),
+        "haproxy": "isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
+        "slack": "isn't available in this version",
+        "container_rotation_strategy": "isn't a setting any more; nothing runs out, so nothing rotates",
+        "evergreen_containers": "isn't a setting any more; every instance stays until it is closed or killed",
+    }
+
+    domain: Domain = ""
+    """The domain under which previews live, as typed into a browser, with the port if that isn't the scheme's
+    own: `demo.stager.io`, `localhost:8000`. If empty, it is learned from the first authenticated request."""
+
+    preview_domain: Domain = ""
+    """The domain of previews where it isn't Stager's own, so that they can't reach each other's cookies."""
+
+    scheme: Literal["http", "https"] = "http"
+    """What previews' URLs begin with."""
+
+    host_template: str = "{slug}.{domain}"
+    """How a preview's host is made of `{slug}`, `{app}` and `{domain}`."""
+
+    listen: Listen = Address("127.0.0.1", 8000)
+    """Where to listen for HTTP, for previews and Stager's own pages alike."""
+
+    tls: Tls | None = None
+    """Where to listen for HTTPS besides, and with which certificate."""
+
+    trusted_proxies: tuple[Network, ...] = Field(default=DEFAULT_NETWORKS, validate_default=True)
+    """Networks from which `X-Forwarded-*` headers are believed, because a proxy of ours stands there."""
+
+    state_dir: FolderPath = Field(default=Path(".stager"), validate_default=True)
+    """Where Stager keeps everything that it writes. Starts from the configuration file's folder."""
+
+    defaults: Tuning = Tuning()
+    """Limits and patience for all applications that don't say otherwise."""
+
+    images: dict[str, App] = Field(default_factory=dict)
+    """The applications, each by its name."""
+
+    routing_strategy: Annotated[str, NameOf("routing_strategy")] = "EmbeddedRoutingStrategy"
+    """How requests reach previews: `EmbeddedRoutingStrategy` (short: `embedded`) or `NginxRoutingStrategy`
+    (`nginx`)."""
+
+    nginx: Annotated[Nginx, _MERGED] = Nginx()
+    """Settings of `NginxRoutingStrategy`; a mapping, or a list of mappings with one key each."""
+
+    authentication_strategy: Annotated[
+        tuple[Annotated[str, NameOf("authentication_strategy")], ...], _ONE_OR_MANY
+    ] = ()
+    """How Stager knows who sends a direct request: `BasicAuthentication` (short: `basic`). Without any, every
+    direct request is refused."""
+
+    users: tuple[Login, ...] = ()
+    """Who may sign in with `BasicAuthentication`."""
+
+    event_listeners: Annotated[tuple[Annotated[str, NameOf("event_listeners")], ...], _ONE_OR_MANY] = ()
+    """What listens to events, in this order; the first that takes an event has it."""
+
+    pre_launch_handlers: Annotated[
+        tuple[Annotated[str, NameOf("pre_launch_handlers")], ...], _ONE_OR_MANY
+    ] = ()
+    """What may amend or refuse a launch."""
+
+    post_launch_handlers: Annotated[
+        tuple[Annotated[str, NameOf("post_launch_handlers")], ...], _ONE_OR_MANY
+    ] = ()
+    """What happens after a launch."""
+
+    pre_kill_handlers: Annotated[tuple[Annotated[str, NameOf("pre_kill_handlers")], ...], _ONE_OR_MANY] = ()
+    """What happens before a preview is removed."""
+
+    github: GitHub = GitHub()
+    """How Stager and GitHub know each other."""
+
+    network: Networks = Networks()
+    """The addresses that instances get."""
+
+    engine: Engine = Field(default=Engine(), validate_default=True)
+    """Where instances run."""
+
+    resync_every: Annotated[Duration, POSITIVE] = 300.0
+    """How often the forge is asked which changes are open, to heal what webhooks missed."""
+
+    pass_every: Annotated[Duration, POSITIVE] = 60.0
+    """How often everything is looked at and put right, besides when something happens."""
+
+    keep_gone_for: Duration = 30 * 86_400.0
+    """How long removed previews and their logs are remembered."""
+
+    access_log: bool = True
+    """Whether each request to a preview is logged."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How Stager logs: `json` is one object a line, `auto` is text on a terminal and json elsewhere."""
+
+    @property
+    def previews(self) -> str:
+        """The domain that previews live under; empty while none is set."""
+        return self.preview_domain or self.domain
+
+    @field_validator("host_template")
+    @classmethod
+    def _makes_hosts(cls, template: str) -> str:
+        check_template(template)
+        return template
+
+    @field_validator("state_dir")
+    @classmethod
+    def _room_for_socket(cls, folder: Path) -> Path:
+        length = len(bytes(folder / HANDOVER_SOCKET))
+        if length > LONGEST_SOCKET_PATH:
+            raise ValueError(
+                f"is too long by {length - LONGEST_SOCKET_PATH} bytes for the sockets that go there"
+                f" ({folder}); choose a shorter path"
+            )
+        return folder
+
+    @field_validator("images")
+    @classmethod
+    def _settled(cls, images: dict[str, App], info: ValidationInfo) -> dict[str, App]:
+        check_names(images)
+        defaults = info.data.get("defaults", Tuning())
+        return {key: app.over(defaults).named(key) for key, app in images.items()}
+
+    @field_validator("users")
+    @classmethod
+    def _each_once(cls, users: tuple[User, ...]) -> tuple[User, ...]:
+        names = [user.name for user in users]
+        twice = [i for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            refuse(*(((i,), f'names "{names[i]}" a second time') for i in twice))
+        return users
+
+    @field_validator("engine")
+    @classmethod
+    def _reachable(cls, engine: Engine, info: ValidationInfo) -> Engine:
+        return engine.settled(Context.of(info).environ)

@@ -1,0 +1,295 @@
+"""Rows and domain objects: each is made of the other here and nowhere else.
+
+Rows are types of their own: tuples of what SQLite can hold. `schema` has a column for each of their fields.
+What is read comes back as it was saved, times in UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import (
+    Attempt,
+    ChangeLink,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    Hold,
+    HoldReason,
+)
+from stager.domain.errors import Outcome
+from stager.domain.events import Delivery
+from stager.domain.source import Change, Repository, Revision, Trust
+from stager.ports.store import SeenRepository
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class EnvironmentRow(NamedTuple):
+    """An environment, with its change link and hold as JSON."""
+
+    id: str
+    app: str
+    subject: str
+    name: str
+    host: str
+    present: bool
+    generation: int
+    sha: str
+    ref: str
+    parameters: str
+    trust: str
+    hold: str | None
+    created_at: int
+    updated_at: int
+    change: str | None
+    comment_id: str
+    serving: int | None
+
+
+class DeploymentRow(NamedTuple):
+    """A deployment with its attempt, and the attempt's outcome as JSON."""
+
+    id: str
+    environment_id: str
+    sha: str
+    ref: str
+    generation: int
+    failures: int
+    retry_at: int | None
+    outcome: str | None
+    final: bool
+    healthy_run: str
+    created_at: int
+    image: str
+    starting_at: int | None
+    checking_at: int | None
+    live_at: int | None
+    ended_at: int | None
+    log: str
+
+
+class DeliveryRow(NamedTuple):
+    """What a delivery says; when it came and how it went stay in the database."""
+
+    id: str
+    forge: str
+    event: str
+    payload: str
+
+
+class ChangeRow(NamedTuple):
+    """A change, with the repository of its head as JSON."""
+
+    repository_id: str
+    number: int
+    owner: str
+    repository: str
+    is_open: bool
+    head_sha: str
+    head_ref: str
+    head_repository: str | None
+    base_ref: str
+    title: str
+    author: str
+    url: str
+    updated_at: int
+    merged: bool
+    head_before: str
+
+
+class RepositoryRow(NamedTuple):
+    """A repository that was seen."""
+
+    app: str
+    repository_id: str
+    owner: str
+    name: str
+
+
+def stamp(moment: datetime) -> int:
+    """A time as microseconds since 1970 in UTC. Raises ValueError for one without a zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(stamp: int) -> datetime:
+    """The time that `stamp` gave this number, in UTC."""
+    return _EPOCH + timedelta(microseconds=stamp)
+
+
+def environment_row(environment: Environment) -> EnvironmentRow:
+    desired = environment.desired
+    return EnvironmentRow(
+        id=environment.id,
+        app=environment.key.app,
+        subject=environment.key.subject,
+        name=environment.name,
+        host=environment.host,
+        present=desired.present,
+        generation=desired.generation,
+        sha=desired.revision.sha,
+        ref=desired.revision.ref,
+        parameters=json.dumps(dict(desired.parameters)),
+        trust=desired.trust,
+        hold=json.dumps(asdict(desired.hold)) if desired.hold else None,
+        created_at=stamp(environment.created_at),
+        updated_at=stamp(environment.updated_at),
+        change=json.dumps(asdict(environment.change)) if environment.change else None,
+        comment_id=environment.comment_id,
+        serving=environment.serving,
+    )
+
+
+def environment_of(columns: Sequence[Any]) -> Environment:
+    row = EnvironmentRow._make(columns)
+    return Environment(
+        id=row.id,
+        key=EnvironmentKey(row.app, row.subject),
+        name=row.name,
+        host=row.host,
+        desired=_desired_of(row),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        change=ChangeLink(**json.loads(row.change)) if row.change else None,
+        comment_id=row.comment_id,
+        serving=row.serving,
+    )
+
+
+def _desired_of(row: EnvironmentRow) -> Desired:
+    return Desired(
+        present=row.present,
+        generation=row.generation,
+        revision=Revision(row.sha, row.ref),
+        parameters=json.loads(row.parameters),
+        trust=Trust(row.trust),
+        hold=_hold_of(json.loads(row.hold)) if row.hold else None,
+    )
+
+
+def _hold_of(data: dict[str, str]) -> Hold:
+    return Hold(HoldReason(data["reason"]), data["message"], data["hint"])
+
+
+def deployment_row(deployment: Deployment) -> DeploymentRow:
+    attempt = deployment.attempt
+    return DeploymentRow(
+        id=deployment.id,
+        environment_id=deployment.environment_id,
+        sha=deployment.revision.sha,
+        ref=deployment.revision.ref,
+        generation=attempt.generation,
+        failures=attempt.failures,
+        retry_at=_stamp_or_none(attempt.retry_at),
+        outcome=json.dumps(asdict(attempt.outcome)) if attempt.outcome else None,
+        final=attempt.final,
+        healthy_run=attempt.healthy_run,
+        created_at=stamp(deployment.created_at),
+        image=deployment.image,
+        starting_at=_stamp_or_none(deployment.starting_at),
+        checking_at=_stamp_or_none(deployment.checking_at),
+        live_at=_stamp_or_none(deployment.live_at),
+        ended_at=_stamp_or_none(deployment.ended_at),
+        log=deployment.log,
+    )
+
+
+def deployment_of(columns: Sequence[Any]) -> Deployment:
+    row = DeploymentRow._make(columns)
+    return Deployment(
+        id=row.id,
+        environment_id=row.environment_id,
+        revision=Revision(row.sha, row.ref),
+        attempt=_attempt_of(row),
+        created_at=moment(row.created_at),
+        image=row.image,
+        starting_at=_moment_or_none(row.starting_at),
+        checking_at=_moment_or_none(row.checking_at),
+        live_at=_moment_or_none(row.live_at),
+        ended_at=_moment_or_none(row.ended_at),
+        log=row.log,
+    )
+
+
+def _attempt_of(row: DeploymentRow) -> Attempt:
+    return Attempt(
+        generation=row.generation,
+        failures=row.failures,
+        retry_at=_moment_or_none(row.retry_at),
+        outcome=Outcome(**json.loads(row.outcome)) if row.outcome else None,
+        final=row.final,
+        healthy_run=row.healthy_run,
+    )
+
+
+def delivery_row(delivery: Delivery) -> DeliveryRow:
+    return DeliveryRow(delivery.id, delivery.forge, delivery.event, delivery.payload)
+
+
+def delivery_of(columns: Sequence[Any]) -> Delivery:
+    row = DeliveryRow._make(columns)
+    return Delivery(row.id, row.forge, row.event, row.payload)
+
+
+def change_row(change: Change) -> ChangeRow:
+    return ChangeRow(
+        repository_id=change.repository.id,
+        number=change.number,
+        owner=change.repository.owner,
+        repository=change.repository.name,
+        is_open=change.is_open,
+        head_sha=change.head_sha,
+        head_ref=change.head_ref,
+        head_repository=json.dumps(asdict(change.head_repository)) if change.head_repository else None,
+        base_ref=change.base_ref,
+        title=change.title,
+        author=change.author,
+        url=change.url,
+        updated_at=stamp(change.updated_at),
+        merged=change.merged,
+        head_before=change.head_before,
+    )
+
+
+def change_of(columns: Sequence[Any]) -> Change:
+    row = ChangeRow._make(columns)
+    return Change(
+        repository=Repository(row.repository_id, row.owner, row.repository),
+        number=row.number,
+        is_open=row.is_open,
+        head_sha=row.head_sha,
+        head_ref=row.head_ref,
+        head_repository=Repository(**json.loads(row.head_repository)) if row.head_repository else None,
+        base_ref=row.base_ref,
+        title=row.title,
+        author=row.author,
+        url=row.url,
+        updated_at=moment(row.updated_at),
+        merged=row.merged,
+        head_before=row.head_before,
+    )
+
+
+def repository_row(app: str, repository: Repository) -> RepositoryRow:
+    return RepositoryRow(app, repository.id, repository.owner, repository.name)
+
+
+def repository_of(columns: Sequence[Any]) -> SeenRepository:
+    row = RepositoryRow._make(columns)
+    return SeenRepository(row.app, Repository(row.repository_id, row.owner, row.name))
+
+
+def _stamp_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else stamp(moment)
+
+
+def _moment_or_none(stamp: int | None) -> datetime | None:
+    return None if stamp is None else moment(stamp)

@@ -1,0 +1,230 @@
+"""One transaction's reads and writes, said in SQL.
+
+The statements are made once, when this module is imported; SQLAlchemy compiles each on its first use, and
+the connection keeps it prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    not_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.events import Delivery
+from stager.domain.source import Change, Repository
+from stager.ports.store import SeenRepository
+from stager.stores.sqlite.rows import (
+    ChangeRow,
+    DeliveryRow,
+    DeploymentRow,
+    EnvironmentRow,
+    RepositoryRow,
+    change_of,
+    change_row,
+    delivery_of,
+    delivery_row,
+    deployment_of,
+    deployment_row,
+    environment_of,
+    environment_row,
+    repository_of,
+    repository_row,
+    stamp,
+)
+from stager.stores.sqlite.schema import changes, deliveries, deployments, environments, facts, repositories
+
+T = TypeVar("T")
+
+
+def _rows_of(table: Table, row: type[NamedTuple]) -> Select[Any]:
+    return select(*(table.c[field] for field in row._fields))
+
+
+def _upsert(table: Table, *key: str) -> Insert:
+    """Insert or, where a row has this key, replace it in its place: `seq` tells when it first came."""
+    statement = insert(table)
+    rest = {c.name: statement.excluded[c.name] for c in table.c if c.name not in {*key, "seq"}}
+    return statement.on_conflict_do_update(index_elements=key, set_=rest).inline()
+
+
+_ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
+_ENVIRONMENTS_BY_PRESENCE = _ENVIRONMENTS.where(environments.c.present == bindparam("present"))
+_ENVIRONMENT = _rows_of(environments, EnvironmentRow).where(environments.c.id == bindparam("id"))
+_ENVIRONMENT_BY_KEY = _rows_of(environments, EnvironmentRow).where(
+    environments.c.app == bindparam("app"), environments.c.subject == bindparam("subject")
+)
+_ENVIRONMENT_BY_HOST = (
+    _rows_of(environments, EnvironmentRow)
+    .where(environments.c.host == bindparam("host"))
+    .order_by(environments.c.present.desc(), environments.c.updated_at.desc(), environments.c.seq.desc())
+    .limit(1)
+)
+_SAVE_ENVIRONMENT = _upsert(environments, "id")
+
+_DEPLOYMENT = _rows_of(deployments, DeploymentRow).where(deployments.c.id == bindparam("id"))
+_DEPLOYMENTS = (
+    _rows_of(deployments, DeploymentRow)
+    .where(deployments.c.environment_id == bindparam("environment_id"))
+    .order_by(deployments.c.generation.desc())
+)
+_DEPLOYMENT_OF = _DEPLOYMENTS.where(deployments.c.generation == bindparam("generation"))
+_SAVE_DEPLOYMENT = _upsert(deployments, "id")
+
+_ADD_DELIVERY = insert(deliveries).on_conflict_do_nothing(index_elements=["forge", "id"]).inline()
+_NEXT_DELIVERY = (
+    _rows_of(deliveries, DeliveryRow)
+    .where(deliveries.c.finished_at.is_(None))
+    .order_by(deliveries.c.seq)
+    .limit(1)
+)
+_FINISH_DELIVERY = update(deliveries).where(
+    deliveries.c.forge == bindparam("of_forge"), deliveries.c.id == bindparam("of_id")
+)
+
+_CHANGE = _rows_of(changes, ChangeRow).where(
+    changes.c.repository_id == bindparam("repository_id"), changes.c.number == bindparam("number")
+)
+_OPEN_CHANGES = (
+    _rows_of(changes, ChangeRow)
+    .where(changes.c.repository_id == bindparam("repository_id"), changes.c.is_open)
+    .order_by(changes.c.number)
+)
+_SAVE_CHANGE = _upsert(changes, "repository_id", "number")
+
+_REPOSITORIES = _rows_of(repositories, RepositoryRow).order_by(
+    repositories.c.app, repositories.c.repository_id
+)
+_SAVE_REPOSITORY = _upsert(repositories, "app", "repository_id")
+
+_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
+_SAVE_FACT = _upsert(facts, "name")
+
+_long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
+_FORGET: tuple[Delete, ...] = (
+    delete(deliveries).where(deliveries.c.finished_at < bindparam("before")),
+    delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
+    delete(environments).where(_long_gone),
+)
+
+
+class SqliteTransaction:
+    """A `stager.ports.store.Transaction` on a connection that has begun one."""
+
+    def __init__(self, connection: Connection, *, writable: bool) -> None:
+        self._connection = connection
+        self._writable = writable
+
+    def environment(self, environment_id: str) -> Environment | None:
+        return self._first(_ENVIRONMENT, environment_of, id=environment_id)
+
+    def environment_by_key(self, key: EnvironmentKey) -> Environment | None:
+        return self._first(_ENVIRONMENT_BY_KEY, environment_of, app=key.app, subject=key.subject)
+
+    def environment_by_host(self, host: str) -> Environment | None:
+        return self._first(_ENVIRONMENT_BY_HOST, environment_of, host=host)
+
+    def environments(self, *, present: bool | None = None) -> list[Environment]:
+        if present is None:
+            return self._all(_ENVIRONMENTS, environment_of)
+        return self._all(_ENVIRONMENTS_BY_PRESENCE, environment_of, present=present)
+
+    def save_environment(self, environment: Environment) -> None:
+        try:
+            self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
+        except IntegrityError as error:
+            raise ValueError(_environment_clash(environment, error)) from error
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        return self._first(_DEPLOYMENT, deployment_of, id=deployment_id)
+
+    def deployment_of(self, environment_id: str, generation: int) -> Deployment | None:
+        return self._first(
+            _DEPLOYMENT_OF, deployment_of, environment_id=environment_id, generation=generation
+        )
+
+    def deployments(self, environment_id: str) -> list[Deployment]:
+        return self._all(_DEPLOYMENTS, deployment_of, environment_id=environment_id)
+
+    def save_deployment(self, deployment: Deployment) -> None:
+        try:
+            self._change(_SAVE_DEPLOYMENT, deployment_row(deployment)._asdict())
+        except IntegrityError as error:
+            raise ValueError(_deployment_clash(deployment, error)) from error
+
+    def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
+        row = {**delivery_row(delivery)._asdict(), "received_at": stamp(at)}
+        return self._change(_ADD_DELIVERY, row) == 1
+
+    def next_delivery(self) -> Delivery | None:
+        return self._first(_NEXT_DELIVERY, delivery_of)
+
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        key = {"of_forge": delivery.forge, "of_id": delivery.id}
+        self._change(_FINISH_DELIVERY, {**key, "outcome": outcome, "finished_at": stamp(at)})
+
+    def change(self, repository_id: str, number: int) -> Change | None:
+        return self._first(_CHANGE, change_of, repository_id=repository_id, number=number)
+
+    def open_changes(self, repository_id: str) -> list[Change]:
+        return self._all(_OPEN_CHANGES, change_of, repository_id=repository_id)
+
+    def save_change(self, change: Change) -> None:
+        self._change(_SAVE_CHANGE, change_row(change)._asdict())
+
+    def repositories(self) -> list[SeenRepository]:
+        return self._all(_REPOSITORIES, repository_of)
+
+    def save_repository(self, app: str, repository: Repository) -> None:
+        self._change(_SAVE_REPOSITORY, repository_row(app, repository)._asdict())
+
+    def fact(self, name: str) -> str:
+        return self._first(_FACT, lambda columns: str(columns[0]), name=name) or ""
+
+    def save_fact(self, name: str, value: str) -> None:
+        self._change(_SAVE_FACT, {"name": name, "value": value})
+
+    def forget(self, before: datetime) -> int:
+        return sum(self._change(statement, {"before": stamp(before)}) for statement in _FORGET)
+
+    def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
+        columns = self._connection.execute(query, values).first()
+        return None if columns is None else read(columns)
+
+    def _all(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
+        return [read(columns) for columns in self._connection.execute(query, values)]
+
+    def _change(self, statement: Executable, values: Mapping[str, object]) -> int:
+        """Run a statement that writes. Returns how many rows it touched."""
+        if not self._writable:
+            raise RuntimeError("a read must not write; use Store.write")
+        return self._connection.execute(statement, values).rowcount
+
+
+def _environment_clash(environment: Environment, error: IntegrityError) -> str:
+    if "environments.host" in str(error.orig):
+        return f"another present environment has the host {environment.host}"
+    return f"another environment has the key {environment.key}"
+
+
+def _deployment_clash(deployment: Deployment, error: IntegrityError) -> str:
+    if "FOREIGN KEY" in str(error.orig):
+        return f"there is no environment {deployment.environment_id}"
+    return f"another deployment of {deployment.environment_id} has the generation {deployment.generation}"

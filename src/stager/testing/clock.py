@@ -1,0 +1,43 @@
+"""Time and chance that stand still until a test moves them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+"""When a `FakeClock` begins unless told: as good a day as any."""
+
+
+class FakeClock:
+    """A `stager.ports.clock.Clock` that shows the same time until it is moved.
+
+    Args:
+        now: with a time zone.
+    """
+
+    def __init__(self, now: datetime = START) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, seconds: float) -> datetime:
+        """Move on by this many seconds. Returns the new time."""
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+class SequentialIds:
+    """A `stager.ports.clock.Ids` that counts: `id0001`, `id0002`, and so on.
+
+    Args:
+        prefix: lower-case letters and digits; tells the ids of one kind from those of another.
+    """
+
+    def __init__(self, prefix: str = "id") -> None:
+        self._prefix = prefix
+        self._last = 0
+
+    def new(self) -> str:
+        self._last += 1
+        return f"{self._prefix}{self._last:04}"

@@ -1,0 +1,95 @@
+"""The first Stager's routes, as its walkthrough uses them with curl: form parameters in, plain text out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from stager.control.commands import Ending
+from stager.domain.commands import Kill, Launch
+from stager.domain.errors import Refused
+from stager.domain.status import status_of
+from stager.web.parameters import WEBHOOK_LIMIT, body_of, parameters_of
+from stager.web.problems import fault
+from stager.web.services import Known, Served, Services
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/launch")
+async def launch(request: Request, services: Served, actor: Known) -> Response:
+    """Launch a preview. Answers with its URL once that works; at once, and with 202, for `wait=0`."""
+    parameters = await parameters_of(request)
+    seconds = _seconds_to_wait(parameters.get("wait", ""), services.start_timeout)
+    command = Launch(parameters.pop("image_name", ""), parameters.pop("container_name", ""), parameters)
+    environment = await services.commands.launch(command, actor)
+    url = services.addresses.url(environment.host)
+    if not seconds:
+        return PlainTextResponse(url, 202)
+    ending = await services.commands.until_settled(environment, seconds)
+    _check(ending)
+    return PlainTextResponse(url)
+
+
+@router.post("/kill")
+async def kill(request: Request, services: Served, actor: Known) -> Response:
+    """Remove a preview. `ok`, also when there is none of this name."""
+    parameters = await parameters_of(request)
+    command = Kill(parameters.get("image_name", ""), parameters.get("container_name", ""))
+    await services.commands.kill(command, actor)
+    return PlainTextResponse("ok")
+
+
+@router.post("/event_receiver")
+async def event_receiver(request: Request, services: Served) -> Response:
+    """Take a forge's delivery; or a call with `action=`, which no listener of this version answers."""
+    if "x-github-event" not in request.headers and "action" in await parameters_of(request):
+        return PlainTextResponse("")
+    return await _delivery(request, services)
+
+
+@router.get("/event_receiver")
+async def call() -> Response:
+    """A call with `action=`; what no listener answers is answered with nothing."""
+    return PlainTextResponse("")
+
+
+@router.post("/webhooks/github")
+async def github(request: Request, services: Served) -> Response:
+    """Take a delivery of GitHub's."""
+    return await _delivery(request, services)
+
+
+async def _delivery(request: Request, services: Services) -> Response:
+    """Verify, record, answer. What it amounts to is worked out afterwards."""
+    body = await body_of(request, WEBHOOK_LIMIT)
+    try:
+        delivery = services.webhooks.receive(dict(request.headers), body)
+    except Refused:
+        services.metrics.delivery("refused")
+        raise
+    await services.learn_domain(request)
+    new = await services.intake.receive(delivery)
+    return PlainTextResponse("accepted" if new else "accepted before", 202)
+
+
+def _seconds_to_wait(text: str, default: float) -> float:
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:
+        raise Refused(f'wait should be a number of seconds, not "{text[:40]}".', reason="wait-invalid")
+    return seconds
+
+
+def _check(ending: Ending) -> None:
+    """Raise what a launch that isn't live is answered with."""
+    if ending.is_live:
+        return
+    status = status_of(ending.environment, ending.deployment)
+    if not ending.environment.desired.wanted:
+        raise Refused(status.message, hint=status.hint, reason=status.reason or "killed", status=409)
+    raise fault(status.message, status.hint, status.reason, status.lines)

@@ -1,0 +1,61 @@
+"""Stager's own page for people, and the answers for machines that watch over it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from stager.version import __version__
+from stager.web.services import Served
+
+router = APIRouter(include_in_schema=False)
+
+templates = Environment(
+    loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+)
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex",
+    "Cache-Control": "no-store",
+}
+
+
+@router.get("/")
+async def home(request: Request, services: Served) -> Response:
+    """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
+    troubles = dict(services.supervisor.troubles)
+    html = templates.get_template("home.html").render(
+        version=__version__,
+        configured=bool(services.configuration),
+        has_images=bool(list(services.applications)),
+        domain=services.addresses.authority if services.addresses.known else "",
+        example=services.addresses.url(f"my-branch.{services.addresses.domain}"),
+        home=str(request.base_url).rstrip("/"),
+        troubles=troubles,
+        warnings=services.warnings,
+    )
+    return HTMLResponse(html, headers=SECURITY)
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """Stager's process answers."""
+    return PlainTextResponse("ok")
+
+
+@router.get("/readyz")
+async def readyz(services: Served) -> Response:
+    """Whether Stager can do its work: its database, the front and the engine answer."""
+    troubles = dict(services.supervisor.troubles)
+    await services.store.read(lambda tx: tx.fact("domain"))
+    return JSONResponse({"ready": not troubles, "troubles": troubles}, 503 if troubles else 200)
+
+
+@router.get("/metrics")
+async def metrics(services: Served) -> Response:
+    """What is counted, for Prometheus."""
+    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,95 @@
+"""The one place where endings become HTTP: a plain sentence for curl, a problem (RFC 9457) for the API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from stager.domain.errors import Fault, Refused, Retry, StagerError
+
+RETRY_AFTER = "5"
+API = "/api/"
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    title: str
+    """What happened, one sentence."""
+    status: int
+    """The HTTP status."""
+    detail: str = ""
+    """What to do about it."""
+    reason: str = ""
+    """A slug that stays the same from version to version."""
+    lines: list[str] = []
+    """The last lines of the log, where they tell why."""
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every ending in these words."""
+    app.add_exception_handler(StagerError, _ending)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def status_of(error: StagerError) -> int:
+    """The HTTP status that says what kind of ending it is."""
+    return error.status if isinstance(error, Refused) else 503
+
+
+async def _ending(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StagerError):
+        raise error
+    status = status_of(error)
+    problem = Problem(
+        title=error.message,
+        status=status,
+        detail=error.hint,
+        reason=error.reason,
+        lines=error.detail.splitlines(),
+    )
+    response = _worded(request, problem)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
+    if isinstance(error, Retry):
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = "; ".join(f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors())
+    return _worded(
+        request, Problem(title="The request isn't valid.", status=422, detail=found, reason="invalid")
+    )
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
+    response = _worded(request, problem)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _worded(request: Request, problem: Problem) -> Response:
+    if request.url.path.startswith(API):
+        content = problem.model_dump(exclude_defaults=True)
+        return JSONResponse(content, problem.status, media_type="application/problem+json")
+    return PlainTextResponse(_plain(problem), problem.status)
+
+
+def _plain(problem: Problem) -> str:
+    first = " ".join(filter(None, (problem.title, problem.detail)))
+    return "\n".join([first, "", *problem.lines]) if problem.lines else first
+
+
+def fault(message: str, hint: str, reason: str, lines: tuple[str, ...]) -> Fault:
+    """The fault that a failed launch is answered with."""
+    return Fault(message, hint=hint, reason=reason, detail="\n".join(lines))

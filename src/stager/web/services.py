@@ -1,0 +1,73 @@
+"""What the routes work with, as one value that the application carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from stager.control.access import Access
+from stager.control.addresses import Addresses
+from stager.control.applications import Applications
+from stager.control.commands import Commands
+from stager.control.intake import Intake
+from stager.control.metrics import Metrics
+from stager.control.publisher import Publisher
+from stager.control.supervisor import Supervisor
+from stager.domain.actor import Actor
+from stager.ports.engine import Instances
+from stager.ports.forge import Webhooks
+from stager.ports.handlers import Credentials
+from stager.ports.store import Store
+from stager.web.parameters import parameters_of
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One running Stager, as the web sees it.
+
+    Args:
+        configuration: the path of the configuration file; empty when there is none.
+        warnings: what the configuration makes one think of.
+        start_timeout: seconds that a launch is waited for at most.
+    """
+
+    access: Access
+    addresses: Addresses
+    applications: Applications
+    commands: Commands
+    instances: Instances
+    intake: Intake
+    metrics: Metrics
+    publisher: Publisher
+    store: Store
+    supervisor: Supervisor
+    webhooks: Webhooks
+    configuration: str
+    warnings: tuple[str, ...]
+    start_timeout: float
+
+    async def learn_domain(self, request: Request) -> None:
+        """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""
+        if await self.addresses.learn(request.headers.get("host", "")):
+            home = self.publisher.table.home
+            if home is not None:
+                await self.publisher.frame(self.addresses.domain, home)
+
+
+def services_of(request: Request) -> Services:
+    """The services that the application carries."""
+    return cast("Services", request.app.state.services)
+
+
+async def actor_of(request: Request, services: Annotated[Services, Depends(services_of)]) -> Actor:
+    """Who sends this request. Raises `Refused` (401) for whoever isn't known."""
+    credentials = Credentials(request.headers.get("authorization", ""), await parameters_of(request))
+    actor = await services.access.actor(credentials)
+    await services.learn_domain(request)
+    return actor
+
+
+Served = Annotated[Services, Depends(services_of)]
+Known = Annotated[Actor, Depends(actor_of)]

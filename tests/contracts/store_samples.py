@@ -1,0 +1,107 @@
+"""What store tests save: one of each kind, with every field told from its neighbours, to vary by keyword."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import (
+    Attempt,
+    ChangeLink,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    Hold,
+    HoldReason,
+)
+from stager.domain.errors import Outcome
+from stager.domain.events import Delivery
+from stager.domain.source import Change, Repository, Revision, Trust
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+BASE = Repository("10", "acme", "shop")
+FORK = Repository("99", "mallory", "shop")
+LINK = ChangeLink("10", "acme", "shop", 7, "main", "Größer, <b>better</b> 🚀", "ann", "https://forge.test/7")
+
+
+def later(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Environment:
+    """A full one; `number` makes its id, key and host."""
+    whole = Environment(
+        id=f"env{number}",
+        key=EnvironmentKey.of_change("shop", "10", number),
+        name="feature/Übergröße 'x'; --",
+        host=f"h{number}.preview.test",
+        desired=Desired(
+            present,
+            3,
+            Revision("c0ffee", "refs/heads/x"),
+            {"Z": "1", "A": "x\ny", "EMPTY": ""},
+            Trust.FORK,
+            Hold(HoldReason.FORK, "It comes from a fork.", "Ask somebody with push access."),
+        ),
+        created_at=NOON,
+        updated_at=later(1),
+        change=LINK,
+        comment_id="4711",
+        serving=2,
+    )
+    return replace(whole, **changed)
+
+
+def bare_environment(number: int = 1, **changed: Any) -> Environment:
+    """One with nothing in it that need not be there."""
+    key = EnvironmentKey.of_name("shop", str(number))
+    bare = Environment(f"env{number}", key, str(number), f"h{number}.test", Desired(True, 1), NOON, NOON)
+    return replace(bare, **changed)
+
+
+def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any) -> Deployment:
+    """A full one of generation `number`."""
+    outcome = Outcome("fault", "image-missing", "There is no such image.", "Build it.", "line 1\nline 2")
+    whole = Deployment(
+        id=f"dep{number}",
+        environment_id=environment_id,
+        revision=Revision("c0ffee", "refs/heads/x"),
+        attempt=Attempt(number, 2, later(9), outcome, True, "container@then"),
+        created_at=NOON,
+        image="sha256:1234",
+        starting_at=later(1),
+        checking_at=later(2),
+        live_at=later(3),
+        ended_at=later(4),
+        log="\x1b[31mred\x1b[0m \x00 end",
+    )
+    return replace(whole, **changed)
+
+
+def bare_deployment(number: int = 1, *, environment_id: str = "env1") -> Deployment:
+    return Deployment(f"dep{number}", environment_id, Revision(), Attempt(number), NOON)
+
+
+def change(number: int = 7, **changed: Any) -> Change:
+    whole = Change(
+        repository=BASE,
+        number=number,
+        is_open=True,
+        head_sha="c0ffee",
+        head_ref="feature/x",
+        head_repository=FORK,
+        base_ref="main",
+        title="Größer 🚀",
+        author="ann",
+        url="https://forge.test/7",
+        updated_at=datetime(2026, 3, 1, 14, 0, tzinfo=timezone(timedelta(hours=2))),
+        merged=False,
+        head_before="decaf",
+    )
+    return replace(whole, **changed)
+
+
+def delivery(number: int = 1, *, forge: str = "github", payload: str = '{"a": "\\ud800"}') -> Delivery:
+    return Delivery(f"guid-{number}", forge, "pull_request", payload)

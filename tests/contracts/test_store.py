@@ -1,0 +1,446 @@
+"""What every store promises. Each test runs against the real one and against the one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Desired, Environment, EnvironmentKey
+from stager.domain.source import Change, Repository
+from stager.ports.store import SeenRepository, Store, Transaction
+from stager.stores.sqlite.store import open_store
+from stager.testing import MemoryStore
+from tests.contracts.store_samples import (
+    BASE,
+    FORK,
+    NOON,
+    bare_deployment,
+    bare_environment,
+    change,
+    delivery,
+    deployment,
+    environment,
+    later,
+)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "stager.db")
+    yield opened
+    await opened.close()
+
+
+async def save(store: Store, *things: Environment | Deployment | Change) -> None:
+    """Save these in one transaction."""
+
+    def work(tx: Transaction) -> None:
+        for thing in things:
+            match thing:
+                case Environment():
+                    tx.save_environment(thing)
+                case Deployment():
+                    tx.save_deployment(thing)
+                case Change():
+                    tx.save_change(thing)
+
+    await store.write(work)
+
+
+class TestEnvironments:
+    @pytest.mark.parametrize("saved", [environment(), bare_environment()], ids=["full", "bare"])
+    async def test_comes_back_as_it_was_saved(self, store: Store, saved: Environment) -> None:
+        await save(store, saved)
+
+        assert await store.read(lambda tx: tx.environment(saved.id)) == saved
+        assert await store.read(lambda tx: tx.environment_by_key(saved.key)) == saved
+        assert await store.read(lambda tx: tx.environment_by_host(saved.host)) == saved
+        assert await store.read(lambda tx: tx.environments()) == [saved]
+
+    async def test_an_unknown_one_is_none(self, store: Store) -> None:
+        await save(store, environment(1))
+
+        assert await store.read(lambda tx: tx.environment("env2")) is None
+        assert await store.read(lambda tx: tx.environment_by_host("h2.preview.test")) is None
+        for key in (EnvironmentKey.of_change("shop", "10", 2), EnvironmentKey.of_change("other", "10", 1)):
+            assert await store.read(lambda tx, key=key: tx.environment_by_key(key)) is None  # type: ignore[misc]
+
+    async def test_saving_again_replaces_every_field(self, store: Store) -> None:
+        await save(store, environment())
+        await save(store, bare_environment())
+
+        assert await store.read(lambda tx: tx.environments()) == [bare_environment()]
+
+    async def test_what_was_saved_is_not_the_callers_to_change(self, store: Store) -> None:
+        parameters = {"A": "1"}
+        saved = bare_environment(desired=Desired(True, 1, parameters=parameters))
+        await save(store, saved)
+        parameters["A"] = "2"
+
+        read = await store.read(lambda tx: tx.environment("env1"))
+        assert read is not None
+        assert read.desired.parameters == {"A": "1"}
+
+    async def test_times_are_read_with_a_time_zone(self, store: Store) -> None:
+        await save(store, environment())
+
+        read = await store.read(lambda tx: tx.environment("env1"))
+        assert read is not None
+        assert (read.created_at, read.created_at.tzinfo) == (NOON, UTC)
+
+    async def test_lists_the_oldest_first_and_equals_as_they_came(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            tx.save_environment(environment(9, created_at=later(5)))
+            tx.save_environment(environment(3, created_at=later(1)))
+            tx.save_environment(environment(2, created_at=later(1)))
+            tx.save_environment(environment(3, created_at=later(1), comment_id="changed"))
+
+        await store.write(fill)
+
+        assert [e.id for e in await store.read(lambda tx: tx.environments())] == ["env3", "env2", "env9"]
+
+    async def test_lists_the_present_or_the_gone_where_asked(self, store: Store) -> None:
+        here, gone = environment(1), environment(2, present=False)
+        await save(store, here, gone)
+
+        assert await store.read(lambda tx: tx.environments(present=True)) == [here]
+        assert await store.read(lambda tx: tx.environments(present=False)) == [gone]
+        assert await store.read(lambda tx: tx.environments()) == [here, gone]
+
+    async def test_a_host_is_that_of_the_present_one_then_of_the_last(self, store: Store) -> None:
+        host = "h.preview.test"
+        first = environment(1, present=False, host=host, updated_at=later(1))
+        last = environment(2, present=False, host=host, updated_at=later(2))
+        here = environment(3, host=host, updated_at=NOON)
+
+        await save(store, last, first)
+        assert await store.read(lambda tx: tx.environment_by_host(host)) == last
+        await save(store, here)
+        assert await store.read(lambda tx: tx.environment_by_host(host)) == here
+
+    async def test_a_host_belongs_to_one_present_environment(self, store: Store) -> None:
+        await save(store, environment(1, host="h.test"))
+        rival = environment(2, host="h.test")
+
+        with pytest.raises(ValueError, match=r"another present environment has the host h\.test"):
+            await save(store, rival)
+        # Neither may a gone one come back to a host that was given away meanwhile.
+        gone = environment(2, host="h.test", present=False)
+        await save(store, gone)
+        with pytest.raises(ValueError, match="has the host"):
+            await save(store, rival)
+
+    async def test_a_key_belongs_to_one_environment_even_a_gone_one(self, store: Store) -> None:
+        gone = environment(1, present=False)
+        await save(store, gone)
+        rival = environment(2, key=gone.key)
+
+        with pytest.raises(ValueError, match="another environment has the key shop/change:10/1"):
+            await save(store, rival)
+
+    async def test_a_refused_save_leaves_the_rest_of_its_transaction(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            tx.save_environment(environment(1, host="h.test"))
+            with pytest.raises(ValueError, match="has the host"):
+                tx.save_environment(environment(2, host="h.test"))
+            tx.save_environment(environment(2, host="h2.test"))
+
+        await store.write(work)
+
+        assert [e.host for e in await store.read(lambda tx: tx.environments())] == ["h.test", "h2.test"]
+
+
+class TestDeployments:
+    @pytest.mark.parametrize("saved", [deployment(), bare_deployment()], ids=["full", "bare"])
+    async def test_comes_back_as_it_was_saved(self, store: Store, saved: Deployment) -> None:
+        await save(store, environment(), saved)
+
+        assert await store.read(lambda tx: tx.deployment(saved.id)) == saved
+        assert await store.read(lambda tx: tx.deployment_of("env1", 1)) == saved
+
+    async def test_saving_again_replaces_every_field(self, store: Store) -> None:
+        await save(store, environment(), deployment())
+        await save(store, bare_deployment())
+
+        assert await store.read(lambda tx: tx.deployments("env1")) == [bare_deployment()]
+
+    async def test_an_unknown_one_is_none(self, store: Store) -> None:
+        await save(store, environment(), deployment())
+
+        assert await store.read(lambda tx: tx.deployment("dep2")) is None
+        assert await store.read(lambda tx: tx.deployment_of("env1", 2)) is None
+        assert await store.read(lambda tx: tx.deployment_of("env2", 1)) is None
+        assert await store.read(lambda tx: tx.deployments("env2")) == []
+
+    async def test_lists_an_environments_own_newest_first(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            for number in (1, 2):
+                tx.save_environment(environment(number))
+            for generation in (2, 10, 1):
+                tx.save_deployment(deployment(generation))
+            tx.save_deployment(deployment(3, environment_id="env2"))
+
+        await store.write(fill)
+
+        listed = await store.read(lambda tx: tx.deployments("env1"))
+        assert [d.generation for d in listed] == [10, 2, 1]
+
+    async def test_a_generation_has_one_deployment(self, store: Store) -> None:
+        await save(store, environment(), deployment())
+
+        with pytest.raises(ValueError, match="another deployment of env1 has the generation 1"):
+            await save(store, deployment(1, id="other"))
+
+    async def test_a_deployment_needs_its_environment(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="there is no environment env1"):
+            await save(store, deployment())
+
+
+class TestDeliveries:
+    async def test_are_given_out_in_the_order_in_which_they_came(self, store: Store) -> None:
+        first, second = delivery(2), delivery(1)
+
+        assert await store.read(lambda tx: tx.next_delivery()) is None
+        assert await store.write(lambda tx: tx.add_delivery(first, later(1)))
+        assert await store.write(lambda tx: tx.add_delivery(second, NOON))
+        assert await store.read(lambda tx: tx.next_delivery()) == first
+        assert await store.read(lambda tx: tx.next_delivery()) == first
+        await store.write(lambda tx: tx.finish_delivery(first, "launched", later(2)))
+        assert await store.read(lambda tx: tx.next_delivery()) == second
+        await store.write(lambda tx: tx.finish_delivery(second, "ignored", later(2)))
+        assert await store.read(lambda tx: tx.next_delivery()) is None
+
+    async def test_a_repetition_has_no_effect(self, store: Store) -> None:
+        await store.write(lambda tx: tx.add_delivery(delivery(payload="first"), NOON))
+
+        assert not await store.write(lambda tx: tx.add_delivery(delivery(payload="second"), NOON))
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(payload="first")
+        await store.write(lambda tx: tx.finish_delivery(delivery(), "done", NOON))
+        assert not await store.write(lambda tx: tx.add_delivery(delivery(payload="third"), NOON))
+        assert await store.read(lambda tx: tx.next_delivery()) is None
+
+    async def test_each_forge_has_ids_of_its_own(self, store: Store) -> None:
+        here, there = delivery(forge="github"), delivery(forge="local")
+        await store.write(lambda tx: tx.add_delivery(here, NOON))
+
+        assert await store.write(lambda tx: tx.add_delivery(there, NOON))
+        await store.write(lambda tx: tx.finish_delivery(here, "done", NOON))
+        assert await store.read(lambda tx: tx.next_delivery()) == there
+
+    async def test_finishing_an_unknown_one_has_no_effect(self, store: Store) -> None:
+        await store.write(lambda tx: tx.finish_delivery(delivery(), "done", NOON))
+
+        assert await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery()
+
+
+class TestChanges:
+    @pytest.mark.parametrize("head", [FORK, BASE, None], ids=["fork", "own", "deleted"])
+    async def test_comes_back_as_it_was_saved(self, store: Store, head: Repository | None) -> None:
+        saved = change(head_repository=head)
+        await save(store, saved)
+
+        assert await store.read(lambda tx: tx.change("10", 7)) == saved
+        assert await store.read(lambda tx: tx.change("10", 8)) is None
+        assert await store.read(lambda tx: tx.change("99", 7)) is None
+
+    async def test_saving_again_replaces_every_field(self, store: Store) -> None:
+        closed = change(
+            repository=Repository("10", "moved", "store"),
+            is_open=False,
+            head_sha="new",
+            head_ref="other",
+            head_repository=None,
+            base_ref="release",
+            title="",
+            author="bob",
+            url="",
+            updated_at=later(60),
+            merged=True,
+            head_before="",
+        )
+        await save(store, change(), closed)
+
+        assert await store.read(lambda tx: tx.change("10", 7)) == closed
+
+    async def test_lists_a_repositorys_open_ones_by_number(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            for number in (10, 9, 2):
+                tx.save_change(change(number))
+            tx.save_change(change(3, is_open=False))
+            tx.save_change(change(4, repository=FORK))
+
+        await store.write(fill)
+
+        assert [c.number for c in await store.read(lambda tx: tx.open_changes("10"))] == [2, 9, 10]
+        assert await store.read(lambda tx: tx.open_changes("11")) == []
+
+
+class TestRepositoriesAndFacts:
+    async def test_a_repository_is_kept_once_for_each_app_under_its_latest_name(self, store: Store) -> None:
+        moved = Repository(BASE.id, "acme-inc", "store")
+
+        def work(tx: Transaction) -> None:
+            tx.save_repository("shop", BASE)
+            tx.save_repository("admin", BASE)
+            tx.save_repository("shop", moved)
+            tx.save_repository("shop", FORK)
+
+        await store.write(work)
+
+        assert await store.read(lambda tx: tx.repositories()) == [
+            SeenRepository("admin", BASE),
+            SeenRepository("shop", moved),
+            SeenRepository("shop", FORK),
+        ]
+
+    async def test_a_fact_is_empty_until_it_is_saved(self, store: Store) -> None:
+        assert await store.read(lambda tx: tx.fact("domain")) == ""
+        await store.write(lambda tx: tx.save_fact("domain", "a.test"))
+        await store.write(lambda tx: tx.save_fact("domain", "b.test"))
+        assert await store.read(lambda tx: tx.fact("domain")) == "b.test"
+
+
+class TestForget:
+    async def test_removes_what_is_over_and_older_and_counts_it(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            tx.save_environment(environment(1, present=False, updated_at=later(-1)))
+            tx.save_environment(environment(2, present=False, updated_at=NOON))
+            tx.save_environment(environment(3, present=True, updated_at=later(-1)))
+            for number in (1, 2, 3):
+                tx.save_deployment(deployment(number, environment_id=f"env{number}"))
+            tx.save_deployment(deployment(4, environment_id="env1"))
+            for number in (1, 2, 3):
+                tx.add_delivery(delivery(number), later(-9))
+            tx.finish_delivery(delivery(1), "done", later(-1))
+            tx.finish_delivery(delivery(2), "done", NOON)
+
+        await store.write(fill)
+
+        assert await store.write(lambda tx: tx.forget(NOON)) == 4
+        assert [e.id for e in await store.read(lambda tx: tx.environments())] == ["env2", "env3"]
+        assert await store.read(lambda tx: tx.deployments("env1")) == []
+        assert len(await store.read(lambda tx: tx.deployments("env2") + tx.deployments("env3"))) == 2
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(3)
+        assert await store.write(lambda tx: tx.forget(NOON)) == 0
+
+    async def test_a_forgotten_delivery_may_come_again_at_the_end(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            tx.add_delivery(delivery(1), NOON)
+            tx.finish_delivery(delivery(1), "done", NOON)
+            tx.add_delivery(delivery(2), NOON)
+            tx.forget(later(1))
+
+        await store.write(work)
+
+        assert await store.write(lambda tx: tx.add_delivery(delivery(1), later(2)))
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(2)
+
+
+class TestTransactions:
+    async def test_returns_what_the_work_returns(self, store: Store) -> None:
+        assert await store.write(lambda _: "written") == "written"
+        assert await store.read(lambda _: "read") == "read"
+
+    async def test_sees_its_own_writes(self, store: Store) -> None:
+        def work(tx: Transaction) -> str:
+            tx.save_fact("domain", "a.test")
+            return tx.fact("domain")
+
+        assert await store.write(work) == "a.test"
+
+    async def test_work_that_raises_leaves_nothing_and_its_error_unchanged(self, store: Store) -> None:
+        await save(store, environment(1))
+        error = KeyError("mine")
+
+        def work(tx: Transaction) -> None:
+            tx.save_environment(environment(1, comment_id="changed"))
+            tx.save_environment(environment(2))
+            tx.add_delivery(delivery(), NOON)
+            tx.save_change(change())
+            tx.save_fact("domain", "a.test")
+            raise error
+
+        with pytest.raises(KeyError) as raised:
+            await store.write(work)
+        assert raised.value is error
+        assert await store.read(lambda tx: tx.environments()) == [environment(1)]
+        assert await store.read(lambda tx: tx.next_delivery()) is None
+        assert await store.read(lambda tx: tx.change("10", 7)) is None
+        assert await store.read(lambda tx: tx.fact("domain")) == ""
+
+    async def test_the_store_goes_on_after_work_that_raised(self, store: Store) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await store.write(lambda _: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await store.read(lambda _: 1 // 0)
+
+        await store.write(lambda tx: tx.save_fact("domain", "a.test"))
+        assert await store.read(lambda tx: tx.fact("domain")) == "a.test"
+
+    async def test_stop_iteration_does_not_hang_the_caller(self, store: Store) -> None:
+        empty: list[str] = []
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            async with asyncio.timeout(5):
+                await store.write(lambda _: next(iter(empty)))
+
+    @pytest.mark.parametrize(
+        "work",
+        [
+            lambda tx: tx.save_environment(environment()),
+            lambda tx: tx.save_deployment(deployment()),
+            lambda tx: tx.add_delivery(delivery(), NOON),
+            lambda tx: tx.finish_delivery(delivery(), "done", NOON),
+            lambda tx: tx.save_change(change()),
+            lambda tx: tx.save_repository("shop", BASE),
+            lambda tx: tx.save_fact("domain", "a.test"),
+            lambda tx: tx.forget(NOON),
+        ],
+    )
+    async def test_a_read_must_not_write(self, store: Store, work: Callable[[Transaction], object]) -> None:
+        with pytest.raises(RuntimeError, match="a read must not write"):
+            await store.read(work)
+
+    async def test_many_at_once_lose_nothing(self, store: Store) -> None:
+        def increment(tx: Transaction) -> None:
+            tx.save_fact("count", str(int(tx.fact("count") or 0) + 1))
+
+        await asyncio.gather(*(store.write(increment) for _ in range(200)))
+
+        assert await store.read(lambda tx: tx.fact("count")) == "200"
+
+    async def test_closing_twice_is_closing_and_a_closed_store_refuses(self, store: Store) -> None:
+        await store.close()
+        await store.close()
+
+        with pytest.raises(RuntimeError):
+            await store.read(lambda tx: tx.fact("domain"))
+        with pytest.raises(RuntimeError):
+            await store.write(lambda tx: tx.save_fact("domain", "a.test"))
+
+    async def test_a_cancelled_write_happens_whole_or_not_at_all(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            tx.save_fact("one", "x")
+            tx.save_fact("two", "x")
+
+        task = asyncio.create_task(store.write(work))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        one, two = await store.write(lambda tx: (tx.fact("one"), tx.fact("two")))
+        assert one == two
+
+
+async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
+    told = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
+    await save(store, told)
+
+    read = await store.read(lambda tx: tx.change("10", 7))
+    assert read == replace(told, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))

@@ -1,0 +1,433 @@
+"""A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with troubles.
+
+It keeps repositories, pull requests and comments, answers in pages with ETags as GitHub does, demands the
+credentials it was given, records every request, and misbehaves where a test asks for it.
+
+    async with GithubDouble() as github:
+        repository = github.add_repository("acme", "shop")
+        pull = github.open_pull(repository, "feature/x")
+        github.trouble("GET", "/pulls$", status=503)
+        headers, body = signed("pull_request", github.event("opened", pull), "secret")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from urllib.parse import quote_plus
+
+from aiohttp import web
+
+CUT = 499
+"""What nginx logs for a connection that ended without an answer."""
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class GithubRepository:
+    """A repository. While it isn't `visible`, everything in it is 404, as for a token without access."""
+
+    id: int
+    owner: str
+    name: str
+    visible: bool = True
+
+
+@dataclass
+class GithubComment:
+    id: int
+    author: str | None
+    body: str
+
+
+@dataclass
+class GithubPull:
+    """A pull request, with its conversation.
+
+    Args:
+        head: the repository of its code; None when that fork was deleted.
+        author: None when the account was deleted.
+    """
+
+    base: GithubRepository
+    number: int
+    ref: str
+    sha: str
+    head: GithubRepository | None
+    title: str
+    author: str | None
+    updated_at: datetime
+    base_ref: str = "main"
+    state: str = "open"
+    merged: bool = False
+    comments: list[GithubComment] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request as it came in, with the status that answered it; `CUT` for a dropped connection.
+
+    Args:
+        headers: with lower-case names.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: str
+    status: int
+
+
+@dataclass
+class Trouble:
+    """How the next `times` requests that fit are answered instead.
+
+    Args:
+        path: a regular expression, searched in the path.
+        query: what the query must have, such as `{"page": "2"}`.
+        status: with `headers` and `body`; 0 for the true answer.
+        drop: the connection is cut without an answer.
+        truncate: the answer breaks off in the middle.
+        after: only once the request has had its effect.
+        delay: seconds before anything else happens.
+    """
+
+    method: str
+    path: str
+    times: int = 1
+    query: Mapping[str, str] = field(default_factory=dict)
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = '{"message": "Trouble."}'
+    drop: bool = False
+    truncate: bool = False
+    after: bool = False
+    delay: float = 0.0
+
+    def fits(self, request: web.Request) -> bool:
+        asked = self.method == request.method and re.search(self.path, request.path) is not None
+        return self.times > 0 and asked and self.query.items() <= request.query.items()
+
+
+class GithubDouble:
+    """The server. `api_url` and `web_url` are what Stager is configured with.
+
+    Args:
+        user, password: the Basic credentials that every request must have; none when both are empty.
+        login: whose credentials those are, so who writes comments.
+    """
+
+    def __init__(self, user: str = "stager-bot", password: str = "token", login: str = "stager-bot") -> None:
+        self.login = login
+        self.requests: list[Recorded] = []
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.api_url = ""
+        self.web_url = "https://github.test"  # until it is started
+        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._open = not (user or password)
+        self._ids = iter(range(1001, 10**9))
+        self._repositories: list[GithubRepository] = []
+        self._pulls: list[GithubPull] = []
+        self._troubles: list[Trouble] = []
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.web_url = f"http://{host}:{port}"
+        self.api_url = f"{self.web_url}/api/v3"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    # What happens at GitHub.
+
+    def add_repository(self, owner: str, name: str) -> GithubRepository:
+        repository = GithubRepository(next(self._ids), owner, name)
+        self._repositories.append(repository)
+        return repository
+
+    def open_pull(
+        self,
+        base: GithubRepository,
+        ref: str,
+        *,
+        sha: str = "",
+        fork: GithubRepository | None = None,
+        title: str = "A change",
+        author: str | None = "octocat",
+    ) -> GithubPull:
+        number = 1 + sum(pull.base is base for pull in self._pulls)
+        pull = GithubPull(base, number, ref, sha or _sha(ref), fork or base, title, author, self._tick())
+        self._pulls.append(pull)
+        return pull
+
+    def push(self, pull: GithubPull, sha: str) -> str:
+        """Give it a new head; returns the one before."""
+        before, pull.sha, pull.updated_at = pull.sha, sha, self._tick()
+        return before
+
+    def close(self, pull: GithubPull, *, merged: bool = False) -> None:
+        pull.state, pull.merged, pull.updated_at = "closed", merged, self._tick()
+
+    def reopen(self, pull: GithubPull) -> None:
+        pull.state, pull.updated_at = "open", self._tick()
+
+    def add_comment(self, pull: GithubPull, body: str, author: str | None = "octocat") -> GithubComment:
+        comment = GithubComment(next(self._ids), author, body)
+        pull.comments.append(comment)
+        return comment
+
+    def trouble(self, method: str, path: str, **how: Any) -> Trouble:
+        """Have the next requests that fit answered badly; see `Trouble`."""
+        trouble = Trouble(method, path, **how)
+        self._troubles.append(trouble)
+        return trouble
+
+    def event(self, action: str, pull: GithubPull, *, before: str = "") -> Json:
+        """The payload of a `pull_request` delivery about the pull request as it is now."""
+        payload: Json = {
+            "action": action,
+            "number": pull.number,
+            "pull_request": _pull_json(pull, self.web_url) | {"merged": pull.merged},
+            "repository": _repository_json(pull.base, self.web_url),
+            "sender": _account_json(pull.author),
+        }
+        return payload | ({"before": before, "after": pull.sha} if before else {})
+
+    def requested(self, method: str, path: str = "") -> list[Recorded]:
+        """The requests of this method whose path contains `path`."""
+        return [r for r in self.requests if r.method == method and path in r.path]
+
+    def _tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    # How it is asked.
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[self._record, self._misbehave, self._authenticate])
+        prefix = "/api/v3/repos/{owner}/{repo}"
+        app.router.add_get("/api/v3/user", self._get_user)
+        app.router.add_get(prefix, self._get_repository)
+        app.router.add_get(prefix + "/pulls", self._list_pulls)
+        app.router.add_get(prefix + "/pulls/{number}", self._get_pull)
+        app.router.add_get(prefix + "/issues/{number}/comments", self._list_comments)
+        app.router.add_post(prefix + "/issues/{number}/comments", self._create_comment)
+        app.router.add_patch(prefix + "/issues/comments/{comment}", self._edit_comment)
+        app.router.add_delete(prefix + "/issues/comments/{comment}", self._delete_comment)
+        return app
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body, status = await request.text(), 0
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as error:
+            status = error.status
+            response = _json_response({"message": error.reason}, status)
+        finally:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            self.requests.append(
+                Recorded(request.method, request.path, dict(request.query), headers, body, status)
+            )
+        return response
+
+    @web.middleware
+    async def _misbehave(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        trouble = next((t for t in self._troubles if t.fits(request)), None)
+        if trouble is None:
+            return await handler(request)
+        trouble.times -= 1
+        await asyncio.sleep(trouble.delay)
+        answer = (
+            await handler(request)
+            if trouble.after or not (trouble.status or trouble.drop)
+            else web.Response()
+        )
+        if trouble.drop:
+            return _cut(request)
+        if trouble.truncate:
+            return await _send_half(request, answer)
+        if trouble.status:
+            headers = {"content-type": "application/json; charset=utf-8"} | dict(trouble.headers)
+            return web.Response(status=trouble.status, body=trouble.body.encode(), headers=headers)
+        return answer
+
+    @web.middleware
+    async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._open and request.headers.get("authorization") != self._authorization:
+            raise web.HTTPUnauthorized(reason="Bad credentials")
+        return await handler(request)
+
+    async def _get_user(self, _: web.Request) -> web.Response:
+        return _json_response(_account_json(self.login))
+
+    async def _get_repository(self, request: web.Request) -> web.Response:
+        return _json_response(_repository_json(self._repository(request), self.web_url))
+
+    async def _list_pulls(self, request: web.Request) -> web.Response:
+        repository = self._repository(request)
+        state = request.query.get("state", "open")
+        pulls = [p for p in self._pulls if p.base is repository and state in {p.state, "all"}]
+        if request.query.get("direction") != "asc":
+            pulls.reverse()
+        return self._page(request, [_pull_json(pull, self.web_url) for pull in pulls])
+
+    async def _get_pull(self, request: web.Request) -> web.Response:
+        pull = self._pull(request)
+        return _json_response(_pull_json(pull, self.web_url) | {"merged": pull.merged})
+
+    async def _list_comments(self, request: web.Request) -> web.Response:
+        return self._page(request, [_comment_json(comment) for comment in self._pull(request).comments])
+
+    async def _create_comment(self, request: web.Request) -> web.Response:
+        comment = self.add_comment(self._pull(request), (await request.json())["body"], self.login)
+        return _json_response(_comment_json(comment), 201)
+
+    async def _edit_comment(self, request: web.Request) -> web.Response:
+        _, comment = self._comment(request)
+        comment.body = (await request.json())["body"]
+        return _json_response(_comment_json(comment))
+
+    async def _delete_comment(self, request: web.Request) -> web.Response:
+        pull, comment = self._comment(request)
+        pull.comments.remove(comment)
+        return web.Response(status=204)
+
+    def _repository(self, request: web.Request) -> GithubRepository:
+        asked = request.match_info["owner"], request.match_info["repo"]
+        found = (r for r in self._repositories if (r.owner, r.name) == asked and r.visible)
+        return next(found, None) or _not_found()
+
+    def _pull(self, request: web.Request) -> GithubPull:
+        repository, number = self._repository(request), request.match_info["number"]
+        found = (p for p in self._pulls if p.base is repository and str(p.number) == number)
+        return next(found, None) or _not_found()
+
+    def _comment(self, request: web.Request) -> tuple[GithubPull, GithubComment]:
+        repository, wanted = self._repository(request), request.match_info["comment"]
+        pulls = (pull for pull in self._pulls if pull.base is repository)
+        found = ((p, c) for p in pulls for c in p.comments if str(c.id) == wanted)
+        return next(found, None) or _not_found()
+
+    def _page(self, request: web.Request, items: list[Json]) -> web.Response:
+        size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
+        shown = items[(page - 1) * size : page * size]
+        etag = f'W/"{hashlib.sha256(json.dumps(shown).encode()).hexdigest()}"'
+        headers = {"etag": etag}
+        if len(items) > page * size:
+            following = f"{self.web_url}{request.path}?per_page={size}&page={page + 1}"
+            headers["link"] = f'<{following}>; rel="next"'
+        if request.headers.get("if-none-match") == etag:
+            return web.Response(status=304, headers=headers)
+        return web.json_response(shown, headers=headers)
+
+
+def signed(
+    event: str, payload: Json, secret: str, *, delivery_id: str = "", form: bool = False
+) -> tuple[dict[str, str], bytes]:
+    """Headers, with lower-case names, and body of a delivery as GitHub sends it."""
+    text = json.dumps(payload)
+    body = f"payload={quote_plus(text)}".encode() if form else text.encode()
+    headers = {
+        "content-type": "application/x-www-form-urlencoded" if form else "application/json",
+        "user-agent": "GitHub-Hookshot/044aadd",
+        "x-github-delivery": delivery_id or str(uuid.uuid4()),
+        "x-github-event": event,
+        "x-hub-signature": "sha1=" + hmac.new(secret.encode(), body, "sha1").hexdigest(),
+        "x-hub-signature-256": "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest(),
+    }
+    return headers, body
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _not_found() -> Any:
+    raise web.HTTPNotFound(reason="Not Found")
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=CUT)
+
+
+async def _send_half(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    assert isinstance(answer, web.Response)
+    assert isinstance(answer.body, bytes)
+    half = web.StreamResponse(status=answer.status, headers=answer.headers)
+    half.content_length = len(answer.body)
+    await half.prepare(request)
+    await half.write(answer.body[: len(answer.body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return half
+
+
+def _json_response(data: Json | None, status: int = 200) -> web.Response:
+    return web.json_response(data, status=status)
+
+
+def _account_json(login: str | None) -> Json | None:
+    return None if login is None else {"login": login, "id": len(login), "type": "User"}
+
+
+def _repository_json(repository: GithubRepository, web_url: str) -> Json:
+    full_name = f"{repository.owner}/{repository.name}"
+    return {
+        "id": repository.id,
+        "name": repository.name,
+        "full_name": full_name,
+        "private": True,
+        "owner": _account_json(repository.owner),
+        "html_url": f"{web_url}/{full_name}",
+        "clone_url": f"{web_url}/{full_name}.git",
+        "fork": False,
+    }
+
+
+def _pull_json(pull: GithubPull, web_url: str) -> Json:
+    """As in lists, which say only `merged_at`."""
+    stamp = f"{pull.updated_at:%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        "id": 10**6 + pull.number,
+        "number": pull.number,
+        "state": pull.state,
+        "title": pull.title,
+        "user": _account_json(pull.author),
+        "body": None,
+        "html_url": f"{web_url}/{pull.base.owner}/{pull.base.name}/pull/{pull.number}",
+        "updated_at": stamp,
+        "merged_at": stamp if pull.merged else None,
+        "draft": False,
+        "labels": [],
+        "head": {
+            "ref": pull.ref,
+            "sha": pull.sha,
+            "repo": _repository_json(pull.head, web_url) if pull.head else None,
+        },
+        "base": {"ref": pull.base_ref, "repo": _repository_json(pull.base, web_url)},
+    }
+
+
+def _comment_json(comment: GithubComment) -> Json:
+    return {"id": comment.id, "user": _account_json(comment.author), "body": comment.body}

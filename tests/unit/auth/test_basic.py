@@ -1,0 +1,102 @@
+"""BasicAuthentication lets the configured users in, and nobody else."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stager.auth.basic import BasicAuthentication
+from stager.domain.actor import Actor
+from stager.ports.handlers import Credentials
+
+USERS = {"testuser": "testpassword", "anna": "a:b:c", "zoë": "pässwörd", "empty": ""}
+STRATEGY = BasicAuthentication(USERS)
+
+
+def basic(user: str, password: str, *, scheme: str = "Basic") -> Credentials:
+    pair = f"{user}:{password}".encode("utf-8", "surrogatepass")
+    return Credentials(f"{scheme} {base64.b64encode(pair).decode()}", {})
+
+
+@pytest.mark.requirement("R47", "R48", "R50", "R57")
+@pytest.mark.parametrize(("user", "password"), list(USERS.items()))
+async def test_r50_every_listed_user_passes(user: str, password: str) -> None:
+    assert await STRATEGY.authenticate(basic(user, password)) == Actor(user, "BasicAuthentication")
+
+
+@pytest.mark.requirement("R57")
+async def test_r57_the_header_of_the_walkthroughs_curl_passes() -> None:
+    header = "Basic dGVzdHVzZXI6dGVzdHBhc3N3b3Jk"  # curl --user testuser:testpassword
+    assert await STRATEGY.authenticate(Credentials(header, {})) == Actor("testuser", "BasicAuthentication")
+
+
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
+async def test_the_scheme_is_read_as_http_says(scheme: str) -> None:
+    assert await STRATEGY.authenticate(basic("testuser", "testpassword", scheme=scheme)) is not None
+
+
+@pytest.mark.requirement("R50", "R57")
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("testuser", "wrong"),
+        ("testuser", ""),
+        ("testuser", "testpassword "),
+        ("testuser", "a:b:c"),
+        ("TESTUSER", "testpassword"),
+        ("nobody", "testpassword"),
+        ("", ""),
+        ("anna:a", "b"),
+    ],
+)
+async def test_r50_everybody_else_is_refused(user: str, password: str) -> None:
+    assert await STRATEGY.authenticate(basic(user, password)) is None
+
+
+async def test_letters_composed_in_another_way_are_the_same() -> None:
+    assert await STRATEGY.authenticate(basic("zoe\u0308", "pa\u0308sswo\u0308rd")) is not None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !",
+        "Basic é",
+        "Basic \udcff",
+        "Basic dGVzdHVzZXI6dGVzdHBhc3N3b3J",
+        "Basic dGVz dHVzZXI6dGVzdHBhc3N3b3Jk",
+        "Bearer dGVzdHVzZXI6dGVzdHBhc3N3b3Jk",
+        "dGVzdHVzZXI6dGVzdHBhc3N3b3Jk",
+        "Basic " + base64.b64encode(b"testuser").decode(),
+        "Basic " + base64.b64encode(b"testuser:\xff").decode(),
+    ],
+)
+async def test_a_malformed_header_is_nobodys(header: str) -> None:
+    assert await STRATEGY.authenticate(Credentials(header, {})) is None
+
+
+async def test_without_users_nobody_passes() -> None:
+    strategy = BasicAuthentication({})
+    assert await strategy.authenticate(basic("", "")) is None
+    assert await strategy.authenticate(basic("testuser", "testpassword")) is None
+
+
+def test_a_name_with_a_colon_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="colon"):
+        BasicAuthentication({"a:b": "c"})
+
+
+@given(st.text(st.characters(codec=None)))
+async def test_no_header_raises(header: str) -> None:
+    assert await STRATEGY.authenticate(Credentials(header, {})) is None
+
+
+@given(st.binary())
+async def test_no_credentials_raise(pair: bytes) -> None:
+    assert await STRATEGY.authenticate(Credentials("Basic " + base64.b64encode(pair).decode(), {})) is None

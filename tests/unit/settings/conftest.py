@@ -1,0 +1,38 @@
+"""Loading a configuration from text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stager.settings.loader import Loaded, load
+from stager.settings.problems import ConfigurationError
+
+LoadText = Callable[..., Loaded]
+ProblemsOf = Callable[..., list[str]]
+
+
+@pytest.fixture
+def load_text(tmp_path: Path) -> LoadText:
+    """Load this text as `config.yml`, with these environment variables."""
+
+    def load_it(text: str, **environ: str) -> Loaded:
+        path = tmp_path / "config.yml"
+        path.write_text(text, "utf-8")
+        return load(path, environ=environ)
+
+    return load_it
+
+
+@pytest.fixture
+def problems_of(load_text: LoadText) -> ProblemsOf:
+    """What is wrong with this text, as people read it."""
+
+    def find(text: str, **environ: str) -> list[str]:
+        with pytest.raises(ConfigurationError) as caught:
+            load_text(text, **environ)
+        return [str(problem) for problem in caught.value.problems]
+
+    return find

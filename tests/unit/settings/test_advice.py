@@ -1,0 +1,60 @@
+"""Warnings: each given when it should be, and not otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.settings.conftest import LoadText
+
+QUIET = """
+images: {shop: {port: 80}}
+authentication_strategy: basic
+users: ['joe:secret']
+"""
+HOOKED = "github: {incoming_auth: {hook_secret: x}, outgoing_auth: {user: a, password: b}}\n"
+
+CASES = [
+    ("images:", "`images` is empty"),
+    ("images: {a: {port: 1, allow_create_params: [Binds]}}", "Instances of a may leave their box"),
+    ("", "`authentication_strategy` is missing"),
+    ("users: ['joe:x']", "`users` has no effect"),
+    ("authentication_strategy: basic", "`users` is empty"),
+    ("authentication_strategy: basic\nusers: ['joe:x']", "plain text"),
+    ("event_listeners: LaunchOnGithubPullRequestOpened", "hook_secret` is missing"),
+    ("event_listeners: KillOnGithubPullRequestClosed", "hook_secret` is missing"),
+    ("event_listeners: GithubAuthorization", "GithubAuthorization has no effect yet"),
+    ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
+    ("routing_strategy: nginx", "writes no vhost files yet"),
+    ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'while `scheme` is "http"'),
+    ("domain: demo.io", "each other's cookies"),
+    ("domain: demo.io:80\npreview_domain: p.demo.io", "each other's cookies"),
+    ("domain: ci.demo.io\npreview_domain: demo.io", "each other's cookies"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), CASES)
+def test_a_warning_is_given(load_text: LoadText, text: str, words: str) -> None:
+    assert [warning for warning in load_text(text).warnings if words in warning]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "domain: demo.io\npreview_domain: demo.dev",
+        "domain: mydemo.io\npreview_domain: demo.io",
+        "tls: {listen: '0.0.0.0:443', certificate: c, key: k}\nscheme: https",
+        f"event_listeners: KillOnGithubPullRequestClosed\n{HOOKED}",
+        f"post_launch_handlers: AddGithubPullRequestCommentOnLaunch\n{HOOKED}",
+    ],
+)
+@pytest.mark.requirement("R51")
+def test_only_plain_text_is_warned_of_otherwise(load_text: LoadText, text: str) -> None:
+    (warning,) = load_text(QUIET + text).warnings
+    assert "plain text" in warning
+
+
+def test_every_warning_is_a_sentence(load_text: LoadText) -> None:
+    for text, _ in CASES:
+        for warning in load_text(text).warnings:
+            assert warning.endswith(".")

@@ -1,0 +1,275 @@
+"""What is said of configurations that can't be used."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.settings.conftest import ProblemsOf
+
+APP = "images: {shop: {port: 80, %s}}"
+DOMAIN = 'domain: should be a domain such as "demo.stager.io" or "localhost:8000", not '
+LISTEN = 'listen: should be host:port such as "127.0.0.1:8000" or "[::1]:8000", not '
+TEMPLATE = 'host_template: should contain {slug} and end with ".{domain}", not '
+WRONG = [
+    # shapes
+    ("- images", "should be a mapping, not a list"),
+    ("images: [shop]", "images: should be a mapping, not a list"),
+    ("images: {shop: [80]}", "images.shop: should be a mapping, not a list"),
+    ("users: 'joe:secret'", "users: should be a list, not text"),
+    ("github: {incoming_auth: 'joe:secret'}", "github.incoming_auth: should be a mapping, not text"),
+    ("event_listeners: {a: b}", "event_listeners: should be a list, not a mapping"),
+    # keys
+    ("imagse: {}", 'imagse: unknown key; did you mean "images"?'),
+    ("'a b': 1", '"a b": unknown key'),
+    (
+        "github: {incoming_auth: {hook_secert: x}}",
+        'github.incoming_auth.hook_secert: unknown key; did you mean "hook_secret"?',
+    ),
+    (
+        "tls: {listn: x, listen: 'a:1', certificate: c, key: k}",
+        'tls.listn: unknown key; did you mean "listen"?',
+    ),
+    ("memory: 1g", "memory: belongs under `defaults`, or under one of the `images`"),
+    (
+        "haproxy: {bind: x}",
+        "haproxy: isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
+    ),
+    (APP % "prot: 1", 'images.shop.prot: unknown key; did you mean "port"?'),
+    (APP % "RAILS_ENV: test", "images.shop.RAILS_ENV: unknown key; an environment variable goes under `env`"),
+    (
+        APP % "container_start_params: {}",
+        "images.shop.container_start_params: isn't a setting any more; use `container_create_params.Host",
+    ),
+    # numbers, truth, choices
+    ("images: {shop: {}}", "images.shop.port: is required"),
+    ("images: {shop: }", "images.shop.port: is required"),
+    ("images: {shop: {port: 80x}}", 'images.shop.port: should be an integer, not "80x"'),
+    ("images: {shop: {port: 80.5}}", "images.shop.port: should be an integer, not 80.5"),
+    ("images: {shop: {port: true}}", "images.shop.port: should be a number, not true"),
+    ("images: {shop: {port: 0}}", "images.shop.port: should be 1 at least, not 0"),
+    ("images: {shop: {port: 65536}}", "images.shop.port: should be 65535 at most, not 65536"),
+    ("access_log: perhaps", 'access_log: should be true or false, not "perhaps"'),
+    ("scheme: ftp", 'scheme: should be "http" or "https", not "ftp"'),
+    ("engine: {reach: far}", 'engine.reach: should be "auto", "address" or "loopback", not "far"'),
+    ("defaults: {cpus: 0}", "defaults.cpus: should be 0.01 at least, not 0"),
+    ("defaults: {cpus: inf}", 'defaults.cpus: should be a finite number, not "inf"'),
+    ("defaults: {pids: many}", 'defaults.pids: should be an integer, not "many"'),
+    # durations and sizes
+    ("pass_every: soon", 'pass_every: should be a duration such as "90s", "5m" or "30d", not "soon"'),
+    ("pass_every: 0", "pass_every: should be more than 0, not 0"),
+    ("pass_every: -1", 'pass_every: should be a duration such as "90s", "5m" or "30d"'),
+    ("keep_gone_for: 99999999d", 'keep_gone_for: should be a duration such as "90s", "5m" or "30d"'),
+    (
+        APP % "start_timeout: 5 minutes",
+        'images.shop.start_timeout: should be a duration such as "90s", "5m" or "30d"',
+    ),
+    (APP % "memory: lots", 'images.shop.memory: should be a size such as "512m" or "2g", not "lots"'),
+    (APP % "memory: 5m", 'images.shop.memory: should be "6m" at least, which is the least that Docker gives'),
+    (APP % "log_size: 0", "images.shop.log_size: should be more than 0, not 0"),
+    # names and places
+    (
+        "domain: http://demo.stager.io",
+        'domain: should be a name such as "demo.stager.io", without scheme and path',
+    ),
+    ("domain: 127.0.0.1:8000", "domain: should be a name, because an IP address has no subdomains"),
+    ("domain: '[::1]:8000'", DOMAIN),
+    ("domain: 2001:db8::1", "domain: should be a name, because an IP address has no subdomains"),
+    ("domain: demo.stager.io:99999", DOMAIN),
+    ("domain: 'demo..io'", DOMAIN),
+    ("domain: -demo.io", DOMAIN),
+    ("domain: bücher.example", DOMAIN),
+    ("domain: 300.1", DOMAIN),
+    (
+        f"domain: {'abcdefghi.' * 20}io",
+        "domain: should have 189 characters at most, to leave room for the previews' names",
+    ),
+    ("listen: 8000", LISTEN),
+    ("listen: '::1:8000'", LISTEN),
+    ("listen: '[1]:8000'", LISTEN),
+    ("listen: localhost:70000", LISTEN),
+    ("trusted_proxies: [10.0.0.1/8]", 'trusted_proxies[0]: should be a network such as "10.0.0.0/8"'),
+    ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: should be a list, not text"),
+    ("network: {pool: 'fd00::/8'}", 'network.pool: should be an IPv4 network such as "10.200.0.0/14"'),
+    (
+        "network: {pool: 10.0.0.0/29, size: 28}",
+        "network.size: should be 29 at least, to fit into the pool 10.0.0.0/29",
+    ),
+    ("network: {size: 30}", "network.size: should be 29 at most, not 30"),
+    (
+        "engine: {socket: ssh://host}",
+        'engine.socket: should be an address such as "unix:///var/run/docker.sock"',
+    ),
+    (
+        "github: {api_url: api.github.com}",
+        'github.api_url: should be an address such as "https://github.example.org"',
+    ),
+    ("host_template: '{domain}'", TEMPLATE),
+    ("host_template: '{slug}-{domain}'", TEMPLATE),
+    (
+        "host_template: '{slug}.{branch}.{domain}'",
+        'host_template: should have no fields but {slug}, {app} and {domain}, not "{slug}.{branch}.{domain}"',
+    ),
+    (
+        "host_template: '{slug!r}.{domain}'",
+        "host_template: should have no fields but {slug}, {app} and {domain}",
+    ),
+    (
+        "host_template: '{slug}_x.{domain}'",
+        "host_template: should have no characters but those of a host name",
+    ),
+    ("host_template: '{slug.{domain}'", 'host_template: should be like "{slug}.{domain}"'),
+    ("host_template: '{slug}{domain}.{domain}'", TEMPLATE),
+    # applications
+    (APP % "command: 'a \"b'", "images.shop.command: should be a command; no closing quotation"),
+    (APP % "command: [sleep, 5]", "images.shop.command: should be text or a list of texts, not a list"),
+    (
+        APP % "image: 'Shop Image'",
+        'images.shop.image: should be an image\'s reference such as "shop" or "registry.',
+    ),
+    (
+        APP % "image: shop, image_name: store",
+        "images.shop.image_name: is the first Stager's word for `image`; give only one of them",
+    ),
+    (
+        APP % "health_path: health",
+        'images.shop.health_path: should be a path such as "/health", not "health"',
+    ),
+    (APP % "health_path: '/a b'", 'images.shop.health_path: should be a path such as "/health"'),
+    (APP % "env: [A=1]", "images.shop.env: should be a mapping, not a list"),
+    (APP % "env: {A: [1]}", "images.shop.env.A: should be text"),
+    (APP % "env: {A: }", "images.shop.env.A: should be text"),
+    (APP % "env: {'A=B': 1}", 'images.shop.env."A=B": isn\'t a name that a variable can have'),
+    (
+        "images: {Shop: {port: 80}}",
+        "images.Shop.image: is required, because no Docker image can be called like this entry",
+    ),
+    ("images: {'a b': {port: 80}}", 'images."a b": should have a name of ASCII characters without spaces'),
+    # people and handlers
+    ("users: [joe]", 'users[0]: should be "name:password"'),
+    ("users: ['joe:']", 'users[0]: should be "name:password"'),
+    ("users: [':secret']", 'users[0]: should be "name:password"'),
+    ("users: ['joe:a', 'ann:b', 'joe:c']", 'users[2]: names "joe" a second time'),
+    (
+        "github: {incoming_auth: {user: joe}}",
+        "github.incoming_auth.password: is required, because its other half is given",
+    ),
+    (
+        "github: {outgoing_auth: {password: x}}",
+        "github.outgoing_auth.user: is required, because its other half is given",
+    ),
+    (
+        "authentication_strategy: BasicAuth",
+        'authentication_strategy: unknown name "BasicAuth"; did you mean "BasicAuthentication"?',
+    ),
+    (
+        "authentication_strategy: GithubAuthentication",
+        'authentication_strategy: "GithubAuthentication" isn\'t available in this version; use Basic',
+    ),
+    (
+        "routing_strategy: HaproxyRoutingStrategy",
+        'routing_strategy: "HaproxyRoutingStrategy" isn\'t available in this version; Embedded',
+    ),
+    (
+        "event_listeners: [KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpend]",
+        'event_listeners[1]: unknown name "LaunchOnGithubPullRequestOpend"; did you mean "LaunchOn',
+    ),
+    (
+        "post_launch_handlers: Zzz",
+        'post_launch_handlers: unknown name "Zzz"; known are AddGithubPullRequestCommentOnLaunch',
+    ),
+    ("pre_kill_handlers: Zzz", 'pre_kill_handlers: unknown name "Zzz"; this version has none of this kind'),
+    # nginx, in the walkthrough's form
+    (
+        "nginx: [{target_dir: a}, {target_dri: b}]",
+        'nginx.target_dri: unknown key; did you mean "target_dir"?',
+    ),
+    ("nginx: [{target_dir: a}, {target_dir: b}]", "nginx.target_dir: is given twice"),
+    ("nginx: [a]", "nginx: should be a mapping, not a list"),
+    # YAML
+    ("a: 1\na: 2", "a: is given twice, again at line 2"),
+    ("images:\n  shop: {port: 1, port: 2}", "images.shop.port: is given twice, again at line 2"),
+    ("images: {shop: !ruby/object {}}", "images.shop: has the tag !ruby/object, which means nothing here"),
+    ("? [a]\n: 1", "has a key that isn't text, at line 1"),
+    ("a: &a [*a]", "a[0]: contains itself"),
+    ("images: {<<: 3}", 'images."<<": should name a mapping to merge'),
+    # the first Stager's environments
+    (
+        "development: {images: {}}",
+        "development: settings per environment aren't supported; move those that you want to the top level",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), WRONG, ids=[text[:60] for text, _ in WRONG])
+def test_one_problem_is_told_by_its_path(problems_of: ProblemsOf, text: str, problem: str) -> None:
+    (found,) = problems_of(text)
+    assert found.startswith(problem)
+
+
+def test_all_problems_are_told_at_once(problems_of: ProblemsOf) -> None:
+    found = problems_of(
+        "images: {shop: {port: 80x, image: '${IMAGE}'}, cart: {command: a}}\n"
+        "event_listeners: [StatusReport]\n"
+        "listen: ${PORT}\n"
+        "githb: {}\n"
+    )
+
+    assert sorted(found) == [
+        'event_listeners[0]: "StatusReport" isn\'t available in this version; '
+        "GET /api/v1/environments lists what runs",
+        'githb: unknown key; did you mean "github"?',
+        "images.cart.port: is required",
+        "images.shop.image: the environment variable IMAGE isn't set",
+        'images.shop.port: should be an integer, not "80x"',
+        "listen: the environment variable PORT isn't set",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "users: 'joe:hunter2'",
+        "users: [hunter2]",
+        "users: [[hunter2]]",
+        "github: hunter2",
+        "github: {incoming_auth: hunter2}",
+        "github: {incoming_auth: {hook_secret: [hunter2]}}",
+        "images: {shop: {port: 80, env: hunter2}}",
+        "images: {shop: {port: 80, env: {A: {b: hunter2}}}}",
+        "images: {shop: {port: '${PASSWORD}'}}",
+        "listen: ${PASSWORD}",
+        "scheme: ${PASSWORD}",
+        "domain: 'http://${PASSWORD}/'",
+    ],
+)
+def test_no_problem_quotes_what_may_be_a_secret(problems_of: ProblemsOf, text: str) -> None:
+    assert not [problem for problem in problems_of(text, PASSWORD="hunter2") if "hunter2" in problem]
+
+
+def test_what_a_variable_holds_is_named_by_the_variable(problems_of: ProblemsOf) -> None:
+    assert problems_of("images: {shop: {port: '${PORT}'}}", PORT="80x") == [
+        "images.shop.port: should be an integer, not what ${PORT} holds"
+    ]
+
+
+def test_a_long_value_is_cut(problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(f"pass_every: {'x' * 500}")
+    assert len(problem) < 200
+    assert problem.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("images:\n\tshop: 1", "not with tabs"),
+        ("a: [1, 2", "line 1, column 9"),
+        ("a: b: c", "line 1, column 5"),
+        ("a: *nothing", "undefined alias"),
+        ("a: 1\n---\nb: 2", "line 2"),
+        ("a: \x01", "special characters"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_not_yaml_is_told_by_its_place(problems_of: ProblemsOf, text: str, words: str) -> None:
+    (problem,) = problems_of(text)
+    assert words in problem

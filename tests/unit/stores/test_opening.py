@@ -1,0 +1,179 @@
+"""What `open_store` makes of the file that it finds."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import NullPool, create_engine
+
+from stager.domain.errors import Fault, Retry
+from stager.stores.sqlite import migrations, schema
+from stager.stores.sqlite.opening import prepare
+from stager.stores.sqlite.store import open_store
+from tests.contracts.store_samples import NOON, delivery, environment
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "on %the way" / "stager.db"
+
+
+def declarations(path: Path) -> set[tuple[str, str]]:
+    """Name and SQL of all that the database declares, but Alembic's own table."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {(name, sql) for name, sql in rows if name != "alembic_version"}
+
+
+class TestMigrations:
+    def test_make_the_tables_that_the_schema_declares(self, path: Path, tmp_path: Path) -> None:
+        prepare(path)
+        declared = tmp_path / "declared.db"
+        engine = create_engine(f"sqlite:///{declared}", poolclass=NullPool)
+        schema.metadata.create_all(engine)
+
+        assert declarations(path) == declarations(declared)
+
+    def test_leave_nothing_for_alembic_to_propose(self, path: Path) -> None:
+        prepare(path)
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        with engine.connect() as connection:
+            context = MigrationContext.configure(
+                connection, opts={"compare_type": True, "compare_server_default": True}
+            )
+            assert compare_metadata(context, schema.metadata) == []
+
+    def test_end_at_the_version_that_the_schema_names(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+
+        assert ScriptDirectory.from_config(config).get_current_head() == schema.VERSION
+
+    def test_are_undone_whole_when_one_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(connection: object) -> None:
+            whole(connection)  # type: ignore[arg-type]
+            raise ZeroDivisionError
+
+        whole = migrations.upgrade
+        monkeypatch.setattr(migrations, "upgrade", fail)
+        with pytest.raises(ZeroDivisionError):
+            prepare(path)
+        assert declarations(path) == set()
+        monkeypatch.undo()
+        prepare(path)
+        assert "environments" in {name for name, _ in declarations(path)}
+
+    def test_alembic_is_not_loaded_for_a_database_that_is_up_to_date(self, path: Path) -> None:
+        prepare(path)
+        script = (
+            "import sys; from pathlib import Path; from stager.stores.sqlite.opening import prepare;"
+            "prepare(Path(sys.argv[1])); sys.exit('alembic' in sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+
+
+class TestFiles:
+    async def test_what_was_saved_is_there_after_reopening(self, path: Path) -> None:
+        store = await open_store(path)
+        await store.write(lambda tx: tx.save_environment(environment()))
+        await store.close()
+
+        again = await open_store(path)
+        assert await again.read(lambda tx: tx.environments()) == [environment()]
+        await again.close()
+
+    async def test_closing_leaves_one_file_that_nobody_else_may_read(self, path: Path) -> None:
+        store = await open_store(path)
+        await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
+        assert {p.name for p in path.parent.iterdir()} == {"stager.db", "stager.db-wal", "stager.db-shm"}
+        assert {stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()} == {0o600}
+
+        await store.close()
+        assert [p.name for p in path.parent.iterdir()] == ["stager.db"]
+
+    async def test_an_empty_file_is_a_new_database(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+        store = await open_store(path)
+        assert await store.read(lambda tx: tx.environments()) == []
+        await store.close()
+
+    async def test_a_newer_database_is_left_alone(self, path: Path) -> None:
+        prepare(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        before = path.read_bytes()
+
+        with pytest.raises(Fault, match=r"newer Stager \(schema 9999\)") as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-newer"
+        assert "Install that release again" in raised.value.hint
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize("content", [b"not a database, " * 1000, b"\x00" * 4096])
+    async def test_a_file_that_is_no_database_is_left_alone(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+
+        with pytest.raises(Fault) as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-broken"
+        assert f"Move {path.name}" in raised.value.hint
+        assert path.read_bytes() == content
+
+    async def test_a_damaged_database_is_not_used(self, path: Path) -> None:
+        store = await open_store(path)
+        for number in range(200):
+            await store.write(lambda tx, n=number: tx.add_delivery(delivery(n), NOON))  # type: ignore[misc]
+        await store.close()
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+        path.write_bytes(content)
+
+        with pytest.raises(Fault) as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-broken"
+
+    async def test_a_database_of_something_else_is_left_alone(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        before = path.read_bytes()
+
+        with pytest.raises(Fault, match="such as bookmarks") as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-broken"
+        assert path.read_bytes() == before
+
+    async def test_a_directory_in_its_place_is_a_fault(self, path: Path) -> None:
+        path.mkdir(parents=True)
+
+        with pytest.raises(Fault) as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-inaccessible"
+
+    async def test_a_file_above_it_is_a_fault(self, tmp_path: Path) -> None:
+        (tmp_path / "state").touch()
+
+        with pytest.raises(Fault) as raised:
+            await open_store(tmp_path / "state" / "stager.db")
+        assert raised.value.reason == "database-inaccessible"
+
+    async def test_another_process_that_writes_is_waited_for_then_reported(self, path: Path) -> None:
+        prepare(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Retry) as raised:
+                await open_store(path, busy_timeout=0.05)
+        assert raised.value.reason == "database-busy"

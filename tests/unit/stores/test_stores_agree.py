@@ -1,0 +1,208 @@
+"""Random transactions against both stores: they answer alike, step by step, and hold the same in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import (
+    Attempt,
+    ChangeLink,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    Hold,
+    HoldReason,
+)
+from stager.domain.errors import Outcome
+from stager.domain.events import Delivery
+from stager.domain.source import Change, Repository, Revision, Trust
+from stager.ports.store import Store, Transaction
+from stager.stores.sqlite.opening import prepare
+from stager.stores.sqlite.store import SqliteStore
+from stager.testing import MemoryStore
+from tests.contracts.store_samples import later
+
+# Few ids, hosts and times, so that transactions meet one another; any text that UTF-8 can carry besides.
+IDS = ["a", "b", "c"]
+HOSTS = ["x.test", "y.test"]
+NUMBERS = [1, 2, 3]
+MOMENTS = [later(minutes) for minutes in (-1, 0, 1)]
+
+ids = st.sampled_from(IDS)
+numbers = st.sampled_from(NUMBERS)
+moments = st.sampled_from(MOMENTS)
+texts = st.text(st.characters(codec="utf-8"), max_size=5)
+keys = st.builds(EnvironmentKey, ids, ids)
+revisions = st.builds(Revision, texts, texts)
+kinds = st.sampled_from(["refused", "retry", "fault"])
+
+environments = st.builds(
+    Environment,
+    id=ids,
+    key=keys,
+    name=texts,
+    host=st.sampled_from(HOSTS),
+    desired=st.builds(
+        Desired,
+        present=st.booleans(),
+        generation=numbers,
+        revision=revisions,
+        parameters=st.dictionaries(texts, texts, max_size=2),
+        trust=st.sampled_from(Trust),
+        hold=st.none() | st.builds(Hold, st.sampled_from(HoldReason), texts, texts),
+    ),
+    created_at=moments,
+    updated_at=moments,
+    change=st.none() | st.builds(ChangeLink, *[texts] * 3, numbers, *[texts] * 4),
+    comment_id=texts,
+    serving=st.none() | numbers,
+)
+attempts = st.builds(
+    Attempt,
+    generation=numbers,
+    failures=numbers,
+    retry_at=st.none() | st.datetimes(timezones=st.timezones()),
+    outcome=st.none() | st.builds(Outcome, kinds, *[texts] * 4),
+    final=st.booleans(),
+    healthy_run=texts,
+)
+deployments = st.builds(Deployment, ids, ids, revisions, attempts, moments, texts, *[st.none() | moments] * 4)
+deliveries = st.builds(Delivery, id=ids, forge=ids, event=texts, payload=texts)
+repositories = st.builds(Repository, ids, texts, texts)
+changes = st.builds(
+    Change,
+    repository=repositories,
+    number=numbers,
+    is_open=st.booleans(),
+    head_sha=texts,
+    head_ref=texts,
+    head_repository=st.none() | repositories,
+    base_ref=texts,
+    title=texts,
+    author=texts,
+    url=texts,
+    updated_at=moments,
+    merged=st.booleans(),
+    head_before=texts,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of one of the transaction's methods."""
+
+    method: str
+    arguments: tuple[object, ...]
+
+    def take(self, tx: Transaction) -> object:
+        """What it answers; ValueError where it refuses."""
+        try:
+            return getattr(tx, self.method)(*self.arguments)
+        except ValueError:
+            return ValueError
+
+
+def calls(method: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Step]:
+    return st.builds(Step, st.just(method), st.tuples(*arguments))
+
+
+steps = st.one_of(
+    calls("save_environment", environments),
+    calls("save_environment", environments),
+    calls("save_deployment", deployments),
+    calls("save_deployment", deployments),
+    calls("add_delivery", deliveries, moments),
+    calls("next_delivery"),
+    calls("finish_delivery", deliveries, texts, moments),
+    calls("save_change", changes),
+    calls("save_repository", ids, repositories),
+    calls("save_fact", ids, texts),
+    calls("forget", moments),
+)
+
+
+class UndoError(Exception):
+    """Ends a transaction that is to leave nothing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One transaction."""
+
+    steps: list[Step]
+    fails: bool
+
+    async def run(self, store: Store) -> list[object]:
+        """What each of its steps answered."""
+        answers: list[object] = []
+
+        def work(tx: Transaction) -> None:
+            answers.extend(step.take(tx) for step in self.steps)
+            if self.fails:
+                raise UndoError
+
+        if self.fails:
+            with pytest.raises(UndoError):
+                await store.write(work)
+        else:
+            await store.write(work)
+        return answers
+
+
+def picture(tx: Transaction) -> dict[str, object]:
+    """All that can be asked of a store."""
+    return {
+        "environments": [tx.environments(present=present) for present in (None, True, False)],
+        "by id": [tx.environment(i) for i in IDS],
+        "by key": [tx.environment_by_key(EnvironmentKey(app, subject)) for app in IDS for subject in IDS],
+        "by host": [tx.environment_by_host(host) for host in HOSTS],
+        "deployment": [tx.deployment(i) for i in IDS],
+        "deployments": [tx.deployments(i) for i in IDS],
+        "deployment of": [tx.deployment_of(i, n) for i in IDS for n in NUMBERS],
+        "next delivery": tx.next_delivery(),
+        "changes": [tx.change(i, n) for i in IDS for n in NUMBERS],
+        "open changes": [tx.open_changes(i) for i in IDS],
+        "repositories": tx.repositories(),
+        "facts": [tx.fact(i) for i in IDS],
+    }
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], SqliteStore]]:
+    """Makes new stores by copying one empty database."""
+    empty = tmp_path_factory.mktemp("empty") / "stager.db"
+    prepare(empty)
+    with tempfile.TemporaryDirectory() as directory:
+
+        def make() -> SqliteStore:
+            path = Path(directory) / "stager.db"
+            for file in Path(directory).iterdir():
+                file.unlink()
+            return SqliteStore(Path(shutil.copy(empty, path)))
+
+        yield make
+
+
+async def compare(works: list[Work], real: Store, fake: Store) -> None:
+    try:
+        for work in works:
+            assert await work.run(real) == await work.run(fake)
+            assert await real.read(picture) == await fake.read(picture)
+    finally:
+        await real.close()
+
+
+@settings(deadline=None, max_examples=100)
+@given(works=st.lists(st.builds(Work, st.lists(steps, max_size=8), st.booleans()), max_size=8))
+def test_stores_agree(fresh: Callable[[], SqliteStore], works: list[Work]) -> None:
+    asyncio.run(compare(works, fresh(), MemoryStore()))
