@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -123,8 +122,9 @@ class Demo:
             if self.heading(TEST) != TEST.heading:
                 raise DemoError(f"{launched.text} doesn't show “{TEST.heading}”.")
             killed = self.server.post("/kill", image_name=APP, container_name=TEST.name)
-            if killed.status != 200 or self.status(TEST) != 410:
-                raise DemoError(f"/kill answered {killed.status}, and the preview then {self.status(TEST)}.")
+            if killed.status != 200:
+                raise DemoError(f"/kill answered {killed.status}: {killed.text}")
+            wait_until(lambda: self.status(TEST) == 410, f"{launched.text} doesn't answer 410 (gone)")
 
     def heading(self, branch: Branch) -> str:
         """What the branch's preview shows; empty unless it answers 200."""
@@ -168,7 +168,8 @@ def tell_what_next(demo: Demo, urls: dict[Branch, str]) -> None:
     server, checkout = demo.server, demo.origin.checkout.relative_to(ROOT)
     curl = f"curl --user {USER}:{PASSWORD} -d 'image_name={APP}&container_name={TEST.name}'"
     deliver = f"python3 scripts/deliver.py closed --repository demo/{APP} --url {server.webhook}"
-    print(f"""
+    print(
+        f"""
 Open in a browser:
   {urls[WELCOME]}
   {urls[NIGHT]}
@@ -186,7 +187,9 @@ Then try, in another terminal:
       --number {NIGHT.pull_request} --branch {NIGHT.name} --sha {demo.origin.head(NIGHT)} \\
       --secret-file {server.secret_file.relative_to(ROOT)}
 
-Ctrl-C stops it all and removes the previews; the Docker engine goes on.""")
+Ctrl-C stops it all and removes the previews; the Docker engine goes on.""",
+        flush=True,
+    )
 
 
 def play(demo: Demo, *, once: bool) -> None:
@@ -227,12 +230,19 @@ def perform(demo: Demo, *, once: bool) -> None:
         raise DemoError(f"Port {demo.server.port} is in use.", "Choose another: scripts/demo --port 8001")
     try:
         play(demo, once=once)
-    except (DemoError, subprocess.TimeoutExpired):
+    except DemoError:
         print(demo.server.last_words(), file=sys.stderr)
         raise
     finally:
         with step("everything that the demo started is stopped, and its previews are removed"):
             demo.clean_up()
+
+
+def tell(error: DemoError) -> None:
+    """Say what went wrong, the first trouble first when clearing the stage was another."""
+    if isinstance(error.__context__, DemoError):
+        tell(error.__context__)
+    print(f"\n✗ {error}\n  {error.hint}".rstrip(), file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -252,8 +262,8 @@ def main() -> int:
             perform(Demo(folder, given.port), once=given.once)
     except KeyboardInterrupt:
         return 130 if given.once else 0
-    except (DemoError, subprocess.TimeoutExpired) as error:
-        print(f"\n✗ {error}\n  {getattr(error, 'hint', '')}".rstrip(), file=sys.stderr)
+    except DemoError as error:
+        tell(error)
         return 1
     except PermissionError as error:
         print(

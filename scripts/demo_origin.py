@@ -7,6 +7,7 @@ clone the repository into it, add the boot script, commit the container as an im
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -30,6 +32,8 @@ IMAGE = f"{APP}:demo"
 REPOSITORY = f"demo/{APP}"
 GIT_PORT = 9418
 """git's own; another one is taken where this is in use."""
+SIOCGIFADDR = 0x8915
+"""Linux's request for the address of a network interface (netdevice(7))."""
 
 
 class DemoError(Exception):
@@ -198,17 +202,18 @@ class GitDaemon:
 
 
 def _bridge_address() -> str:
-    gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
-    address = run("docker", "network", "inspect", "bridge", "--format", gateway)
-    if not address:
-        found = re.search(r"inet ([0-9.]+)", run("ip", "-4", "-oneline", "address", "show", "docker0"))
-        address = found[1] if found else ""
-    if not address or not _is_free(address, 0):
+    # Asked of the kernel: the engine doesn't say it before the bridge's first container.
+    option = '{{index .Options "com.docker.network.bridge.name"}}'
+    bridge = run("docker", "network", "inspect", "bridge", "--format", option)
+    try:
+        with socket.socket() as any_socket:
+            answer = fcntl.ioctl(any_socket, SIOCGIFADDR, struct.pack("256s", bridge.encode()))
+    except OSError:
         raise DemoError(
             "Docker's bridge has no address on this machine, so containers can't reach the repository.",
             "Run the demo with Docker Engine on this very machine, not rootless and without DOCKER_HOST.",
-        )
-    return address
+        ) from None
+    return socket.inet_ntoa(answer[20:24])
 
 
 def _is_free(address: str, port: int) -> bool:

@@ -106,10 +106,12 @@ class Server:
 
     def stop(self) -> None:
         """Stop it, if it runs, and remove every container and network of this installation."""
-        if self.config.exists():
-            self._command("stop")
-        if self.instance_id:
-            remove_everything_of(self.instance_id)
+        try:
+            if self.config.exists():
+                self._command("stop")
+        finally:
+            if self.instance_id:
+                remove_everything_of(self.instance_id)
 
     @property
     def instance_id(self) -> str:
@@ -174,15 +176,18 @@ class Server:
 
     def _logs(self) -> list[Path]:
         return [
-            p for p in (self.output, *sorted(self.state.rglob("*.log"))) if p.is_file() and p.stat().st_size
+            p for p in (self.output, *sorted(self.state.glob("*.log"))) if p.is_file() and p.stat().st_size
         ]
 
     def _command(self, *words: str) -> subprocess.CompletedProcess[str]:
         stager = Path(sys.executable).with_name("stager")
         command = [str(stager), words[0], "--config", str(self.config), *words[1:]]
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=90
-        )
+        try:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=90
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DemoError(f"stager {words[0]} took longer than {error.timeout:.0f} s.") from None
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:

@@ -111,15 +111,19 @@ make_venv() {
     "Install the venv module that belongs to $python (on Debian and Ubuntu: python3-venv), then run this again."
 }
 
-# What was installed from, as one checksum: the lock, what describes this package, and the interpreter.
-lock_sum() { { cat "$ROOT/requirements/$1.txt" "$ROOT/pyproject.toml"; "$ROOT/.venv/bin/python" -VV; echo "$ROOT"; } | sha256sum | cut -d' ' -f1; }
+# What is installed from requirements/LOCK.txt comes from this: the lock, what describes this package, the interpreter.
+lock_sum() {
+  { cat "$ROOT/requirements/$1.txt" "$ROOT/pyproject.toml"; "$ROOT/.venv/bin/python" -VV; echo "$ROOT"; } | sha256sum | cut -d' ' -f1
+}
 
-# install_python LOCK: what requirements/LOCK.txt says, by hash, and this package itself; nothing when unchanged.
+is_installed() { [ "$(cat "$ROOT/.venv/.stager-$1" 2>/dev/null)" = "$(lock_sum "$1")" ]; }
+
+# install_python LOCK: what requirements/LOCK.txt says, by hash, and this package itself; nothing when that is done,
+# also by the lock `dev`, which has everything.
 install_python() {
-  local stamp="$ROOT/.venv/.stager-$1" sum pip
+  local pip
   make_venv
-  sum="$(lock_sum "$1")"
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return 0; fi
+  if is_installed "$1" || is_installed dev; then return 0; fi
   say "installing the Python packages of requirements/$1.txt"
   "$ROOT/.venv/bin/python" -m pip --version >/dev/null 2>&1 || quietly "$ROOT/.venv/bin/python" -m ensurepip
   pip=("$ROOT/.venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-input)
@@ -127,7 +131,7 @@ install_python() {
     "Check that this machine reaches its Python package index (PIP_INDEX_URL or pip.conf names another), then run this again."
   quietly "${pip[@]}" --no-deps --no-build-isolation -e "$ROOT" || fail "pip could not install this checkout; its last lines are above." \
     "Remove .venv and run this again."
-  echo "$sum" >"$stamp"
+  lock_sum "$1" >"$ROOT/.venv/.stager-$1"
 }
 
 # --- the Docker engine ------------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ stop_engine() {
   fi
   pid="$(engine_pid)"
   [ -n "$pid" ] || return 0
-  as_root kill "$pid"
+  as_root sh -c "kill $pid"
   timeout 30 tail --pid="$pid" -f /dev/null || say "the Docker engine (process $pid) takes long to stop; its log: $ENGINE_LOG"
 }
 

@@ -15,6 +15,6 @@ if ! git rev-parse --verify --quiet "refs/remotes/origin/$container_name" >/dev/
   exit 1
 fi
 git checkout --quiet --force -B "$container_name" "refs/remotes/origin/$container_name"
-git log -1 --format='run.sh: serving %h, %s'
+git --no-pager log -1 --format='run.sh: serving %h, %s'
 
 exec python3 -m http.server 3000 --directory site

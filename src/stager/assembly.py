@@ -184,7 +184,13 @@ async def _assemble(
         addresses=addresses,
         applications=applications,
         commands=Commands(
-            store=store, memory=memory, applications=applications, wishes=wishes, watch=watch, wake=wake
+            store=store,
+            memory=memory,
+            instances=instances,
+            applications=applications,
+            wishes=wishes,
+            watch=watch,
+            wake=wake,
         ),
         instances=instances,
         intake=intake,

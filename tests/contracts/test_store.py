@@ -124,6 +124,12 @@ class TestEnvironments:
         await save(store, here)
         assert await store.read(lambda tx: tx.environment_by_host(host)) == here
 
+    async def test_of_equals_the_last_to_come_had_the_host_last(self, store: Store) -> None:
+        gone = [environment(number, present=False, host="h.test") for number in (2, 1)]
+        await save(store, *gone)
+
+        assert await store.read(lambda tx: tx.environment_by_host("h.test")) == gone[-1]
+
     async def test_a_host_belongs_to_one_present_environment(self, store: Store) -> None:
         await save(store, environment(1, host="h.test"))
         rival = environment(2, host="h.test")

@@ -1,7 +1,6 @@
 """`stager config`: is the configuration right, what is in force, and what may be said at all.
 
-Runs on the server's machine, without a server. The light client lacks what reads configurations, so that is
-imported only once a command needs it.
+Runs on the server's machine, without a server.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from stager.settings.loader import Loaded
-    from stager.settings.problems import ConfigurationError
+from stager.settings.explain import json_schema, to_yaml
+from stager.settings.loader import Loaded, find, load
+from stager.settings.problems import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain the configuration.")
 
@@ -47,8 +46,6 @@ def show(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(loaded.settings.model_dump_json(indent=2))
         return
-    from stager.settings.explain import to_yaml  # noqa: PLC0415 (the light client lacks what it needs)
-
     typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NONE}; these are the defaults")
     typer.echo(to_yaml(loaded.settings), nl=False)
 
@@ -56,28 +53,14 @@ def show(config: Config = None, as_json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema by which an editor completes and checks config.yml."""
-    _demand_server()
-    from stager.settings.explain import json_schema  # noqa: PLC0415 (the light client lacks what it needs)
-
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
 def _load(config: Path | None, *, as_json: bool) -> Loaded:
-    _demand_server()
-    from stager.settings import loader, problems  # noqa: PLC0415 (the light client lacks what they need)
-
     try:
-        return loader.load(loader.find(config, os.environ, Path.cwd()), environ=os.environ)
-    except problems.ConfigurationError as error:
+        return load(find(config, os.environ, Path.cwd()), environ=os.environ)
+    except ConfigurationError as error:
         _fail(error, as_json=as_json)
-
-
-def _demand_server() -> None:
-    try:
-        import pydantic  # noqa: F401, PLC0415 (only to see whether it is there)
-    except ImportError:
-        typer.echo('This needs the server: pip install "stager[server]".', err=True)
-        raise typer.Exit(1) from None
 
 
 def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:

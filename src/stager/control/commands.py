@@ -19,6 +19,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.names import is_reserved
+from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Commands:
         *,
         store: Store,
         memory: Memory,
+        instances: Instances,
         applications: Applications,
         wishes: Wishes,
         watch: Watch,
@@ -62,6 +64,7 @@ class Commands:
     ) -> None:
         self._store = store
         self._memory = memory
+        self._instances = instances
         self._applications = applications
         self._wishes = wishes
         self._watch = watch
@@ -185,6 +188,32 @@ class Commands:
         if not environment.desired.wanted or (deployment is not None and deployment.attempt.final):
             return Ending(environment, deployment)
         return None
+
+    async def until_removed(self, environment: Environment, timeout: float) -> None:
+        """Wait until nothing of the environment runs any more, or somebody has launched it again.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            Retry: it hasn't come that far in time; it goes on by itself.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                with self._watch.of(environment.id) as changed:
+                    while not await self._is_removed(environment.id):
+                        await changed.wait()
+                        changed.clear()
+        except TimeoutError:
+            raise Retry(
+                f"The preview isn't removed after {timeout:g} s; Stager goes on.", reason="still-removing"
+            ) from None
+
+    async def _is_removed(self, environment_id: str) -> bool:
+        environment = await self._memory.environment(environment_id)
+        if environment is None or environment.desired.wanted:
+            return True
+        return environment.serving is None and not await self._instances.find(environment_id)
 
     def _woken(self, environment: Environment) -> None:
         self._watch.changed(environment.id)

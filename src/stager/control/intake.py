@@ -79,7 +79,7 @@ class Intake:
         now = self._clock.now()
         new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
         self._metrics.delivery("taken" if new else "repeated")
-        log.info("delivery", forge=delivery.forge, delivery=delivery.id, event=delivery.event, new=new)
+        log.info("delivery", forge=delivery.forge, delivery=delivery.id, kind=delivery.event, new=new)
         self._arrived.set()
         return new
 

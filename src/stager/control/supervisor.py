@@ -96,7 +96,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._follow(self._instances.events, self._engine_event))
-                loops.create_task(self._follow(self._router.events, self._router_event))
+                loops.create_task(self._follow(self._router.unreachable, self._router_event))
                 loops.create_task(self._every(self._intervals.look, self.look_at_everything))
                 loops.create_task(self._every(FORGET_EVERY, self._forget))
                 loops.create_task(self._intake.run())

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(options, listeners, predecessor))
     except (SocketError, OSError) as error:
-        print(f"stager front: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"stager front: {error}\n")
         return 1
     return 0
 

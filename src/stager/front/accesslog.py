@@ -39,14 +39,16 @@ class AccessLog:
         endpoint: str,
         outcome: str,
     ) -> None:
-        """Note one request. The line is put together by hand: `json.dumps` would cost more than the proxying."""
+        """Note one request. The line is put together by hand: `json.dumps` would cost too much."""
         if self._file is None:
             return
+        verb = quote(method.decode("latin-1"))
         path = quote(target.partition(b"?")[0].decode("utf-8", "replace"))
+        request = quote(request_id.decode("latin-1"))
         self._waiting.append(
-            f'{{"time": "{self._now()}", "host": "{host}", "method": {quote(method.decode("latin-1"))}, "path": {path}, '
+            f'{{"time": "{self._now()}", "host": "{host}", "method": {verb}, "path": {path}, '
             f'"status": {status}, "bytes": {size}, "ms": {seconds * 1000:.1f}, "client": {quote(client)}, '
-            f'"request_id": {quote(request_id.decode("latin-1"))}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"}}\n'
+            f'"request_id": {request}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"}}\n'
         )
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,12 @@ class FrontClient:
         """Have the front stop: it accepts nothing more, drains for so many seconds, and exits."""
         await self._ask("stop", timeout=timeout)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def until_gone(self) -> None:
+        """Returns when the front hangs up; at once when it can't be reached."""
+        with contextlib.suppress(Retry):
+            await (await self._connected()).until_broken()
+
+    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """What the front has to tell, for ever, over a connection of its own.
 
         Besides the front's own events (`unreachable`, `garbled` and `silent`, with the `host`), there are
@@ -104,6 +109,14 @@ class FrontClient:
                     line.close()
                 yield {"event": "away"}
             await asyncio.sleep(_REDIAL_SECONDS)
+
+    async def unreachable(self) -> AsyncIterator[str]:
+        """See `Router.unreachable`."""
+        async for event in self.events():
+            if event["event"] == "connected":
+                yield ""
+            elif event["event"] == "unreachable":
+                yield event["host"]
 
     async def close(self) -> None:
         """Hang up. The front goes on."""
@@ -167,6 +180,10 @@ class _Line:
         """Whether the other side has hung up."""
         return self._listening.done()
 
+    async def until_broken(self) -> None:
+        """Returns when the other side has hung up."""
+        await asyncio.wait([self._listening])
+
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one line."""
         self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
@@ -179,7 +196,8 @@ class _Line:
             if self.broken:
                 raise ConnectionError("the front hung up")
             self.send({"id": number, **request})
-            return await future
+            reply: dict[str, Any] = await future
+            return reply
         finally:
             self._waiting.pop(number, None)
 

@@ -75,10 +75,11 @@ class Control:
         }
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
 
     async def start(self, sock: socket.socket) -> None:
         """Begin to listen."""
-        self._server = await asyncio.start_unix_server(self._converse, sock=sock, limit=LONGEST_LINE)
+        self._server = await asyncio.start_unix_server(self._begin, sock=sock, limit=LONGEST_LINE)
 
     def close(self) -> None:
         """Hang up on everybody: the front that serves from now on is another one, or none."""
@@ -86,6 +87,16 @@ class Control:
             self._server.close()
         for writer in self._writers:
             writer.close()
+
+    async def closed(self) -> None:
+        """Wait until nobody is being spoken with any more."""
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=1)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak with one caller until it hangs up."""
@@ -113,9 +124,7 @@ class Control:
     async def _serve(self, line: bytes, writer: asyncio.StreamWriter, tell: Callable[[Event], None]) -> None:
         number: Any = None
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict):
-                raise TypeError("a request should be an object")
+            request = _object(line)
             number = request.get("id")
             if request.get("do") == "watch":
                 self._context.watchers.add(tell)
@@ -171,6 +180,13 @@ class Control:
     async def _stop(self, request: Mapping[str, Any]) -> Wire:
         self._process.stop(request.get("timeout"))
         return {}
+
+
+def _object(line: bytes) -> Wire:
+    request = json.loads(line)
+    if not isinstance(request, dict):
+        raise TypeError("a request should be an object")
+    return request
 
 
 def _send(writer: asyncio.StreamWriter, message: Wire) -> None:

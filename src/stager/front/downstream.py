@@ -103,6 +103,7 @@ class Downstream(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.resume()
         elif self._buffer and not self._lingering:
+            self.release(_NEXT_REQUEST)
             self._serve_safely()
 
     # The exchange's side
@@ -134,7 +135,8 @@ class Downstream(asyncio.Protocol):
         if not self._holds and not self.transport.is_closing():
             self.transport.pause_reading()
         self._holds |= reason
-        self.touch()
+        if self._exchange is not None:
+            self.touch()
 
     def release(self, reason: int) -> None:
         """The reason is gone."""
@@ -220,8 +222,12 @@ class Downstream(asyncio.Protocol):
 
     def _serve(self) -> None:
         """Begin with the next request, and with those after it as long as each is answered on the spot."""
-        while self._buffer and self._exchange is None and not self.blocked and not self._lingering:
-            limits = self._context.limits
+        limits = self._context.limits
+        while self._buffer and self._exchange is None and not self._lingering:
+            if self.blocked:
+                # It asks, and doesn't take the answers.
+                self.hold(_NEXT_REQUEST)
+                return
             if self._buffer.startswith(b"\r\n"):
                 self._buffer = self._buffer[2:]
                 continue
@@ -249,7 +255,7 @@ class Downstream(asyncio.Protocol):
             self.hold(_NEXT_REQUEST)
 
     def _show_page(self, sheet: Sheet, head: RequestHead) -> None:
-        """Answer with a page; a body that comes with the request is left unread, which closes the connection."""
+        """Answer with a page. A body that comes with the request is left unread, so the connection ends."""
         started = time.perf_counter()
         request_id = request_id_of(head) or self._context.next_id()
         keep = head.keep_alive and head.length in {None, 0} and not self._context.draining

@@ -1,4 +1,4 @@
-"""One request and its response: what goes where, what may be tried again, and what happens when somebody hangs up."""
+"""One request and its response: what goes where, what may be tried again, and what if somebody hangs up."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Exchange:
         "_client",
         "_connecting",
         "_context",
-        "_head",
         "_half_closed",
+        "_head",
         "_id",
         "_keep",
         "_over",
@@ -123,7 +123,7 @@ class Exchange:
     # The client's side
 
     def begin(self, rest: bytes) -> bytes:
-        """Send the request on its way. Of `rest`, what doesn't belong to it comes back. Raises MessageError."""
+        """Send the request on its way. What of `rest` isn't part of it comes back. Raises MessageError."""
         if rest and not self._request.done:
             first, rest = self._request.feed(rest)
             self._wire += first
@@ -300,7 +300,11 @@ class Exchange:
     async def _connect_and_send(self) -> None:
         try:
             upstream = await self._backend.connect()
-        except OSError:  # TimeoutError is one
+        except (
+            OSError,
+            ValueError,
+            OverflowError,
+        ):  # TimeoutError is the first, the others an address that is none
             self._unreachable()
             return
         if not upstream.usable:

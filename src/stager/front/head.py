@@ -81,7 +81,7 @@ class RequestHead:
         return self.minor == 1 and b"expect" in self.special
 
     def value(self, name: bytes) -> bytes:
-        """The first value among `lines` of the header called `name` (lower case); empty when there is none."""
+        """The first value among `lines` of the header `name` (lower case); empty when there is none."""
         for line in self.lines:
             if line[: len(name) + 1].lower() == name + b":":
                 return line[len(name) + 1 :].strip(b" \t")
@@ -226,7 +226,7 @@ def _options(values: list[bytes]) -> set[bytes]:
 
 
 def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int) -> bytes:
-    """What to upgrade to. HTTP/2 without TLS is left out: it would carry requests past everything checked here."""
+    """What to upgrade to. Not to HTTP/2: it would carry requests past everything that is checked here."""
     wanted = b", ".join(special.get(b"upgrade", ()))
     if b"upgrade" not in options or minor == 0 or b"h2c" in wanted.lower():
         return b""
@@ -290,7 +290,7 @@ def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[
 
 
 def _is_impostor(lower: bytes) -> bool:
-    """Whether an app could take it for a header that the front vouches for: CGI and WSGI turn `-` into `_`."""
+    """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`."""
     return b"_" in lower and lower.replace(b"_", b"-") in FORWARDING | {b"x-request-id"}
 
 

@@ -35,7 +35,7 @@ _LONGEST_PAUSE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class FrontOptions:
-    """How the front is to run; see `python -m stager.front --help`. A front that runs otherwise is replaced."""
+    """How the front is to run, as in `python -m stager.front --help`. One that runs otherwise is replaced."""
 
     listen: str = "127.0.0.1:8000"
     tls_listen: str = ""
@@ -76,29 +76,33 @@ class FrontLauncher:
         self._settings = (options or FrontOptions()).arguments(self._state_dir)
         self._python = python
         self._held: list[Listener] = []
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def ensure(self) -> Hello:
         """Have a front that runs as wanted: this very one, or a successor of one that doesn't, or a new one.
 
         Raises:
             Fault: it doesn't start; the detail has its last words.
+            Retry: it started, and was gone again.
         """
         hello = await self._greet()
         if hello is None:
             hello = await self._start([*self._settings, *self._inherited()])
         elif not self._suits(hello):
             hello = await self._start([*self._settings, "--take-over"], predecessor=hello.pid)
-        await asyncio.to_thread(self._hold)
+        try:
+            await asyncio.to_thread(self._hold)
+        except OSError as error:
+            raise Retry("The front went away as soon as it was there.", reason="front-away") from error
         return hello
 
     async def keep(self) -> None:
         """Whenever the front goes away, have it again; until cancelled, or told to `stop`."""
         pause = _FIRST_PAUSE
-        while not self._stopping:
+        while not self._stopping.is_set():
             since = time.monotonic()
             await self._until_gone()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - since < _LIVED_WELL_SECONDS:
                 await asyncio.sleep(pause)
@@ -106,12 +110,12 @@ class FrontLauncher:
             else:
                 pause = _FIRST_PAUSE
             # What is wrong is in the front's log, and may be over by the next try.
-            with contextlib.suppress(StagerError, OSError):
+            with contextlib.suppress(StagerError):
                 await self.ensure()
 
     async def stop(self, timeout: float | None = None) -> None:
         """End the front, and wait until it is gone. Afterwards nobody listens any more."""
-        self._stopping = True
+        self._stopping.set()
         self.release()
         client = FrontClient(self._state_dir)
         try:
@@ -186,7 +190,7 @@ class FrontLauncher:
         return [f"{options[listener.kind]}={listener.socket.fileno()}" for listener in self._held]
 
     def _hold(self) -> None:
-        """Hold a copy of the listening sockets: clients wait in their queue while a killed front is started again."""
+        """Hold a copy of the listening sockets, in whose queue clients wait while a killed front is away."""
         connection, listeners = request_listeners(self._state_dir / "handover.sock", "copy")
         connection.close()
         self.release()
@@ -195,9 +199,10 @@ class FrontLauncher:
     async def _until_gone(self) -> None:
         """Returns when the front that runs now has hung up."""
         client = FrontClient(self._state_dir)
-        async for event in client.events():
-            if event["event"] == "away":
-                return
+        try:
+            await client.until_gone()
+        finally:
+            await client.close()
 
 
 def _not_started(log: Path, begin: int) -> Fault:

@@ -133,7 +133,7 @@ def respond(sheet: Sheet, request: RequestHead, request_id: bytes, *, keep: bool
         headers["Retry-After"] = str(_REFRESH)
     if html:
         headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
         )
     head = _head(sheet.status, headers, len(body), keep=keep, minor=request.minor)
     return head if request.method == b"HEAD" else head + body
@@ -211,8 +211,8 @@ def _html(sheet: Sheet) -> bytes:
 def _log(lines: tuple[str, ...]) -> str:
     if not lines:
         return ""
-    text = escape("\n".join(lines))
-    return f'<h2>The last lines of its log</h2><pre tabindex="0" aria-label="The last lines of its log">{text}</pre>'
+    title, text = "The last lines of its log", escape("\n".join(lines))
+    return f'<h2>{title}</h2><pre tabindex="0" aria-label="{title}">{text}</pre>'
 
 
 def _link(url: str) -> str:

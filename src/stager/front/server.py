@@ -26,6 +26,8 @@ _RETIRE_SECONDS = 30.0
 # How long clients that have nothing open may still come with one more request, which is answered with
 # `Connection: close`. Closing under them would cut requests that are on their way.
 _STOP_GRACE = 0.5
+# Longer when there is no hurry; but not long, because the table that they are answered by no longer changes.
+_RETIRE_GRACE = 2.0
 _TICKS_BETWEEN_CERTIFICATE_CHECKS = 30
 
 
@@ -96,6 +98,7 @@ class Front:
             handing_over.cancel()
             ticking.cancel()
             self._close(handover, control)
+            await self._control.closed()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, let open requests end, and exit."""
@@ -103,8 +106,7 @@ class Front:
 
     def retire(self, timeout: float | None = None) -> None:
         """The same without hurry: a successor has taken over the sockets."""
-        seconds = _RETIRE_SECONDS if timeout is None else timeout
-        self._end(seconds, seconds)
+        self._end(_RETIRE_SECONDS if timeout is None else timeout, _RETIRE_GRACE)
 
     def _end(self, timeout: float, grace: float) -> None:
         if self._ending is not None and not self._ending.done():

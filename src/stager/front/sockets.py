@@ -56,7 +56,7 @@ def listen(kind: Kind, address: str) -> Listener:
     except OSError as error:
         sock.close()
         raise SocketError(_words(address, port, error)) from error
-    return Listener(kind, address, sock)
+    return Listener(kind, address_of(sock), sock)
 
 
 def adopt(kind: Kind, address: str, fd: int) -> Listener:
@@ -70,6 +70,12 @@ def adopt(kind: Kind, address: str, fd: int) -> Listener:
     return Listener(kind, address, sock)
 
 
+def address_of(sock: socket.socket) -> str:
+    """Where a socket listens, as `HOST:PORT`, with the port that the system chose where it was asked to."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`, `[V6]:PORT` or `:PORT`. Raises SocketError."""
     host, colon, port = address.rpartition(":")
@@ -79,7 +85,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def bind_path(path: Path) -> socket.socket:
-    """A listening Unix socket at `path`, for its owner only, in place of whatever was there. Raises SocketError."""
+    """A listening Unix socket for its owner only, in place of whatever is at `path`. Raises SocketError."""
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise SocketError(f"{path} is too long for a socket: choose a shorter state directory.")
     aside = path.with_name(f"{path.name}.{os.getpid()}")
@@ -108,7 +114,7 @@ def request_listeners(path: Path, purpose: Literal["copy", "take"]) -> tuple[soc
     """Ask the front at `path` for its listening sockets.
 
     With `take`, it leaves the table alone from then on, until it is told `retire` on the connection that
-    comes back, or that is closed. Blocks for up to five seconds. Raises OSError or ValueError.
+    comes back, or that is closed. Blocks for up to five seconds. Raises OSError.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -117,9 +123,7 @@ def request_listeners(path: Path, purpose: Literal["copy", "take"]) -> tuple[soc
         connection.sendall(json.dumps({"do": purpose}).encode() + b"\n")
         data, fds, _, _ = socket.recv_fds(connection, 65536, 16)
         sockets = [socket.socket(fileno=fd) for fd in fds]
-        note: dict[str, Any] = json.loads(data)
-        rows = zip(note["listeners"], sockets, strict=True)
-        listeners = [Listener(row["kind"], row["address"], sock) for row, sock in rows]
+        listeners = _name(sockets, data)
     except BaseException:
         connection.close()
         raise
@@ -134,6 +138,15 @@ def hand_out(connection: socket.socket, listeners: list[Listener]) -> None:
     socket.send_fds(
         connection, [json.dumps(note).encode()], [listener.socket.fileno() for listener in listeners]
     )
+
+
+def _name(sockets: list[socket.socket], data: bytes) -> list[Listener]:
+    """The sockets that came, by the note that came with them. Raises ConnectionError."""
+    if not data:
+        raise ConnectionError("the front hung up")
+    note: dict[str, Any] = json.loads(data)
+    rows = zip(note["listeners"], sockets, strict=True)
+    return [Listener(row["kind"], row["address"], sock) for row, sock in rows]
 
 
 def is_alive(path: Path) -> bool:
@@ -151,7 +164,7 @@ def _words(address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Can't listen on {address}: another program has port {port}. Stop it, or choose another port."
     if error.errno == errno.EACCES:
-        return f"Can't listen on {address}: ports below 1024 need root or CAP_NET_BIND_SERVICE. Choose another port."
+        return f"Can't listen on {address}: ports below 1024 need root. Choose another port."
     if error.errno == errno.EADDRNOTAVAIL:
         return f"Can't listen on {address}: this machine doesn't have that address. Choose another."
     return f"Can't listen on {address}: {error.strerror}. Choose another address."

@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from stager.domain.route import (
     Changes,
     Endpoint,
+    Page,
+    PageState,
     RouteTable,
     Target,
     table_from_wire,
@@ -30,7 +32,7 @@ _LONGEST_JOURNAL = 1 << 20
 
 
 def changes_to_wire(changes: Changes, table: RouteTable) -> dict[str, Any]:
-    """Changes as plain JSON types; `domain` and `home` of `table`, the result, are in it only when they changed."""
+    """Changes as plain JSON types, with `domain` and `home` of the resulting `table` if they did."""
     wire: dict[str, Any] = {
         "upserts": {host: target_to_wire(target) for host, target in changes.upserts.items()},
         "deletes": sorted(changes.deletes),
@@ -57,7 +59,7 @@ class LiveTable:
         return len(self.routes)
 
     def find(self, host: str) -> Target | None:
-        """Where `host` leads; None when it lies under the domain and was never heard of, or when there is no home."""
+        """Where `host` leads; None when it was never heard of under the domain, or when there is no home."""
         target = self.routes.get(host)
         return self.home if target is None and self.is_home(host) else target
 
@@ -70,8 +72,8 @@ class LiveTable:
         return RouteTable(dict(self.routes), self.domain, self.home)
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Make the changes that `changes_to_wire` wrote, all or none. Raises KeyError, ValueError or TypeError."""
-        upserts = {host: target_from_wire(target) for host, target in wire.get("upserts", {}).items()}
+        """Make the changes that `changes_to_wire` wrote, or none. Raises KeyError, ValueError, TypeError."""
+        upserts = {host: _target(target) for host, target in wire.get("upserts", {}).items()}
         deletes = list(wire.get("deletes", ()))
         if "domain" in wire:
             home = target_from_wire(wire["home"]) if wire["home"] else None
@@ -88,7 +90,7 @@ class LiveTable:
 
 
 class TableFile:
-    """A live table together with its snapshot and journal in a directory. Only one process may write there."""
+    """A live table together with its snapshot and journal in a directory, where one process may write."""
 
     def __init__(self, directory: Path) -> None:
         self._snapshot = directory / "table.json"
@@ -159,12 +161,19 @@ class TableFile:
             self._compacting = None
 
 
+def _target(wire: Mapping[str, Any]) -> Target:
+    target = target_from_wire(wire)
+    if isinstance(target, Page) and target.state not in get_args(PageState):
+        raise ValueError(f"there is no page for {target.state!r}")
+    return target
+
+
 def _encode(table: RouteTable) -> bytes:
     return json.dumps(table_to_wire(table), separators=(",", ":")).encode()
 
 
 def _read_snapshot(path: Path) -> RouteTable | None:
-    """What the snapshot says; None when there is none or it isn't ours, because serving must go on without it."""
+    """What the snapshot says; None when there is none or it isn't ours: serving must go on without it."""
     try:
         return table_from_wire(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):

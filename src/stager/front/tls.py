@@ -32,10 +32,7 @@ class Certificate:
             self.context.load_cert_chain(self._certificate, self._key)
             self._seen = stamp
         except OSError as error:
-            print(
-                f"The certificate {self._certificate} can't be loaded, the old one stays: {error}",
-                file=sys.stderr,
-            )  # noqa: T201
+            sys.stderr.write(f"The certificate can't be loaded, the old one stays: {error}\n")
 
     def _fresh(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -158,9 +160,11 @@ class Upstream(asyncio.Protocol):
         self.transport.abort()
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, by whomever."""
         self._backend.forget(self)
+        if error is not None:
+            self._hear_last_words()
         asker, self._asker = self._asker, None
         if asker is not None:
             asker.lost(reused=self._used > 1, heard=self._heard)
@@ -174,6 +178,16 @@ class Upstream(asyncio.Protocol):
         """It has caught up."""
         if self._asker is not None:
             self._asker.release()
+
+    def _hear_last_words(self) -> None:
+        """Read what the app said before it hung up on a body that it didn't want.
+
+        It answers, closes, and our next piece of the body fails, which asyncio may notice before the answer.
+        """
+        sock = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            while self._asker is not None and (data := os.read(sock.fileno(), 1 << 16)):
+                self.data_received(data)
 
     def _read_head(self, asker: Asker, data: bytes) -> None:
         data = self._start + data if self._start else data

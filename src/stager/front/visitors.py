@@ -1,4 +1,4 @@
-"""Who is connected: the open client connections, how many each address has, and which peers are trusted proxies."""
+"""Who is connected: the open client connections, how many from each address, and which peers are trusted."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Visitors(Generic[C]):
         self._known: dict[str, bool] = {}
 
     def trusts(self, address: str) -> bool:
-        """Whether the peer is a trusted proxy. An unknown peer, on a Unix socket, is one of ours."""
+        """Whether the peer is a trusted proxy. One that was gone before its address was known isn't."""
         if not address:
-            return True
+            return False
         if address not in self._known:
             if len(self._known) > 4096:
                 self._known.clear()
@@ -42,7 +42,7 @@ class Visitors(Generic[C]):
         return self._known[address]
 
     def enter(self, connection: C, address: str) -> tuple[int, str] | None:
-        """Count a connection in. What comes back, if anything, is the status and the words to refuse it with."""
+        """Count a connection in. What comes back, if anything, is the status and the words to refuse it."""
         full = len(self.connections) >= self._limits.connections
         self.connections.add(connection)
         self._by_address[address] += 1

@@ -34,6 +34,6 @@ class Router(Protocol):
             How many requests and WebSockets had to be cut.
         """
 
-    def events(self) -> AsyncIterator[str]:
+    def unreachable(self) -> AsyncIterator[str]:
         """The hosts whose endpoint refused a connection; an empty one when the data plane was (re)connected
         to, first of all at the start: then send it the table. Never ends."""

@@ -70,7 +70,7 @@ class Known:
             raise ValueError(f'"{name}" isn\'t available in this version; {self.not_yet[name]}')
         names = self.names[kind]
         hint = did_you_mean(name, [*names, *filter(None, names.values())])
-        raise ValueError(f'unknown name "{name}"; {hint or _list(names)}')
+        raise ValueError(f"unknown name; {hint or _list(names)}")
 
 
 def _list(names: Mapping[str, str]) -> str:

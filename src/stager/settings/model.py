@@ -294,7 +294,7 @@ class Settings(Section):
         names = [user.name for user in users]
         twice = [i for i, name in enumerate(names) if name in names[:i]]
         if twice:
-            refuse(*(((i,), f'names "{names[i]}" a second time') for i in twice))
+            refuse(*(((i,), "has the name of an earlier user") for i in twice))
         return users
 
     @field_validator("engine")

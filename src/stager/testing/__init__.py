@@ -5,6 +5,18 @@ drivers.
 """
 
 from stager.testing.clock import FakeClock, SequentialIds
+from stager.testing.engine import FakeEngine, Program
+from stager.testing.forge import FakeForge, Mood
 from stager.testing.memory_store import MemoryStore
+from stager.testing.router import FakeRouter
 
-__all__ = ["FakeClock", "MemoryStore", "SequentialIds"]
+__all__ = [
+    "FakeClock",
+    "FakeEngine",
+    "FakeForge",
+    "FakeRouter",
+    "MemoryStore",
+    "Mood",
+    "Program",
+    "SequentialIds",
+]

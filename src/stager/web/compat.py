@@ -33,10 +33,16 @@ async def launch(request: Request, services: Served, actor: Known) -> Response:
 
 @router.post("/kill")
 async def kill(request: Request, services: Served, actor: Known) -> Response:
-    """Remove a preview. `ok`, also when there is none of this name."""
+    """Remove a preview. Answers `ok` once it is gone, also when there is none of this name; at once, and with
+    202, for `wait=0`."""
     parameters = await parameters_of(request)
+    seconds = _seconds_to_wait(parameters.get("wait", ""), services.start_timeout)
     command = Kill(parameters.get("image_name", ""), parameters.get("container_name", ""))
-    await services.commands.kill(command, actor)
+    environment = await services.commands.kill(command, actor)
+    if not seconds:
+        return PlainTextResponse("ok", 202)
+    if environment is not None:
+        await services.commands.until_removed(environment, seconds)
     return PlainTextResponse("ok")
 
 

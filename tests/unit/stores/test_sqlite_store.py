@@ -142,6 +142,25 @@ class TestEndings:
         await store.write(lambda tx: tx.save_fact("domain", "a.test"))
         assert await store.read(lambda tx: tx.fact("domain")) == "a.test"
 
+    async def test_nobody_else_writes_between_what_a_write_reads_and_writes(
+        self, store: SqliteStore, path: Path
+    ) -> None:
+        gate = Gate()
+
+        def work(tx: Transaction) -> None:
+            seen = tx.fact("count")
+            gate.pass_through()
+            tx.save_fact("count", f"{seen}+1")
+
+        writing = asyncio.create_task(store.write(work))
+        await gate.reached()
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("INSERT INTO facts VALUES ('count', '100')")
+            gate.open()
+            await writing
+        assert await store.read(lambda tx: tx.fact("count")) == "+1"
+
     async def test_a_full_disk_makes_a_write_retry_and_leaves_nothing_of_it(self, store: SqliteStore) -> None:
         def limit(tx: SqliteTransaction) -> None:
             tx._connection.exec_driver_sql("PRAGMA max_page_count = 60")

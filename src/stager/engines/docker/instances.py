@@ -22,10 +22,15 @@ from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
 
-STATES = {"created": InstanceState.CREATED, "running": InstanceState.RUNNING}
-"""Docker's words for ours; all its others (exited, paused, dead, removing) mean that nothing answers."""
+STATES = {
+    "created": InstanceState.CREATED,
+    "running": InstanceState.RUNNING,
+    "paused": InstanceState.RUNNING,
+}
+"""Docker's words for ours; all its others (exited, dead, removing) mean that it ended. One that is paused
+hasn't: `docker commit` pauses what it copies."""
 
-EVENTS = ["start", "die", "destroy", "pause", "unpause"]
+EVENTS = ["start", "die", "destroy"]
 REDIAL = 2.0
 """Seconds until the event stream is asked for again after it broke."""
 
@@ -116,7 +121,7 @@ class DockerInstances:
         """See `ports.engine.Instances.start`."""
         with engine_errors():
             try:
-                await self._start_or_unpause(instance)
+                await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
                 if error.status >= 500 and "OCI runtime" not in error.message:
                     raise
@@ -125,13 +130,6 @@ class DockerInstances:
         if container is None:
             raise Retry("The container was removed while it started.", reason="instance-gone")
         return self._instance(container)
-
-    async def _start_or_unpause(self, instance: str) -> None:
-        container = await self._inspect(instance)
-        if container is not None and container["State"]["Paused"]:
-            await self._docker.containers.container(instance).unpause()
-        else:
-            await self._docker.containers.container(instance).start()
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:

@@ -1,0 +1,228 @@
+"""An engine that runs nothing: its containers are entries in a table, its images a few facts each.
+
+It is all of `stager.ports.engine` in one: what is asked over its endpoints is answered by what "runs" there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.errors import Fault, Retry
+from stager.domain.route import Endpoint
+from stager.ports.clock import Clock
+from stager.ports.engine import InstanceSpec
+from stager.testing.clock import FakeClock
+from stager.testing.feed import Feed
+
+KILLED = 137
+"""The exit code of what got SIGKILL: 128 + 9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What an image does once it is started.
+
+    Args:
+        status: what it answers every request with; None: it runs, but nothing listens.
+        exit_code: it ends at once, with this; None: it goes on running.
+        output: what it prints.
+        starts: False: it can't be started at all, as with a command that isn't in the image.
+    """
+
+    status: int | None = 200
+    exit_code: int | None = None
+    output: str = ""
+    starts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    spec: InstanceSpec
+    instance: Instance
+    endpoint: Endpoint
+
+    @property
+    def summary(self) -> Instance:
+        """As an engine's list has it: without what only a closer look tells."""
+        return replace(self.instance, started_at="", exit_code=None, endpoint=None)
+
+
+class FakeEngine:
+    """See `stager.ports.engine`: `Images`, `Instances` and `Prober`.
+
+    Args:
+        clock: for the times of starts.
+
+    Attributes:
+        delays: seconds that a method takes, by its name; none where nothing is said.
+        asked: host and path of each question to an instance, in order.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.delays: dict[str, float] = {}
+        self.asked: list[tuple[str, str]] = []
+        self._clock = clock or FakeClock()
+        self._images: dict[str, str] = {}
+        self._programs: dict[str, Program] = {}
+        self._containers: dict[str, _Container] = {}
+        self._networks: set[str] = set()
+        self._feed = Feed()
+        self._away = False
+        self._made = 0
+        self._starts = 0
+
+    # What happens to it.
+
+    def add_image(self, reference: str, program: Program | None = None) -> str:
+        """Have `reference` name a new image that does this. Returns the image's id."""
+        image = f"sha256:{len(self._programs) + 1:064x}"
+        self._images[reference] = image
+        self._programs[image] = program or Program()
+        return image
+
+    def change(self, instance: str, program: Program) -> None:
+        """Have everything made of this instance's image do something else from now on."""
+        self._programs[self._containers[instance].spec.image] = program
+
+    def end(self, instance: str, exit_code: int = KILLED) -> None:
+        """The instance's process ends, as by itself or by somebody else's hand."""
+        self._set(instance, replace(self._stopped(self._containers[instance].instance), exit_code=exit_code))
+
+    def lose(self, instance: str) -> None:
+        """Somebody removes the instance behind our back."""
+        self._feed.tell(self._containers.pop(instance).instance.environment)
+
+    def leave(self) -> None:
+        """Be away: every call fails, and nothing is told, until `come_back`."""
+        self._away = True
+        self._feed.interrupt()
+
+    def come_back(self) -> None:
+        self._away = False
+        self._feed.resume()
+
+    def there(self, environment: str | None = None) -> list[Instance]:
+        """All instances, or one environment's, with all that is known of them; works while it is away."""
+        every = [c.instance for c in self._containers.values()]
+        return [i for i in every if environment in (None, i.environment)]
+
+    def spec(self, instance: str) -> InstanceSpec:
+        """What the instance was made by."""
+        return self._containers[instance].spec
+
+    # What it is asked.
+
+    async def resolve(self, reference: str) -> str:
+        await self._turn("resolve")
+        if reference not in self._images:
+            raise Fault(f'The image "{reference}" is neither here nor to be had.', reason="image-missing")
+        return self._images[reference]
+
+    async def find(self, environment: str | None = None) -> list[Instance]:
+        await self._turn("find")
+        if environment is None:
+            return [c.summary for c in self._containers.values()]
+        return self.there(environment)
+
+    async def births(self) -> list[tuple[Instance, Birth]]:
+        await self._turn("births")
+        return [(c.summary, c.spec.birth) for c in self._containers.values()]
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        await self._turn("create")
+        birth = spec.birth
+        mine = (c for c in self._containers.values() if c.instance.deployment == birth.deployment)
+        made = next(mine, None) or self._make(spec)
+        return made.summary
+
+    async def start(self, instance: str) -> Instance:
+        await self._turn("start")
+        container = self._containers.get(instance)
+        if container is None:
+            raise Retry("The container was removed before it started.", reason="instance-gone")
+        program = self._programs[container.spec.image]
+        if not program.starts:
+            raise Fault("The container can't be started.", reason="start-failed")
+        if container.instance.state is not InstanceState.RUNNING:
+            self._set(instance, self._running(container))
+            if program.exit_code is not None:
+                self.end(instance, program.exit_code)
+        return self._containers[instance].instance
+
+    async def remove(self, instance: str) -> None:
+        await self._turn("remove")
+        if instance in self._containers:
+            self.lose(instance)
+
+    async def logs(self, instance: str, lines: int) -> str:
+        await self._turn("logs")
+        container = self._containers.get(instance)
+        if container is None or not container.instance.started_at:
+            return ""
+        output = self._programs[container.spec.image].output
+        return "\n".join(output.splitlines()[-lines:])
+
+    async def sweep(self) -> int:
+        await self._turn("sweep")
+        unused = self._networks - {c.instance.network for c in self._containers.values()}
+        self._networks -= unused
+        return len(unused)
+
+    def events(self) -> AsyncIterator[str]:
+        return self._feed.follow()
+
+    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+        """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
+        await asyncio.sleep(self.delays.get("answers", 0))
+        self.asked.append((host, path))
+        running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
+        container = next(running, None)
+        return self._programs[container.spec.image].status if container else None
+
+    async def _turn(self, method: str) -> None:
+        await asyncio.sleep(self.delays.get(method, 0))
+        if self._away:
+            raise Retry("The engine doesn't answer.", reason="engine-away")
+
+    def _make(self, spec: InstanceSpec) -> _Container:
+        if spec.image not in self._programs:
+            raise Fault(f"There is no image {spec.image}.", reason="create-failed")
+        self._made += 1
+        birth = spec.birth
+        network = f"network-{birth.environment}"
+        self._networks.add(network)
+        instance = Instance(
+            f"container{self._made:04}",
+            birth.environment,
+            birth.deployment,
+            birth.generation,
+            InstanceState.CREATED,
+            network=network,
+        )
+        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.port)
+        made = self._containers[instance.id] = _Container(spec, instance, endpoint)
+        return made
+
+    def _running(self, container: _Container) -> Instance:
+        self._starts += 1
+        # Two starts never bear the same stamp, even where the clock stands still.
+        started = self._clock.now() + timedelta(microseconds=self._starts)
+        return replace(
+            container.instance,
+            state=InstanceState.RUNNING,
+            started_at=started.isoformat(),
+            exit_code=None,
+            endpoint=container.endpoint,
+        )
+
+    @staticmethod
+    def _stopped(instance: Instance) -> Instance:
+        return replace(instance, state=InstanceState.STOPPED, endpoint=None)
+
+    def _set(self, instance: str, to: Instance) -> None:
+        self._containers[instance] = replace(self._containers[instance], instance=to)
+        self._feed.tell(to.environment)

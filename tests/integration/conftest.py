@@ -1,0 +1,65 @@
+"""What the integration tests share: real Docker, an application under test, and Stagers that clean up."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.github import Github, running_github
+from tests.integration.stager import StagerUnderTest, docker
+
+APP = Path(__file__).parent / "app"
+IMAGE = "stager-test/app:1"
+
+MakeStager = Callable[..., StagerUnderTest]
+
+
+@pytest.fixture(scope="session")
+def app_image() -> str:
+    """The image of the application under test."""
+    inspect = ["docker", "image", "inspect", "stager-base/python:1"]
+    if subprocess.run(inspect, capture_output=True, check=False).returncode:
+        pytest.skip("no Docker engine with the base image: scripts/test starts one and makes it")
+    made = docker("create", "stager-base/python:1", "true")
+    docker("cp", str(APP / "server.py"), f"{made}:/server.py")
+    docker("commit", made, IMAGE)
+    docker("rm", made)
+    return IMAGE
+
+
+@pytest.fixture
+def make_stager(tmp_path: Path, app_image: str, request: pytest.FixtureRequest) -> Iterator[MakeStager]:
+    """Makes Stagers with the configuration keys that are given; they leave nothing behind."""
+    made: list[StagerUnderTest] = []
+
+    def make(*, start: bool = True, **configuration: Any) -> StagerUnderTest:
+        folder = tmp_path / f"stager{len(made)}"
+        folder.mkdir()
+        stager = StagerUnderTest(folder, app_image, configuration)
+        made.append(stager)
+        if start:
+            stager.start()
+        return stager
+
+    yield make
+    for stager in made:
+        if stager.log.exists():
+            print(f"--- {stager.log}\n{stager.log.read_text()[-8000:]}")
+        stager.clean_up()
+
+
+@pytest.fixture
+def stager(make_stager: MakeStager) -> StagerUnderTest:
+    """A Stager with one app, `shop`."""
+    return make_stager()
+
+
+@pytest.fixture
+def github() -> Iterator[Github]:
+    """A GitHub with one repository, acme/shop."""
+    with running_github() as github:
+        yield github

@@ -1,0 +1,78 @@
+"""The GitHub double of `tests.doubles`, in a thread of its own, for tests that aren't asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.doubles.github import GithubDouble, GithubPull
+
+USER, TOKEN = "bot", "token"
+
+
+class Github:
+    """One repository, acme/shop, at a GitHub of our own."""
+
+    def __init__(self, double: GithubDouble) -> None:
+        self._double = double
+        self._repository = double.add_repository("acme", "shop")
+        self._pulls: dict[int, GithubPull] = {}
+        self._troubles: list[Any] = []
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What goes under `github:` in the configuration."""
+        return {
+            "api_url": self._double.api_url,
+            "web_url": self._double.web_url,
+            "incoming_auth": {"hook_secret": "hook-secret"},
+            "outgoing_auth": {"user": USER, "password": TOKEN},
+        }
+
+    def open(self, ref: str) -> int:
+        pull = self._double.open_pull(self._repository, ref)
+        self._pulls[pull.number] = pull
+        return pull.number
+
+    def push(self, number: int) -> str:
+        """A new head; the one before."""
+        pull = self._pulls[number]
+        return self._double.push(pull, f"{int(pull.sha[:8], 16) + 1:08x}" + pull.sha[8:])
+
+    def close(self, number: int) -> None:
+        self._double.close(self._pulls[number])
+
+    def sha(self, number: int) -> str:
+        return self._pulls[number].sha
+
+    def comments(self, number: int) -> list[str]:
+        return [comment.body for comment in self._pulls[number].comments]
+
+    def event(self, action: str, number: int, before: str = "") -> dict[str, Any]:
+        return self._double.event(action, self._pulls[number], before=before)
+
+    def trouble(self, method: str, path: str, **how: Any) -> None:
+        self._troubles.append(self._double.trouble(method, path, **how))
+
+    def troubles_left(self) -> int:
+        return sum(trouble.times for trouble in self._troubles)
+
+
+@contextmanager
+def running_github() -> Iterator[Github]:
+    """A GitHub that answers for as long as the block lasts."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    double = GithubDouble(USER, TOKEN, "stager-bot")
+    try:
+        asyncio.run_coroutine_threadsafe(double.__aenter__(), loop).result(10)
+        yield Github(double)
+        asyncio.run_coroutine_threadsafe(double.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

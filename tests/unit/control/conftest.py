@@ -1,0 +1,22 @@
+"""Control runs on virtual time, with fakes all around it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from asyncio import AbstractEventLoop
+
+import pytest
+
+from tests.unit.control.house import House
+from tests.unit.control.virtual_time import VirtualTimeLoop
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A Stager with one app, `shop`, and a forge to ask, at rest."""
+    async with House().open() as opened:
+        yield opened

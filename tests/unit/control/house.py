@@ -1,0 +1,264 @@
+"""A whole control plane over fakes, that can be killed and started again over what outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Self
+
+from stager.control.addresses import Addresses
+from stager.control.applications import Application, Applications
+from stager.control.commands import Commands
+from stager.control.intake import Intake
+from stager.control.memory import Memory
+from stager.control.metrics import Metrics
+from stager.control.publisher import Publisher
+from stager.control.reporter import Reporter
+from stager.control.resync import Resync
+from stager.control.steps import Steps, Tools
+from stager.control.supervisor import Intervals, Supervisor
+from stager.control.watch import Watch
+from stager.control.wishes import Wishes
+from stager.domain.actor import Actor
+from stager.domain.commands import Kill, Launch
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, Instance
+from stager.domain.events import ChangeSeen
+from stager.domain.route import Endpoint, Target
+from stager.domain.status import State, Status, status_of
+from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
+from stager.ports.engine import Limits
+from stager.ports.handlers import EventListener
+from stager.ports.store import Transaction
+from stager.testing import FakeEngine, FakeForge, FakeRouter, MemoryStore, SequentialIds
+from tests.unit.control.tripwire import Tripwire
+from tests.unit.control.virtual_time import LoopClock
+
+IMAGE = "acme/shop:1"
+LIMITS = Limits(memory=2**28, cpus=1.0, pids=100, log_size=2**20)
+SHOP = Application("shop", IMAGE, 3000, LIMITS, start_timeout=60.0, drain_timeout=5.0)
+DOMAIN = "preview.test"
+HOME = Endpoint(path="/run/stager.sock")
+ANN = Actor("ann", "test")
+
+
+def listeners() -> list[EventListener]:
+    """Those of the walkthrough."""
+    return [LaunchOnGithubPullRequestOpened(), KillOnGithubPullRequestClosed()]
+
+
+@dataclass
+class House:
+    """What outlives a control plane: store, engine, router and forge; and the one that lives at the moment.
+
+    Args:
+        applications: what can be launched.
+        listeners: the event listeners.
+        credentials: whether the forge can be asked; without, only what it tells is known.
+        reports: whether there is a comment.
+    """
+
+    applications: Sequence[Application] = (SHOP,)
+    listeners: Sequence[EventListener] = field(default_factory=listeners)
+    credentials: bool = True
+    reports: bool = True
+    domain: str = DOMAIN
+    store: MemoryStore = field(default_factory=MemoryStore)
+    engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
+    router: FakeRouter = field(default_factory=FakeRouter)
+    forge: FakeForge = field(default_factory=FakeForge)
+    ids: SequentialIds = field(default_factory=SequentialIds)
+    _life: Life | None = None
+
+    def __post_init__(self) -> None:
+        self.engine.add_image(IMAGE)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """The house with a control plane in it, for as long as the block lasts."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.kill()
+
+    @property
+    def life(self) -> Life:
+        """The control plane that lives now."""
+        assert self._life is not None
+        return self._life
+
+    async def start(self, wire: Tripwire | None = None, *, rest: bool = True) -> Life:
+        """Have a control plane, all of whose calls go over `wire`; at rest already, unless told otherwise."""
+        self._life = Life(self, wire or Tripwire())
+        if rest:
+            await self.rest()
+        return self._life
+
+    async def kill(self) -> None:
+        """End the control plane where it stands. It has no chance to tidy up: nothing that it calls from
+        now on arrives."""
+        life, self._life = self._life, None
+        if life is not None:
+            await life.die()
+
+    async def rest(self, seconds: float = 300.0) -> None:
+        """Let so much time pass, in which everything should come to rest."""
+        await asyncio.sleep(seconds)
+
+    # What people and forges do.
+
+    async def launch(self, name: str = "master", app: str = "shop", **parameters: str) -> Environment:
+        return await self.life.commands.launch(Launch(app, name, parameters), ANN)
+
+    async def stop(self, name: str = "master", app: str = "shop") -> Environment | None:
+        """Kill by hand."""
+        return await self.life.commands.kill(Kill(app, name), ANN)
+
+    async def tell(self, *events: ChangeSeen) -> None:
+        """Deliver these events, in this order."""
+        for event in events:
+            await self.life.intake.receive(self.forge.delivery(event))
+
+    # What is to be seen.
+
+    async def environments(self, *, present: bool | None = None) -> list[Environment]:
+        return await self.store.read(lambda tx: tx.environments(present=present))
+
+    async def the(self, environment: Environment | None = None) -> Environment:
+        """The environment as it is now; the only one that there is, unless told which."""
+        if environment is None:
+            [environment] = await self.environments()
+        found = await self.store.read(lambda tx: tx.environment(environment.id))
+        assert found is not None
+        return found
+
+    async def deployment(self, environment: Environment | None = None) -> Deployment:
+        """The deployment of the desired generation."""
+        there = await self.the(environment)
+        found = await self.store.read(lambda tx: tx.deployment_of(there.id, there.desired.generation))
+        assert found is not None
+        return found
+
+    async def status(self, environment: Environment | None = None) -> Status:
+        there = await self.the(environment)
+
+        def work(tx: Transaction) -> Deployment | None:
+            return tx.deployment_of(there.id, there.desired.generation)
+
+        return status_of(there, await self.store.read(work))
+
+    def target(self, host: str) -> Target | None:
+        """Where the router leads this host's visitors."""
+        return self.router.table.routes.get(host)
+
+    def served(self, host: str) -> Instance | None:
+        """The running instance that this host's visitors reach."""
+        target = self.target(host)
+        return next((i for i in self.engine.there() if i.endpoint and i.endpoint == target), None)
+
+    async def assert_live(self, environment: Environment | None = None, *, generation: int = 0) -> Instance:
+        """It serves the desired generation, or this one, and nothing else is left of it. Returns what serves."""
+        there = await self.the(environment)
+        instance = self.served(there.host)
+        assert instance is not None, f"{there.host} leads to {self.target(there.host)}"
+        assert instance.generation == (generation or there.desired.generation)
+        assert there.serving == instance.generation
+        assert self.engine.there(there.id) == [instance]
+        if not generation:
+            assert (await self.status(there)).state is State.LIVE
+        return instance
+
+    async def assert_gone(self, environment: Environment | None = None) -> None:
+        """Nothing of it is left but a page that says so."""
+        there = await self.the(environment)
+        assert self.engine.there(there.id) == []
+        assert not isinstance(self.target(there.host), Endpoint)
+        assert there.serving is None
+
+
+class Life:
+    """One control plane, from its start to its end."""
+
+    def __init__(self, house: House, wire: Tripwire) -> None:
+        self.wire = wire
+        self.clock = LoopClock()
+        store, forge = wire.around(house.store), wire.around(house.forge)
+        engine, router = wire.around(house.engine), wire.around(house.router)
+        self.watch, self.metrics = Watch(), Metrics()
+        self.applications = Applications({a.name: a for a in house.applications})
+        self.addresses = Addresses(store, domain=house.domain)
+        self.publisher = Publisher(router)
+        memory = Memory(store, self.watch)
+        tools = Tools(
+            memory=memory,
+            images=engine,
+            instances=engine,
+            prober=engine,
+            publisher=self.publisher,
+            addresses=self.addresses,
+            applications=self.applications,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self.steps = Steps(tools)
+        wishes = Wishes(self.addresses, self.clock, house.ids)
+        self.intake = Intake(
+            store=store,
+            webhooks=forge,
+            changes=forge if house.credentials else None,
+            listeners=house.listeners,
+            applications=self.applications,
+            wishes=wishes,
+            watch=self.watch,
+            wake=self.wake,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        resync = Resync(store, forge, self.applications, self.intake, self.clock)
+        self.supervisor = Supervisor(
+            store=store,
+            instances=engine,
+            router=router,
+            publisher=self.publisher,
+            steps=self.steps,
+            intake=self.intake,
+            resync=resync if house.credentials else None,
+            clock=self.clock,
+            metrics=self.metrics,
+            intervals=Intervals(keep_gone=timedelta(days=30)),
+        )
+        self.resync = resync
+        self.commands = Commands(
+            store=store,
+            memory=memory,
+            instances=engine,
+            applications=self.applications,
+            wishes=wishes,
+            watch=self.watch,
+            wake=self.wake,
+        )
+        self.reporter = Reporter(store, forge, self.addresses, "installation")
+        if house.reports and house.credentials:
+            self.watch.listen(self.reporter.changed)
+        self.task = asyncio.create_task(self._live())
+
+    def wake(self, environment: str) -> None:
+        self.supervisor.wake(environment)
+
+    async def _live(self) -> None:
+        await self.addresses.load()
+        await self.publisher.adopt()
+        await self.publisher.frame(self.addresses.domain, HOME)
+        await self.supervisor.run()
+
+    async def die(self) -> None:
+        """See `House.kill`. Raises what it had failed with before."""
+        self.wire.cut()
+        self.task.cancel()
+        await self.reporter.close()
+        with suppress(asyncio.CancelledError):
+            await self.task

@@ -1,0 +1,73 @@
+"""Ends a control plane at any line at which it waits for anything outside itself, as `kill -9` would."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+Port = TypeVar("Port")
+
+
+class Tripwire:
+    """Counts the points at which a process may end: before and after each call of a port.
+
+    At the chosen one the process stops, and from then on nothing that it calls has any effect or ends.
+
+    Args:
+        at: the point, counted from 0 from the moment of `arm`; None to count only.
+    """
+
+    def __init__(self, at: int | None = None) -> None:
+        self.passed: list[str] = []
+        self.broken: list[str] = []
+        self.tripped = asyncio.Event()
+        self._at = at
+        self._armed = False
+        self._checks: list[Callable[[], str]] = []
+
+    def arm(self) -> None:
+        """Begin to count."""
+        self._armed = True
+
+    def cut(self) -> None:
+        """The process is dead."""
+        self.tripped.set()
+
+    def check(self, promise: Callable[[], str]) -> None:
+        """Ask `promise` at each point whether it is broken; how, or an empty string."""
+        self._checks.append(promise)
+
+    def around(self, port: Port) -> Port:
+        """The port, with this wire around each of its coroutine methods."""
+        return cast("Port", _Wired(port, self))
+
+    async def point(self, name: str) -> None:
+        """The process is at this point."""
+        self.broken += [broken for check in self._checks if (broken := check())]
+        if self._armed and not self.tripped.is_set():
+            if len(self.passed) == self._at:
+                self.tripped.set()
+            self.passed.append(name)
+        if self.tripped.is_set():
+            await asyncio.Event().wait()
+
+
+class _Wired:
+    def __init__(self, port: object, wire: Tripwire) -> None:
+        self._port = port
+        self._wire = wire
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            await self._wire.point(f"before {name}")
+            result = await method(*arguments, **named)
+            await self._wire.point(f"after {name}")
+            return result
+
+        return call

@@ -1,0 +1,43 @@
+"""An event loop whose time passes only while nothing else is left to do: an hour of pauses takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from datetime import datetime, timedelta
+from typing import Any
+
+from stager.testing.clock import START
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Where others sleep until the next timer, this one moves its time on to it."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        super().__init__(_ImpatientSelector(self))
+
+    def time(self) -> float:
+        return self.passed
+
+
+class _ImpatientSelector(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            raise RuntimeError("everybody waits, and nothing will ever happen")
+        self._loop.passed += timeout
+        return []
+
+
+class LoopClock:
+    """A `stager.ports.clock.Clock` by the running loop's time."""
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=asyncio.get_running_loop().time())

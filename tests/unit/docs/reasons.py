@@ -1,0 +1,124 @@
+"""Finds every reason slug that the source can end with, by reading its syntax trees.
+
+A slug that is written in a way that isn't understood here is an error, so that none slips by.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+SLUG = re.compile(r"[a-z]+(-[a-z]+)*")
+ENDINGS = {"Refused", "Retry", "Fault", "Problem", "__init__"}
+"""What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
+OUTCOME_REASON = 1
+"""The place of the reason among `Outcome`'s arguments."""
+
+
+class NotUnderstoodError(Exception):
+    """A reason is given in a way that this module can't follow."""
+
+
+def reasons(source: Path) -> dict[str, Path]:
+    """Every slug, with a file that uses it.
+
+    Args:
+        source: the folder of the package.
+    """
+    fakes = source / "testing"
+    paths = [path for path in sorted(source.rglob("*.py")) if not path.is_relative_to(fakes)]
+    modules = [Module(path) for path in paths]
+    constants = {name: value for module in modules for name, value in module.constants.items()}
+    found: dict[str, Path] = {}
+    for module in modules:
+        for slug in module.slugs(constants):
+            found.setdefault(slug, module.path)
+    return found
+
+
+class Module:
+    """One module's syntax tree."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tree = ast.parse(path.read_text("utf-8"))
+        self.constants = dict(self._assigned(self.tree.body))
+
+    def slugs(self, constants: dict[str, ast.expr]) -> Iterator[str]:
+        """The slugs of this module's endings, problems, outcomes and holds.
+
+        Args:
+            constants: the values of all modules' constants by name.
+        """
+        known = constants | self.constants
+        for given in self._given():
+            yield from self._resolved(given, known)
+        yield from self._members_of("HoldReason")
+
+    def _given(self) -> Iterator[ast.expr]:
+        helpers = self._helpers()
+        for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
+            name = _name(call.func)
+            if name in ENDINGS:
+                yield from (keyword.value for keyword in call.keywords if keyword.arg == "reason")
+            elif name == "Outcome" and len(call.args) > OUTCOME_REASON:
+                yield call.args[OUTCOME_REASON]
+            elif name in helpers:
+                yield call.args[helpers[name]]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef):
+                yield from (value for name, value in self._assigned(node.body) if name == "reason")
+
+    def _helpers(self) -> dict[str, int]:
+        """The module's own functions that take a reason, each with its place among the arguments."""
+        functions = [node for node in self.tree.body if isinstance(node, ast.FunctionDef)]
+        places = {f.name: [argument.arg for argument in f.args.args] for f in functions}
+        return {name: names.index("reason") for name, names in places.items() if "reason" in names}
+
+    def _resolved(self, given: ast.expr, known: dict[str, ast.expr]) -> Iterator[str]:
+        match given:
+            case ast.Constant(value=str(text)):
+                if text:
+                    yield text
+            case ast.IfExp(body=body, orelse=orelse):
+                yield from self._resolved(body, known)
+                yield from self._resolved(orelse, known)
+            case ast.BoolOp(values=values):
+                for value in values:
+                    yield from self._resolved(value, known)
+            case ast.Dict(values=values):
+                for value in values:
+                    yield from self._resolved(value, known)
+            case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[_, default]):
+                yield from self._resolved(table, known)
+                yield from self._resolved(default, known)
+            case ast.Name(id="reason"):  # a helper's argument or a local name; both are looked at themselves
+                pass
+            case ast.Attribute(attr="reason" | "value"):  # handed on from where it was first given
+                pass
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in known:
+                yield from self._resolved(known[name], known)
+            case _:
+                where = f"{self.path}:{given.lineno}"
+                raise NotUnderstoodError(f"{where}: the reason {ast.unparse(given)} isn't understood")
+
+    def _members_of(self, enum: str) -> Iterator[str]:
+        for node in self.tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == enum:
+                for _, value in self._assigned(node.body):
+                    yield from self._resolved(value, {})
+
+    @staticmethod
+    def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+        for node in body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    yield name, value
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    yield name, value
+
+
+def _name(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
