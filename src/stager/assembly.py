@@ -125,7 +125,7 @@ async def _assemble(
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     loopback = await _reaches_by_loopback(settings, docker)
     instances = DockerInstances(docker, state.installation, networks, loopback=loopback)
-    memory = Memory(store, watch)
+    memory = Memory(store)
     steps = Steps(
         Tools(
             memory=memory,
@@ -135,6 +135,7 @@ async def _assemble(
             publisher=publisher,
             addresses=addresses,
             applications=applications,
+            watch=watch,
             clock=clock,
             metrics=metrics,
         )
@@ -168,7 +169,6 @@ async def _assemble(
         intake=intake,
         resync=Resync(store, github, applications, intake, clock) if github else None,
         clock=clock,
-        metrics=metrics,
         intervals=Intervals(
             timedelta(seconds=settings.pass_every),
             timedelta(seconds=settings.resync_every),
@@ -190,6 +190,7 @@ async def _assemble(
             applications=applications,
             wishes=wishes,
             watch=watch,
+            tell=steps.tell,
             wake=wake,
         ),
         instances=instances,
@@ -201,6 +202,7 @@ async def _assemble(
         webhooks=webhooks,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
+        front_figures=router.stats,
         start_timeout=max((a.start_timeout for a in applications), default=0.0) + EXTRA_WAIT,
     )
     return services, launcher

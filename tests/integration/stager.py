@@ -81,6 +81,7 @@ class StagerUnderTest:
             "event_listeners": ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"],
             "github": {"incoming_auth": {"hook_secret": SECRET}},
             "log_format": "json",
+            "pass_every": "5s",
         }
         merged = {**basics, **self._given, **more}
         images = merged.get("images", {"shop": {}})
@@ -130,12 +131,12 @@ class StagerUnderTest:
 
     @property
     def front_pid(self) -> int:
-        """The front's process, from its own log of who listens."""
+        """The front's process; 0 while there is none."""
         found = subprocess.run(
             ["pgrep", "-f", f"stager.front .*--state-dir={self.state}/front( |$)"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        return int(found.stdout.split()[-1])
+        return int((found.stdout.split() or ["0"])[-1])
 
     def kill9(self) -> None:
         """End the control plane as a power cut would."""

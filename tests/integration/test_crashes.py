@@ -31,7 +31,7 @@ def settled(stager: StagerUnderTest, text: str) -> None:
     """Wait until the preview shows this, from exactly one instance in exactly one network."""
     until(lambda: stager.get("test").text == text, f"the preview shows {text}")
     until(lambda: len(stager.containers()) == 1, "one instance is left")
-    assert len(stager.networks()) == 1
+    until(lambda: len(stager.networks()) == 1, "one network is left")
 
 
 @pytest.mark.parametrize("moment", ["queued", "container", "checking", "live"])
@@ -83,7 +83,7 @@ def test_the_front_killed_comes_back_with_its_table(stager: StagerUnderTest, mom
         phase(stager, "live")
     first = stager.front_pid
     stager.kill_front()
-    until(lambda: stager.front_pid != first, "another front runs", 20)
+    until(lambda: stager.front_pid not in (0, first), "another front runs", 20)
     settled(stager, "test 1")
 
 

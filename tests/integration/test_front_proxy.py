@@ -352,7 +352,7 @@ class TestPool:
 class TestNonsense:
     @pytest.mark.parametrize("seed", range(4))
     async def test_whatever_is_sent_the_front_goes_on(self, front: Rig, seed: int) -> None:
-        """Requests with random damage, some cut off: never a hang, never a traceback (the rig looks for one)."""
+        """Requests with random damage, some cut off: no hang, and no traceback (the rig looks for one)."""
         dice = random.Random(seed)
         seeds = [
             request("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n0\r\n\r\n",

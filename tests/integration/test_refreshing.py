@@ -7,7 +7,7 @@ from collections import Counter
 
 import aiohttp
 
-from tests.integration.stager import StagerUnderTest
+from tests.integration.stager import PATIENCE, StagerUnderTest
 
 REFRESHES = 6
 KEPT_ALIVE, FRESH = 6, 4
@@ -32,6 +32,12 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         self._stopped = True
         await asyncio.gather(*self._tasks)
+
+    async def until_answered(self, text: str) -> None:
+        """Go on until somebody got this answer."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.answers[text]:
+                await asyncio.sleep(0.02)
 
     async def _client(self, *, force_close: bool) -> None:
         connector = aiohttp.TCPConnector(force_close=force_close, limit=1)
@@ -60,6 +66,7 @@ async def test_no_request_fails_during_refreshes(stager: StagerUnderTest) -> Non
     async with Load(stager) as load:
         for version in range(1, REFRESHES + 1):
             await asyncio.to_thread(stager.launched, VERSION=str(version))
+        await load.until_answered(f"test {REFRESHES}")
     assert load.failures == []
     assert {f"test {version}" for version in range(REFRESHES + 1)} <= set(load.answers)
     assert sum(load.answers.values()) > 100
@@ -73,5 +80,6 @@ async def test_no_request_fails_when_the_control_plane_is_killed(stager: StagerU
             await asyncio.sleep(0.2 * version)
             await asyncio.to_thread(stager.restart)
         await asyncio.to_thread(stager.launched, VERSION="last")
+        await load.until_answered("test last")
     assert load.failures == []
     assert load.answers["test last"]

@@ -20,7 +20,7 @@ from stager.cli import logs
 from stager.domain.errors import StagerError
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher
-from stager.settings.loader import Loaded, find, load
+from stager.settings.loader import Loaded, find, load, state_dir_of
 from stager.settings.places import Address
 from stager.settings.problems import ConfigurationError
 from stager.state import StateDirectory
@@ -60,7 +60,7 @@ def serve(
 
 def stop(config: ConfigOption = None) -> None:
     """Stop Stager and its front. Containers go on running, and are found again at the next start."""
-    state = StateDirectory(_loaded(config).settings.state_dir)
+    state = _state(config)
     process = state.running()
     if process is not None:
         os.kill(process, signal.SIGTERM)
@@ -75,7 +75,7 @@ def stop(config: ConfigOption = None) -> None:
 
 def status(config: ConfigOption = None) -> None:
     """Tell whether Stager runs. Exits with 0 when it does and works, with 3 otherwise."""
-    state = StateDirectory(_loaded(config).settings.state_dir)
+    state = _state(config)
     process = state.running()
     front = asyncio.run(_greet_front(state))
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
@@ -99,6 +99,13 @@ def _loaded(config: Path | None, host: str | None = None, port: int | None = Non
     return Loaded(settings, loaded.path, loaded.warnings)
 
 
+def _state(config: Path | None) -> StateDirectory:
+    try:
+        return StateDirectory(state_dir_of(find(config, os.environ, Path.cwd()), environ=os.environ))
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
 def _run(loaded: Loaded, state: StateDirectory) -> None:
     # Loading the server's rooms takes most of a second, which `stop` and `status` needn't wait for.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
@@ -110,7 +117,7 @@ def _run(loaded: Loaded, state: StateDirectory) -> None:
         state.lock()
         asyncio.run(_until_signalled(loaded, state, serve_until))
     except StagerError as error:
-        _fail(" ".join(filter(None, (error.message, error.hint))))
+        _fail(str(error))
 
 
 async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -28,6 +29,7 @@ LONGEST_NAME = 255
 """Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
 
 Wake = Callable[[str], None]
+Tell = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Commands:
     """Turns commands into wishes.
 
     Args:
+        tell: shows how an environment stands, by its id.
         wake: called with an environment's id after its wish was written down.
     """
 
@@ -60,6 +63,7 @@ class Commands:
         applications: Applications,
         wishes: Wishes,
         watch: Watch,
+        tell: Tell,
         wake: Wake,
     ) -> None:
         self._store = store
@@ -68,6 +72,7 @@ class Commands:
         self._applications = applications
         self._wishes = wishes
         self._watch = watch
+        self._tell = tell
         self._wake = wake
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
@@ -83,7 +88,7 @@ class Commands:
             lambda tx: self._launched(tx, application.name, name, parameters)
         )
         log.info("launch", environment=environment.id, app=application.name, name=name, actor=str(actor))
-        self._woken(environment)
+        await self._written(environment)
         return environment
 
     def _launched(self, tx: Transaction, app: str, name: str, parameters: dict[str, str]) -> Environment:
@@ -103,7 +108,7 @@ class Commands:
         environment = await self._store.write(lambda tx: self._killed(tx, app, name))
         log.info("kill", environment=environment.id if environment else "", name=name, actor=str(actor))
         if environment is not None:
-            self._woken(environment)
+            await self._written(environment)
         return environment
 
     def _killed(self, tx: Transaction, app: str, name: str) -> Environment | None:
@@ -126,7 +131,7 @@ class Commands:
         """Have this environment removed. Raises `Refused` (404) when there is none of this id."""
         environment = await self._store.write(lambda tx: self._ended(tx, _existing(tx, environment_id)))
         log.info("kill", environment=environment.id, name=environment.name, actor=str(actor))
-        self._woken(environment)
+        await self._written(environment)
         return environment
 
     async def redeploy(self, environment_id: str, actor: Actor) -> Environment:
@@ -137,7 +142,7 @@ class Commands:
         """
         environment = await self._store.write(lambda tx: self._redeployed(tx, environment_id))
         log.info("redeploy", environment=environment.id, name=environment.name, actor=str(actor))
-        self._woken(environment)
+        await self._written(environment)
         return environment
 
     def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
@@ -215,8 +220,10 @@ class Commands:
             return True
         return environment.serving is None and not await self._instances.find(environment_id)
 
-    def _woken(self, environment: Environment) -> None:
-        self._watch.changed(environment.id)
+    async def _written(self, environment: Environment) -> None:
+        """Have the visitor's page say it from the first moment, and the worker see to the rest."""
+        with suppress(Retry):
+            await self._tell(environment.id)
         self._wake(environment.id)
 
 

@@ -1,4 +1,4 @@
-"""How control remembers: small transactions on environments and deployments, each telling those who wait."""
+"""How control remembers: small transactions on environments and deployments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from stager.control.watch import Watch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
@@ -16,9 +15,8 @@ from stager.ports.store import Store, Transaction
 class Memory:
     """Reads and changes what is remembered of environments."""
 
-    def __init__(self, store: Store, watch: Watch) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._watch = watch
 
     async def environment(self, environment_id: str) -> Environment | None:
         """The environment of this id."""
@@ -42,19 +40,15 @@ class Memory:
 
     async def save(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Change a deployment; the result."""
-        saved = await self._store.write(lambda tx: _change(tx, deployment_id, change))
-        self._watch.changed(saved.environment_id)
-        return saved
+        return await self._store.write(lambda tx: _change(tx, deployment_id, change))
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Remember which generation the front sends requests to."""
         await self._store.write(lambda tx: _set_serving(tx, environment_id, generation))
-        self._watch.changed(environment_id)
 
     async def live(self, environment_id: str, deployment_id: str, now: datetime) -> None:
         """Remember that this deployment serves."""
         await self._store.write(lambda tx: _mark_live(tx, environment_id, deployment_id, now))
-        self._watch.changed(environment_id)
 
 
 def _with_current(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None] | None:

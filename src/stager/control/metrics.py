@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -51,11 +52,20 @@ class Metrics:
         for state, count in by_state.items():
             self._environments.labels(state).set(count)
 
-    def front(self, figures: dict[str, float]) -> None:
-        """What the front counts."""
-        for name, value in figures.items():
+    def front(self, figures: Mapping[str, object]) -> None:
+        """What the front counts; figures within figures are joined by an underscore."""
+        self._front.clear()
+        for name, value in _flat(figures):
             self._front.labels(name).set(value)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _flat(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}_")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)

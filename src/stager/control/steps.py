@@ -6,6 +6,7 @@ Each step may be repeated, and may be cut short at any line: what it has done is
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,13 +18,14 @@ from stager.control.memory import Memory
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
 from stager.control.variables import of_instance
+from stager.control.watch import Watch
 from stager.domain import plan as planning
 from stager.domain.attempts import after_answer, after_error, after_exit
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Birth, Environment, Instance, Observed
-from stager.domain.errors import Fault, StagerError
+from stager.domain.errors import Fault, Retry, StagerError, sentences
 from stager.domain.route import Endpoint
-from stager.domain.status import page_of, status_of
+from stager.domain.status import State, Status, page_of, status_of
 from stager.ports.clock import Clock
 from stager.ports.engine import Images, Instances, InstanceSpec, Prober
 
@@ -59,6 +61,7 @@ class Tools:
     publisher: Publisher
     addresses: Addresses
     applications: Applications
+    watch: Watch
     clock: Clock
     metrics: Metrics
 
@@ -102,7 +105,7 @@ class Steps:
         generation = serving.generation if serving else None
         if generation != look.environment.serving:
             await self._tools.memory.serving(environment_id, generation)
-        await self._show_page(environment_id)
+        await self.tell(environment_id)
 
     async def take(self, environment_id: str, action: planning.Action) -> None:
         """Take one step. What goes wrong with it is remembered in its deployment.
@@ -121,7 +124,25 @@ class Steps:
             await self._remember_error(look, action, error)
         else:
             bound.debug("step_done")
-        await self._show_page(environment_id)
+        await self.tell(environment_id)
+
+    async def tell(self, environment_id: str) -> None:
+        """Have the visitor's page say how things stand, then wake those who wait; in this order, so that
+        whoever is told can see it."""
+        try:
+            await self._show_page(environment_id)
+        finally:
+            self._tools.watch.changed(environment_id)
+
+    async def excuse(self, environment_id: str, error: Retry) -> None:
+        """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
+        remembered = await self._tools.memory.with_current(environment_id)
+        if remembered is None or remembered[0].serving is not None or not remembered[0].desired.wanted:
+            return
+        environment = remembered[0]
+        status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
+        with suppress(Retry):
+            await self._tools.publisher.show(environment.host, page_of(environment, status))
 
     async def _dispatch(self, look: Look, action: planning.Action) -> None:
         match action:
@@ -150,7 +171,7 @@ class Steps:
         await self._tools.memory.save(
             deployment.id, lambda d: replace(d, starting_at=d.starting_at or self.now())
         )
-        await self._show_page(environment.id)
+        await self.tell(environment.id)
         image = await self._tools.images.resolve(application.image)
         deployment = await self._tools.memory.save(deployment.id, lambda d: replace(d, image=image))
         made = await self._tools.instances.create(self._spec(environment, deployment, application))
@@ -228,7 +249,6 @@ class Steps:
 
     async def _unpublish(self, look: Look) -> None:
         await self._tools.memory.serving(look.environment.id, None)
-        await self._show_page(look.environment.id)
 
     async def _retire(self, look: Look, instance: Instance) -> None:
         deployment = look.deployments.get(instance.generation)
@@ -324,7 +344,7 @@ class Steps:
             self._tools.metrics.failed(look.environment.app, error.reason)
 
     async def _show_page(self, environment_id: str) -> None:
-        """Have the visitor's page say how things stand, unless an instance serves."""
+        """Show the page of an environment of which no instance serves."""
         remembered = await self._tools.memory.with_current(environment_id)
         if remembered is None:
             return

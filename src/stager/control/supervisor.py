@@ -4,7 +4,7 @@ find what was lost."""
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,17 +13,15 @@ import structlog
 
 from stager.control.adoption import adopt
 from stager.control.intake import Intake
-from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
 from stager.control.resync import Resync
 from stager.control.steps import Steps
 from stager.control.worker import Worker
 from stager.domain.errors import Retry, StagerError
-from stager.domain.status import status_of
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.router import Router
-from stager.ports.store import Store, Transaction
+from stager.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +54,6 @@ class Supervisor:
         intake: Intake,
         resync: Resync | None,
         clock: Clock,
-        metrics: Metrics,
         intervals: Intervals,
     ) -> None:
         self._store = store
@@ -67,10 +64,9 @@ class Supervisor:
         self._intake = intake
         self._resync = resync
         self._clock = clock
-        self._metrics = metrics
         self._intervals = intervals
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
-        self._survey: dict[str, frozenset[tuple[str, str]]] = {}
+        self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
         self.troubles: dict[str, str] = {"engine": "It wasn't looked at yet."}
         """What keeps Stager from working, by part; empty when all is well."""
 
@@ -142,7 +138,8 @@ class Supervisor:
             self.wake(found.id)
 
     async def look_at_everything(self) -> None:
-        """One pass over all that there is: adopt, wake whatever changed, and clear away what nobody uses."""
+        """One pass over all that there is: adopt, wake whatever changed, and clear away what nobody uses. The
+        first one wakes all, because nobody knows what an earlier life left undone."""
         try:
             await self._adopt()
             await self._wake_what_changed()
@@ -152,7 +149,6 @@ class Supervisor:
             raise
         self.troubles.pop("engine", None)
         await self._drop_strangers()
-        self._metrics.environments(await self._store.read(_by_state))
 
     async def _adopt(self) -> None:
         born = await self._instances.births()
@@ -170,12 +166,12 @@ class Supervisor:
         for instance in await self._instances.find():
             seen[instance.environment].add((instance.id, instance.state))
         survey = {environment: frozenset(states) for environment, states in seen.items()}
+        before, self._survey = self._survey, survey
         routes = self._publisher.table.routes
         for environment in await self._store.read(lambda tx: tx.environments()):
-            changed = survey.get(environment.id) != self._survey.get(environment.id)
+            changed = before is None or survey.get(environment.id) != before.get(environment.id)
             if changed or environment.host not in routes or environment.id in self._workers:
                 self.wake(environment.id)
-        self._survey = survey
 
     async def _drop_strangers(self) -> None:
         """Forget the routes of hosts that no environment has any more."""
@@ -188,12 +184,3 @@ class Supervisor:
         rows = await self._store.write(lambda tx: tx.forget(before))
         if rows:
             log.info("forgotten", rows=rows)
-
-
-def _by_state(tx: Transaction) -> dict[str, int]:
-    """How many environments there are in each state."""
-    counts = Counter[str]()
-    for environment in tx.environments():
-        deployment = tx.deployment_of(environment.id, environment.desired.generation)
-        counts[status_of(environment, deployment).state.value] += 1
-    return dict(counts)

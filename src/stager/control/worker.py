@@ -52,6 +52,7 @@ class Worker:
                 pause = FIRST_PAUSE
             except Retry as error:
                 self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
+                await self._steps.excuse(self.environment, error)
                 await self._sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue

@@ -31,7 +31,7 @@ class StagerError(Exception):
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        return sentences(self.message, self.hint)
 
 
 class Refused(StagerError):  # noqa: N818 (the design's own word: an ending, not an error)
@@ -60,6 +60,14 @@ class Fault(StagerError):  # noqa: N818
     """The user's application, image or configuration is broken; trying again won't help."""
 
     kind: Kind = "fault"
+
+
+def sentences(first: str, second: str) -> str:
+    """Two sentences as one text, with what is missing between them; either may be empty."""
+    if not first or not second:
+        return first or second
+    stop = "" if first[-1] in ".?!:" else "."
+    return f"{first}{stop} {second[0].upper()}{second[1:]}"
 
 
 @dataclass(frozen=True, slots=True)

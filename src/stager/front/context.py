@@ -11,11 +11,11 @@ from typing import Any
 
 from stager.domain.route import Endpoint
 from stager.front.accesslog import AccessLog
+from stager.front.backends import Backends
 from stager.front.head import RequestHead
 from stager.front.limits import Limits
 from stager.front.pages import Sheet
 from stager.front.table import LiveTable
-from stager.front.upstream import Backends
 from stager.front.visitors import Visitors
 
 Event = dict[str, Any]

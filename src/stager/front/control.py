@@ -81,15 +81,12 @@ class Control:
         """Begin to listen."""
         self._server = await asyncio.start_unix_server(self._begin, sock=sock, limit=LONGEST_LINE)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up on everybody: the front that serves from now on is another one, or none."""
         if self._server:
             self._server.close()
         for writer in self._writers:
             writer.close()
-
-    async def closed(self) -> None:
-        """Wait until nobody is being spoken with any more."""
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=1)
 

@@ -17,7 +17,7 @@ from stager.front.context import Context
 from stager.front.control import Control
 from stager.front.downstream import Downstream
 from stager.front.limits import Limits
-from stager.front.sockets import BACKLOG, Listener, bind_path, hand_out, unbind_path
+from stager.front.sockets import BACKLOG, Listener, PathListener, hand_out
 from stager.front.table import TableFile
 from stager.front.tls import Certificate
 from stager.front.visitors import Visitors
@@ -77,15 +77,15 @@ class Front:
         """
         loop = asyncio.get_running_loop()
         self._ending = loop.create_future()
-        control = bind_path(self._options.state_dir / "front.sock")
-        handover = bind_path(self._options.state_dir / "handover.sock")
-        await self._control.start(control)
+        control = PathListener(self._options.state_dir / "front.sock")
+        handover = PathListener(self._options.state_dir / "handover.sock")
+        await self._control.start(control.socket)
         for listener in self._listeners:
             self._servers.append(await self._accept(listener))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reopen)
-        handing_over = loop.create_task(self._serve_handover(handover))
+        handing_over = loop.create_task(self._serve_handover(handover.socket))
         ticking = loop.create_task(self._tick())
         # What is there now stays: the collector needn't look at it each time.
         gc.freeze()
@@ -97,8 +97,11 @@ class Front:
         finally:
             handing_over.cancel()
             ticking.cancel()
-            self._close(handover, control)
-            await self._control.closed()
+            await self._control.close()
+            for path in (control, handover):
+                path.close()
+            self._table.close()
+            self._context.log.close()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, let open requests end, and exit."""
@@ -167,7 +170,7 @@ class Front:
         hand_out(connection, self._listeners)
         if self.frozen and (await asyncio.wait_for(loop.sock_recv(connection, 64), 30)).startswith(b"retire"):
             self._table.close()
-            self._control.close()
+            await self._control.close()
             self.retire()
         else:
             self.frozen = False
@@ -193,10 +196,3 @@ class Front:
         for connection in list(self._visitors.connections):
             if connection.idle:
                 connection.transport.close()
-
-    def _close(self, handover: socket.socket, control: socket.socket) -> None:
-        self._control.close()
-        unbind_path(self._options.state_dir / "front.sock", control)
-        unbind_path(self._options.state_dir / "handover.sock", handover)
-        self._table.close()
-        self._context.log.close()

@@ -6,6 +6,7 @@ queue: as long as any process does, a client that connects waits, and is not ref
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -84,30 +85,33 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def bind_path(path: Path) -> socket.socket:
+class PathListener:
     """A listening Unix socket for its owner only, in place of whatever is at `path`. Raises SocketError."""
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise SocketError(f"{path} is too long for a socket: choose a shorter state directory.")
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        aside.unlink(missing_ok=True)
-        sock.bind(str(aside))
-        aside.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        sock.listen(64)
-        sock.setblocking(False)
-        aside.replace(path)
-    except OSError as error:
-        sock.close()
-        raise SocketError(f"Can't listen on {path}: {error.strerror}.") from error
-    return sock
 
+    def __init__(self, path: Path) -> None:
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise SocketError(f"{path} is too long for a socket: choose a shorter state directory.")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = path
+        aside = path.with_name(f"{path.name}.{os.getpid()}")
+        try:
+            aside.unlink(missing_ok=True)
+            self.socket.bind(str(aside))
+            aside.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            self._inode = aside.stat().st_ino
+            self.socket.listen(64)
+            self.socket.setblocking(False)
+            aside.replace(path)
+        except OSError as error:
+            self.socket.close()
+            raise SocketError(f"Can't listen on {path}: {error.strerror}.") from error
 
-def unbind_path(path: Path, sock: socket.socket) -> None:
-    """Close, and remove `path` unless it is a successor's by now."""
-    sock.close()
-    if not is_alive(path):
-        path.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Close, and remove the path unless it is a successor's by now."""
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
 
 def request_listeners(path: Path, purpose: Literal["copy", "take"]) -> tuple[socket.socket, list[Listener]]:

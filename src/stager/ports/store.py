@@ -52,7 +52,8 @@ class Transaction(Protocol):
         """An environment's deployments, newest first."""
 
     def save_deployment(self, deployment: Deployment) -> None:
-        """Insert or replace, by id."""
+        """Insert or replace, by id. Raises ValueError when its environment isn't known, or has another of
+        this generation."""
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         """Record a delivery; False and no effect when one of this forge and id is recorded already."""
@@ -90,13 +91,15 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Runs transactions, one writer at a time."""
+    """Runs transactions, one writer at a time. Both ways raise `Retry` or `Fault` when the store itself is in
+    trouble."""
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a consistent picture; it must not write."""
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` and commit; nothing of it stays when it raises. On return it is on the disk."""
+        """Run `work` and commit; nothing of it stays when it raises. On return, no end of this process can
+        undo it."""
 
     async def close(self) -> None:
         """Finish what is under way and close."""

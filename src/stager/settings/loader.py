@@ -64,6 +64,19 @@ def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None =
     return Loaded(settings, path, warnings(settings))
 
 
+def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
+    """Where the Stager of this configuration keeps its things, whatever else is wrong with the configuration:
+    one that runs must be found even when a variable that it was started with isn't set here.
+
+    Raises:
+        ConfigurationError: not even that can be read.
+    """
+    data = document.read(_text(path), path.name) if path else None
+    only = {key: value for key, value in data.items() if key == "state_dir"} if isinstance(data, dict) else {}
+    folder = path.absolute().parent if path else Path.cwd()
+    return _settings(only, path.name if path else "", Context(folder, environ, Known())).state_dir
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")

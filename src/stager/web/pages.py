@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from stager.domain.errors import Retry
+from stager.domain.status import status_of
+from stager.ports.store import Transaction
 from stager.version import __version__
-from stager.web.services import Served
+from stager.web.services import Served, actor_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,7 +42,7 @@ async def home(request: Request, services: Served) -> Response:
         example=services.addresses.url(f"my-branch.{services.addresses.domain}"),
         home=str(request.base_url).rstrip("/"),
         troubles=troubles,
-        warnings=services.warnings,
+        warnings=len(services.warnings),
     )
     return HTMLResponse(html, headers=SECURITY)
 
@@ -56,6 +62,27 @@ async def readyz(services: Served) -> Response:
 
 
 @router.get("/metrics")
-async def metrics(services: Served) -> Response:
-    """What is counted, for Prometheus."""
+async def metrics(request: Request, services: Served) -> Response:
+    """What is counted, for Prometheus: for this machine itself, and for whoever has credentials. The front's
+    figures are left out while it is away."""
+    if not _is_local(request):
+        await actor_of(request, services)
+    services.metrics.environments(await services.store.read(_count_by_state))
+    with suppress(Retry):
+        services.metrics.front(await services.front_figures())
     return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the front saw the request come from this machine, by no proxy."""
+    client = request.client
+    return client is not None and client.host in ("127.0.0.1", "::1")
+
+
+def _count_by_state(tx: Transaction) -> dict[str, int]:
+    """How many environments there are in each state."""
+    counts = Counter[str]()
+    for environment in tx.environments():
+        deployment = tx.deployment_of(environment.id, environment.desired.generation)
+        counts[status_of(environment, deployment).state.value] += 1
+    return dict(counts)

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from stager.domain.errors import Fault, Refused, Retry, StagerError
+from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
 API = "/api/"
@@ -86,7 +86,7 @@ def _worded(request: Request, problem: Problem) -> Response:
 
 
 def _plain(problem: Problem) -> str:
-    first = " ".join(filter(None, (problem.title, problem.detail)))
+    first = sentences(problem.title, problem.detail)
     return "\n".join([first, "", *problem.lines]) if problem.lines else first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -31,6 +32,7 @@ class Services:
         configuration: the path of the configuration file; empty when there is none.
         warnings: what the configuration makes one think of.
         start_timeout: seconds that a launch is waited for at most.
+        front_figures: what the front counts; raises `Retry` while it is away.
     """
 
     access: Access
@@ -47,6 +49,7 @@ class Services:
     configuration: str
     warnings: tuple[str, ...]
     start_timeout: float
+    front_figures: Callable[[], Awaitable[Mapping[str, object]]]
 
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""

@@ -192,7 +192,7 @@ class Life:
         self.applications = Applications({a.name: a for a in house.applications})
         self.addresses = Addresses(store, domain=house.domain)
         self.publisher = Publisher(router)
-        memory = Memory(store, self.watch)
+        memory = Memory(store)
         tools = Tools(
             memory=memory,
             images=engine,
@@ -203,6 +203,7 @@ class Life:
             applications=self.applications,
             clock=self.clock,
             metrics=self.metrics,
+            watch=self.watch,
         )
         self.steps = Steps(tools)
         wishes = Wishes(self.addresses, self.clock, house.ids)
@@ -228,7 +229,6 @@ class Life:
             intake=self.intake,
             resync=resync if house.credentials else None,
             clock=self.clock,
-            metrics=self.metrics,
             intervals=Intervals(keep_gone=timedelta(days=30)),
         )
         self.resync = resync
@@ -240,6 +240,7 @@ class Life:
             wishes=wishes,
             watch=self.watch,
             wake=self.wake,
+            tell=self.steps.tell,
         )
         self.reporter = Reporter(store, forge, self.addresses, "installation")
         if house.reports and house.credentials:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
@@ -23,19 +22,19 @@ BROKEN = Program(exit_code=3, output="reading config\nno such table: orders")
 SILENT = Program(status=None, output="listening on the wrong port")
 
 
-async def observed(house: House, host: str, work: Awaitable[object], seconds: float = 120.0) -> set[str]:
-    """Do this work and let so much time pass. Returns which instances the host's visitors reached meanwhile;
-    each of them was reached."""
-    done = asyncio.create_task(house.rest(seconds))
+def visitors(house: House, host: str) -> set[str]:
+    """Which instances the host's visitors reach from now on. That they reach none at times breaks a promise,
+    and shows in `house.life.wire.broken`."""
     reached = set()
-    await work
-    while not done.done():
+
+    def look() -> str:
         instance = house.served(host)
-        assert instance is not None, f"a visitor met {house.target(host)}"
+        if instance is None:
+            return f"a visitor met {house.target(host)}"
         reached.add(instance.id)
-        await asyncio.sleep(0)
-        if asyncio.get_running_loop().time() % 1 > 0.5:
-            await asyncio.sleep(0.1)
+        return ""
+
+    house.life.wire.check(look)
     return reached
 
 
@@ -139,11 +138,13 @@ class TestRefresh:
         environment = await house.launch()
         await house.rest()
         old = await house.assert_live()
-        seen = await observed(house, environment.host, house.launch())
+        reached = visitors(house, environment.host)
+        await house.launch()
+        await house.rest()
 
         new = await house.assert_live()
-        assert new.id != old.id
-        assert seen == {"container0001", "container0002"}
+        assert house.life.wire.broken == []
+        assert reached == {old.id, new.id}
 
     @pytest.mark.requirement("R89")
     async def test_takes_the_image_as_it_is_by_then(self, house: House) -> None:
@@ -184,10 +185,13 @@ class TestRefresh:
         environment = await house.launch()
         await house.rest()
         house.engine.add_image(IMAGE, program)
-        seen = await observed(house, environment.host, house.launch())
+        reached = visitors(house, environment.host)
+        await house.launch()
+        await house.rest()
 
-        await house.assert_live(generation=1)
-        assert seen == {"container0001"}
+        old = await house.assert_live(generation=1)
+        assert house.life.wire.broken == []
+        assert reached == {old.id}
         assert (await house.status()).state is State.FAILED_UPDATE
 
     async def test_a_good_one_follows_a_broken_one(self, house: House) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 from stager.testing.clock import START
 
 
+BUSY = 50_000
+"""So many turns of the loop without a pause are no work any more."""
+
+
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Where others sleep until the next timer, this one moves its time on to it."""
 
@@ -25,11 +29,17 @@ class _ImpatientSelector(selectors.DefaultSelector):
     def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
         ready = super().select(0)
+        self._turns += 1
+        if self._turns > BUSY:
+            self._turns = 0
+            raise RuntimeError("something is busy for ever")
         if ready or timeout == 0:
             return ready
+        self._turns = 0
         if timeout is None:
             raise RuntimeError("everybody waits, and nothing will ever happen")
         self._loop.passed += timeout

@@ -6,11 +6,9 @@ A slug that is written in a way that isn't understood here is an error, so that 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-SLUG = re.compile(r"[a-z]+(-[a-z]+)*")
 ENDINGS = {"Refused", "Retry", "Fault", "Problem", "__init__"}
 """What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
 OUTCOME_REASON = 1
@@ -80,29 +78,26 @@ class Module:
     def _resolved(self, given: ast.expr, known: dict[str, ast.expr]) -> Iterator[str]:
         match given:
             case ast.Constant(value=str(text)):
-                if text:
-                    yield text
-            case ast.IfExp(body=body, orelse=orelse):
-                yield from self._resolved(body, known)
-                yield from self._resolved(orelse, known)
-            case ast.BoolOp(values=values):
-                for value in values:
-                    yield from self._resolved(value, known)
-            case ast.Dict(values=values):
-                for value in values:
-                    yield from self._resolved(value, known)
-            case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[_, default]):
-                yield from self._resolved(table, known)
-                yield from self._resolved(default, known)
-            case ast.Name(id="reason"):  # a helper's argument or a local name; both are looked at themselves
-                pass
-            case ast.Attribute(attr="reason" | "value"):  # handed on from where it was first given
-                pass
+                yield from filter(None, [text])
+            case ast.Name(id="reason") | ast.Attribute(attr="reason" | "value"):
+                pass  # handed on from where it was first given
             case ast.Name(id=name) | ast.Attribute(attr=name) if name in known:
                 yield from self._resolved(known[name], known)
             case _:
-                where = f"{self.path}:{given.lineno}"
-                raise NotUnderstoodError(f"{where}: the reason {ast.unparse(given)} isn't understood")
+                for value in self._alternatives(given):
+                    yield from self._resolved(value, known)
+
+    def _alternatives(self, given: ast.expr) -> list[ast.expr]:
+        """Those of which one is the reason."""
+        match given:
+            case ast.IfExp(body=body, orelse=orelse):
+                return [body, orelse]
+            case ast.BoolOp(values=values) | ast.Dict(values=values):
+                return values
+            case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[_, default]):
+                return [table, default]
+        where = f"{self.path}:{given.lineno}"
+        raise NotUnderstoodError(f"{where}: the reason {ast.unparse(given)} isn't understood")
 
     def _members_of(self, enum: str) -> Iterator[str]:
         for node in self.tree.body:

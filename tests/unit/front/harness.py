@@ -73,8 +73,10 @@ async def read_chunks(reader: Reader) -> AsyncIterator[bytes]:
     while size := int((await reader.readline()).split(b";")[0], 16):
         yield await reader.readexactly(size)
         await reader.readexactly(2)
-    while (await reader.readline()) != b"\r\n":
-        pass
+    while line := await reader.readline():
+        if line == b"\r\n":
+            return
+    raise asyncio.IncompleteReadError(b"", None)
 
 
 async def read_response(reader: Reader, method: str = "GET") -> Response:
@@ -148,7 +150,7 @@ class App:
         self.open += 1
         self._writers.add(writer)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError):
                 while await self._answer(reader, writer):
                     await writer.drain()
         finally:

@@ -11,7 +11,7 @@ from stager.front.__main__ import settings_of
 from stager.front.accesslog import AccessLog
 from stager.front.limits import Limits
 from stager.front.memo import Memo
-from stager.front.sockets import SocketError, bind_path, split_address
+from stager.front.sockets import PathListener, SocketError, split_address
 from stager.front.visitors import Visitors
 
 
@@ -148,4 +148,4 @@ class TestSockets:
 
     def test_a_path_that_is_too_long(self, tmp_path: Path) -> None:
         with pytest.raises(SocketError, match="shorter state directory"):
-            bind_path(tmp_path / ("x" * 120))
+            PathListener(tmp_path / ("x" * 120))

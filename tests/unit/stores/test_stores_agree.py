@@ -198,11 +198,11 @@ works = st.builds(
 
 
 @settings(deadline=None, max_examples=100)
-@given(done=st.lists(works, min_size=1, max_size=8))
-async def test_stores_agree(fresh: Callable[[], SqliteStore], done: list[Work]) -> None:
+@given(transactions=st.lists(works, min_size=1, max_size=8))
+async def test_stores_agree(fresh: Callable[[], SqliteStore], transactions: list[Work]) -> None:
     real, fake = fresh(), MemoryStore()
     try:
-        for work in done:
+        for work in transactions:
             assert await work.run(real) == await work.run(fake)
             assert await real.read(picture) == await fake.read(picture)
     finally:

@@ -13,6 +13,9 @@ from stager.domain.errors import Retry
 CALL_TIMEOUT = 60.0
 """Seconds for one call. Docker answers within a second or two unless the machine is in trouble."""
 
+UNREACHABLE = 900
+"""The status that aiodocker makes up when it can't connect."""
+
 
 def connect(address: str) -> aiodocker.Docker:
     """A client of the engine at this address; no connection is made before the first call.
@@ -30,6 +33,8 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except aiodocker.DockerError as error:
+        if error.status == UNREACHABLE:
+            raise _away(error) from error
         if error.status < 500:
             raise
         raise Retry(
@@ -38,9 +43,13 @@ def engine_errors() -> Iterator[None]:
             reason="engine-error",
         ) from error
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise Retry(
-            "Docker doesn't answer.",
-            hint="Is it running, and may Stager's user open its socket? `docker version` tells.",
-            reason="engine-away",
-            detail=str(error),
-        ) from error
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> Retry:
+    return Retry(
+        "Docker doesn't answer.",
+        hint="Is it running, and may Stager's user open its socket? `docker version` tells.",
+        reason="engine-away",
+        detail=str(error),
+    )

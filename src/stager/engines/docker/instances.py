@@ -171,8 +171,10 @@ class DockerInstances:
 
     async def sweep(self) -> int:
         """See `ports.engine.Instances.sweep`."""
-        used = {c["Labels"].get(labels.NETWORK, "") for c in await self._list(None)}
-        return await self._networks.sweep(used)
+        return await self._networks.sweep(self._used_networks)
+
+    async def _used_networks(self) -> set[str]:
+        return {container["Labels"].get(labels.NETWORK, "") for container in await self._list(None)}
 
     async def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -76,21 +76,20 @@ class NetworkPool:
         if not self._reserved[lease.network]:
             del self._reserved[lease.network]
 
-    async def sweep(self, used: set[str]) -> int:
+    async def sweep(self, used: Callable[[], Awaitable[set[str]]]) -> int:
         """Remove our networks that nobody uses.
 
         Args:
-            used: the names of those that instances are in, running or not.
+            used: gives the names of those that instances are in, running or not.
         """
-        removed = 0
+        ours = {"label": [f"{labels.INSTALLATION}={self._installation}"]}
         async with self._lock:
+            # In this order: an instance that is made meanwhile was in the one set or comes into the other.
+            kept = set(self._reserved) | await used()
             with engine_errors():
-                for found in await self._docker.networks.list(
-                    filters={"label": [f"{labels.INSTALLATION}={self._installation}"]}
-                ):
-                    if found["Name"] not in used and found["Name"] not in self._reserved:
-                        removed += await self._remove(found["Id"])
-        return removed
+                found = await self._docker.networks.list(filters=ours)
+                gone = [await self._remove(n["Id"]) for n in found if n["Name"] not in kept]
+        return sum(gone)
 
     async def _remove(self, network: str) -> bool:
         try:

@@ -49,7 +49,7 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
             },
             "SecurityOpt": ["no-new-privileges"],
             "CapDrop": DROPPED_CAPABILITIES,
-        }
+        },
     }
 
 

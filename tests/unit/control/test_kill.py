@@ -1,0 +1,235 @@
+"""`kill -9` at every single point: before and after each call that control makes of anything outside itself.
+
+Each scenario runs once undisturbed, to count its points, and then once for each of them: the control plane is
+dead there, another starts over the same store, engine, router and forge, and everything comes to rest as if
+nothing had been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from stager.domain.events import ChangeSeen
+from stager.domain.route import Endpoint
+from stager.domain.status import State
+from stager.testing import Program
+from tests.unit.control.house import IMAGE, House
+from tests.unit.control.tripwire import Tripwire
+
+BROKEN = Program(exit_code=3, output="no such table: orders")
+FINISHED = 90.0
+"""Seconds in which whatever was begun has come to its end."""
+
+
+class Scenario:
+    """One thing that happens to a preview of a pull request: `before`, at rest; `happen`; what is at the end.
+
+    Args:
+        uninterrupted: visitors must be served by a running instance all the time.
+    """
+
+    uninterrupted = False
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.repository = house.forge.add_repository("acme", "shop")
+        self.unanswered: ChangeSeen | None = None
+
+    async def before(self) -> None:
+        self.event = await self.tell(self.house.forge.open(self.repository, "feature-x", "a1"))
+
+    async def happen(self) -> None:
+        raise NotImplementedError
+
+    async def at_the_end(self) -> None:
+        raise NotImplementedError
+
+    async def tell(self, event: ChangeSeen) -> ChangeSeen:
+        self.unanswered = event
+        await self.house.tell(event)
+        self.unanswered = None
+        return event
+
+    async def tell_again(self) -> None:
+        """Where the forge can't be asked, only another delivery helps that of which nobody said that it arrived."""
+        if self.unanswered is not None and not self.house.credentials:
+            await self.house.tell(self.unanswered)
+
+    async def assert_live_and_reported(self, sha: str, generation: int) -> None:
+        instance = await self.house.assert_live(generation=generation)
+        assert self.house.engine.spec(instance.id).birth.revision.sha == sha
+        deployments = await self.house.store.read(lambda tx: tx.deployments(instance.environment))
+        assert next(d for d in deployments if d.generation == generation).live_at is not None
+        assert await self.house.engine.sweep() == 0
+        self.assert_one_comment("http://feature-x.preview.test")
+
+    def assert_one_comment(self, *told: str) -> None:
+        if not self.house.credentials:
+            return
+        [comment] = self.house.forge.comments
+        for text in told:
+            assert text in comment.body
+
+
+class Opened(Scenario):
+    async def before(self) -> None:
+        pass
+
+    async def happen(self) -> None:
+        await self.tell(self.house.forge.open(self.repository, "feature-x", "a1"))
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("a1", 1)
+        assert (await self.house.status()).state is State.LIVE
+
+
+class Pushed(Scenario):
+    uninterrupted = True
+
+    async def happen(self) -> None:
+        await self.tell(self.house.forge.push(self.event, "b2"))
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("b2", 2)
+        self.assert_one_comment("is live", "`b2`")
+
+
+class BrokenPush(Pushed):
+    async def happen(self) -> None:
+        self.house.engine.add_image(IMAGE, BROKEN)
+        await super().happen()
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("a1", 1)
+        assert (await self.house.status()).state is State.FAILED_UPDATE
+        self.assert_one_comment("newest commit failed", "no such table: orders")
+
+
+class Closed(Scenario):
+    async def happen(self) -> None:
+        await self.tell(self.house.forge.close(self.event))
+
+    async def at_the_end(self) -> None:
+        await self.house.assert_gone()
+        assert (await self.house.status()).state is State.GONE
+        assert await self.house.engine.sweep() == 0
+        self.assert_one_comment("was removed")
+
+
+class Reopened(Closed):
+    async def before(self) -> None:
+        await super().before()
+        await self.house.rest()
+        await self.tell(self.house.forge.close(self.event))
+
+    async def happen(self) -> None:
+        await self.tell(self.house.forge.reopen(self.event))
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("a1", 2)
+        self.assert_one_comment("is live")
+
+
+class Crashed(Scenario):
+    async def happen(self) -> None:
+        [instance] = self.house.engine.there()
+        self.house.engine.end(instance.id, 1)
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("a1", 1)
+
+
+class StoppedByHand(Scenario):
+    async def happen(self) -> None:
+        await self.house.stop("feature-x")
+
+    async def at_the_end(self) -> None:
+        # Where it was killed before the command was written down, nobody was told that it worked.
+        if (await self.house.the()).desired.hold is None:
+            await self.assert_live_and_reported("a1", 1)
+        else:
+            await self.house.assert_gone()
+            assert (await self.house.status()).state is State.STOPPED
+            self.assert_one_comment("is stopped")
+
+
+class LaunchedByHand(Scenario):
+    uninterrupted = True
+
+    async def happen(self) -> None:
+        await self.house.launch("feature-x")
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("a1", (await self.house.the()).desired.generation)
+
+
+SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedByHand, LaunchedByHand]
+
+
+async def play(kind: type[Scenario], *, credentials: bool, at: int | None) -> Tripwire:
+    """Play a scenario in a house of its own, with `kill -9` at this point. Returns the wire of the life that
+    was killed."""
+    house = House(credentials=credentials)
+    wire = Tripwire(at)
+    async with house.open():
+        scenario = kind(house)
+        await scenario.before()
+        await house.rest()
+        await house.kill()
+        await house.start(wire)
+        served = uninterrupted(house) if kind.uninterrupted else lambda: ""
+        wire.check(served)
+        await until_killed(wire, scenario.happen)
+        if at is not None:
+            await house.kill()
+            again = Tripwire()
+            again.check(served)
+            await house.start(again)
+            await scenario.tell_again()
+            await house.rest()
+            wire.broken += again.broken
+        await house.rest()
+        await scenario.at_the_end()
+    return wire
+
+
+async def until_killed(wire: Tripwire, happen: Callable[[], Awaitable[None]]) -> None:
+    """Let it happen, until the wire trips or everything has been done."""
+    wire.arm()
+    happening = asyncio.ensure_future(happen())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FINISHED):
+            await wire.tripped.wait()
+    happening.cancel()
+    with suppress(asyncio.CancelledError):
+        await happening
+
+
+def uninterrupted(house: House) -> Callable[[], str]:
+    host = "feature-x.preview.test"
+
+    def check() -> str:
+        target = house.target(host)
+        reached = isinstance(target, Endpoint) and house.served(host) is not None
+        return "" if reached else f"a visitor met {target}"
+
+    return check
+
+
+@pytest.mark.parametrize("credentials", [True, False], ids=["asking", "told"])
+@pytest.mark.parametrize("kind", SCENARIOS)
+async def test_killed_at_every_point(kind: type[Scenario], credentials: bool) -> None:
+    points = (await play(kind, credentials=credentials, at=None)).passed
+    assert len(points) > 10
+    wrong = []
+    for at, point in enumerate(points):
+        try:
+            wire = await play(kind, credentials=credentials, at=at)
+            assert wire.broken == []
+        except AssertionError as error:
+            wrong.append(f"killed {point} (point {at}): {str(error).splitlines()[0]}")
+    assert wrong == []

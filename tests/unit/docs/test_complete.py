@@ -1,0 +1,141 @@
+"""What the documentation lists, it lists whole: reasons, variables, calls, commands and so on."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from stager.cli import config, server
+from stager.control.applications import Application
+from stager.control.variables import of_instance
+from stager.domain.status import State, status_of
+from stager.ports.engine import Limits
+from stager.settings.known import BUILT_IN, NOT_YET
+from stager.web import api, compat, pages
+from stager.web.app import create_app
+from stager.web.services import Services
+from tests.unit.docs.example import a_change, a_live_deployment, an_environment
+from tests.unit.docs.pages import DOCS, ROOT, first_cells, headings, sections
+from tests.unit.docs.reasons import reasons
+
+SOURCE = ROOT / "src" / "stager"
+HTTP_API = DOCS / "reference" / "http-api.md"
+ARCHITECTURE = DOCS / "architecture.md"
+
+
+def test_every_reason_has_an_entry_and_every_entry_a_reason() -> None:
+    page = DOCS / "how-to" / "when-something-goes-wrong.md"
+    entries = list(sections(page, "###"))
+    assert len(entries) == len(set(entries))
+    assert set(entries) == set(reasons(SOURCE))
+
+
+def test_every_variable_of_an_instance_is_described() -> None:
+    application = Application("stager-demo", "stager-demo", 3000, Limits(1, 1, 1, 1), owner="your-account")
+    of_change = of_instance(application, an_environment(a_change()), "http://warm-welcome.demo.example.org")
+    by_hand = of_instance(application, an_environment(None), "http://warm-welcome.demo.example.org")
+    text = sections(DOCS / "reference" / "environment-variables.md")
+    listed = [first_cells(text[heading]) for heading in ("What the instance is for", "The facts")]
+    of_changes_alone = first_cells(text["The pull request"])
+    assert {*listed[0], *listed[1], *of_changes_alone} == of_change.keys()
+    assert by_hand.keys() == of_change.keys() - {*of_changes_alone, "pull_request_number"}
+
+
+def _calls() -> set[tuple[str, str]]:
+    """Method and path of everything that the web application serves."""
+    described = create_app(cast("Services", object())).openapi()["paths"]
+    calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    for module in (api, compat, pages):
+        for route in module.router.routes:
+            calls |= {(method, route.path) for method in route.methods}
+    return calls
+
+
+def test_every_call_is_described_and_no_other() -> None:
+    text = HTTP_API.read_text()
+    described = set(re.findall(r"^(?:###|\|) `(GET|POST|DELETE|PUT|PATCH) (/[^`]*)`", text, re.MULTILINE))
+    assert described == _calls()
+    assert "`GET /openapi.json`" in text
+
+
+def test_every_state_is_described() -> None:
+    text = sections(HTTP_API)["The JSON API"]
+    assert set(State) <= set(first_cells(text))
+
+
+def test_the_sample_of_an_environment_is_what_the_api_answers() -> None:
+    environment, deployment = an_environment(a_change()), a_live_deployment()
+    shown = next(
+        json.loads(block)
+        for block in re.findall(r"```json\n(.*?)```", HTTP_API.read_text(), re.DOTALL)
+        if '"generation"' in block
+    )
+    status, change = status_of(environment, deployment), a_change()
+    answer = api.EnvironmentView.model_validate(shown)
+    assert shown.keys() == api.EnvironmentView.model_fields.keys()
+    assert (answer.state, answer.message, answer.serving) == (
+        status.state,
+        status.message,
+        environment.serving,
+    )
+    assert (answer.created_at, answer.sha) == (environment.created_at, environment.desired.revision.sha)
+    assert answer.change is not None
+    assert (answer.change.number, answer.change.url) == (change.number, change.url)
+
+
+def _commands() -> dict[str, set[str]]:
+    """Every command of `stager` by its full name, with its options."""
+    app = typer.Typer()
+    server.mount(app)
+    app.add_typer(config.app, name="config")
+    return dict(_below("stager", typer.main.get_command(app)))
+
+
+def _below(name: str, command: object) -> Iterator[tuple[str, set[str]]]:
+    if isinstance(command, TyperGroup):
+        for word, below in command.commands.items():
+            yield from _below(f"{name} {word}", below)
+    elif isinstance(command, TyperCommand):
+        yield name, {option for parameter in command.params for option in parameter.opts}
+
+
+def test_every_command_and_option_is_described_and_no_other() -> None:
+    described = {
+        heading.strip("`"): {option for option in first_cells(text) if option.startswith("-")}
+        for heading, text in sections(DOCS / "reference" / "cli.md").items()
+    }
+    assert described == _commands()
+
+
+def test_every_handler_is_described() -> None:
+    page = DOCS / "reference" / "handlers.md"
+    text = page.read_text()
+    for kind, names in BUILT_IN.items():
+        assert any(f"`{kind}`" in heading for heading in headings(page))
+        for name, short in names.items():
+            row = next(row for row in text.splitlines() if row.startswith(f"| `{name}` |"))
+            assert not short or f"| `{short}` |" in row
+    for name in NOT_YET:
+        assert f"`{name}`" in text
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+    names = {re.split(r"[\[>=;]", requirement)[0] for requirement in wanted}
+    assert set(first_cells(sections(ARCHITECTURE)["Dependencies"])) == names
+
+
+def test_every_room_is_in_the_drawing() -> None:
+    text = sections(ARCHITECTURE)["Floors and rooms"]
+    rooms = {path.stem for path in SOURCE.iterdir() if not path.name.startswith(("_", "py.typed"))}
+    missing = {room for room in rooms if not re.search(rf"\b{room}\b", text)}
+    assert not missing
+    controls = {path.stem for path in (SOURCE / "control").glob("[a-z]*.py")}
+    assert set(first_cells(text)) >= controls

@@ -1,0 +1,155 @@
+"""The samples in the documentation are what they claim to be: configurations load, boot scripts boot."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stager.control.reporter import comment_body
+from stager.domain.names import slugify
+from stager.domain.status import State
+from stager.settings.loader import Loaded, load
+from tests.unit.docs.example import a_change, a_live_deployment, a_status, an_environment
+from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
+
+TUTORIAL = DOCS / "tutorial.md"
+EXAMPLES = DOCS.parent / "examples" / "demo" / "app"
+
+
+def _load(sample: Sample, folder: Path) -> Loaded:
+    """A configuration, with the files and variables that it refers to."""
+    text = sample.text
+    for name in re.findall(r"file:(\S+)", text):
+        (folder / Path(name).name).write_text("a-secret\n")
+        text = text.replace(f"file:{name}", f"file:{Path(name).name}")
+    path = folder / "config.yml"
+    path.write_text(text)
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a-value")
+    return load(path, environ=environ)
+
+
+@pytest.mark.parametrize("sample", samples("yaml"), ids=str)
+def test_configuration_loads(sample: Sample, tmp_path: Path) -> None:
+    assert _load(sample, tmp_path).settings
+
+
+@pytest.mark.requirement("R38", "R62")
+def test_the_tutorials_configurations_do_what_it_says(tmp_path: Path) -> None:
+    first, second = (sample for sample in samples("yaml") if ROOT / sample.page == TUTORIAL)
+    by_hand, with_github = _load(first, tmp_path).settings, _load(second, tmp_path).settings
+    assert by_hand.images["stager-demo"].port == with_github.images["stager-demo"].port == 3000
+    assert [user.name for user in by_hand.users] == ["testuser"]
+    assert with_github.images["stager-demo"].repo_owner == "your-account"
+    assert with_github.event_listeners == ("LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed")
+    assert with_github.github.incoming_auth.hook_secret.reveal() == "a-secret"
+    assert with_github.github.outgoing_auth.password.reveal() == "a-secret"
+
+
+@pytest.mark.parametrize("sample", samples("json"), ids=str)
+def test_json_parses(sample: Sample) -> None:
+    whole = sample.text.startswith("{\n")
+    assert all(json.loads(text) for text in ([sample.text] if whole else sample.text.splitlines()))
+
+
+@pytest.mark.parametrize("sample", samples("bash"), ids=str)
+def test_shell_is_well_formed(sample: Sample) -> None:
+    checked = subprocess.run(["bash", "-n"], input=sample.text, capture_output=True, text=True, check=False)
+    assert checked.stderr == ""
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    [sample] = samples("ini")
+    unit = tmp_path / "stager.service"
+    command = Path(sys.executable).with_name("stager")
+    unit.write_text(sample.text.replace("/opt/stager/.venv/bin/stager", str(command)))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 0
+    assert "stager.service" not in verified.stderr
+
+
+@pytest.mark.requirement("R84", "R86")
+def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
+    origin, clone = tmp_path / "origin", tmp_path / "stager-demo"
+    shutil.copytree(EXAMPLES, origin)
+    _git(origin, "init", "--quiet", "--initial-branch", "main")
+    _commit(origin, "Main")
+    _git(tmp_path, "clone", "--quiet", str(origin), str(clone))
+    script = _boot_script(clone)
+
+    _git(origin, "checkout", "--quiet", "-b", "Feature/Warm_Welcome")
+    _commit(origin, "A warm welcome")
+    assert "A warm welcome" in _boot(script, "Feature/Warm_Welcome")
+    _git(origin, "reset", "--quiet", "--hard", "main")
+    _commit(origin, "Rebased")
+    assert "Rebased" in _boot(script, "Feature/Warm_Welcome")
+    assert "<h1>Main" in _boot(script, "main")
+    with pytest.raises(subprocess.CalledProcessError):
+        _boot(script, "no-such-branch")
+
+
+def _boot_script(clone: Path) -> str:
+    """The last boot script of the tutorial, in this clone; it shows the page in place of serving it."""
+    written = [re.search(r"<<'EOF'\n(.*?)^EOF$", s.text, re.MULTILINE | re.DOTALL) for s in samples("bash")]
+    script = [found[1] for found in written if found][-1]
+    assert "exec python3 -m http.server 3000 --directory site" in script
+    served = script.replace("exec python3 -m http.server 3000 --directory site", "exec cat site/index.html")
+    return served.replace("cd /stager-demo", f"cd '{clone}'")
+
+
+def _boot(script: str, branch: str) -> str:
+    environ = {"PATH": os.environ["PATH"], "container_name": branch}
+    return subprocess.run(
+        ["bash", "-c", script], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def _commit(folder: Path, heading: str) -> None:
+    page = folder / "site" / "index.html"
+    page.write_text(re.sub("<h1>.*</h1>", f"<h1>{heading}</h1>", page.read_text()))
+    _git(folder, "add", "--all")
+    _git(
+        folder, "-c", "user.name=Docs", "-c", "user.email=docs@localhost", "commit", "--quiet", "-m", heading
+    )
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    environ = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", *arguments], cwd=folder, env=environ, check=True)
+
+
+def test_the_comment_in_the_tutorial_is_the_one_that_is_written() -> None:
+    section = sections(TUTORIAL)["8. Open a pull request"]
+    quoted = "\n".join(
+        line.removeprefix(">").strip() for line in section.splitlines() if line.startswith(">")
+    )
+    environment = an_environment(a_change())
+    body = comment_body(
+        environment, a_live_deployment(), a_status(State.LIVE), "http://warm-welcome.demo.example.org"
+    )
+    assert quoted == body.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Fix/The_Thing", "fixthe-thing"),
+        ("Fix login", "fix-login"),
+        ("warm-welcome", "warm-welcome"),
+        ("feature/Warm_Welcome", "featurewarm-welcome"),
+    ],
+)
+def test_names_become_the_hosts_that_the_docs_say(name: str, slug: str) -> None:
+    text = "\n".join(page.read_text() for page in DOCS.rglob("*.md"))
+    assert slugify(name) == slug
+    assert name in text
+    assert f"{slug}.demo.example.org" in text
