@@ -258,11 +258,11 @@ class Steps:
             if cut:
                 log.info("requests_cut", environment=look.environment.id, requests=cut)
         text = await self._tools.instances.logs(instance.id, LOG_LINES)
-        await self._tools.instances.remove(instance.id)
         if deployment is not None:
             await self._tools.memory.save(
                 deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
             )
+        await self._tools.instances.remove(instance.id)
 
     async def _record(self, look: Look, instance: Instance) -> None:
         text = await self._tools.instances.logs(instance.id, LOG_LINES)

@@ -72,9 +72,12 @@ Action = Start | Resume | Check | Publish | Unpublish | Retire | Record | Wait
 def continues(running: Action, planned: Action | None) -> bool:
     """Whether what is being done is still what should be done, so that it needn't be cancelled.
 
-    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows.
+    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows. And
+    what is about to end may end, when its effect shows before it has.
     """
-    return planned is not None and _undertaking(running) == _undertaking(planned)
+    if planned is None:
+        return isinstance(running, Publish | Unpublish | Retire | Record)
+    return _undertaking(running) == _undertaking(planned)
 
 
 def _undertaking(action: Action) -> tuple[str, object]:

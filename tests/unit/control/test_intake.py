@@ -1,0 +1,394 @@
+"""Deliveries in any order and number: what runs at the end is what is open, with its newest head."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from stager.control.intake import LISTENER_TIMEOUT
+from stager.domain.commands import Command, Reply
+from stager.domain.environment import HoldReason
+from stager.domain.events import ChangeSeen, Ignored
+from stager.domain.status import State
+from stager.handlers.pull_requests import (
+    KillOnGithubPullRequestClosed,
+    LaunchOnGithubPullRequestOpened,
+    ReLaunchOnGithubPullRequestSynchronized,
+)
+from stager.ports.handlers import EventListener
+from stager.testing import FakeForge, Mood
+from tests.unit.control.house import SHOP, House, listeners
+
+Story = Callable[[FakeForge], list[ChangeSeen]]
+
+
+def pushed_and_closed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.push(opened, "b"), forge.close(opened)]
+
+
+def pushed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.push(opened, "b")]
+
+
+def reopened(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.close(opened), forge.reopen(opened)]
+
+
+def pushed_while_closed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.close(opened), forge.push(opened, "a"), forge.reopen(opened)]
+
+
+def merged(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.close(opened, merged=True)]
+
+
+def pushed_back(forge: FakeForge) -> list[ChangeSeen]:
+    """A head that was pushed, replaced, and pushed again."""
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "a")
+    return [opened, forge.push(opened, "b"), forge.push(opened, "a")]
+
+
+STORIES = [pushed, pushed_and_closed, reopened, pushed_while_closed, merged, pushed_back]
+WITHIN_A_SECOND = [
+    *STORIES[:-1],
+    pytest.param(
+        pushed_back,
+        marks=pytest.mark.xfail(
+            strict=True,
+            reason="a head that comes back within one second is taken for older than the push that it undoes,"
+            " also when the forge has just said that it is the head",
+        ),
+    ),
+]
+
+
+def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
+    """Every order; and, where one comes twice, every order of that."""
+    repeated = [[*events, event] for event in events] if len(events) < 4 else []
+    every = itertools.chain(itertools.permutations(events), *map(itertools.permutations, repeated))
+    return list(every)
+
+
+async def assert_as_the_last_says(house: House, last: ChangeSeen) -> None:
+    environments = await house.environments(present=True)
+    if not last.change.is_open:
+        assert environments == []
+        assert house.engine.there() == []
+        return
+    [environment] = environments
+    assert environment.desired.revision.sha == last.change.head_sha
+    instance = await house.assert_live(environment)
+    assert house.engine.spec(instance.id).birth.revision.sha == last.change.head_sha
+
+
+class TestAnyOrder:
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", STORIES)
+    async def test_asking_the_forge(self, story: Story, pause: float) -> None:
+        for order in range(len(orders(story(FakeForge())))):
+            await self.play(story, 1.0, pause, order, credentials=True)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", WITHIN_A_SECOND)
+    async def test_asking_the_forge_about_one_second(self, story: Story, pause: float) -> None:
+        """Its stamps count whole seconds, so that they tell nothing of the order."""
+        for order in range(len(orders(story(FakeForge(tick=0.01))))):
+            await self.play(story, 0.01, pause, order, credentials=True)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", STORIES)
+    async def test_by_what_it_tells_alone(self, story: Story, pause: float) -> None:
+        for order in range(len(orders(story(FakeForge())))):
+            await self.play(story, 1.0, pause, order, credentials=False)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    async def test_two_within_one_second_by_what_it_tells_alone(self, pause: float) -> None:
+        def one_push(forge: FakeForge) -> list[ChangeSeen]:
+            return pushed(forge)[:2]
+
+        def one_close(forge: FakeForge) -> list[ChangeSeen]:
+            opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+            return [opened, forge.close(opened)]
+
+        for story in (one_push, one_close):
+            for order in (0, 1):
+                await self.play(story, 0.01, pause, order, credentials=False)
+
+    async def play(
+        self, story: Story, tick: float, pause: float, order: int, *, credentials: bool
+    ) -> None:
+        house = House(credentials=credentials, forge=FakeForge(tick=tick))
+        async with house.open():
+            told = story(house.forge)
+            deliveries = orders(told)[order]
+            for number, event in enumerate(deliveries):
+                # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
+                await house.life.intake.receive(house.forge.delivery(event, f"d{number}"))
+                await house.rest(pause)
+            await house.rest()
+            await assert_as_the_last_says(house, told[-1])
+
+
+class TestDeliveries:
+    async def test_a_repeated_one_has_no_effect(self, house: House) -> None:
+        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        delivery = house.forge.delivery(event)
+        assert await house.life.intake.receive(delivery)
+        await house.rest()
+        assert not await house.life.intake.receive(delivery)
+        await house.rest()
+
+        assert (await house.the()).desired.generation == 1
+
+    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, house: House) -> None:
+        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.life.intake.receive(house.forge.delivery(event))
+        await house.kill()
+        await house.start()
+
+        await house.assert_live()
+
+    async def test_one_that_concerns_nothing(self, house: House) -> None:
+        await house.life.intake.receive(house.forge.delivery(Ignored("it is a star")))
+        await house.rest()
+
+        assert await house.environments() == []
+        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+
+    async def test_one_that_trips_us_up_stops_no_other(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
+        second = house.forge.open(first.change.repository, "good", "b")
+        original = house.forge.read
+
+        def read(delivery: object) -> object:
+            if delivery == house.forge.delivery(first):
+                raise ZeroDivisionError
+            return original(delivery)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(house.forge, "read", read)
+        await house.tell(first, second)
+        await house.rest(30)
+
+        assert [e.name for e in await house.environments()] == ["good"]
+
+    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "0")
+        pushes = [house.forge.push(opened, str(number)) for number in range(1, 11)]
+        await house.tell(opened, *pushes)
+        await house.rest()
+
+        instance = await house.assert_live()
+        assert house.engine.spec(instance.id).birth.revision.sha == "10"
+        assert (await house.the()).desired.generation == 1, "the forge told the newest head at the first asking"
+
+    async def test_a_forge_that_fails_is_taken_at_its_word(self, house: House) -> None:
+        house.forge.mood = Mood.FAILING
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened, house.forge.push(opened, "b"))
+        await house.rest()
+
+        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+
+
+class Deaf(EventListener):
+    async def handle(self, event: ChangeSeen) -> Command | None:
+        return None
+
+
+class Raising(EventListener):
+    async def handle(self, event: ChangeSeen) -> Command | None:
+        raise ZeroDivisionError
+
+
+class Hanging(EventListener):
+    async def handle(self, event: ChangeSeen) -> Command | None:
+        await asyncio.Event().wait()
+        return None
+
+
+class Answering(EventListener):
+    async def handle(self, event: ChangeSeen) -> Command | None:
+        return Reply("mine")
+
+
+@asynccontextmanager
+async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[House]:
+    """A house in which these listeners come before the built-in ones, and a change was opened."""
+    async with House(listeners=[*first, *([] if only else listeners())]).open() as house:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
+        await house.rest(LISTENER_TIMEOUT + 30)
+        yield house
+
+
+class TestListeners:
+    @pytest.mark.parametrize("listener", [Deaf(), Raising(), Hanging()])
+    async def test_one_that_takes_nothing_raises_or_hangs_is_passed_over(self, listener: EventListener) -> None:
+        async with heard(listener) as house:
+            await house.assert_live()
+
+    async def test_the_first_that_takes_an_event_has_it(self) -> None:
+        async with heard(Answering()) as house:
+            assert await house.environments() == []
+
+    @pytest.mark.requirement("R65")
+    async def test_without_any_nothing_happens(self) -> None:
+        async with heard(only=True) as house:
+            assert await house.environments() == []
+
+    @pytest.mark.requirement("R65")
+    async def test_without_the_one_that_kills_a_preview_outlives_its_change(self) -> None:
+        async with heard(LaunchOnGithubPullRequestOpened(), only=True) as house:
+            [change] = await house.forge.open_changes(house.forge._repositories[0])
+            await house.tell(house.forge.close(ChangeSeen("closed", change)))  # type: ignore[arg-type]
+            await house.rest()
+
+            await house.assert_live()
+
+    async def test_the_one_for_pushes_does_no_harm_beside_the_one_that_launches(self) -> None:
+        async with heard(ReLaunchOnGithubPullRequestSynchronized()) as house:
+            assert (await house.the()).desired.generation == 1
+            await house.assert_live()
+
+    async def test_the_one_for_pushes_alone_launches_at_the_first_push(self) -> None:
+        both = [ReLaunchOnGithubPullRequestSynchronized(), KillOnGithubPullRequestClosed()]
+        async with House(listeners=both, credentials=False).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await house.tell(opened)
+            await house.rest()
+            assert await house.environments() == []
+            await house.tell(house.forge.push(opened, "b"))
+            await house.rest()
+
+            await house.assert_live()
+
+
+class TestTrust:
+    async def test_a_fork_is_refused_with_a_reason(self, house: House) -> None:
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        opened = forge.open(base, "feature-x", "a", fork=fork)
+        await house.tell(opened, forge.push(opened, "b"))
+        await house.rest()
+
+        status, hold = await house.status(), (await house.the()).desired.hold
+        assert (status.state, status.reason) == (State.REFUSED, "fork")
+        assert hold
+        assert hold.reason is HoldReason.FORK
+        assert house.engine.there() == []
+
+    async def test_nobody_launches_it_by_its_name_either(self, house: House) -> None:
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        await house.tell(forge.open(base, "feature-x", "a", fork=fork))
+        await house.rest()
+        with pytest.raises(Exception, match="comes from a fork"):
+            await house.launch("feature-x")
+        await house.rest()
+
+        assert house.engine.there() == []
+
+    async def test_a_closed_fork_is_gone(self, house: House) -> None:
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        opened = forge.open(base, "feature-x", "a", fork=fork)
+        await house.tell(opened)
+        await house.rest()
+        forge.delete_head(opened)
+        await house.tell(forge.close(opened))
+        await house.rest()
+
+        assert (await house.status()).state is State.GONE
+
+    async def test_closed_after_its_head_repository_was_deleted(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        await house.rest()
+        await house.assert_live()
+        house.forge.delete_head(opened)
+        await house.tell(house.forge.close(opened))
+        await house.rest()
+
+        await house.assert_gone()
+
+
+class TestApplications:
+    async def test_a_repository_that_none_is_for(self, house: House) -> None:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "blog"), "feature-x", "a"))
+        await house.rest()
+
+        assert await house.environments() == []
+
+    @pytest.mark.parametrize(
+        ("owner", "taken"), [("acme", True), ("Acme", True), ("mallory", False), ("", True)]
+    )
+    async def test_whose_owner_must_fit(self, owner: str, taken: bool) -> None:
+        async with House([replace(SHOP, owner=owner)]).open() as house:
+            await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
+            await house.rest()
+
+            assert bool(await house.environments()) is taken
+
+    async def test_two_repositories_of_one_name(self, house: House) -> None:
+        ours, theirs = house.forge.add_repository("acme", "shop"), house.forge.add_repository("other", "shop")
+        opened = [house.forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
+        await house.tell(*opened)
+        await house.rest()
+
+        first, second = await house.environments()
+        assert first.host != second.host
+        await house.assert_live(first)
+        await house.assert_live(second)
+        await house.tell(house.forge.close(opened[0]))
+        await house.rest()
+        await house.assert_gone(first)
+        await house.assert_live(second)
+
+
+class TestNames:
+    async def test_names_that_look_alike_get_hosts_of_their_own(self, house: House) -> None:
+        repository = house.forge.add_repository("acme", "shop")
+        refs = ["feature/x", "featurex", "Feature/X", "feature\\x", "feature@x", "féaturex"]
+        for ref in refs:
+            await house.tell(house.forge.open(repository, ref, "a"))
+        await house.rest()
+
+        environments = await house.environments()
+        assert [e.name for e in environments] == refs
+        assert len({e.host for e in environments}) == len(refs)
+        for environment in environments:
+            await house.assert_live(environment)
+
+    @pytest.mark.parametrize("ref", ["default", "DEFAULT", "日本語", "a" * 80, "-", "xn--bcher-kva"])
+    async def test_any_branch_gets_a_host(self, house: House, ref: str) -> None:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), ref, "a"))
+        await house.rest()
+
+        label = (await house.the()).host.removesuffix(".preview.test")
+        assert label not in ("", "default")
+        assert len(label) <= 63
+        instance = await house.assert_live()
+        assert house.engine.spec(instance.id).variables["container_name"] == ref
+
+    async def test_one_change_keeps_its_host_when_it_is_reopened(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature/x", "a")
+        await house.tell(opened)
+        await house.rest()
+        host = (await house.the()).host
+        await house.tell(house.forge.close(opened))
+        await house.rest()
+        await house.tell(house.forge.reopen(opened))
+        await house.rest()
+
+        assert (await house.the()).host == host
