@@ -23,6 +23,9 @@ from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
+SOME_RUN = "before it was adopted"
+"""What is adopted counts as having answered once: when it is found stopped, it is started again."""
+
 Born = tuple[Instance, Birth]
 
 
@@ -60,8 +63,7 @@ def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
         log.warning("not_adopted", environment=birth.environment, error=str(error))
         return False
     for other in {b.generation: b for _, b in family if b.generation <= birth.generation}.values():
-        tx.save_deployment(
-            Deployment(other.deployment, birth.environment, other.revision, Attempt(other.generation), now)
-        )
+        attempt = Attempt(other.generation, healthy_run=SOME_RUN)
+        tx.save_deployment(Deployment(other.deployment, birth.environment, other.revision, attempt, now))
     log.info("adopted", environment=birth.environment, app=birth.app, name=birth.name)
     return True

@@ -119,9 +119,10 @@ class Intake:
         except StagerError as error:
             log.warning("change_not_asked", reason=error.reason, error=error.message)
             return event
-        if now is None or now.is_older_than(event.change):
+        if now is None or now.updated_at < event.change.updated_at:
             return event
-        return ChangeSeen(action_for(now, event.action), replace(now, head_before=event.change.head_before))
+        fresh = replace(now, head_before=event.change.head_before)
+        return ChangeSeen(action_for(now, event.action), fresh, confirmed=True)
 
     async def seen(self, event: ChangeSeen) -> str:
         """Let the listeners decide on an event, and write down what it amounts to; what it was, in words."""
@@ -219,6 +220,8 @@ def _is_stale(tx: Transaction, event: ChangeSeen) -> bool:
     known = tx.change(change.repository.id, change.number)
     if known is None:
         return False
+    if event.confirmed:
+        return change.updated_at < known.updated_at
     if change.is_older_than(known):
         return True
     overtaken = change.is_open and not known.is_open and event.action is not ChangeAction.REOPENED

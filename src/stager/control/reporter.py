@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import structlog
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from stager.control.addresses import Addresses
 from stager.domain.deployment import Deployment
@@ -23,7 +23,8 @@ from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
-TRIES = 6
+LONGEST_PAUSE = 300
+"""Seconds between two tries while the forge doesn't take a comment; it is tried until it does."""
 SHORTEST_SHA = 7
 
 HEADLINES = {
@@ -79,15 +80,10 @@ class Reporter:
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(Retry),
-                wait=wait_exponential(multiplier=2, max=60),
-                stop=stop_after_attempt(TRIES),
+                wait=wait_exponential(multiplier=2, max=LONGEST_PAUSE),
             ):
                 with attempt:
                     await self._bring_up_to_date(environment_id)
-        except RetryError as error:
-            log.warning(
-                "report_given_up", environment=environment_id, error=str(error.last_attempt.exception())
-            )
         except StagerError as error:
             log.warning("report_refused", environment=environment_id, reason=error.reason, error=str(error))
         except Exception:

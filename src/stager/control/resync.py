@@ -66,7 +66,7 @@ class Resync:
     async def _compare(self, repository: Repository) -> None:
         listed = await self._changes.open_changes(repository)
         for change in listed:
-            await self._seen(ChangeSeen(ChangeAction.SYNCHRONIZE, change))
+            await self._seen(ChangeSeen(ChangeAction.SYNCHRONIZE, change, confirmed=True))
         numbers = {change.number for change in listed}
         ours = await self._store.read(lambda tx: _believed_open(tx, repository))
         for change in ours:
@@ -79,7 +79,7 @@ class Resync:
         if now is None:
             now = replace(believed, is_open=False, updated_at=self._clock.now())
         action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED
-        await self._seen(ChangeSeen(action, now))
+        await self._seen(ChangeSeen(action, now, confirmed=True))
 
     async def _seen(self, event: ChangeSeen) -> None:
         outcome = await self._intake.seen(event)

@@ -89,6 +89,8 @@ class Steps:
         generations = {environment.desired.generation, *(i.generation for i in instances)}
         deployments = await self._tools.memory.deployments(environment, generations)
         target = self._tools.publisher.table.routes.get(environment.host)
+        if not await self._tools.memory.has_its_host(environment):
+            target = None  # it is gone, and the route is the next bearer's
         observed = Observed(
             instances=tuple(instances),
             published=target if isinstance(target, Endpoint) else None,
@@ -103,7 +105,10 @@ class Steps:
             return
         serving = look.observed.serving
         generation = serving.generation if serving else None
-        if generation != look.environment.serving:
+        deployment = look.deployments.get(serving.generation) if serving else None
+        if deployment is not None and deployment.live_at is None:
+            await self._tools.memory.live(environment_id, deployment.id, self.now())
+        elif generation != look.environment.serving:
             await self._tools.memory.serving(environment_id, generation)
         await self.tell(environment_id)
 

@@ -72,8 +72,9 @@ class Supervisor:
 
     def wake(self, environment_id: str) -> None:
         """Have a worker look at this environment."""
-        if environment_id in self._workers:
-            self._workers[environment_id][0].wake()
+        worker, task = self._workers.get(environment_id, (None, None))
+        if worker is not None and task is not None and not task.done():
+            worker.wake()
             return
         worker = Worker(environment_id, self._steps)
         task = asyncio.get_running_loop().create_task(worker.run())
@@ -81,7 +82,8 @@ class Supervisor:
         task.add_done_callback(lambda task: self._at_rest(environment_id, task))
 
     def _at_rest(self, environment_id: str, task: asyncio.Task[None]) -> None:
-        del self._workers[environment_id]
+        if self._workers[environment_id][1] is task:  # else it was woken again in its last moment
+            del self._workers[environment_id]
         if task.cancelled() or task.exception() is None:
             return
         log.error("worker_failed", environment=environment_id, exc_info=task.exception())

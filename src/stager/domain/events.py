@@ -24,11 +24,13 @@ class ChangeSeen:
 
     Args:
         app: the entry under `images:` that the base repository belongs to; empty until intake has found it.
+        confirmed: whether the forge was asked just now, so that its stamp alone says how new this is.
     """
 
     action: ChangeAction
     change: Change
     app: str = ""
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,17 +59,6 @@ def pushed_back(forge: FakeForge) -> list[ChangeSeen]:
 
 
 STORIES = [pushed, pushed_and_closed, reopened, pushed_while_closed, merged, pushed_back]
-WITHIN_A_SECOND = [
-    *STORIES[:-1],
-    pytest.param(
-        pushed_back,
-        marks=pytest.mark.xfail(
-            strict=True,
-            reason="a head that comes back within one second is taken for older than the push that it undoes,"
-            " also when the forge has just said that it is the head",
-        ),
-    ),
-]
 
 
 def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
@@ -99,7 +88,7 @@ class TestAnyOrder:
             await self.play(story, 1.0, pause, order, credentials=True)
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
-    @pytest.mark.parametrize("story", WITHIN_A_SECOND)
+    @pytest.mark.parametrize("story", STORIES)
     async def test_asking_the_forge_about_one_second(self, story: Story, pause: float) -> None:
         """Its stamps count whole seconds, so that they tell nothing of the order."""
         for order in range(len(orders(story(FakeForge(tick=0.01))))):
@@ -124,9 +113,7 @@ class TestAnyOrder:
             for order in (0, 1):
                 await self.play(story, 0.01, pause, order, credentials=False)
 
-    async def play(
-        self, story: Story, tick: float, pause: float, order: int, *, credentials: bool
-    ) -> None:
+    async def play(self, story: Story, tick: float, pause: float, order: int, *, credentials: bool) -> None:
         house = House(credentials=credentials, forge=FakeForge(tick=tick))
         async with house.open():
             told = story(house.forge)
@@ -191,7 +178,9 @@ class TestDeliveries:
 
         instance = await house.assert_live()
         assert house.engine.spec(instance.id).birth.revision.sha == "10"
-        assert (await house.the()).desired.generation == 1, "the forge told the newest head at the first asking"
+        assert (await house.the()).desired.generation == 1, (
+            "the forge told the newest head at the first asking"
+        )
 
     async def test_a_forge_that_fails_is_taken_at_its_word(self, house: House) -> None:
         house.forge.mood = Mood.FAILING
@@ -234,7 +223,9 @@ async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[Hous
 
 class TestListeners:
     @pytest.mark.parametrize("listener", [Deaf(), Raising(), Hanging()])
-    async def test_one_that_takes_nothing_raises_or_hangs_is_passed_over(self, listener: EventListener) -> None:
+    async def test_one_that_takes_nothing_raises_or_hangs_is_passed_over(
+        self, listener: EventListener
+    ) -> None:
         async with heard(listener) as house:
             await house.assert_live()
 

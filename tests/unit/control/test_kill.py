@@ -245,10 +245,6 @@ async def test_killed_again_and_again(kind: type[Scenario]) -> None:
             raise AssertionError(f"killed at points {kills}: {error}") from error
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="killed between the router's update and the store's, an instance serves whose deployment was never live",
-)
 async def test_remembers_that_it_was_live_wherever_it_is_killed() -> None:
     class Remembered(Opened):
         async def at_the_end(self) -> None:

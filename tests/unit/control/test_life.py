@@ -72,9 +72,7 @@ class TestLaunch:
             ("/ready", 503, State.FAILED),
         ],
     )
-    async def test_what_counts_as_an_answer(
-        self, health_path: str | None, status: int, state: State
-    ) -> None:
+    async def test_what_counts_as_an_answer(self, health_path: str | None, status: int, state: State) -> None:
         async with House([replace(SHOP, health_path=health_path)]).open() as house:
             house.engine.add_image(IMAGE, Program(status=status))
             await house.launch()
@@ -95,7 +93,11 @@ class TestLaunch:
 
     async def test_what_the_instance_is_made_by(self) -> None:
         app = replace(
-            SHOP, command=("./run", "now"), variables={"MODE": "stage"}, parameters={"Tty": True}, stop_grace=3
+            SHOP,
+            command=("./run", "now"),
+            variables={"MODE": "stage"},
+            parameters={"Tty": True},
+            stop_grace=3,
         )
         async with House([app]).open() as house:
             environment = await house.launch("feature/x", GREETING="hallo", MODE="mine")
@@ -180,7 +182,9 @@ class TestRefresh:
             await house.assert_live(generation=2)
             assert visit.cut.is_set()
 
-    @pytest.mark.parametrize("program", [BROKEN, SILENT, Program(starts=False)], ids=["exits", "silent", "unstartable"])
+    @pytest.mark.parametrize(
+        "program", [BROKEN, SILENT, Program(starts=False)], ids=["exits", "silent", "unstartable"]
+    )
     async def test_a_broken_one_leaves_the_old_one_serving(self, house: House, program: Program) -> None:
         environment = await house.launch()
         await house.rest()
@@ -589,7 +593,9 @@ class TestSupervisor:
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
 
-    async def test_a_wake_at_the_last_moment_isnt_lost(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_wake_at_the_last_moment_isnt_lost(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
         environment = await house.launch()
         await house.rest()

@@ -103,8 +103,7 @@ class TestOneComment:
 
     async def test_somebody_elses_comment_is_left_alone(self, house: House) -> None:
         event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        theirs = Comment("0", event.change.repository.id, 1, "Nice. <!-- stager:other:id0001 -->")
-        house.forge.comments.append(theirs)
+        theirs = house.forge.add_comment(event, "Nice. <!-- stager:other:id0001 -->")
         await house.tell(event)
         await house.rest()
 
@@ -232,13 +231,14 @@ class TestInjection:
         outcome = Outcome("fault", "exited", f"It ended: {nasty}.", f"Try {nasty}.", f"{nasty}\n{nasty}")
         attempt = Attempt(1, final=True, outcome=outcome)
         deployment = Deployment("d1", "e1", Revision(nasty, nasty), attempt, START, log=nasty)
-        body = comment_body(environment, deployment, status_of(environment, deployment), "http://h.preview.test")
+        body = comment_body(
+            environment, deployment, status_of(environment, deployment), "http://h.preview.test"
+        )
 
         shown = rendered(body).replace("<details><summary>The last lines of its log</summary>", "")
         shown = shown.replace("</details>", "", 1).replace("### ❌", "")
         unescaped = re.sub(r"\\.", "", shown)
         assert not re.search(r"[<>`*\[\]#!~]", unescaped), unescaped
-        assert not re.search(r"@\w", body.replace("\u200b", "@")) or "@\u200b" in body
         assert not re.search(r"@\w", unescaped)
 
     async def test_a_branch_can_say_nothing(self, house: House) -> None:
@@ -254,5 +254,5 @@ class TestInjection:
         )
         await house.rest()
 
-        body = the_comment(house).body
+        body = the_comment(house).body.replace((await house.the()).host, "")
         assert not any(word in body for word in ("evil", "everyone", "mallory"))

@@ -93,7 +93,10 @@ class TestRemovesOnlyWhatIsCertain:
     async def test_one_repository_in_trouble_costs_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         apps = [replace(SHOP, owner="acme"), replace(SHOP, name="blog", owner="acme")]
         async with House(apps).open() as house:
-            shop, blog = house.forge.add_repository("acme", "shop"), house.forge.add_repository("acme", "blog")
+            shop, blog = (
+                house.forge.add_repository("acme", "shop"),
+                house.forge.add_repository("acme", "blog"),
+            )
             whole = house.forge.open_changes
 
             async def half(repository: Repository) -> list[Change]:
@@ -149,10 +152,6 @@ class TestHeals:
 
         await house.assert_live()
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="reopened within the second of its closing: what a resync finds open stays taken for older for ever",
-    )
     async def test_one_that_was_reopened_within_a_second(self, house: House) -> None:
         house.forge = FakeForge(tick=0.01)
         await house.kill()

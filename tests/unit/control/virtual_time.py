@@ -9,7 +9,6 @@ from typing import Any
 
 from stager.testing.clock import START
 
-
 BUSY = 50_000
 """So many turns of the loop without a pause are no work any more."""
 
