@@ -51,13 +51,15 @@ refresh_package_lists() {
 }
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
-# package leaves alone what was installed in another way, such as Docker's own packages.
+# package leaves alone what was installed in another way, such as Docker's own packages. nginx is for whoever
+# sets NEEDS_NGINX: installing it starts one.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
     has docker || client_package
     has git || echo git
     has curl || echo curl
+    [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
     has iptables || echo iptables
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3

@@ -1,1 +1,85 @@
-"""Stager: every pull request a running, isolated instance at its own URL."""
+"""Stager: every pull request a running, isolated instance at its own URL.
+
+What a plugin's author imports is here, and nothing else. It is loaded when it is asked for, so that the front
+and the client commands don't carry it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stager.domain.actor import Actor
+    from stager.domain.commands import Command, Kill, Launch, Reply
+    from stager.domain.environment import ChangeLink
+    from stager.domain.errors import Fault, Refused, Retry, StagerError
+    from stager.domain.events import Call, ChangeAction, ChangeSeen
+    from stager.domain.source import Change, Repository, Revision, Trust
+    from stager.ports.handlers import (
+        AuthenticationStrategy,
+        ContainerRotationStrategy,
+        Credentials,
+        EventListener,
+        PostLaunchHandler,
+        PreKillHandler,
+        PreLaunchHandler,
+        Preview,
+        Previews,
+    )
+
+_HOMES = {
+    "stager.domain.actor": ("Actor",),
+    "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
+    "stager.domain.environment": ("ChangeLink",),
+    "stager.domain.errors": ("Fault", "Refused", "Retry", "StagerError"),
+    "stager.domain.events": ("Call", "ChangeAction", "ChangeSeen"),
+    "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
+    "stager.ports.handlers": (
+        "AuthenticationStrategy",
+        "ContainerRotationStrategy",
+        "Credentials",
+        "EventListener",
+        "PostLaunchHandler",
+        "PreKillHandler",
+        "PreLaunchHandler",
+        "Preview",
+        "Previews",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Actor",
+    "AuthenticationStrategy",
+    "Call",
+    "Change",
+    "ChangeAction",
+    "ChangeLink",
+    "ChangeSeen",
+    "Command",
+    "ContainerRotationStrategy",
+    "Credentials",
+    "EventListener",
+    "Fault",
+    "Kill",
+    "Launch",
+    "PostLaunchHandler",
+    "PreKillHandler",
+    "PreLaunchHandler",
+    "Preview",
+    "Previews",
+    "Refused",
+    "Reply",
+    "Repository",
+    "Retry",
+    "Revision",
+    "StagerError",
+    "Trust",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)

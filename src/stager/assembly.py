@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 
@@ -13,17 +13,24 @@ import aiohttp
 import structlog
 import uvicorn
 
-from stager.auth.basic import BasicAuthentication
 from stager.control.access import Access
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
+from stager.control.calls import Calls
 from stager.control.commands import Commands
+from stager.control.errands import Errands
+from stager.control.handling import Handling
 from stager.control.intake import Intake
 from stager.control.memory import Memory
 from stager.control.metrics import Metrics
+from stager.control.outposts import Outposts
+from stager.control.ports import Ports
+from stager.control.previews import RunningPreviews
 from stager.control.publisher import Publisher
 from stager.control.reporter import Reporter
 from stager.control.resync import Resync
+from stager.control.room import Room
+from stager.control.runner import Runner
 from stager.control.steps import Steps, Tools
 from stager.control.supervisor import Intervals, Supervisor
 from stager.control.watch import Watch
@@ -37,15 +44,23 @@ from stager.forges.github.client import GithubClient
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
-from stager.handlers.pull_requests import (
-    KillOnGithubPullRequestClosed,
-    LaunchOnGithubPullRequestOpened,
-    ReLaunchOnGithubPullRequestSynchronized,
+from stager.handlers.comments import (
+    AddGithubPullRequestCommentOnLaunch,
+    RemoveGithubPullRequestCommentsOnKill,
 )
 from stager.ports.clock import RandomIds, SystemClock
-from stager.ports.handlers import AuthenticationStrategy, EventListener
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+)
 from stager.ports.store import Store
+from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.apps import App
+from stager.settings.chosen import Chosen
 from stager.settings.loader import Loaded
 from stager.settings.model import Settings
 from stager.state import StateDirectory
@@ -55,21 +70,9 @@ from stager.web.services import Services
 
 log = structlog.get_logger(__name__)
 
-COMMENT_HANDLER = "AddGithubPullRequestCommentOnLaunch"
 SHUTDOWN_SECONDS = 3
 EXTRA_WAIT = 60.0
 """Seconds that a launch is waited for beyond the application's own time to start."""
-
-LISTENERS: dict[str, Callable[[], EventListener]] = {
-    "LaunchOnGithubPullRequestOpened": LaunchOnGithubPullRequestOpened,
-    "ReLaunchOnGithubPullRequestSynchronized": ReLaunchOnGithubPullRequestSynchronized,
-    "KillOnGithubPullRequestClosed": KillOnGithubPullRequestClosed,
-}
-STRATEGIES: dict[str, Callable[[Settings], AuthenticationStrategy]] = {
-    "BasicAuthentication": lambda settings: BasicAuthentication(
-        {user.name: user.password.reveal() for user in settings.users}
-    ),
-}
 
 
 async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
@@ -103,6 +106,7 @@ async def _assemble(
 ) -> tuple[Services, FrontLauncher]:
     settings = loaded.settings
     check_pool(settings.network.pool)
+    outposts = await outposts_of(settings, state)
     store = await open_store(state.database)
     stack.push_async_callback(store.close)
     launcher = FrontLauncher(state.front, front_options(settings))
@@ -118,7 +122,7 @@ async def _assemble(
     clock, watch, metrics = SystemClock(), Watch(), Metrics()
     addresses = addresses_of(settings, store, hello.listen)
     await addresses.load()
-    publisher = Publisher(router)
+    publisher = Publisher(router, outposts)
     await publisher.adopt()
     await publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
     applications = applications_of(settings)
@@ -126,6 +130,20 @@ async def _assemble(
     loopback = await _reaches_by_loopback(settings, docker)
     instances = DockerInstances(docker, state.installation, networks, loopback=loopback)
     memory = Memory(store)
+    runner = Runner(metrics)
+    chosen = Chosen(loaded, RunningPreviews(store, addresses))
+    listeners = chosen.those(EventListener)
+    handling = Handling(
+        store,
+        addresses,
+        runner,
+        pre_launch=chosen.those(PreLaunchHandler),
+        post_launch=chosen.those(PostLaunchHandler),
+        pre_kill=chosen.those(PreKillHandler),
+    )
+    told = Errands(handling.launched)
+    watch.listen(told.ask)
+    stack.push_async_callback(told.close)
     steps = Steps(
         Tools(
             memory=memory,
@@ -138,6 +156,7 @@ async def _assemble(
             watch=watch,
             clock=clock,
             metrics=metrics,
+            handling=handling,
         )
     )
     github = await _github(settings, stack)
@@ -148,17 +167,29 @@ async def _assemble(
     def wake(environment: str) -> None:
         supervisor.wake(environment)
 
+    room = Room(
+        store=store,
+        wishes=wishes,
+        addresses=addresses,
+        watch=watch,
+        wake=wake,
+        runner=runner,
+        limit=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
+        strategy=next(iter(chosen.those(ContainerRotationStrategy)), None),
+    )
     intake = Intake(
         store=store,
         webhooks=webhooks,
         changes=github,
-        listeners=[LISTENERS[name]() for name in settings.event_listeners if name in LISTENERS],
+        listeners=listeners,
         applications=applications,
         wishes=wishes,
         watch=watch,
         wake=wake,
         clock=clock,
         metrics=metrics,
+        runner=runner,
+        room=room,
     )
     supervisor = Supervisor(
         store=store,
@@ -174,13 +205,20 @@ async def _assemble(
             timedelta(seconds=settings.resync_every),
             timedelta(seconds=settings.keep_gone_for),
         ),
+        outposts=outposts,
     )
-    if github and COMMENT_HANDLER in settings.post_launch_handlers:
-        reporter = Reporter(store, github, addresses, state.installation)
+    if github and AddGithubPullRequestCommentOnLaunch.__name__ in settings.post_launch_handlers:
+        reporter = Reporter(
+            store,
+            github,
+            addresses,
+            state.installation,
+            removes=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
+        )
         watch.listen(reporter.changed)
         stack.push_async_callback(reporter.close)
     services = Services(
-        access=Access([STRATEGIES[name](settings) for name in settings.authentication_strategy]),
+        access=Access(chosen.those(AuthenticationStrategy), runner),
         addresses=addresses,
         applications=applications,
         commands=Commands(
@@ -192,6 +230,7 @@ async def _assemble(
             watch=watch,
             tell=steps.tell,
             wake=wake,
+            room=room,
         ),
         instances=instances,
         intake=intake,
@@ -203,6 +242,7 @@ async def _assemble(
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
         front_figures=router.stats,
+        calls=Calls(listeners, runner),
         start_timeout=max((a.start_timeout for a in applications), default=0.0) + EXTRA_WAIT,
     )
     return services, launcher
@@ -243,7 +283,7 @@ def _application(name: str, app: App) -> Application:
         start_timeout=app.start_timeout,
         drain_timeout=app.drain_timeout,
         stop_grace=app.stop_grace,
-        parameters=app.container_create_params,
+        parameters=app.parameters,
     )
 
 
@@ -258,6 +298,27 @@ def front_options(settings: Settings) -> FrontOptions:
         trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
         access_log=settings.access_log,
     )
+
+
+async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | None:
+    """What stands before the front and must be told about previews, by these settings; None if nothing.
+
+    Raises:
+        Fault: the template of a vhost file is no good.
+    """
+    nginx = settings.nginx
+    if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
+        return None
+    scratch = state.path / "nginx"
+    router = NginxRouter(
+        template=load_template(nginx.template_path),
+        folder=nginx.target_dir,
+        scratch=scratch,
+        installation=state.installation,
+        nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
+    )
+    await router.check()
+    return Outposts(router, Ports(settings.ports))
 
 
 async def _github(settings: Settings, stack: AsyncExitStack) -> GithubClient | None:

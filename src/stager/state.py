@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import IO
 
 from stager.domain.errors import Fault
 from stager.ports.clock import RandomIds
+
+GLANCES, GLANCE_SECONDS = 10, 0.02
+"""How often, and how long after one another, the lock is tried."""
 
 
 class StateDirectory:
@@ -51,19 +55,28 @@ class StateDirectory:
             raise Fault(
                 f"state_dir: {self.path} can't be used: {error.strerror}.", reason="state-unusable"
             ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._seized(file):
             file.close()
             raise Fault(
                 f"Another Stager (process {self.running()}) works in {self.path}.",
                 hint="`stager stop` ends it; a second one needs a state_dir and a port of its own.",
                 reason="already-running",
-            ) from None
+            )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         self._lock = file
+
+    def _seized(self, file: IO[str]) -> bool:
+        """Whether the lock is ours. Who only looks whether somebody works here holds it for a moment, too."""
+        for _ in range(GLANCES):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(GLANCE_SECONDS)
+            else:
+                return True
+        return False
 
     def running(self) -> int | None:
         """The process that works here; None when there is none."""

@@ -263,7 +263,7 @@ class GithubDouble:
         )
         if trouble.drop:
             return _cut(request)
-        if trouble.truncate:
+        if trouble.truncate and answer.status != 304:  # which has nothing to break off
             return await _send_half(request, answer)
         if trouble.status:
             headers = {"content-type": "application/json; charset=utf-8"} | dict(trouble.headers)

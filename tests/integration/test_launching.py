@@ -52,7 +52,7 @@ def test_bad_requests_say_what_is_wrong(stager: StagerUnderTest) -> None:
         ({"container_name": "x"}, "image_name"),
         ({"image_name": "shop"}, "No name specified"),
         ({"image_name": "shop", "container_name": " "}, "No name specified"),
-        ({"image_name": "shpo", "container_name": "x"}, 'did you mean "shop"?'),
+        ({"image_name": "shpo", "container_name": "x"}, 'Did you mean "shop"?'),
         ({"image_name": "shop", "container_name": "x", "wait": "soon"}, "wait"),
     ]:
         answer = stager.post("/launch", **form)

@@ -156,12 +156,18 @@ def test_forks_are_refused_and_told_so(stager: StagerUnderTest) -> None:
     stager.deliver(Pull(fork=True).opened())
     refused = stager.wait_for("my-branch", "refused")
     assert refused["reason"] == "fork"
-    page = stager.get("my-branch", Accept="text/html")
-    assert page.status_code == 403
-    assert "fork" in page.text
+    label = refused["url"].removeprefix("http://").partition(".")[0]
+    until(lambda: stager.get(label).status_code == 403, "its page says so")
+    assert "fork" in stager.get(label, Accept="text/html").text
     assert stager.containers() == []
-    assert stager.launch("my-branch").status_code == 409
-    assert stager.containers() == []
+
+
+def test_a_fork_cannot_take_the_address_of_a_branch(stager: StagerUnderTest) -> None:
+    stager.deliver(Pull(fork=True).opened())
+    refused = stager.wait_for("my-branch", "refused")
+    url = stager.launched("my-branch", VERSION="ours")
+    assert url == f"http://{stager.host('my-branch')}" != refused["url"]
+    assert stager.get("my-branch").text == "my-branch ours"
 
 
 def test_two_pull_requests_of_one_branch_have_previews_of_their_own(make_stager: MakeStager) -> None:

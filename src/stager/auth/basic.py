@@ -29,6 +29,7 @@ class BasicAuthentication(AuthenticationStrategy):
     """
 
     name = "BasicAuthentication"
+    short_name = "basic"
 
     def __init__(self, users: Mapping[str, str]) -> None:
         if any(":" in user for user in users):

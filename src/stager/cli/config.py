@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from stager.ports.plugins import discover
 from stager.settings.explain import json_schema, to_yaml
 from stager.settings.loader import Loaded, find, load
 from stager.settings.problems import ConfigurationError
@@ -53,7 +54,9 @@ def show(config: Config = None, as_json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema by which an editor completes and checks config.yml."""
-    typer.echo(json.dumps(json_schema(), indent=2))
+    path = find(None, os.environ, Path.cwd())
+    plugins = discover(path.absolute().parent if path else None)
+    typer.echo(json.dumps(json_schema(plugins), indent=2))
 
 
 def _load(config: Path | None, *, as_json: bool) -> Loaded:

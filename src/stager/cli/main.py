@@ -34,10 +34,12 @@ def stager(
 
 def _mount_server() -> None:
     """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
-    from stager.cli import config, server  # noqa: PLC0415 (the client must not load the server's libraries)
+    from stager.cli import config, nginx, plugins, server  # noqa: PLC0415 (not for the client alone)
 
     server.mount(app)
+    plugins.mount(app)
     app.add_typer(config.app, name="config", help="Check, show and describe the configuration.")
+    app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")
 
 
 def _without_server() -> None:

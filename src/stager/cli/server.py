@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -96,7 +97,7 @@ def _loaded(config: Path | None, host: str | None = None, port: int | None = Non
     listen = loaded.settings.listen
     wanted = Address(host or listen.host, listen.port if port is None else port)
     settings = loaded.settings.model_copy(update={"listen": wanted})
-    return Loaded(settings, loaded.path, loaded.warnings)
+    return replace(loaded, settings=settings)
 
 
 def _state(config: Path | None) -> StateDirectory:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from stager.domain import names
 from stager.domain.environment import EnvironmentKey
 from stager.domain.route import normalise_host
+from stager.domain.source import Trust
 from stager.ports.store import Store, Transaction
 
 DOMAIN_FACT = "domain"
@@ -88,10 +89,16 @@ class Addresses:
             f"{self.scheme}://{host}{colon}{port}" if colon and port.isdigit() else f"{self.scheme}://{host}"
         )
 
-    def allot(self, tx: Transaction, key: EnvironmentKey, name: str) -> str:
-        """A host for this environment that no other present one has."""
+    def allot(self, tx: Transaction, key: EnvironmentKey, name: str, trust: Trust) -> str:
+        """A host for this environment that no other present one has.
+
+        Args:
+            trust: what comes from a fork gets its hash in any case, or anybody could take the address of a
+                branch by naming one of theirs like it.
+        """
         host = ""
-        for label in names.labels(name, app=key.app, key=str(key)):
+        labels = list(names.labels(name, app=key.app, key=str(key)))
+        for label in labels[-1:] if trust is Trust.FORK else labels:
             app = names.slugify(key.app)
             host = self._template.format(slug=label, app=app, domain=self.domain)
             holder = tx.environment_by_host(host)

@@ -17,7 +17,6 @@ from stager.domain.environment import (
     Environment,
     EnvironmentKey,
     Instance,
-    InstanceState,
 )
 from stager.ports.store import Transaction
 
@@ -44,8 +43,12 @@ def adopt(tx: Transaction, born: Iterable[Born], now: datetime) -> list[Instance
 
 
 def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
-    """One environment: what runs and is newest is what should be, until somebody says otherwise."""
-    _, birth = max(family, key=lambda born: (born[0].state is InstanceState.RUNNING, born[1].generation))
+    """One environment: the newest is what should be, until somebody says otherwise.
+
+    Also where only an older one runs: that one serves until the newest does. And were it the older one's
+    generation that counts, the next wish would get the newest one's, and that be taken for it.
+    """
+    birth = max((birth for _, birth in family), key=lambda birth: birth.generation)
     environment = Environment(
         id=birth.environment,
         key=EnvironmentKey(birth.app, birth.subject),
@@ -62,7 +65,7 @@ def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
         # A younger environment has its key or its host: that one counts, and this one's containers must go.
         log.warning("not_adopted", environment=birth.environment, error=str(error))
         return False
-    for other in {b.generation: b for _, b in family if b.generation <= birth.generation}.values():
+    for other in {b.generation: b for _, b in family}.values():
         attempt = Attempt(other.generation, healthy_run=SOME_RUN)
         tx.save_deployment(Deployment(other.deployment, birth.environment, other.revision, attempt, now))
     log.info("adopted", environment=birth.environment, app=birth.app, name=birth.name)

@@ -11,6 +11,7 @@ import structlog
 
 from stager.control.applications import Applications
 from stager.control.memory import Memory
+from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
 from stager.control.wishes import Wish, Wishes
@@ -52,6 +53,7 @@ class Commands:
     Args:
         tell: shows how an environment stands, by its id.
         wake: called with an environment's id after its wish was written down.
+        room: keeps the number of previews within bounds; None where there are no bounds.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Commands:
         watch: Watch,
         tell: Tell,
         wake: Wake,
+        room: Room | None = None,
     ) -> None:
         self._store = store
         self._memory = memory
@@ -74,6 +77,7 @@ class Commands:
         self._watch = watch
         self._tell = tell
         self._wake = wake
+        self._room = room
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
         """Have a preview running, afresh when it runs already.
@@ -118,6 +122,8 @@ class Commands:
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:
         if environment.change is None:
             return self._wishes.end(tx, environment)
+        if _is_unapproved(environment):
+            return environment  # nothing runs; and held as killed, it could be launched by hand
         hold = Hold(
             HoldReason.KILLED,
             "This preview was stopped by hand.",
@@ -221,10 +227,14 @@ class Commands:
         return environment.serving is None and not await self._instances.find(environment_id)
 
     async def _written(self, environment: Environment) -> None:
-        """Have the visitor's page say it from the first moment, and the worker see to the rest."""
-        with suppress(Retry):
-            await self._tell(environment.id)
-        self._wake(environment.id)
+        """Have room for it, have the visitor's page say it at once, and the worker see to the rest."""
+        if self._room and environment.desired.wanted:
+            await self._room.make(environment)
+        try:
+            with suppress(Retry):
+                await self._tell(environment.id)
+        finally:
+            self._wake(environment.id)
 
 
 def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
@@ -236,7 +246,12 @@ def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
     Raises:
         Refused: 409, listing them, when the name may mean several.
     """
-    present = [e for e in tx.environments(present=True) if e.name == name and app in ("", e.app)]
+    # What a fork names like one of our branches isn't what anybody here means by that.
+    present = [
+        e
+        for e in tx.environments(present=True)
+        if e.name == name and app in ("", e.app) and not _is_unapproved(e)
+    ]
     by_hand = [e for e in present if e.change is None]
     candidates = by_hand or [e for e in present if e.desired.hold is None] or present
     if len(candidates) > 1:
@@ -259,7 +274,7 @@ def _described(environment: Environment) -> str:
 def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     """The wish that an environment stands for, with other parameters."""
     hold = environment.desired.hold
-    if hold is not None and hold.reason is HoldReason.FORK:
+    if hold is not None and _is_unapproved(environment):
         raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
     return Wish(
         environment.key,
@@ -269,6 +284,11 @@ def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
         environment.desired.trust,
         environment.change,
     )
+
+
+def _is_unapproved(environment: Environment) -> bool:
+    hold = environment.desired.hold
+    return hold is not None and hold.reason is HoldReason.FORK
 
 
 def _existing(tx: Transaction, environment_id: str) -> Environment:

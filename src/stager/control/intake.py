@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from stager.control.applications import Application, Applications
 from stager.control.commands import Wake
 from stager.control.metrics import Metrics
+from stager.control.room import Room
+from stager.control.runner import Runner
 from stager.control.watch import Watch
 from stager.control.wishes import Wish, Wishes, link_of
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
-from stager.domain.errors import StagerError
+from stager.domain.errors import Retry, StagerError
 from stager.domain.events import ChangeAction, ChangeSeen, Delivery
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock
@@ -29,8 +32,9 @@ from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
-LISTENER_TIMEOUT = 30.0
-PAUSE_AFTER_ERROR = 5.0
+PAUSE_AFTER_SILENCE = timedelta(seconds=60)
+"""A forge that didn't answer isn't asked for so long, or each delivery would wait for it in vain."""
+
 
 FORK_HOLD = Hold(
     HoldReason.FORK,
@@ -46,6 +50,8 @@ class Intake:
         changes: asks the forge; None where there are no credentials to ask it with.
         listeners: in the order of the configuration; the first that takes an event has it.
         wake: called with an environment's id after its wish was written down.
+        runner: calls the listeners.
+        room: keeps the number of previews within bounds; None where there are no bounds.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Intake:
         wake: Wake,
         clock: Clock,
         metrics: Metrics,
+        runner: Runner | None = None,
+        room: Room | None = None,
     ) -> None:
         self._store = store
         self._webhooks = webhooks
@@ -72,7 +80,10 @@ class Intake:
         self._wake = wake
         self._clock = clock
         self._metrics = metrics
+        self._runner = runner or Runner(metrics)
+        self._room = room
         self._arrived = asyncio.Event()
+        self._ask_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def receive(self, delivery: Delivery) -> bool:
         """Record a verified delivery; on return it can't be lost. False when we had it already."""
@@ -104,6 +115,8 @@ class Intake:
             if not isinstance(event, ChangeSeen):
                 return f"ignored: {event.reason}"
             return await self.seen(await self._as_it_is_now(event))
+        except Retry:
+            raise  # the store couldn't take it; it is still there when it can
         except StagerError as error:
             return f"{error.kind}: {error.message}"
         except Exception:
@@ -114,10 +127,13 @@ class Intake:
         """The event with the change's present state, as far as the forge can be asked for it."""
         if self._changes is None or self._applications.of_repository(event.change.repository) is None:
             return event
+        if self._clock.now() < self._ask_again_at:
+            return event
         try:
             now = await self._changes.change(event.change.repository, event.change.number)
         except StagerError as error:
             log.warning("change_not_asked", reason=error.reason, error=error.message)
+            self._ask_again_at = self._clock.now() + PAUSE_AFTER_SILENCE
             return event
         if now is None or now.updated_at < event.change.updated_at:
             return event
@@ -137,6 +153,8 @@ class Intake:
             lambda tx: self._written(tx, application, event, command)
         )
         if environment is not None:
+            if self._room and environment.desired.wanted:
+                await self._room.make(environment)
             self._watch.changed(environment.id)
             self._wake(environment.id)
         return outcome
@@ -145,10 +163,9 @@ class Intake:
         """What the first listener that takes the event asks for. One that fails or hangs is passed over."""
         for listener in self._listeners:
             try:
-                async with asyncio.timeout(LISTENER_TIMEOUT):
-                    command = await listener.handle(event)
-            except Exception:
-                log.exception("listener_failed", listener=type(listener).__name__)
+                command = await self._runner.command(listener, event)
+            except StagerError as error:
+                log.warning("listener_passed_over", listener=type(listener).__name__, error=error.message)
                 continue
             if command is not None:
                 return command
@@ -190,11 +207,11 @@ class Intake:
             change.trust,
             link_of(change),
         )
+        if before is not None and not _asks_for_more(before, event):
+            return None, "nothing new"
         if change.trust is Trust.FORK:
             held = self._wishes.hold(tx, wish, FORK_HOLD)
             return held, "refused: fork"
-        if before is not None and not _asks_for_more(before, event):
-            return None, "nothing new"
         return self._wishes.run(tx, wish), "launched"
 
 
@@ -206,9 +223,10 @@ def action_for(change: Change, told: ChangeAction) -> ChangeAction:
 
 
 def _asks_for_more(before: Environment, event: ChangeSeen) -> bool:
-    """Whether the event brings something that isn't wished for yet: a new head, or a preview that is gone."""
-    desired = before.desired
-    if not desired.present or desired.revision.sha != event.change.head_sha:
+    """Whether the event brings something that isn't wished for yet: a new head, one in another repository,
+    or a preview that is gone."""
+    desired, change = before.desired, event.change
+    if not desired.present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
         return True
     return desired.hold is not None and event.action is ChangeAction.REOPENED
 

@@ -28,6 +28,12 @@ class Metrics:
         self._deliveries = Counter(
             "stager_deliveries_total", "Webhook deliveries.", ["outcome"], registry=self.registry
         )
+        self._handler_failures = Counter(
+            "stager_handler_failures_total",
+            "Calls of handlers that failed or hung.",
+            ["handler"],
+            registry=self.registry,
+        )
         self._environments = Gauge(
             "stager_environments", "Environments by state.", ["state"], registry=self.registry
         )
@@ -45,6 +51,10 @@ class Metrics:
     def delivery(self, outcome: str) -> None:
         """A delivery was taken, refused or recognised as a repetition."""
         self._deliveries.labels(outcome).inc()
+
+    def handler_failed(self, handler: str) -> None:
+        """A handler raised what it shouldn't, or didn't end in time."""
+        self._handler_failures.labels(handler).inc()
 
     def environments(self, by_state: dict[str, int]) -> None:
         """How many environments there are in each state."""

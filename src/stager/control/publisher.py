@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 
-from stager.domain.route import Changes, Endpoint, RouteTable, Target
+import structlog
+
+from stager.control.outposts import Outposts
+from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
 from stager.ports.router import Router
+
+log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """Holds the table that the router serves by. A change is remembered only once the router has it."""
+    """Holds the table that the router serves by. A change is remembered only once the router has it.
 
-    def __init__(self, router: Router) -> None:
+    Args:
+        outposts: what stands before the router, and hears of each change after it.
+    """
+
+    def __init__(self, router: Router, outposts: Outposts | None = None) -> None:
         self._router = router
+        self._outposts = outposts
         self._table = RouteTable()
         self._lock = asyncio.Lock()
 
@@ -28,23 +39,34 @@ class Publisher:
 
     async def apply(self, table: RouteTable) -> None:
         """Serve by this table, whole. Raises `Retry` while the router is away."""
-        await asyncio.shield(self._apply(lambda _: table))
+        await _to_the_end(self._apply(lambda _: table))
 
     async def again(self) -> None:
         """Send the whole table once more, to a router that may have missed something."""
-        await asyncio.shield(self._apply(lambda table: table))
+        await _to_the_end(self._apply(lambda table: table))
 
     async def frame(self, domain: str, home: Endpoint) -> None:
         """Set the domain of the previews, and Stager's own endpoint."""
-        await asyncio.shield(self._apply(lambda table: RouteTable(table.routes, domain, home)))
+        await _to_the_end(self._apply(lambda table: self._tidied(replace(table, domain=domain, home=home))))
+
+    async def tidy(self) -> None:
+        """Give each host its door, take back those that nothing leads to any more, and have what stands
+        before the router look again. No effect where nothing does."""
+        if self._outposts:
+            await _to_the_end(self._apply(self._tidied))
 
     async def show(self, host: str, target: Target) -> None:
-        """Have `host` lead to `target`; no effect when it does."""
-        await asyncio.shield(self._set(host, target))
+        """Have `host` lead to `target`; no effect when it does.
+
+        What stands before the router is waited for where people are told next, and not for long.
+        """
+        await _to_the_end(self._set(host, target))
+        if self._outposts and (isinstance(target, Endpoint) or not wants_door(target)):
+            await self._outposts.caught_up(host)
 
     async def drop(self, host: str) -> None:
         """Forget `host`."""
-        await asyncio.shield(self._set(host, None))
+        await _to_the_end(self._set(host, None))
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `ports.router.Router.drain`."""
@@ -55,16 +77,44 @@ class Publisher:
     async def _apply(self, change: Callable[[RouteTable], RouteTable]) -> None:
         async with self._lock:
             table = change(self._table)
-            await self._router.apply(table)
-            self._table = table
+            closed = await self._router.apply(table)
+            await self._remember(table, closed, anyway=True)
 
     async def _set(self, host: str, target: Target | None) -> None:
         async with self._lock:
             if self._table.routes.get(host) == target:
                 return
             table = self._table.upsert(host, target) if target else self._table.delete(host)
+            table = self._outposts.ports.give(table, host) if self._outposts else table
             changes = Changes(
-                {host: target} if target else {}, frozenset(() if target else {host}), frame=False
+                {host: target} if target else {},
+                frozenset(() if target else {host}),
+                frame=False,
+                ports={p: h for p, h in table.ports.items() if p not in self._table.ports},
             )
-            await self._router.update(changes, table)
+            closed = await self._router.update(changes, table)
+            await self._remember(table, closed)
+
+    async def _remember(self, table: RouteTable, closed: Mapping[int, str], *, anyway: bool = False) -> None:
+        """The router has this table; give other doors to those whose port it can't have, then pass it on."""
+        self._table = table
+        while closed and self._outposts:
+            log.warning("ports_taken", ports=dict(closed))
+            table = self._outposts.ports.replaced(self._table, closed)
+            closed = await self._router.update(self._table.changes_to(table), table)
             self._table = table
+        if self._outposts:
+            self._outposts.follow(self._table, anyway=anyway)
+
+    def _tidied(self, table: RouteTable) -> RouteTable:
+        if self._outposts is None:
+            return replace(table, ports={})
+        return self._outposts.ports.tidied(table, self._outposts.leads_to)
+
+
+async def _to_the_end(work: Coroutine[object, object, None]) -> None:
+    """Do it all, even when whoever waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    # Without a listener, a failure isn't asyncio's to report: whoever comes next meets it too.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)

@@ -5,7 +5,6 @@ It hears every change of state and looks for itself. Its failure costs nobody th
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import datetime
@@ -14,8 +13,9 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from stager.control.addresses import Addresses
+from stager.control.errands import Errands
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment
+from stager.domain.environment import ChangeLink, Environment
 from stager.domain.errors import Retry, StagerError
 from stager.domain.status import State, Status, status_of
 from stager.ports.forge import Reports
@@ -44,37 +44,32 @@ class Reporter:
 
     Args:
         installation: the id by which our comments are told from another Stager's.
+        removes: whether the comment goes with the preview; otherwise it says that the preview went.
     """
 
-    def __init__(self, store: Store, reports: Reports, addresses: Addresses, installation: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reports: Reports,
+        addresses: Addresses,
+        installation: str,
+        *,
+        removes: bool = False,
+    ) -> None:
         self._store = store
         self._reports = reports
         self._addresses = addresses
         self._installation = installation
-        self._busy: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._removes = removes
+        self._errands = Errands(self._report)
 
     def changed(self, environment_id: str) -> None:
-        """Report soon how this environment stands; at most one report of it is under way."""
-        if environment_id in self._busy:
-            self._again.add(environment_id)
-            return
-        task = asyncio.get_running_loop().create_task(self._report(environment_id))
-        self._busy[environment_id] = task
-        task.add_done_callback(lambda _: self._ended(environment_id))
+        """Report soon how this environment stands."""
+        self._errands.ask(environment_id)
 
     async def close(self) -> None:
         """Stop; what wasn't said is said after the next start."""
-        tasks = list(self._busy.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _ended(self, environment_id: str) -> None:
-        task = self._busy.pop(environment_id)
-        if environment_id in self._again and not task.cancelled():
-            self._again.discard(environment_id)
-            self.changed(environment_id)
+        await self._errands.close()
 
     async def _report(self, environment_id: str) -> None:
         try:
@@ -99,15 +94,29 @@ class Reporter:
             return  # people are notified of a new comment, so it waits until there is something to see
         if status.state is State.GONE and not environment.comment_id:
             return
+        if self._removes and status.state in (State.GONE, State.STOPPED):
+            await self._remove(environment, environment.change)
+            return
         body = comment_body(environment, deployment, status, self._addresses.url(environment.host))
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == said:
             return
-        marker = f"<!-- stager:{self._installation}:{environment.id} -->"
+        marker = self._marker(environment)
         comment_id = await self._reports.comment(
             environment.change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment_id, comment_id, digest))
+
+    async def _remove(self, environment: Environment, change: ChangeLink) -> None:
+        if environment.comment_id:
+            await self._reports.uncomment(
+                change, marker=self._marker(environment), known=environment.comment_id
+            )
+            await self._store.write(lambda tx: _remember(tx, environment.id, "", ""))
+
+    def _marker(self, environment: Environment) -> str:
+        """By the app and not by our own id: after the database was lost, a new environment finds it again."""
+        return f"<!-- stager:{self._installation}:{environment.app} -->"
 
 
 def comment_body(environment: Environment, deployment: Deployment | None, status: Status, url: str) -> str:

@@ -46,8 +46,9 @@ class Resync:
                             error=error.message)  # fmt: skip
 
     async def _repositories(self) -> list[Repository]:
-        """Those that deliveries came from, and those that the configuration names an owner for."""
-        seen = await self._store.read(lambda tx: tx.repositories())
+        """Those that deliveries came from, or adopted previews, and those that the configuration names an
+        owner for."""
+        seen = await self._store.read(_seen_repositories)
         known = {(r.repository.owner.lower(), r.repository.name.lower()) for r in seen}
         named = [await self._named(a.owner, a.name) for a in self._applications
                  if a.owner and (a.owner.lower(), a.name.lower()) not in known]  # fmt: skip
@@ -90,6 +91,16 @@ class Resync:
                 change=event.change.number,
                 outcome=outcome,
             )
+
+
+def _seen_repositories(tx: Transaction) -> list[SeenRepository]:
+    seen = {r.repository.id: r for r in tx.repositories()}
+    for environment in tx.environments(present=True):
+        link = environment.change
+        if link is not None and link.repository_id not in seen:
+            repository = Repository(link.repository_id, link.owner, link.repository)
+            seen[repository.id] = SeenRepository(environment.app, repository)
+    return list(seen.values())
 
 
 def _believed_open(tx: Transaction, repository: Repository) -> list[Change]:

@@ -6,6 +6,7 @@ Each step may be repeated, and may be cut short at any line: what it has done is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ import structlog
 
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
+from stager.control.handling import Handling
 from stager.control.memory import Memory
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
@@ -52,7 +54,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What steps are taken with; one set for all environments."""
+    """What steps are taken with; one set for all environments.
+
+    Args:
+        handling: the handlers to ask and to tell; None where there are none.
+    """
 
     memory: Memory
     images: Images
@@ -64,6 +70,7 @@ class Tools:
     watch: Watch
     clock: Clock
     metrics: Metrics
+    handling: Handling | None = None
 
 
 class Steps:
@@ -146,8 +153,9 @@ class Steps:
             return
         environment = remembered[0]
         status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
-        with suppress(Retry):
-            await self._tools.publisher.show(environment.host, page_of(environment, status))
+        if not self._is_routed(environment):
+            with suppress(Retry):
+                await self._tools.publisher.show(environment.host, page_of(environment, status))
 
     async def _dispatch(self, look: Look, action: planning.Action) -> None:
         match action:
@@ -177,9 +185,10 @@ class Steps:
             deployment.id, lambda d: replace(d, starting_at=d.starting_at or self.now())
         )
         await self.tell(environment.id)
+        variables = await self._variables(environment, deployment, application)
         image = await self._tools.images.resolve(application.image)
         deployment = await self._tools.memory.save(deployment.id, lambda d: replace(d, image=image))
-        made = await self._tools.instances.create(self._spec(environment, deployment, application))
+        made = await self._tools.instances.create(self._spec(environment, deployment, application, variables))
         await self._run(deployment, made.id)
 
     async def _resume(self, look: Look, instance: Instance) -> None:
@@ -252,8 +261,25 @@ class Steps:
         if first:
             self._tools.metrics.live(look.environment.app, self.now() - deployment.created_at)
 
+    async def _variables(
+        self, environment: Environment, deployment: Deployment, application: Application
+    ) -> dict[str, str]:
+        """The variables of the next instance, once the pre-launch handlers agree to it."""
+        url = self._tools.addresses.url(environment.host)
+
+        def amend(amended: Mapping[str, str]) -> dict[str, str]:
+            return of_instance(application, environment, url, amended)
+
+        handling = self._tools.handling
+        return await handling.prepare(environment, deployment, amend) if handling else amend({})
+
     async def _unpublish(self, look: Look) -> None:
-        await self._tools.memory.serving(look.environment.id, None)
+        environment = look.environment
+        if self._tools.handling and not environment.desired.wanted:
+            deployment = look.deployments.get(environment.serving or environment.desired.generation)
+            await self._tools.handling.killing(environment, deployment)
+        await self._tools.memory.serving(environment.id, None)
+        await self._show_page(environment.id, over_instance=True)
 
     async def _retire(self, look: Look, instance: Instance) -> None:
         deployment = look.deployments.get(instance.generation)
@@ -306,10 +332,13 @@ class Steps:
             return 0.0
 
     def _spec(
-        self, environment: Environment, deployment: Deployment, application: Application
+        self,
+        environment: Environment,
+        deployment: Deployment,
+        application: Application,
+        variables: Mapping[str, str],
     ) -> InstanceSpec:
         desired = environment.desired
-        url = self._tools.addresses.url(environment.host)
         return InstanceSpec(
             birth=Birth(
                 environment=environment.id,
@@ -327,7 +356,7 @@ class Steps:
             image=deployment.image,
             command=application.command,
             port=application.port,
-            variables=of_instance(application, environment, url),
+            variables=variables,
             limits=application.limits,
             stop_grace=application.stop_grace,
             parameters=application.parameters,
@@ -348,13 +377,24 @@ class Steps:
         if saved.attempt.final:
             self._tools.metrics.failed(look.environment.app, error.reason)
 
-    async def _show_page(self, environment_id: str) -> None:
-        """Show the page of an environment of which no instance serves."""
+    def _is_routed(self, environment: Environment) -> bool:
+        """Whether its host leads to an instance. Only the plan may change that: what the database says may be
+        behind, as after it was lost."""
+        return isinstance(self._tools.publisher.table.routes.get(environment.host), Endpoint)
+
+    async def _show_page(self, environment_id: str, *, over_instance: bool = False) -> None:
+        """Show the page of an environment of which no instance serves.
+
+        Args:
+            over_instance: also where its host leads to one by now.
+        """
         remembered = await self._tools.memory.with_current(environment_id)
         if remembered is None:
             return
         environment, deployment = remembered
-        if environment.serving is not None or not await self._tools.memory.has_its_host(environment):
+        if environment.serving is not None or (self._is_routed(environment) and not over_instance):
+            return
+        if not await self._tools.memory.has_its_host(environment):
             return
         status = status_of(environment, deployment)
         await self._tools.publisher.show(environment.host, page_of(environment, status))

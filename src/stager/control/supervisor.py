@@ -13,10 +13,12 @@ import structlog
 
 from stager.control.adoption import adopt
 from stager.control.intake import Intake
+from stager.control.outposts import Outposts
 from stager.control.publisher import Publisher
 from stager.control.resync import Resync
 from stager.control.steps import Steps
 from stager.control.worker import Worker
+from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
@@ -26,7 +28,7 @@ from stager.ports.store import Store
 log = structlog.get_logger(__name__)
 
 PAUSE_AFTER_BUG = 5.0
-"""Seconds until a worker that tripped over a bug of ours is started again."""
+"""Seconds until a worker or a loop that tripped over a bug of ours is started again."""
 FORGET_EVERY = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=7)
 
@@ -55,6 +57,7 @@ class Supervisor:
         resync: Resync | None,
         clock: Clock,
         intervals: Intervals,
+        outposts: Outposts | None = None,
     ) -> None:
         self._store = store
         self._instances = instances
@@ -65,8 +68,10 @@ class Supervisor:
         self._resync = resync
         self._clock = clock
         self._intervals = intervals
+        self._outposts = outposts
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
+        self._adopted = asyncio.Event()
         self.troubles: dict[str, str] = {"engine": "It wasn't looked at yet."}
         """What keeps Stager from working, by part; empty when all is well."""
 
@@ -93,18 +98,47 @@ class Supervisor:
         """Work until cancelled; then stop the workers where they are. What runs goes on running."""
         try:
             async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._follow(self._instances.events, self._engine_event))
-                loops.create_task(self._follow(self._router.unreachable, self._router_event))
+                loops.create_task(self._unending(self._follow_engine))
+                loops.create_task(self._unending(self._follow_router))
                 loops.create_task(self._every(self._intervals.look, self.look_at_everything))
                 loops.create_task(self._every(FORGET_EVERY, self._forget))
-                loops.create_task(self._intake.run())
+                if self._outposts is not None:
+                    loops.create_task(self._outposts.run(self._report))
+                # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
+                loops.create_task(self._unending(self._after_adoption(self._intake.run)))
                 if self._resync is not None:
-                    loops.create_task(self._every(self._intervals.resync, self._resync.run))
+                    compare = self._after_adoption(self._resync.run)
+                    loops.create_task(self._every(self._intervals.resync, compare))
         finally:
             tasks = [task for _, task in self._workers.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _after_adoption(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def second() -> None:
+            await self._adopted.wait()
+            await work()
+
+        return second
+
+    async def _unending(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin again with what should never end, whatever it tripped over: one loop's end would be all of
+        Stager's."""
+        while True:
+            try:
+                await work()
+            except StagerError as error:
+                log.warning("loop_interrupted", reason=error.reason, error=error.message)
+            except Exception:
+                log.exception("loop_failed")
+            await asyncio.sleep(PAUSE_AFTER_BUG)
+
+    async def _follow_engine(self) -> None:
+        await self._follow(self._instances.events, self._engine_event)
+
+    async def _follow_router(self) -> None:
+        await self._follow(self._router.unreachable, self._router_event)
 
     async def _follow(
         self, source: Callable[[], AsyncIterator[str]], react: Callable[[str], Awaitable[None]]
@@ -151,15 +185,22 @@ class Supervisor:
             raise
         self.troubles.pop("engine", None)
         await self._drop_strangers()
+        await self._publisher.tidy()
+
+    def _report(self, part: str, trouble: str) -> None:
+        if trouble:
+            self.troubles[part] = trouble
+        else:
+            self.troubles.pop(part, None)
 
     async def _adopt(self) -> None:
         born = await self._instances.births()
         now = self._clock.now()
         known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
         unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
-        if not unknown:
-            return
-        for orphan in await self._store.write(lambda tx: adopt(tx, unknown, now)):
+        orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
+        self._adopted.set()
+        for orphan in orphans:
             log.warning("orphan_removed", environment=orphan.environment, instance=orphan.id[:12])
             await self._instances.remove(orphan.id)
 
@@ -172,7 +213,10 @@ class Supervisor:
         routes = self._publisher.table.routes
         for environment in await self._store.read(lambda tx: tx.environments()):
             changed = before is None or survey.get(environment.id) != before.get(environment.id)
-            if changed or environment.host not in routes or environment.id in self._workers:
+            lost = environment.host not in routes or not _is_as_wished(environment)
+            if _is_over(environment) and environment.id not in survey and environment.host in routes:
+                continue
+            if changed or lost or environment.id in self._workers:
                 self.wake(environment.id)
 
     async def _drop_strangers(self) -> None:
@@ -186,3 +230,13 @@ class Supervisor:
         rows = await self._store.write(lambda tx: tx.forget(before))
         if rows:
             log.info("forgotten", rows=rows)
+
+
+def _is_over(environment: Environment) -> bool:
+    """Whether it is gone, and nobody is led to it any more."""
+    return not environment.desired.present and environment.serving is None
+
+
+def _is_as_wished(environment: Environment) -> bool:
+    desired = environment.desired
+    return environment.serving == (desired.generation if desired.wanted else None)

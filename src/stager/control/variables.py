@@ -28,7 +28,9 @@ OURS = frozenset(
 
 STEERING = re.compile(
     r"STAGER_.*|LD_.*|PATH|ENV|IFS|PS4|BASH_ENV|BASH_FUNC_.*|BASHOPTS|SHELLOPTS|NODE_OPTIONS|PYTHON.*"
-    r"|RUBYOPT|RUBYLIB|PERL5.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_.*|PROMPT_COMMAND"
+    r"|RUBYOPT|RUBYLIB|PERL5.*|PERLLIB|GIT_.*|PROMPT_COMMAND|ZDOTDIR|GCONV_PATH|NODE_PATH|CLASSPATH"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|MAVEN_OPTS|GRADLE_OPTS|DOTNET_STARTUP_HOOKS"
+    r"|BUNDLE_.*|GEM_.*|PHPRC|PHP_INI_SCAN_DIR|(?i:npm_config_.*)"
 )
 """Names by which a shell, a loader or an interpreter runs something other than the configured command."""
 
@@ -63,11 +65,18 @@ def of_launch(parameters: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def of_instance(application: Application, environment: Environment, url: str) -> dict[str, str]:
-    """All variables of an environment's next instance; the later ones win, so that nobody can forge ours."""
+def of_instance(
+    application: Application, environment: Environment, url: str, amended: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """All variables of an environment's next instance; the later ones win, so that nobody can forge ours.
+
+    Args:
+        amended: those that handlers have set.
+    """
     return {
         **application.variables,
         **environment.desired.parameters,
+        **(amended or {}),
         **_documented(application, environment),
         **_facts(environment, url),
     }

@@ -91,7 +91,7 @@ class Wishes:
             id=self._ids.new(),
             key=wish.key,
             name=wish.name,
-            host=self._addresses.allot(tx, wish.key, wish.name),
+            host=self._addresses.allot(tx, wish.key, wish.name, wish.trust),
             desired=Desired(True, 1, wish.revision, wish.parameters, wish.trust),
             created_at=now,
             updated_at=now,
@@ -104,7 +104,7 @@ class Wishes:
         if not before.desired.present:
             holder = tx.environment_by_host(host)
             if holder is not None and holder.id != before.id and holder.desired.present:
-                host = self._addresses.allot(tx, wish.key, wish.name)
+                host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
         generation = before.desired.generation + 1
         return replace(
             before,

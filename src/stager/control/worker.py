@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from stager.control.steps import Steps
-from stager.domain.errors import Retry
+from stager.domain.errors import Retry, StagerError
 from stager.domain.plan import Action, continues, plan
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ class Worker:
                 pause = FIRST_PAUSE
             except Retry as error:
                 self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
-                await self._steps.excuse(self.environment, error)
+                with suppress(StagerError):
+                    await self._steps.excuse(self.environment, error)
                 await self._sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue

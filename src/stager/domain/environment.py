@@ -43,6 +43,8 @@ class HoldReason(StrEnum):
     """Killed by hand: until the next push, reopening or launch."""
     FORK = "fork"
     """Its code comes from a fork, and nobody has approved that."""
+    NO_ROOM = "no-room"
+    """There are `max_previews` others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ class Observed:
         return next((a for a in self.attempts if a.generation == generation), Attempt(generation))
 
     def is_healthy(self, instance: Instance) -> bool:
-        running = instance.state is InstanceState.RUNNING
+        """Whether it has answered since it was started, and can still be reached."""
+        running = instance.state is InstanceState.RUNNING and instance.endpoint is not None
         return running and self.attempt(instance.generation).healthy_run == instance.run
 
     @property

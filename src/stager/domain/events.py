@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stager.domain.actor import Actor
 from stager.domain.source import Change, Repository
 
 
@@ -42,6 +44,21 @@ class Ignored:
 
 
 Event = ChangeSeen | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to `/event_receiver` with a parameter `action`, for a listener to answer.
+
+    Args:
+        name: the action.
+        parameters: all the others.
+        actor: who asks; None for a listener that doesn't require authentication.
+    """
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    actor: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)

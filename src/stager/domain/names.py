@@ -30,7 +30,8 @@ def slugify(name: str) -> str:
     Args:
         name: a branch, or the name given by hand; any text.
     """
-    plain = unicodedata.normalize("NFKD", name.lower().translate(_LIGATURES))
+    # Lower-cased once more in the end: letters for mathematics have a case only after normalising.
+    plain = unicodedata.normalize("NFKD", name.lower().translate(_LIGATURES)).lower()
     kept = "".join("-" if c in _SEPARATORS else c for c in plain if c in _SEPARATORS or _is_plain(c))
     label = kept.strip("-")
     return label.replace("xn--", "xn-", 1) if label.startswith("xn--") else label

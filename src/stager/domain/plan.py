@@ -72,26 +72,23 @@ Action = Start | Resume | Check | Publish | Unpublish | Retire | Record | Wait
 def continues(running: Action, planned: Action | None) -> bool:
     """Whether what is being done is still what should be done, so that it needn't be cancelled.
 
-    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows. And
-    what is about to end may end, when its effect shows before it has.
+    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows. An
+    earlier one means that the instance is gone, so that there is nothing to wait for. And what is about to
+    end may end, when its effect shows before it has.
     """
     if planned is None:
         return isinstance(running, Publish | Unpublish | Retire | Record)
-    return _undertaking(running) == _undertaking(planned)
-
-
-def _undertaking(action: Action) -> tuple[str, object]:
-    match action:
-        case Start(generation):
-            return "bring up", generation
-        case Resume(instance) | Check(instance):
-            return "bring up", instance.generation
-        case Publish(instance) | Retire(instance) | Record(instance):
-            return type(action).__name__, instance.id
-        case Wait(until):
-            return "wait", until
-        case Unpublish():
-            return "unpublish", None
+    match running, planned:
+        case Start(generation), Resume(instance) | Check(instance):
+            return instance.generation == generation
+        case Start() | Unpublish() | Wait(), _:
+            return running == planned
+        case Resume(before), Check(instance):
+            return instance.id == before.id
+        case _, Start() | Unpublish() | Wait():
+            return False
+        case _:
+            return type(running) is type(planned) and running.instance.id == planned.instance.id
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:

@@ -7,7 +7,7 @@ The control plane makes tables, the front serves by them; both read and write th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
@@ -55,14 +55,20 @@ Target = Endpoint | Page
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What turns one table into another. `home` and `domain` are sent whole when either changed."""
+    """What turns one table into another.
+
+    Args:
+        frame: whether `home` or `domain` changed; they are sent whole.
+        ports: port to host, for the doors that changed; an empty host for one that is given up.
+    """
 
     upserts: Mapping[str, Target]
     deletes: frozenset[str]
     frame: bool
+    ports: Mapping[int, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.upserts or self.deletes or self.frame)
+        return bool(self.upserts or self.deletes or self.frame or self.ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +82,28 @@ class RouteTable:
         routes: host to target.
         domain: the domain under which previews live, without port; empty while none is known.
         home: Stager's own pages and API.
+        ports: port to host, for hosts with a door of their own: a port of the loopback interface on which
+            every request is for that host, whatever its `Host` header says. For what stands before the front.
     """
 
     routes: Mapping[str, Target] = field(default_factory=dict)
     domain: str = ""
     home: Endpoint | None = None
+    ports: Mapping[int, str] = field(default_factory=dict)
 
     def upsert(self, host: str, target: Target) -> RouteTable:
         """The table in which `host` leads to `target`."""
-        return RouteTable({**self.routes, host: target}, self.domain, self.home)
+        return replace(self, routes={**self.routes, host: target})
 
     def delete(self, host: str) -> RouteTable:
         """The table without `host`; the same table when it isn't there."""
         if host not in self.routes:
             return self
-        return RouteTable({h: t for h, t in self.routes.items() if h != host}, self.domain, self.home)
+        return replace(self, routes={h: t for h, t in self.routes.items() if h != host})
+
+    def doors(self) -> dict[str, int]:
+        """Host to port, for the hosts to which what stands before the front is to lead now."""
+        return {host: port for port, host in self.ports.items() if wants_door(self.routes.get(host))}
 
     def changes_to(self, other: RouteTable) -> Changes:
         """What turns this table into `other`."""
@@ -98,7 +111,14 @@ class RouteTable:
             upserts={h: t for h, t in other.routes.items() if self.routes.get(h) != t},
             deletes=frozenset(self.routes.keys() - other.routes.keys()),
             frame=(self.domain, self.home) != (other.domain, other.home),
+            ports={p: h for p, h in other.ports.items() if self.ports.get(p) != h}
+            | dict.fromkeys(self.ports.keys() - other.ports.keys(), ""),
         )
+
+
+def wants_door(target: Target | None) -> bool:
+    """Whether something runs, or is about to: what was stopped or removed needs no door, only a page."""
+    return isinstance(target, Endpoint) or (target is not None and target.state in {"starting", "failed"})
 
 
 def normalise_host(host: str) -> str:
@@ -148,6 +168,7 @@ def table_to_wire(table: RouteTable) -> dict[str, Any]:
         "routes": {host: target_to_wire(target) for host, target in table.routes.items()},
         "domain": table.domain,
         "home": target_to_wire(table.home) if table.home else None,
+        "ports": ports_to_wire(table.ports),
     }
 
 
@@ -156,6 +177,18 @@ def table_from_wire(data: Mapping[str, Any]) -> RouteTable:
     home = target_from_wire(data["home"]) if data["home"] else None
     if isinstance(home, Page):
         raise ValueError("home should be an endpoint, not a page")  # noqa: TRY004 (a bad value on the wire)
-    return RouteTable(
-        {host: target_from_wire(target) for host, target in data["routes"].items()}, data["domain"], home
-    )
+    routes = {host: target_from_wire(target) for host, target in data["routes"].items()}
+    return RouteTable(routes, data["domain"], home, ports_from_wire(data.get("ports", {})))
+
+
+def ports_to_wire(ports: Mapping[int, str]) -> dict[str, str]:
+    """Ports with their hosts as plain JSON types, whose keys are text."""
+    return {str(port): host for port, host in ports.items()}
+
+
+def ports_from_wire(data: Mapping[str, Any]) -> dict[int, str]:
+    """What `ports_to_wire` wrote. Raises ValueError on anything else."""
+    ports = {int(port): str(host) for port, host in data.items()}
+    if any(not 0 < port < 1 << 16 for port in ports):
+        raise ValueError("a port should be between 1 and 65535")
+    return ports

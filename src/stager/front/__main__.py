@@ -16,7 +16,16 @@ from pathlib import Path
 
 from stager.front import limits
 from stager.front.server import Front, Options
-from stager.front.sockets import Kind, Listener, SocketError, adopt, is_alive, listen, request_listeners
+from stager.front.sockets import (
+    Kind,
+    Listener,
+    SocketError,
+    adopt,
+    is_alive,
+    is_at,
+    listen,
+    request_listeners,
+)
 from stager.front.tls import Certificate
 from stager.front.visitors import LOOPBACK
 
@@ -123,9 +132,9 @@ def _listeners(asked: argparse.Namespace) -> tuple[socket.socket | None, list[Li
 
 def _listener(kind: Kind, address: str, fd: int | None, handed: list[Listener]) -> Listener:
     for listener in handed:
-        if (listener.kind, listener.address) == (kind, address):
+        if listener.kind == kind and is_at(listener, address):
             return listener
-    return listen(kind, address) if fd is None else adopt(kind, address, fd)
+    return listen(kind, address) if fd is None else adopt(kind, fd)
 
 
 def _raise_file_limit() -> None:

@@ -16,6 +16,7 @@ from stager.domain.route import (
     Changes,
     Endpoint,
     RouteTable,
+    ports_from_wire,
     table_from_wire,
     table_to_wire,
     target_to_wire,
@@ -63,13 +64,15 @@ class FrontClient:
         """See `Router.current`."""
         return table_from_wire((await self._ask("table"))["table"])
 
-    async def apply(self, table: RouteTable) -> None:
+    async def apply(self, table: RouteTable) -> Mapping[int, str]:
         """See `Router.apply`."""
-        await self._ask("apply", table=table_to_wire(table))
+        reply = await self._ask("apply", table=table_to_wire(table))
+        return ports_from_wire(reply["closed"])
 
-    async def update(self, changes: Changes, table: RouteTable) -> None:
+    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
         """See `Router.update`."""
-        await self._ask("update", **changes_to_wire(changes, table))
+        reply = await self._ask("update", **changes_to_wire(changes, table))
+        return ports_from_wire(reply["closed"])
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `Router.drain`."""
@@ -100,9 +103,9 @@ class FrontClient:
         while True:
             with contextlib.suppress(OSError):
                 line = await _Line.dial(self._path)
-                yield {"event": "connected", "pid": line.hello.pid}
                 try:
                     line.send({"id": 0, "do": "watch"})
+                    yield {"event": "connected", "pid": line.hello.pid}
                     async for event in line.events():
                         yield event
                 finally:
@@ -112,11 +115,12 @@ class FrontClient:
 
     async def unreachable(self) -> AsyncIterator[str]:
         """See `Router.unreachable`."""
-        async for event in self.events():
-            if event["event"] == "connected":
-                yield ""
-            elif event["event"] == "unreachable":
-                yield event["host"]
+        async with contextlib.aclosing(self.events()) as events:
+            async for event in events:
+                if event["event"] == "connected":
+                    yield ""
+                elif event["event"] == "unreachable":
+                    yield event["host"]
 
     async def close(self) -> None:
         """Hang up. The front goes on."""

@@ -59,6 +59,17 @@ class Context:
             return Sheet.of(target, host)
         return Sheet("away") if self.table.is_home(host) else Sheet("unknown", name=host)
 
+    def lookup_door(self, door: int, head: RequestHead) -> Endpoint | Sheet:
+        """The same for a request that came in by a door; it becomes one for that door's host.
+
+        A door never leads to Stager's own pages, not even one whose host is gone.
+        """
+        host = self.table.ports.get(door, "")
+        if host not in self.table.routes:
+            return Sheet("unknown", name=host or head.host)
+        head.readdress(host)
+        return self.lookup(host)
+
     def unreachable(self, host: str, state: str) -> Sheet:
         """The sheet for a host whose endpoint let us down, once those who watch have been told."""
         if self.table.is_home(host):

@@ -16,12 +16,18 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from stager.domain.route import Endpoint, table_from_wire, table_to_wire, target_from_wire
+from stager.domain.route import (
+    Endpoint,
+    ports_to_wire,
+    table_from_wire,
+    table_to_wire,
+    target_from_wire,
+)
 from stager.front.context import Context, Event
 from stager.front.table import TableFile
 from stager.version import __version__
 
-PROTOCOL = 1
+PROTOCOL = 2
 LONGEST_LINE = 256 << 20
 
 Wire = dict[str, Any]
@@ -32,6 +38,9 @@ class Process(Protocol):
     """What the control socket may ask of the process: what `server.Front` does."""
 
     frozen: bool
+
+    async def open_doors(self) -> dict[int, str]:
+        """Listen on the table's ports; returns those on which that can't be done, each with why."""
 
     def stop(self, timeout: float | None = None) -> None:
         """Drain and exit."""
@@ -151,12 +160,15 @@ class Control:
 
     async def _apply(self, request: Mapping[str, Any]) -> Wire:
         self._table.apply(table_from_wire(request["table"]))
-        return {}
+        return await self._open_doors()
 
     async def _update(self, request: Mapping[str, Any]) -> Wire:
-        wanted = ("upserts", "deletes", "domain", "home")
+        wanted = ("upserts", "deletes", "domain", "home", "ports")
         self._table.change({key: request[key] for key in wanted if key in request})
-        return {}
+        return await self._open_doors()
+
+    async def _open_doors(self) -> Wire:
+        return {"closed": ports_to_wire(await self._process.open_doors())}
 
     async def _whole_table(self, _: Mapping[str, Any]) -> Wire:
         return {"table": table_to_wire(self._table.live.value())}

@@ -28,15 +28,17 @@ class Downstream(asyncio.Protocol):
     Args:
         context: what all connections share.
         scheme: `http` or `https`.
+        door: the port of the table by which it came in; 0 when it came in by no door.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, context: Context, scheme: str) -> None:
+    def __init__(self, context: Context, scheme: str, *, door: int = 0) -> None:
         self.blocked = False
         self.deadline = 0.0
         self._context = context
         self._scheme = scheme
+        self._door = door
         self._address = ""
         self._buffer = b""
         self._exchange: Exchange | None = None
@@ -241,12 +243,13 @@ class Downstream(asyncio.Protocol):
             self._answer(head, self._buffer[end + 4 :])
 
     def _answer(self, head: RequestHead, rest: bytes) -> None:
-        target = self._context.lookup(head.host)
+        context = self._context
+        target = context.lookup_door(self._door, head) if self._door else context.lookup(head.host)
         if isinstance(target, Sheet):
             self._buffer = rest
             self._show_page(target, head)
             return
-        exchange = self._exchange = Exchange(self._context, self, head, self._forwarding, target)
+        exchange = self._exchange = Exchange(context, self, head, self._forwarding, target)
         self._buffer = b""
         self.touch()
         rest = exchange.begin(rest)

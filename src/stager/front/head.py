@@ -80,6 +80,12 @@ class RequestHead:
         """Whether the client may wait for a `100 Continue` before it sends the body."""
         return self.minor == 1 and b"expect" in self.special
 
+    def readdress(self, host: str) -> None:
+        """Make it a request for `host`. A `Host` header that says so already stays as sent, with its port."""
+        if self.host != host:
+            self.host, self.authority = host, host.encode("ascii")
+            self.special[b"host"] = [self.authority]
+
     def value(self, name: bytes) -> bytes:
         """The first value among `lines` of the header `name` (lower case); empty when there is none."""
         for line in self.lines:

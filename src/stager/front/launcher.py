@@ -110,7 +110,7 @@ class FrontLauncher:
             else:
                 pause = _FIRST_PAUSE
             # What is wrong is in the front's log, and may be over by the next try.
-            with contextlib.suppress(StagerError):
+            with contextlib.suppress(StagerError, OSError):
                 await self.ensure()
 
     async def stop(self, timeout: float | None = None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from stager.front.accesslog import AccessLog
 from stager.front.context import Context
 from stager.front.control import Control
+from stager.front.doors import Doors
 from stager.front.downstream import Downstream
 from stager.front.limits import Limits
 from stager.front.sockets import BACKLOG, Listener, PathListener, hand_out
@@ -64,6 +65,7 @@ class Front:
         self._visitors = visitors
         self._context = Context(options.limits, self._table.load(), visitors, log)
         self._servers: list[asyncio.Server] = []
+        self._doors = Doors(self._table.live, lambda port: Downstream(self._context, "http", door=port))
         self._ending: asyncio.Future[tuple[float, float]] | None = None
         self._ticks = 0
         plain = next((listener.address for listener in self._listeners), "")
@@ -92,16 +94,21 @@ class Front:
         if predecessor is not None:
             predecessor.sendall(b"retire\n")
             predecessor.close()
+        opening = loop.create_task(self._doors.open(patience=_RETIRE_GRACE if predecessor else 0.0))
         try:
             await self._wind_down(*await self._ending)
         finally:
-            handing_over.cancel()
-            ticking.cancel()
+            for task in (handing_over, ticking, opening):
+                task.cancel()
             await self._control.close()
             for path in (control, handover):
                 path.close()
             self._table.close()
             self._context.log.close()
+
+    async def open_doors(self) -> dict[int, str]:
+        """Listen on the table's ports; returns those on which that can't be done, each with why."""
+        return await self._doors.open()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, let open requests end, and exit."""
@@ -182,6 +189,7 @@ class Front:
             server.close()
         for listener in self._listeners:
             listener.socket.close()
+        self._doors.close()
         loop = asyncio.get_running_loop()
         start = loop.time()
         while self._visitors.connections and loop.time() - start < timeout:

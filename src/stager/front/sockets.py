@@ -37,11 +37,9 @@ class Listener:
 
 def listen(kind: Kind, address: str) -> Listener:
     """A new listening socket at `HOST:PORT`. Raises SocketError."""
-    host, port = split_address(address)
+    _, port = split_address(address)
+    family, place = _place(address)
     try:
-        family, _, _, _, place = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise SocketError(f"Can't listen on {address}: {error.strerror}. Choose another address.") from error
@@ -60,7 +58,7 @@ def listen(kind: Kind, address: str) -> Listener:
     return Listener(kind, address_of(sock), sock)
 
 
-def adopt(kind: Kind, address: str, fd: int) -> Listener:
+def adopt(kind: Kind, fd: int) -> Listener:
     """A listening socket inherited from the parent process. Raises SocketError."""
     try:
         sock = socket.socket(fileno=fd)
@@ -68,13 +66,30 @@ def adopt(kind: Kind, address: str, fd: int) -> Listener:
         sock.set_inheritable(False)
     except OSError as error:
         raise SocketError(f"File descriptor {fd} is no listening socket: {error.strerror}.") from error
-    return Listener(kind, address, sock)
+    return Listener(kind, address_of(sock), sock)
+
+
+def is_at(listener: Listener, address: str) -> bool:
+    """Whether it listens at `HOST:PORT`, however that is written; port 0 is any. Raises SocketError."""
+    _, (host, port, *_) = _place(address)
+    return listener.socket.getsockname()[0] == host and port in (0, listener.socket.getsockname()[1])
 
 
 def address_of(sock: socket.socket) -> str:
     """Where a socket listens, as `HOST:PORT`, with the port that the system chose where it was asked to."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _place(address: str) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    host, port = split_address(address)
+    try:
+        family, _, _, _, place = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise SocketError(f"Can't listen on {address}: {error.strerror}. Choose another address.") from error
+    return family, place
 
 
 def split_address(address: str) -> tuple[str, int]:

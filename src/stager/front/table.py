@@ -22,6 +22,8 @@ from stager.domain.route import (
     PageState,
     RouteTable,
     Target,
+    ports_from_wire,
+    ports_to_wire,
     table_from_wire,
     table_to_wire,
     target_from_wire,
@@ -36,6 +38,7 @@ def changes_to_wire(changes: Changes, table: RouteTable) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "upserts": {host: target_to_wire(target) for host, target in changes.upserts.items()},
         "deletes": sorted(changes.deletes),
+        "ports": ports_to_wire(changes.ports),
     }
     if changes.frame:
         wire["domain"] = table.domain
@@ -48,11 +51,13 @@ class LiveTable:
 
     def __init__(self, table: RouteTable | None = None) -> None:
         self.routes: dict[str, Target] = {}
+        self.ports: dict[int, str] = {}
         self.domain = ""
         self.home: Endpoint | None = None
         self._suffix = ""
         if table is not None:
             self.routes = dict(table.routes)
+            self.ports = dict(table.ports)
             self._frame(table.domain, table.home)
 
     def __len__(self) -> int:
@@ -69,12 +74,13 @@ class LiveTable:
 
     def value(self) -> RouteTable:
         """The table as a value."""
-        return RouteTable(dict(self.routes), self.domain, self.home)
+        return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports))
 
     def change(self, wire: Mapping[str, Any]) -> None:
         """Make the changes that `changes_to_wire` wrote, or none. Raises KeyError, ValueError, TypeError."""
         upserts = {host: _target(target) for host, target in wire.get("upserts", {}).items()}
         deletes = list(wire.get("deletes", ()))
+        ports = ports_from_wire(wire.get("ports", {}))
         if "domain" in wire:
             home = target_from_wire(wire["home"]) if wire["home"] else None
             if home is not None and not isinstance(home, Endpoint):
@@ -83,6 +89,9 @@ class LiveTable:
         self.routes.update(upserts)
         for host in deletes:
             self.routes.pop(host, None)
+        self.ports.update(ports)
+        for port in [port for port, host in ports.items() if not host]:
+            del self.ports[port]
 
     def _frame(self, domain: str, home: Endpoint | None) -> None:
         self.domain, self.home = domain, home

@@ -58,3 +58,9 @@ class Reports(Protocol):
             Retry: the forge can't be reached or asks to wait.
             Refused: it says no, and will go on saying so.
         """
+
+    async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
+        """Have no comment of ours that bears `marker`; success when there is none.
+
+        Arguments and exceptions are those of `comment`.
+        """

@@ -1,14 +1,30 @@
-"""The pluggable classes that the configuration names. Built-ins enter by these same doors."""
+"""The pluggable classes that the configuration names. Built-ins enter by these same doors.
+
+Each kind is a base class with one method. The method may be `async def`, or plain `def`, which runs in a
+thread; it has 30 seconds. A constructor may ask for what it needs by the names of its arguments: see
+`stager.ports.plugins`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from stager.domain.actor import Actor
 from stager.domain.commands import Command
-from stager.domain.events import ChangeSeen
+from stager.domain.environment import ChangeLink
+from stager.domain.events import Call, ChangeSeen
+from stager.domain.source import Revision, Trust
+
+T = TypeVar("T")
+Maybe: TypeAlias = Awaitable[T] | T
+"""What `async def` and plain `def` have in common."""
+
+EVERY_ACTION = "*"
+"""In a listener's `actions`: it wants to hear every call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +40,102 @@ class Credentials:
     parameters: Mapping[str, str]
 
 
-class EventListener(ABC):
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One preview, as handlers see it.
+
+    Args:
+        id: the environment's, as in the API.
+        image_name: the entry under `images:`.
+        container_name: the branch, or the name given by hand, untouched.
+        generation: 1 for its first launch; more for a refresh.
+        change: its pull request; None for a launch by hand.
+        parameters: what the launch gave.
+        started_at: when this generation was started; None before.
+    """
+
+    id: str
+    image_name: str
+    container_name: str
+    url: str
+    generation: int = 1
+    revision: Revision = field(default_factory=Revision)
+    trust: Trust = Trust.TRUSTED
+    change: ChangeLink | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    started_at: datetime | None = None
+
+
+class Previews(Protocol):
+    """What a handler may ask about previews."""
+
+    async def running(self, image_name: str = "") -> list[Preview]:
+        """Those that are reachable now, oldest first; all of them, or one application's."""
+
+
+class Handler(ABC):  # noqa: B024 (its kinds have the methods)
+    """What all pluggable classes have in common.
+
+    A nested `class Settings(pydantic.BaseModel)` declares settings of its own. They stand in the
+    configuration under `handlers:` and the class's name, and are validated with the rest.
+    """
+
+    section: ClassVar[str] = ""
+    """A key of the configuration's top level that the settings may stand under instead."""
+
+    short_name: ClassVar[str] = ""
+    """What the configuration may call it besides the class's name."""
+
+
+class EventListener(Handler):
     """Decides what an event asks for; the first listener that takes an event has it."""
 
+    actions: ClassVar[Sequence[str]] = ()
+    """The calls it answers, requests to `/event_receiver` with one of these as `action`; none unless told."""
+
+    requires_authentication: ClassVar[bool] = True
+    """Whether a call's sender must be known before the listener hears of it."""
+
     @abstractmethod
-    async def handle(self, event: ChangeSeen) -> Command | None:
+    def handle(self, event: ChangeSeen | Call) -> Maybe[Command | None]:
         """The command that the event amounts to, or None to leave it to the next listener."""
 
 
-class AuthenticationStrategy(ABC):
-    """Knows who sends a direct request."""
-
-    name: str
-    """What the configuration calls it."""
+class PreLaunchHandler(Handler):
+    """May amend the variables of an instance that is about to be made, or refuse to have it made."""
 
     @abstractmethod
-    async def authenticate(self, credentials: Credentials) -> Actor | None:
+    def prepare(self, preview: Preview, variables: Mapping[str, str]) -> Maybe[Mapping[str, str] | None]:
+        """Variables to set in addition or instead, or None. Raises `Refused` to forbid the launch."""
+
+
+class PostLaunchHandler(Handler):
+    """Hears of each preview that has become reachable, and of each that was refreshed."""
+
+    @abstractmethod
+    def launched(self, preview: Preview) -> Maybe[None]:
+        """It answers at its URL now."""
+
+
+class PreKillHandler(Handler):
+    """Hears of each preview that is about to be removed, while it still runs."""
+
+    @abstractmethod
+    def killing(self, preview: Preview) -> Maybe[None]:
+        """It is removed as soon as this returns."""
+
+
+class AuthenticationStrategy(Handler):
+    """Knows who sends a direct request."""
+
+    @abstractmethod
+    def authenticate(self, credentials: Credentials) -> Maybe[Actor | None]:
         """Who it is; None when these credentials aren't of this strategy's kind or aren't right."""
+
+
+class ContainerRotationStrategy(Handler):
+    """Chooses which preview makes room for another when `max_previews` are there."""
+
+    @abstractmethod
+    def to_rotate(self, previews: Sequence[Preview]) -> Maybe[Preview | None]:
+        """One of these, oldest first; None to keep them all, so that the new one gets no room."""

@@ -1,8 +1,9 @@
-"""The data plane as control sees it: something that holds the route table and serves by it."""
+"""The data plane as control sees it: what holds the route table and serves by it, and what stands before
+that."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from stager.domain.route import Changes, Endpoint, RouteTable
@@ -14,15 +15,22 @@ class Router(Protocol):
     async def current(self) -> RouteTable:
         """The table that is being served now. A data plane that was restarted still has it."""
 
-    async def apply(self, table: RouteTable) -> None:
-        """Serve by `table`, whole; returns when every new request follows it."""
+    async def apply(self, table: RouteTable) -> Mapping[int, str]:
+        """Serve by `table`, whole; returns when every new request follows it.
 
-    async def update(self, changes: Changes, table: RouteTable) -> None:
+        Returns:
+            Those of the table's ports on which it can't listen, each with why. All else is done.
+        """
+
+    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
         """Make these changes; returns when every new request follows them.
 
         Args:
             changes: what is different.
             table: the result, for a data plane that can only take it whole, and for `home` and `domain`.
+
+        Returns:
+            As `apply`.
         """
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
@@ -37,3 +45,23 @@ class Router(Protocol):
     def unreachable(self) -> AsyncIterator[str]:
         """The hosts whose endpoint refused a connection; an empty one when the data plane was (re)connected
         to, first of all at the start: then send it the table. Never ends."""
+
+
+class Outpost(Protocol):
+    """What stands before the data plane, such as nginx, and leads to it by the doors of the route table."""
+
+    name: str
+    """What people call it."""
+
+    async def apply(self, table: RouteTable) -> Mapping[str, str]:
+        """Lead each host of `table.doors()` to its port on the loopback interface, and no other host of ours
+        anywhere. May be repeated; does nothing when all is so already.
+
+        Returns:
+            The hosts to which it can't lead, each with why, in a sentence that names none. They don't keep it
+            from leading to the others.
+
+        Raises:
+            Retry: it can't be told anything at the moment.
+            Fault: it can't be told anything before somebody puts something right.
+        """

@@ -58,11 +58,8 @@ def _of_github(settings: Settings) -> Iterator[str]:
 
 
 def _of_serving(settings: Settings) -> Iterator[str]:
-    if settings.routing_strategy == "NginxRoutingStrategy":
-        yield (
-            "NginxRoutingStrategy writes no vhost files yet: this version serves previews through its own"
-            " front."
-        )
+    if settings.nginx.target_dir and settings.routing_strategy != "NginxRoutingStrategy":
+        yield "`nginx` has no effect, because `routing_strategy` isn't NginxRoutingStrategy."
     if settings.tls and settings.scheme == "http":
         yield "`tls` is given while `scheme` is \"http\", so previews' URLs don't use it."
     if settings.domain and _share_cookies(settings):

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stager.ports.engine import Limits
 from stager.settings.base import Section
-from stager.settings.confinement import check_allowed, check_parameters
+from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
 from stager.settings.refusals import Path, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import (
@@ -76,9 +76,6 @@ class Tuning(Section):
 class App(Tuning):
     """One application. Its key is the `image_name` of a launch, and with GitHub the repository's name."""
 
-    misplaced: ClassVar = {
-        "container_start_params": "isn't a setting any more; use `container_create_params.HostConfig`",
-    }
     stranger: ClassVar = "an environment variable goes under `env`"
 
     port: PortNumber
@@ -110,6 +107,9 @@ class App(Tuning):
     container_create_params: dict[str, Any] = Field(default_factory=dict)
     """Further parameters of Docker's call to create a container, such as `Tty` or `HostConfig`."""
 
+    container_start_params: dict[str, Any] = Field(default_factory=dict)
+    """The first Stager's place for what stands in `container_create_params.HostConfig`; it wins over that."""
+
     @field_validator("env")
     @classmethod
     def _nameable(cls, env: dict[str, Secret]) -> dict[str, Secret]:
@@ -129,6 +129,20 @@ class App(Tuning):
     def _confined(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         check_parameters(parameters, info.data.get("allow_create_params", ()))
         return parameters
+
+    @field_validator("container_start_params")
+    @classmethod
+    def _confined_as_well(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        check_host_config(parameters, info.data.get("allow_create_params", ()))
+        return parameters
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the engine's create call gets besides."""
+        if not self.container_start_params:
+            return self.container_create_params
+        host = self.container_create_params.get(HOST_CONFIG, {})
+        return {**self.container_create_params, HOST_CONFIG: {**host, **self.container_start_params}}
 
     @model_validator(mode="before")
     @classmethod

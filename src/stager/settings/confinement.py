@@ -87,6 +87,13 @@ def check_parameters(parameters: Mapping[str, object], allowed: Iterable[str]) -
         refuse(*found)
 
 
+def check_host_config(parameters: Mapping[str, object], allowed: Iterable[str]) -> None:
+    """Refuse likewise what stands within `HostConfig`."""
+    found = list(_of_level(parameters, frozenset(allowed)))
+    if found:
+        refuse(*found)
+
+
 def _refusals(parameters: Mapping[str, object], allowed: frozenset[str]) -> Iterator[tuple[Path, str]]:
     yield from _of_level(parameters, allowed)
     for key, value in parameters.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from stager.settings.known import Kind, Known
@@ -51,5 +51,18 @@ def _from_folder(path: Path, info: ValidationInfo) -> Path:
     return Context.of(info).folder.absolute() / path
 
 
+def _none_if_empty(path: Any) -> Any:
+    return None if path == "" else path
+
+
+def _from_folder_if_any(path: Path | None, info: ValidationInfo) -> Path | None:
+    return path and _from_folder(path, info)
+
+
 FolderPath = Annotated[Path, AfterValidator(_from_folder), Form("path")]
 """A path that starts from the configuration file's folder; always absolute once read."""
+
+OptionalPath = Annotated[
+    Path | None, BeforeValidator(_none_if_empty), AfterValidator(_from_folder_if_any), Form("path")
+]
+"""The same where there may be none; empty text is none."""

@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
+from pydantic import RootModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from stager.ports.plugins import Plugins
 from stager.settings.apps import App, Tuning
 from stager.settings.base import Section
+from stager.settings.known import built_in
 from stager.settings.model import Settings
-from stager.settings.places import Address
+from stager.settings.places import Address, PortRange
+from stager.settings.plugged import model_for
 from stager.settings.problems import bare, is_section
 from stager.settings.secret import Secret
 from stager.settings.values import Form
@@ -36,11 +40,16 @@ def to_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema by which editors complete and check `config.yml`."""
+def json_schema(plugins: Plugins | None = None) -> dict[str, Any]:
+    """The JSON Schema by which editors complete and check `config.yml`.
+
+    Args:
+        plugins: the classes that may have settings in it; those that come with Stager unless told.
+    """
+    model = model_for(plugins or built_in())
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
-        **Settings.model_json_schema(schema_generator=_Schema),
+        **model.model_json_schema(schema_generator=_Schema),
         "title": "Stager's configuration",
     }
 
@@ -58,7 +67,7 @@ class _Schema(GenerateJsonSchema):
         return {"anyOf": [super().bool_schema(schema), ELSEWHERE]}
 
     def encode_default(self, dft: Any) -> Any:
-        return str(dft) if isinstance(dft, Address) else super().encode_default(dft)
+        return str(dft) if isinstance(dft, Address | PortRange) else super().encode_default(dft)
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         return {"anyOf": [super().literal_schema(schema), ELSEWHERE]}
@@ -88,8 +97,9 @@ that is wrong with a file and exits with 1, `stager config show` prints what is 
 
 def reference() -> str:
     """The reference page, in Markdown."""
-    parts = [HEAD, "## Top level", "", *_table(Settings)]
-    for path, section in _sections(Settings, ""):
+    model = model_for(built_in())
+    parts = [HEAD, "## Top level", "", *_table(model)]
+    for path, section in _sections(model, ""):
         parts += ["", f"## `{path}`", "", _one_line(section.__doc__), "", *_table(section)]
     return "\n".join(parts) + "\n"
 
@@ -124,7 +134,14 @@ def _form(field: FieldInfo) -> str:
     return words or _form_of(field.annotation)
 
 
-_FORMS = {str: "text", Secret: "text, secret", int: "integer", float: "number", bool: "`true` or `false`"}
+_FORMS = {
+    str: "text",
+    Secret: "text, secret",
+    SecretStr: "text, secret",
+    int: "integer",
+    float: "number",
+    bool: "`true` or `false`",
+}
 
 
 def _form_of(annotation: Any) -> str:
@@ -138,6 +155,8 @@ def _form_of(annotation: Any) -> str:
         return f"list of: {_form_of(get_args(annotation)[0])}"
     if get_origin(annotation) is dict:
         return f"mapping of: {_form_of(get_args(annotation)[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return _form_of(annotation.model_fields["root"].annotation)
     return "mapping" if is_section(annotation) else _FORMS.get(annotation, "anything")
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from stager.ports.plugins import Plugins, discover
 from stager.settings import document
 from stager.settings.advice import warnings
 from stager.settings.context import Context
 from stager.settings.document import Data
 from stager.settings.expansion import Expansion
-from stager.settings.known import Known
+from stager.settings.known import Known, built_in
 from stager.settings.model import Settings
+from stager.settings.plugged import model_for, problems_with_sections
 from stager.settings.problems import ConfigurationError, Problem, problems_of
 
 FILE_NAME = "config.yml"
@@ -29,11 +31,13 @@ class Loaded:
     Args:
         path: the file it was read from; None when there is none.
         warnings: what should be thought over, a sentence each.
+        plugins: the classes that it may name.
     """
 
     settings: Settings
     path: Path | None
     warnings: tuple[str, ...]
+    plugins: Plugins = field(default_factory=built_in)
 
 
 def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -53,15 +57,17 @@ def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None =
 
     Args:
         environ: the environment variables that `${...}` and `DOCKER_HOST` refer to.
-        known: the names of pluggable classes; those that come with Stager unless told.
+        known: the names of pluggable classes; unless told, those that come with Stager, are installed, or
+            lie beside the file.
 
     Raises:
         ConfigurationError: it can't be used; has all that is wrong.
     """
     folder = path.absolute().parent if path else Path.cwd()
+    known = known or Known(discover(path.absolute().parent if path else None))
     data = document.read(_text(path), path.name) if path else None
-    settings = _settings(data, path.name if path else "", Context(folder, environ, known or Known()))
-    return Loaded(settings, path, warnings(settings))
+    settings = _settings(data, path.name if path else "", Context(folder, environ, known))
+    return Loaded(settings, path, warnings(settings), known.plugins)
 
 
 def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
@@ -90,16 +96,24 @@ def _settings(written: Data, name: str, context: Context) -> Settings:
     _refuse_per_environment(written, name)
     expansion = Expansion(context.environ, context.folder)
     data = expansion.fill(written)
-    problems = expansion.problems
+    problems = [*_of_plugins(context.known.plugins), *expansion.problems]
+    if problems and problems_with_sections(context.known.plugins):
+        raise ConfigurationError(name, problems)
+    model = model_for(context.known.plugins)
     try:
-        settings = Settings.model_validate(data, context=context)
+        settings = model.model_validate(data, context=context)
     except ValidationError as error:
         unfilled = {problem.path for problem in problems}
-        found = problems_of(error, Settings, written)
+        found = problems_of(error, model, written)
         problems = [*problems, *(problem for problem in found if problem.path not in unfilled)]
     if problems:
         raise ConfigurationError(name, problems)
     return settings
+
+
+def _of_plugins(plugins: Plugins) -> list[Problem]:
+    found = [*plugins.problems, *problems_with_sections(plugins)]
+    return [Problem(problem.place, problem.message) for problem in found]
 
 
 def _refuse_per_environment(written: Data, name: str) -> None:

@@ -11,11 +11,29 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
-from stager.settings.context import Context, FolderPath, NameOf
-from stager.settings.places import Address, Domain, Listen, Network, NetworkV4, Url, check_template
+from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
+from stager.settings.places import (
+    Address,
+    Domain,
+    Listen,
+    Network,
+    NetworkV4,
+    PortRange,
+    Ports,
+    Url,
+    check_template,
+)
 from stager.settings.refusals import Unfit, refuse
 from stager.settings.secret import Secret
-from stager.settings.values import NOT_TRUTH, POSITIVE, Duration, Login, User, one_or_many
+from stager.settings.values import (
+    NOT_TRUTH,
+    POSITIVE,
+    Duration,
+    Login,
+    User,
+    Words,
+    one_or_many,
+)
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
@@ -41,16 +59,27 @@ class Tls(Section):
 
 
 class Nginx(Section):
-    """Where nginx is to be told about previews."""
+    """How nginx, standing before Stager's front, is told about previews. Without `target_dir` it isn't told
+    anything: one server for all of them, which `stager nginx config` prints, never has to change."""
 
-    target_dir: str = ""
-    """Where vhost files go."""
+    target_dir: OptionalPath = None
+    """The folder into which a vhost file for each preview goes, such as `/etc/nginx/sites-enabled`."""
 
-    template_path: str = ""
-    """The template of a vhost file."""
+    template_path: OptionalPath = None
+    """The template of a vhost file, in Jinja, or in the first Stager's form if it ends with `.erb`. If there
+    is no such file, Stager's own of that name. By default Stager's own."""
 
-    reload_command: str = ""
-    """What makes nginx read its files again."""
+    test_command: Words = ("nginx", "-t")
+    """What has nginx test all of its files. Empty: nothing."""
+
+    reload_command: Words = ("nginx", "-s", "reload")
+    """What makes nginx read its files again. Empty: nothing."""
+
+    @model_validator(mode="after")
+    def _has_target(self) -> Self:
+        if self.template_path and not self.target_dir:
+            refuse((("target_dir",), "is required, because `template_path` is given"))
+        return self
 
 
 def _merged(data: Any) -> Any:
@@ -64,7 +93,7 @@ def _merged(data: Any) -> Any:
     return {key: value for item in data for key, value in item.items()}
 
 
-_MERGED = BeforeValidator(_merged, json_schema_input_type=Nginx | list[dict[str, str]])
+_MERGED = BeforeValidator(_merged, json_schema_input_type=Nginx | list[dict[str, str | list[str]]])
 
 
 class Credentials(Section):
@@ -161,15 +190,18 @@ class Engine(Section):
         return self.model_copy(update={"socket": self.socket or default})
 
 
+class Handlers(Section):
+    """Settings of pluggable classes, each under the name of its class."""
+
+    stranger: ClassVar = "here stand the names of classes that have settings"
+
+
 class Settings(Section):
     """All that can be said in `config.yml`. Everything has a default: Stager starts without any."""
 
     misplaced: ClassVar = {
         **dict.fromkeys(Tuning.model_fields, "belongs under `defaults`, or under one of the `images`"),
         "haproxy": "isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
-        "slack": "isn't available in this version",
-        "container_rotation_strategy": "isn't a setting any more; nothing runs out, so nothing rotates",
-        "evergreen_containers": "isn't a setting any more; every instance stays until it is closed or killed",
     }
 
     domain: Domain = ""
@@ -210,6 +242,10 @@ class Settings(Section):
     nginx: Annotated[Nginx, _MERGED] = Nginx()
     """Settings of `NginxRoutingStrategy`; a mapping, or a list of mappings with one key each."""
 
+    ports: Ports = Field(default=PortRange(3200, 3500), validate_default=True)
+    """Ports of the loopback interface, of which each preview with a vhost file has one. The environment
+    variables `MIN_PORT` and `MAX_PORT` go before it."""
+
     authentication_strategy: Annotated[
         tuple[Annotated[str, NameOf("authentication_strategy")], ...], _ONE_OR_MANY
     ] = ()
@@ -234,6 +270,20 @@ class Settings(Section):
 
     pre_kill_handlers: Annotated[tuple[Annotated[str, NameOf("pre_kill_handlers")], ...], _ONE_OR_MANY] = ()
     """What happens before a preview is removed."""
+
+    handlers: Handlers = Handlers()
+    """Settings of handlers and strategies, each under the name of its class."""
+
+    max_previews: Annotated[int | None, Field(ge=1, validate_default=True), NOT_TRUTH] = None
+    """How many previews may be there at once; one more makes the oldest go. If it isn't given, as many as the
+    environment variables `MIN_PORT` and `MAX_PORT` leave room for, and without these any number."""
+
+    container_rotation_strategy: Annotated[
+        tuple[Annotated[str, NameOf("container_rotation_strategy")], ...],
+        _ONE_OR_MANY,
+        Field(max_length=1),
+    ] = ()
+    """Which preview makes room for another when there are `max_previews`; the oldest if empty."""
 
     github: GitHub = GitHub()
     """How Stager and GitHub know each other."""
@@ -263,6 +313,11 @@ class Settings(Section):
     def previews(self) -> str:
         """The domain that previews live under; empty while none is set."""
         return self.preview_domain or self.domain
+
+    @field_validator("ports")
+    @classmethod
+    def _ports_of_environment(cls, ports: PortRange, info: ValidationInfo) -> PortRange:
+        return ports.within(Context.of(info).environ)
 
     @field_validator("host_template")
     @classmethod
@@ -296,6 +351,14 @@ class Settings(Section):
         if twice:
             refuse(*(((i,), "has the name of an earlier user") for i in twice))
         return users
+
+    @field_validator("max_previews")
+    @classmethod
+    def _as_many_as_ports(cls, count: int | None, info: ValidationInfo) -> int | None:
+        counts = bool({"MIN_PORT", "MAX_PORT"} & Context.of(info).environ.keys())
+        if count is None and counts and "ports" in info.data:
+            return len(tuple(info.data["ports"]))
+        return count
 
     @field_validator("engine")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Annotated, Final
@@ -18,6 +19,7 @@ MAX_DOMAIN: Final = 253 - 64
 """A host name has 253 characters (RFC 1035); 64 of them are kept for the slug and its dot."""
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]{1,5})")
+_PORTS: Final = re.compile(r"([0-9]{1,5}) ?- ?([0-9]{1,5})")
 _DNS_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 _FIELDS: Final = frozenset({"slug", "app", "domain"})
@@ -76,6 +78,53 @@ Listen = Annotated[
     PlainValidator(Address.read, json_schema_input_type=str),
     PlainSerializer(str),
     Form("host:port"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports from the first to the last, both included."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def read(cls, value: object) -> PortRange:
+        """The range that `3200-3500` names.
+
+        Raises:
+            Unfit: it names none.
+        """
+        if isinstance(value, PortRange):
+            return value
+        match = _PORTS.fullmatch(str(value).strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]) <= 65_535:
+            raise Unfit('should be a range of ports such as "3200-3500"')
+        return cls(int(match[1]), int(match[2]))
+
+    def within(self, environ: Mapping[str, str]) -> PortRange:
+        """This range with the ends that the first Stager's variables MIN_PORT and MAX_PORT give, where they
+        are set. Raises ValueError when the result is no range."""
+        first, last = environ.get("MIN_PORT") or self.first, environ.get("MAX_PORT") or self.last
+        try:
+            return PortRange.read(f"{first}-{last}")
+        except Unfit:
+            raise ValueError(
+                f"would be {first}-{last} by the variables MIN_PORT and MAX_PORT, which is no range of ports"
+            ) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last + 1))
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+Ports = Annotated[
+    PortRange,
+    PlainValidator(PortRange.read, json_schema_input_type=str),
+    PlainSerializer(str),
+    Form("ports"),
 ]
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -8,12 +8,14 @@ from stager.testing.clock import FakeClock, SequentialIds
 from stager.testing.engine import FakeEngine, Program
 from stager.testing.forge import FakeForge, Mood
 from stager.testing.memory_store import MemoryStore
+from stager.testing.outpost import FakeOutpost
 from stager.testing.router import FakeRouter
 
 __all__ = [
     "FakeClock",
     "FakeEngine",
     "FakeForge",
+    "FakeOutpost",
     "FakeRouter",
     "MemoryStore",
     "Mood",

@@ -40,12 +40,18 @@ class Mood(Enum):
 
 @dataclass(slots=True)
 class Comment:
-    """A comment in a pull request's conversation, with how often it was edited."""
+    """A comment in a pull request's conversation.
+
+    Args:
+        ours: whether Stager's account wrote it.
+        edits: how often it was edited.
+    """
 
     id: str
     repository_id: str
     number: int
     body: str
+    ours: bool = True
     edits: int = 0
 
 
@@ -137,6 +143,11 @@ class FakeForge:
         """There is no such change any more, and the forge says so."""
         del self._changes[event.change.repository.id, event.change.number]
 
+    def add_comment(self, event: ChangeSeen, body: str) -> Comment:
+        """Somebody comments on the change of this event."""
+        change = event.change
+        return self._add(change.repository.id, change.number, body, ours=False)
+
     def delivery(self, event: Event, delivery_id: str = "") -> Delivery:
         """A message that tells of the event.
 
@@ -185,10 +196,18 @@ class FakeForge:
         text = body if marker in body else f"{body}\n\n{marker}"
         found = self._find(change, marker, known)
         if found is None:
-            return self._write(change, text)
+            return self._add(change.repository_id, change.number, text, ours=True).id
         found.body = text
         found.edits += 1
         return found.id
+
+    async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
+        await self._turn()
+        if self.mood is Mood.REFUSING:
+            raise Refused("The forge lets nobody comment here.", reason="forge-refused", status=403)
+        found = self._find(change, marker, known)
+        if found is not None:
+            self.comments.remove(found)
 
     async def _turn(self) -> None:
         if self.mood is Mood.NEVER:
@@ -198,17 +217,17 @@ class FakeForge:
             raise Retry("The forge can't be reached.", reason="forge-away")
 
     def _find(self, change: ChangeLink, marker: str, known: str) -> Comment | None:
-        here = [
-            c for c in self.comments if (c.repository_id, c.number) == (change.repository_id, change.number)
-        ]
-        ours = [c for c in here if c.id == known] or [c for c in here if marker in c.body]
-        return ours[0] if ours else None
+        """Our comment; one that somebody else wrote with our marker isn't."""
+        place = (change.repository_id, change.number)
+        ours = [c for c in self.comments if c.ours and (c.repository_id, c.number) == place]
+        found = [c for c in ours if c.id == known] or [c for c in ours if marker in c.body]
+        return found[0] if found else None
 
-    def _write(self, change: ChangeLink, body: str) -> str:
+    def _add(self, repository_id: str, number: int, body: str, *, ours: bool) -> Comment:
         self._written += 1
-        comment = Comment(str(self._written), change.repository_id, change.number, body)
+        comment = Comment(str(self._written), repository_id, number, body, ours)
         self.comments.append(comment)
-        return comment.id
+        return comment
 
     def _change_of(self, event: ChangeSeen) -> Change:
         return self._changes[event.change.repository.id, event.change.number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -32,12 +32,14 @@ class FakeRouter:
         table: what is served now.
         refusing: endpoints that refuse connections.
         delay: seconds that each change of the table takes.
+        taken: ports that other programs have.
     """
 
     def __init__(self) -> None:
         self.table = RouteTable()
         self.refusing: set[Endpoint] = set()
         self.delay = 0.0
+        self.taken: set[int] = set()
         self._visits: set[Visit] = set()
         self._left = asyncio.Condition()
         self._feed = Feed()
@@ -75,16 +77,19 @@ class FakeRouter:
         await self._turn()
         return self.table
 
-    async def apply(self, table: RouteTable) -> None:
+    async def apply(self, table: RouteTable) -> Mapping[int, str]:
         await self._turn()
         self.table = table
+        return self._closed()
 
-    async def update(self, changes: Changes, table: RouteTable) -> None:
+    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
         """See `Router.update`. Only what `changes` says is changed, so that a wrong one shows."""
         await self._turn()
         kept = {h: t for h, t in self.table.routes.items() if h not in changes.deletes}
         frame = table if changes.frame else self.table
-        self.table = RouteTable({**kept, **changes.upserts}, frame.domain, frame.home)
+        ports = {port: host for port, host in {**self.table.ports, **changes.ports}.items() if host}
+        self.table = RouteTable({**kept, **changes.upserts}, frame.domain, frame.home, ports)
+        return self._closed()
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         await self._turn()
@@ -101,6 +106,9 @@ class FakeRouter:
 
     def unreachable(self) -> AsyncIterator[str]:
         return self._feed.follow()
+
+    def _closed(self) -> dict[int, str]:
+        return {port: "Another program has it." for port in self.table.ports if port in self.taken}
 
     def _open(self, endpoint: Endpoint) -> list[Visit]:
         return [visit for visit in self._visits if visit.target == endpoint]

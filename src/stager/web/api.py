@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
+from stager.control.handling import told_of
 from stager.domain.commands import Launch
 from stager.domain.deployment import Deployment, phase_of
 from stager.domain.environment import Environment
@@ -79,6 +80,7 @@ class DeploymentView(BaseModel):
     checking_at: datetime | None
     live_at: datetime | None
     ended_at: datetime | None
+    notes: list[str] = Field(description="What handlers failed at; it cost the preview nothing.")
 
 
 class LaunchBody(BaseModel):
@@ -135,7 +137,10 @@ async def redeploy(services: Served, actor: Known, environment: Id) -> Environme
 async def list_deployments(services: Served, _: Known, environment: Id) -> list[DeploymentView]:
     """An environment's deployments, newest first."""
     found, deployments = await services.store.read(lambda tx: _history(tx, environment))
-    return [_deployment_view(found, deployment) for deployment in deployments]
+    told = await services.store.read(
+        lambda tx: {d.generation: told_of(tx, environment, d.generation) for d in deployments}
+    )
+    return [_deployment_view(found, d, told[d.generation].notes) for d in deployments]
 
 
 @router.get(
@@ -206,7 +211,9 @@ def _view(services: Services, environment: Environment, deployment: Deployment |
     )
 
 
-def _deployment_view(environment: Environment, deployment: Deployment) -> DeploymentView:
+def _deployment_view(
+    environment: Environment, deployment: Deployment, notes: tuple[str, ...]
+) -> DeploymentView:
     outcome = deployment.attempt.outcome
     return DeploymentView(
         id=deployment.id,
@@ -222,4 +229,5 @@ def _deployment_view(environment: Environment, deployment: Deployment) -> Deploy
         checking_at=deployment.checking_at,
         live_at=deployment.live_at,
         ended_at=deployment.ended_at,
+        notes=list(notes),
     )

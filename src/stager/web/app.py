@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from fastapi import FastAPI
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
 from stager.web import api, compat, pages, problems
+from stager.web.description import described
+from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+FOREIGN = problems.Problem(
+    title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
+)
+WEBHOOKS = frozenset({"/event_receiver", "/webhooks/github"})
 
 
 def create_app(services: Services) -> FastAPI:
     """The application that serves these."""
     app = FastAPI(title="Stager", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.services = services
+    app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
     for module in (api, compat, pages):
         app.include_router(module.router)
+    app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
     return app
+
+
+class Bounded:
+    """Refuses bodies that are longer than they need be. A body is read before anybody knows who sent it, so
+    it must not fill the memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = WEBHOOK_LIMIT if scope.get("path") in WEBHOOKS else FORM_LIMIT
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise HTTPException(413, f"The body is longer than {limit} bytes.")
+            return message
+
+        await self._app(scope, counted, send)
 
 
 class SameOrigin:
@@ -37,8 +65,7 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and _is_foreign(scope):
-            refusal = PlainTextResponse("Requests from other sites' pages are refused.", 403)
-            await refusal(scope, receive, send)
+            await problems.worded(scope["path"], FOREIGN)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -46,4 +73,4 @@ class SameOrigin:
 def _is_foreign(scope: Scope) -> bool:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     origin = headers.get(b"origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get(b"host")
+    return origin is not None and origin.partition("://")[2] != headers.get(b"host")

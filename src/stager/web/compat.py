@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from stager.control.commands import Ending
-from stager.domain.commands import Kill, Launch
+from stager.domain.actor import Actor
+from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.errors import Refused
 from stager.domain.status import status_of
 from stager.web.parameters import WEBHOOK_LIMIT, body_of, parameters_of
 from stager.web.problems import fault
-from stager.web.services import Known, Served, Services
+from stager.web.services import Known, Served, Services, actor_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,8 +21,13 @@ router = APIRouter(include_in_schema=False)
 async def launch(request: Request, services: Served, actor: Known) -> Response:
     """Launch a preview. Answers with its URL once that works; at once, and with 202, for `wait=0`."""
     parameters = await parameters_of(request)
-    seconds = _seconds_to_wait(parameters.get("wait", ""), services.start_timeout)
+    wait = parameters.get("wait", "")
     command = Launch(parameters.pop("image_name", ""), parameters.pop("container_name", ""), parameters)
+    return await _launched(services, command, actor, wait)
+
+
+async def _launched(services: Services, command: Launch, actor: Actor, wait: str) -> Response:
+    seconds = _seconds_to_wait(wait, services.start_timeout)
     environment = await services.commands.launch(command, actor)
     url = services.addresses.url(environment.host)
     if not seconds:
@@ -36,8 +42,12 @@ async def kill(request: Request, services: Served, actor: Known) -> Response:
     """Remove a preview. Answers `ok` once it is gone, also when there is none of this name; at once, and with
     202, for `wait=0`."""
     parameters = await parameters_of(request)
-    seconds = _seconds_to_wait(parameters.get("wait", ""), services.start_timeout)
     command = Kill(parameters.get("image_name", ""), parameters.get("container_name", ""))
+    return await _killed(services, command, actor, parameters.get("wait", ""))
+
+
+async def _killed(services: Services, command: Kill, actor: Actor, wait: str) -> Response:
+    seconds = _seconds_to_wait(wait, services.start_timeout)
     environment = await services.commands.kill(command, actor)
     if not seconds:
         return PlainTextResponse("ok", 202)
@@ -48,16 +58,36 @@ async def kill(request: Request, services: Served, actor: Known) -> Response:
 
 @router.post("/event_receiver")
 async def event_receiver(request: Request, services: Served) -> Response:
-    """Take a forge's delivery; or a call with `action=`, which no listener of this version answers."""
+    """Take a forge's delivery; or a call with `action=`, for the listener that takes it."""
     if "x-github-event" not in request.headers and "action" in await parameters_of(request):
-        return PlainTextResponse("")
+        return await _called(request, services)
     return await _delivery(request, services)
 
 
 @router.get("/event_receiver")
-async def call() -> Response:
+async def call(request: Request, services: Served) -> Response:
     """A call with `action=`; what no listener answers is answered with nothing."""
-    return PlainTextResponse("")
+    return await _called(request, services)
+
+
+async def _called(request: Request, services: Services) -> Response:
+    parameters = await parameters_of(request)
+    name, wait = parameters.pop("action", ""), parameters.get("wait", "")
+    taken = (
+        await services.calls.answer(name, parameters, lambda: actor_of(request, services)) if name else None
+    )
+    if taken is None:
+        return PlainTextResponse("")
+    command, actor = taken
+    if isinstance(command, Reply):
+        return Response(command.body, media_type=command.media_type)
+    if request.method == "GET":  # a link on anybody's page makes a browser send one, with its credentials
+        raise Refused(
+            f"The action {name} changes something, so it needs a POST.", reason="post-needed", status=405
+        )
+    if isinstance(command, Launch):
+        return await _launched(services, command, actor, wait)
+    return await _killed(services, command, actor, wait)
 
 
 @router.post("/webhooks/github")

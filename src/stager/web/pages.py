@@ -30,7 +30,7 @@ SECURITY = {
 }
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, services: Served) -> Response:
     """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
     troubles = dict(services.supervisor.troubles)
@@ -47,13 +47,13 @@ async def home(request: Request, services: Served) -> Response:
     return HTMLResponse(html, headers=SECURITY)
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> Response:
     """Stager's process answers."""
     return PlainTextResponse("ok")
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(services: Served) -> Response:
     """Whether Stager can do its work: its database, the front and the engine answer."""
     troubles = dict(services.supervisor.troubles)
@@ -74,9 +74,10 @@ async def metrics(request: Request, services: Served) -> Response:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the front saw the request come from this machine, by no proxy."""
-    client = request.client
-    return client is not None and client.host in ("127.0.0.1", "::1")
+    """Whether the front saw the request come from this machine. Behind a proxy that it trusts, all that they
+    say counts: whoever sends the request may have written the first address."""
+    addresses = request.headers.get("x-forwarded-for", "").split(",")
+    return all(address.strip() in ("127.0.0.1", "::1") for address in addresses)
 
 
 def _count_by_state(tx: Transaction) -> dict[str, int]:

@@ -32,6 +32,7 @@ async def parameters_of(request: Request) -> dict[str, str]:
         return parameters
     if int(request.headers.get("content-length") or 0) > FORM_LIMIT:
         raise Refused(f"The form is longer than {FORM_LIMIT} bytes.", reason="too-large", status=413)
+    await request.body()  # kept, so that a delivery's raw bytes can still be read after its form
     try:
         form = await request.form(max_files=0, max_fields=200, max_part_size=FORM_LIMIT)
     except HTTPException as error:

@@ -52,7 +52,7 @@ async def _ending(request: Request, error: Exception) -> Response:
         reason=error.reason,
         lines=error.detail.splitlines(),
     )
-    response = _worded(request, problem)
+    response = worded(request.url.path, problem)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
     if isinstance(error, Retry):
@@ -64,8 +64,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = "; ".join(f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors())
-    return _worded(
-        request, Problem(title="The request isn't valid.", status=422, detail=found, reason="invalid")
+    return worded(
+        request.url.path,
+        Problem(title="The request isn't valid.", status=422, detail=found, reason="invalid"),
     )
 
 
@@ -73,13 +74,14 @@ async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
-    response = _worded(request, problem)
+    response = worded(request.url.path, problem)
     response.headers.update(error.headers or {})
     return response
 
 
-def _worded(request: Request, problem: Problem) -> Response:
-    if request.url.path.startswith(API):
+def worded(path: str, problem: Problem) -> Response:
+    """The problem as a response: JSON under the API, plain text elsewhere."""
+    if path.startswith(API):
         content = problem.model_dump(exclude_defaults=True)
         return JSONResponse(content, problem.status, media_type="application/problem+json")
     return PlainTextResponse(_plain(problem), problem.status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from stager.control.access import Access
 from stager.control.addresses import Addresses
 from stager.control.applications import Applications
+from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.intake import Intake
 from stager.control.metrics import Metrics
@@ -33,6 +34,7 @@ class Services:
         warnings: what the configuration makes one think of.
         start_timeout: seconds that a launch is waited for at most.
         front_figures: what the front counts; raises `Retry` while it is away.
+        calls: the listeners that answer requests to `/event_receiver` with `action=`.
     """
 
     access: Access
@@ -50,6 +52,7 @@ class Services:
     warnings: tuple[str, ...]
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
+    calls: Calls = field(default_factory=Calls)
 
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""
@@ -59,8 +62,8 @@ class Services:
                 await self.publisher.frame(self.addresses.domain, home)
 
 
-def services_of(request: Request) -> Services:
-    """The services that the application carries."""
+async def services_of(request: Request) -> Services:
+    """The services that the application carries. Asynchronous, or it would cost a thread for each request."""
     return cast("Services", request.app.state.services)
 
 

@@ -31,6 +31,7 @@ from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
 from stager.ports.engine import Limits
+from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
 from stager.ports.store import Transaction
 from stager.testing import FakeEngine, FakeForge, FakeRouter, MemoryStore, SequentialIds
@@ -59,6 +60,7 @@ class House:
         listeners: the event listeners.
         credentials: whether the forge can be asked; without, only what it tells is known.
         reports: whether there is a comment.
+        webhooks: who reads deliveries; the forge itself, unless told otherwise.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -66,6 +68,7 @@ class House:
     credentials: bool = True
     reports: bool = True
     domain: str = DOMAIN
+    webhooks: Webhooks | None = None
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
     router: FakeRouter = field(default_factory=FakeRouter)
@@ -161,7 +164,7 @@ class House:
         return next((i for i in self.engine.there() if i.endpoint and i.endpoint == target), None)
 
     async def assert_live(self, environment: Environment | None = None, *, generation: int = 0) -> Instance:
-        """It serves the desired generation, or this one, and nothing else is left of it. Returns what serves."""
+        """It serves the desired generation, or this one, and nothing else is left. Returns what serves."""
         there = await self.the(environment)
         instance = self.served(there.host)
         assert instance is not None, f"{there.host} leads to {self.target(there.host)}"
@@ -209,7 +212,7 @@ class Life:
         wishes = Wishes(self.addresses, self.clock, house.ids)
         self.intake = Intake(
             store=store,
-            webhooks=forge,
+            webhooks=house.webhooks or forge,
             changes=forge if house.credentials else None,
             listeners=house.listeners,
             applications=self.applications,
@@ -263,3 +266,4 @@ class Life:
         await self.reporter.close()
         with suppress(asyncio.CancelledError):
             await self.task
+        self.wire.bury()

@@ -101,6 +101,24 @@ async def test_a_younger_environment_in_its_place_makes_it_an_orphan(house: Hous
     assert house.engine.there() == [new]
 
 
+async def test_what_runs_comes_before_what_the_forge_tells(house: House) -> None:
+    """The engine is away when Stager starts without its database, and the forge isn't."""
+    await house.kill()
+    house.applications = [replace(SHOP, owner="acme")]
+    await house.start()
+    await opened(house)
+    running = await house.assert_live()
+    environment = await house.the()
+    await lose_the_database(house)
+    house.engine.leave()
+    await house.start()
+    house.engine.come_back()
+    await house.rest(600)
+
+    assert [e.id for e in await house.environments()] == [environment.id]
+    assert await house.assert_live() == running
+
+
 async def test_the_forge_tells_what_is_open(house: House) -> None:
     """Once the database is back, the forge says what should be: closed ones go, newer heads come."""
     await house.kill()

@@ -286,6 +286,18 @@ class TestRedeploy:
         redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
         assert await refusal(redeploy) == ("fork", 409)
 
+    async def test_of_a_fork_that_was_killed(self, house: House) -> None:
+        """To be killed by hand isn't to be approved."""
+        base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
+        await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
+        await house.rest()
+        environment = await house.life.commands.kill_by_id((await house.the()).id, ANN)
+        await house.rest()
+
+        redeploy = house.life.commands.redeploy(environment.id, ANN)
+        assert await refusal(redeploy) == ("fork", 409)
+        assert house.engine.there() == []
+
     async def test_of_one_that_was_removed(self, house: House) -> None:
         environment = await house.launch("x")
         await house.rest()

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.intake import LISTENER_TIMEOUT
+from stager.control.runner import HANDLER_SECONDS
 from stager.domain.commands import Command, Reply
 from stager.domain.environment import HoldReason
-from stager.domain.events import ChangeSeen, Ignored
+from stager.domain.events import Call, ChangeSeen, Ignored
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
     KillOnGithubPullRequestClosed,
@@ -24,6 +24,7 @@ from stager.ports.handlers import EventListener
 from stager.testing import FakeForge, Mood
 from tests.unit.control.house import SHOP, House, listeners
 
+Event = ChangeSeen | Call
 Story = Callable[[FakeForge], list[ChangeSeen]]
 
 
@@ -192,23 +193,23 @@ class TestDeliveries:
 
 
 class Deaf(EventListener):
-    async def handle(self, event: ChangeSeen) -> Command | None:
+    async def handle(self, event: Event) -> Command | None:
         return None
 
 
 class Raising(EventListener):
-    async def handle(self, event: ChangeSeen) -> Command | None:
+    async def handle(self, event: Event) -> Command | None:
         raise ZeroDivisionError
 
 
 class Hanging(EventListener):
-    async def handle(self, event: ChangeSeen) -> Command | None:
+    async def handle(self, event: Event) -> Command | None:
         await asyncio.Event().wait()
         return None
 
 
 class Answering(EventListener):
-    async def handle(self, event: ChangeSeen) -> Command | None:
+    async def handle(self, event: Event) -> Command | None:
         return Reply("mine")
 
 
@@ -217,7 +218,7 @@ async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[Hous
     """A house in which these listeners come before the built-in ones, and a change was opened."""
     async with House(listeners=[*first, *([] if only else listeners())]).open() as house:
         await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
-        await house.rest(LISTENER_TIMEOUT + 30)
+        await house.rest(HANDLER_SECONDS + 30)
         yield house
 
 
@@ -279,16 +280,18 @@ class TestTrust:
         assert hold.reason is HoldReason.FORK
         assert house.engine.there() == []
 
-    async def test_nobody_launches_it_by_its_name_either(self, house: House) -> None:
+    async def test_its_branch_is_nobodys_name_for_anything(self, house: House) -> None:
+        """Or a stranger's pull request could take a branch's name and address."""
         forge = house.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         await house.tell(forge.open(base, "feature-x", "a", fork=fork))
         await house.rest()
-        with pytest.raises(Exception, match="comes from a fork"):
-            await house.launch("feature-x")
+        launched = await house.launch("feature-x")
         await house.rest()
 
-        assert house.engine.there() == []
+        assert launched.change is None
+        assert launched.host.startswith("feature-x.")
+        assert [i.environment for i in house.engine.there()] == [launched.id]
 
     async def test_a_closed_fork_is_gone(self, house: House) -> None:
         forge = house.forge

@@ -57,7 +57,7 @@ class Scenario:
         return event
 
     async def tell_again(self) -> None:
-        """Where the forge can't be asked, only another delivery helps that of which nobody said that it arrived."""
+        """Where the forge can't be asked, only another delivery helps one of which nobody said it arrived."""
         if self.unanswered is not None and not self.house.credentials:
             await self.house.tell(self.unanswered)
 
@@ -171,8 +171,8 @@ SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedByHan
 
 
 async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> Tripwire:
-    """Play a scenario in a house of its own, with `kill -9` at the first of these points, at the second one of
-    the life after that, and so on. Returns the wire of the life in which it happened."""
+    """Play a scenario in a house of its own, with `kill -9` at the first of these points, at the second one
+    of the life after that, and so on. Returns the wire of the life in which it happened."""
     house = House([replace(SHOP, owner="acme")], credentials=credentials)
     async with house.open():
         scenario = kind(house)
@@ -237,7 +237,7 @@ async def test_killed_again_and_again(kind: type[Scenario]) -> None:
     """Three times, at points by lot, also while it picks up what the life before left undone."""
     lot = random.Random(kind.__name__)
     points = len((await play(kind)).passed)
-    for _ in range(20):
+    for _ in range(10):
         kills = [lot.randrange(points) for _ in range(3)]
         try:
             await play(kind, *kills)

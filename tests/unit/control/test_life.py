@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,10 @@ from stager.control.supervisor import Supervisor
 from stager.control.worker import Worker
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
+from stager.domain.errors import Retry
 from stager.domain.route import Endpoint, Page
 from stager.domain.status import State
+from stager.ports.store import Transaction
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 from tests.unit.control.tripwire import Tripwire
@@ -592,6 +595,52 @@ class TestSupervisor:
         calls = Counter(name for name in wire.passed if name.startswith("before"))
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
+
+    async def test_a_wake_that_is_lost_is_made_up_for(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The minute's pass finds a wish that nobody works on."""
+        await house.launch()
+        await house.rest()
+        with monkeypatch.context() as patched:
+            patched.setattr(Supervisor, "wake", lambda *_: None)
+            await house.launch()
+        await house.rest(65)
+
+        await house.assert_live(generation=2)
+
+    async def test_a_full_disk_costs_no_delivery(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        repository = house.forge.add_repository("acme", "shop")
+        await house.tell(house.forge.open(repository, "feature-x", "a"))
+        original, refusals = house.store.write, iter(range(5))
+
+        async def write(work: Callable[[Transaction], object]) -> object:
+            if next(refusals, None) is not None:
+                raise Retry("There is no room.", reason="disk-full")
+            return await original(work)
+
+        monkeypatch.setattr(house.store, "write", write)
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_a_bug_in_a_loop_ends_no_loop(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        environment = await house.launch()
+        await house.rest()
+        original, failures = house.store.read, iter(range(5))
+
+        async def read(work: Callable[[Transaction], object]) -> object:
+            if next(failures, None) is not None:
+                raise ZeroDivisionError
+            return await original(work)
+
+        monkeypatch.setattr(house.store, "read", read)
+        repository = house.forge.add_repository("acme", "shop")
+        await house.tell(house.forge.open(repository, "feature-x", "a"))
+        house.engine.lose(house.engine.there(environment.id)[0].id)
+        await house.rest()
+
+        assert len(house.engine.there()) == 2
 
     async def test_a_wake_at_the_last_moment_isnt_lost(
         self, house: House, monkeypatch: pytest.MonkeyPatch

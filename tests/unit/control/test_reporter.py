@@ -56,24 +56,21 @@ class TestOneComment:
     async def test_is_edited_through_its_whole_life(self, house: House) -> None:
         event = await opened(house)
         first = the_comment(house).id
-        for happening, says in (
-            (lambda: house.forge.push(event, "b2"), "is live"),
-            (lambda: self.broken(house, event), "The newest commit failed"),
-            (lambda: house.forge.close(event), "was removed"),
-        ):
-            await house.tell(happening())
-            await house.rest()
-            assert says in the_comment(house).body
-        house.engine.add_image(IMAGE)
-        await house.tell(house.forge.reopen(event))
-        await house.rest()
 
-        assert "is live" in the_comment(house).body
-        assert the_comment(house).id == first
-
-    def broken(self, house: House, event: ChangeSeen) -> ChangeSeen:
+        assert await self.told(house, house.forge.push(event, "b2"), "is live") == first
         house.engine.add_image(IMAGE, Program(exit_code=1, output="no such table"))
-        return house.forge.push(event, "c3")
+        pushed = house.forge.push(event, "c3")
+        assert await self.told(house, pushed, "The newest commit failed") == first
+        assert await self.told(house, house.forge.close(event), "was removed") == first
+        house.engine.add_image(IMAGE)
+        assert await self.told(house, house.forge.reopen(event), "is live") == first
+
+    async def told(self, house: House, event: ChangeSeen, says: str) -> str:
+        """Deliver this. Returns the id of the one comment, which says so then."""
+        await house.tell(event)
+        await house.rest()
+        assert says in the_comment(house).body
+        return the_comment(house).id
 
     async def test_a_failure_shows_the_last_lines_and_no_url(self, house: House) -> None:
         house.engine.add_image(IMAGE, Program(exit_code=1, output="reading\nno such table"))
@@ -93,9 +90,8 @@ class TestOneComment:
 
     async def test_is_found_again_by_its_marker(self, house: House) -> None:
         event = await opened(house)
-        await house.store.write(
-            lambda tx: [tx.save_environment(replace(e, comment_id="")) for e in tx.environments()]
-        )
+        forgetful = replace(await house.the(), comment_id="")
+        await house.store.write(lambda tx: tx.save_environment(forgetful))
         await house.tell(house.forge.push(event, "b2"))
         await house.rest()
 
@@ -200,7 +196,7 @@ NASTY = [
 
 
 def rendered(text: str) -> str:
-    """What of a comment isn't code: the fence that opens it ends only at an equal one on a line of its own."""
+    """What of a comment isn't code: the fence that opens it ends only at an equal one on its own line."""
     kept, fence = [], ""
     for line in text.splitlines():
         opening = re.match(r"(`{3,}|~{3,})", line)

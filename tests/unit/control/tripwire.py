@@ -23,6 +23,7 @@ class Tripwire:
         self.passed: list[str] = []
         self.broken: list[str] = []
         self.tripped = asyncio.Event()
+        self._buried = asyncio.Event()
         self._at = at
         self._armed = False
         self._checks: list[Callable[[], str]] = []
@@ -34,6 +35,10 @@ class Tripwire:
     def cut(self) -> None:
         """The process is dead."""
         self.tripped.set()
+
+    def bury(self) -> None:
+        """Let go of what the dead process still waits for."""
+        self._buried.set()
 
     def check(self, promise: Callable[[], str]) -> None:
         """Ask `promise` at each point whether it is broken; how, or an empty string."""
@@ -51,7 +56,8 @@ class Tripwire:
                 self.tripped.set()
             self.passed.append(name)
         if self.tripped.is_set():
-            await asyncio.Event().wait()
+            await self._buried.wait()
+            raise asyncio.CancelledError
 
 
 class _Wired:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -104,6 +105,8 @@ def test_what_serves_goes_on_serving_until_a_newer_one_does() -> None:
 WANTED = Desired(True, NEWEST)
 OLD = instance(3, 1, "healthy")
 NEW = instance(1, 2, "running")
+CUT_OFF = replace(NEW, endpoint=None)
+"""It has answered once, and somebody took its network away."""
 SERVED = Attempt(1, healthy_run=OLD.run)
 
 
@@ -115,6 +118,8 @@ SERVED = Attempt(1, healthy_run=OLD.run)
         (Observed((NEW,)), Check(NEW)),
         (Observed((NEW,), None, (Attempt(2, healthy_run=NEW.run),)), Publish(NEW)),
         (Observed((NEW,), NEW.endpoint, (Attempt(2, healthy_run=NEW.run),)), None),
+        (Observed((CUT_OFF,), NEW.endpoint, (Attempt(2, healthy_run=NEW.run),)), Unpublish()),
+        (Observed((CUT_OFF,), None, (Attempt(2, healthy_run=NEW.run),)), Check(CUT_OFF)),
         (Observed((OLD,), OLD.endpoint, (SERVED,)), Start(2)),
         (Observed((OLD, NEW), OLD.endpoint, (SERVED,)), Check(NEW)),
         (

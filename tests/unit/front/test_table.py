@@ -1,6 +1,7 @@
 """The live table, and that it survives whatever happens to the process."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from stager.front.table import LiveTable, TableFile, changes_to_wire
 
 A, B = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
 HOME = Endpoint(path="/run/stager.sock")
-TABLE = RouteTable({"a.stage.test": A, "b.stage.test": Page("starting", "b")}, "stage.test", HOME)
+TABLE = RouteTable(
+    {"a.stage.test": A, "b.stage.test": Page("starting", "b")}, "stage.test", HOME, {3200: "a.stage.test"}
+)
 
 
 def opened(directory: Path) -> TableFile:
@@ -53,6 +56,7 @@ async def test_it_is_there_again(tmp_path: Path) -> None:
     assert reread(tmp_path) == TABLE
     file = opened(tmp_path)
     changed = TABLE.upsert("a.stage.test", B).delete("b.stage.test")
+    changed = replace(changed, ports={3201: "a.stage.test"})
     file.change(changes_to_wire(TABLE.changes_to(changed), changed))
     file.close()
     assert reread(tmp_path) == changed

@@ -24,7 +24,7 @@ CASES = [
     ("event_listeners: KillOnGithubPullRequestClosed", "hook_secret` is missing"),
     ("event_listeners: GithubAuthorization", "GithubAuthorization has no effect yet"),
     ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
-    ("routing_strategy: nginx", "writes no vhost files yet"),
+    ("nginx: {target_dir: sites}", "`nginx` has no effect"),
     ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'while `scheme` is "http"'),
     ("domain: demo.io", "each other's cookies"),
     ("domain: demo.io:80\npreview_domain: p.demo.io", "each other's cookies"),

@@ -9,13 +9,23 @@ import pytest
 
 from stager.domain.errors import Refused
 from stager.ports.engine import Limits
-from stager.settings.known import BUILT_IN, Known
+from stager.ports.handlers import PreKillHandler, Preview
+from stager.ports.plugins import Plugin, Plugins
+from stager.settings.known import Known, built_in
 from stager.settings.loader import find, load
-from stager.settings.places import Address
+from stager.settings.places import Address, PortRange
 from stager.settings.problems import ConfigurationError
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 MIB = 1 << 20
+
+
+class SayGoodbye(PreKillHandler):
+    """A stranger's."""
+
+    short_name = "bye"
+
+    def killing(self, preview: Preview) -> None: ...
 
 
 class TestFind:
@@ -271,17 +281,86 @@ class TestNames:
     def test_plugins_add_names(self, tmp_path: Path) -> None:
         path = tmp_path / "config.yml"
         path.write_text("pre_kill_handlers: bye", "utf-8")
-        known = Known({**BUILT_IN, "pre_kill_handlers": {"SayGoodbye": "bye"}})
+        known = Known(Plugins([*built_in(), Plugin(SayGoodbye, "a test")]))
 
         assert load(path, environ={}, known=known).settings.pre_kill_handlers == ("SayGoodbye",)
 
     @pytest.mark.requirement("R45", "R46")
-    def test_nginx_may_be_a_mapping(self, load_text: LoadText) -> None:
-        nginx = load_text("nginx: {target_dir: /a, template_path: b}").settings.nginx
-        assert (nginx.target_dir, nginx.template_path, nginx.reload_command) == ("/a", "b", "")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "nginx: {target_dir: /a, template_path: b, reload_command: sudo nginx -s reload}",
+            "nginx: [{target_dir: /a}, {template_path: b}, {reload_command: [sudo, nginx, -s, reload]}]",
+        ],
+    )
+    def test_nginx_may_be_a_mapping_or_a_list(self, load_text: LoadText, tmp_path: Path, text: str) -> None:
+        nginx = load_text(text).settings.nginx
+        assert (nginx.target_dir, nginx.template_path) == (Path("/a"), tmp_path / "b")
+        assert nginx.reload_command == ("sudo", "nginx", "-s", "reload")
+        assert nginx.test_command == ("nginx", "-t")
+
+    def test_no_folder_for_nginx_is_none(self, load_text: LoadText) -> None:
+        assert load_text("nginx: {target_dir: '${DIR:-}'}").settings.nginx.target_dir is None
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "first", "last"),
+    [
+        ("", {}, 3200, 3500),
+        ("ports: 4000-4009", {}, 4000, 4009),
+        ("ports: 4000 - 4000", {}, 4000, 4000),
+        ("", {"MIN_PORT": "3300"}, 3300, 3500),
+        ("", {"MAX_PORT": "3300"}, 3200, 3300),
+        ("ports: 4000-4009", {"MIN_PORT": "5000", "MAX_PORT": "5001"}, 5000, 5001),
+        ("ports: 4000-4009", {"MIN_PORT": ""}, 4000, 4009),
+    ],
+)
+def test_ports(load_text: LoadText, text: str, environ: dict[str, str], first: int, last: int) -> None:
+    assert load_text(f"max_previews: 3\n{text}", **environ).settings.ports == PortRange(first, last)
 
 
 @pytest.mark.requirement("R48")
 def test_a_password_may_contain_colons(load_text: LoadText) -> None:
     (user,) = load_text("users: ['joe:a:b:c']").settings.users
     assert (user.name, user.password.reveal()) == ("joe", "a:b:c")
+
+
+class TestMaxPreviews:
+    @pytest.mark.parametrize(
+        ("text", "environ", "count"),
+        [
+            ("", {}, None),
+            ("max_previews: 7", {}, 7),
+            ("", {"MIN_PORT": "3200", "MAX_PORT": "3204"}, 5),
+            ("", {"MAX_PORT": "3204"}, 5),
+            ("max_previews: 7", {"MAX_PORT": "3204"}, 7),
+        ],
+    )
+    def test_the_first_stagers_variables_count_previews(
+        self, load_text: LoadText, text: str, environ: dict[str, str], count: int | None
+    ) -> None:
+        assert load_text(text, **environ).settings.max_previews == count
+
+    def test_variables_that_are_no_range_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="MIN_PORT and MAX_PORT"):
+            load(None, environ={"MIN_PORT": "3500", "MAX_PORT": "3200"})
+
+
+class TestStartParameters:
+    def test_they_go_over_those_of_the_create_call(self, load_text: LoadText) -> None:
+        text = """
+        images:
+          shop:
+            port: 80
+            container_create_params: {Tty: true, HostConfig: {ShmSize: 1, CpuShares: 2}}
+            container_start_params: {CpuShares: 3}
+        """
+        assert load_text(text).settings.images["shop"].parameters == {
+            "Tty": True,
+            "HostConfig": {"ShmSize": 1, "CpuShares": 3},
+        }
+
+    def test_what_opens_the_box_may_be_allowed_by_name(self, load_text: LoadText) -> None:
+        app = "{port: 80, allow_create_params: [Binds], container_start_params: {Binds: [a:b]}}"
+        parameters = load_text(f"images: {{shop: {app}}}").settings.images["shop"].parameters
+        assert parameters == {"HostConfig": {"Binds": ["a:b"]}}

@@ -42,8 +42,8 @@ def test_every_block_names_its_strategies(number: int) -> None:
     settings = block(number).settings
 
     assert settings.routing_strategy == "NginxRoutingStrategy"
-    assert settings.nginx.target_dir == "/etc/nginx/sites-enabled"
-    assert settings.nginx.template_path == "./request_handlers/nginx.conf.erb"
+    assert settings.nginx.target_dir == Path("/etc/nginx/sites-enabled")
+    assert settings.nginx.template_path == BLOCKS / "request_handlers" / "nginx.conf.erb"
     assert settings.authentication_strategy == ("BasicAuthentication",)
 
 

@@ -37,8 +37,12 @@ WRONG = [
     (APP % "prot: 1", 'images.shop.prot: unknown key; did you mean "port"?'),
     (APP % "RAILS_ENV: test", "images.shop.RAILS_ENV: unknown key; an environment variable goes under `env`"),
     (
-        APP % "container_start_params: {}",
-        "images.shop.container_start_params: isn't a setting any more; use `container_create_params.Host",
+        APP % "container_start_params: {Privileged: true}",
+        "images.shop.container_start_params.Privileged: opens the instance's box; list Privileged under",
+    ),
+    (
+        APP % "container_start_params: {networkmode: host}",
+        "images.shop.container_start_params.networkmode: can't be given; Stager sets it itself",
     ),
     # numbers, truth, choices
     ("images: {shop: {}}", "images.shop.port: is required"),
@@ -177,7 +181,39 @@ WRONG = [
         "post_launch_handlers: Zzz",
         "post_launch_handlers: unknown name; known are AddGithubPullRequestCommentOnLaunch",
     ),
-    ("pre_kill_handlers: Zzz", "pre_kill_handlers: unknown name; this version has none of this kind"),
+    (
+        "pre_kill_handlers: StatusReport",
+        'pre_kill_handlers: "StatusReport" belongs under `event_listeners`',
+    ),
+    ("handlers: {Nobody: {}}", "handlers.Nobody: unknown key; here stand the names of classes that have"),
+    ("handlers: {PostToSlackOnLaunch: {}}", "handlers.PostToSlackOnLaunch: belongs under `slack`"),
+    ("handlers: {RequireVariables: {names: 1}}", "handlers.RequireVariables.names: should be a list, not a"),
+    ("handlers: {RequireVariables: {}}", "handlers.RequireVariables.names: is required"),
+    ("pre_launch_handlers: RequireVariables", "handlers.RequireVariables.names: is required"),
+    ("post_launch_handlers: [PostToSlackOnLaunch]", "slack.webhook_url: is required"),
+    (
+        "slack: {webhook_url: 'https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ',"
+        " subdomain: acme}",
+        "slack.subdomain: isn't a setting any more; Slack gives a `webhook_url` for an incoming webhook",
+    ),
+    (
+        "slack: {webhook_url: 'https://example.org/x'}",
+        "slack.webhook_url: should begin with https://hooks.slack.com/services/",
+    ),
+    (
+        "notify: {urls: ['bogus://x']}",
+        "notify.urls: should be a URL that Apprise knows; the one at place 1 isn't",
+    ),
+    (
+        "notify: {urls: ['json://a'], message: '{branch}'}",
+        "notify.message: should have no fields but {image_name}, {container_name}, {url}",
+    ),
+    ("evergreen_containers: master", "evergreen_containers: should be a list, not text"),
+    (
+        "container_rotation_strategy: EvergreenExceptionsContainerRotation",
+        'container_rotation_strategy: unknown name; did you mean "EvergreenExceptionsContainer',
+    ),
+    ("max_previews: 0", "max_previews: should be 1 at least, not 0"),
     # nginx, in the walkthrough's form
     (
         "nginx: [{target_dir: a}, {target_dri: b}]",
@@ -185,6 +221,9 @@ WRONG = [
     ),
     ("nginx: [{target_dir: a}, {target_dir: b}]", "nginx.target_dir: is given twice"),
     ("nginx: [a]", "nginx: should be a mapping, not a list"),
+    ("nginx: {template_path: a}", "nginx.target_dir: is required, because `template_path` is given"),
+    ("ports: 3500-3200", 'ports: should be a range of ports such as "3200-3500", not "3500-3200"'),
+    ("ports: 80", 'ports: should be a range of ports such as "3200-3500", not 80'),
     # YAML
     ("a: 1\na: 2", "a: is given twice, again at line 2"),
     ("images:\n  shop: {port: 1, port: 2}", "images.shop.port: is given twice, again at line 2"),
@@ -209,14 +248,13 @@ def test_one_problem_is_told_by_its_path(problems_of: ProblemsOf, text: str, pro
 def test_all_problems_are_told_at_once(problems_of: ProblemsOf) -> None:
     found = problems_of(
         "images: {shop: {port: 80x, image: '${IMAGE}'}, cart: {command: a}}\n"
-        "event_listeners: [StatusReport]\n"
+        "event_listeners: [StatusReprot]\n"
         "listen: ${PORT}\n"
         "githb: {}\n"
     )
 
     assert sorted(found) == [
-        'event_listeners[0]: "StatusReport" isn\'t available in this version; '
-        "GET /api/v1/environments lists what runs",
+        'event_listeners[0]: unknown name; did you mean "StatusReport"?',
         'githb: unknown key; did you mean "github"?',
         "images.cart.port: is required",
         "images.shop.image: the environment variable IMAGE isn't set",

@@ -1,22 +1,21 @@
-"""Control runs on virtual time, with fakes all around it."""
+"""The web on virtual time, with fakes all around."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
 from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
-from tests.unit.control.house import House
 from tests.unit.control.virtual_time import VirtualTimeLoop
+from tests.unit.web.site import Site, site
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
     return {"virtual": VirtualTimeLoop}
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A Stager with one app, `shop`, and a forge to ask, at rest."""
-    async with House().open() as opened:
+@pytest.fixture(name="site")
+async def opened_site() -> AsyncIterator[Site]:
+    async with site() as opened:
         yield opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiodocker
 
 from stager.domain.errors import Fault
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import UNREACHABLE, engine_errors
 
 
 class DockerImages:
@@ -31,6 +31,8 @@ class DockerImages:
             except aiodocker.DockerError as error:
                 if error.status == 404:
                     return None
+                if error.status >= 500:
+                    raise
                 raise Fault(
                     f'Docker doesn\'t take "{reference}" for the name of an image: {error.message}',
                     reason="image-missing",
@@ -39,10 +41,13 @@ class DockerImages:
     async def _pull(self, reference: str) -> None:
         name, _, tag = reference.rpartition(":")
         named = (name, tag) if name and "/" not in tag else (reference, "latest")
-        try:
-            await self._docker.images.pull(named[0], tag=named[1])
-        except aiodocker.DockerError as error:
-            raise _missing(reference, error.message) from error
+        with engine_errors():
+            try:
+                await self._docker.images.pull(named[0], tag=named[1])
+            except aiodocker.DockerError as error:
+                if error.status == UNREACHABLE:
+                    raise
+                raise _missing(reference, error.message) from error
 
 
 def _missing(reference: str, why: str) -> Fault:

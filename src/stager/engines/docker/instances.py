@@ -31,8 +31,14 @@ STATES = {
 hasn't: `docker commit` pauses what it copies."""
 
 EVENTS = ["start", "die", "destroy"]
+TO_BLAME = ("OCI runtime", "unable to find user", "unable to find group")
+"""By these words Docker's errors of its own are the image's or the configuration's fault."""
+
 REDIAL = 2.0
 """Seconds until the event stream is asked for again after it broke."""
+
+UNREADABLE = 501
+"""What Docker answers when a container's log driver keeps nothing, as `none` does."""
 
 LINE_LIMIT = 2_000
 """Characters of one line of a log that are worth showing."""
@@ -96,13 +102,15 @@ class DockerInstances:
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
         body = create_body(spec, self._installation, lease, publish=self._loopback)
-        name = f"stager-{self._installation}-{spec.birth.deployment}"
+        name = self._name(spec.birth.deployment)
         with engine_errors():
             try:
                 made = await self._docker.containers.create(body, name=name)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
                     raise
+                if error.status == 409:  # an earlier call was given up, and Docker is still at it
+                    raise Retry("The container is being made.", reason="create-conflict") from error
                 raise Fault(
                     f"Docker refuses to make the container: {error.message}",
                     hint="The image's `container_create_params` in the configuration are the first suspect.",
@@ -123,7 +131,7 @@ class DockerInstances:
             try:
                 await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
-                if error.status >= 500 and "OCI runtime" not in error.message:
+                if error.status >= 500 and not any(words in error.message for words in TO_BLAME):
                     raise
                 raise await self._start_error(instance, error) from error
         container = await self._inspect(instance)
@@ -163,7 +171,7 @@ class DockerInstances:
                     stdout=True, stderr=True, tail=lines
                 )
             except aiodocker.DockerError as error:
-                if error.status in (404, 409):
+                if error.status in (404, 409, UNREADABLE):
                     return ""
                 raise
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
@@ -210,7 +218,16 @@ class DockerInstances:
             found = await self._docker.containers.list(
                 all=1, filters=labels.filters(self._installation, environment)
             )
-        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
+        rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
+        return [row for row in rows if self._is_ours(row)]
+
+    def _is_ours(self, row: Mapping[str, Any]) -> bool:
+        """Whether we made it. An image that was committed from one of ours hands our labels on to whatever
+        people run of it, but not the name."""
+        return f"/{self._name(row['Labels'].get(labels.DEPLOYMENT, ''))}" in (row["Names"] or ())
+
+    def _name(self, deployment: str) -> str:
+        return f"stager-{self._installation}-{deployment}"
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():

@@ -67,8 +67,9 @@ class NetworkPool:
             subnet = await self._subnet_of(network) if network else None
             if subnet is None:
                 network, subnet = await self._create(environment, trust)
+            lease = Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
             self._reserved[network] = self._reserved.get(network, 0) + 1
-        return Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
+        return lease
 
     def release(self, lease: Lease) -> None:
         """The instance has been made, or has not: the network is only as used as the engine says."""

@@ -95,6 +95,15 @@ class GithubClient(Changes, Reports):
                 return found
             return await self._create(change, marker, text)
 
+    async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
+        turn = self._turns.setdefault((change.repository_id, change.number), asyncio.Lock())
+        async with turn:
+            if known and await self._delete(change, known):
+                return
+            found = await self._find(change, marker)
+            if found:
+                await self._delete(change, found)
+
     async def _confirm(self, repository: Repository) -> None:
         answer = payloads.read_repository(await self._rest.read(REPOSITORY, _names(repository)))
         _same_repository(answer, repository)
@@ -102,6 +111,15 @@ class GithubClient(Changes, Reports):
     async def _edit(self, change: ChangeLink, comment: str, text: str) -> bool:
         try:
             await self._rest.edit(COMMENT, _link_names(change) | {"comment": comment}, {"body": text})
+        except Refused as error:
+            if error.status not in GONE:
+                raise
+            return False
+        return True
+
+    async def _delete(self, change: ChangeLink, comment: str) -> bool:
+        try:
+            await self._rest.remove(COMMENT, _link_names(change) | {"comment": comment})
         except Refused as error:
             if error.status not in GONE:
                 raise

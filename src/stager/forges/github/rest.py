@@ -112,6 +112,10 @@ class Rest(GitHubAPI):
         answer, _ = await self._repeatedly("PATCH", path, names, data)
         return answer
 
+    async def remove(self, path: str, names: Names) -> None:
+        """Have nothing at `path` any more."""
+        await self._repeatedly("DELETE", path, names)
+
     async def create(self, path: str, names: Names, data: object) -> object:
         """Make something new at `path`. Tried once: after a failure it may exist all the same."""
         answer, _ = await self._once("POST", path, names, data)

@@ -1,0 +1,93 @@
+"""`stager nginx`: what nginx needs to stand before Stager. Runs without a server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from stager.routers.nginx import server_for_all
+from stager.settings.loader import find, load
+from stager.settings.model import Settings
+from stager.settings.problems import ConfigurationError
+
+app = typer.Typer(no_args_is_help=True, help="What nginx needs to stand before Stager.")
+
+
+@app.callback()
+def nginx() -> None:
+    """What nginx needs to stand before Stager."""
+
+
+@app.command()
+def config(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+    ] = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where nginx is to listen, as in its own `listen`; may be repeated. By default port 80, or"
+            " 443 with a certificate and 80 for redirects."
+        ),
+    ] = None,
+    certificate: Annotated[str, typer.Option(help="The certificate with its chain, a wildcard one.")] = "",
+    key: Annotated[str, typer.Option(help="The certificate's private key.")] = "",
+) -> None:
+    """Print an nginx server that sends everything to Stager: its own pages and every preview, living or dead.
+
+    It never has to change, and belongs into a file such as /etc/nginx/sites-enabled/default.
+    """
+    if bool(certificate) != bool(key):
+        _fail("--certificate and --key go together.")
+    try:
+        settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
+    except ConfigurationError as error:
+        _fail(str(error))
+    text = server_for_all(
+        front=_front(settings),
+        names=_names(settings),
+        listen=listen or _everywhere(443 if certificate else 80),
+        certificate=certificate,
+        key=key,
+        redirect=_everywhere(80) if certificate and not listen else [],
+    )
+    typer.echo(text, nl=False)
+
+
+def _front(settings: Settings) -> str:
+    """Where nginx reaches the front: where that listens, by the loopback address if it listens on all."""
+    host, port = settings.listen.host, settings.listen.port
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (nobody listens here)
+        return f"127.0.0.1:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _names(settings: Settings) -> list[str]:
+    """Stager's own name and all previews'; none when the domain isn't known yet."""
+    if not settings.domain:
+        return []
+    home, previews = (name.partition(":")[0] for name in (settings.domain, settings.previews))
+    return [home, f"*.{previews}"]
+
+
+def _everywhere(port: int) -> list[str]:
+    return [str(port), *([f"[::]:{port}"] if _has_ipv6() else [])]
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"stager: {sentence}", err=True)
+    raise typer.Exit(1)

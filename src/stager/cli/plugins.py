@@ -1,0 +1,82 @@
+"""`stager plugins`: which handlers and strategies there are, where from, and which are on.
+
+Runs on the server's machine, without a server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stager.ports.plugins import OURS, Kind, Plugin
+from stager.settings.known import ROUTING
+from stager.settings.loader import Loaded, find, load
+from stager.settings.problems import ConfigurationError
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(plugins)
+
+
+def plugins(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """List the handlers and strategies that the configuration may name, and those that are on."""
+    try:
+        loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
+    except ConfigurationError as error:
+        typer.echo(f"stager: {error}", err=True)
+        raise typer.Exit(1) from None
+    rows = list(_rows(loaded))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+
+
+def _rows(loaded: Loaded) -> Iterator[dict[str, object]]:
+    for plugin in sorted(loaded.plugins, key=lambda p: (p.kinds[0], p.name)):
+        for kind in plugin.kinds:
+            yield {
+                "name": plugin.name,
+                "short": plugin.short_name,
+                "kind": kind,
+                "from": plugin.origin,
+                "on": _is_on(plugin, kind, loaded),
+                "about": plugin.summary,
+            }
+
+    for name, short in ROUTING.items():
+        yield {
+            "name": name,
+            "short": short,
+            "kind": "routing_strategy",
+            "from": OURS,
+            "on": loaded.settings.routing_strategy == name,
+            "about": "How requests reach previews.",
+        }
+
+
+def _is_on(plugin: Plugin, kind: Kind, loaded: Loaded) -> bool:
+    return plugin.name in getattr(loaded.settings, kind)
+
+
+def _print(rows: list[dict[str, object]]) -> None:
+    table = Table("", "name", "kind", "from", "about", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        cells = [str(row[key]) for key in ("name", "kind", "from", "about")]
+        table.add_row("on" if row["on"] else "", *(Text(cell, overflow="fold") for cell in cells))
+    Console(soft_wrap=False).print(table)

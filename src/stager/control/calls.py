@@ -1,0 +1,57 @@
+"""Answers calls: requests to `/event_receiver` with `action=`, for whichever listener takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from stager.control.runner import Runner
+from stager.domain.actor import Actor
+from stager.domain.commands import Command
+from stager.domain.errors import Fault
+from stager.domain.events import Call
+from stager.ports.handlers import EVERY_ACTION, EventListener
+
+log = structlog.get_logger(__name__)
+
+Authenticate = Callable[[], Awaitable[Actor]]
+
+
+class Calls:
+    """Asks the listeners that want to hear of a call, in the configuration's order."""
+
+    def __init__(self, listeners: Sequence[EventListener] = (), runner: Runner | None = None) -> None:
+        self._listeners = listeners
+        self._runner = runner or Runner()
+
+    async def answer(
+        self, name: str, parameters: Mapping[str, str], authenticate: Authenticate
+    ) -> tuple[Command, Actor] | None:
+        """What the first listener that takes the call asks for, and on whose behalf; None: nobody takes it.
+
+        Args:
+            authenticate: tells who asks; called only for a listener that wants to know.
+
+        Raises:
+            Refused: the sender isn't known, or a listener says no.
+            Fault: the one that would have taken it may be one that failed.
+        """
+        failure: Fault | None = None
+        actor: Actor | None = None
+        for listener in self._listeners:
+            if not {name, EVERY_ACTION} & set(listener.actions):
+                continue
+            if listener.requires_authentication and actor is None:
+                actor = await authenticate()
+            call = Call(name, parameters, actor if listener.requires_authentication else None)
+            try:
+                command = await self._runner.command(listener, call)
+            except Fault as error:
+                failure = failure or error
+                continue
+            if command is not None:
+                return command, actor or Actor(type(listener).__name__, "listener")
+        if failure is not None:
+            raise failure
+        return None

@@ -1,0 +1,47 @@
+"""Previews as handlers see them."""
+
+from __future__ import annotations
+
+from stager.control.addresses import Addresses
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.ports.handlers import Preview, Previews
+from stager.ports.store import Store, Transaction
+
+
+class RunningPreviews(Previews):
+    """Answers what handlers may ask."""
+
+    def __init__(self, store: Store, addresses: Addresses) -> None:
+        self._store = store
+        self._addresses = addresses
+
+    async def running(self, image_name: str = "") -> list[Preview]:
+        pairs = await self._store.read(_serving)
+        return [
+            preview_of(environment, deployment, self._addresses)
+            for environment, deployment in pairs
+            if image_name in ("", environment.app)
+        ]
+
+
+def preview_of(environment: Environment, deployment: Deployment | None, addresses: Addresses) -> Preview:
+    """An environment, at this deployment."""
+    desired = environment.desired
+    return Preview(
+        id=environment.id,
+        image_name=environment.app,
+        container_name=environment.name,
+        url=addresses.url(environment.host),
+        generation=deployment.generation if deployment else desired.generation,
+        revision=deployment.revision if deployment else desired.revision,
+        trust=desired.trust,
+        change=environment.change,
+        parameters=desired.parameters,
+        started_at=deployment.starting_at if deployment else None,
+    )
+
+
+def _serving(tx: Transaction) -> list[tuple[Environment, Deployment | None]]:
+    # Also what is about to go: it is reachable until it has gone.
+    return [(e, tx.deployment_of(e.id, e.serving)) for e in tx.environments() if e.serving is not None]

@@ -1,0 +1,40 @@
+"""Answers calls: requests to `/event_receiver` with a parameter `action`."""
+
+from __future__ import annotations
+
+import json
+
+from stager.domain.commands import Command, Reply
+from stager.domain.events import Call, ChangeSeen
+from stager.ports.handlers import EventListener, Preview, Previews
+
+
+class StatusReport(EventListener):
+    """Answers `action=status` with what is running, as JSON; `image_name` narrows it to one application."""
+
+    actions = ("status",)
+
+    def __init__(self, previews: Previews) -> None:
+        self._previews = previews
+
+    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+        if isinstance(event, ChangeSeen):
+            return None
+        running = await self._previews.running(event.parameters.get("image_name", ""))
+        return Reply(json.dumps([_row(preview) for preview in running]), "application/json")
+
+
+def _row(preview: Preview) -> dict[str, str | None]:
+    return {
+        "image_name": preview.image_name,
+        "container_name": preview.container_name,
+        "url": preview.url,
+        "started_at": preview.started_at.isoformat() if preview.started_at else None,
+    }
+
+
+class GithubAuthorization(EventListener):
+    """Accepted, without effect yet: signing in with GitHub comes with a later version."""
+
+    async def handle(self, event: ChangeSeen | Call) -> Command | None:  # noqa: ARG002 (nothing to do yet)
+        return None

@@ -1,0 +1,27 @@
+"""Shows what listeners hear, for whoever writes one."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+from stager.domain.commands import Command
+from stager.domain.events import Call, ChangeSeen
+from stager.ports.handlers import EVERY_ACTION, EventListener
+
+log = logging.getLogger(__name__)
+
+
+class RequestInspector(EventListener):
+    """Logs every event, and every call without its parameters' values, and leaves them to the next."""
+
+    actions = (EVERY_ACTION,)
+    requires_authentication = False
+
+    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+        if isinstance(event, Call):
+            # Their values may be tokens.
+            log.info("call %s with %s", event.name, ", ".join(sorted(event.parameters)) or "no parameters")
+        else:
+            log.info("%s of %s: %s", event.action.value, event.app, asdict(event.change))
+        return None

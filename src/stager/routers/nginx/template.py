@@ -1,0 +1,164 @@
+"""What is written for nginx: the vhost file of a preview, from a template of the administrator's or ours, and
+the one server for all previews.
+
+A template is Jinja, or, if its name ends with `.erb`, text in the first Stager's form, of which only its
+three substitutions are understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from traceback import extract_tb
+from types import TracebackType
+
+import jinja2
+import structlog
+
+from stager.domain.errors import Fault
+
+log = structlog.get_logger(__name__)
+
+SHIPPED = "nginx.conf.erb"
+VARIABLES = ("slug", "host", "port")
+
+_TAG = re.compile(r"<%(.*?)(?:%>|\Z)", re.DOTALL)
+_FOLDER = resources.files("stager.routers.nginx").joinpath("templates")
+
+
+class VhostTemplate:
+    """Makes the text of a vhost file.
+
+    Args:
+        name: what the template is called in errors.
+        text: the template.
+        folder: what a Jinja template may include from.
+
+    Raises:
+        Fault: it isn't a template; says in which line.
+    """
+
+    def __init__(self, name: str, text: str, folder: Path | None = None) -> None:
+        self.name = name
+        self._write = _erb(name, text) if name.endswith(".erb") else _jinja(name, text, folder)
+
+    def render(self, *, slug: str, host: str, port: int) -> str:
+        """The vhost file's text, ending with a line break.
+
+        Args:
+            slug: the preview's label.
+            host: the domain under which it lives, without port.
+            port: where to send its requests, on 127.0.0.1.
+
+        Raises:
+            Fault: the template fails on it.
+        """
+        return self._write({"slug": slug, "host": host, "port": str(port)}).rstrip("\n") + "\n"
+
+
+def load_template(path: Path | None) -> VhostTemplate:
+    """The template in this file; if there is no such file, Stager's own of that name; without a path as well.
+
+    Raises:
+        Fault: there is none of that name, it can't be read, or it isn't a template.
+    """
+    name = path.name if path else SHIPPED
+    if path is not None and path.exists():
+        return VhostTemplate(name, _read(path), path.parent)
+    if name != SHIPPED:
+        raise _broken(f"{path} doesn't exist", f"Stager's own template is used where the name is {SHIPPED}.")
+    log.info("shipped_template_used", instead_of=str(path) if path else "")
+    return VhostTemplate(name, _FOLDER.joinpath(SHIPPED).read_text(encoding="utf-8"))
+
+
+def server_for_all(
+    *,
+    front: str,
+    names: Sequence[str],
+    listen: Sequence[str],
+    certificate: str = "",
+    key: str = "",
+    redirect: Sequence[str] = (),
+) -> str:
+    """The nginx configuration that sends everything to the front.
+
+    Args:
+        front: where that listens, as host and port.
+        names: server names; none for any.
+        listen: where nginx is to listen, as in its own `listen`.
+        certificate: path of the certificate, for HTTPS; `key` is that of its key.
+        redirect: where to listen for HTTP, to redirect it to HTTPS.
+    """
+    template = _environment().from_string(_FOLDER.joinpath("stager.conf").read_text(encoding="utf-8"))
+    return template.render(
+        front=front,
+        names=" ".join(names) or "_",
+        listen=listen,
+        certificate=certificate,
+        key=key,
+        redirect=redirect,
+    )
+
+
+Write = Callable[[dict[str, str]], str]
+
+
+def _jinja(name: str, text: str, folder: Path | None) -> Write:
+    try:
+        template = _environment(folder).from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise _broken(f"{name}, line {error.lineno}: {error.message}") from error
+
+    def write(values: dict[str, str]) -> str:
+        try:
+            return template.render(values)
+        except Exception as error:  # a template may fail in as many ways as a program
+            raise _broken(f"{name}, line {_line_of(error.__traceback__)}: {error}") from error
+
+    return write
+
+
+def _environment(folder: Path | None = None) -> jinja2.Environment:
+    return jinja2.Environment(  # noqa: S701 (what it makes isn't HTML)
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(folder) if folder else None,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _line_of(traceback: TracebackType | None) -> int:
+    """The line of the template at which it failed; Jinja puts it into the traceback."""
+    lines = [frame.lineno for frame in extract_tb(traceback) if frame.filename == "<template>"]
+    return (lines[-1] if lines else None) or 1
+
+
+def _erb(name: str, text: str) -> Write:
+    for tag in _TAG.finditer(text):
+        if not _names_variable(tag.group()):
+            line = text.count("\n", 0, tag.start()) + 1
+            known = ", ".join(f"<%= {variable} %>" for variable in VARIABLES)
+            shown = tag.group().split("\n")[0]
+            raise _broken(
+                f"{name}, line {line}: {shown} isn't understood",
+                f"Of ERB there are {known}; for more, make it a Jinja template, with another name.",
+            )
+    return lambda values: _TAG.sub(lambda tag: values[tag[1].removeprefix("=").strip()], text)
+
+
+def _names_variable(tag: str) -> bool:
+    return re.fullmatch(rf"<%=[ \t]*({'|'.join(VARIABLES)})[ \t]*%>", tag) is not None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _broken(f"{path} can't be read: {error}") from error
+
+
+def _broken(what: str, hint: str = "") -> Fault:
+    return Fault(f"nginx.template_path: {what}.", hint=hint, reason="nginx-template")

@@ -1,0 +1,149 @@
+"""A whole Stager over fakes, for a plugin's own test: nothing to start, nothing to wait for.
+
+def test_it_says_hello(capsys):
+    with Harness(SayHello, handlers={"SayHello": {"greeting": "Ahoy"}}) as stager:
+        preview = stager.launch("my-branch")
+    assert f"Ahoy, {preview.url}" in capsys.readouterr().out
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+
+from stager.control.handling import told_of
+from stager.control.runner import HANDLER_SECONDS
+from stager.domain.actor import Actor
+from stager.domain.commands import Kill, Launch, Reply
+from stager.domain.events import ChangeSeen
+from stager.ports.handlers import (
+    Credentials,
+    Handler,
+    Preview,
+)
+from stager.ports.plugins import Plugin, Plugins
+from stager.settings.known import Known, built_in
+from stager.settings.loader import Loaded, load
+from stager.testing.plane import APP, FakeStager
+
+LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
+
+T = TypeVar("T")
+
+
+class Harness:
+    """A Stager with one application, `shop`, and these handlers switched on.
+
+    Args:
+        handlers_on: the classes under test; each is named in the configuration where it belongs.
+        seconds: how long a handler may take.
+        configuration: further keys of `config.yml`, such as `handlers` or `max_previews`.
+
+    Raises:
+        ConfigurationError: the configuration isn't one, as at Stager's own start.
+    """
+
+    def __init__(
+        self, *handlers_on: type[Handler], seconds: float = HANDLER_SECONDS, **configuration: object
+    ) -> None:
+        self._loaded = _loaded(handlers_on, configuration)
+        self._seconds = seconds
+        self._loop = asyncio.new_event_loop()
+        self._pulls: dict[str, ChangeSeen] = {}
+        self._stager: FakeStager | None = None
+
+    def __enter__(self) -> Self:
+        self._stager = self._do(FakeStager.start(self._loaded, self._seconds))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._running.stop())
+        self._loop.close()
+
+    def launch(self, name: str = "my-branch", **parameters: str) -> Preview:
+        """Launch by hand, and wait until it is up and everybody has been told.
+
+        Raises:
+            StagerError: it was refused, or failed; in the words that people are told.
+        """
+        return self._do(self._running.launch(Launch(APP, name, parameters)))
+
+    def kill(self, name: str = "my-branch") -> None:
+        """Kill by hand, and wait until it is gone."""
+        self._do(self._running.kill(Kill(APP, name)))
+
+    def open_pull_request(self, branch: str = "my-branch") -> Preview | None:
+        """A pull request is opened; its preview, once that is up, where a listener wants one."""
+        forge, repository = self._running.forge, self._running.repository
+        self._pulls[branch] = forge.open(repository, branch, f"{len(self._pulls) + 1:040x}")
+        return self._do(self._running.seen(self._pulls[branch]))
+
+    def push(self, branch: str = "my-branch") -> Preview | None:
+        """A commit is pushed to it; its preview, refreshed."""
+        event = self._pulls[branch]
+        self._pulls[branch] = self._running.forge.push(event, f"{int(event.change.head_sha, 16) + 4096:040x}")
+        return self._do(self._running.seen(self._pulls[branch]))
+
+    def close_pull_request(self, branch: str = "my-branch") -> None:
+        """It is closed; waits until its preview is gone, where a listener wants that."""
+        self._do(self._running.seen(self._running.forge.close(self._pulls[branch])))
+
+    def call(self, action: str, *, known: bool = True, **parameters: str) -> Reply | Preview | None:
+        """A request to `/event_receiver`. What a listener replied, or the preview that it asked for.
+
+        Args:
+            known: whether the sender has credentials.
+
+        Raises:
+            Refused: 401, for a sender who isn't known and must be.
+        """
+        return self._do(self._running.call(action, parameters, known=known))
+
+    def authenticate(self, authorization: str = "", **parameters: str) -> Actor:
+        """Who sends a request with these credentials. Raises `Refused` (401) for nobody."""
+        return self._do(self._running.access.actor(Credentials(authorization, parameters)))
+
+    @property
+    def running(self) -> list[Preview]:
+        """What is reachable now, oldest first."""
+        return self._do(self._running.previews.running())
+
+    def variables(self, preview: Preview) -> Mapping[str, str]:
+        """The environment variables of the preview's newest instance."""
+        instances = self._running.engine.there(preview.id)
+        return self._running.engine.spec(max(instances, key=lambda i: i.generation).id).variables
+
+    def notes(self, preview: Preview) -> tuple[str, ...]:
+        """What handlers failed at, as the API shows it."""
+        told = self._do(self._running.store.read(lambda tx: told_of(tx, preview.id, preview.generation)))
+        return told.notes
+
+    @property
+    def _running(self) -> FakeStager:
+        if self._stager is None:
+            raise RuntimeError("The harness is used as `with Harness(...) as stager:`.")
+        return self._stager
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+
+def _loaded(classes: tuple[type[Handler], ...], configuration: Mapping[str, object]) -> Loaded:
+    """The configuration, read as at Stager's own start."""
+    ours = {plugin.cls for plugin in built_in()}
+    plugins = Plugins([*built_in(), *(Plugin(cls, "a test") for cls in classes if cls not in ours)])
+    named: dict[str, list[str]] = {}
+    for plugin in plugins:
+        if plugin.cls in classes:
+            for kind in plugin.kinds:
+                named.setdefault(kind, []).append(plugin.name)
+    named["event_listeners"] = [*named.get("event_listeners", []), *LISTENERS]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yml"
+        path.write_text(yaml.safe_dump({"state_dir": "/tmp/harness", **named, **configuration}))  # noqa: S108 (never made)
+        return load(path, environ={}, known=Known(plugins))

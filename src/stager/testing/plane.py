@@ -1,0 +1,224 @@
+"""A control plane over fakes, put together for `harness`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from stager.control.access import Access
+from stager.control.addresses import Addresses
+from stager.control.applications import Application, Applications
+from stager.control.calls import Calls
+from stager.control.commands import Commands
+from stager.control.errands import Errands
+from stager.control.handling import Handling, told_of
+from stager.control.intake import Intake
+from stager.control.memory import Memory
+from stager.control.metrics import Metrics
+from stager.control.previews import RunningPreviews, preview_of
+from stager.control.publisher import Publisher
+from stager.control.room import Room
+from stager.control.runner import Runner
+from stager.control.steps import Steps, Tools
+from stager.control.supervisor import Intervals, Supervisor
+from stager.control.watch import Watch
+from stager.control.wishes import Wishes
+from stager.domain.actor import Actor
+from stager.domain.commands import Kill, Launch, Reply
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault
+from stager.domain.events import ChangeSeen
+from stager.domain.route import Endpoint
+from stager.domain.status import status_of
+from stager.ports.clock import SystemClock
+from stager.ports.engine import Limits
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    Credentials,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+    Preview,
+)
+from stager.settings.chosen import Chosen
+from stager.settings.loader import Loaded
+from stager.testing.clock import SequentialIds
+from stager.testing.engine import FakeEngine
+from stager.testing.forge import FakeForge
+from stager.testing.memory_store import MemoryStore
+from stager.testing.router import FakeRouter
+
+APP = "shop"
+"""The application that there is."""
+DOMAIN = "preview.test"
+TESTER = Actor("tester", "harness")
+PATIENCE = 60.0
+
+
+class FakeStager:
+    """A control plane over fakes, on real time.
+
+    Args:
+        seconds: how long a handler may take.
+    """
+
+    def __init__(self, loaded: Loaded, seconds: float) -> None:
+        self.store, self.forge, self.engine = MemoryStore(), FakeForge(), FakeEngine(SystemClock())
+        self.repository = self.forge.add_repository("acme", APP)
+        self.addresses = Addresses(self.store, domain=DOMAIN)
+        self.previews = RunningPreviews(self.store, self.addresses)
+        self._clock, self._watch, self._metrics = SystemClock(), Watch(), Metrics()
+        self._runner = Runner(self._metrics, seconds)
+        self._memory = Memory(self.store)
+        self._applications = Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))})
+        self._publisher = Publisher(router := FakeRouter())
+        self.engine.add_image(APP)
+        chosen = Chosen(loaded, self.previews)
+        handling = Handling(
+            self.store,
+            self.addresses,
+            self._runner,
+            pre_launch=chosen.those(PreLaunchHandler),
+            post_launch=chosen.those(PostLaunchHandler),
+            pre_kill=chosen.those(PreKillHandler),
+        )
+        self._told = Errands(handling.launched)
+        self._watch.listen(self._told.ask)
+        steps = Steps(self._tools(handling))
+        wishes = Wishes(self.addresses, self._clock, SequentialIds())
+        room = Room(
+            store=self.store,
+            wishes=wishes,
+            addresses=self.addresses,
+            watch=self._watch,
+            wake=self._wake,
+            runner=self._runner,
+            limit=loaded.settings.max_previews,
+            strategy=next(iter(chosen.those(ContainerRotationStrategy)), None),
+        )
+        self.access = Access(chosen.those(AuthenticationStrategy), self._runner)
+        listeners = chosen.those(EventListener)
+        self.calls = Calls(listeners, self._runner)
+        self.intake = Intake(
+            store=self.store,
+            webhooks=self.forge,
+            changes=None,
+            listeners=listeners,
+            applications=self._applications,
+            wishes=wishes,
+            watch=self._watch,
+            wake=self._wake,
+            clock=self._clock,
+            metrics=self._metrics,
+            runner=self._runner,
+            room=room,
+        )
+        self._supervisor = Supervisor(
+            store=self.store,
+            instances=self.engine,
+            router=router,
+            publisher=self._publisher,
+            steps=steps,
+            intake=self.intake,
+            resync=None,
+            clock=self._clock,
+            intervals=Intervals(),
+        )
+        self._commands = Commands(
+            store=self.store,
+            memory=self._memory,
+            instances=self.engine,
+            applications=self._applications,
+            wishes=wishes,
+            watch=self._watch,
+            tell=steps.tell,
+            wake=self._wake,
+            room=room,
+        )
+
+    def _tools(self, handling: Handling) -> Tools:
+        return Tools(
+            memory=self._memory,
+            images=self.engine,
+            instances=self.engine,
+            prober=self.engine,
+            publisher=self._publisher,
+            addresses=self.addresses,
+            applications=self._applications,
+            watch=self._watch,
+            clock=self._clock,
+            metrics=self._metrics,
+            handling=handling,
+        )
+
+    @classmethod
+    async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
+        stager = cls(loaded, seconds)
+        await stager._publisher.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        stager._task = asyncio.create_task(stager._supervisor.run())
+        return stager
+
+    _task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._told.close()
+
+    def _wake(self, environment: str) -> None:
+        self._supervisor.wake(environment)
+
+    async def launch(self, command: Launch, actor: Actor = TESTER) -> Preview:
+        environment = await self._commands.launch(command, actor)
+        return await self._up(environment)
+
+    async def kill(self, command: Kill, actor: Actor = TESTER) -> None:
+        environment = await self._commands.kill(command, actor)
+        if environment is not None:
+            await self._commands.until_removed(environment, PATIENCE)
+
+    async def seen(self, event: ChangeSeen) -> Preview | None:
+        await self.intake.seen(event)
+        number = event.change.number
+        present = await self.store.read(lambda tx: tx.environments())
+        found = next((e for e in present if e.change and e.change.number == number), None)
+        if found is None:
+            return None
+        if not found.desired.wanted:
+            await self._commands.until_removed(found, PATIENCE)
+            return None
+        return await self._up(found)
+
+    async def call(self, action: str, parameters: dict[str, str], *, known: bool) -> Reply | Preview | None:
+        async def tester() -> Actor:
+            return TESTER if known else await self.access.actor(Credentials("", parameters))
+
+        answer = await self.calls.answer(action, parameters, tester)
+        match answer:
+            case None:
+                return None
+            case (Launch() as command, actor):
+                return await self.launch(command, actor)
+            case (Kill() as command, actor):
+                await self.kill(command, actor)
+                return None
+            case (reply, _):
+                return reply
+
+    async def _up(self, environment: Environment) -> Preview:
+        ending = await self._commands.until_settled(environment, PATIENCE)
+        if not ending.is_live or ending.deployment is None:
+            status = status_of(ending.environment, ending.deployment)
+            raise Fault(status.message, hint=status.hint, reason=status.reason)
+        await self._until_told(environment.id, ending.deployment.generation)
+        return preview_of(ending.environment, ending.deployment, self.addresses)
+
+    async def _until_told(self, environment: str, generation: int) -> None:
+        """Wait until all post-launch handlers have heard of it."""
+        async with asyncio.timeout(PATIENCE):
+            while not await self._knows(environment, generation):  # noqa: ASYNC110 (it is only written down)
+                await asyncio.sleep(0.005)
+
+    async def _knows(self, environment: str, generation: int) -> bool:
+        return (await self.store.read(lambda tx: told_of(tx, environment, generation))).launched

@@ -1,0 +1,26 @@
+"""The OpenAPI description of the API, made true: FastAPI can't be told of a problem's own media type, nor of
+credentials that several strategies may read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+PROBLEM = "application/problem+json"
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The description of this application; made once, and kept in it."""
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schema["components"]["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
+    schema["security"] = [{"basic": []}]
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    # FastAPI puts the model under the route's own media type.
+                    response["content"] = {PROBLEM: next(iter(response["content"].values()))}
+    app.openapi_schema = schema
+    return schema

@@ -1,0 +1,167 @@
+"""The engines of which `test_engine` asks the same: what an instance does is told in one word to both."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Protocol
+
+import pytest
+
+from stager.domain.environment import Birth, ChangeLink
+from stager.domain.route import Endpoint
+from stager.domain.source import Revision, Trust
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.probe import HttpProber
+from stager.ports.clock import RandomIds
+from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Prober
+from stager.testing import FakeEngine, Program
+
+IMAGE = "stager-base/static:1"
+PORT = 8080
+LIMITS = Limits(memory=64 << 20, cpus=0.5, pids=50, log_size=1 << 20)
+POOL = IPv4Network("10.203.240.0/20")
+"""A corner of the default pool, so that what else runs on this machine isn't in the way."""
+
+_COMMANDS = {
+    "serves": "echo ready; exec httpd -f -p 8080 -h /etc",
+    "exits": "echo first; echo last; exit 3",
+    "runs": "echo ready; exec sleep 600",
+}
+_PROGRAMS = {
+    "serves": Program(status=404, output="ready"),
+    "exits": Program(exit_code=3, output="first\nlast"),
+    "runs": Program(status=None, output="ready"),
+    "unstartable": Program(starts=False),
+}
+
+
+class Engine(Protocol):
+    """An engine under test."""
+
+    images: Images
+    instances: Instances
+    prober: Prober
+    reference: str
+    """An image that it has."""
+
+    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+        """What makes an instance that `serves`, `exits`, `runs` without listening, or is `unstartable`."""
+
+    async def kill(self, instance: str) -> None:
+        """End its process behind everybody's back."""
+
+
+_numbers = itertools.count(1)
+
+
+def birth(environment: str = "e1", generation: int = 1) -> Birth:
+    """A full one, of a deployment of its own."""
+    return Birth(
+        environment=environment,
+        deployment=f"d{next(_numbers)}",
+        generation=generation,
+        app="shop",
+        subject="change:10/7",
+        name="feature/Übergröße 'x'; $(reboot)",
+        host="feature-x.preview.test",
+        revision=Revision("c0ffee", "feature/x"),
+        trust=Trust.TRUSTED,
+        change=ChangeLink("10", "acme", "shop", 7, "main", 'A "title" 🚀', "ann", "https://forge.test/7"),
+        parameters={"GREETING": 'hallo\n"Welt"', "EMPTY": ""},
+    )
+
+
+class FakeEngineUnderTest:
+    reference = IMAGE
+
+    def __init__(self) -> None:
+        self._engine = FakeEngine()
+        self._engine.add_image(self.reference)
+        self.images: Images = self._engine
+        self.instances: Instances = self._engine
+        self.prober: Prober = self._engine
+
+    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+        image = self._engine.add_image(f"{does}-{birth.deployment}", _PROGRAMS[does])
+        return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
+
+    async def kill(self, instance: str) -> None:
+        self._engine.end(instance)
+
+
+class DockerUnderTest:
+    """Docker, as an installation of its own."""
+
+    reference = IMAGE
+
+    def __init__(self, installation: str) -> None:
+        self.docker = connect("unix:///var/run/docker.sock")
+        self.http = HttpProber()
+        self.images: Images = DockerImages(self.docker)
+        self.instances: Instances = DockerInstances(
+            self.docker, installation, NetworkPool(self.docker, installation, POOL, 28)
+        )
+        self.prober: Prober = self.http
+
+    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+        image = await self.images.resolve(self.reference)
+        if does != "unstartable":
+            return InstanceSpec(birth, image, ("sh", "-c", _COMMANDS[does]), PORT, {}, LIMITS, stop_grace=1)
+        # With an init of Docker's it would start, and end when the init doesn't find the command.
+        spec = InstanceSpec(birth, image, ("no-such-program",), PORT, {}, LIMITS)
+        return replace(spec, parameters={"HostConfig": {"Init": False}})
+
+    async def kill(self, instance: str) -> None:
+        _docker("kill", instance)
+
+
+@asynccontextmanager
+async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
+    """Docker, with nothing left behind at the end. Skips where there is none, or not the image."""
+    reason = _missing()
+    if reason:
+        pytest.skip(reason)
+    installation = f"test-{RandomIds().new()}"
+    engine = DockerUnderTest(installation)
+    try:
+        yield engine
+    finally:
+        await engine.http.close()
+        await engine.docker.close()
+        clean_up(f"stager.instance={installation}")
+
+
+def clean_up(label: str) -> None:
+    """Remove every container and network that bears this label."""
+    for kind, listing in (("container", ("ps", "--all")), ("network", ("network", "ls"))):
+        there = _docker(*listing, "--quiet", "--filter", f"label={label}").split()
+        if there:
+            _docker(kind, "rm", *(["--force", "--volumes"] if kind == "container" else []), *there)
+
+
+@functools.cache
+def _missing() -> str:
+    """Why Docker can't be tested here; empty when it can."""
+    try:
+        _docker("image", "inspect", IMAGE)
+    except FileNotFoundError:
+        return "there is no docker command: scripts/test installs it"
+    except subprocess.CalledProcessError as error:
+        return f"no Docker engine with {IMAGE} ({error.stderr.strip()}): scripts/test starts one and makes it"
+    return ""
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def unused_endpoint() -> Endpoint:
+    """Where nothing answers."""
+    return Endpoint("127.0.0.1", 9)

@@ -1,0 +1,381 @@
+"""What every engine promises. Each test runs against Docker and against the engine in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stager.domain.environment import Instance, InstanceState
+from stager.domain.errors import Fault, Retry
+from stager.testing import FakeEngine
+from tests.contracts.engines import (
+    DockerUnderTest,
+    Engine,
+    FakeEngineUnderTest,
+    birth,
+    docker_under_test,
+    unused_endpoint,
+)
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    if request.param == "memory":
+        yield FakeEngineUnderTest()
+        return
+    async with docker_under_test() as docker:
+        yield docker
+
+
+async def made(engine: Engine, does: str = "serves", environment: str = "e1") -> Instance:
+    return await engine.instances.create(await engine.spec(does, birth(environment)))
+
+
+async def started(engine: Engine, does: str = "serves", environment: str = "e1") -> Instance:
+    return await engine.instances.start((await made(engine, does, environment)).id)
+
+
+async def seen(engine: Engine, instance: Instance) -> Instance:
+    """The instance as a closer look shows it."""
+    [found] = [i for i in await engine.instances.find(instance.environment) if i.id == instance.id]
+    return found
+
+
+async def until_stopped(engine: Engine, instance: Instance) -> Instance:
+    async with asyncio.timeout(10):
+        while (now := await seen(engine, instance)).state is not InstanceState.STOPPED:
+            await asyncio.sleep(0.05)
+    return now
+
+
+async def status(engine: Engine, instance: Instance) -> int | None:
+    """What it answers, once it does; None when it never did."""
+    assert instance.endpoint
+    for _ in range(40):
+        answer = await engine.prober.answers(instance.endpoint, "x.preview.test", "/nothing")
+        if answer is not None:
+            return answer
+        await asyncio.sleep(0.05)
+    return None
+
+
+class TestImages:
+    async def test_one_that_is_there(self, engine: Engine) -> None:
+        found = await engine.images.resolve(engine.reference)
+
+        assert found
+        assert await engine.images.resolve(engine.reference) == found
+        assert found != engine.reference
+
+    @pytest.mark.parametrize("reference", ["127.0.0.1:1/acme/none:1", "NOT A NAME"])
+    async def test_one_that_isnt_to_be_had(self, engine: Engine, reference: str) -> None:
+        with pytest.raises(Fault) as caught:
+            await engine.images.resolve(reference)
+
+        assert caught.value.reason == "image-missing"
+        assert reference in caught.value.message
+
+
+class TestCreate:
+    async def test_makes_one_that_doesnt_run(self, engine: Engine) -> None:
+        spec = await engine.spec("serves", birth())
+        instance = await engine.instances.create(spec)
+
+        assert (instance.environment, instance.deployment) == ("e1", spec.birth.deployment)
+        assert (instance.state, instance.generation) == (InstanceState.CREATED, 1)
+        assert (await seen(engine, instance)).state is InstanceState.CREATED
+        assert instance.network
+        assert (instance.endpoint, instance.started_at) == (None, "")
+
+    async def test_again_is_the_same_one(self, engine: Engine) -> None:
+        spec = await engine.spec("serves", birth())
+        first = await engine.instances.create(spec)
+        assert (await engine.instances.create(spec)).id == first.id
+        await engine.instances.start(first.id)
+        assert (await engine.instances.create(spec)).id == first.id
+
+        assert len(await engine.instances.find()) == 1
+
+    async def test_refuses_an_image_that_is_gone(self, engine: Engine) -> None:
+        spec = replace(await engine.spec("serves", birth()), image=f"sha256:{0:064x}")
+        with pytest.raises(Fault) as caught:
+            await engine.instances.create(spec)
+
+        assert caught.value.reason == "create-failed"
+        assert await engine.instances.find() == []
+
+    async def test_instances_of_one_environment_share_its_network(self, engine: Engine) -> None:
+        first, second = await started(engine), await started(engine)
+        other = await started(engine, environment="e2")
+
+        assert first.network == second.network != other.network
+        assert len({first.endpoint, second.endpoint, other.endpoint}) == 3
+
+
+class TestFind:
+    async def test_nothing_at_first(self, engine: Engine) -> None:
+        assert await engine.instances.find() == []
+        assert await engine.instances.find("e1") == []
+        assert await engine.instances.births() == []
+
+    async def test_one_environments_or_all(self, engine: Engine) -> None:
+        mine, other = await started(engine), await made(engine, environment="e2")
+
+        assert await engine.instances.find("e1") == [mine]
+        every = {i.id: i.state for i in await engine.instances.find()}
+        assert every == {mine.id: InstanceState.RUNNING, other.id: InstanceState.CREATED}
+
+    async def test_births_are_as_they_were_given(self, engine: Engine) -> None:
+        full = birth()
+        bare = replace(birth("e2"), change=None, parameters={})
+        for born in (full, bare):
+            await engine.instances.create(await engine.spec("runs", born))
+
+        births = {born.environment: born for _, born in await engine.instances.births()}
+        assert births == {"e1": full, "e2": bare}
+
+
+class TestStart:
+    async def test_runs_where_it_says(self, engine: Engine) -> None:
+        instance = await started(engine)
+
+        assert instance.state is InstanceState.RUNNING
+        assert instance.exit_code is None
+        assert await seen(engine, instance) == instance
+        assert await status(engine, instance) == 404
+
+    async def test_says_when(self, engine: Engine) -> None:
+        stamp = datetime.fromisoformat((await started(engine)).started_at)
+
+        if not isinstance(engine, FakeEngineUnderTest):
+            assert abs(datetime.now(UTC) - stamp) < timedelta(minutes=1)
+        assert stamp.tzinfo
+
+    async def test_again_has_no_effect(self, engine: Engine) -> None:
+        instance = await started(engine)
+
+        assert await engine.instances.start(instance.id) == instance
+
+    async def test_of_one_that_isnt_there(self, engine: Engine) -> None:
+        instance = await made(engine)
+        await engine.instances.remove(instance.id)
+        with pytest.raises(Retry) as caught:
+            await engine.instances.start(instance.id)
+
+        assert caught.value.reason == "instance-gone"
+
+    async def test_of_one_that_cant_be(self, engine: Engine) -> None:
+        instance = await made(engine, "unstartable")
+        with pytest.raises(Fault) as caught:
+            await engine.instances.start(instance.id)
+
+        assert caught.value.reason == "start-failed"
+        assert (await seen(engine, instance)).state is not InstanceState.RUNNING
+        await engine.instances.remove(instance.id)
+        assert await engine.instances.find() == []
+
+    async def test_one_that_listens_nowhere_runs_all_the_same(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        assert instance.endpoint
+
+        assert await engine.prober.answers(instance.endpoint, "x.preview.test", "/") is None
+        assert (await seen(engine, instance)).state is InstanceState.RUNNING
+
+
+class TestEnd:
+    async def test_by_itself(self, engine: Engine) -> None:
+        instance = await until_stopped(engine, await started(engine, "exits"))
+
+        assert (instance.exit_code, instance.endpoint) == (3, None)
+        assert await engine.instances.logs(instance.id, 10) == "first\nlast"
+        assert await engine.instances.logs(instance.id, 1) == "last"
+
+    async def test_by_somebody_elses_hand(self, engine: Engine) -> None:
+        instance = await started(engine)
+        await engine.kill(instance.id)
+
+        assert (await until_stopped(engine, instance)).exit_code == 137
+
+    async def test_started_again_it_is_another_run_at_the_same_place(self, engine: Engine) -> None:
+        first = await started(engine)
+        await engine.kill(first.id)
+        await until_stopped(engine, first)
+        second = await engine.instances.start(first.id)
+
+        assert second.id == first.id
+        assert second.run != first.run
+        assert second.endpoint == first.endpoint
+        assert await status(engine, second) == 404
+
+
+class TestRemove:
+    @pytest.mark.parametrize("does", ["serves", "runs", "exits"])
+    async def test_whatever_it_does(self, engine: Engine, does: str) -> None:
+        instance = await started(engine, does)
+        await engine.instances.remove(instance.id)
+
+        assert await engine.instances.find("e1") == []
+        assert await engine.instances.logs(instance.id, 10) == ""
+
+    async def test_one_that_never_ran(self, engine: Engine) -> None:
+        await engine.instances.remove((await made(engine)).id)
+
+        assert await engine.instances.find("e1") == []
+
+    async def test_again_is_success(self, engine: Engine) -> None:
+        instance = await started(engine)
+        await engine.instances.remove(instance.id)
+        await engine.instances.remove(instance.id)
+
+    async def test_at_the_same_time_is_success(self, engine: Engine) -> None:
+        instance = await started(engine)
+        await asyncio.gather(*(engine.instances.remove(instance.id) for _ in range(3)))
+
+        assert await engine.instances.find("e1") == []
+
+    async def test_leaves_the_others_alone(self, engine: Engine) -> None:
+        gone, stays = await started(engine), await started(engine)
+        await engine.instances.remove(gone.id)
+
+        assert await engine.instances.find("e1") == [stays]
+        assert await status(engine, stays) == 404
+
+
+class TestSweep:
+    async def test_what_nobody_uses_any_more(self, engine: Engine) -> None:
+        first, second = await started(engine), await made(engine, environment="e2")
+        assert await engine.instances.sweep() == 0
+        await engine.instances.remove(first.id)
+        assert await engine.instances.sweep() == 1
+        await engine.instances.remove(second.id)
+        assert await engine.instances.sweep() == 1
+
+        assert await engine.instances.sweep() == 0
+
+    async def test_not_what_a_stopped_instance_will_need(self, engine: Engine) -> None:
+        instance = await started(engine)
+        await engine.kill(instance.id)
+        await until_stopped(engine, instance)
+
+        assert await engine.instances.sweep() == 0
+        assert (await engine.instances.start(instance.id)).endpoint == instance.endpoint
+
+    async def test_while_instances_are_made(self, engine: Engine) -> None:
+        """A network that is there for an instance which isn't yet must not be swept."""
+        making = asyncio.gather(*(started(engine, "runs", f"e{number}") for number in range(4)))
+        while not making.done():
+            await engine.instances.sweep()
+            await asyncio.sleep(0.005)
+
+        assert all(instance.state is InstanceState.RUNNING for instance in await making)
+
+
+class TestEvents:
+    async def test_tell_which_environment_changed(self, engine: Engine) -> None:
+        events = engine.instances.events()
+        assert await asyncio.wait_for(anext(events), 5) == ""
+        instance = await started(engine)
+        assert await asyncio.wait_for(anext(events), 5) == "e1"
+        await engine.kill(instance.id)
+        assert await asyncio.wait_for(anext(events), 5) == "e1"
+        other = await started(engine, environment="e2")
+        assert await self.next_other(events, "e1") == "e2"
+        await engine.instances.remove(instance.id)
+        assert await self.next_other(events, "e2") == "e1"
+        await engine.instances.remove(other.id)
+        await events.aclose()  # type: ignore[attr-defined]
+
+    async def next_other(self, events: AsyncIterator[str], than: str) -> str:
+        async with asyncio.timeout(5):
+            while (event := await anext(events)) == than:
+                pass
+        return event
+
+
+class TestLogs:
+    async def test_of_one_that_runs(self, engine: Engine) -> None:
+        instance = await started(engine)
+        assert await status(engine, instance)
+
+        assert await engine.instances.logs(instance.id, 10) == "ready"
+
+    async def test_of_one_that_never_ran(self, engine: Engine) -> None:
+        assert await engine.instances.logs((await made(engine)).id, 10) == ""
+
+
+class TestProber:
+    async def test_nobody_there(self, engine: Engine) -> None:
+        assert await engine.prober.answers(unused_endpoint(), "x.preview.test", "/") is None
+
+
+@pytest.mark.docker
+@pytest.mark.requirement("R30")
+class TestStrangers:
+    """What doesn't bear our installation's id isn't ours, however much it looks like it."""
+
+    async def test_another_installations(self) -> None:
+        async with docker_under_test() as ours, docker_under_test() as theirs:
+            foreign = await started(theirs)
+            assert await ours.instances.find() == []
+            assert await ours.instances.births() == []
+            await ours.instances.sweep()
+            await started(ours)
+
+            assert (await seen(theirs, foreign)).state is InstanceState.RUNNING
+            assert await status(theirs, foreign) == 404
+
+    async def test_one_without_whole_labels(self) -> None:
+        async with docker_under_test() as ours:
+            mine = await started(ours)
+            await self.add_half_labelled(ours, mine)
+
+            assert [i.id for i, _ in await ours.instances.births()] == [mine.id]
+
+    async def add_half_labelled(self, ours: DockerUnderTest, mine: Instance) -> None:
+        """A container that bears our installation's id and nothing else of what ours do."""
+        shown = await ours.docker.containers.container(mine.id).show()
+        label = {"stager.instance": shown["Config"]["Labels"]["stager.instance"]}
+        await ours.docker.containers.create({"Image": ours.reference, "Cmd": ["true"], "Labels": label})
+
+
+@pytest.mark.docker
+async def test_a_command_that_isnt_in_the_image_is_named_in_the_log() -> None:
+    """Docker's init is started first, so it is that which can't find it: the instance exits at once."""
+    async with docker_under_test() as docker:
+        spec = replace(await docker.spec("runs", birth()), command=("no-such-program", "--now"))
+        instance = await docker.instances.create(spec)
+        await docker.instances.start(instance.id)
+
+        assert (await until_stopped(docker, instance)).exit_code == 127
+        assert "no-such-program" in await docker.instances.logs(instance.id, 10)
+
+
+@pytest.mark.docker
+async def test_a_user_that_isnt_in_the_image_is_a_fault() -> None:
+    async with docker_under_test() as docker:
+        spec = replace(await docker.spec("runs", birth()), parameters={"User": "nobody-of-this-name"})
+        instance = await docker.instances.create(spec)
+        with pytest.raises(Fault):
+            await docker.instances.start(instance.id)
+
+
+class TestFakeEngine:
+    """What the one in memory does besides."""
+
+    async def test_away(self) -> None:
+        engine = FakeEngine()
+        engine.leave()
+        for call in (engine.find(), engine.births(), engine.resolve("x"), engine.remove("x"), engine.sweep()):
+            with pytest.raises(Retry):
+                await call
+        events = engine.events()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        engine.come_back()
+
+        assert await waiting == ""

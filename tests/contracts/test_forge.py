@@ -1,0 +1,399 @@
+"""What every forge promises. Each test runs against GitHub's client and against the one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import aiohttp
+import pytest
+
+from stager.control.wishes import link_of
+from stager.domain.environment import ChangeLink
+from stager.domain.errors import Refused, Retry
+from stager.domain.events import ChangeSeen
+from stager.domain.source import Change, Repository
+from stager.forges.github.client import GithubClient
+from stager.ports.forge import Changes, Reports
+from stager.testing import FakeForge, Mood
+from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
+
+MARKER, OTHER_MARKER = "<!-- stager:one -->", "<!-- stager:two -->"
+A, B = "a" * 40, "b" * 40
+
+
+class Forge(Protocol):
+    """A forge under test. `at` is a change, by its number in the one repository `acme/shop`."""
+
+    changes: Changes
+    reports: Reports
+    repository: Repository
+
+    def open(self, ref: str, sha: str, *, fork: bool = False) -> int: ...
+    def push(self, at: int, sha: str) -> None: ...
+    def close(self, at: int, *, merged: bool = False) -> None: ...
+    def reopen(self, at: int) -> None: ...
+    def delete_head(self, at: int) -> None: ...
+    def comments(self, at: int) -> list[str]: ...
+    def add_comment(self, at: int, body: str) -> None: ...
+    def delete_comments(self, at: int) -> None: ...
+    def fail(self) -> None:
+        """Fail from now on."""
+
+    def break_off_lists(self) -> None:
+        """Give only a part of every list from now on."""
+
+    def refuse_to_write(self) -> None: ...
+
+
+class FakeForgeUnderTest:
+    def __init__(self) -> None:
+        self._forge = FakeForge()
+        self.changes: Changes = self._forge
+        self.reports: Reports = self._forge
+        self.repository = self._forge.add_repository("acme", "shop")
+        self._fork = self._forge.add_repository("mallory", "shop")
+        self._events: dict[int, ChangeSeen] = {}
+
+    def open(self, ref: str, sha: str, *, fork: bool = False) -> int:
+        event = self._forge.open(self.repository, ref, sha, fork=self._fork if fork else None)
+        self._events[event.change.number] = event
+        return event.change.number
+
+    def push(self, at: int, sha: str) -> None:
+        self._forge.push(self._events[at], sha)
+
+    def close(self, at: int, *, merged: bool = False) -> None:
+        self._forge.close(self._events[at], merged=merged)
+
+    def reopen(self, at: int) -> None:
+        self._forge.reopen(self._events[at])
+
+    def delete_head(self, at: int) -> None:
+        self._forge.delete_head(self._events[at])
+
+    def comments(self, at: int) -> list[str]:
+        return [c.body for c in self._forge.comments if c.number == at]
+
+    def add_comment(self, at: int, body: str) -> None:
+        self._forge.add_comment(self._events[at], body)
+
+    def delete_comments(self, at: int) -> None:
+        self._forge.comments = [c for c in self._forge.comments if c.number != at]
+
+    def fail(self) -> None:
+        self._forge.mood = Mood.FAILING
+
+    def break_off_lists(self) -> None:
+        self._forge.mood = Mood.PARTIAL
+
+    def refuse_to_write(self) -> None:
+        self._forge.mood = Mood.REFUSING
+
+
+class GithubUnderTest:
+    def __init__(self, double: GithubDouble, client: GithubClient) -> None:
+        self._double = double
+        self._base: GithubRepository = double.add_repository("acme", "shop")
+        self._fork = double.add_repository("mallory", "shop")
+        self.changes: Changes = client
+        self.reports: Reports = client
+        self.repository = Repository(str(self._base.id), "acme", "shop")
+        self._pulls: dict[int, GithubPull] = {}
+
+    def open(self, ref: str, sha: str, *, fork: bool = False) -> int:
+        pull = self._double.open_pull(self._base, ref, sha=sha, fork=self._fork if fork else None)
+        self._pulls[pull.number] = pull
+        return pull.number
+
+    def push(self, at: int, sha: str) -> None:
+        self._double.push(self._pulls[at], sha)
+
+    def close(self, at: int, *, merged: bool = False) -> None:
+        self._double.close(self._pulls[at], merged=merged)
+
+    def reopen(self, at: int) -> None:
+        self._double.reopen(self._pulls[at])
+
+    def delete_head(self, at: int) -> None:
+        self._pulls[at].head = None
+
+    def comments(self, at: int) -> list[str]:
+        return [comment.body for comment in self._pulls[at].comments]
+
+    def add_comment(self, at: int, body: str) -> None:
+        self._double.add_comment(self._pulls[at], body)
+
+    def delete_comments(self, at: int) -> None:
+        self._pulls[at].comments.clear()
+
+    def fail(self) -> None:
+        self._double.trouble("GET", "", times=10**6, status=502)
+        self._double.trouble("POST", "", times=10**6, status=502)
+        self._double.trouble("PATCH", "", times=10**6, status=502)
+
+    def break_off_lists(self) -> None:
+        self._double.trouble("GET", "/pulls$", times=10**6, truncate=True)
+
+    def refuse_to_write(self) -> None:
+        for method in ("POST", "PATCH"):
+            self._double.trouble(method, "/comments", times=10**6, status=403)
+
+
+@pytest.fixture(params=["memory", "github"])
+async def forge(request: pytest.FixtureRequest) -> AsyncIterator[Forge]:
+    if request.param == "memory":
+        yield FakeForgeUnderTest()
+        return
+    async with GithubDouble() as double, aiohttp.ClientSession() as session:
+        client = GithubClient(
+            session, double.api_url, "stager-bot", "token", double.web_url, timeout=5.0, pause=0.001
+        )
+        yield GithubUnderTest(double, client)
+
+
+async def the(forge: Forge, at: int) -> Change:
+    change = await forge.changes.change(forge.repository, at)
+    assert change is not None
+    return change
+
+
+async def link(forge: Forge, at: int) -> ChangeLink:
+    return link_of(await the(forge, at))
+
+
+class TestChange:
+    async def test_is_told_as_it_is(self, forge: Forge) -> None:
+        change = await the(forge, forge.open("feature/x", A))
+
+        assert (change.repository, change.number) == (forge.repository, 1)
+        assert (change.head_ref, change.head_sha, change.base_ref) == ("feature/x", A, "main")
+        assert change.head_repository == forge.repository
+        assert (change.is_open, change.merged, change.title, change.author) == (
+            True,
+            False,
+            "A change",
+            "octocat",
+        )
+        assert change.url.endswith("/acme/shop/pull/1")
+        assert change.updated_at.microsecond == 0
+        assert change.updated_at.tzinfo
+
+    async def test_as_it_is_now(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        opened = await the(forge, at)
+        forge.push(at, B)
+        pushed = await the(forge, at)
+        forge.close(at)
+        closed = await the(forge, at)
+        forge.reopen(at)
+        reopened = await the(forge, at)
+
+        assert (pushed.head_sha, pushed.is_open) == (B, True)
+        assert (closed.is_open, closed.merged, reopened.is_open) == (False, False, True)
+        stamps = [change.updated_at for change in (opened, pushed, closed, reopened)]
+        assert stamps == sorted(set(stamps))
+        assert opened.is_older_than(pushed)
+        assert not reopened.is_older_than(closed)
+
+    async def test_merged(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        forge.close(at, merged=True)
+
+        assert ((await the(forge, at)).is_open, (await the(forge, at)).merged) == (False, True)
+
+    async def test_of_a_fork(self, forge: Forge) -> None:
+        change = await the(forge, forge.open("feature/x", A, fork=True))
+
+        assert change.head_repository
+        assert change.head_repository.owner == "mallory"
+
+    async def test_whose_head_repository_was_deleted(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A, fork=True)
+        forge.delete_head(at)
+
+        assert (await the(forge, at)).head_repository is None
+
+    async def test_that_isnt_there(self, forge: Forge) -> None:
+        assert await forge.changes.change(forge.repository, 404) is None
+
+    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        forge.fail()
+        with pytest.raises(Retry):
+            await forge.changes.change(forge.repository, at)
+
+
+class TestOpenChanges:
+    async def test_none(self, forge: Forge) -> None:
+        assert await forge.changes.open_changes(forge.repository) == []
+
+    async def test_only_those(self, forge: Forge) -> None:
+        stays, closed, reopened = (forge.open(ref, A) for ref in ("stays", "closed", "reopened"))
+        for at in (closed, reopened):
+            forge.close(at)
+        forge.reopen(reopened)
+        found = await forge.changes.open_changes(forge.repository)
+
+        assert sorted(change.number for change in found) == [stays, reopened]
+        assert await the(forge, stays) in found
+
+    async def test_all_of_them(self, forge: Forge) -> None:
+        every = {forge.open(f"branch-{number}", A) for number in range(230)}
+
+        found = await forge.changes.open_changes(forge.repository)
+        assert {change.number for change in found} == every
+        assert len(found) == 230
+
+    async def test_a_part_is_no_answer(self, forge: Forge) -> None:
+        forge.open("feature/x", A)
+        forge.break_off_lists()
+        with pytest.raises(Retry):
+            await forge.changes.open_changes(forge.repository)
+
+    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+        forge.fail()
+        with pytest.raises(Retry):
+            await forge.changes.open_changes(forge.repository)
+
+
+class TestRepository:
+    async def test_by_its_name(self, forge: Forge) -> None:
+        assert await forge.changes.repository("acme", "shop") == forge.repository
+
+    async def test_that_isnt_there(self, forge: Forge) -> None:
+        assert await forge.changes.repository("acme", "blog") is None
+
+    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+        forge.fail()
+        with pytest.raises(Retry):
+            await forge.changes.repository("acme", "shop")
+
+
+class TestComment:
+    async def say(self, forge: Forge, at: int, body: str, known: str = "", marker: str = MARKER) -> str:
+        return await forge.reports.comment(
+            await link(forge, at), marker=marker, body=f"{marker}\n{body}", known=known
+        )
+
+    async def test_is_made_and_edited(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        made = await self.say(forge, at, "starting")
+        edited = await self.say(forge, at, "live", known=made)
+
+        assert made == edited != ""
+        assert forge.comments(at) == [f"{MARKER}\nlive"]
+
+    async def test_bears_its_marker_in_any_case(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        await forge.reports.comment(await link(forge, at), marker=MARKER, body="live", known="")
+
+        [body] = forge.comments(at)
+        assert body.startswith("live")
+        assert MARKER in body
+
+    @pytest.mark.parametrize("known", ["", "999999"])
+    async def test_is_found_again_when_its_id_is_lost(self, forge: Forge, known: str) -> None:
+        at = forge.open("feature/x", A)
+        made = await self.say(forge, at, "starting")
+
+        assert await self.say(forge, at, "live", known=known) == made
+        assert forge.comments(at) == [f"{MARKER}\nlive"]
+
+    async def test_is_found_again_among_many(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        for number in range(120):
+            forge.add_comment(at, f"Nice ({number}).")
+        made = await self.say(forge, at, "starting")
+        assert await self.say(forge, at, "live") == made
+
+        assert len(forge.comments(at)) == 121
+
+    async def test_is_made_again_when_somebody_deleted_it(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        made = await self.say(forge, at, "starting")
+        forge.delete_comments(at)
+        again = await self.say(forge, at, "live", known=made)
+
+        assert again != made
+        assert forge.comments(at) == [f"{MARKER}\nlive"]
+
+    async def test_two_at_once_are_one(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        ids = await asyncio.gather(*(self.say(forge, at, f"{number}") for number in range(4)))
+
+        assert len(set(ids)) == 1
+        assert len(forge.comments(at)) == 1
+
+    async def test_with_another_marker_is_another(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        await self.say(forge, at, "mine")
+        await self.say(forge, at, "theirs", marker=OTHER_MARKER)
+        await self.say(forge, at, "mine still")
+
+        assert forge.comments(at) == [f"{MARKER}\nmine still", f"{OTHER_MARKER}\ntheirs"]
+
+    async def test_on_another_change_is_another(self, forge: Forge) -> None:
+        one, two = forge.open("one", A), forge.open("two", A)
+        await self.say(forge, one, "one")
+        await self.say(forge, two, "two")
+
+        assert (forge.comments(one), forge.comments(two)) == ([f"{MARKER}\none"], [f"{MARKER}\ntwo"])
+
+    async def test_with_our_marker_by_somebody_else_stays_theirs(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        forge.add_comment(at, f"{MARKER} I am Stager.")
+        await self.say(forge, at, "live")
+
+        assert forge.comments(at) == [f"{MARKER} I am Stager.", f"{MARKER}\nlive"]
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_that_cant_be_made_now(self, forge: Forge, known: bool) -> None:
+        at = forge.open("feature/x", A)
+        where = await link(forge, at)
+        made = await self.say(forge, at, "starting") if known else ""
+        forge.fail()
+        with pytest.raises(Retry):
+            await forge.reports.comment(where, marker=MARKER, body="live", known=made)
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_that_is_refused(self, forge: Forge, known: bool) -> None:
+        at = forge.open("feature/x", A)
+        where = await link(forge, at)
+        made = await self.say(forge, at, "starting") if known else ""
+        forge.refuse_to_write()
+        with pytest.raises(Refused):
+            await forge.reports.comment(where, marker=MARKER, body="live", known=made)
+
+
+class TestFakeForge:
+    """What the one in memory does besides."""
+
+    async def test_its_deliveries_are_read_as_what_happened(self) -> None:
+        forge = FakeForge(secret="hush")
+        event = forge.open(forge.add_repository("acme", "shop"), "feature/x", A)
+        delivery = forge.delivery(event)
+        received = forge.receive(
+            {"authorization": "hush", "x-fake-delivery": delivery.id}, delivery.payload.encode()
+        )
+
+        assert received == delivery == forge.delivery(event)
+        assert forge.read(received) == event
+        with pytest.raises(Refused):
+            forge.receive({"authorization": "loud"}, b"0")
+
+    async def test_a_slow_one_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stager.testing.forge.SLOW_SECONDS", 0.05)
+        forge = FakeForge()
+        forge.mood = Mood.SLOW
+        started = asyncio.get_running_loop().time()
+
+        assert await forge.repository("acme", "shop") is None
+        assert asyncio.get_running_loop().time() - started >= 0.05
+
+    async def test_one_that_never_answers(self) -> None:
+        forge = FakeForge()
+        forge.mood = Mood.NEVER
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(forge.repository("acme", "shop"), 0.05)

@@ -1,0 +1,133 @@
+"""What everything that stands before the data plane promises. Each test runs against nginx's files and
+against the outpost in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from stager.domain.errors import StagerError
+from stager.domain.route import Endpoint, Page, RouteTable
+from stager.ports.router import Outpost
+from stager.routers.nginx import Nginx, NginxRouter, load_template
+from stager.testing import FakeOutpost
+
+DOMAIN = "stage.test"
+A, B, C = (f"{name}.{DOMAIN}" for name in "abc")
+SOMEWHERE = Endpoint("10.200.0.1", 80)
+
+
+class Place(Protocol):
+    """An outpost under test, and what can be seen of it."""
+
+    outpost: Outpost
+
+    def doors(self) -> Mapping[str, int]:
+        """Where it leads."""
+
+    def refuse(self, host: str) -> None:
+        """Have it take nothing for this host from now on."""
+
+    def fail(self) -> None:
+        """Have it take nothing at all from now on."""
+
+
+class FakePlace:
+    def __init__(self) -> None:
+        self._fake = FakeOutpost()
+        self.outpost: Outpost = self._fake
+
+    def doors(self) -> Mapping[str, int]:
+        return self._fake.doors
+
+    def refuse(self, host: str) -> None:
+        self._fake.refusing[host] = "It won't."
+
+    def fail(self) -> None:
+        self._fake.failing = StagerError("It can't.", reason="outpost-away")
+
+
+class NginxPlace:
+    def __init__(self, folder: Path) -> None:
+        self._sites, self._no = folder / "sites", folder / "no"
+        self._sites.mkdir()
+        # It reads its files again unless it is told to say no; what nginx itself says is tested elsewhere.
+        reload = ["sh", "-c", f"test ! -e {self._no}"]
+        self.outpost: Outpost = NginxRouter(
+            template=load_template(None),
+            folder=self._sites,
+            scratch=folder / "scratch",
+            installation="test-me",
+            nginx=Nginx(folder / "scratch", [], reload),
+        )
+
+    def doors(self) -> Mapping[str, int]:
+        found = {}
+        for path in self._sites.glob("[!.]*"):
+            text = path.read_text()
+            host = re.search(r"server_name (\S+);", text)
+            port = re.search(r"server 127\.0\.0\.1:(\d+);", text)
+            if host and port:
+                found[host[1]] = int(port[1])
+        return found
+
+    def refuse(self, host: str) -> None:
+        (self._sites / host.partition(".")[0]).write_text("# somebody else's\n")
+
+    def fail(self) -> None:
+        self._no.touch()
+
+
+@pytest.fixture(params=["memory", "nginx"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return FakePlace() if request.param == "memory" else NginxPlace(tmp_path)
+
+
+def table(**ports: int) -> RouteTable:
+    """Hosts by their first label, with these ports."""
+    hosts = {f"{name}.{DOMAIN}": port for name, port in ports.items()}
+    return RouteTable(
+        dict.fromkeys(hosts, SOMEWHERE), DOMAIN, None, {port: host for host, port in hosts.items()}
+    )
+
+
+async def test_it_leads_to_every_door_and_to_no_other(place: Place) -> None:
+    assert await place.outpost.apply(table(a=1, b=2)) == {}
+    assert place.doors() == {A: 1, B: 2}
+    assert await place.outpost.apply(table(b=3, c=1)) == {}
+    assert place.doors() == {B: 3, C: 1}
+    assert await place.outpost.apply(RouteTable()) == {}
+    assert place.doors() == {}
+
+
+async def test_what_is_gone_has_no_door(place: Place) -> None:
+    await place.outpost.apply(table(a=1, b=2))
+    await place.outpost.apply(table(a=1, b=2).upsert(A, Page("gone")))
+    assert place.doors() == {B: 2}
+
+
+async def test_the_same_again_changes_nothing(place: Place) -> None:
+    for _ in range(3):
+        assert await place.outpost.apply(table(a=1)) == {}
+        assert place.doors() == {A: 1}
+
+
+async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
+    place.refuse(B)
+    problems = await place.outpost.apply(table(a=1, b=2, c=3))
+    assert problems.keys() == {B}
+    assert problems[B].endswith(".")
+    assert B not in problems[B]
+    assert place.doors() == {A: 1, C: 3}
+
+
+async def test_what_fails_changes_nothing(place: Place) -> None:
+    await place.outpost.apply(table(a=1, b=2))
+    place.fail()
+    with pytest.raises(StagerError):
+        await place.outpost.apply(table(b=5, c=3))
+    assert place.doors() == {A: 1, B: 2}

@@ -1,0 +1,74 @@
+"""Every example of a delivery that octokit has, signed by octokit, taken in by us."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+
+import pytest
+
+from stager.domain.errors import Refused
+from stager.domain.events import ChangeAction, ChangeSeen, Ignored
+from stager.forges.github.webhooks import GithubWebhooks
+from tests.forge.conftest import Example
+from tests.integration.conftest import MakeStager
+from tests.integration.stager import SECRET, StagerUnderTest, until
+from tests.integration.test_pull_requests import quiet
+
+
+def concerns_us(example: Example) -> bool:
+    return example.event == "pull_request" and example.payload["action"] in set(ChangeAction)
+
+
+@pytest.mark.requirement("R68", "R74")
+@pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
+def test_r74_every_example_is_verified_and_read(examples: list[Example], form: bool) -> None:
+    webhooks = GithubWebhooks(SECRET)
+    read: Counter[type] = Counter()
+    for number, example in enumerate(examples):
+        body = (example.form if form else example.body).encode()
+        event = webhooks.read(webhooks.receive(example.headers(str(number), form=form), body))
+        read[type(event)] += 1
+        assert isinstance(event, ChangeSeen) == concerns_us(example), (example.set, example.event, event)
+        if isinstance(event, Ignored) and "repository" in example.payload:
+            assert event.repository is not None, (example.set, example.event)
+    assert read[ChangeSeen] >= 9
+    assert len([e for e in examples if e.set == "api.github.com"]) == 329
+
+
+@pytest.mark.requirement("R76")
+def test_r76_no_example_passes_with_the_signature_of_another(examples: list[Example]) -> None:
+    webhooks = GithubWebhooks(SECRET)
+    for example, other in zip(examples, [*examples[1:], examples[0]], strict=True):
+        if example.body == other.body:
+            continue
+        with pytest.raises(Refused) as refused:
+            webhooks.receive(other.headers("1"), example.body.encode())
+        assert (refused.value.status, refused.value.reason) == (401, "signature-wrong")
+
+
+@pytest.mark.requirement("R68", "R74", "R92")
+def test_r74_a_real_stager_takes_every_example(examples: list[Example], make_stager: MakeStager) -> None:
+    """They are about one pull request, whose last word is that it is closed."""
+    stager = make_stager(images={"Hello-World": {}})
+    every = [example for example in examples if example.set == "api.github.com"]
+    closing = [example for example in every if concerns_us(example) and example.payload["action"] == "closed"]
+    deliver(stager, [example for example in every if example not in closing])
+    assert stager.wait_for("changes", "live")["generation"] == 1
+    deliver(stager, closing)
+    until(lambda: stager.get("changes").status_code == 410, "it is gone")
+    deliver(stager, [example for example in every if example not in closing])
+    quiet(stager)
+    assert stager.api() == []
+    until(lambda: not stager.containers(), "nothing is left")
+
+
+def deliver(stager: StagerUnderTest, examples: list[Example]) -> None:
+    """Over HTTP, each with an id of its own; every one is taken."""
+    for example in examples:
+        answer = stager._client.post(
+            f"{stager.url}/webhooks/github",
+            content=example.body.encode(),
+            headers=example.headers(str(uuid.uuid4())),
+        )
+        assert answer.status_code == 202, (example.event, answer.text)

@@ -1,0 +1,173 @@
+"""The doors of the front: ports that lead to one host each, whatever is asked for there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stager.domain.route import Endpoint, Page, RouteTable
+from stager.front.launcher import FrontLauncher, FrontOptions
+from tests.unit.front.harness import (
+    DOMAIN,
+    HOST,
+    App,
+    Response,
+    Rig,
+    free_port,
+    read_response,
+    request,
+    rig,
+)
+
+OTHER = f"b.{DOMAIN}"
+HOME = Endpoint(path="/run/no-such.sock")
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    app = App()
+    await app.start()
+    yield app
+    await app.stop()
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[App]:
+    home = App("home")
+    await home.start()
+    yield home
+    await home.stop()
+
+
+@pytest.fixture
+async def front(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path) as running:
+        yield running
+
+
+async def enter(port: int, host: str = "whatever", target: str = "/", minor: int = 1) -> Response:
+    """What a request gets that comes in by a door."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request(target, host=host, minor=minor))
+        return await asyncio.wait_for(read_response(reader), 10)
+    finally:
+        writer.close()
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def open_doors(front: Rig, app: App, home: Endpoint = HOME) -> tuple[int, int, RouteTable]:
+    a, b = free_port(), free_port()
+    table = RouteTable(
+        {HOST: app.endpoint, OTHER: Page("starting", "b")},
+        DOMAIN,
+        home,
+        {a: HOST, b: OTHER},
+    )
+    assert await front.client.apply(table) == {}
+    return a, b, table
+
+
+@pytest.mark.parametrize("host", ["whatever", "a", OTHER, DOMAIN, "127.0.0.1", f"{HOST}:3201", HOST.upper()])
+@pytest.mark.parametrize("minor", [0, 1])
+async def test_it_leads_to_its_host_whatever_the_host_header_says(
+    front: Rig, app: App, host: str, minor: int
+) -> None:
+    a, b, _ = await open_doors(front, app)
+    answer = await enter(a, host, minor=minor)
+    assert answer.json["app"] == "app"
+    headers = answer.json["headers"]
+    assert isinstance(headers, dict)
+    # A right one stays as sent; instead of a wrong one the application sees its own.
+    assert headers["host"] == (host if host.lower().startswith(HOST) else HOST)
+    assert headers["x-forwarded-host"] == headers["host"]
+    assert (await enter(b, host, minor=minor)).status == 503
+
+
+async def test_it_never_leads_home(front: Rig, app: App, home: App) -> None:
+    a, _, table = await open_doors(front, app, home.endpoint)
+    assert (await front.ask(host=DOMAIN)).json["app"] == "home"
+    reader, writer = await asyncio.open_connection("127.0.0.1", a)
+    writer.write(request())
+    assert (await read_response(reader)).status == 200
+    await front.client.apply(replace(table.delete(HOST), domain="elsewhere.test"))
+    for host in ("whatever", DOMAIN, "elsewhere.test"):
+        assert (await enter(a, host)).status == 404
+    await front.client.apply(replace(table, ports={}))
+    # Nor does a connection that was open when its door was closed.
+    writer.write(request(host=DOMAIN))
+    assert (await read_response(reader)).status == 404
+    writer.close()
+    assert not await is_open(a)
+
+
+async def test_only_this_machine_can_enter(front: Rig, app: App) -> None:
+    a, _, _ = await open_doors(front, app)
+    with Path("/proc/net/tcp").open() as file:
+        places = {line.split()[1] for line in file if line.split()[3] == "0A"}
+    assert f"0100007F:{a:04X}" in places
+    assert f"00000000:{a:04X}" not in places
+
+
+async def test_a_port_that_another_program_has_costs_nothing_else(front: Rig, app: App) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken, free = stranger.getsockname()[1], free_port()
+        table = RouteTable({HOST: app.endpoint}, DOMAIN, None, {taken: HOST, free: HOST})
+        closed = await front.client.apply(table)
+        assert closed.keys() == {taken}
+        assert f"another program has port {taken}" in closed[taken]
+        assert (await enter(free)).status == 200
+        assert (await front.ask()).status == 200
+    # It opens as soon as somebody asks again.
+    assert await front.client.apply(table) == {}
+    assert (await enter(taken)).status == 200
+
+
+async def test_they_are_open_again_after_the_front_was_killed(front: Rig, app: App) -> None:
+    a, b, table = await open_doors(front, app)
+    os.kill(front.hello.pid, signal.SIGKILL)
+    await front.client.until_gone()
+    await front.launcher.ensure()
+    assert await front.client.current() == table
+    assert await front.client.apply(table) == {}
+    assert (await enter(a)).status == 200
+    assert (await enter(b)).status == 503
+
+
+async def test_a_successor_has_them(front: Rig, app: App) -> None:
+    a, b, table = await open_doors(front, app)
+    successor = FrontLauncher(front.state_dir, FrontOptions(listen=front.options.listen, access_log=False))
+    hello = await successor.ensure()
+    assert hello.pid != front.hello.pid
+    assert await front.client.apply(table) == {}
+    assert (await enter(a)).status == 200
+    assert (await enter(b)).status == 503
+    successor.release()
+
+
+async def test_changes_open_and_close_them(front: Rig, app: App) -> None:
+    a, b, table = await open_doors(front, app)
+    c = free_port()
+    changed = replace(
+        table, routes={**table.routes, OTHER: Endpoint("127.0.0.1", 1)}, ports={a: OTHER, c: HOST}
+    )
+    assert await front.client.update(table.changes_to(changed), changed) == {}
+    assert await front.client.current() == changed
+    assert (await enter(a)).status == 502
+    assert (await enter(c)).status == 200
+    assert not await is_open(b)

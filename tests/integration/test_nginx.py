@@ -1,0 +1,335 @@
+"""Stager behind a real nginx: the walkthrough's way, in both modes, and when something is the matter."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import MakeStager
+from tests.integration.nginx import BINARY, NginxUnderTest, running_nginx
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
+from tests.integration.test_walkthrough import curl
+from tests.unit.front.harness import free_port
+
+pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scripts/test installs one")
+
+SHIPPED = Path(__file__).parents[2] / "src/stager/routers/nginx/templates/nginx.conf.erb"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+Behind = Callable[..., StagerUnderTest]
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[NginxUnderTest]:
+    with running_nginx(tmp_path / "nginx") as nginx:
+        yield nginx
+        assert nginx.refuses() == "", "whatever happened, nginx can be started again"
+
+
+@pytest.fixture
+def behind(nginx: NginxUnderTest, make_stager: MakeStager) -> Behind:
+    """Makes a Stager behind nginx: with a vhost file a preview, or, without `vhosts`, one server for all."""
+
+    def make(
+        *, vhosts: bool = True, form: str = "map", base: bool = True, **configuration: Any
+    ) -> StagerUnderTest:
+        given = {**nginx.settings, **configuration.pop("nginx", {})} if vhosts else {}
+        if vhosts:
+            given |= {"target_dir": str(nginx.sites), "template_path": "./request_handlers/nginx.conf.erb"}
+        stager = make_stager(
+            start=False,
+            domain=f"localhost:{nginx.port}",
+            routing_strategy="NginxRoutingStrategy",
+            nginx=[{key: value} for key, value in given.items()] if form == "list" else given,
+            ports=ports(),
+            **configuration,
+        )
+        # The front's, which isn't the one in its URLs.
+        stager.port = free_port()
+        template = stager.folder / "request_handlers" / "nginx.conf.erb"
+        template.parent.mkdir()
+        template.write_text(SHIPPED.read_text().replace("listen 80;", f"listen 127.0.0.1:{nginx.port};"))
+        stager.start()
+        if base:
+            add_base(stager, nginx)
+        return stager
+
+    return make
+
+
+def ports() -> str:
+    """A range of ports that nobody listens on, below those that the system gives out by itself."""
+    for first in range(20000, 30000, 50):
+        try:
+            for port in range(first, first + 50):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return f"{first}-{first + 49}"
+    raise AssertionError("no ports")
+
+
+def add_base(stager: StagerUnderTest, nginx: NginxUnderTest) -> None:
+    """What the documentation has an administrator do once."""
+    command = [sys.executable, "-m", "stager", "nginx", "config", "--config", str(stager.config)]
+    made = subprocess.run(
+        [*command, "--listen", f"127.0.0.1:{nginx.port}"], capture_output=True, text=True, check=True
+    )
+    (nginx.sites / "default").write_text(made.stdout)
+    nginx.reload()
+    until(lambda: answers(f"http://localhost:{nginx.port}/healthz") == "200", "nginx has it")
+
+
+def answers(url: str, *arguments: str) -> str:
+    """The status of what curl gets; 000 when nobody answers."""
+    done = subprocess.run(
+        ["curl", "-s", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", *arguments, url],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def trouble(stager: StagerUnderTest) -> str:
+    """What /readyz says of nginx; empty when nothing."""
+    troubles: dict[str, str] = stager._client.get(f"{stager.url}/readyz").json()["troubles"]
+    return troubles.get("nginx", "")
+
+
+@pytest.mark.requirement("R24", "R44", "R45", "R46", "R57", "R60")
+@pytest.mark.parametrize("form", ["list", "map"])
+def test_the_walkthrough_s_launch_as_written(nginx: NginxUnderTest, behind: Behind, form: str) -> None:
+    behind(form=form)
+    base = f"http://localhost:{nginx.port}"
+    credentials = ("--user", f"{USER}:{PASSWORD}", "-d", "image_name=shop&container_name=test")
+    url = curl(*credentials, f"{base}/launch")
+    assert url == f"http://test.localhost:{nginx.port}"
+    assert nginx.files() == ["default", "test"]
+    assert curl(url).startswith("test")
+    assert curl(*credentials, f"{base}/kill") == "ok"
+    assert nginx.files() == ["default"]
+    assert answers(url) == "410"
+    assert "was removed" in curl(url)
+
+
+@pytest.mark.requirement("R3", "R92")
+@pytest.mark.parametrize("vhosts", [True, False])
+def test_dead_subdomains_are_answered_in_our_words(
+    nginx: NginxUnderTest, behind: Behind, vhosts: bool
+) -> None:
+    stager = behind(vhosts=vhosts)
+    # Its name comes before all others, so nginx would take it for the default one.
+    stager.launched("aaa")
+    stager.launched("test")
+    stager.kill("test")
+    for name, status in (("test", "410"), ("never-heard-of", "404")):
+        url = f"http://{name}.localhost:{nginx.port}"
+        assert answers(url) == status
+        assert answers(f"{url}/launch", "-d", "image_name=shop&container_name=x",
+                       "--user", f"{USER}:{PASSWORD}") == status  # fmt: skip
+        assert "aaa" not in curl(url)
+    assert len(stager.containers()) == 1
+
+
+def test_one_server_for_all_is_never_touched(nginx: NginxUnderTest, behind: Behind) -> None:
+    stager = behind(vhosts=False)
+    before = (nginx.sites / "default").stat()
+    url = stager.launched("test")
+    assert curl(url).startswith("test")
+    assert curl(f"http://localhost:{nginx.port}").count("Stager is running")
+    seen = stager._client.get(f"{nginx.url}/env", headers={"Host": f"test.localhost:{nginx.port}"})
+    assert seen.json()["container_name"] == "test"
+    assert nginx.files() == ["default"]
+    assert (nginx.sites / "default").stat() == before
+
+
+@pytest.mark.requirement("R60")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_a_browser_finds_it(nginx: NginxUnderTest, behind: Behind, tmp_path: Path) -> None:
+    url = behind().launched("in_a_browser")
+    assert url == f"http://in-a-browser.localhost:{nginx.port}"
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path}/browser",
+    ]
+    seen = subprocess.run(
+        [str(CHROMIUM), *options, url], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "in_a_browser" in seen.stdout
+
+
+@pytest.mark.requirement("R92")
+def test_hostile_names(nginx: NginxUnderTest, behind: Behind) -> None:
+    stager = behind()
+    for name in ("../../../etc/passwd", "$(reboot)", "a;}server{", "Ümläut / ✨", "-t", ".hidden", "x" * 200):
+        url = stager.launched(name)
+        assert url.endswith(f".localhost:{nginx.port}")
+        assert curl(url).startswith(name)
+    assert stager.launch("default").status_code == 400
+    names = nginx.files()
+    assert len(names) == 8
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+    assert not list(nginx.folder.glob("passwd"))
+
+
+def test_a_template_that_is_no_good_is_told_at_the_start(
+    nginx: NginxUnderTest, make_stager: MakeStager
+) -> None:
+    stager = make_stager(
+        start=False,
+        routing_strategy="nginx",
+        nginx={**nginx.settings, "target_dir": str(nginx.sites), "template_path": "mine.erb"},
+    )
+    stager.port = free_port()
+    stager.configure()
+    for text, words in (
+        ("server {\n<%= name %>\n}\n", "mine.erb, line 2"),
+        ("server {\n  lisen 80;\n}\n", 'unknown directive "lisen", in line 2'),
+    ):
+        (stager.folder / "mine.erb").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "stager", "serve", "--config", str(stager.config)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "nginx.template_path" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert stager.front_pid == 0
+    assert nginx.files() == []
+
+
+def test_a_reload_that_fails_costs_nobody_anything(
+    nginx: NginxUnderTest, behind: Behind, tmp_path: Path
+) -> None:
+    sulk = tmp_path / "sulk"
+    reload: Any = nginx.settings["reload_command"]
+    script = f"test ! -e {sulk} || {{ echo 'not today' >&2; exit 1; }}; exec {' '.join(reload)}"
+    stager = behind(nginx={"reload_command": ["sh", "-c", script]})
+    good = stager.launched("good")
+    sulk.touch()
+    url = stager.launched("late")
+    assert curl(url).startswith("late"), "the one for all leads there all the same"
+    assert curl(good).startswith("good")
+    said = until(lambda: trouble(stager), "it is told")
+    assert "not today" in said
+    assert "nginx.reload_command" in said
+    assert "not today" in stager._client.get(stager.url, headers={"Accept": "text/html"}).text
+    assert nginx.files() == ["default", "good"]
+    sulk.unlink()
+    until(lambda: not trouble(stager), "it is over")
+    assert nginx.files() == ["default", "good", "late"]
+    assert curl(url).startswith("late")
+
+
+def test_nginx_may_die_and_come_back(nginx: NginxUnderTest, behind: Behind) -> None:
+    stager = behind()
+    first = stager.launched("first")
+    nginx.kill9()
+    second = stager.launched("second")
+    assert stager.get("second").text.startswith("second"), "the front leads there all the same"
+    until(lambda: "doesn't run" in trouble(stager), "it is told")
+    nginx.start()
+    until(lambda: answers(first) == "200" and answers(second) == "200", "nginx has them")
+    until(lambda: not trouble(stager), "it is over")
+    assert nginx.files() == ["default", "first", "second"]
+
+
+def test_stager_killed_between_rename_and_reload(
+    nginx: NginxUnderTest, behind: Behind, tmp_path: Path
+) -> None:
+    hang, hangs = tmp_path / "hang", tmp_path / "hangs"
+    reload: Any = nginx.settings["reload_command"]
+    script = f"if [ -e {hang} ]; then echo $$ > {hangs}; exec sleep 60; fi; exec {' '.join(reload)}"
+    # Without the one for all: a name whose file nginx hasn't read leads to the first.
+    stager = behind(nginx={"reload_command": ["sh", "-c", script]}, base=False)
+    stager.launched("first")
+    hang.touch()
+    launching = threading.Thread(target=lambda: _launch_in_vain(stager, "second"))
+    launching.start()
+    until(lambda: hangs.exists() and hangs.read_text().strip(), "the reload hangs")
+    assert "second" in nginx.files()
+    stager.kill9()
+    launching.join()
+    subprocess.run(["kill", hangs.read_text().strip()], check=True)
+    hang.unlink()
+    stager.start()
+    url = f"http://second.localhost:{nginx.port}"
+    until(lambda: curl(url).startswith("second"), "nginx has read it")
+    until(lambda: nginx.files() == ["first", "second"], "nothing is left over")
+
+
+def _launch_in_vain(stager: StagerUnderTest, name: str) -> None:
+    try:
+        stager.launch(name)
+    except Exception as error:
+        print(f"as it should: {error}")
+
+
+def test_stager_and_its_front_may_be_restarted(nginx: NginxUnderTest, behind: Behind) -> None:
+    stager = behind()
+    url = stager.launched("test")
+    text = (nginx.sites / "test").read_text()
+    stager.restart()
+    assert curl(url).startswith("test")
+    before = stager.front_pid
+    stager.kill_front()
+    until(lambda: stager.front_pid not in {0, before}, "there is a front again")
+    until(lambda: answers(url) == "200", "its doors are open again")
+    assert (nginx.sites / "test").read_text() == text
+    stager.launched("test", VERSION="2")
+    assert curl(url) == "test 2"
+    assert (nginx.sites / "test").read_text() == text, "a refresh is none of nginx's business"
+
+
+def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        stager = behind(pass_every="1h")
+        stager.kill9()
+        stager.configure(ports=f"{taken}-{taken}")
+        stager.start()
+        url = stager.launched("test")
+        assert curl(url).startswith("test"), "the one for all leads there"
+        said = until(lambda: trouble(stager), "it is told")
+        assert f"another program has port {taken}" in said
+        assert nginx.files() == ["default"]
+    stager.restart()
+    until(lambda: nginx.files() == ["default", "test"], "it has its door")
+    until(lambda: not trouble(stager), "it is over")
+    assert curl(url).startswith("test")
+
+
+def test_min_port_and_max_port(
+    nginx: NginxUnderTest, behind: Behind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = ports().split("-")
+    monkeypatch.setenv("MIN_PORT", first)
+    monkeypatch.setenv("MAX_PORT", last)
+    stager = behind()
+    stager.launched("test")
+    assert f"127.0.0.1:{first};" in (nginx.sites / "test").read_text()
+
+
+def test_a_burst_is_gathered(nginx: NginxUnderTest, behind: Behind) -> None:
+    stager = behind(images={"shop": {}})
+    threads = [threading.Thread(target=stager.launched, args=(f"branch-{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = (nginx.folder / "error.log").read_text()
+    assert nginx.files() == [*(f"branch-{n}" for n in range(6)), "default"]
+    assert log.count("signal process started") < 6
+    for n in range(6):
+        assert curl(f"http://branch-{n}.localhost:{nginx.port}").startswith(f"branch-{n}")

@@ -1,0 +1,539 @@
+"""Telling nginx about previews: a real nginx, a real front, and everything that can go wrong between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stager.domain.errors import Fault, Retry
+from stager.domain.route import Endpoint, Page, RouteTable
+from stager.routers.nginx import Nginx, NginxRouter, load_template, server_for_all
+from stager.routers.nginx import template as templates
+from stager.routers.nginx.template import VhostTemplate
+from tests.integration.nginx import BINARY, NginxUnderTest, running_nginx
+from tests.unit.docs.pages import samples
+from tests.unit.front.harness import DOMAIN, App, Rig, free_port, read_response, request, rig
+
+pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scripts/test installs one")
+
+A, B, C = (f"{name}.{DOMAIN}" for name in "abc")
+NOWHERE = Endpoint("127.0.0.1", 9)
+
+
+def shipped(nginx: NginxUnderTest) -> str:
+    """Stager's own template, for an nginx on another port than 80."""
+    text = load_template(None)._write({name: f"<%= {name} %>" for name in templates.VARIABLES})
+    return text.replace("listen 80;", f"listen 127.0.0.1:{nginx.port};")
+
+
+@dataclass
+class House:
+    """An nginx, and what tells it."""
+
+    nginx: NginxUnderTest
+    scratch: Path
+    router: NginxRouter
+
+    def another(self, text: str = "", *, name: str = "nginx.conf.erb", **commands: list[str]) -> NginxRouter:
+        """A router with another template or other commands, as after a restart with another configuration."""
+        given = {**self.nginx.settings, **commands}
+        return NginxRouter(
+            template=VhostTemplate(name, text or shipped(self.nginx)),
+            folder=self.nginx.sites,
+            scratch=self.scratch,
+            installation="test-me",
+            nginx=Nginx(self.scratch, given["test_command"], given["reload_command"]),  # type: ignore[arg-type]
+        )
+
+    def read(self, name: str) -> str:
+        return (self.nginx.sites / name).read_text()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with running_nginx(tmp_path / "nginx") as nginx:
+        house = House(nginx, tmp_path / "scratch", None)  # type: ignore[arg-type]
+        house.router = house.another()
+        yield house
+        assert nginx.refuses() == "", "whatever happened, nginx can be started again"
+
+
+@pytest.fixture
+async def front(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path / "front") as running:
+        yield running
+
+
+@asynccontextmanager
+async def application(name: str) -> AsyncIterator[App]:
+    app = App(name)
+    await app.start()
+    yield app
+    await app.stop()
+
+
+def table(*hosts: str, first: int = 4001) -> RouteTable:
+    """These hosts, each with a door that leads nowhere."""
+    return RouteTable(dict.fromkeys(hosts, NOWHERE), DOMAIN, None, dict(enumerate(hosts, first)))
+
+
+async def soon(nginx: NginxUnderTest, host: str, wanted: int, path: str = "/") -> str:
+    """What nginx answers once it has followed a reload: its new workers begin a moment later."""
+    deadline = time.monotonic() + 10
+    seen = "nobody listens"
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            answer = await asyncio.to_thread(nginx.get, host, path)
+            if answer.status_code == wanted:
+                return answer.text
+            seen = f"{answer.status_code} {answer.text}"
+        await asyncio.sleep(0.02)
+    raise AssertionError(seen)
+
+
+class TestFiles:
+    async def test_each_preview_has_one_and_is_reached_by_it(self, house: House, front: Rig) -> None:
+        async with application("first") as first, application("second") as second:
+            served = RouteTable(
+                {A: first.endpoint, B: second.endpoint, C: Page("stopped", "c")},
+                DOMAIN,
+                None,
+                {free_port(): A, free_port(): B, free_port(): C},
+            )
+            await front.client.apply(served)
+            assert await house.router.apply(served) == {}
+            assert house.nginx.files() == ["a", "b"]
+            seen = json.loads(await soon(house.nginx, A, 200))
+            assert seen["app"] == "first"
+            assert seen["headers"]["host"] == A
+            assert seen["headers"]["x-forwarded-proto"] == "http"
+            assert json.loads(await soon(house.nginx, B, 200))["app"] == "second"
+
+    async def test_a_visitor_can_t_say_who_he_is(self, house: House, front: Rig) -> None:
+        async with application("app") as app:
+            served = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
+            await front.client.apply(served)
+            await house.router.apply(served)
+            await soon(house.nginx, A, 200)
+            lies = {"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6"}
+            seen = (await asyncio.to_thread(lambda: house.nginx.get(A, **lies))).text
+            assert "6.6.6.6" not in seen
+
+    async def test_any_template_works_whatever_host_it_sends(self, house: House, front: Rig) -> None:
+        bare = (
+            f"server {{ listen 127.0.0.1:{house.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
+            " location / { proxy_pass http://127.0.0.1:{{ port }}; } }"
+        )
+        router = house.another(bare, name="bare.conf")
+        async with application("first") as first, application("second") as second:
+            served = RouteTable(
+                {A: first.endpoint, B: second.endpoint}, DOMAIN, None, {free_port(): A, free_port(): B}
+            )
+            await front.client.apply(served)
+            assert await router.apply(served) == {}
+            for host, app in ((A, "first"), (B, "second")):
+                seen = json.loads(await soon(house.nginx, host, 200))
+                assert (seen["app"], seen["headers"]["host"]) == (app, host)
+
+    async def test_doing_the_same_again_does_nothing(self, house: House) -> None:
+        told = house.another(reload_command=["sh", "-c", f"echo told >> {house.scratch}/told"])
+        await told.apply(table(A, B))
+        stat = (house.nginx.sites / "a").stat()
+        await told.apply(table(A, B))
+        assert (house.nginx.sites / "a").stat() == stat
+        assert (house.scratch / "told").read_text() == "told\n"
+        await told.apply(table(B, first=4002))
+        assert house.nginx.files() == ["b"]
+        assert (house.scratch / "told").read_text() == "told\ntold\n"
+
+    async def test_whatever_was_done_to_them_is_put_right(self, house: House) -> None:
+        await house.router.apply(table(A, B))
+        right = house.read("a"), house.read("b")
+        (house.nginx.sites / "a").unlink()
+        (house.nginx.sites / "b").write_text(right[1] + "# mine\n")
+        assert await house.router.apply(table(A, B)) == {}
+        assert (house.read("a"), house.read("b")) == right
+
+    async def test_strangers_are_never_touched(self, house: House) -> None:
+        sites = house.nginx.sites
+        (sites / "b").write_text("# mine\n")
+        (sites / "c").symlink_to(house.nginx.folder / "elsewhere")
+        (sites / "theirs").write_text(
+            "# Made by Stager test-other for x.y by 1; what is changed here is lost.\n"
+        )
+        (house.nginx.folder / "elsewhere").write_text(
+            "# Made by Stager test-me for x.y by 1; what is changed here is lost.\n"
+        )
+        problems = await house.router.apply(table(A, B, C))
+        assert problems.keys() == {B, C}
+        assert "isn't Stager's" in problems[B]
+        assert house.nginx.files() == ["a", "b", "c", "theirs"]
+        await house.router.apply(table())
+        assert house.nginx.files() == ["b", "c", "theirs"]
+        assert (sites / "b").read_text() == "# mine\n"
+        assert (sites / "c").is_symlink()
+
+    @pytest.mark.parametrize(
+        "slug",
+        ["..", "../../etc/x", "a b", "a;}", "$(reboot)", "", ".hidden", "-t", "a/b", "ü", "a\nb", "default"],
+    )
+    async def test_a_name_that_could_mean_something_else_is_left_out(self, house: House, slug: str) -> None:
+        before = sorted(house.nginx.folder.rglob("*"))
+        host = f"{slug}.{DOMAIN}"
+        problems = await house.router.apply(table(host, A))
+        assert problems.keys() == {host}
+        assert house.nginx.files() == ["a"]
+        after = [path for path in house.nginx.folder.rglob("*") if path.name != "error.log"]
+        assert set(after) - set(before) <= {house.nginx.sites / "a"}
+
+    async def test_a_name_that_is_too_long_for_nginx_costs_nobody_else(self, house: House) -> None:
+        long = f"{'x' * 63}.{DOMAIN}"
+        problems = await house.router.apply(table(long, A, B))
+        assert problems.keys() == {long}
+        assert "you should increase server_names_hash_bucket_size" in problems[long]
+        (house.nginx.sites / "00-base").write_text("server_names_hash_bucket_size 256;\n")
+        assert await house.router.apply(table(long, A, B)) == {}
+
+    async def test_hosts_of_an_earlier_domain_keep_their_names(self, house: House) -> None:
+        old = "a.earlier.test"
+        await house.router.apply(table(A, old))
+        assert house.nginx.files() == ["a", "a.earlier.test"]
+        assert f"server_name {old};" in house.read("a.earlier.test")
+
+    async def test_three_hundred(self, house: House, front: Rig) -> None:
+        hosts = [f"branch-{number}.{DOMAIN}" for number in range(300)]
+        async with application("app") as app:
+            ports: dict[int, str] = {}
+            port = 21000
+            while len(ports) < 300:
+                closed = await front.client.apply(
+                    RouteTable(
+                        dict.fromkeys(hosts, app.endpoint), DOMAIN, None, {**ports, port: hosts[len(ports)]}
+                    )
+                )
+                if not closed:
+                    ports[port] = hosts[len(ports)]
+                port += 1
+            served = RouteTable(dict.fromkeys(hosts, app.endpoint), DOMAIN, None, ports)
+            begun = time.monotonic()
+            assert await house.router.apply(served) == {}
+            assert time.monotonic() - begun < 30
+            assert len(house.nginx.files()) == 300
+            for number in range(0, 300, 17):
+                seen = json.loads(await soon(house.nginx, hosts[number], 200))
+                assert seen["headers"]["host"] == hosts[number]
+            one_less = served.delete(hosts[7])
+            assert await house.router.apply(one_less) == {}
+            assert "branch-7" not in house.nginx.files()
+            assert len(house.nginx.files()) == 299
+
+
+@pytest.mark.parametrize("vhosts", [True, False])
+class TestWhatPassesThrough:
+    """Both files that Stager ships let pass what a preview may be made of."""
+
+    @asynccontextmanager
+    async def served(self, house: House, front: Rig, vhosts: bool) -> AsyncIterator[App]:
+        async with application("app") as app:
+            table = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
+            await front.client.apply(table)
+            if vhosts:
+                await house.router.apply(table)
+            else:
+                text = server_for_all(
+                    front=f"127.0.0.1:{front.port}",
+                    names=[DOMAIN, f"*.{DOMAIN}"],
+                    listen=[f"127.0.0.1:{house.nginx.port}"],
+                )
+                (house.nginx.sites / "default").write_text(text)
+                house.nginx.reload()
+            await soon(house.nginx, A, 200)
+            yield app
+
+    async def test_websockets(self, house: House, front: Rig, vhosts: bool) -> None:
+        async with self.served(house, front, vhosts):
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+            writer.write(request("/ws", "Connection: Upgrade", "Upgrade: websocket", host=A))
+            assert b"101 Switching" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"hi"
+            writer.write(b"ping")
+            assert await reader.readexactly(4) == b"ping"
+            writer.close()
+
+    async def test_streams_are_not_held_back(self, house: House, front: Rig, vhosts: bool) -> None:
+        async with self.served(house, front, vhosts) as app:
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+            writer.write(request("/sse", host=A))
+            async with asyncio.timeout(10):
+                await reader.readuntil(b"data: 0\n\n")
+                app.go.set()
+                await reader.readuntil(b"data: 1\n\n")
+            writer.close()
+
+    async def test_large_bodies_and_headers(self, house: House, front: Rig, vhosts: bool) -> None:
+        async with self.served(house, front, vhosts):
+            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+            body = bytes(20 << 20)
+            writer.write(request("/", f"Cookie: {'x' * 6000}", method="POST", host=A, body=body))
+            async with asyncio.timeout(30):
+                seen = (await read_response(reader)).json
+            writer.close()
+            assert seen["size"] == len(body)
+            headers = seen["headers"]
+            assert isinstance(headers, dict)
+            assert (headers["host"], len(headers["cookie"])) == (A, 6000)
+
+
+class TestRefusals:
+    BROKEN_FOR_B = (
+        "{% if slug == 'b' %}nonsense;{% endif %}server { listen 127.0.0.1:PORT;"
+        " server_name {{ slug }}.{{ host }}; return 204; }"
+    )
+
+    async def test_one_bad_file_costs_nobody_else(self, house: House) -> None:
+        router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
+        problems = await router.apply(table(A, B, C))
+        assert problems.keys() == {B}
+        assert 'unknown directive "nonsense", in line 1 of what the template makes' in problems[B]
+        assert house.nginx.files() == ["a", "c"]
+        await soon(house.nginx, A, 204)
+        await soon(house.nginx, C, 204)
+
+    async def test_what_only_shows_with_everything_else_is_rolled_back(self, house: House) -> None:
+        (house.nginx.sites / "00-mine").write_text("upstream stager_4002 { server 127.0.0.1:9; }\n")
+        await house.router.apply(table(A))
+        before = house.read("a")
+        problems = await house.router.apply(table(A, B, C))
+        assert problems.keys() == {B}
+        assert 'duplicate upstream "stager_4002"' in problems[B]
+        assert house.nginx.files() == ["00-mine", "a", "c"]
+        assert house.read("a") == before
+
+    async def test_a_file_that_was_good_stays_when_its_successor_is_refused(self, house: House) -> None:
+        await house.router.apply(table(A, B))
+        before = house.read("a"), house.read("b")
+        # Ports that are none: the whole of nginx says no to both, the files alone do as well.
+        router = house.another(shipped(house.nginx).replace("127.0.0.1:<%= port %>", "127.0.0.1:99999"))
+        problems = await router.apply(table(A, B))
+        assert problems.keys() == {A, B}
+        assert (house.read("a"), house.read("b")) == before
+
+    async def test_no_file_is_left_that_leads_to_another_s_door(self, house: House) -> None:
+        await house.router.apply(table(A, B))
+        router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
+        # B's door is A's from now on, and B's new file is refused.
+        problems = await router.apply(RouteTable({A: NOWHERE, B: NOWHERE}, DOMAIN, None, {4002: A, 4001: B}))
+        assert problems.keys() == {B}
+        assert house.nginx.files() == ["a"]
+
+    async def test_a_configuration_that_others_broke_is_said_to_be(self, house: House) -> None:
+        await house.router.apply(table(A))
+        (house.nginx.sites / "zz-mine").write_text("nonsense;\n")
+        with pytest.raises(Fault, match=r'unknown directive "nonsense" in .*/zz-mine:1') as caught:
+            await house.router.apply(table(A, B))
+        assert caught.value.reason == "nginx-refused"
+        assert house.nginx.files() == ["a", "zz-mine"]
+        (house.nginx.sites / "zz-mine").unlink()
+        assert await house.router.apply(table(A, B)) == {}
+        assert house.nginx.files() == ["a", "b"]
+
+    async def test_a_reload_that_is_refused_is_taken_back(self, house: House) -> None:
+        await house.router.apply(table(A, B))
+        before = house.read("a"), house.read("b")
+        sulking = house.another(reload_command=["sh", "-c", "echo 'not today' >&2; exit 1"])
+        with pytest.raises(Fault, match="not today") as caught:
+            await sulking.apply(table(B, C, first=5001))
+        assert caught.value.reason == "nginx-reload"
+        assert "reload_command" in caught.value.hint
+        assert house.nginx.files() == ["a", "b"]
+        assert (house.read("a"), house.read("b")) == before
+        await soon(house.nginx, A, 502)
+        assert await house.router.apply(table(B, C, first=5001)) == {}
+        assert house.nginx.files() == ["b", "c"]
+
+    async def test_no_nginx_at_all(self, house: House) -> None:
+        router = house.another(test_command=["no-such-nginx", "-t"])
+        with pytest.raises(Fault, match="no-such-nginx") as caught:
+            await router.apply(table(A))
+        assert caught.value.reason == "nginx-missing"
+        assert "apt-get install nginx" in caught.value.hint
+        assert house.nginx.files() == []
+
+    async def test_a_folder_that_isn_t_there(self, house: House) -> None:
+        house.nginx.sites.rmdir()
+        assert await house.router.apply(table()) == {}
+        with pytest.raises(Fault, match="can't be written to") as caught:
+            await house.router.apply(table(A))
+        assert caught.value.reason == "nginx-target"
+        house.nginx.sites.mkdir()
+        assert await house.router.apply(table(A)) == {}
+
+    async def test_nginx_killed_and_started_again(self, house: House, front: Rig) -> None:
+        async with application("app") as app:
+            served = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
+            await front.client.apply(served)
+            await house.router.apply(served)
+            house.nginx.kill9()
+            more = RouteTable(
+                {A: app.endpoint, B: app.endpoint}, DOMAIN, None, {**served.ports, free_port(): B}
+            )
+            await front.client.apply(more)
+            with pytest.raises(Retry, match="doesn't run") as caught:
+                await house.router.apply(more)
+            assert caught.value.reason == "nginx-stopped"
+            assert house.nginx.files() == ["a", "b"]
+            house.nginx.start()
+            await soon(house.nginx, A, 200)
+            await soon(house.nginx, B, 200)
+            assert await house.router.apply(more) == {}
+            assert not (house.scratch / "reload-due").exists()
+
+    async def test_commands_may_be_left_out(self, house: House) -> None:
+        router = house.another(test_command=[], reload_command=[])
+        assert await router.apply(table(A)) == {}
+        assert house.nginx.files() == ["a"]
+
+
+class TestTemplate:
+    @pytest.mark.parametrize(
+        ("name", "text", "words"),
+        [
+            ("x.erb", "a\nb <%= slug.upcase %>\n", r"line 2: <%= slug.upcase %> isn't understood"),
+            ("x.erb", "a\n\n<% if slug %>", "line 3"),
+            ("x.erb", "<%= name %>", "line 1"),
+            ("x.erb", "a\n<%= slug", "line 2"),
+            ("x.erb", "<%# note %>", "line 1"),
+            ("x.conf", "a\n{% if slug %}\n", "line 2"),
+            ("x.conf", "a\n{{ slug", "line 2"),
+        ],
+    )
+    def test_what_is_no_template_is_refused_with_its_line(self, name: str, text: str, words: str) -> None:
+        with pytest.raises(Fault, match=words) as caught:
+            VhostTemplate(name, text)
+        assert caught.value.reason == "nginx-template"
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("server {\n  {{ branch }}\n}", "line 2: 'branch' is undefined"),
+            ("server {\n  listen eighty;\n}", "in line 2 of what the template makes"),
+            ("server {", "unexpected end of file"),
+            ("}", 'unexpected "}"'),
+            ("user root;", '"user" directive is not allowed here'),
+        ],
+    )
+    async def test_what_nginx_would_refuse_is_refused_at_the_start(
+        self, house: House, text: str, words: str
+    ) -> None:
+        with pytest.raises(Fault) as caught:
+            await house.another(text, name="x.conf").check()
+        assert words in caught.value.message
+        assert caught.value.reason == "nginx-template"
+
+    async def test_what_a_file_alone_can_t_tell_is_left_to_the_whole(self, house: House) -> None:
+        (house.nginx.sites / "00-mine").write_text("log_format mine '$host';\n")
+        text = (
+            f"server {{ listen 127.0.0.1:{house.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
+            f" access_log {house.nginx.folder}/mine.log mine; }}"
+        )
+        router = house.another(text, name="x.conf")
+        await router.check()
+        assert await router.apply(table(A)) == {}
+        assert house.nginx.files() == ["00-mine", "a"]
+
+    async def test_the_shipped_one_stands_in_for_one_that_isn_t_there(self, tmp_path: Path) -> None:
+        shipped = load_template(tmp_path / "request_handlers" / "nginx.conf.erb")
+        text = shipped.render(slug="test", host="demo.stager.io", port=3200)
+        assert "server_name test.demo.stager.io;" in text
+        assert "server 127.0.0.1:3200;" in text
+        with pytest.raises(Fault, match=r"mine.conf doesn't exist"):
+            load_template(tmp_path / "mine.conf")
+
+    async def test_one_that_is_there_is_used(self, tmp_path: Path) -> None:
+        (tmp_path / "nginx.conf.erb").write_text("<%= slug %>/<%=host%>/<%= port %>")
+        text = load_template(tmp_path / "nginx.conf.erb").render(slug="a", host="b.c", port=1)
+        assert text == "a/b.c/1\n"
+
+
+KILLED = """\
+import asyncio, os, signal, sys
+from pathlib import Path
+from stager.domain.route import Endpoint, RouteTable
+from stager.routers.nginx import Nginx, NginxRouter
+from stager.routers.nginx.template import VhostTemplate
+import stager.routers.nginx.commands as commands
+import stager.routers.nginx.vhosts as vhosts
+
+sites, scratch, template, at, test, reload = sys.argv[1:]
+count = 0
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(Nginx):
+    def refuses(self):
+        if at == "test":
+            die()
+        return super().refuses()
+
+    def reload(self):
+        if at == "reload":
+            die()
+        super().reload()
+        if at == "reloaded":
+            die()
+
+if at == "write":
+    vhosts._write = die
+if at == "rename":
+    Path.replace = lambda self, target: die() if "sites" in str(target) else os.replace(self, target)
+
+router = NginxRouter(
+    template=VhostTemplate("nginx.conf.erb", Path(template).read_text()), folder=Path(sites),
+    scratch=Path(scratch), installation="test-me", nginx=Dying(Path(scratch), test.split(), reload.split()),
+)
+ports = {5001: "b.stage.test", 5002: "c.stage.test"}
+routes = dict.fromkeys(ports.values(), Endpoint("127.0.0.1", 9))
+asyncio.run(router.apply(RouteTable(routes, "stage.test", None, ports)))
+"""
+
+
+@pytest.mark.parametrize("at", ["write", "rename", "test", "reload", "reloaded"])
+async def test_killed_at_any_line_the_next_pass_heals(house: House, tmp_path: Path, at: str) -> None:
+    await house.router.apply(table(A, B))
+    template = tmp_path / "template.erb"
+    template.write_text(shipped(house.nginx))
+    commands = [" ".join(command) for command in house.nginx.settings.values()]  # type: ignore[arg-type]
+    program = [sys.executable, "-c", KILLED, str(house.nginx.sites), str(house.scratch), str(template), at]
+    done = await asyncio.to_thread(subprocess.run, [*program, *commands], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert house.nginx.refuses() == ""
+    told = house.scratch / "told"
+    heard = house.another(reload_command=["sh", "-c", f"touch {told}; {commands[1]}"])
+    assert await heard.apply(table(B, C, first=5001)) == {}
+    assert house.nginx.files() == ["b", "c"]
+    assert "127.0.0.1:5001" in house.read("b")
+    assert told.exists(), "nobody knows whether nginx has read them"
+    assert not (house.scratch / "swapping.json").exists()
+    assert not (house.scratch / "reload-due").exists()
+
+
+async def test_the_documentation_s_template_works(house: House) -> None:
+    [sample] = [s.text for s in samples("nginx") if s.page.name == "nginx-and-https.md"]
+    router = house.another(
+        sample.replace("listen 80;", f"listen 127.0.0.1:{house.nginx.port};"), name="x.conf"
+    )
+    await router.check()
+    assert await router.apply(table(A, B)) == {}
+    assert house.nginx.files() == ["a", "b"]

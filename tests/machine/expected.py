@@ -1,0 +1,70 @@
+"""What should run, as far as one can say who wasn't in the room: the book that the machines keep.
+
+Most of what happens leaves one answer. A few things leave two, such as a launch that was never answered
+because its Stager died: then both are right, until the next rest shows which it was.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Held(Enum):
+    """Whether a pull request's preview was stopped by hand, and nothing has brought it back since."""
+
+    NO = auto()
+    MAYBE = auto()
+    YES = auto()
+
+
+class Expected:
+    """What was wished for by hand: versions of names, and previews of pull requests that were stopped."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str | None]] = {}
+        self._held: dict[int, Held] = {}
+
+    # Names given by hand: each launch has a version, and None is what isn't there.
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that ever was launched."""
+        return list(self._names)
+
+    def versions(self, name: str) -> set[str | None]:
+        """The versions of which one should run; of several each is right."""
+        return self._names.get(name, {None})
+
+    def runs(self, name: str, *versions: str | None) -> None:
+        """Exactly one of these is right from now on."""
+        self._names[name] = set(versions)
+
+    def may_run(self, name: str, version: str | None) -> None:
+        """What was right is right, and this is too."""
+        self._names[name] = self.versions(name) | {version}
+
+    # Pull requests.
+
+    def held(self, number: int) -> Held:
+        return self._held.get(number, Held.NO)
+
+    def hold(self, number: int, held: Held) -> None:
+        self._held[number] = held
+
+    def may_be_held(self, number: int) -> None:
+        """It isn't known any more; what isn't open can't be held."""
+        self._held[number] = Held.MAYBE
+
+    def heads(self, number: int, head: str | None) -> set[str | None]:
+        """The heads of which one should run; None is that nothing should.
+
+        Args:
+            head: of the pull request; None when it is closed, or its code mustn't run.
+        """
+        match self.held(number):
+            case Held.NO:
+                return {head}
+            case Held.MAYBE:
+                return {head, None}
+            case Held.YES:
+                return {None}

@@ -1,0 +1,116 @@
+"""Any name becomes a DNS label, the first Stager's one where that is legal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stager.domain.names import LABEL_LENGTH, RESERVED, did_you_mean, is_reserved, labels, slugify
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""RFC 1123, section 2.1."""
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("master", "master"),
+        ("Master", "master"),
+        ("feature/x", "featurex"),
+        ("feature_x", "feature-x"),
+        ("fix #12: crash", "fix-12--crash"),
+        ("a.b.c", "a-b-c"),
+        ("v1.0", "v1-0"),
+        ("größe", "grobe"),
+        ("Übergröße", "ubergrobe"),
+        ("Çédille", "cedille"),
+        ("æther", "aether"),
+        ("-dash-", "dash"),
+        ("--", ""),
+        ("", ""),
+        ("日本語", ""),
+        ("日本-x", "x"),
+        ("🚀", ""),
+        ("xn--bcher-kva", "xn-bcher-kva"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}b", "ab"),
+        ("\N{ARABIC-INDIC DIGIT ONE}", ""),
+        ("a\x00b\nc", "abc"),
+        ("\ud800x", "x"),
+    ],
+)
+def test_slug(name: str, slug: str) -> None:
+    assert slugify(name) == slug
+
+
+@example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}")
+@given(st.text())
+def test_a_slug_of_anything_is_empty_or_would_do_but_for_its_length(name: str) -> None:
+    slug = slugify(name)
+
+    assert slug == "" or LABEL.fullmatch(slug[:LABEL_LENGTH].rstrip("-"))
+    assert not slug.startswith("xn--")
+    assert slugify(slug) == slug
+
+
+@pytest.mark.parametrize("name", ["default", "DEFAULT", " default ", "-default-", "défault", "de/fault"])
+def test_reserved(name: str) -> None:
+    assert is_reserved(name)
+
+
+@pytest.mark.parametrize("name", ["", "defaults", "my-default", "de-fault"])
+def test_not_reserved(name: str) -> None:
+    assert not is_reserved(name)
+
+
+def test_labels_best_first() -> None:
+    first, with_app, with_hash = labels("feature/x", app="My Shop", key="k")
+
+    assert (first, with_app) == ("featurex", "featurex-my-shop")
+    assert re.fullmatch(r"featurex-[0-9a-f]{6}", with_hash)
+
+
+def test_labels_of_what_has_no_slug_of_its_own() -> None:
+    for name in ("default", "日本語", "x" * 64):
+        [only] = labels(name, app="shop", key="k")
+        assert LABEL.fullmatch(only)
+        assert only not in RESERVED
+
+
+@pytest.mark.parametrize("length", [1, 55, 56, 57, 58, 62, 63, 64, 80, 255])
+def test_labels_of_any_length(length: int) -> None:
+    for label in labels("x" * length, app="shop", key="k"):
+        assert LABEL.fullmatch(label)
+
+
+def test_a_cut_label_doesnt_end_in_two_dashes() -> None:
+    *_, last = labels("a" * 55 + "-" + "b" * 20, app="shop", key="k")
+
+    assert "--" not in last
+
+
+def test_the_hash_is_the_keys_and_never_changes() -> None:
+    *_, mine = labels("feature/x", app="shop", key="shop/change:10/7")
+    *_, other = labels("feature/x", app="shop", key="shop/change:10/8")
+
+    assert mine == "featurex-d3572a"
+    assert mine != other
+
+
+@example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}", "shop", "k")
+@given(st.text(), st.text(), st.text())
+def test_labels_of_anything_will_do(name: str, app: str, key: str) -> None:
+    every = list(labels(name, app=app, key=key))
+
+    assert every
+    for label in every:
+        assert LABEL.fullmatch(label)
+        assert label not in RESERVED
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("shpo", ["blog", "shop"]) == 'did you mean "shop"?'
+    assert did_you_mean("zzz", ["blog", "shop"]) == ""
+    assert did_you_mean("shop", []) == ""

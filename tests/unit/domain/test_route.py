@@ -1,0 +1,153 @@
+"""Tables are values, and so are their differences; both travel unchanged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stager.domain.route import (
+    Changes,
+    Endpoint,
+    Page,
+    RouteTable,
+    normalise_host,
+    table_from_wire,
+    table_to_wire,
+    target_from_wire,
+    target_to_wire,
+)
+
+A, B = Endpoint("10.200.0.1", 3000), Endpoint("10.200.0.2", 3000)
+PAGE = Page("failed", "größer", "shop", "It failed.", "Look.", ("a", "b"), "https://forge.test/7")
+
+texts = st.text(max_size=8)
+endpoints = st.builds(Endpoint, st.ip_addresses().map(str), st.integers(1, 65535)) | st.builds(
+    Endpoint, path=st.text(min_size=1, max_size=8)
+)
+pages = st.builds(
+    Page,
+    st.sampled_from(["starting", "failed", "stopped", "gone", "refused"]),
+    texts,
+    texts,
+    texts,
+    texts,
+    st.lists(texts, max_size=3).map(tuple),
+    texts,
+)
+tables = st.builds(
+    RouteTable,
+    st.dictionaries(st.sampled_from(["a.test", "b.test", "c.test", "d.test"]), endpoints | pages),
+    st.sampled_from(["", "test", "other.test"]),
+    st.none() | endpoints,
+    st.dictionaries(st.integers(1, 4), st.sampled_from(["a.test", "b.test", "c.test"])),
+)
+
+
+def changed(table: RouteTable, changes: Changes, other: RouteTable) -> RouteTable:
+    """The table after these changes, made by nothing but them."""
+    routes = {h: t for h, t in table.routes.items() if h not in changes.deletes} | dict(changes.upserts)
+    frame = other if changes.frame else table
+    ports = {port: host for port, host in {**table.ports, **changes.ports}.items() if host}
+    return RouteTable(routes, frame.domain, frame.home, ports)
+
+
+class TestEndpoint:
+    @pytest.mark.parametrize(
+        ("endpoint", "text"),
+        [
+            (Endpoint("10.200.0.1", 80), "10.200.0.1:80"),
+            (Endpoint("fd00::1", 80), "[fd00::1]:80"),
+            (Endpoint(path="/run/x.sock"), "unix:/run/x.sock"),
+        ],
+    )
+    def test_as_text(self, endpoint: Endpoint, text: str) -> None:
+        assert str(endpoint) == text
+
+
+class TestTable:
+    def test_changing_one_leaves_the_other(self) -> None:
+        table = RouteTable({"a.test": A}, "test", B)
+        more = table.upsert("b.test", B)
+
+        assert (dict(table.routes), dict(more.routes)) == ({"a.test": A}, {"a.test": A, "b.test": B})
+        assert more.delete("b.test") == table
+        assert table.delete("b.test") is table
+        assert (more.domain, more.home) == ("test", B)
+
+    def test_nothing_to_change(self) -> None:
+        table = RouteTable({"a.test": A, "b.test": PAGE}, "test", B)
+
+        assert not table.changes_to(table)
+        assert not table.changes_to(RouteTable(dict(table.routes), "test", B))
+
+    @pytest.mark.parametrize(
+        ("after", "changes"),
+        [
+            (RouteTable({"a.test": B}, "test", B), Changes({"a.test": B}, frozenset(), frame=False)),
+            (RouteTable({}, "test", B), Changes({}, frozenset({"a.test"}), frame=False)),
+            (RouteTable({"a.test": A}, "other", B), Changes({}, frozenset(), frame=True)),
+            (RouteTable({"a.test": A}, "test", None), Changes({}, frozenset(), frame=True)),
+            (RouteTable({"a.test": PAGE}, "test", B), Changes({"a.test": PAGE}, frozenset(), frame=False)),
+        ],
+    )
+    def test_what_changed(self, after: RouteTable, changes: Changes) -> None:
+        found = RouteTable({"a.test": A}, "test", B).changes_to(after)
+
+        assert found == changes
+        assert found
+
+    @given(tables, tables)
+    def test_changes_turn_any_table_into_any_other(self, before: RouteTable, after: RouteTable) -> None:
+        changes = before.changes_to(after)
+
+        assert changed(before, changes, after) == after
+        assert bool(changes) is (before != after)
+
+
+class TestWire:
+    @given(tables)
+    def test_any_table_comes_back(self, table: RouteTable) -> None:
+        assert table_from_wire(json.loads(json.dumps(table_to_wire(table)))) == table
+
+    @given(endpoints | pages)
+    def test_any_target_comes_back(self, target: Endpoint | Page) -> None:
+        assert target_from_wire(json.loads(json.dumps(target_to_wire(target)))) == target
+
+    @pytest.mark.parametrize(
+        "wire", [{}, {"address": "10.0.0.1"}, {"address": "10.0.0.1", "port": "x"}, {"page": "gone"}]
+    )
+    def test_what_isnt_a_target(self, wire: dict[str, object]) -> None:
+        with pytest.raises((KeyError, ValueError)):
+            target_from_wire(wire)
+
+    def test_home_is_never_a_page(self) -> None:
+        wire = table_to_wire(RouteTable()) | {"home": target_to_wire(PAGE)}
+        with pytest.raises(ValueError, match="endpoint, not a page"):
+            table_from_wire(wire)
+
+
+@pytest.mark.parametrize(
+    ("host", "normal"),
+    [
+        ("a.test", "a.test"),
+        ("A.Test", "a.test"),
+        ("a.test:8000", "a.test"),
+        ("a.test.", "a.test"),
+        ("A.TEST.:8000", "a.test"),
+        ("localhost", "localhost"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[::1]", "::1"),
+        ("[::1]:80", "::1"),
+        ("[FD00::1]:80", "fd00::1"),
+        ("::1", "::1"),
+        ("fd00::1", "fd00::1"),
+        ("a.test:", "a.test:"),
+        ("a.test:x", "a.test:x"),
+        ("", ""),
+    ],
+)
+def test_normal_hosts(host: str, normal: str) -> None:
+    assert normalise_host(host) == normal

@@ -1,0 +1,199 @@
+"""One table from which page, comment and API are made; and the phase of a deployment."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.environment import (
+    Attempt,
+    ChangeLink,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    Hold,
+    HoldReason,
+)
+from stager.domain.errors import Fault, Outcome, Refused, Retry, StagerError, sentences
+from stager.domain.source import Revision
+from stager.domain.status import LINES_SHOWN, State, page_of, status_of
+from tests.unit.domain.world import START
+
+LINK = ChangeLink("10", "acme", "shop", 7, "main", "Title", "ann", "https://forge.test/7")
+BROKEN = Outcome("fault", "exited", "It ended.", "Look.", "first\nlast")
+PASSING = Outcome("retry", "engine-away", "The engine doesn't answer.", "Is it running?")
+KILLED = Hold(HoldReason.KILLED, "Stopped by hand.", "Launch it.")
+FORK = Hold(HoldReason.FORK, "It comes from a fork.")
+
+ENVIRONMENT = Environment(
+    "e", EnvironmentKey.of_name("shop", "x"), "x", "x.test", Desired(True, 2), START, START
+)
+DEPLOYMENT = Deployment("d", "e", Revision("c0ffee", "x"), Attempt(2), START)
+
+
+def wanted(serving: int | None = None, hold: Hold | None = None, *, present: bool = True) -> Environment:
+    return replace(ENVIRONMENT, serving=serving, desired=Desired(present, 2, hold=hold))
+
+
+def tried(**attempt: object) -> Deployment:
+    return replace(DEPLOYMENT, attempt=Attempt(2, **attempt))  # type: ignore[arg-type]
+
+
+FAILED = tried(final=True, outcome=BROKEN)
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("environment", "deployment", "state"),
+        [
+            (wanted(), None, State.STARTING),
+            (wanted(), DEPLOYMENT, State.STARTING),
+            (wanted(1), None, State.UPDATING),
+            (wanted(1), DEPLOYMENT, State.UPDATING),
+            (wanted(2), DEPLOYMENT, State.LIVE),
+            (wanted(), FAILED, State.FAILED),
+            (wanted(1), FAILED, State.FAILED_UPDATE),
+            (wanted(), tried(outcome=PASSING), State.STARTING),
+            (wanted(1), tried(outcome=PASSING), State.UPDATING),
+            (wanted(hold=KILLED), FAILED, State.STOPPED),
+            (wanted(2, KILLED), DEPLOYMENT, State.STOPPED),
+            (wanted(hold=FORK), None, State.REFUSED),
+            (wanted(present=False), FAILED, State.GONE),
+            (wanted(2, present=False), DEPLOYMENT, State.GONE),
+            (wanted(hold=FORK, present=False), None, State.GONE),
+        ],
+    )
+    def test_of_each_combination(
+        self, environment: Environment, deployment: Deployment | None, state: State
+    ) -> None:
+        assert status_of(environment, deployment).state is state
+
+    def test_every_combination_has_a_sentence_and_a_page(self) -> None:
+        holds = [None, *(Hold(reason, "Held.") for reason in HoldReason)]
+        attempts = [None, DEPLOYMENT, FAILED, tried(final=True), tried(outcome=PASSING)]
+        for serving, hold, present, deployment, change in itertools.product(
+            (None, 1, 2), holds, (True, False), attempts, (None, LINK)
+        ):
+            environment = replace(wanted(serving, hold, present=present), change=change)
+            status = status_of(environment, deployment)
+            page = page_of(environment, status)
+            assert status.message.endswith(".")
+            assert status.settled is (status.state not in (State.STARTING, State.UPDATING))
+            assert (page.name, page.app, page.message) == ("x", "shop", status.message)
+            assert page.url == (LINK.url if change else "")
+
+    @pytest.mark.parametrize("state", State)
+    def test_every_state_has_a_page(self, state: State) -> None:
+        shown = {
+            State.STARTING: "starting",
+            State.LIVE: "starting",
+            State.UPDATING: "starting",
+            State.FAILED: "failed",
+            State.FAILED_UPDATE: "failed",
+            State.STOPPED: "stopped",
+            State.REFUSED: "refused",
+            State.GONE: "gone",
+        }
+        status = replace(status_of(ENVIRONMENT, None), state=state)
+        assert page_of(ENVIRONMENT, status).state == shown[state]
+
+
+class TestWords:
+    def test_a_failure_says_at_which_stage_with_the_last_lines(self) -> None:
+        status = status_of(wanted(), FAILED)
+
+        assert status.message == "Failed while starting: It ended."
+        assert (status.hint, status.reason, status.lines) == ("Look.", "exited", ("first", "last"))
+
+    @pytest.mark.parametrize(
+        ("reached", "stage"),
+        [
+            ({}, "starting"),
+            ({"starting_at": START}, "starting"),
+            ({"checking_at": START}, "checking"),
+            ({"checking_at": START, "live_at": START}, "running"),
+        ],
+    )
+    def test_each_stage(self, reached: dict[str, object], stage: str) -> None:
+        assert replace(DEPLOYMENT, **reached).stage == stage  # type: ignore[arg-type]
+
+    def test_a_long_log_is_cut_from_the_front(self) -> None:
+        text = "\n".join(str(number) for number in range(100))
+        lines = status_of(wanted(), tried(final=True, outcome=replace(BROKEN, detail=text))).lines
+
+        assert len(lines) == LINES_SHOWN
+        assert lines[-1] == "99"
+
+    def test_the_log_stands_in_for_a_missing_detail(self) -> None:
+        deployment = replace(tried(final=True, outcome=replace(BROKEN, detail="")), log="from the log")
+
+        assert status_of(wanted(), deployment).lines == ("from the log",)
+
+    def test_what_may_pass_is_tried_again(self) -> None:
+        status = status_of(wanted(), tried(outcome=PASSING))
+
+        assert status.message == "The engine doesn't answer. Trying again."
+        assert status.reason == "engine-away"
+
+    def test_a_hold_speaks_for_itself(self) -> None:
+        status = status_of(wanted(hold=KILLED), None)
+
+        assert (status.message, status.hint, status.reason) == (KILLED.message, KILLED.hint, "killed")
+
+    def test_a_closed_change_is_named(self) -> None:
+        gone = wanted(present=False)
+
+        assert "#7" in status_of(replace(gone, change=LINK), None).message
+        assert status_of(gone, None).message == "This preview was removed."
+
+
+class TestPhase:
+    @pytest.mark.parametrize(
+        ("deployment", "environment", "phase"),
+        [
+            (DEPLOYMENT, wanted(), Phase.QUEUED),
+            (replace(DEPLOYMENT, starting_at=START), wanted(), Phase.STARTING),
+            (replace(DEPLOYMENT, starting_at=START, checking_at=START), wanted(), Phase.CHECKING),
+            (DEPLOYMENT, wanted(2), Phase.LIVE),
+            (FAILED, wanted(), Phase.FAILED),
+            (FAILED, wanted(present=False), Phase.FAILED),
+            (replace(DEPLOYMENT, attempt=Attempt(1)), wanted(), Phase.SUPERSEDED),
+            (replace(DEPLOYMENT, attempt=Attempt(1)), wanted(1), Phase.LIVE),
+            (replace(DEPLOYMENT, attempt=Attempt(1)), wanted(2), Phase.SUPERSEDED),
+            (DEPLOYMENT, wanted(present=False), Phase.ENDED),
+            (DEPLOYMENT, wanted(hold=KILLED), Phase.ENDED),
+        ],
+    )
+    def test_is_derived(self, deployment: Deployment, environment: Environment, phase: Phase) -> None:
+        assert phase_of(deployment, environment) is phase
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("kind", "name"), [(Refused, "refused"), (Retry, "retry"), (Fault, "fault"), (StagerError, "fault")]
+    )
+    def test_an_ending_is_remembered_as_it_was(self, kind: type[StagerError], name: str) -> None:
+        error = kind("It ended.", hint="Look.", reason="exited", detail="log")
+
+        assert Outcome.of(error) == Outcome(name, "exited", "It ended.", "Look.", "log")  # type: ignore[arg-type]
+        assert str(error) == "It ended. Look."
+
+    def test_a_refusal_is_400_unless_told(self) -> None:
+        assert Refused("No.", reason="no").status == 400
+        assert Refused("No.", reason="no", status=409).status == 409
+
+    @pytest.mark.parametrize(
+        ("first", "second", "text"),
+        [
+            ("", "", ""),
+            ("It ended.", "", "It ended."),
+            ("", "Look.", "Look."),
+            ("It ended", "look.", "It ended. Look."),
+            ("Which one?", "look.", "Which one? Look."),
+        ],
+    )
+    def test_two_sentences(self, first: str, second: str, text: str) -> None:
+        assert sentences(first, second) == text

@@ -1,0 +1,106 @@
+"""The web application over a house of fakes, and a client that asks it without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from stager.auth.basic import BasicAuthentication
+from stager.control.access import Access
+from stager.domain.errors import Retry
+from stager.forges.github.webhooks import GithubWebhooks
+from stager.web import services
+from stager.web.app import create_app
+from tests.doubles.github import GithubDouble, signed
+from tests.unit.control.house import House
+
+SECRET = "s3cret"
+HOST = "stager.test"
+WAIT = 120.0
+
+
+def basic(user: str = "ann", password: str = "pass") -> dict[str, str]:
+    """The header of these credentials."""
+    return {"authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@dataclass
+class Site:
+    """A running Stager as its visitors see it.
+
+    Args:
+        client: without credentials.
+        github: whose payloads can be delivered.
+    """
+
+    house: House
+    app: FastAPI
+    client: httpx.AsyncClient
+    github: GithubDouble
+
+    async def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """A request with ann's credentials."""
+        headers = {**basic(), **how.pop("headers", {})}
+        return await self.client.request(method, path, headers=headers, **how)
+
+    async def post(self, path: str, **form: str) -> httpx.Response:
+        """A form with ann's credentials, as curl sends it."""
+        return await self.ask("POST", path, data=form)
+
+    async def deliver(
+        self, event: str, payload: dict[str, Any], path: str = "/event_receiver", **how: Any
+    ) -> httpx.Response:
+        """A delivery of GitHub's."""
+        changes = how.pop("headers", {})
+        headers, body = signed(event, payload, how.pop("secret", SECRET), **how)
+        return await self.client.post(path, headers=headers | changes, content=body)
+
+
+@asynccontextmanager
+async def site(
+    *, domain: str = "preview.test", users: Mapping[str, str] | None = None, hook: tuple[str, str] = ("", "")
+) -> AsyncIterator[Site]:
+    """A site of its own, at rest.
+
+    Args:
+        users: who may ask directly; ann, unless told otherwise.
+        hook: the credentials that deliveries must have besides their signature.
+    """
+    house = House(credentials=False, domain=domain, webhooks=GithubWebhooks(SECRET, *hook))
+    async with house.open():
+        app = create_app(services_of(house, {"ann": "pass"} if users is None else users))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+            yield Site(house, app, client, GithubDouble())
+
+
+def services_of(house: House, users: Mapping[str, str]) -> services.Services:
+    life = house.life
+    assert house.webhooks is not None
+    return services.Services(
+        access=Access([BasicAuthentication(users)]),
+        addresses=life.addresses,
+        applications=life.applications,
+        commands=life.commands,
+        instances=house.engine,
+        intake=life.intake,
+        metrics=life.metrics,
+        publisher=life.publisher,
+        store=house.store,
+        supervisor=life.supervisor,
+        webhooks=house.webhooks,
+        configuration="config.yml",
+        warnings=("One.",),
+        start_timeout=WAIT,
+        front_figures=_away,
+    )
+
+
+async def _away() -> Mapping[str, object]:
+    raise Retry("The front doesn't answer.", reason="front-away")

@@ -1,0 +1,262 @@
+"""The JSON API: what it answers, and that its description is true."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from stager.testing import Program
+from tests.unit.control.house import IMAGE
+from tests.unit.web.site import Site
+
+ENVIRONMENTS = "/api/v1/environments"
+BODY = {"image_name": "shop", "container_name": "feature/x", "parameters": {"GREETING": "hallo"}}
+
+
+async def launched(site: Site) -> dict[str, Any]:
+    """An environment as the API gives it, once it is live."""
+    answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
+    assert answer.status_code == 202
+    await site.house.rest()
+    return await got(site, answer.json()["id"])
+
+
+async def got(site: Site, environment: str) -> dict[str, Any]:
+    answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}")
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+class TestEnvironments:
+    async def test_launch_answers_at_once(self, site: Site) -> None:
+        answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
+
+        assert answer.status_code == 202
+        assert (answer.json()["state"], answer.json()["serving"]) == ("starting", None)
+
+    async def test_one(self, site: Site) -> None:
+        environment = await launched(site)
+
+        expected = {
+            "app": "shop",
+            "name": "feature/x",
+            "url": "http://featurex.preview.test",
+            "state": "live",
+            "message": "The preview is live.",
+            "hint": "",
+            "reason": "",
+            "generation": 1,
+            "serving": 1,
+            "sha": "",
+            "change": None,
+        }
+        assert {key: environment[key] for key in expected} == expected
+
+    async def test_one_of_a_change(self, site: Site) -> None:
+        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x", title="Größer")
+        await site.deliver("pull_request", site.github.event("opened", pull))
+        await site.house.rest()
+        [environment] = (await site.ask("GET", ENVIRONMENTS)).json()
+
+        assert environment["sha"] == pull.sha
+        assert environment["change"] == {
+            "repository": "acme/shop",
+            "number": 1,
+            "title": "Größer",
+            "author": "octocat",
+            "url": "https://github.test/acme/shop/pull/1",
+        }
+
+    async def test_all(self, site: Site) -> None:
+        assert (await site.ask("GET", ENVIRONMENTS)).json() == []
+        first = await launched(site)
+        await site.post("/launch", image_name="shop", container_name="y")
+        await site.post("/kill", container_name="y")
+
+        async def names(**query: str) -> list[str]:
+            return [e["name"] for e in (await site.ask("GET", ENVIRONMENTS, params=query)).json()]
+
+        assert await names() == [first["name"]]
+        assert await names(gone="true") == ["feature/x", "y"]
+        assert await names(app="shop") == ["feature/x"]
+        assert await names(app="blog") == []
+
+    async def test_kill(self, site: Site) -> None:
+        environment = await launched(site)
+        answer = await site.ask("DELETE", f"{ENVIRONMENTS}/{environment['id']}")
+        assert (answer.status_code, answer.json()["state"]) == (202, "gone")
+        await site.house.rest()
+
+        await site.house.assert_gone()
+
+    async def test_redeploy(self, site: Site) -> None:
+        environment = await launched(site)
+        answer = await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        assert (answer.status_code, answer.json()["state"]) == (202, "updating")
+        await site.house.rest()
+
+        await site.house.assert_live()
+        assert (await got(site, environment["id"]))["generation"] == 2
+
+    async def test_deployments_newest_first(self, site: Site) -> None:
+        environment = await launched(site)
+        site.house.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
+        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await site.house.rest()
+        newest, oldest = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+
+        assert (newest["phase"], newest["reason"], newest["live_at"]) == ("failed", "exited", None)
+        assert (oldest["phase"], oldest["reason"], oldest["ended_at"]) == ("live", "", None)
+        assert oldest["created_at"] <= oldest["starting_at"] <= oldest["checking_at"] <= oldest["live_at"]
+        assert oldest["image"].startswith("sha256:")
+
+
+class TestLog:
+    async def log(self, site: Site, environment: str, **query: str) -> str:
+        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}/log", params=query)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain")
+        return answer.text
+
+    async def test_of_what_runs(self, site: Site) -> None:
+        site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
+        environment = await launched(site)
+
+        assert await self.log(site, environment["id"]) == "first\nlast"
+        assert await self.log(site, environment["id"], lines="1") == "last"
+
+    async def test_of_what_failed(self, site: Site) -> None:
+        site.house.engine.add_image(IMAGE, Program(exit_code=1, output="first\nlast"))
+        environment = await launched(site)
+
+        assert await self.log(site, environment["id"]) == "first\nlast"
+        assert await self.log(site, environment["id"], lines="1") == "last"
+
+    @pytest.mark.parametrize("lines", ["0", "-1", "5001", "many"])
+    async def test_of_a_senseless_length(self, site: Site, lines: str) -> None:
+        answer = await site.ask("GET", f"{ENVIRONMENTS}/any/log", params={"lines": lines})
+
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("lines:")
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("method", "path", "how", "status", "reason"),
+        [
+            ("GET", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/deployments", {}, 404, "unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/log", {}, 404, "unknown"),
+            ("DELETE", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
+            ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "unknown"),
+            ("POST", ENVIRONMENTS, {"json": {**BODY, "image_name": "blog"}}, 400, "image-unknown"),
+            ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "default"}}, 400, "name-reserved"),
+            ("POST", ENVIRONMENTS, {"json": {**BODY, "parameters": {"PATH": "x"}}}, 400, "parameter-refused"),
+            ("POST", ENVIRONMENTS, {"json": {}}, 422, "invalid"),
+            ("POST", ENVIRONMENTS, {"json": {**BODY, "parameters": {"A": 1}}}, 422, "invalid"),
+            ("POST", ENVIRONMENTS, {"content": b"{"}, 422, "invalid"),
+            ("GET", f"{ENVIRONMENTS}/{'x' * 65}", {}, 422, "invalid"),
+            ("GET", "/api/v1/nothing", {}, 404, "http"),
+            ("PUT", ENVIRONMENTS, {}, 405, "http"),
+        ],
+    )
+    async def test_have_one_shape(
+        self, site: Site, method: str, path: str, how: dict[str, Any], status: int, reason: str
+    ) -> None:
+        answer = await site.ask(method, path, **how)
+        problem = answer.json()
+
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (problem["status"], problem["reason"]) == (status, reason)
+        assert problem["title"]
+        assert problem.keys() <= {"title", "status", "detail", "reason", "lines"}
+
+    async def test_of_nobody_that_we_know(self, site: Site) -> None:
+        for method, path in (("GET", ENVIRONMENTS), ("POST", ENVIRONMENTS), ("DELETE", f"{ENVIRONMENTS}/x")):
+            answer = await site.client.request(method, path)
+            assert (answer.status_code, answer.json()["reason"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"].startswith("Basic ")
+
+    async def test_of_another_origin(self, site: Site) -> None:
+        answer = await site.ask("POST", ENVIRONMENTS, json=BODY, headers={"origin": "https://evil.test"})
+
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == 403
+
+    async def test_of_a_body_that_is_too_long(self, site: Site) -> None:
+        answer = await site.ask("POST", ENVIRONMENTS, content=b"x" * (2 << 20))
+
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == 413
+
+    async def test_an_engine_that_is_away(self, site: Site) -> None:
+        environment = await launched(site)
+        site.house.engine.leave()
+        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log")
+
+        assert (answer.status_code, answer.json()["reason"]) == (503, "engine-away")
+        assert answer.headers["retry-after"]
+
+
+class TestDescription:
+    """What `/openapi.json` says is what happens."""
+
+    def schema(self, site: Site) -> dict[str, Any]:
+        return site.app.openapi()
+
+    async def test_is_served(self, site: Site) -> None:
+        answer = await site.client.get("/openapi.json")
+
+        assert answer.status_code == 200
+        assert answer.json() == self.schema(site)
+
+    async def test_has_exactly_the_api(self, site: Site) -> None:
+        paths = self.schema(site)["paths"]
+        found = {(path, method) for path, item in paths.items() for method in item}
+
+        assert found == {
+            (ENVIRONMENTS, "get"),
+            (ENVIRONMENTS, "post"),
+            (ENVIRONMENTS + "/{environment}", "get"),
+            (ENVIRONMENTS + "/{environment}", "delete"),
+            (ENVIRONMENTS + "/{environment}/redeploy", "post"),
+            (ENVIRONMENTS + "/{environment}/deployments", "get"),
+            (ENVIRONMENTS + "/{environment}/log", "get"),
+        }
+
+    async def test_names_every_status_and_media_type_that_is_answered(self, site: Site) -> None:
+        environment = await launched(site)
+        paths = self.schema(site)["paths"]
+        wrong = []
+        for path, method in [(path, method) for path, item in paths.items() for method in item]:
+            for id_, known in itertools.product((environment["id"], "nobody", "x" * 65), (True, False)):
+                where = path.replace("{environment}", id_)
+                ask = site.ask if known else site.client.request
+                answer = await ask(method.upper(), where, json=BODY)
+                described = paths[path][method]["responses"].get(str(answer.status_code), {})
+                media_type = answer.headers["content-type"].partition(";")[0]
+                if media_type not in described.get("content", {}):
+                    wrong.append((method, path, answer.status_code, media_type))
+        assert wrong == []
+
+    async def test_names_every_field_that_is_answered(self, site: Site) -> None:
+        environment = await launched(site)
+        schemas = self.schema(site)["components"]["schemas"]
+        [deployment] = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+
+        assert environment.keys() == schemas["EnvironmentView"]["properties"].keys()
+        assert set(schemas["EnvironmentView"]["required"]) == environment.keys()
+        assert deployment.keys() == schemas["DeploymentView"]["properties"].keys()
+
+    async def test_says_who_may_ask(self, site: Site) -> None:
+        schema = self.schema(site)
+        schemes = schema["components"].get("securitySchemes", {})
+
+        assert any(s["type"] == "http" and s["scheme"] == "basic" for s in schemes.values())
+        for item in schema["paths"].values():
+            for operation in item.values():
+                assert operation.get("security") or schema.get("security")

@@ -1,0 +1,86 @@
+"""Stager's own page, and what watches over it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.web.site import Site, basic, site
+
+
+class TestHome:
+    @pytest.mark.requirement("R23")
+    async def test_says_that_it_runs(self, site: Site) -> None:
+        answer = await site.client.get("/")
+
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "Stager" in answer.text
+
+    async def test_names_no_preview_and_no_secret(self, site: Site) -> None:
+        await site.post("/launch", image_name="shop", container_name="top-secret-branch")
+        text = (await site.client.get("/")).text
+
+        for word in ("top-secret-branch", "s3cret", "One."):
+            assert word not in text
+
+    async def test_runs_no_script_and_is_in_nobodys_frame(self, site: Site) -> None:
+        policy = (await site.client.get("/")).headers["content-security-policy"]
+
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "script-src" not in policy
+
+    @pytest.mark.parametrize("host", ["stage.test", '"><script>alert(1)</script>', "a b"])
+    async def test_a_strange_host_is_inert(self, host: str) -> None:
+        async with site(domain="") as fresh:
+            answer = await fresh.client.get("/", headers={"host": host})
+
+            assert "<script" not in answer.text
+
+    async def test_tells_what_is_the_matter(self, site: Site) -> None:
+        site.house.engine.leave()
+        await site.house.rest()
+
+        assert "The engine doesn&#39;t answer." in (await site.client.get("/")).text
+
+
+class TestHealth:
+    async def test_the_process_answers(self, site: Site) -> None:
+        answer = await site.client.get("/healthz")
+
+        assert (answer.status_code, answer.text) == (200, "ok")
+
+    async def test_whether_it_can_work(self, site: Site) -> None:
+        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}}
+        site.house.engine.leave()
+        await site.house.rest()
+        answer = await site.client.get("/readyz")
+
+        assert answer.status_code == 503
+        assert answer.json() == {"ready": False, "troubles": {"engine": "The engine doesn't answer."}}
+
+    async def test_a_page_that_isnt_there(self, site: Site) -> None:
+        answer = await site.client.get("/nothing")
+
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/plain")
+
+
+class TestMetrics:
+    async def test_are_for_whoever_has_credentials(self, site: Site) -> None:
+        await site.post("/launch", image_name="shop", container_name="x")
+        assert (await site.client.get("/metrics")).status_code == 401
+        answer = await site.client.get("/metrics", headers=basic())
+
+        assert answer.status_code == 200
+        assert 'stager_deployments_total{app="shop",outcome="live"} 1.0' in answer.text
+        assert 'stager_environments{state="live"} 1.0' in answer.text
+
+    async def test_count_deliveries(self, site: Site) -> None:
+        await site.deliver("ping", {}, delivery_id="one")
+        await site.deliver("ping", {}, delivery_id="one")
+        await site.deliver("ping", {}, secret="wrong")
+        text = (await site.client.get("/metrics", headers=basic())).text
+
+        for outcome in ("taken", "repeated", "refused"):
+            assert f'stager_deliveries_total{{outcome="{outcome}"}} 1.0' in text
