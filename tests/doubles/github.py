@@ -263,8 +263,8 @@ class GithubDouble:
         )
         if trouble.drop:
             return _cut(request)
-        if trouble.truncate and answer.status != 304:  # which has nothing to break off
-            return await _send_half(request, answer)
+        if trouble.truncate:  # in the middle of a 304 is before its end
+            return _cut(request) if answer.status == 304 else await _send_half(request, answer)
         if trouble.status:
             headers = {"content-type": "application/json; charset=utf-8"} | dict(trouble.headers)
             return web.Response(status=trouble.status, body=trouble.body.encode(), headers=headers)

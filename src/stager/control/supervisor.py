@@ -20,6 +20,7 @@ from stager.control.steps import Steps
 from stager.control.worker import Worker
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
+from stager.domain.route import Page
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.router import Router
@@ -214,7 +215,8 @@ class Supervisor:
         for environment in await self._store.read(lambda tx: tx.environments()):
             changed = before is None or survey.get(environment.id) != before.get(environment.id)
             lost = environment.host not in routes or not _is_as_wished(environment)
-            if _is_over(environment) and environment.id not in survey and environment.host in routes:
+            shown = routes.get(environment.host)
+            if _is_over(environment) and environment.id not in survey and isinstance(shown, Page):
                 continue
             if changed or lost or environment.id in self._workers:
                 self.wake(environment.id)

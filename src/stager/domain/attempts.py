@@ -11,6 +11,8 @@ from stager.domain.errors import Outcome, Retry, StagerError
 LONGEST_PAUSE = timedelta(seconds=60)
 CRASHES_ALLOWED = 5
 """How often in a row an instance that once answered may end by itself before it is given up."""
+KILLED = (137, 143)
+"""128 + SIGKILL, 128 + SIGTERM: it was ended from outside, as by `docker stop` or for want of memory."""
 LONG_RUN = timedelta(seconds=60)
 """An instance that ran this long ended for a new reason, so counting starts afresh."""
 
@@ -29,14 +31,16 @@ def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
 
 
 def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) -> Attempt:
-    """The attempt after its instance ended by itself: at boot that is final, later it is started again.
+    """The attempt after its instance ended: by itself at boot that is final, later it is started again; so is
+    one that somebody killed.
 
     Args:
         log: the instance's last lines.
     """
     long_run = _ran_for(instance, now) >= LONG_RUN
     failures = 1 if long_run else attempt.failures + 1
-    final = not attempt.healthy_run or failures > CRASHES_ALLOWED
+    own_end = not attempt.healthy_run and instance.exit_code not in KILLED
+    final = own_end or failures > CRASHES_ALLOWED
     return replace(
         attempt,
         failures=failures,

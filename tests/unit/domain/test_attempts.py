@@ -62,6 +62,14 @@ class TestAfterError:
 
 
 class TestAfterExit:
+    @pytest.mark.parametrize("exit_code", [137, 143])
+    def test_one_that_somebody_killed_at_boot_is_started_again(self, exit_code: int) -> None:
+        attempt = after_exit(Attempt(1), ended(exit_code=exit_code), "", NOW)
+
+        assert (attempt.final, seconds(attempt)) == (False, 1)
+        again = replace(attempt, failures=CRASHES_ALLOWED)
+        assert after_exit(again, ended(exit_code=exit_code), "", NOW).final
+
     def test_at_boot_it_is_final(self) -> None:
         attempt = after_exit(Attempt(1), ended(exit_code=3), "last\nlines", NOW)
 
