@@ -7,6 +7,7 @@ rest with exactly what is open running, the newest revision of it, and nothing l
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
@@ -70,7 +71,9 @@ class Installation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualTimeLoop()
-        self.loop.set_exception_handler(lambda _, context: Mishaps.seen.append(repr(context)))
+        self.unheard: list[str] = []
+        self.loop.set_exception_handler(lambda _, context: self.unheard.append(repr(context)))
+        Mishaps.seen.clear()
         self.expected = Expected()
         self.versions = 0
         self.repeated = 0
@@ -277,6 +280,7 @@ class Installation(RuleBasedStateMachine):
     def nothing_breaks(self) -> None:
         """No control plane ends by itself, and none meets a bug of ours."""
         assert Mishaps.seen == []
+        assert self.unheard == [], "an exception that nobody waited for"
         if self._alive:
             assert not self.house.life.task.done(), self.house.life.task
 
@@ -300,6 +304,8 @@ class Installation(RuleBasedStateMachine):
         finally:
             self.do(_end_all_tasks())
             self.loop.close()
+        gc.collect(1)  # What nobody waited for shows at its end.
+        assert self.unheard == [], "an exception that nobody waited for"
 
     async def _is_at_rest(self) -> None:
         house = self.house
@@ -403,10 +409,11 @@ class Installation(RuleBasedStateMachine):
         return self._peek(lambda tx: tx.next_delivery()) is None
 
     def _lose_database(self) -> None:
+        """What is there is known again; and what the engine is about to make or to remove may be, or not."""
         self.house.store = type(self.house.store)()
         for name in self.expected.names:
-            there = self._versions_there(name)
-            self.expected.runs(name, *(there or (None,)))
+            in_doubt = {None, *self.expected.versions(name)} if self.engine.under_way else set()
+            self.expected.runs(name, *(self._versions_there(name) or (None,)), *in_doubt)
         for change in self._truths():
             self.expected.hold(change.number, Held.NO)
 
