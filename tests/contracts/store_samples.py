@@ -18,6 +18,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Outcome
 from stager.domain.events import Delivery
+from stager.domain.recipe import Hooks, Manifest
 from stager.domain.source import Change, Repository, Revision, Trust
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -50,6 +51,7 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
         change=LINK,
         comment_id="4711",
         serving=2,
+        approved_sha="c0ffee",
     )
     return replace(whole, **changed)
 
@@ -76,6 +78,11 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         live_at=later(3),
         ended_at=later(4),
         log="\x1b[31mred\x1b[0m \x00 end",
+        building_at=later(0.5),
+        build="b1",
+        manifest=Manifest(
+            8080, ("serve", "-p 1"), "/up", {"A": "1"}, Hooks((("migrate", "all"),), (("dump",),)), True
+        ),
     )
     return replace(whole, **changed)
 
@@ -99,6 +106,10 @@ def change(number: int = 7, **changed: Any) -> Change:
         updated_at=datetime(2026, 3, 1, 14, 0, tzinfo=timezone(timedelta(hours=2))),
         merged=False,
         head_before="decaf",
+        labels=("preview", "größer"),
+        draft=True,
+        description="Why.\n\nBecause.",
+        author_is_bot=True,
     )
     return replace(whole, **changed)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from stager.domain.environment import Attempt, Environment
+from stager.domain.recipe import Manifest
 from stager.domain.source import Revision
 
 
@@ -14,6 +15,7 @@ class Phase(StrEnum):
     """Where a deployment stands. Derived from what has happened, never set."""
 
     QUEUED = "queued"
+    BUILDING = "building"
     STARTING = "starting"
     CHECKING = "checking"
     LIVE = "live"
@@ -33,6 +35,8 @@ class Deployment:
         image: the id of the image, pinned at its first start; empty before.
         created_at: when the wish was written down. The stamps after it are None until reached.
         log: the instance's last lines, kept when it fails or is removed.
+        build: what the log of its image's build is kept by; empty where nothing is built.
+        manifest: what the repository's own file and the image said, as it was when the image was made.
     """
 
     id: str
@@ -46,6 +50,9 @@ class Deployment:
     live_at: datetime | None = None
     ended_at: datetime | None = None
     log: str = ""
+    building_at: datetime | None = None
+    build: str = ""
+    manifest: Manifest = field(default_factory=Manifest)
 
     @property
     def generation(self) -> int:
@@ -56,7 +63,9 @@ class Deployment:
         """How far it has come, as the word that follows "failed while"."""
         if self.live_at is not None:
             return "running"
-        return "checking" if self.checking_at is not None else "starting"
+        if self.checking_at is not None:
+            return "checking"
+        return "building" if self.building_at is not None and self.starting_at is None else "starting"
 
 
 def phase_of(deployment: Deployment, environment: Environment) -> Phase:
@@ -75,4 +84,6 @@ def phase_of(deployment: Deployment, environment: Environment) -> Phase:
 def _phase_on_the_way(deployment: Deployment) -> Phase:
     if deployment.checking_at is not None:
         return Phase.CHECKING
-    return Phase.STARTING if deployment.starting_at is not None else Phase.QUEUED
+    if deployment.starting_at is not None:
+        return Phase.STARTING
+    return Phase.BUILDING if deployment.building_at is not None else Phase.QUEUED

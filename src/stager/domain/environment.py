@@ -102,6 +102,7 @@ class Environment:
         name: what people call it: the branch, or the name given by hand, untouched.
         host: where it answers for all its life, without port.
         comment_id: the pull request's comment that we keep up to date; empty before the first.
+        approved_sha: the commit from a fork that somebody with push access let run; empty for none.
         serving: the generation that the front sends requests to; None when it shows a page.
     """
 
@@ -115,6 +116,7 @@ class Environment:
     change: ChangeLink | None = None
     comment_id: str = ""
     serving: int | None = None
+    approved_sha: str = ""
 
     @property
     def app(self) -> str:

@@ -16,6 +16,20 @@ class Trust(StrEnum):
     """It comes from another repository, so anybody may have written it."""
 
 
+class Access(StrEnum):
+    """What somebody may do with a repository. GitHub's `maintain` counts as write, `triage` as read."""
+
+    NONE = "none"
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    @property
+    def may_push(self) -> bool:
+        """Whether whoever has it may put code into the repository."""
+        return self in (Access.WRITE, Access.ADMIN)
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A repository of a forge. Its `id` outlives renames and transfers; owner and name don't."""
@@ -38,6 +52,9 @@ class Change:
         head_repository: where the code lies; None when that repository was deleted.
         head_before: the head that this delivery replaced, when it says so.
         updated_at: the forge's own time stamp, by which late deliveries are told from new ones.
+        labels: their names.
+        description: what its author wrote below the title.
+        author_is_bot: whether a program opened it, such as one that updates dependencies.
     """
 
     repository: Repository
@@ -53,6 +70,10 @@ class Change:
     updated_at: datetime
     merged: bool = False
     head_before: str = ""
+    labels: tuple[str, ...] = ()
+    draft: bool = False
+    description: str = ""
+    author_is_bot: bool = False
 
     @property
     def trust(self) -> Trust:

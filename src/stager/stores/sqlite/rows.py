@@ -24,6 +24,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Outcome
 from stager.domain.events import Delivery
+from stager.domain.recipe import Hooks, Manifest
 from stager.domain.source import Change, Repository, Revision, Trust
 from stager.ports.store import SeenRepository
 
@@ -51,6 +52,7 @@ class EnvironmentRow(NamedTuple):
     change: str | None
     comment_id: str
     serving: int | None
+    approved_sha: str
 
 
 class DeploymentRow(NamedTuple):
@@ -73,6 +75,9 @@ class DeploymentRow(NamedTuple):
     live_at: int | None
     ended_at: int | None
     log: str
+    building_at: int | None
+    build: str
+    manifest: str
 
 
 class DeliveryRow(NamedTuple):
@@ -102,6 +107,10 @@ class ChangeRow(NamedTuple):
     updated_at: int
     merged: bool
     head_before: str
+    labels: str
+    draft: bool
+    description: str
+    author_is_bot: bool
 
 
 class RepositoryRow(NamedTuple):
@@ -145,6 +154,7 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         change=json.dumps(asdict(environment.change)) if environment.change else None,
         comment_id=environment.comment_id,
         serving=environment.serving,
+        approved_sha=environment.approved_sha,
     )
 
 
@@ -161,6 +171,7 @@ def environment_of(columns: Sequence[Any]) -> Environment:
         change=ChangeLink(**json.loads(row.change)) if row.change else None,
         comment_id=row.comment_id,
         serving=row.serving,
+        approved_sha=row.approved_sha,
     )
 
 
@@ -199,6 +210,9 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         live_at=_stamp_or_none(deployment.live_at),
         ended_at=_stamp_or_none(deployment.ended_at),
         log=deployment.log,
+        building_at=_stamp_or_none(deployment.building_at),
+        build=deployment.build,
+        manifest=json.dumps(asdict(deployment.manifest)),
     )
 
 
@@ -216,7 +230,16 @@ def deployment_of(columns: Sequence[Any]) -> Deployment:
         live_at=_moment_or_none(row.live_at),
         ended_at=_moment_or_none(row.ended_at),
         log=row.log,
+        building_at=_moment_or_none(row.building_at),
+        build=row.build,
+        manifest=_manifest_of(json.loads(row.manifest)),
     )
+
+
+def _manifest_of(data: dict[str, Any]) -> Manifest:
+    hooks = {moment: tuple(map(tuple, lines)) for moment, lines in data.pop("hooks", {}).items()}
+    command = tuple(data.pop("command", ()))
+    return Manifest(**data, command=command, hooks=Hooks(**hooks))
 
 
 def _attempt_of(row: DeploymentRow) -> Attempt:
@@ -256,6 +279,10 @@ def change_row(change: Change) -> ChangeRow:
         updated_at=stamp(change.updated_at),
         merged=change.merged,
         head_before=change.head_before,
+        labels=json.dumps(change.labels),
+        draft=change.draft,
+        description=change.description,
+        author_is_bot=change.author_is_bot,
     )
 
 
@@ -275,6 +302,10 @@ def change_of(columns: Sequence[Any]) -> Change:
         updated_at=moment(row.updated_at),
         merged=row.merged,
         head_before=row.head_before,
+        labels=tuple(json.loads(row.labels)),
+        draft=row.draft,
+        description=row.description,
+        author_is_bot=row.author_is_bot,
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 """The migration that brings a database to these tables."""
 
 metadata = MetaData(
@@ -51,6 +51,7 @@ environments = Table(
     Column("change", Text),
     Column("comment_id", Text, nullable=False),
     Column("serving", Integer),
+    Column("approved_sha", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("app", "subject"),
     Index("ix_environments_host", "host", "present", "updated_at"),
     Index("uq_environments_present_host", "host", unique=True, sqlite_where=text("present = 1")),
@@ -76,6 +77,9 @@ deployments = Table(
     Column("live_at", Integer),
     Column("ended_at", Integer),
     Column("log", Text, nullable=False),
+    Column("building_at", Integer),
+    Column("build", Text, nullable=False, server_default=text("''")),
+    Column("manifest", Text, nullable=False, server_default="{}"),
     UniqueConstraint("environment_id", "generation"),
 )
 
@@ -112,6 +116,10 @@ changes = Table(
     Column("updated_at", Integer, nullable=False),
     Column("merged", Boolean, nullable=False),
     Column("head_before", Text, nullable=False),
+    Column("labels", Text, nullable=False, server_default="[]"),
+    Column("draft", Boolean, nullable=False, server_default=text("0")),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("author_is_bot", Boolean, nullable=False, server_default=text("0")),
     Index("ix_changes_open", "repository_id", "number", sqlite_where=text("is_open = 1")),
 )
 

@@ -1,0 +1,50 @@
+"""Where commits come from: git repositories, by way of mirrors of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How git reaches a repository.
+
+    Args:
+        url: without credentials; `https://...`, or the path of a bare repository on this machine.
+        refs: what to fetch where the server doesn't hand out a commit by its id, such as `refs/pull/7/head`.
+        authorization: the value of an `Authorization` header; empty for none. It never gets into a URL, an
+            argument of a process, a file or a log.
+    """
+
+    url: str
+    refs: tuple[str, ...] = ()
+    authorization: str = field(default="", repr=False)
+
+
+class Sources(Protocol):
+    """Commits on this machine. `key` tells a repository from every other, and never changes: its forge's id.
+
+    Every method raises:
+        Fault: `commit-missing`, `ref-missing`: there is no such thing there; `source-too-large`,
+            `source-too-slow`: it is over a limit; `source-refused`: the credentials are no good.
+        Retry: `source-away`: the repository's host doesn't answer.
+    """
+
+    async def resolve(self, origin: Origin, ref: str) -> str:
+        """The commit's id (40 or 64 hex digits) that a branch, a tag or a full ref points to now."""
+
+    def checkout(self, key: str, origin: Origin, sha: str) -> AbstractAsyncContextManager[Path]:
+        """A folder with exactly the files of this commit, its submodules' and what LFS keeps elsewhere; no
+        `.git` in it. It is removed at the end of the context, however that ends."""
+
+    async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
+        """One file of a commit, a megabyte at most; None when there is none. A symbolic link isn't
+        followed: it counts as none."""
+
+    async def sweep(self, keys: Iterable[str]) -> int:
+        """Remove the mirrors of all other repositories, and what a killed process left over. Returns how
+        many things went."""
