@@ -10,6 +10,7 @@ from stager.testing.forge import FakeForge, Mood
 from stager.testing.memory_store import MemoryStore
 from stager.testing.outpost import FakeOutpost
 from stager.testing.router import FakeRouter
+from stager.testing.sources import FakeSources, SourceMood
 
 __all__ = [
     "FakeClock",
@@ -17,8 +18,10 @@ __all__ = [
     "FakeForge",
     "FakeOutpost",
     "FakeRouter",
+    "FakeSources",
     "MemoryStore",
     "Mood",
     "Program",
     "SequentialIds",
+    "SourceMood",
 ]

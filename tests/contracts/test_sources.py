@@ -1,0 +1,253 @@
+"""What every source of commits promises. Each test runs against the one in memory and against real git."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import pytest
+
+from stager.domain.errors import Fault, Retry
+from stager.ports.source import Origin, Sources
+from stager.testing import FakeSources, SourceMood
+from stager.testing.sources import Files, Link
+
+KEY = "101"
+FILES: Files = {
+    "Dockerfile": "FROM scratch\n",
+    "site/index.html": b"<h1>Hi</h1>\n",
+    "link": Link("Dockerfile"),
+}
+MISSING = "d" * 40
+
+
+class Remote(Protocol):
+    """A repository, and what fetches from it."""
+
+    sources: Sources
+    origin: Origin
+
+    def commit(self, files: Files, *refs: str) -> str:
+        """A commit with exactly these files is pushed. Returns its id."""
+
+    def delete(self, ref: str) -> None: ...
+    def away(self) -> None:
+        """The host doesn't answer from now on."""
+
+    def refuse(self) -> None:
+        """The credentials are no good from now on."""
+
+
+class FakeRemote:
+    def __init__(self) -> None:
+        self._fake = FakeSources()
+        self.sources: Sources = self._fake
+        self.origin = Origin("https://forge.test/acme/shop.git")
+        self._commits = 0
+
+    def commit(self, files: Files, *refs: str) -> str:
+        self._commits += 1
+        sha = f"{self._commits:040x}"
+        self._fake.add(self.origin.url, sha, files, *refs)
+        return sha
+
+    def delete(self, ref: str) -> None:
+        self._fake.remove(self.origin.url, ref)
+
+    def away(self) -> None:
+        self._fake.mood = SourceMood.AWAY
+
+    def refuse(self) -> None:
+        self._fake.mood = SourceMood.REFUSING
+
+
+@pytest.fixture
+def remote() -> Remote:
+    return FakeRemote()
+
+
+class TestResolve:
+    async def test_a_branch_by_its_short_and_its_full_name(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/feature/x")
+
+        assert await remote.sources.resolve(remote.origin, "feature/x") == sha
+        assert await remote.sources.resolve(remote.origin, "refs/heads/feature/x") == sha
+
+    async def test_as_it_is_now(self, remote: Remote) -> None:
+        before = remote.commit(FILES, "refs/heads/main")
+        assert await remote.sources.resolve(remote.origin, "main") == before
+        after = remote.commit({"other": "file"}, "refs/heads/main")
+        assert await remote.sources.resolve(remote.origin, "main") == after
+
+    async def test_what_isnt_there(self, remote: Remote) -> None:
+        remote.commit(FILES, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, "mai")
+        assert caught.value.reason == "ref-missing"
+
+    async def test_at_a_host_that_is_away(self, remote: Remote) -> None:
+        remote.away()
+        with pytest.raises(Retry) as caught:
+            await remote.sources.resolve(remote.origin, "main")
+        assert caught.value.reason == "source-away"
+
+    async def test_with_credentials_that_are_no_good(self, remote: Remote) -> None:
+        remote.refuse()
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, "main")
+        assert caught.value.reason == "source-refused"
+
+
+class TestCheckout:
+    async def test_has_exactly_the_commits_files(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
+            found = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+            assert found == {"Dockerfile", "site", "site/index.html", "link"}
+            assert (folder / "site" / "index.html").read_bytes() == b"<h1>Hi</h1>\n"
+            assert (folder / "link").readlink().name == "Dockerfile"
+
+    async def test_is_gone_afterwards(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
+            assert folder.is_dir()
+        assert not folder.exists()
+
+    async def test_is_gone_when_cancelled(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        open_now = asyncio.Event()
+        folders = []
+
+        async def build() -> None:
+            async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
+                folders.append(folder)
+                open_now.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(build())
+        await open_now.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not folders[0].exists()
+
+    async def test_several_at_once(self, remote: Remote) -> None:
+        shas = [remote.commit({"number": str(n)}, f"refs/heads/b{n}") for n in range(4)]
+
+        async def number(sha: str) -> str:
+            async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
+                return (folder / "number").read_text()
+
+        assert await asyncio.gather(*(number(sha) for sha in [*shas, *shas])) == [*"0123", *"0123"]
+
+    async def test_of_an_older_commit(self, remote: Remote) -> None:
+        old = remote.commit({"number": "1"}, "refs/heads/main")
+        remote.commit({"number": "2"}, "refs/heads/main")
+        async with remote.sources.checkout(KEY, remote.origin, old) as folder:
+            assert (folder / "number").read_text() == "1"
+
+    async def test_of_what_was_had_before_needs_no_host(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        async with remote.sources.checkout(KEY, remote.origin, sha):
+            pass
+        remote.away()
+        async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
+            assert (folder / "Dockerfile").exists()
+
+    async def test_of_what_isnt_there(self, remote: Remote) -> None:
+        remote.commit(FILES, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            async with remote.sources.checkout(KEY, remote.origin, MISSING):
+                pytest.fail("there is no such commit")
+        assert caught.value.reason == "commit-missing"
+
+    async def test_at_a_host_that_is_away(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        remote.away()
+        with pytest.raises(Retry) as caught:
+            async with remote.sources.checkout(KEY, remote.origin, sha):
+                pytest.fail("there is nobody to have it from")
+        assert caught.value.reason == "source-away"
+
+    async def test_with_credentials_that_are_no_good(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        remote.refuse()
+        with pytest.raises(Fault) as caught:
+            async with remote.sources.checkout(KEY, remote.origin, sha):
+                pytest.fail("we may not have it")
+        assert caught.value.reason == "source-refused"
+
+
+class TestRead:
+    async def test_a_file(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        assert await remote.sources.read(KEY, remote.origin, sha, "site/index.html") == b"<h1>Hi</h1>\n"
+
+    @pytest.mark.parametrize("path", ["stager.yml", "site", "link", "site/../Dockerfile", "/Dockerfile", ""])
+    async def test_none(self, remote: Remote, path: str) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        assert await remote.sources.read(KEY, remote.origin, sha, path) is None
+
+    async def test_one_that_is_too_large(self, remote: Remote) -> None:
+        sha = remote.commit(
+            {"large": b"x" * (1024 * 1024 + 1), "fits": b"x" * 1024 * 1024}, "refs/heads/main"
+        )
+        fits = await remote.sources.read(KEY, remote.origin, sha, "fits")
+        assert len(fits or b"") == 1024 * 1024
+        with pytest.raises(Fault) as caught:
+            await remote.sources.read(KEY, remote.origin, sha, "large")
+        assert caught.value.reason == "source-too-large"
+
+    async def test_of_a_commit_that_isnt_there(self, remote: Remote) -> None:
+        remote.commit(FILES, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.read(KEY, remote.origin, MISSING, "Dockerfile")
+        assert caught.value.reason == "commit-missing"
+
+
+class TestSweep:
+    async def test_keeps_only_what_it_is_told(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        for key in ("101", "102", "103"):
+            await remote.sources.read(key, remote.origin, sha, "Dockerfile")
+
+        assert await remote.sources.sweep(["102"]) == 2
+        assert await remote.sources.sweep(["102"]) == 0
+        remote.away()
+        assert await remote.sources.read("102", remote.origin, sha, "Dockerfile")
+        with pytest.raises(Retry):
+            await remote.sources.read("101", remote.origin, sha, "Dockerfile")
+
+
+class TestFakeSources:
+    """What the one in memory does besides."""
+
+    async def test_every_commit_has_these_files(self) -> None:
+        sources = FakeSources({"Dockerfile": "FROM scratch\n"})
+        async with sources.checkout(KEY, Origin("https://forge.test/x.git"), MISSING) as folder:
+            assert (folder / "Dockerfile").read_text() == "FROM scratch\n"
+            assert sources.folders == {folder}
+        assert (sources.folders, sources.fetched) == (set(), [(KEY, MISSING)])
+
+    @pytest.mark.parametrize(
+        ("mood", "reason"),
+        [(SourceMood.LARGE, "source-too-large"), (SourceMood.TOO_SLOW, "source-too-slow")],
+    )
+    async def test_over_a_limit(self, mood: SourceMood, reason: str) -> None:
+        sources = FakeSources({})
+        sources.mood = mood
+        with pytest.raises(Fault) as caught:
+            await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x")
+        assert caught.value.reason == reason
+
+    async def test_a_slow_host_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stager.testing.sources.SLOW_SECONDS", 0.01)
+        sources = FakeSources({"x": "y"})
+        sources.mood = SourceMood.SLOW
+        assert await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x") == b"y"
+
+    async def test_one_that_never_answers(self) -> None:
+        sources = FakeSources({})
+        sources.mood = SourceMood.NEVER
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sources.resolve(Origin("https://forge.test/x.git"), "main"), 0.05)
