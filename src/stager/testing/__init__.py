@@ -4,6 +4,7 @@ They are for plugin authors as much as for our own tests, and pass the same cont
 drivers.
 """
 
+from stager.testing.builder import FakeBuilder, Result
 from stager.testing.clock import FakeClock, SequentialIds
 from stager.testing.engine import FakeEngine, Program
 from stager.testing.forge import FakeForge, Mood
@@ -13,6 +14,7 @@ from stager.testing.router import FakeRouter
 from stager.testing.sources import FakeSources, SourceMood
 
 __all__ = [
+    "FakeBuilder",
     "FakeClock",
     "FakeEngine",
     "FakeForge",
@@ -22,6 +24,7 @@ __all__ = [
     "MemoryStore",
     "Mood",
     "Program",
+    "Result",
     "SequentialIds",
     "SourceMood",
 ]

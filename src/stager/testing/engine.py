@@ -73,16 +73,29 @@ class FakeEngine:
         self._feed = Feed()
         self._away = False
         self._made = 0
+        self._named = 0
         self._starts = 0
 
     # What happens to it.
 
     def add_image(self, reference: str, program: Program | None = None) -> str:
         """Have `reference` name a new image that does this. Returns the image's id."""
-        image = f"sha256:{len(self._programs) + 1:064x}"
+        self._named += 1
+        image = f"sha256:{self._named:064x}"
         self._images[reference] = image
         self._programs[image] = program or Program()
         return image
+
+    def has_image(self, image: str) -> bool:
+        """Whether the image with this id is there; works while the engine is away."""
+        return image in self._programs
+
+    def remove_image(self, image: str) -> None:
+        """Have the image with this id be gone, with its names; no effect while something is made of it."""
+        if any(c.spec.image == image for c in self._containers.values()):
+            return
+        self._images = {name: named for name, named in self._images.items() if named != image}
+        self._programs.pop(image, None)
 
     def change(self, instance: str, program: Program) -> None:
         """Have everything made of this instance's image do something else from now on."""
@@ -104,6 +117,11 @@ class FakeEngine:
     def come_back(self) -> None:
         self._away = False
         self._feed.resume()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether every call fails now."""
+        return self._away
 
     def there(self, environment: str | None = None) -> list[Instance]:
         """All instances, or one environment's, with all that is known of them; works while it is away."""
