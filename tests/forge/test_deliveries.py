@@ -8,16 +8,29 @@ from collections import Counter
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen, Ignored
+from stager.domain.events import ChangeSeen, Ignored
 from stager.forges.github.webhooks import GithubWebhooks
 from tests.forge.conftest import Example
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import SECRET, StagerUnderTest, until
 from tests.integration.test_pull_requests import quiet
 
+PULL_REQUESTS = {
+    "closed",
+    "converted_to_draft",
+    "edited",
+    "labeled",
+    "opened",
+    "ready_for_review",
+    "reopened",
+    "synchronize",
+    "unlabeled",
+}
+"""The actions that have an effect."""
+
 
 def concerns_us(example: Example) -> bool:
-    return example.event == "pull_request" and example.payload["action"] in set(ChangeAction)
+    return example.event == "pull_request" and example.payload["action"] in PULL_REQUESTS
 
 
 @pytest.mark.requirement("R68", "R74")

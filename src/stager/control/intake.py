@@ -23,7 +23,7 @@ from stager.control.wishes import Wish, Wishes, link_of
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery
+from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Ignored
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock
 from stager.ports.forge import Changes, Webhooks
@@ -112,8 +112,10 @@ class Intake:
         """What became of it, in words. A delivery that trips us up is set aside, and stops no other."""
         try:
             event = self._webhooks.read(delivery)
-            if not isinstance(event, ChangeSeen):
+            if isinstance(event, Ignored):
                 return f"ignored: {event.reason}"
+            if not isinstance(event, ChangeSeen):
+                return f"ignored: nothing here takes a {type(event).__name__}"
             return await self.seen(await self._as_it_is_now(event))
         except Retry:
             raise  # the store couldn't take it; it is still there when it can

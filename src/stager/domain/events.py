@@ -18,11 +18,14 @@ class ChangeAction(StrEnum):
     SYNCHRONIZE = "synchronize"
     """New commits; also what a resync says of an open change that it finds."""
     CLOSED = "closed"
+    EDITED = "edited"
+    """Something about it changed that rules may look at: labels, draft or not, title, description, base. The
+    head is the same, so by itself it asks for nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSeen:
-    """A change was opened, pushed to, reopened or closed.
+    """A change was opened, pushed to, edited, reopened or closed.
 
     Args:
         app: the entry under `images:` that the base repository belongs to; empty until intake has found it.
@@ -36,6 +39,31 @@ class ChangeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandSaid:
+    """Somebody commented on a change, beginning with `/stager`. What its author may do isn't known yet.
+
+    Args:
+        author: the login.
+        text: the comment from its first line on, of bounded length.
+        comment: its id, to react to.
+    """
+
+    repository: Repository
+    number: int
+    author: str
+    text: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksEnded:
+    """Some check of a commit came to its end; whether all of them have, the forge tells who asks."""
+
+    repository: Repository
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A delivery that concerns nothing here, with the reason that its record keeps."""
 
@@ -43,7 +71,7 @@ class Ignored:
     repository: Repository | None = None
 
 
-Event = ChangeSeen | Ignored
+Event = ChangeSeen | CommandSaid | ChecksEnded | Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from stager.ports.handlers import EventListener
 
 
 class LaunchOnGithubPullRequestOpened(EventListener):
-    """A preview for each pull request that is opened or reopened, refreshed at each push to it."""
+    """A preview for each pull request that is opened or reopened, refreshed at each push to it. An edit, such
+    as a label, starts nothing anew."""
 
     async def handle(self, event: ChangeSeen | Call) -> Command | None:
         if isinstance(event, Call) or event.action is ChangeAction.CLOSED:

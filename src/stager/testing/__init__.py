@@ -7,8 +7,9 @@ drivers.
 from stager.testing.builder import FakeBuilder, Result
 from stager.testing.clock import FakeClock, SequentialIds
 from stager.testing.engine import FakeEngine, Program
-from stager.testing.forge import FakeForge, Mood
+from stager.testing.forge import FakeForge
 from stager.testing.memory_store import MemoryStore
+from stager.testing.moods import Mood
 from stager.testing.outpost import FakeOutpost
 from stager.testing.router import FakeRouter
 from stager.testing.sources import FakeSources, SourceMood

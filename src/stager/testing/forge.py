@@ -6,57 +6,37 @@ of; whether, when and how often that is delivered is the test's to decide.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum, auto
 
-from stager.domain.environment import ChangeLink
-from stager.domain.errors import Refused, Retry
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
+from stager.domain.errors import Refused
+from stager.domain.events import ChangeAction, ChangeSeen, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Change, Repository
+from stager.ports.forge import RateLimit
+from stager.ports.source import Origin
 from stager.testing.clock import START
+from stager.testing.forge_people import FakePeople
+from stager.testing.forge_places import Comment, FakePlaces
 
 FORGE = "fake"
-SLOW_SECONDS = 10.0
 
 
-class Mood(Enum):
-    """How the forge answers what it is asked."""
-
-    WELL = auto()
-    SLOW = auto()
-    """After `SLOW_SECONDS`."""
-    NEVER = auto()
-    FAILING = auto()
-    """It can't be reached."""
-    PARTIAL = auto()
-    """Lists break off in the middle, so that they are no answer."""
-    REFUSING = auto()
-    """It says no to whatever we want to write."""
-
-
-@dataclass(slots=True)
-class Comment:
-    """A comment in a pull request's conversation.
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A delivery that the forge couldn't get rid of.
 
     Args:
-        ours: whether Stager's account wrote it.
-        edits: how often it was edited.
+        at: by the forge's own clock.
     """
 
-    id: str
-    repository_id: str
-    number: int
-    body: str
-    ours: bool = True
-    edits: int = 0
+    delivery: Delivery
+    at: datetime
 
 
-class FakeForge:
-    """See `stager.ports.forge`: `Webhooks`, `Changes` and `Reports`.
+class FakeForge(FakePlaces, FakePeople):
+    """See `stager.ports.forge`; it implements each of its protocols.
 
     Args:
         tick: the time between two happenings; stamps count whole seconds, as on GitHub.
@@ -64,19 +44,25 @@ class FakeForge:
 
     Attributes:
         mood: how it answers.
-        comments: all of them, oldest first.
+        comments, deployments, statuses: all that people see, oldest first.
+        origins: where git finds a repository, by the repository's id; a made-up URL for all others.
+        lost: the deliveries that failed, for `redeliver`.
+        redelivered: those that it has sent again. Bringing them is the test's part.
+        rate_limit: what `limits` tells.
     """
 
     def __init__(self, *, tick: float = 1.0, secret: str = "") -> None:
-        self.mood = Mood.WELL
-        self.comments: list[Comment] = []
+        super().__init__()
+        self.origins: dict[str, Origin] = {}
+        self.lost: list[Lost] = []
+        self.redelivered: list[Delivery] = []
+        self.rate_limit: RateLimit | None = None
         self._tick = timedelta(seconds=tick)
         self._secret = secret
         self._now = START
         self._repositories: list[Repository] = []
         self._changes: dict[tuple[str, int], Change] = {}
-        self._told: list[ChangeSeen] = []
-        self._written = 0
+        self._told: list[Event] = []
 
     # What happens in it.
 
@@ -95,6 +81,10 @@ class FakeForge:
         fork: Repository | None = None,
         title: str = "A change",
         author: str = "octocat",
+        labels: tuple[str, ...] = (),
+        draft: bool = False,
+        description: str = "",
+        author_is_bot: bool = False,
     ) -> ChangeSeen:
         """A change is opened. Returns the event, as each of the following does.
 
@@ -115,8 +105,34 @@ class FakeForge:
             author=author,
             url=f"https://forge.test/{repository.full_name}/pull/{number}",
             updated_at=self._moment(),
+            labels=labels,
+            draft=draft,
+            description=description,
+            author_is_bot=author_is_bot,
         )
         return self._happened(ChangeAction.OPENED, change)
+
+    def edit(
+        self,
+        event: ChangeSeen,
+        *,
+        labels: tuple[str, ...] | None = None,
+        draft: bool | None = None,
+        title: str | None = None,
+        description: str | None = None,
+    ) -> ChangeSeen:
+        """Something of the change of this event is edited, its code not. What is None stays as it was."""
+        change = self._change_of(event)
+        edited = replace(
+            change,
+            labels=change.labels if labels is None else labels,
+            draft=change.draft if draft is None else draft,
+            title=change.title if title is None else title,
+            description=change.description if description is None else description,
+            head_before="",
+            updated_at=self._moment(),
+        )
+        return self._happened(ChangeAction.EDITED, edited)
 
     def push(self, event: ChangeSeen, sha: str) -> ChangeSeen:
         """The change of this event, as it is now, gets another head."""
@@ -147,6 +163,17 @@ class FakeForge:
         """Somebody comments on the change of this event."""
         change = event.change
         return self._add(change.repository.id, change.number, body, ours=False)
+
+    def say(self, event: ChangeSeen, text: str, author: str = "octocat") -> CommandSaid:
+        """Somebody comments a command, which begins with `/stager`, on the change of this event."""
+        change = event.change
+        return CommandSaid(change.repository, change.number, author, text, self.add_comment(event, text).id)
+
+    def lose(self, event: Event) -> Delivery:
+        """The message that tells of the event doesn't arrive. Returns it."""
+        delivery = self.delivery(event)
+        self.lost.append(Lost(delivery, self._now))
+        return delivery
 
     def delivery(self, event: Event, delivery_id: str = "") -> Delivery:
         """A message that tells of the event.
@@ -179,9 +206,7 @@ class FakeForge:
         return self._asked(self._changes.get((repository.id, number)))
 
     async def open_changes(self, repository: Repository) -> list[Change]:
-        await self._turn()
-        if self.mood is Mood.PARTIAL:
-            raise Retry("The forge's answer breaks off.", reason="forge-unreadable")
+        await self._turn(lists=True)
         own = [c for c in self._changes.values() if c.repository.id == repository.id and c.is_open]
         return [replace(change, head_before="") for change in own]
 
@@ -189,45 +214,21 @@ class FakeForge:
         await self._turn()
         return next((r for r in self._repositories if (r.owner, r.name) == (owner, name)), None)
 
-    async def comment(self, change: ChangeLink, *, marker: str, body: str, known: str) -> str:
+    async def origin(self, repository: Repository, number: int | None) -> Origin:
         await self._turn()
-        if self.mood is Mood.REFUSING:
-            raise Refused("The forge lets nobody comment here.", reason="forge-refused", status=403)
-        text = body if marker in body else f"{body}\n\n{marker}"
-        found = self._find(change, marker, known)
-        if found is None:
-            return self._add(change.repository_id, change.number, text, ours=True).id
-        found.body = text
-        found.edits += 1
-        return found.id
+        url = f"https://forge.test/{repository.full_name}.git"
+        known = self.origins.get(repository.id, Origin(url))
+        return known if number is None else replace(known, refs=(f"refs/pull/{number}/head",))
 
-    async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
+    async def redeliver(self, since: datetime) -> int:
         await self._turn()
-        if self.mood is Mood.REFUSING:
-            raise Refused("The forge lets nobody comment here.", reason="forge-refused", status=403)
-        found = self._find(change, marker, known)
-        if found is not None:
-            self.comments.remove(found)
+        again = [lost for lost in self.lost if lost.at >= since]
+        self.lost = [lost for lost in self.lost if lost.at < since]
+        self.redelivered += [lost.delivery for lost in again]
+        return len(again)
 
-    async def _turn(self) -> None:
-        if self.mood is Mood.NEVER:
-            await asyncio.Event().wait()
-        await asyncio.sleep(SLOW_SECONDS if self.mood is Mood.SLOW else 0)
-        if self.mood is Mood.FAILING:
-            raise Retry("The forge can't be reached.", reason="forge-away")
-
-    def _find(self, change: ChangeLink, marker: str, known: str) -> Comment | None:
-        """Our comment; one that somebody else wrote with our marker isn't."""
-        place = (change.repository_id, change.number)
-        ours = [c for c in self.comments if c.ours and (c.repository_id, c.number) == place]
-        found = [c for c in ours if c.id == known] or [c for c in ours if marker in c.body]
-        return found[0] if found else None
-
-    def _add(self, repository_id: str, number: int, body: str, *, ours: bool) -> Comment:
-        self._written += 1
-        comment = Comment(str(self._written), repository_id, number, body, ours)
-        self.comments.append(comment)
-        return comment
+    def limits(self) -> RateLimit | None:
+        return self.rate_limit
 
     def _change_of(self, event: ChangeSeen) -> Change:
         return self._changes[event.change.repository.id, event.change.number]

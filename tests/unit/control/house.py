@@ -26,7 +26,7 @@ from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
-from stager.domain.events import ChangeSeen
+from stager.domain.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
@@ -121,7 +121,7 @@ class House:
         """Kill by hand."""
         return await self.life.commands.kill(Kill(app, name), ANN)
 
-    async def tell(self, *events: ChangeSeen) -> None:
+    async def tell(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
             await self.life.intake.receive(self.forge.delivery(event))

@@ -153,6 +153,13 @@ class TestDeliveries:
         assert await house.environments() == []
         assert await house.store.read(lambda tx: tx.next_delivery()) is None
 
+    async def test_a_command_and_an_end_of_checks_are_taken(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(house.forge.say(opened, "/stager"), house.forge.check(opened.change.repository, "a"))
+        await house.rest()
+
+        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+
     async def test_one_that_trips_us_up_stops_no_other(
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -190,6 +197,56 @@ class TestDeliveries:
         await house.rest()
 
         assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+
+
+class TestEdits:
+    """A label, a draft made ready, a new title: something for rules to look at, and nothing to build."""
+
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await house.tell(opened)
+            await house.rest()
+            before = await house.assert_live()
+            await house.tell(
+                house.forge.edit(opened, labels=("bug",)), house.forge.edit(opened, draft=True, title="Other")
+            )
+            await house.rest()
+
+            assert (await house.assert_live()).id == before.id
+            assert (await house.the()).desired.generation == 1
+            change = await house.store.read(lambda tx: tx.change(opened.change.repository.id, 1))
+            assert change is not None
+            assert (change.labels, change.draft, change.title) == (("bug",), True, "Other")
+
+    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(house.forge.edit(opened, labels=("preview",)))
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_one_that_comes_before_its_push_hides_nothing(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        edited, pushed = house.forge.edit(opened, labels=("bug",)), house.forge.push(opened, "b")
+        await house.tell(pushed, edited)
+        await house.rest()
+
+        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+
+    async def test_one_does_not_free_what_was_killed_by_hand(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        await house.rest()
+        await house.stop("feature-x")
+        await house.tell(house.forge.edit(opened, labels=("bug",)))
+        await house.rest()
+
+        hold = (await house.the()).desired.hold
+        assert hold is not None
+        assert hold.reason is HoldReason.KILLED
 
 
 class Deaf(EventListener):

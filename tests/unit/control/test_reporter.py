@@ -16,7 +16,7 @@ from stager.domain.source import Revision
 from stager.domain.status import status_of
 from stager.testing import Mood, Program
 from stager.testing.clock import START
-from stager.testing.forge import Comment
+from stager.testing.forge_places import Comment
 from tests.unit.control.house import IMAGE, House
 
 URL = "http://feature-x.preview.test"

@@ -20,7 +20,9 @@ LARGEST_BODY = 25 * 1024 * 1024
 LONGEST_HEADER = 100
 """Characters of a delivery's id or event. GitHub's ids have 36."""
 
-_ACTIONS = frozenset(ChangeAction)
+_EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
+_ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
+"""GitHub's actions of `pull_request` that have an effect. The others concern reviews, people and merging."""
 
 
 class GithubWebhooks(Webhooks):
@@ -67,7 +69,10 @@ def _change_seen(payload: dict[str, object], repository: Repository | None) -> E
         event = payloads.read_event(payload)
     except payloads.Unreadable as error:
         return Ignored(f"the pull_request delivery can't be read: {error}", repository)
-    return ChangeSeen(ChangeAction(event.action), event.change)
+    action = _ACTIONS[event.action]
+    if action is ChangeAction.EDITED and not event.change.is_open:
+        action = ChangeAction.CLOSED  # whatever else is said of it
+    return ChangeSeen(action, event.change)
 
 
 def _repository(payload: dict[str, object]) -> Repository | None:

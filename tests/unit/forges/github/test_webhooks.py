@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Ignored
+from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
 from stager.domain.source import Repository, Trust
 from stager.forges.github.webhooks import LARGEST_BODY, GithubWebhooks
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository, signed
@@ -39,7 +39,7 @@ def receive(body: bytes, **headers: str) -> Delivery:
     return WEBHOOKS.receive({"x-hub-signature-256": sign(body), "x-github-event": "ping"} | given, body)
 
 
-def read(payload: object, event: str = "pull_request") -> ChangeSeen | Ignored:
+def read(payload: object, event: str = "pull_request") -> Event:
     return WEBHOOKS.read(Delivery("1", "github", event, json.dumps(payload)))
 
 
@@ -218,6 +218,17 @@ def test_a_pull_request_is_read(action: ChangeAction) -> None:
     assert (change.updated_at, change.is_open, change.trust) == (pull.updated_at, True, Trust.TRUSTED)
 
 
+@pytest.mark.parametrize("action", ["labeled", "unlabeled", "ready_for_review", "converted_to_draft"])
+def test_whatever_rules_may_look_at_is_an_edit(action: str) -> None:
+    assert seen(GITHUB.event(action, pull_request())).action is ChangeAction.EDITED
+
+
+def test_an_edit_of_what_is_closed_says_that_it_is() -> None:
+    pull = pull_request()
+    GITHUB.close(pull)
+    assert seen(GITHUB.event("labeled", pull)).action is ChangeAction.CLOSED
+
+
 @pytest.mark.requirement("R93")
 def test_r93_a_push_tells_the_head_that_it_replaced() -> None:
     pull = pull_request()
@@ -297,7 +308,7 @@ def test_r74_every_other_event_has_no_effect(event: str) -> None:
 
 
 @pytest.mark.requirement("R74")
-@pytest.mark.parametrize("action", ["edited", "labeled", "converted_to_draft", "stacked", "", "x" * 9999])
+@pytest.mark.parametrize("action", ["assigned", "locked", "enqueued", "stacked", "", "x" * 9999])
 def test_r74_every_other_action_has_no_effect(action: str) -> None:
     event = ignored(GITHUB.event(action, pull_request()))
     assert "has no effect" in event.reason

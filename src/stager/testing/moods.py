@@ -1,0 +1,53 @@
+"""How a forge in memory answers what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+
+from stager.domain.errors import Refused, Retry
+
+SLOW_SECONDS = 10.0
+
+
+class Mood(Enum):
+    """How the forge answers what it is asked."""
+
+    WELL = auto()
+    SLOW = auto()
+    """After `SLOW_SECONDS`."""
+    NEVER = auto()
+    FAILING = auto()
+    """It can't be reached."""
+    PARTIAL = auto()
+    """Lists break off in the middle, so that they are no answer."""
+    REFUSING = auto()
+    """It says no to whatever we want to write."""
+
+
+class Moody:
+    """What every part of the forge in memory has in common.
+
+    Attributes:
+        mood: how it answers.
+    """
+
+    def __init__(self) -> None:
+        self.mood = Mood.WELL
+
+    async def _turn(self, *, writes: bool = False, lists: bool = False) -> None:
+        """Answer as the mood is.
+
+        Args:
+            writes: whether something is to be changed.
+            lists: whether the answer is a list.
+        """
+        if self.mood is Mood.NEVER:
+            await asyncio.Event().wait()
+        await asyncio.sleep(SLOW_SECONDS if self.mood is Mood.SLOW else 0)
+        if self.mood is Mood.FAILING:
+            raise Retry("The forge can't be reached.", reason="forge-away")
+        if writes and self.mood is Mood.REFUSING:
+            raise Refused("The forge lets nobody write here.", reason="forge-refused", status=403)
+        if lists and self.mood is Mood.PARTIAL:
+            raise Retry("The forge's answer breaks off.", reason="forge-unreadable")
