@@ -72,6 +72,9 @@ class GithubPull:
     state: str = "open"
     merged: bool = False
     comments: list[GithubComment] = field(default_factory=list)
+    body: str | None = None
+    labels: list[str] = field(default_factory=list)
+    draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,17 @@ class GithubDouble:
             "sender": _account_json(pull.author),
         }
         return payload | ({"before": before, "after": pull.sha} if before else {})
+
+    def comment_event(self, action: str, pull: GithubPull, comment: GithubComment) -> Json:
+        """The payload of an `issue_comment` delivery. Of the pull request, it has what an issue has."""
+        url = f"{self.api_url}/repos/{pull.base.owner}/{pull.base.name}/pulls/{pull.number}"
+        return {
+            "action": action,
+            "issue": {"number": pull.number, "title": pull.title, "pull_request": {"url": url}},
+            "comment": _comment_json(comment),
+            "repository": _repository_json(pull.base, self.web_url),
+            "sender": _account_json(comment.author),
+        }
 
     def requested(self, method: str, path: str = "") -> list[Recorded]:
         """The requests of this method whose path contains `path`."""
@@ -388,7 +402,15 @@ def _json_response(data: Json | None, status: int = 200) -> web.Response:
 
 
 def _account_json(login: str | None) -> Json | None:
-    return None if login is None else {"login": login, "id": len(login), "type": "User"}
+    return (
+        None
+        if login is None
+        else {
+            "login": login,
+            "id": len(login),
+            "type": "Bot" if login.endswith("[bot]") else "User",
+        }
+    )
 
 
 def _repository_json(repository: GithubRepository, web_url: str) -> Json:
@@ -414,12 +436,12 @@ def _pull_json(pull: GithubPull, web_url: str) -> Json:
         "state": pull.state,
         "title": pull.title,
         "user": _account_json(pull.author),
-        "body": None,
+        "body": pull.body,
         "html_url": f"{web_url}/{pull.base.owner}/{pull.base.name}/pull/{pull.number}",
         "updated_at": stamp,
         "merged_at": stamp if pull.merged else None,
-        "draft": False,
-        "labels": [],
+        "draft": pull.draft,
+        "labels": [{"id": number, "name": name} for number, name in enumerate(pull.labels)],
         "head": {
             "ref": pull.ref,
             "sha": pull.sha,

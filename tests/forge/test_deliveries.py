@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen, Ignored
+from stager.domain.events import ChangeSeen, ChecksEnded, CommandSaid, Ignored
 from stager.forges.github.webhooks import GithubWebhooks
+from tests.doubles.github import signed
 from tests.forge.conftest import Example
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import SECRET, StagerUnderTest, until
@@ -29,6 +30,12 @@ PULL_REQUESTS = {
 """The actions that have an effect."""
 
 
+def is_the_end_of_a_check(example: Example) -> bool:
+    """None of the examples of statuses is pending, or one of ours."""
+    ended = example.event in {"check_run", "check_suite"} and example.payload["action"] == "completed"
+    return ended or example.event == "status"
+
+
 def concerns_us(example: Example) -> bool:
     return example.event == "pull_request" and example.payload["action"] in PULL_REQUESTS
 
@@ -43,10 +50,26 @@ def test_r74_every_example_is_verified_and_read(examples: list[Example], form: b
         event = webhooks.read(webhooks.receive(example.headers(str(number), form=form), body))
         read[type(event)] += 1
         assert isinstance(event, ChangeSeen) == concerns_us(example), (example.set, example.event, event)
+        assert isinstance(event, ChecksEnded) == is_the_end_of_a_check(example), (example.event, event)
         if isinstance(event, Ignored) and "repository" in example.payload:
             assert event.repository is not None, (example.set, example.event)
     assert read[ChangeSeen] >= 9
+    assert read[ChecksEnded] >= 11
     assert len([e for e in examples if e.set == "api.github.com"]) == 329
+
+
+def test_a_comment_on_a_pull_request_may_be_a_command(examples: list[Example]) -> None:
+    """Octokit has no example of one on a pull request: this is one on an issue, with what GitHub documents."""
+    [example, *_] = [e for e in examples if e.event == "issue_comment" and e.payload["action"] == "created"]
+    payload = example.payload
+    payload["issue"]["pull_request"] = {"url": payload["issue"]["url"].replace("issues", "pulls")}
+    payload["comment"]["body"] = "/stager restart"
+    webhooks = GithubWebhooks(SECRET)
+    event = webhooks.read(webhooks.receive(*signed("issue_comment", payload, SECRET)))
+    assert isinstance(event, CommandSaid)
+    assert (event.number, event.text) == (payload["issue"]["number"], "/stager restart")
+    assert event.author == payload["comment"]["user"]["login"]
+    assert event.comment == str(payload["comment"]["id"])
 
 
 @pytest.mark.requirement("R76")

@@ -18,6 +18,12 @@ from stager.domain.source import Change, Repository
 GHOST = "ghost"
 """GitHub's own name for an account that was deleted; its JSON has null in that place."""
 
+LONGEST_DESCRIPTION = 20_000
+"""Characters. GitHub takes 65,536; what is meant for us stands further up."""
+
+MOST_LABELS = 100
+"""GitHub's own limit for one pull request."""
+
 
 class Unreadable(ValueError):  # noqa: N818 (said of what was read)
     """JSON that isn't what it should be.
@@ -47,12 +53,69 @@ class Comment:
     id: str
     author: str
     body: str
+    by_bot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommentEvent:
+    """An `issue_comment` delivery, whatever its action.
+
+    Args:
+        number: of the issue or pull request.
+        on_pull_request: whether it is one.
+    """
+
+    action: str
+    repository: Repository
+    number: int
+    on_pull_request: bool
+    comment: Comment
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEvent:
+    """A delivery about one of a commit's checks or statuses.
+
+    Args:
+        ended: whether it has come to its end.
+        context: the status's name; empty for checks.
+    """
+
+    repository: Repository
+    sha: str
+    ended: bool
+    context: str = ""
 
 
 def read_event(payload: object) -> PullRequestEvent:
     """The payload of a `pull_request` delivery. Raises `Unreadable`."""
     event = _parse(_Event, payload)
     return PullRequestEvent(event.action, event.pull_request.change(event.before or ""))
+
+
+def read_comment_event(payload: object) -> CommentEvent:
+    """The payload of an `issue_comment` delivery. Raises `Unreadable`."""
+    event = _parse(_CommentEvent, payload)
+    issue = event.issue
+    return CommentEvent(
+        event.action,
+        event.repository.repository(),
+        issue.number,
+        issue.pull_request is not None,
+        event.comment.comment(),
+    )
+
+
+def read_check_event(payload: object) -> CheckEvent:
+    """The payload of a `check_suite`, `check_run` or `status` delivery. Raises `Unreadable`."""
+    event = _parse(_CheckEvent, payload)
+    check = event.check_suite or event.check_run
+    repository = event.repository.repository()
+    if check is not None:
+        return CheckEvent(repository, check.head_sha, event.action == "completed")
+    if event.sha is None:
+        raise Unreadable("sha", "is missing")
+    return CheckEvent(repository, event.sha, event.state != "pending", event.context)
 
 
 def read_change(pull: object) -> Change:
@@ -67,8 +130,7 @@ def read_repository(repository: object) -> Repository:
 
 def read_comment(comment: object) -> Comment:
     """An issue's comment. Raises `Unreadable`."""
-    read = _parse(_Comment, comment)
-    return Comment(str(read.id), _login(read.user), read.body or "")
+    return _parse(_Comment, comment).comment()
 
 
 def read_login(account: object) -> str:
@@ -90,11 +152,29 @@ def _text(value: object) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
+def _description(value: object) -> str:
+    return _text(value)[:LONGEST_DESCRIPTION]
+
+
+def _names(value: object) -> list[str]:
+    """Of labels, as GitHub sends them or as `slim` left them."""
+    labels = value if isinstance(value, list) else []
+    names = [label.get("name") if isinstance(label, dict) else label for label in labels]
+    return [_text(name) for name in names if isinstance(name, str) and name][:MOST_LABELS]
+
+
+def _is_true(value: object) -> bool:
+    return value is True
+
+
 def _with_time_zone(stamp: datetime) -> datetime:
     return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Description = Annotated[str, BeforeValidator(_description)]
+Labels = Annotated[list[str], BeforeValidator(_names)]
+Flag = Annotated[bool, BeforeValidator(_is_true)]
 Sha = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Ref = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f]+$")]
 """All that git allows passes: a stranger's branch must not make a list of pull requests unreadable."""
@@ -108,6 +188,7 @@ class _Wire(BaseModel):
 
 class _Account(_Wire):
     login: str
+    type: Text = ""
 
 
 class _Repository(_Wire):
@@ -135,6 +216,9 @@ class _Pull(_Wire):
     number: Annotated[int, Field(gt=0)]
     state: Literal["open", "closed"]
     title: Text = ""
+    body: Description = ""
+    labels: Labels = []
+    draft: Flag = False
     user: _Account | None = None
     html_url: Link
     updated_at: Stamp
@@ -160,6 +244,10 @@ class _Pull(_Wire):
             updated_at=self.updated_at,
             merged=bool(self.merged) or self.merged_at is not None,
             head_before=before,
+            labels=tuple(self.labels),
+            draft=self.draft,
+            description=self.body,
+            author_is_bot=_is_bot(self.user),
         )
 
 
@@ -172,8 +260,44 @@ class _Event(_Wire):
 
 class _Comment(_Wire):
     id: int
-    body: str | None = None
+    body: Text = ""
     user: _Account | None = None
+
+    def comment(self) -> Comment:
+        return Comment(str(self.id), _login(self.user), self.body, _is_bot(self.user))
+
+
+class _Issue(_Wire):
+    number: Annotated[int, Field(gt=0)]
+    pull_request: dict[str, object] | None = None
+    """Only of a pull request."""
+
+
+class _CommentEvent(_Wire):
+    action: str
+    issue: _Issue
+    comment: _Comment
+    repository: _Repository
+
+
+class _Check(_Wire):
+    head_sha: Sha
+
+
+class _CheckEvent(_Wire):
+    """One of three kinds, told by what it bears: `check_suite`, `check_run`, or a status's `sha`."""
+
+    repository: _Repository
+    action: Text = ""
+    check_suite: _Check | None = None
+    check_run: _Check | None = None
+    sha: Sha | None = None
+    state: Text = ""
+    context: Text = ""
+
+
+def _is_bot(account: _Account | None) -> bool:
+    return account is not None and account.type == "Bot"
 
 
 def _login(account: _Account | None) -> str:

@@ -38,11 +38,13 @@ class PullListCache(OrderedDict[str, _CachedPage]):
 
     Args:
         limit: how many pages are kept; the oldest go first.
+        text: how many characters of descriptions they may have together: a stranger can write long ones.
     """
 
-    def __init__(self, limit: int = 256) -> None:
+    def __init__(self, limit: int = 256, text: int = 20_000_000) -> None:
         super().__init__()
         self._limit = limit
+        self._text = text
 
     def __setitem__(self, url: str, page: _CachedPage) -> None:
         etag, last_modified, data, more = page
@@ -50,8 +52,11 @@ class PullListCache(OrderedDict[str, _CachedPage]):
             return
         super().__setitem__(url, (etag, last_modified, payloads.slim(data), more))
         self.move_to_end(url)
-        while len(self) > self._limit:
+        while len(self) > self._limit or (len(self) > 1 and self._length() > self._text):
             self.popitem(last=False)
+
+    def _length(self) -> int:
+        return sum(len(pull["body"]) for _, _, pulls, _ in self.values() for pull in pulls)
 
 
 class Rest(GitHubAPI):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stager.domain.errors import Refused
 
@@ -16,38 +16,46 @@ SIGNATURES = {"x-hub-signature-256": "sha256", "x-hub-signature": "sha1"}
 stronger: otherwise whoever can forge the weaker had only to spoil the stronger."""
 
 
-def verify(secret: bytes, headers: Mapping[str, str], body: bytes) -> None:
+def verify(secret: bytes, headers: Mapping[str, str], body: bytes, *, also_known: bool = False) -> None:
     """Return if `body` was signed with `secret`.
 
     Args:
         secret: the webhook's secret; nothing is right while it is empty.
         headers: with lower-case names.
         body: as received; JSON that was read and written again has another signature.
+        also_known: whether there are other secrets, whose signature this isn't.
 
     Raises:
         Refused: 401, `secret-not-configured`, `signature-missing` or `signature-wrong`.
     """
-    if not secret:
+    if not secret and not also_known:
         raise _unauthorized(
             "secret-not-configured",
             "Webhooks are refused because no secret is configured to check them with.",
             "Set `github.incoming_auth.hook_secret` to the secret of the webhook on GitHub.",
         )
-    header = next((name for name in SIGNATURES if name in headers), None)
-    if header is None:
+    if not any(name in headers for name in SIGNATURES):
         raise _unauthorized(
             "signature-missing",
             "The delivery isn't signed.",
             "Give the webhook on GitHub a secret, the one of `github.incoming_auth.hook_secret`.",
         )
-    algorithm = SIGNATURES[header]
-    expected = f"{algorithm}={hmac.new(secret, body, algorithm).hexdigest()}"
-    if not _same(headers[header], expected):
+    if not fits([secret], headers, body):
         raise _unauthorized(
             "signature-wrong",
             "The delivery's signature doesn't fit its body.",
             "The webhook's secret on GitHub and `github.incoming_auth.hook_secret` must be the same.",
         )
+
+
+def fits(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether `body` was signed with one of these; an empty one is none."""
+    header = next((name for name in SIGNATURES if name in headers), None)
+    if header is None:
+        return False
+    algorithm = SIGNATURES[header]
+    expected = [f"{algorithm}={hmac.new(s, body, algorithm).hexdigest()}" for s in secrets if s]
+    return any(_same(headers[header], one) for one in expected)
 
 
 def verify_credentials(user: str, password: str, headers: Mapping[str, str]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
+from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Repository
 from stager.forges.github import payloads, signature
 from stager.ports.forge import Webhooks
@@ -20,6 +21,13 @@ LARGEST_BODY = 25 * 1024 * 1024
 LONGEST_HEADER = 100
 """Characters of a delivery's id or event. GitHub's ids have 36."""
 
+LONGEST_COMMAND = 2_000
+"""Characters of a comment that are handed on."""
+
+OWN_CONTEXT = "stager/"
+"""What the contexts of our own statuses begin with: they say nothing that we don't know."""
+
+_COMMAND = re.compile(r"\s*/stager(?!\S)")
 _EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
 _ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
 """GitHub's actions of `pull_request` that have an effect. The others concern reviews, people and merging."""
@@ -29,21 +37,29 @@ class GithubWebhooks(Webhooks):
     """Verifies and reads GitHub's deliveries.
 
     Args:
-        secret: the webhook's secret; while it is empty, every delivery is refused.
-        user: the Basic credentials that deliveries must have besides.
+        secret: the webhook's secret; while there is none at all, every delivery is refused.
+        user: the Basic credentials that deliveries signed with it must have besides.
         password: with `user` empty too, no credentials are demanded.
+        app_secrets: tells the secrets of Apps. Their deliveries come without credentials.
     """
 
-    def __init__(self, secret: str, user: str = "", password: str = "") -> None:
-        self._secret = secret.encode()
+    def __init__(
+        self,
+        secret: str,
+        user: str = "",
+        password: str = "",
+        *,
+        app_secrets: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._secret = secret
         self._user = user
         self._password = password
+        self._app_secrets = app_secrets
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
         if len(body) > LARGEST_BODY:
             raise Refused("The delivery is larger than 25 MB.", reason="delivery-too-large", status=413)
-        signature.verify_credentials(self._user, self._password, headers)
-        signature.verify(self._secret, headers, body)
+        self._verify(headers, body)
         event = _header(headers, "x-github-event")
         if not event:
             raise _unreadable("The delivery has no X-GitHub-Event header.")
@@ -51,28 +67,68 @@ class GithubWebhooks(Webhooks):
         delivery_id = _header(headers, "x-github-delivery") or _digest(event, body)
         return Delivery(delivery_id, FORGE, event, _json_text(headers, body))
 
+    def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
+        of_apps = [secret.encode() for secret in self._app_secrets()]
+        if not signature.fits(of_apps, headers, body):
+            signature.verify_credentials(self._user, self._password, headers)
+            signature.verify(self._secret.encode(), headers, body, also_known=any(of_apps))
+
     def read(self, delivery: Delivery) -> Event:
         payload = _parse(delivery.payload)
         if payload is None:
             return Ignored("the delivery isn't a JSON object")
         repository = _repository(payload)
-        if delivery.event != "pull_request":
+        reader = _READERS.get(delivery.event)
+        if reader is None:
             return Ignored(f"event {delivery.event} has no effect", repository)
-        action = payload.get("action")
-        if not isinstance(action, str) or action not in _ACTIONS:
-            return Ignored(f"pull_request action {str(action)[:LONGEST_HEADER]!r} has no effect", repository)
-        return _change_seen(payload, repository)
+        try:
+            read = reader(payload)
+        except payloads.Unreadable as error:
+            return Ignored(f"the {delivery.event} delivery can't be read: {error}", repository)
+        return Ignored(f"{delivery.event} {read}", repository) if isinstance(read, str) else read
 
 
-def _change_seen(payload: dict[str, object], repository: Repository | None) -> Event:
-    try:
-        event = payloads.read_event(payload)
-    except payloads.Unreadable as error:
-        return Ignored(f"the pull_request delivery can't be read: {error}", repository)
-    action = _ACTIONS[event.action]
-    if action is ChangeAction.EDITED and not event.change.is_open:
+def _change_seen(payload: dict[str, object]) -> Event | str:
+    """The event, as each of the following readers does; or why there is none."""
+    told = payload.get("action")
+    action = _ACTIONS.get(told) if isinstance(told, str) else None
+    if action is None:
+        return f"action {str(told)[:LONGEST_HEADER]!r} has no effect"
+    change = payloads.read_event(payload).change
+    if action is ChangeAction.EDITED and not change.is_open:
         action = ChangeAction.CLOSED  # whatever else is said of it
-    return ChangeSeen(action, event.change)
+    return ChangeSeen(action, change)
+
+
+def _command_said(payload: dict[str, object]) -> Event | str:
+    """Ours begin otherwise, and Apps' are those of bots: so nobody talks to himself."""
+    event = payloads.read_comment_event(payload)
+    if event.action != "created" or not event.on_pull_request:
+        return "isn't a new comment on a pull request"
+    said = event.comment
+    if said.by_bot or not _COMMAND.match(said.body):
+        return "is no command"
+    return CommandSaid(
+        event.repository, event.number, said.author, said.body.strip()[:LONGEST_COMMAND], said.id
+    )
+
+
+def _checks_ended(payload: dict[str, object]) -> Event | str:
+    event = payloads.read_check_event(payload)
+    if not event.ended:
+        return "isn't the end of a check"
+    if event.context.startswith(OWN_CONTEXT):
+        return "is our own"
+    return ChecksEnded(event.repository, event.sha)
+
+
+_READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
+    "pull_request": _change_seen,
+    "issue_comment": _command_said,
+    "check_suite": _checks_ended,
+    "check_run": _checks_ended,
+    "status": _checks_ended,
+}
 
 
 def _repository(payload: dict[str, object]) -> Repository | None:

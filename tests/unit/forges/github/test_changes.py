@@ -10,6 +10,7 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Repository, Trust
+from stager.forges.github import payloads
 from stager.forges.github.client import GithubClient
 from stager.forges.github.rest import PullListCache
 from stager.version import __version__
@@ -295,8 +296,23 @@ def test_the_cache_keeps_few_pages_and_of_each_only_what_is_read() -> None:
     cache["https://api.github.com/user"] = ("tag", None, {"login": "octocat"}, None)
     assert [url[-1] for url in cache] == ["1", "2"]
     [kept] = cache["https://api.github.com/repos/acme/shop/pulls?page=2"][2]
-    assert "labels" not in kept
+    assert "id" in pull
+    assert "id" not in kept
     assert kept["number"] == pull["number"]
+
+
+def test_the_cache_keeps_what_rules_look_at_but_not_every_long_description() -> None:
+    github = GithubDouble()
+    pull = github.open_pull(github.add_repository("acme", "shop"), "x")
+    pull.body, pull.labels, pull.draft = "x" * 60_000, ["preview"], True
+    listed = github.event("opened", pull)["pull_request"]
+    cache = PullListCache(text=50_000)
+    for n in range(3):
+        cache[f"https://api.github.com/repos/acme/shop/pulls?page={n}"] = ("tag", None, [listed], None)
+    assert [url[-1] for url in cache] == ["1", "2"]
+    [kept] = cache["https://api.github.com/repos/acme/shop/pulls?page=2"][2]
+    assert payloads.read_change(kept) == payloads.read_change(listed)
+    assert payloads.read_change(kept).labels == ("preview",)
 
 
 # A repository.

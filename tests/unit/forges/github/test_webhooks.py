@@ -263,6 +263,41 @@ def test_a_deleted_fork_is_read_and_is_not_trusted() -> None:
     assert change.trust is Trust.FORK
 
 
+def test_what_rules_look_at_is_read() -> None:
+    pull = pull_request(author="renovate[bot]")
+    pull.labels, pull.draft, pull.body = ["preview", "größer"], True, "Adds a button.\r\n\nstager: no"
+    change = seen(GITHUB.event("opened", pull)).change
+    assert (change.labels, change.draft, change.author_is_bot) == (("preview", "größer"), True, True)
+    assert change.description == "Adds a button.\r\n\nstager: no"
+
+
+def test_a_long_description_is_cut() -> None:
+    pull = pull_request()
+    pull.body = "x" * 65_536
+    assert len(seen(GITHUB.event("opened", pull)).change.description) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("labels", None),
+        ("labels", "preview"),
+        ("labels", [None, 7, {}, {"name": None}, {"name": ""}]),
+        ("draft", None),
+        ("draft", "yes"),
+        ("body", None),
+        ("body", 7),
+    ],
+)
+def test_what_rules_look_at_may_be_missing_or_odd(field: str, value: object) -> None:
+    payload = GITHUB.event("opened", pull_request())
+    payload["pull_request"][field] = value
+    change = seen(payload).change
+    assert (change.labels, change.draft, change.description) == ((), False, "")
+    del payload["pull_request"][field]
+    assert seen(payload).change == change
+
+
 def test_a_deleted_author_is_called_ghost() -> None:
     assert seen(GITHUB.event("opened", pull_request(author=None))).change.author == "ghost"
 
@@ -297,7 +332,7 @@ def test_any_ref_that_git_allows_is_read(ref: str) -> None:
 
 @pytest.mark.requirement("R74")
 @pytest.mark.parametrize(
-    "event", ["ping", "push", "issues", "issue_comment", "check_run", "delete", "", "a new one"]
+    "event", ["ping", "push", "issues", "installation", "repository", "delete", "", "a new one"]
 )
 def test_r74_every_other_event_has_no_effect(event: str) -> None:
     payload = GITHUB.event("opened", pull_request())
@@ -357,7 +392,20 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-PATHS = ["action", "before", "pull_request", "repository", "number"]
+PATHS = [
+    "action",
+    "before",
+    "pull_request",
+    "repository",
+    "number",
+    "issue",
+    "comment",
+    "check_run",
+    "check_suite",
+    "sha",
+    "state",
+    "context",
+]
 PULL_PATHS = [
     "number",
     "state",
@@ -369,19 +417,24 @@ PULL_PATHS = [
     "base",
     "merged",
     "merged_at",
+    "body",
+    "labels",
+    "draft",
 ]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
-    event=st.sampled_from(["pull_request", "push"]),
+    event=st.sampled_from(["pull_request", "push", "issue_comment", "check_run", "check_suite", "status"]),
     changes=st.dictionaries(st.sampled_from(PATHS), json_values),
     pull_changes=st.dictionaries(st.sampled_from(PULL_PATHS), json_values),
 )
 def test_reading_never_raises(
     event: str, changes: dict[str, object], pull_changes: dict[str, object]
 ) -> None:
-    payload = GITHUB.event("synchronize", pull_request())
+    pull = pull_request()
+    comment = GITHUB.add_comment(pull, "/stager")
+    payload = GITHUB.event("synchronize", pull) | GITHUB.comment_event("created", pull, comment)
     payload["pull_request"] |= pull_changes
     read(payload | changes, event)
 

@@ -1,0 +1,164 @@
+"""Deliveries that aren't about pull requests themselves: commands in comments, and checks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stager.domain.errors import Refused
+from stager.domain.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored
+from stager.domain.source import Repository
+from stager.forges.github.webhooks import GithubWebhooks
+from tests.doubles.github import GithubDouble, signed
+
+GITHUB = GithubDouble()
+SHOP = GITHUB.add_repository("acme", "shop")
+REPOSITORY = Repository(str(SHOP.id), "acme", "shop")
+SHA = "a" * 40
+
+
+def read(payload: object, event: str) -> Event:
+    return GithubWebhooks("secret").read(Delivery("1", "github", event, json.dumps(payload)))
+
+
+def said(body: str | None, author: str | None = "mona", action: str = "created", **issue: object) -> Event:
+    pull = GITHUB.open_pull(SHOP, "feature/x")
+    payload = GITHUB.comment_event(action, pull, GITHUB.add_comment(pull, "", author))
+    payload["comment"]["body"] = body
+    payload["issue"] |= issue
+    return read(payload, "issue_comment")
+
+
+def check(kind: str, action: str, **check: object) -> dict[str, Any]:
+    repository = GITHUB.event("opened", GITHUB.open_pull(SHOP, "feature/x"))["repository"]
+    return {"action": action, kind: {"head_sha": SHA, **check}, "repository": repository}
+
+
+def status(state: str, context: str = "ci/build", **changes: object) -> dict[str, Any]:
+    repository = GITHUB.event("opened", GITHUB.open_pull(SHOP, "feature/x"))["repository"]
+    return {"sha": SHA, "state": state, "context": context, "repository": repository} | changes
+
+
+@pytest.mark.parametrize(
+    "body", ["/stager", "/stager restart", "  /stager\tdeploy a b", "/stager\r\nplease", "\n\n/stager stop"]
+)
+def test_a_comment_that_begins_with_stager_is_a_command(body: str) -> None:
+    event = said(body)
+    assert isinstance(event, CommandSaid)
+    assert (event.repository, event.author, event.text) == (REPOSITORY, "mona", body.strip())
+    assert event.number > 0
+    assert event.comment.isdigit()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        "",
+        "Nice!",
+        "/stagers",
+        "/stager-restart",
+        "/STAGER",
+        "> /stager restart",
+        "Try\n/stager restart",
+    ],
+)
+def test_any_other_comment_is_not(body: str | None) -> None:
+    event = said(body)
+    assert isinstance(event, Ignored)
+    assert event.repository == REPOSITORY
+
+
+@pytest.mark.parametrize("action", ["edited", "deleted", "", "x" * 9999])
+def test_only_a_new_comment_is(action: str) -> None:
+    event = said("/stager", action=action)
+    assert isinstance(event, Ignored)
+    assert len(event.reason) < 200
+
+
+def test_one_on_an_issue_is_not() -> None:
+    assert isinstance(said("/stager", pull_request=None), Ignored)
+
+
+def test_a_bot_commands_nothing() -> None:
+    assert isinstance(said("/stager", author="helper[bot]"), Ignored)
+
+
+def test_nobody_any_more_is_called_ghost() -> None:
+    event = said("/stager", author=None)
+    assert isinstance(event, CommandSaid)
+    assert event.author == "ghost"
+
+
+def test_a_long_command_is_cut() -> None:
+    event = said("/stager " + "x" * 65_000)
+    assert isinstance(event, CommandSaid)
+    assert len(event.text) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("check_suite", check("check_suite", "completed", conclusion="success")),
+        ("check_run", check("check_run", "completed", conclusion="failure")),
+        ("status", status("success")),
+        ("status", status("error")),
+    ],
+)
+def test_the_end_of_a_check_is_read(event: str, payload: dict[str, Any]) -> None:
+    assert read(payload, event) == ChecksEnded(REPOSITORY, SHA)
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("check_suite", check("check_suite", "requested")),
+        ("check_run", check("check_run", "created")),
+        ("status", status("pending")),
+        ("status", status("success", "stager/shop")),
+        ("status", status("success", sha=None)),
+        ("check_run", check("check_run", "completed", head_sha="HEAD")),
+    ],
+)
+def test_anything_else_of_a_check_has_no_effect(event: str, payload: dict[str, Any]) -> None:
+    ignored = read(payload, event)
+    assert isinstance(ignored, Ignored)
+    assert ignored.repository == REPOSITORY
+
+
+class TestSecretsOfApps:
+    def test_a_delivery_of_any_of_them_passes(self) -> None:
+        webhooks = GithubWebhooks("one", app_secrets=lambda: ["two", "three"])
+        for secret in ("one", "two", "three"):
+            assert webhooks.receive(*signed("ping", {}, secret)).event == "ping"
+        with pytest.raises(Refused) as refused:
+            webhooks.receive(*signed("ping", {}, "four"))
+        assert (refused.value.status, refused.value.reason) == (401, "signature-wrong")
+
+    def test_one_suffices(self) -> None:
+        webhooks = GithubWebhooks("", app_secrets=lambda: ["two"])
+        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
+        with pytest.raises(Refused) as refused:
+            webhooks.receive(*signed("ping", {}, ""))
+        assert refused.value.reason == "signature-wrong"
+
+    def test_an_empty_one_is_none(self) -> None:
+        webhooks = GithubWebhooks("", app_secrets=lambda: [""])
+        with pytest.raises(Refused) as refused:
+            webhooks.receive(*signed("ping", {}, ""))
+        assert refused.value.reason == "secret-not-configured"
+
+    def test_an_apps_deliveries_need_no_credentials_and_others_do(self) -> None:
+        webhooks = GithubWebhooks("one", "user", "password", app_secrets=lambda: ["two"])
+        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
+        with pytest.raises(Refused) as refused:
+            webhooks.receive(*signed("ping", {}, "one"))
+        assert refused.value.reason == "credentials-missing"
+
+    def test_they_are_asked_for_each_time(self) -> None:
+        secrets: list[str] = []
+        webhooks = GithubWebhooks("one", app_secrets=lambda: secrets)
+        secrets.append("two")
+        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
