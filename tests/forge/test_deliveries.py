@@ -59,7 +59,7 @@ def test_r74_every_example_is_verified_and_read(examples: list[Example], form: b
 
 
 def test_a_comment_on_a_pull_request_may_be_a_command(examples: list[Example]) -> None:
-    """Octokit has no example of one on a pull request: this is one on an issue, with what GitHub documents."""
+    """Octokit has no example on a pull request: this is one on an issue, with what GitHub documents."""
     [example, *_] = [e for e in examples if e.event == "issue_comment" and e.payload["action"] == "created"]
     payload = example.payload
     payload["issue"]["pull_request"] = {"url": payload["issue"]["url"].replace("issues", "pulls")}
