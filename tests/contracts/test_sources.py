@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.source import Origin, Sources
+from stager.sources import GitSources
 from stager.testing import FakeSources, SourceMood
 from stager.testing.sources import Files, Link
+from tests.doubles.git import BareRepository, GitHost, olga
 
 KEY = "101"
 FILES: Files = {
@@ -22,17 +26,22 @@ MISSING = "d" * 40
 
 
 class Remote(Protocol):
-    """A repository, and what fetches from it."""
+    """A repository, and what fetches from it.
+
+    Attributes:
+        has_host: whether there is somebody between us and it, who may be away or say no.
+    """
 
     sources: Sources
     origin: Origin
+    has_host: bool
 
     def commit(self, files: Files, *refs: str) -> str:
         """A commit with exactly these files is pushed. Returns its id."""
 
     def delete(self, ref: str) -> None: ...
-    def away(self) -> None:
-        """The host doesn't answer from now on."""
+    async def away(self) -> None:
+        """The repository can't be reached from now on."""
 
     def refuse(self) -> None:
         """The credentials are no good from now on."""
@@ -42,6 +51,7 @@ class FakeRemote:
     def __init__(self) -> None:
         self._fake = FakeSources()
         self.sources: Sources = self._fake
+        self.has_host = True
         self.origin = Origin("https://forge.test/acme/shop.git")
         self._commits = 0
 
@@ -54,16 +64,62 @@ class FakeRemote:
     def delete(self, ref: str) -> None:
         self._fake.remove(self.origin.url, ref)
 
-    def away(self) -> None:
+    async def away(self) -> None:
         self._fake.mood = SourceMood.AWAY
 
     def refuse(self) -> None:
         self._fake.mood = SourceMood.REFUSING
 
 
-@pytest.fixture
-def remote() -> Remote:
-    return FakeRemote()
+class PathRemote:
+    def __init__(self, folder: Path) -> None:
+        self.repository = BareRepository(folder / "shop.git")
+        self.sources: Sources = GitSources(folder / "sources")
+        self.origin = Origin(str(self.repository.path))
+        self.has_host = False
+
+    def commit(self, files: Files, *refs: str) -> str:
+        return self.repository.commit(files, *refs)
+
+    def delete(self, ref: str) -> None:
+        self.repository.git("update-ref", "-d", ref)
+
+    async def away(self) -> None:
+        self.repository.path.rename(self.repository.path.with_suffix(".away"))
+
+    def refuse(self) -> None:
+        pytest.skip("a path asks for no credentials")
+
+
+class HttpRemote(PathRemote):
+    def __init__(self, folder: Path, host: GitHost) -> None:
+        super().__init__(folder)
+        self._host = host
+        self.origin = Origin(f"{host.url}/shop.git", (), host.authorization)
+        self.has_host = True
+
+    async def away(self) -> None:
+        await self._host.stop()
+
+    def refuse(self) -> None:
+        self._host.authorization = olga("another")
+
+
+@pytest.fixture(params=["memory", "path", "http"])
+async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Remote]:
+    match request.param:
+        case "memory":
+            yield FakeRemote()
+        case "path":
+            yield PathRemote(tmp_path)
+        case _:
+            async with GitHost(tmp_path, olga()) as host:
+                yield HttpRemote(tmp_path, host)
+
+
+def needs_host(remote: Remote) -> None:
+    if not remote.has_host:
+        pytest.skip("a path has no host that could be away")
 
 
 class TestResolve:
@@ -86,7 +142,8 @@ class TestResolve:
         assert caught.value.reason == "ref-missing"
 
     async def test_at_a_host_that_is_away(self, remote: Remote) -> None:
-        remote.away()
+        needs_host(remote)
+        await remote.away()
         with pytest.raises(Retry) as caught:
             await remote.sources.resolve(remote.origin, "main")
         assert caught.value.reason == "source-away"
@@ -150,7 +207,7 @@ class TestCheckout:
         sha = remote.commit(FILES, "refs/heads/main")
         async with remote.sources.checkout(KEY, remote.origin, sha):
             pass
-        remote.away()
+        await remote.away()
         async with remote.sources.checkout(KEY, remote.origin, sha) as folder:
             assert (folder / "Dockerfile").exists()
 
@@ -163,7 +220,8 @@ class TestCheckout:
 
     async def test_at_a_host_that_is_away(self, remote: Remote) -> None:
         sha = remote.commit(FILES, "refs/heads/main")
-        remote.away()
+        needs_host(remote)
+        await remote.away()
         with pytest.raises(Retry) as caught:
             async with remote.sources.checkout(KEY, remote.origin, sha):
                 pytest.fail("there is nobody to have it from")
@@ -213,9 +271,9 @@ class TestSweep:
 
         assert await remote.sources.sweep(["102"]) == 2
         assert await remote.sources.sweep(["102"]) == 0
-        remote.away()
+        await remote.away()
         assert await remote.sources.read("102", remote.origin, sha, "Dockerfile")
-        with pytest.raises(Retry):
+        with pytest.raises(StagerError):
             await remote.sources.read("101", remote.origin, sha, "Dockerfile")
 
 
