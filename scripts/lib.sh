@@ -87,6 +87,84 @@ install_packages() {
   hash -r
 }
 
+# --- docker buildx ----------------------------------------------------------------------------------------
+
+BUILDX_FOR_ALL=/usr/libexec/docker/cli-plugins # where the distribution's package puts it as well, once there is one
+
+has_buildx() { has docker && docker buildx version >/dev/null 2>&1; }
+
+# `docker buildx`, which builds images: the distribution's package, or Docker's own. Debian 12 has neither, but that
+# of Debian 13 runs there as it is. Without it everything works that doesn't build.
+install_buildx() {
+  local package
+  if has_buildx || ! is_debian_like; then return 0; fi
+  if [ "$(release_name)" = bookworm ] && ! buildx_package >/dev/null; then
+    fetch_buildx
+  elif may_be_root; then
+    buildx_package >/dev/null || refresh_package_lists
+    package="$(buildx_package)" && say "installing $package" && quietly apt_get install --yes --no-install-recommends "$package"
+  fi || true
+  has_buildx || say "there is no docker buildx, so nothing can be built from source here; docs/how-to/build-from-source.md has more"
+}
+
+release_name() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+
+# Docker's own package belongs to Docker's own client.
+buildx_package() {
+  local package
+  for package in docker-buildx-plugin docker-buildx; do
+    if [ "$package" = docker-buildx-plugin ] && ! has_package docker-ce-cli; then continue; fi
+    if apt-cache show "$package" >/dev/null 2>&1; then echo "$package" && return 0; fi
+  done
+  return 1
+}
+
+has_package() { dpkg-query --show --showformat '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
+# Takes the program out of Debian 13's package, from the mirrors that this machine uses anyway and under apt's
+# own signatures, without touching apt's lists: nothing else of Debian 13 gets here by it.
+fetch_buildx() {
+  local folder target status=0
+  say "fetching docker buildx from Debian 13"
+  folder="$(mktemp -d)"
+  target="$(buildx_folder)"
+  newer_sources >"$folder/trixie.list"
+  {
+    mkdir -p "$folder/lists/partial" "$folder/archives/partial"
+    private_apt "$folder" update
+    (cd "$folder" && private_apt "$folder" download docker-buildx)
+    dpkg-deb -x "$folder"/docker-buildx_*.deb "$folder/tree"
+  } >"$folder/log" 2>&1 || true
+  if ! put_plugin "$folder"/tree/usr/libexec/docker/cli-plugins/docker-buildx "$target" 2>>"$folder/log"; then
+    tail -n 5 "$folder/log" >&2
+    status=1
+  fi
+  rm -rf "$folder"
+  return "$status"
+}
+
+# For everybody on the machine where that may be, such as a service's user; for this user otherwise.
+buildx_folder() { if may_be_root; then echo "$BUILDX_FOR_ALL"; else echo "${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins"; fi; }
+
+put_plugin() {
+  if [ "$2" = "$BUILDX_FOR_ALL" ]; then as_root install -D -m 755 "$1" "$2/docker-buildx"; else install -D -m 755 "$1" "$2/docker-buildx"; fi
+}
+
+# This machine's own sources of Debian 12, as those of Debian 13.
+newer_sources() {
+  # shellcheck disable=SC2016 # apt's own placeholders
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    awk '$2 == "bookworm" && $3 == "main" && !seen[$1]++ { print "deb", $1, "trixie main" }'
+}
+
+# private_apt FOLDER COMMAND...: apt with lists and archives of its own.
+private_apt() {
+  local folder="$1"
+  shift
+  apt-get -q -o Dir::Etc::SourceList="$folder/trixie.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$folder/lists" \
+    -o Dir::Cache="$folder" -o Dir::Cache::Archives="$folder/archives" -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
 # --- Python -----------------------------------------------------------------------------------------------
 
 is_python_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

@@ -1,0 +1,226 @@
+"""Makes images of source trees: BuildKit, which is in Docker, by `docker buildx`.
+
+The Engine API alone would build as well, but without secrets: those need a session, which buildx has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiodocker
+
+from stager.domain.errors import Fault, Retry
+from stager.domain.recipe import Recipe
+from stager.engines.docker import buildx, causes
+from stager.engines.docker.client import engine_errors
+from stager.engines.docker.context import Context, locate
+from stager.engines.docker.made import MadeImages, facts
+from stager.engines.docker.progress import Progress
+from stager.ports.builder import BuildOrder, ImageFacts, Say
+
+SHORTEST_MASKED = 4
+"""Characters of a secret, or of a line of one, below which it isn't looked for in the log: it would be found
+everywhere."""
+
+AWAY = ("Cannot connect to the Docker daemon", "code = Unavailable", "error during connect")
+"""By these words the process says that it isn't the build that failed."""
+
+HONOURS_CGROUPS = 23
+"""The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
+
+
+class BuildxBuilder:
+    """See `ports.builder.Builder`.
+
+    Args:
+        engine: the engine's address, the same that `docker` is connected to.
+        installation: the id by which what is ours is known.
+        disk_floor: bytes that have to be free on the engine's disk before a build begins.
+        cgroup_parent: a cgroup that exists, under which a build's steps run: its limits are theirs. Empty
+            for the engine's own. Docker 23 or later heeds it.
+        cache_limit: bytes of build cache that `prune_cache` leaves. The cache isn't ours alone; None leaves
+            it alone.
+    """
+
+    def __init__(
+        self,
+        docker: aiodocker.Docker,
+        engine: str,
+        installation: str,
+        *,
+        disk_floor: int = 0,
+        cgroup_parent: str = "",
+        cache_limit: int | None = None,
+    ) -> None:
+        self._docker = docker
+        self._engine = engine
+        self._images = MadeImages(docker, installation)
+        self._disk_floor = disk_floor
+        self._cgroup_parent = cgroup_parent
+        self._cache_limit = cache_limit
+        self._building: Counter[str] = Counter()
+
+    async def find(self, key: str) -> str | None:
+        """See `Builder.find`."""
+        return await self._images.find(key)
+
+    async def facts(self, image: str) -> ImageFacts:
+        """See `Builder.facts`."""
+        return facts(await self._images.inspect(image))
+
+    async def sweep(self, keep: Collection[str]) -> int:
+        """See `Builder.sweep`."""
+        return await self._images.sweep(keep, self._building.keys())
+
+    async def build(self, order: BuildOrder, say: Say) -> str:
+        """See `Builder.build`. The values of secrets are masked in what is said."""
+        context = locate(order.tree, order.recipe)
+        await self._check_room()
+        await self._check_cgroup(say)
+        with self._noted(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
+            image = await self._run(order, context, Path(folder), say)
+            return str((await self._images.inspect(image))["Id"])
+
+    async def _run(self, order: BuildOrder, context: Context, folder: Path, say: Say) -> str:
+        id_file = folder / "image"
+        arguments = buildx.command(
+            context,
+            order.recipe,
+            labels=self._images.labels(order),
+            tag=self._images.tag(order),
+            id_file=id_file,
+            cgroup_parent=self._cgroup_parent,
+        )
+        progress = Progress(_masking(order.recipe, say))
+        variables = buildx.environment(order.recipe, self._engine, folder / "buildx")
+        try:
+            async with asyncio.timeout(order.timeout):
+                code = await buildx.run(arguments, variables, progress.feed)
+        except TimeoutError as error:
+            raise _too_slow(order, progress) from error
+        except FileNotFoundError as error:
+            raise _builder_missing() from error
+        progress.feed("", last=True)
+        if code != 0:
+            raise await self._failure(order.recipe, progress)
+        return id_file.read_text("ascii").strip()
+
+    async def _failure(self, recipe: Recipe, progress: Progress) -> Exception:
+        step, complaint = progress.failed, progress.complaint
+        if step is None and any(words in complaint for words in AWAY):
+            return _engine_away(complaint)
+        if step is None and not await buildx.is_there():
+            return _builder_missing()
+        words = f"{step.error if step else complaint}\n{progress.last_lines}"
+        mask = _masked(recipe)
+        return Fault(
+            mask(causes.sentence(step, complaint)),
+            hint=mask(causes.likely_cause(step, words)),
+            reason="build-failed",
+            detail=mask(progress.last_lines),
+        )
+
+    # The machine.
+
+    async def free_bytes(self) -> int | None:
+        """What is free on the disk on which the engine keeps images; None where that can't be told from
+        here, because the engine is on another machine."""
+        if not self._engine.startswith("unix:"):
+            return None
+        with engine_errors():
+            root = Path((await self._docker.system.info())["DockerRootDir"])
+        try:
+            return shutil.disk_usage(root).free
+        except OSError:  # such as Docker Desktop's, which is in a virtual machine
+            return None
+
+    async def prune_cache(self) -> int:
+        """Have the engine forget the build cache that was used longest ago, down to the limit. Returns the
+        bytes that became free; no effect without a limit."""
+        if self._cache_limit is None:
+            return 0
+        wanted = {"keep-storage": str(self._cache_limit), "all": "1"}
+        with engine_errors():
+            answer = await self._docker._query_json("build/prune", method="POST", params=wanted)  # noqa: SLF001
+        return int(answer.get("SpaceReclaimed") or 0)
+
+    async def _check_room(self) -> None:
+        free = await self.free_bytes()
+        if free is not None and free < self._disk_floor:
+            raise Fault(
+                f"Too little room to build: {_gigabytes(free)} are free on Docker's disk, and "
+                f"{_gigabytes(self._disk_floor)} have to be.",
+                hint="`docker system df` tells what takes it; `docker builder prune` frees some.",
+                reason="disk-full",
+            )
+
+    async def _check_cgroup(self, say: Say) -> None:
+        if not self._cgroup_parent:
+            return
+        with engine_errors():
+            version = str((await self._docker.version())["Version"])
+        if int(version.partition(".")[0] or 0) < HONOURS_CGROUPS:
+            say(f"WARNING: Docker {version} doesn't heed {self._cgroup_parent}: this build has no limits")
+
+    @contextmanager
+    def _noted(self, key: str) -> Iterator[None]:
+        self._building[key] += 1
+        try:
+            yield
+        finally:
+            self._building -= Counter([key])
+
+
+def _masking(recipe: Recipe, say: Say) -> Say:
+    mask = _masked(recipe)
+    return lambda line: say(mask(line))
+
+
+def _masked(recipe: Recipe) -> Callable[[str], str]:
+    """What replaces the values of secrets, and each of their lines."""
+    lines = {line.strip() for value in recipe.secrets.values() for line in value.splitlines()}
+    hidden = sorted((line for line in lines if len(line) >= SHORTEST_MASKED), key=len, reverse=True)
+    if not hidden:
+        return lambda text: text
+    pattern = re.compile("|".join(re.escape(line) for line in hidden))
+    return lambda text: pattern.sub("***", text)
+
+
+def _too_slow(order: BuildOrder, progress: Progress) -> Fault:
+    at = f", at {progress.current}" if progress.current else ""
+    return Fault(
+        f"Building was given up after {order.timeout:g} seconds{at}.",
+        hint="Copy the lists of dependencies first and install them, so that they stay in the cache; or "
+        "allow builds more time in the configuration.",
+        reason="build-too-slow",
+        detail=_masked(order.recipe)(progress.last_lines),
+    )
+
+
+def _builder_missing() -> Fault:
+    return Fault(
+        "There is no `docker buildx` here, and so nothing can be built.",
+        hint="Install your distribution's package docker-buildx, or docker-buildx-plugin from Docker's own; "
+        "`docker buildx version` has to answer Stager's user.",
+        reason="builder-missing",
+    )
+
+
+def _engine_away(why: str) -> Retry:
+    return Retry(
+        "Docker stopped answering while it built.",
+        hint="Is it running? `docker version` tells.",
+        reason="engine-away",
+        detail=why,
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,124 @@
+"""The images that builds of ours made: found again, looked at, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import aiodocker
+
+from stager.domain.errors import Fault
+from stager.domain.names import slugify
+from stager.engines.docker import labels
+from stager.engines.docker.client import engine_errors
+from stager.ports.builder import BuildOrder, ImageFacts
+
+NAME_LENGTH = 60
+"""Characters of an application's name that a tag shows."""
+
+
+class MadeImages:
+    """The images of one installation.
+
+    Args:
+        installation: the id by which what is ours is known.
+    """
+
+    def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
+        self._docker = docker
+        self._installation = installation
+
+    def labels(self, order: BuildOrder) -> dict[str, str]:
+        """What the image of this order is to bear."""
+        return {
+            labels.INSTALLATION: self._installation,
+            labels.BUILD: order.key,
+            labels.APP: order.app,
+            labels.SHA: order.sha,
+        }
+
+    def tag(self, order: BuildOrder) -> str:
+        """Its name, for people who read `docker images`."""
+        return self._tag(order.app, order.key)
+
+    def _tag(self, app: str, key: str) -> str:
+        slug = slugify(app)[:NAME_LENGTH].strip("-") or "app"
+        return f"stager/{self._installation}-{slug}:{key}"
+
+    async def find(self, key: str) -> str | None:
+        """The id of the image with this key; None when there is none."""
+        found = await self._list(f"{labels.BUILD}={key}")
+        # The name is the newest one's.
+        return next((str(image["Id"]) for image in found if image["RepoTags"]), None)
+
+    async def inspect(self, image: str) -> dict[str, Any]:
+        """All that Docker knows of an image. Raises `Fault` (`image-missing`) when it isn't there."""
+        with engine_errors():
+            try:
+                return await self._docker.images.inspect(image)
+            except aiodocker.DockerError as error:
+                if error.status >= 500:
+                    raise
+                raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
+
+    async def sweep(self, keep: Collection[str], building: Collection[str]) -> int:
+        """Remove the images that aren't kept, aren't used and aren't being made. Returns how many went.
+
+        Args:
+            keep: images' ids.
+            building: keys.
+        """
+        used = await self._used()
+        unwanted = [
+            image["Id"]
+            for image in await self._list(labels.BUILD)
+            if image["Id"] not in keep
+            and image["Id"] not in used
+            and image["Labels"][labels.BUILD] not in building
+        ]
+        return sum([await self._remove(image) for image in unwanted])
+
+    async def _remove(self, image: str) -> bool:
+        with engine_errors():
+            try:
+                await self._docker.images.delete(image)
+            except aiodocker.DockerError as error:
+                if error.status not in (404, 409):  # it is gone, or it has come into use
+                    raise
+                return False
+        return True
+
+    async def _list(self, label: str) -> list[dict[str, Any]]:
+        wanted = {"label": [f"{labels.INSTALLATION}={self._installation}", label]}
+        with engine_errors():
+            found = await self._docker.images.list(filters=wanted)
+        rows = [{**image, "RepoTags": _names(image)} for image in found]
+        return [row for row in rows if self._is_ours(row)]
+
+    def _is_ours(self, row: Mapping[str, Any]) -> bool:
+        """Whether a build of ours made it. What people commit or build from one of ours has our labels as
+        well, but not the name, or another one besides; and without a name, it has a parent."""
+        marks = row["Labels"]
+        ours = self._tag(marks.get(labels.APP, ""), marks[labels.BUILD])
+        return row["RepoTags"] == [ours] or (not row["RepoTags"] and not row.get("ParentId"))
+
+    async def _used(self) -> set[str]:
+        """The ids of the images of which there are containers."""
+        with engine_errors():
+            containers = await self._docker.containers.list(all=1)
+        return {container._container["ImageID"] for container in containers}  # noqa: SLF001 (the only way)
+
+
+def facts(inspected: Mapping[str, Any]) -> ImageFacts:
+    """What an image says of itself, from Docker's inspect call."""
+    config = inspected.get("Config") or {}
+    exposed = (port.partition("/") for port in config.get("ExposedPorts") or ())
+    check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    return ImageFacts(
+        ports=tuple(sorted(int(port) for port, _, protocol in exposed if protocol in ("", "tcp"))),
+        has_healthcheck=check != ["NONE"],
+    )
+
+
+def _names(image: Mapping[str, Any]) -> list[str]:
+    return [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]

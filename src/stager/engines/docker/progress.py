@@ -1,0 +1,270 @@
+"""Reads what `docker buildx build --progress=rawjson` prints: a log for people, and which step failed.
+
+It prints one JSON object after another, each over several lines, and between them plain lines of its own.
+An object has any of `vertexes` (steps), `statuses` (of what a step transfers), `logs` (what a step's command
+printed, in base64) and `warnings`: BuildKit's `client.SolveStatus`,
+https://pkg.go.dev/github.com/moby/buildkit/client#SolveStatus.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from stager.ports.builder import Say
+
+LINE_LIMIT = 2_000
+"""Characters of one line of a log that are worth keeping."""
+OBJECT_LIMIT = 4 << 20
+"""Characters that one object may have. BuildKit cuts what a step prints at 2 MiB, and sends it in pieces."""
+LAST_LINES = 30
+"""Lines that a failure shows."""
+
+_CANCELLED = re.compile(r"context canceled|code = Canceled")
+"""A step that ended because another failed."""
+_STEP = re.compile(r"\[(?:(?P<stage>[^\]]*?) )?(?P<number>\d+/\d+)\] (?P<instruction>.*)", re.DOTALL)
+_EXIT_CODE = re.compile(r"exit code: (\d+)")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+"""What colours terminals and moves their cursors: ECMA-48, sections 5.3 and 5.4, and titles of windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a build: an instruction of the Dockerfile, or something that BuildKit does besides.
+
+    Args:
+        name: as BuildKit has it, such as `[build 3/5] RUN npm ci`.
+        error: how it failed, in BuildKit's words; empty when it didn't.
+    """
+
+    name: str
+    error: str = ""
+
+    @property
+    def stage(self) -> str:
+        """The stage's name; empty where there is one stage only."""
+        found = _STEP.fullmatch(self.name)
+        return (found["stage"] or "") if found else ""
+
+    @property
+    def number(self) -> str:
+        """Such as `3/5`; empty for what isn't an instruction."""
+        found = _STEP.fullmatch(self.name)
+        return found["number"] if found else ""
+
+    @property
+    def instruction(self) -> str:
+        """What it does, such as `RUN npm ci`."""
+        found = _STEP.fullmatch(self.name)
+        return found["instruction"] if found else self.name
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of its command; None where it didn't fail by that."""
+        found = _EXIT_CODE.search(self.error)
+        return int(found[1]) if found else None
+
+    def __str__(self) -> str:
+        if not self.number:
+            return self.name
+        of = f" of stage {self.stage}" if self.stage else ""
+        return f"step {self.number}{of}: {shortened(self.instruction)}"
+
+
+class Objects:
+    """Takes the output apart, in whatever pieces it comes."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+        self._decoder = json.JSONDecoder()
+
+    def feed(self, text: str, *, last: bool = False) -> Iterator[dict[str, Any] | str]:
+        """The objects, and the lines that aren't any, that are whole by now.
+
+        Args:
+            last: whether nothing will follow: then whatever is left is a line.
+        """
+        self._rest = (self._rest + text).lstrip()
+        while self._rest:
+            taken: dict[str, Any] | str | None = self._object()
+            if taken is None:
+                taken = self._line(last=last)
+            if taken is None:
+                return
+            yield taken
+            self._rest = self._rest.lstrip()
+
+    def _object(self) -> dict[str, Any] | None:
+        if not self._rest.startswith("{"):
+            return None
+        try:
+            found, end = self._decoder.raw_decode(self._rest)
+        except ValueError:
+            return None
+        self._rest = self._rest[end:]
+        return dict(found)
+
+    def _line(self, *, last: bool) -> str | None:
+        if self._rest.startswith("{") and not last and len(self._rest) < OBJECT_LIMIT:
+            return None  # an object of which the end is still to come
+        line, end, rest = self._rest.partition("\n")
+        if not end and not last:
+            return None
+        self._rest = rest
+        return line.rstrip()
+
+
+@dataclass(slots=True)
+class _Vertex:
+    number: int
+    name: str
+    began: bool = False
+    ended: bool = False
+    pieces: dict[int, str] = field(default_factory=dict)
+    """What its command printed and didn't end with a new line, by stream."""
+
+
+class Progress:
+    """A build as it goes on.
+
+    Args:
+        say: hears each line of its log.
+
+    Attributes:
+        failed: the step that failed first; None while none has.
+        complaint: what was said beside the steps, such as that the Dockerfile can't be read.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self.failed: Step | None = None
+        self.complaint = ""
+        self._say = say
+        self._objects = Objects()
+        self._vertices: dict[str, _Vertex] = {}
+        self._finished: set[str] = set()
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+
+    @property
+    def last_lines(self) -> str:
+        """The end of the log."""
+        return "\n".join(self._last)
+
+    @property
+    def current(self) -> Step | None:
+        """The last step that began and hasn't ended."""
+        open_ones = [v for v in self._vertices.values() if v.began and not v.ended]
+        return Step(open_ones[-1].name) if open_ones else None
+
+    def feed(self, text: str, *, last: bool = False) -> None:
+        """Take the next piece of the output.
+
+        Args:
+            last: whether it is the last one.
+        """
+        for taken in self._objects.feed(text, last=last):
+            if isinstance(taken, str):
+                self._plain(taken)
+            else:
+                self._status(taken)
+
+    def _plain(self, line: str) -> None:
+        self._tell(line)
+        if line.startswith("ERROR: ") or not self.complaint:
+            self.complaint = line.removeprefix("ERROR: ")
+
+    def _status(self, status: dict[str, Any]) -> None:
+        for vertex in status.get("vertexes") or ():
+            self._begin(vertex)
+        for transfer in status.get("statuses") or ():
+            self._transfer(transfer)
+        for entry in status.get("logs") or ():
+            self._output(entry)
+        for warning in status.get("warnings") or ():
+            self._tell(f"WARNING: {_decoded(warning.get('short', ''))}")
+        for vertex in status.get("vertexes") or ():
+            self._end(vertex)
+
+    def _begin(self, facts: dict[str, Any]) -> None:
+        vertex = self._vertex(facts["digest"], facts.get("name", ""))
+        if facts.get("started") and not vertex.began:
+            vertex.began = True
+            self._tell(f"#{vertex.number} {vertex.name}")
+
+    def _end(self, facts: dict[str, Any]) -> None:
+        vertex = self._vertices[facts["digest"]]
+        error = facts.get("error", "")
+        if vertex.ended or not (facts.get("completed") or error):
+            return
+        vertex.ended = True
+        for stream in list(vertex.pieces):
+            self._lines(vertex, stream, "\n")
+        if facts.get("cached"):
+            self._tell(f"#{vertex.number} CACHED")
+        if error and not _CANCELLED.search(error):
+            self._tell(f"#{vertex.number} ERROR: {error}")
+            self.failed = self.failed or Step(vertex.name, error)
+
+    def _transfer(self, facts: dict[str, Any]) -> None:
+        """Said once, when it is over; progress bars are for those who watch."""
+        mark = f"{facts.get('vertex')} {facts.get('id')}"
+        if facts.get("completed") and mark not in self._finished:
+            self._finished.add(mark)
+            vertex = self._vertex(facts.get("vertex", ""), "")
+            what = f"{facts.get('id', '')} {_size(facts.get('current', 0))}".strip()
+            self._tell(f"#{vertex.number} {what} done")
+
+    def _output(self, entry: dict[str, Any]) -> None:
+        vertex = self._vertex(entry["vertex"], "")
+        self._lines(vertex, entry.get("stream", 1), _decoded(entry.get("data", "")))
+
+    def _lines(self, vertex: _Vertex, stream: int, text: str) -> None:
+        *whole, rest = (vertex.pieces.get(stream, "") + text).split("\n")
+        for line in whole:
+            if shown := _as_on_screen(line):
+                self._tell(f"#{vertex.number} {shown}")
+        vertex.pieces[stream] = rest[-LINE_LIMIT:]
+
+    def _vertex(self, digest: str, name: str) -> _Vertex:
+        vertex = self._vertices.setdefault(digest, _Vertex(len(self._vertices) + 1, ""))
+        vertex.name = vertex.name or " ".join(name.split())
+        return vertex
+
+    def _tell(self, line: str) -> None:
+        line = line[:LINE_LIMIT]
+        self._last.append(line)
+        self._say(line)
+
+
+def shortened(text: str, length: int = 120) -> str:
+    """The text on one line, cut with an ellipsis where it is longer than so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _as_on_screen(line: str) -> str:
+    """What a terminal would show of a line in the end: without colours, and without what a carriage return
+    went back over."""
+    return _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2].rstrip()
+
+
+def _decoded(data: str) -> str:
+    try:
+        return base64.b64decode(data).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return data
+
+
+def _size(count: int) -> str:
+    """Bytes for people; empty for none."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if size else ""
+        size /= 1000
+    return f"{size:.3g} GB"
