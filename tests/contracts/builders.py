@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from stager.domain.environment import Instance
+import pytest
+
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
+from stager.engines.docker import BuildxBuilder, connect
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
+from stager.ports.clock import RandomIds
 from stager.ports.engine import InstanceSpec
 from stager.testing import FakeBuilder, FakeEngine, Result
-from tests.contracts.engines import LIMITS, PORT, birth
+from tests.contracts.engines import IMAGE, LIMITS, PORT, birth, clean_up, why_no_docker
 
 _numbers = itertools.count(1)
 
@@ -26,7 +33,7 @@ class BuilderUnderTest(Protocol):
         """An order of which an image comes that `serves` on a port, or that says nothing of itself
         (`silent`); that `fails`; or that takes too long (`endless`). Each is of a commit of its own."""
 
-    async def use(self, image: str) -> Instance:
+    async def use(self, image: str) -> None:
         """Make a container of the image."""
 
     async def strange_image(self) -> str:
@@ -49,6 +56,14 @@ def an_order(tree: Path, *, key: str = "", timeout: float = 60, recipe: Recipe |
     )
 
 
+ENGINE = "unix:///var/run/docker.sock"
+
+_DOCKERFILES = {
+    "serves": f"RUN echo hello\nEXPOSE {PORT} 53/udp\nHEALTHCHECK CMD true\nCMD httpd -f -p {PORT}",
+    "silent": "ENV QUIET=yes",
+    "fails": "RUN echo hello; false",
+    "endless": "RUN sleep 3600",
+}
 _RESULTS = {
     "serves": Result(
         facts=ImageFacts(ports=(PORT,), has_healthcheck=True),
@@ -76,11 +91,95 @@ class FakeBuilderUnderTest:
         self._builder.results[order.sha] = _RESULTS[does]
         return order
 
-    async def use(self, image: str) -> Instance:
-        return await self._engine.create(InstanceSpec(birth(), image, (), PORT, {}, LIMITS))
+    async def use(self, image: str) -> None:
+        await self._engine.create(InstanceSpec(birth(), image, (), PORT, {}, LIMITS))
 
     async def strange_image(self) -> str:
         return self._engine.add_image("acme/strange:1")
 
     async def has(self, image: str) -> bool:
         return self._engine.has_image(image)
+
+
+class BuildxUnderTest:
+    """Docker's builder, as an installation of its own."""
+
+    def __init__(self, folder: Path, installation: str) -> None:
+        self.installation = installation
+        self.docker = connect(ENGINE)
+        self.builder: Builder = BuildxBuilder(self.docker, ENGINE, installation)
+        self._folder = folder
+
+    def order(self, does: str, *, key: str = "", timeout: float = 60) -> BuildOrder:
+        return self.order_of(f"FROM {IMAGE}\n{_DOCKERFILES[does]}\n", key=key, timeout=timeout)
+
+    def order_of(
+        self, dockerfile: str, *, key: str = "", timeout: float = 60, recipe: Recipe | None = None
+    ) -> BuildOrder:
+        """An order of a tree with nothing but this Dockerfile in it."""
+        tree = self._folder / f"tree{next(_numbers)}"
+        tree.mkdir()
+        (tree / "Dockerfile").write_text(dockerfile)
+        return an_order(tree, key=key, timeout=timeout, recipe=recipe)
+
+    async def use(self, image: str) -> None:
+        docker("create", "--label", "stager.test", "--network", "none", image)
+
+    async def strange_image(self) -> str:
+        """One that another installation made."""
+        order = self.order("silent")
+        return await BuildxBuilder(self.docker, ENGINE, f"{self.installation}-b").build(order, lambda _: None)
+
+    async def has(self, image: str) -> bool:
+        return docker_knows(image)
+
+
+@asynccontextmanager
+async def buildx_under_test(folder: Path) -> AsyncIterator[BuildxUnderTest]:
+    """Docker's builder, with nothing left behind at the end. Skips where there is none."""
+    reason = why_no_docker() or _why_no_buildx()
+    if reason:
+        pytest.skip(reason)
+    installation = f"test-{RandomIds().new()}"
+    under_test = BuildxUnderTest(folder, installation)
+    try:
+        yield under_test
+    finally:
+        await under_test.docker.close()
+        clean_up(f"stager.instance={installation}")
+        remove_images(installation)
+        remove_images(f"{installation}-b")
+
+
+def docker(*arguments: str) -> str:
+    """What `docker` with these arguments says."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def docker_knows(image: str) -> bool:
+    """Whether Docker has this image."""
+    inspect = ["docker", "image", "inspect", image]
+    return subprocess.run(inspect, capture_output=True, check=False).returncode == 0
+
+
+def remove_images(installation: str) -> None:
+    """Remove every image that bears this installation's label."""
+    listing = [
+        "docker",
+        "images",
+        "--quiet",
+        "--no-trunc",
+        "--filter",
+        f"label=stager.instance={installation}",
+    ]
+    there = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    if there:
+        subprocess.run(["docker", "rmi", "--force", *set(there)], capture_output=True, check=False)
+
+
+@functools.cache
+def _why_no_buildx() -> str:
+    version = ["docker", "buildx", "version"]
+    there = subprocess.run(version, capture_output=True, check=False).returncode == 0
+    return "" if there else "there is no docker buildx: scripts/setup gets it"

@@ -124,7 +124,7 @@ class DockerUnderTest:
 @asynccontextmanager
 async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
     """Docker, with nothing left behind at the end. Skips where there is none, or not the image."""
-    reason = _missing()
+    reason = why_no_docker()
     if reason:
         pytest.skip(reason)
     installation = f"test-{RandomIds().new()}"
@@ -146,7 +146,7 @@ def clean_up(label: str) -> None:
 
 
 @functools.cache
-def _missing() -> str:
+def why_no_docker() -> str:
     """Why Docker can't be tested here; empty when it can."""
     try:
         _docker("image", "inspect", IMAGE)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from stager.domain.errors import Fault
 from stager.ports.builder import ImageFacts
-from tests.contracts.builders import BuilderUnderTest, FakeBuilderUnderTest
+from tests.contracts.builders import BuilderUnderTest, FakeBuilderUnderTest, buildx_under_test
 from tests.contracts.engines import PORT
 
 
-@pytest.fixture
-async def under_test(tmp_path: Path) -> BuilderUnderTest:
-    return FakeBuilderUnderTest(tmp_path)
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+async def under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BuilderUnderTest]:
+    if request.param == "memory":
+        yield FakeBuilderUnderTest(tmp_path)
+        return
+    async with buildx_under_test(tmp_path) as docker:
+        yield docker
 
 
 def nobody(line: str) -> None:
@@ -37,8 +42,8 @@ class TestBuild:
         assert await under_test.builder.find(order.key) == image
         assert await under_test.builder.find(under_test.order("serves").key) is None
 
-    async def test_the_image_runs(self, under_test: BuilderUnderTest) -> None:
-        assert await under_test.use(await built(under_test))
+    async def test_containers_are_made_of_the_image(self, under_test: BuilderUnderTest) -> None:
+        await under_test.use(await built(under_test))
 
     async def test_images_of_different_commits_differ(self, under_test: BuilderUnderTest) -> None:
         assert await built(under_test) != await built(under_test)

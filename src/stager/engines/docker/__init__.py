@@ -1,8 +1,9 @@
 """Docker, by its Engine API over the socket. Only what bears this installation's label is ever touched."""
 
+from stager.engines.docker.builder import BuildxBuilder
 from stager.engines.docker.client import connect
 from stager.engines.docker.images import DockerImages
 from stager.engines.docker.instances import DockerInstances
 from stager.engines.docker.networks import NetworkPool, check_pool
 
-__all__ = ["DockerImages", "DockerInstances", "NetworkPool", "check_pool", "connect"]
+__all__ = ["BuildxBuilder", "DockerImages", "DockerInstances", "NetworkPool", "check_pool", "connect"]

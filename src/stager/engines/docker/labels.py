@@ -20,6 +20,10 @@ DEPLOYMENT = "stager.deployment"
 NETWORK = "stager.network"
 ADDRESS = "stager.address"
 PORT = "stager.port"
+APP = "stager.app"
+SHA = "stager.sha"
+BUILD = "stager.build"
+"""The key by which an image was built."""
 
 
 def filters(installation: str, environment: str | None = None) -> str:
@@ -40,11 +44,11 @@ def from_birth(birth: Birth) -> dict[str, str]:
         ENVIRONMENT: birth.environment,
         DEPLOYMENT: birth.deployment,
         GENERATION: str(birth.generation),
-        "stager.app": birth.app,
+        APP: birth.app,
         "stager.subject": birth.subject,
         "stager.name": birth.name,
         "stager.host": birth.host,
-        "stager.sha": birth.revision.sha,
+        SHA: birth.revision.sha,
         "stager.ref": birth.revision.ref,
         "stager.trust": birth.trust.value,
         "stager.change": json.dumps(asdict(birth.change)) if birth.change else "",
@@ -63,11 +67,11 @@ def to_birth(labels: Mapping[str, str]) -> Birth:
         environment=labels[ENVIRONMENT],
         deployment=labels[DEPLOYMENT],
         generation=int(labels[GENERATION]),
-        app=labels["stager.app"],
+        app=labels[APP],
         subject=labels["stager.subject"],
         name=labels["stager.name"],
         host=labels["stager.host"],
-        revision=Revision(labels["stager.sha"], labels["stager.ref"]),
+        revision=Revision(labels[SHA], labels["stager.ref"]),
         trust=Trust(labels["stager.trust"]),
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels["stager.parameters"]),
