@@ -40,7 +40,7 @@ from stager.domain.route import Endpoint
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
 from stager.engines.docker.client import engine_errors
 from stager.engines.probe import HttpProber
-from stager.forges.github.client import GithubClient
+from stager.forges.github.account import Github, Place, with_token
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
@@ -180,7 +180,7 @@ async def _assemble(
     intake = Intake(
         store=store,
         webhooks=webhooks,
-        changes=github,
+        changes=github.client if github else None,
         listeners=listeners,
         applications=applications,
         wishes=wishes,
@@ -198,7 +198,7 @@ async def _assemble(
         publisher=publisher,
         steps=steps,
         intake=intake,
-        resync=Resync(store, github, applications, intake, clock) if github else None,
+        resync=Resync(store, github.client, applications, intake, clock) if github else None,
         clock=clock,
         intervals=Intervals(
             timedelta(seconds=settings.pass_every),
@@ -210,7 +210,7 @@ async def _assemble(
     if github and AddGithubPullRequestCommentOnLaunch.__name__ in settings.post_launch_handlers:
         reporter = Reporter(
             store,
-            github,
+            github.client,
             addresses,
             state.installation,
             removes=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
@@ -321,19 +321,14 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | N
     return Outposts(router, Ports(settings.ports))
 
 
-async def _github(settings: Settings, stack: AsyncExitStack) -> GithubClient | None:
-    """GitHub's client, where there are credentials to use it with."""
+async def _github(settings: Settings, stack: AsyncExitStack) -> Github | None:
+    """GitHub, where there are credentials to ask it with."""
     outgoing = settings.github.outgoing_auth
     if not outgoing.user:
         return None
     session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
-    return GithubClient(
-        session,
-        settings.github.api_url,
-        outgoing.user,
-        outgoing.password.reveal(),
-        settings.github.web_url,
-    )
+    place = Place(settings.github.api_url, settings.github.web_url)
+    return with_token(session, place, outgoing.user, outgoing.password.reveal())
 
 
 async def _reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:

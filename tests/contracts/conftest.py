@@ -9,10 +9,10 @@ import pytest
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 
 
-@pytest.fixture(params=["memory", "github"])
+@pytest.fixture(params=["memory", "github", "github-app"])
 async def forge(request: pytest.FixtureRequest) -> AsyncIterator[Forge]:
     if request.param == "memory":
         yield FakeForgeUnderTest()
         return
-    async with github() as forge:
+    async with github(as_app=request.param == "github-app") as forge:
         yield forge

@@ -1,26 +1,40 @@
-"""Forges under test: GitHub's client before a GitHub of our own, and the forge in memory.
+"""Forges under test: GitHub's client, as an account and as an App, before a GitHub of our own; the forge in memory.
 
 `conftest` hands them to the contract suites, one file of tests for each port.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import aiohttp
 
 from stager.control.wishes import link_of
 from stager.domain.environment import ChangeLink
 from stager.domain.events import ChangeSeen
-from stager.domain.source import Change, Repository
-from stager.forges.github.client import GithubClient
-from stager.ports.forge import Changes, Reports
+from stager.domain.source import Access, Change, Repository
+from stager.forges.github.account import Github, Place, with_app, with_token
+from stager.forges.github.announcements import DEPLOYMENT_STATES
+from stager.forges.github.app import AppCredentials
+from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Progress, Recovery, Reports
 from stager.testing import FakeForge, Mood
-from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
+from tests.doubles.github import GithubDouble, GithubPull
 
 A, B = "a" * 40, "b" * 40
+
+Shown = Literal["queued", "in_progress", "success", "failure", "inactive", "pending"]
+"""How deployments and statuses stand, as people see it. Not every forge tells waiting from being queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDeployment:
+    environment: str
+    sha: str
+    state: str
+    url: str
 
 
 class Forge(Protocol):
@@ -28,16 +42,36 @@ class Forge(Protocol):
 
     changes: Changes
     reports: Reports
+    origins: Origins
+    people: People
+    announcements: Announcements
+    recovery: Recovery
     repository: Repository
 
     def open(self, ref: str, sha: str, *, fork: bool = False) -> int: ...
     def push(self, at: int, sha: str) -> None: ...
     def close(self, at: int, *, merged: bool = False) -> None: ...
     def reopen(self, at: int) -> None: ...
+    def edit(self, at: int, *, labels: Sequence[str], draft: bool, description: str) -> None: ...
     def delete_head(self, at: int) -> None: ...
     def comments(self, at: int) -> list[str]: ...
-    def add_comment(self, at: int, body: str) -> None: ...
+    def add_comment(self, at: int, body: str) -> str:
+        """Somebody else's; its id."""
+
     def delete_comments(self, at: int) -> None: ...
+    def reactions(self, at: int, comment: str) -> Sequence[str]:
+        """Ours, at this comment."""
+
+    def allow(self, login: str, access: Access) -> None: ...
+    def touch(self, at: int, *paths: str) -> None: ...
+    def check(self, sha: str, outcome: Checks, context: str = "ci") -> None: ...
+    def deployments(self) -> list[ShownDeployment]:
+        """All of them, oldest first."""
+
+    def delete_deployments(self) -> None: ...
+    def statuses(self, sha: str) -> list[tuple[str, Shown, str]]:
+        """Context, state and link of whatever was said of the commit, oldest first."""
+
     def fail(self) -> None:
         """Fail from now on."""
 
@@ -52,6 +86,10 @@ class FakeForgeUnderTest:
         self._forge = FakeForge()
         self.changes: Changes = self._forge
         self.reports: Reports = self._forge
+        self.origins: Origins = self._forge
+        self.people: People = self._forge
+        self.announcements: Announcements = self._forge
+        self.recovery: Recovery = self._forge
         self.repository = self._forge.add_repository("acme", "shop")
         self._fork = self._forge.add_repository("mallory", "shop")
         self._events: dict[int, ChangeSeen] = {}
@@ -70,17 +108,46 @@ class FakeForgeUnderTest:
     def reopen(self, at: int) -> None:
         self._forge.reopen(self._events[at])
 
+    def edit(self, at: int, *, labels: Sequence[str], draft: bool, description: str) -> None:
+        self._forge.edit(self._events[at], labels=tuple(labels), draft=draft, description=description)
+
     def delete_head(self, at: int) -> None:
         self._forge.delete_head(self._events[at])
 
     def comments(self, at: int) -> list[str]:
         return [c.body for c in self._forge.comments if c.number == at]
 
-    def add_comment(self, at: int, body: str) -> None:
-        self._forge.add_comment(self._events[at], body)
+    def add_comment(self, at: int, body: str) -> str:
+        return self._forge.add_comment(self._events[at], body).id
 
     def delete_comments(self, at: int) -> None:
         self._forge.comments = [c for c in self._forge.comments if c.number != at]
+
+    def reactions(self, at: int, comment: str) -> Sequence[str]:
+        [found] = [c for c in self._forge.comments if (c.number, c.id) == (at, comment)]
+        return found.reactions
+
+    def allow(self, login: str, access: Access) -> None:
+        self._forge.allow(self.repository, login, access)
+
+    def touch(self, at: int, *paths: str) -> None:
+        self._forge.touch(self._events[at], *paths)
+
+    def check(self, sha: str, outcome: Checks, context: str = "ci") -> None:
+        self._forge.check(self.repository, sha, outcome, context=context)
+
+    def deployments(self) -> list[ShownDeployment]:
+        return [
+            ShownDeployment(d.environment, d.sha, DEPLOYMENT_STATES[d.progress], d.told[-1].url)
+            for d in self._forge.deployments
+        ]
+
+    def delete_deployments(self) -> None:
+        self._forge.deployments.clear()
+
+    def statuses(self, sha: str) -> list[tuple[str, Shown, str]]:
+        said = [(s.context, s.announcement) for s in self._forge.statuses if s.sha == sha]
+        return [(context, _shown(a.progress), a.url or a.log_url) for context, a in said]
 
     def fail(self) -> None:
         self._forge.mood = Mood.FAILING
@@ -92,13 +159,23 @@ class FakeForgeUnderTest:
         self._forge.mood = Mood.REFUSING
 
 
+def _shown(progress: Progress) -> Shown:
+    ends: dict[Progress, Shown] = {Progress.SUCCESS: "success", Progress.FAILURE: "failure"}
+    return ends.get(progress, "pending")
+
+
 class GithubUnderTest:
-    def __init__(self, double: GithubDouble, client: GithubClient) -> None:
+    def __init__(self, double: GithubDouble, github: Github) -> None:
         self._double = double
-        self._base: GithubRepository = double.add_repository("acme", "shop")
+        self._base = double.add_repository("acme", "shop")
         self._fork = double.add_repository("mallory", "shop")
-        self.changes: Changes = client
-        self.reports: Reports = client
+        double.app.install("acme", "shop", "blog")
+        self.changes: Changes = github.client
+        self.reports: Reports = github.client
+        self.origins: Origins = github.origins
+        self.people: People = github.people
+        self.announcements: Announcements = github.announcements
+        self.recovery: Recovery = github.recovery
         self.repository = Repository(str(self._base.id), "acme", "shop")
         self._pulls: dict[int, GithubPull] = {}
 
@@ -116,38 +193,79 @@ class GithubUnderTest:
     def reopen(self, at: int) -> None:
         self._double.reopen(self._pulls[at])
 
+    def edit(self, at: int, *, labels: Sequence[str], draft: bool, description: str) -> None:
+        self._double.edit(self._pulls[at], labels=labels, draft=draft, body=description)
+
     def delete_head(self, at: int) -> None:
         self._pulls[at].head = None
 
     def comments(self, at: int) -> list[str]:
         return [comment.body for comment in self._pulls[at].comments]
 
-    def add_comment(self, at: int, body: str) -> None:
-        self._double.add_comment(self._pulls[at], body)
+    def add_comment(self, at: int, body: str) -> str:
+        return str(self._double.add_comment(self._pulls[at], body).id)
 
     def delete_comments(self, at: int) -> None:
         self._pulls[at].comments.clear()
 
+    def reactions(self, at: int, comment: str) -> Sequence[str]:
+        [found] = [c for c in self._pulls[at].comments if str(c.id) == comment]
+        return found.reactions
+
+    def allow(self, login: str, access: Access) -> None:
+        self._base.places.people[login.lower()] = (access.value, access.value)
+
+    def touch(self, at: int, *paths: str) -> None:
+        self._pulls[at].files = [{"filename": path} for path in paths]
+
+    def check(self, sha: str, outcome: Checks, context: str = "ci") -> None:
+        """As a status; as a check if the context begins with this word."""
+        if not context.startswith("check"):
+            states = self._base.places.statuses.setdefault(sha, [])
+            states.append({"context": context, "state": outcome})
+            return
+        ended = outcome != "pending"
+        run = {"name": context, "status": "completed" if ended else "in_progress"}
+        runs = self._base.places.check_runs.setdefault(sha, [])
+        runs[:] = [other for other in runs if other["name"] != context]
+        runs.append(run | {"conclusion": outcome if ended else None})
+
+    def deployments(self) -> list[ShownDeployment]:
+        return [
+            ShownDeployment(d.environment, d.sha, d.state, d.statuses[-1].get("environment_url", ""))
+            for d in self._base.places.deployments
+        ]
+
+    def delete_deployments(self) -> None:
+        self._base.places.deployments.clear()
+
+    def statuses(self, sha: str) -> list[tuple[str, Shown, str]]:
+        said = self._base.places.statuses.get(sha, [])
+        return [(s["context"], s["state"], s.get("target_url", "")) for s in said]
+
     def fail(self) -> None:
-        self._double.trouble("GET", "", times=10**6, status=502)
-        self._double.trouble("POST", "", times=10**6, status=502)
-        self._double.trouble("PATCH", "", times=10**6, status=502)
+        for method in ("GET", "POST", "PATCH"):
+            self._double.trouble(method, "", times=10**6, status=502)
 
     def break_off_lists(self) -> None:
-        self._double.trouble("GET", "/pulls$", times=10**6, truncate=True)
+        self._double.trouble("GET", "/(pulls|files|status|check-runs)$", times=10**6, truncate=True)
 
     def refuse_to_write(self) -> None:
         for method in ("POST", "PATCH"):
-            self._double.trouble(method, "/comments", times=10**6, status=403)
+            self._double.trouble(
+                method, "/(comments|reactions|deployments|statuses)", times=10**6, status=403
+            )
 
 
 @asynccontextmanager
-async def github() -> AsyncIterator[Forge]:
+async def github(*, as_app: bool) -> AsyncIterator[Forge]:
     async with GithubDouble() as double, aiohttp.ClientSession() as session:
-        client = GithubClient(
-            session, double.api_url, "stager-bot", "token", double.web_url, timeout=5.0, pause=0.001
-        )
-        yield GithubUnderTest(double, client)
+        place = Place(double.api_url, double.web_url, timeout=5.0, pause=0.001)
+        if as_app:
+            opened = with_app(session, place, AppCredentials(double.app.id, double.app.pem))
+        else:
+            opened = with_token(session, place, "stager-bot", "token")
+        yield GithubUnderTest(double, opened)
 
 
 async def the(forge: Forge, at: int) -> Change:

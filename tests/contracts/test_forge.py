@@ -53,6 +53,20 @@ class TestChange:
 
         assert ((await the(forge, at)).is_open, (await the(forge, at)).merged) == (False, True)
 
+    async def test_with_all_that_rules_look_at(self, forge: Forge) -> None:
+        at = forge.open("feature/x", A)
+        opened = await the(forge, at)
+        forge.edit(at, labels=["preview", "größer"], draft=True, description="Adds a button.")
+        edited = await the(forge, at)
+
+        assert (opened.labels, opened.draft, opened.description) == ((), False, "")
+        assert (edited.labels, edited.draft) == (("preview", "größer"), True)
+        assert (edited.description, edited.author_is_bot) == ("Adds a button.", False)
+        assert edited.head_sha == opened.head_sha
+        assert opened.is_older_than(edited)
+        [listed] = await forge.changes.open_changes(forge.repository)
+        assert listed == edited
+
     async def test_of_a_fork(self, forge: Forge) -> None:
         change = await the(forge, forge.open("feature/x", A, fork=True))
 

@@ -1,7 +1,8 @@
 """A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with troubles.
 
-It keeps repositories, pull requests and comments, answers in pages with ETags as GitHub does, demands the
-credentials it was given, records every request, and misbehaves where a test asks for it.
+It keeps repositories, pull requests and comments (and, in `github_places`, people, checks, deployments and
+statuses), answers in pages with ETags as GitHub does, demands the credentials it was given, those of an account or
+an App (`github_app`), records every request, and misbehaves where a test asks for it.
 
     async with GithubDouble() as github:
         repository = github.add_repository("acme", "shop")
@@ -19,13 +20,16 @@ import hmac
 import json
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import quote_plus
 
 from aiohttp import web
+
+from tests.doubles.github_app import GithubApp
+from tests.doubles.github_places import GithubPlaces, Places
 
 CUT = 499
 """What nginx logs for a connection that ended without an answer."""
@@ -42,6 +46,7 @@ class GithubRepository:
     owner: str
     name: str
     visible: bool = True
+    places: GithubPlaces = field(default_factory=GithubPlaces)
 
 
 @dataclass
@@ -49,6 +54,7 @@ class GithubComment:
     id: int
     author: str | None
     body: str
+    reactions: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -75,6 +81,7 @@ class GithubPull:
     body: str | None = None
     labels: list[str] = field(default_factory=list)
     draft: bool = False
+    files: list[Json] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,9 @@ class GithubDouble:
     Args:
         user, password: the Basic credentials that every request must have; none when both are empty.
         login: whose credentials those are, so who writes comments.
+
+    Attributes:
+        app: an App that may ask besides; whether that is of use depends on where it is installed.
     """
 
     def __init__(self, user: str = "stager-bot", password: str = "token", login: str = "stager-bot") -> None:
@@ -141,6 +151,7 @@ class GithubDouble:
         self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self._open = not (user or password)
         self._ids = iter(range(1001, 10**9))
+        self.app = GithubApp(self.web_url)
         self._repositories: list[GithubRepository] = []
         self._pulls: list[GithubPull] = []
         self._troubles: list[Trouble] = []
@@ -153,6 +164,7 @@ class GithubDouble:
         host, port = self._runner.addresses[0][:2]
         self.web_url = f"http://{host}:{port}"
         self.api_url = f"{self.web_url}/api/v3"
+        self.app.web_url = self.web_url
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -178,11 +190,13 @@ class GithubDouble:
         number = 1 + sum(pull.base is base for pull in self._pulls)
         pull = GithubPull(base, number, ref, sha or _sha(ref), fork or base, title, author, self._tick())
         self._pulls.append(pull)
+        base.places.shas.add(pull.sha)
         return pull
 
     def push(self, pull: GithubPull, sha: str) -> str:
         """Give it a new head; returns the one before."""
         before, pull.sha, pull.updated_at = pull.sha, sha, self._tick()
+        pull.base.places.shas.add(sha)
         return before
 
     def close(self, pull: GithubPull, *, merged: bool = False) -> None:
@@ -191,8 +205,13 @@ class GithubDouble:
     def reopen(self, pull: GithubPull) -> None:
         pull.state, pull.updated_at = "open", self._tick()
 
+    def edit(
+        self, pull: GithubPull, *, labels: Sequence[str] = (), draft: bool = False, body: str = ""
+    ) -> None:
+        pull.labels, pull.draft, pull.body, pull.updated_at = list(labels), draft, body, self._tick()
+
     def add_comment(self, pull: GithubPull, body: str, author: str | None = "octocat") -> GithubComment:
-        comment = GithubComment(next(self._ids), author, body)
+        comment = GithubComment(self.next_id(), author, body)
         pull.comments.append(comment)
         return comment
 
@@ -245,6 +264,8 @@ class GithubDouble:
         app.router.add_post(prefix + "/issues/{number}/comments", self._create_comment)
         app.router.add_patch(prefix + "/issues/comments/{comment}", self._edit_comment)
         app.router.add_delete(prefix + "/issues/comments/{comment}", self._delete_comment)
+        Places(self).add_to(app.router, prefix)
+        self.app.add_to(app.router, prefix)
         return app
 
     @web.middleware
@@ -286,72 +307,83 @@ class GithubDouble:
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not self._open and request.headers.get("authorization") != self._authorization:
+        if not self._is_ours(request) and not self._is_public(request) and not self.app.knows(request):
             raise web.HTTPUnauthorized(reason="Bad credentials")
         return await handler(request)
+
+    def _is_ours(self, request: web.Request) -> bool:
+        return self._open or request.headers.get("authorization") == self._authorization
+
+    def _is_public(self, request: web.Request) -> bool:
+        return request.path.startswith("/api/v3/app-manifests/")
 
     async def _get_user(self, _: web.Request) -> web.Response:
         return _json_response(_account_json(self.login))
 
     async def _get_repository(self, request: web.Request) -> web.Response:
-        return _json_response(_repository_json(self._repository(request), self.web_url))
+        return _json_response(_repository_json(self.repository(request), self.web_url))
 
     async def _list_pulls(self, request: web.Request) -> web.Response:
-        repository = self._repository(request)
+        repository = self.repository(request)
         state = request.query.get("state", "open")
         pulls = [p for p in self._pulls if p.base is repository and state in {p.state, "all"}]
         if request.query.get("direction") != "asc":
             pulls.reverse()
-        return self._page(request, [_pull_json(pull, self.web_url) for pull in pulls])
+        return self.page(request, [_pull_json(pull, self.web_url) for pull in pulls])
 
     async def _get_pull(self, request: web.Request) -> web.Response:
-        pull = self._pull(request)
+        pull = self.pull(request)
         return _json_response(_pull_json(pull, self.web_url) | {"merged": pull.merged})
 
     async def _list_comments(self, request: web.Request) -> web.Response:
-        return self._page(request, [_comment_json(comment) for comment in self._pull(request).comments])
+        return self.page(request, [_comment_json(comment) for comment in self.pull(request).comments])
 
     async def _create_comment(self, request: web.Request) -> web.Response:
-        comment = self.add_comment(self._pull(request), (await request.json())["body"], self.login)
+        author = self.login if self._is_ours(request) else f"{self.app.slug}[bot]"
+        comment = self.add_comment(self.pull(request), (await request.json())["body"], author)
         return _json_response(_comment_json(comment), 201)
 
     async def _edit_comment(self, request: web.Request) -> web.Response:
-        _, comment = self._comment(request)
+        _, comment = self.comment(request)
         comment.body = (await request.json())["body"]
         return _json_response(_comment_json(comment))
 
     async def _delete_comment(self, request: web.Request) -> web.Response:
-        pull, comment = self._comment(request)
+        pull, comment = self.comment(request)
         pull.comments.remove(comment)
         return web.Response(status=204)
 
-    def _repository(self, request: web.Request) -> GithubRepository:
+    def repository(self, request: web.Request) -> GithubRepository:
         asked = request.match_info["owner"], request.match_info["repo"]
         found = (r for r in self._repositories if (r.owner, r.name) == asked and r.visible)
         return next(found, None) or _not_found()
 
-    def _pull(self, request: web.Request) -> GithubPull:
-        repository, number = self._repository(request), request.match_info["number"]
+    def pull(self, request: web.Request) -> GithubPull:
+        repository, number = self.repository(request), request.match_info["number"]
         found = (p for p in self._pulls if p.base is repository and str(p.number) == number)
         return next(found, None) or _not_found()
 
-    def _comment(self, request: web.Request) -> tuple[GithubPull, GithubComment]:
-        repository, wanted = self._repository(request), request.match_info["comment"]
+    def comment(self, request: web.Request) -> tuple[GithubPull, GithubComment]:
+        repository, wanted = self.repository(request), request.match_info["comment"]
         pulls = (pull for pull in self._pulls if pull.base is repository)
         found = ((p, c) for p in pulls for c in p.comments if str(c.id) == wanted)
         return next(found, None) or _not_found()
 
-    def _page(self, request: web.Request, items: list[Json]) -> web.Response:
+    def page(self, request: web.Request, items: list[Json], within: str = "") -> web.Response:
         size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
         shown = items[(page - 1) * size : page * size]
-        etag = f'W/"{hashlib.sha256(json.dumps(shown).encode()).hexdigest()}"'
+        body: Json | list[Json] = {"total_count": len(items), within: shown} if within else shown
+        etag = f'W/"{hashlib.sha256(json.dumps(body).encode()).hexdigest()}"'
         headers = {"etag": etag}
         if len(items) > page * size:
             following = f"{self.web_url}{request.path}?per_page={size}&page={page + 1}"
             headers["link"] = f'<{following}>; rel="next"'
         if request.headers.get("if-none-match") == etag:
             return web.Response(status=304, headers=headers)
-        return web.json_response(shown, headers=headers)
+        return web.json_response(body, headers=headers)
+
+    def next_id(self) -> int:
+        return next(self._ids)
 
 
 def signed(

@@ -16,6 +16,7 @@ import pytest
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, StagerError
 from stager.domain.source import Repository
+from stager.forges.github.account import Place, with_token
 from stager.forges.github.client import GithubClient
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
 from tests.forge import doubles
@@ -90,7 +91,9 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         with doubles.prism(github.api_url, tmp_path) as prism:
             # What Prism says of a long answer takes a long header.
             async with aiohttp.ClientSession(trace_configs=[trace], max_field_size=2**16) as session:
-                client = GithubClient(session, prism.url, USER, PASSWORD, github.web_url, pause=0.01)
+                client = with_token(
+                    session, Place(prism.url, github.web_url, pause=0.01), USER, PASSWORD
+                ).client
                 shop = github.add_repository("acme", "shop")
                 yield Scene(client, session, prism, github, shop, asked)
 

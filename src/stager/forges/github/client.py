@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from weakref import WeakValueDictionary
-
-import aiohttp
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Change, Repository
-from stager.forges.github import payloads, problems
+from stager.forges.github import payloads, problems, wire
+from stager.forges.github.asking import GONE, doubt, names_of, names_of_link, retry_when_in_doubt
+from stager.forges.github.credentials import Account
 from stager.forges.github.rest import Rest
 from stager.ports.forge import Changes, Reports
 
@@ -21,41 +19,25 @@ PULL = "/repos/{owner}/{repo}/pulls/{number}"
 PULLS = "/repos/{owner}/{repo}/pulls"
 COMMENTS = "/repos/{owner}/{repo}/issues/{number}/comments"
 COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
-GONE = frozenset({404, 410})
 
 
 class GithubClient(Changes, Reports):
-    """One account's view of GitHub.
+    """One account's view of pull requests.
 
     Args:
-        session: whoever made it closes it.
-        api_url: such as `https://api.github.com`, or `https://HOST/api/v3` for GitHub Enterprise Server.
-        user: the account; with `password` empty too, requests go without credentials.
-        password: a personal access token.
-        web_url: the GitHub that people see, for hints.
-        timeout: seconds for one request and its answer.
-        pause: seconds, about, before what failed in passing is tried again.
+        rest: calls GitHub as this account.
     """
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        api_url: str,
-        user: str,
-        password: str,
-        web_url: str,
-        *,
-        timeout: float = 20.0,
-        pause: float = 0.5,
-    ) -> None:
-        self._rest = Rest(session, api_url, user, password, web_url, timeout=timeout, pause=pause)
+    def __init__(self, rest: Rest, account: Account) -> None:
+        self._rest = rest
+        self._account = account
         self._login: str | None = None
         self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def change(self, repository: Repository, number: int) -> Change | None:
-        with _retry_when_in_doubt(f"pull request {repository.full_name}#{number}"):
+        with retry_when_in_doubt(f"pull request {repository.full_name}#{number}"):
             try:
-                pull = await self._rest.read(PULL, _names(repository, number))
+                pull = await self._rest.read(PULL, names_of(repository, number))
             except Refused as error:
                 if error.status not in GONE:
                     raise
@@ -65,17 +47,17 @@ class GithubClient(Changes, Reports):
             return _checked(payloads.read_change(pull), repository, number)
 
     async def open_changes(self, repository: Repository) -> list[Change]:
-        with _retry_when_in_doubt(f"open pull requests of {repository.full_name}"):
+        with retry_when_in_doubt(f"open pull requests of {repository.full_name}"):
             # Oldest first, so that one opened while the pages are read shifts none of the others.
             pulls = await self._rest.read_list(
-                PULLS, _names(repository), state="open", sort="created", direction="asc"
+                PULLS, names_of(repository), state="open", sort="created", direction="asc"
             )
             changes = [_checked(payloads.read_change(pull), repository) for pull in pulls]
             # One that moved to the next page while we were reading is there twice.
             return list({change.number: change for change in changes if change.is_open}.values())
 
     async def repository(self, owner: str, name: str) -> Repository | None:
-        with _retry_when_in_doubt(f"repository {owner}/{name}"):
+        with retry_when_in_doubt(f"repository {owner}/{name}"):
             try:
                 answer = await self._rest.read(REPOSITORY, {"owner": owner, "repo": name})
             except Refused as error:
@@ -105,12 +87,12 @@ class GithubClient(Changes, Reports):
                 await self._delete(change, found)
 
     async def _confirm(self, repository: Repository) -> None:
-        answer = payloads.read_repository(await self._rest.read(REPOSITORY, _names(repository)))
+        answer = payloads.read_repository(await self._rest.read(REPOSITORY, names_of(repository)))
         _same_repository(answer, repository)
 
     async def _edit(self, change: ChangeLink, comment: str, text: str) -> bool:
         try:
-            await self._rest.edit(COMMENT, _link_names(change) | {"comment": comment}, {"body": text})
+            await self._rest.edit(COMMENT, names_of_link(change) | {"comment": comment}, {"body": text})
         except Refused as error:
             if error.status not in GONE:
                 raise
@@ -119,7 +101,7 @@ class GithubClient(Changes, Reports):
 
     async def _delete(self, change: ChangeLink, comment: str) -> bool:
         try:
-            await self._rest.remove(COMMENT, _link_names(change) | {"comment": comment})
+            await self._rest.remove(COMMENT, names_of_link(change) | {"comment": comment})
         except Refused as error:
             if error.status not in GONE:
                 raise
@@ -130,69 +112,47 @@ class GithubClient(Changes, Reports):
         """Our comment, by its marker. By its author too where we know who we are, because anybody can write
         a marker."""
         own = await self._own_login()
-        answers = await self._rest.read_list(COMMENTS, _link_names(change))
-        with _retry_when_in_doubt(f"comments on {change.owner}/{change.repository}#{change.number}"):
+        answers = await self._rest.read_list(COMMENTS, names_of_link(change))
+        with retry_when_in_doubt(f"comments on {change.owner}/{change.repository}#{change.number}"):
             comments = [payloads.read_comment(answer) for answer in answers]
         ours = (c.id for c in comments if marker in c.body and (not own or c.author.lower() == own))
         return next(ours, None)
 
     async def _create(self, change: ChangeLink, marker: str, text: str) -> str:
         try:
-            answer = await self._rest.create(COMMENTS, _link_names(change), {"body": text})
+            answer = await self._rest.create(COMMENTS, names_of_link(change), {"body": text})
             return payloads.read_comment(answer).id
-        except (Retry, payloads.Unreadable) as error:
-            doubt = _doubt(error, "the new comment")
-        if doubt.reason not in problems.TRANSIENT:
-            raise doubt
+        except (Retry, wire.Unreadable) as error:
+            in_doubt = doubt(error, "the new comment")
+        if in_doubt.reason not in problems.TRANSIENT:
+            raise in_doubt
         # It may have been made although the answer was lost.
         found = await self._find(change, marker)
         if found is None:
-            raise doubt
+            raise in_doubt
         return found
 
     async def _own_login(self) -> str:
-        """Who we are, in lower case; empty where GitHub won't tell, as with an App's token."""
+        """Who we are, in lower case; empty where GitHub won't tell."""
         if self._login is None:
             try:
-                self._login = payloads.read_login(await self._rest.read("/user", {})).lower()
-            except (Refused, payloads.Unreadable) as error:
+                own = await self._account.login()
+                self._login = (own or payloads.read_login(await self._rest.read("/user", {}))).lower()
+            except (Refused, wire.Unreadable) as error:
                 if isinstance(error, Refused) and error.status == 401:
                     raise  # Nothing else will work either, and afterwards we want to ask again.
                 self._login = ""
         return self._login
 
 
-def _names(repository: Repository, number: int = 0) -> dict[str, str]:
-    return {"owner": repository.owner, "repo": repository.name, "number": str(number)}
-
-
-def _link_names(change: ChangeLink) -> dict[str, str]:
-    return {"owner": change.owner, "repo": change.repository, "number": str(change.number)}
-
-
 def _checked(change: Change, repository: Repository, number: int | None = None) -> Change:
     _same_repository(change.repository, repository)
     if number is not None and change.number != number:
-        raise payloads.Unreadable("number", f"is {change.number}, not {number}")
+        raise wire.Unreadable("number", f"is {change.number}, not {number}")
     return change
 
 
 def _same_repository(found: Repository, asked: Repository) -> None:
     """The name may have been given to another repository meanwhile, which says nothing of the one meant."""
     if found.id != asked.id:
-        raise payloads.Unreadable("", f"{asked.full_name} is repository {found.id} now, not {asked.id}")
-
-
-@contextmanager
-def _retry_when_in_doubt(what: str) -> Iterator[None]:
-    """Whoever asks what is the case gets an answer that is certain, or `Retry`."""
-    try:
-        yield
-    except (Refused, payloads.Unreadable) as error:
-        raise _doubt(error, what) from None
-
-
-def _doubt(error: Refused | Retry | payloads.Unreadable, what: str) -> Retry:
-    if isinstance(error, payloads.Unreadable):
-        return Retry(f"GitHub's answer about {what} can't be read: {error}.", reason=problems.UNREADABLE)
-    return Retry(error.message, hint=error.hint, reason=error.reason, detail=error.detail)
+        raise wire.Unreadable("", f"{asked.full_name} is repository {found.id} now, not {asked.id}")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 from gidgethub import HTTPException
 
 from stager.domain.errors import Refused, Retry, StagerError
-from stager.forges.github.payloads import Unreadable
+from stager.forges.github.wire import Unreadable
 
 UNREACHABLE = "forge-unreachable"
 FAILING = "forge-failing"
@@ -31,21 +32,23 @@ DEFAULT_WAIT = 60.0
 LONGEST_WAIT = 3600.0
 """Seconds. GitHub counts by the hour, and its documentation says a minute where an answer says nothing."""
 
+Hint = Callable[[int, str], str]
+
 _LIMIT_WORDS = re.compile("rate limit|abuse detection", re.IGNORECASE)
 _LONGEST_SENTENCE = 300
 _REASONS = {401: "forge-credentials-wrong", 403: "forge-forbidden", 404: "forge-not-found"}
 
 
-def ending(error: Exception, call: str, web_url: str) -> StagerError:
+def ending(error: Exception, call: str, hint: Hint) -> StagerError:
     """What the failure of a call amounts to.
 
     Args:
         error: an `HTTPException`, or one of `TRANSPORT` or `DECODING`.
         call: method and path.
-        web_url: of the GitHub that people see.
+        hint: makes one of GitHub's status and the permission that it says is missing.
     """
     if isinstance(error, HTTPException):
-        return _of_answer(error, call, web_url)
+        return _of_answer(error, call, hint)
     if isinstance(error, TRANSPORT):
         kind = type(error).__name__
         return Retry(f"GitHub can't be reached for {call} ({kind}).", reason=UNREACHABLE)
@@ -71,15 +74,36 @@ def seconds_to_wait(error: Exception) -> float | None:
     """How long GitHub asks to wait, if it is for one of its rate limits that it refused."""
     if not isinstance(error, HTTPException) or error.status_code not in {403, 429}:
         return None
-    asked = _number(error.headers.get("retry-after"))
+    asked = number(error.headers.get("retry-after"))
     if asked is None and error.headers.get("x-ratelimit-remaining") == "0":
-        asked = _until_reset(error)
+        reset = number(error.headers.get("x-ratelimit-reset"))
+        asked = None if reset is None else seconds_until(reset, error.headers)
     if asked is None and (error.status_code == 429 or _LIMIT_WORDS.search(str(error))):
         asked = DEFAULT_WAIT
-    return None if asked is None else min(max(asked, 1.0), LONGEST_WAIT)
+    return None if asked is None else _bounded(asked)
 
 
-def _of_answer(error: HTTPException, call: str, web_url: str) -> StagerError:
+def seconds_until(reset: float, headers: Mapping[str, str]) -> float:
+    """How long it is until then, by GitHub's clock, because the reset is told by it too; by ours where the
+    answer doesn't say. At least one, at most `LONGEST_WAIT`.
+
+    Args:
+        reset: seconds since 1970.
+        headers: of the answer that told it.
+    """
+    try:
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, TypeError):
+        now = time.time()
+    return _bounded(reset - now)
+
+
+def number(text: str | None) -> float | None:
+    """A header's value, if it is a number; at most 15 digits."""
+    return float(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _of_answer(error: HTTPException, call: str, hint: Hint) -> StagerError:
     wait = seconds_to_wait(error)
     if wait is not None:
         return rate_limited(wait)
@@ -88,32 +112,9 @@ def _of_answer(error: HTTPException, call: str, web_url: str) -> StagerError:
     if not 400 <= status < 500 or status in {408, 409}:
         return Retry(message, reason=FAILING)
     reason = _REASONS.get(status, "forge-refused")
-    return Refused(message, hint=_hint(status, error, web_url), reason=reason, status=status)
+    permission = error.headers.get("x-accepted-github-permissions", "")
+    return Refused(message, hint=hint(status, permission), reason=reason, status=status)
 
 
-def _hint(status: int, error: HTTPException, web_url: str) -> str:
-    accepted = error.headers.get("x-accepted-github-permissions", "")
-    if status == 401:
-        return f"Put a valid token into `github.outgoing_auth`; they are made at {web_url}/settings/tokens."
-    if status == 403 and accepted:
-        return f"The token in `github.outgoing_auth` needs the permission {accepted}."
-    if status in {403, 404}:
-        return "The account in `github.outgoing_auth` may not have access to this repository."
-    return ""
-
-
-def _until_reset(error: HTTPException) -> float | None:
-    reset = _number(error.headers.get("x-ratelimit-reset"))
-    return None if reset is None else reset - _answered_at(error)
-
-
-def _answered_at(error: HTTPException) -> float:
-    """By GitHub's clock, because the reset is told by it too; by ours where the answer doesn't say."""
-    try:
-        return parsedate_to_datetime(error.headers.get("date", "")).timestamp()
-    except (ValueError, TypeError):
-        return time.time()
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text and text.isascii() and text.isdigit() else None
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 1.0), LONGEST_WAIT)

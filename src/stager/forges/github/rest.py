@@ -1,4 +1,4 @@
-"""Calls GitHub's REST API: gidgethub with Basic credentials, short retries, patience and whole lists.
+"""Calls GitHub's REST API: gidgethub with credentials, short retries, patience and whole lists.
 
 `client` says what to ask; how a call may fail, and which failure may be tried again at once, is known here.
 """
@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import time
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 from gidgethub import HTTPException
@@ -18,14 +18,19 @@ from gidgethub.aiohttp import GitHubAPI
 from gidgethub.sansio import accept_format
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from stager.domain.errors import Retry
+from stager.domain.errors import Refused, Retry
 from stager.forges.github import payloads, problems
+from stager.ports.forge import RateLimit
 from stager.version import __version__
 
 API_VERSION = "2022-11-28"
 PER_PAGE = 100
 MOST_PAGES = 100
 ATTEMPTS = 3
+LIMITS = ("limit", "remaining", "reset")
+"""What GitHub's headers `x-ratelimit-...` tell."""
+LATEST_RESET = 2.0**33
+"""Seconds since 1970. What is later isn't a time."""
 
 Names = Mapping[str, str | Mapping[str, str]]
 _CachedPage = tuple[str | None, str | None, Any, str | None]
@@ -59,35 +64,57 @@ class PullListCache(OrderedDict[str, _CachedPage]):
         return sum(len(pull["body"]) for _, _, pulls, _ in self.values() for pull in pulls)
 
 
+class Credentials(Protocol):
+    """What requests bear, so that GitHub knows who asks."""
+
+    async def authorization(self, owner: str, repository: str) -> str:
+        """The value of the header of this name; empty for none.
+
+        Args:
+            owner, repository: what the request is about; empty where that is something else.
+
+        Raises:
+            Refused, Retry: GitHub won't give it, or doesn't for now.
+        """
+
+    def renew(self, authorization: str) -> bool:
+        """GitHub refused this one with 401. Whether the next one will be another."""
+
+    def hint(self, status: int, permission: str) -> str:
+        """What somebody can do who is answered 401, 403 or 404; may be empty.
+
+        Args:
+            permission: the one that GitHub says is missing; empty where it doesn't say.
+        """
+
+
 class Rest(GitHubAPI):
-    """GitHub's REST API for one account.
+    """GitHub's REST API for whoever has these credentials.
 
     Each call's `path` is a URI template that `names` fill in. Each raises `Retry` when GitHub can't be
     reached, fails, asks to wait or answers what can't be read, and `Refused` with GitHub's status otherwise.
 
     Args:
         api_url: such as `https://api.github.com`, or `https://HOST/api/v3` for GitHub Enterprise Server.
-        user: the account; with `password` empty too, requests go without credentials.
-        password: a personal access token.
-        web_url: the GitHub that people see.
         timeout: seconds for one request and its answer.
         pause: seconds, about, before the first retry.
+
+    Attributes:
+        limits: what GitHub said last about how much may still be asked; None before it did.
     """
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         api_url: str,
-        user: str,
-        password: str,
-        web_url: str,
+        credentials: Credentials,
         *,
-        timeout: float,
-        pause: float,
+        timeout: float = 20.0,
+        pause: float = 0.5,
     ) -> None:
         super().__init__(session, f"stager/{__version__}", base_url=api_url, cache=PullListCache())
-        self._web_url = web_url.rstrip("/")
-        self._own_headers = {"x-github-api-version": API_VERSION} | _authorization(user, password)
+        self.limits: RateLimit | None = None
+        self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._pause = pause
         self._quiet_until = 0.0
@@ -97,20 +124,52 @@ class Rest(GitHubAPI):
         data, _ = await self._repeatedly("GET", path, names)
         return data
 
-    async def read_list(self, path: str, names: Names, **query: str) -> list[object]:
-        """Everything in the list at `path`, from all pages, or `Retry`: never a part."""
+    async def read_list(self, path: str, names: Names, *, within: str = "", **query: str) -> list[object]:
+        """Everything in the list at `path`, from all pages, or `Retry`: never a part.
+
+        Args:
+            within: the name that the list has in GitHub's answer, where that isn't the list itself.
+        """
         items: list[object] = []
         for page in range(1, MOST_PAGES + 1):
             # Counted, not followed by the `Link` header: that would take our credentials where it points.
-            asked = {"query": query | {"per_page": str(PER_PAGE), "page": str(page)}}
-            data, more = await self._repeatedly("GET", f"{path}{{?query*}}", {**names, **asked})
-            if not isinstance(data, list) or (more and not data):
+            data, more = await self._page(path, names, within, query | {"page": str(page)})
+            if data is None or (more and not data):
                 break
             items += data
             if not more and len(data) < PER_PAGE:
                 return items
         message = f"GitHub's answer to GET {_filled(path, names)} is only a part."
         raise Retry(message, reason=problems.UNREADABLE)
+
+    async def read_first(self, path: str, names: Names, **query: str) -> list[object]:
+        """The first page of the list at `path`."""
+        data, _ = await self._page(path, names, "", query)
+        return self._surely(data, path, names)
+
+    async def read_after(self, path: str, names: Names, cursor: str) -> tuple[list[object], str]:
+        """The page of the list at `path` to which this cursor leads, and the cursor that leads on. An empty
+        one leads to the first page, and from the last."""
+        data, more = await self._page(path, names, "", {"cursor": cursor} if cursor else {})
+        # Of the link, only this: it might lead our credentials elsewhere.
+        [following, *_] = parse_qs(urlsplit(more or "").query).get("cursor", [""])
+        return self._surely(data, path, names), following
+
+    async def _page(
+        self, path: str, names: Names, within: str, query: dict[str, str]
+    ) -> tuple[list[object] | None, str | None]:
+        """A page, None when it isn't a list; and where GitHub says the next one is."""
+        asked = {**names, "query": {**query, "per_page": str(PER_PAGE)}}
+        data, more = await self._repeatedly("GET", f"{path}{{?query*}}", asked)
+        if within:
+            data = data.get(within) if isinstance(data, dict) else None
+        return (data if isinstance(data, list) else None), more
+
+    def _surely(self, data: list[object] | None, path: str, names: Names) -> list[object]:
+        if data is None:
+            message = f"GitHub's answer to GET {_filled(path, names)} isn't a list."
+            raise Retry(message, reason=problems.UNREADABLE)
+        return data
 
     async def edit(self, path: str, names: Names, data: object) -> object:
         """Change what is at `path`."""
@@ -146,12 +205,32 @@ class Rest(GitHubAPI):
         return answer
 
     async def _once(self, method: str, path: str, names: Names, data: object) -> tuple[object, str | None]:
+        authorization = await self._authorization(names)
         try:
-            answer, more, _ = await self._make_request(method, path, names, data, accept_format())
+            return await self._with(authorization, method, path, names, data)
+        except Refused as error:
+            if error.status != 401 or not self._credentials.renew(authorization):
+                raise
+        # What was refused had no effect, so this is no repetition.
+        return await self._with(await self._authorization(names), method, path, names, data)
+
+    async def _authorization(self, names: Names) -> str:
+        return await self._credentials.authorization(str(names.get("owner", "")), str(names.get("repo", "")))
+
+    async def _with(
+        self, authorization: str, method: str, path: str, names: Names, data: object
+    ) -> tuple[object, str | None]:
+        headers = {"x-github-api-version": API_VERSION}
+        if authorization:
+            headers["authorization"] = authorization
+        try:
+            answer, more, _ = await self._make_request(
+                method, path, names, data, accept_format(), extra_headers=headers
+            )
         except (HTTPException, *problems.TRANSPORT, *problems.DECODING) as error:
             self._heed(error)
             # Without its cause: an error of aiohttp shows the request's headers, credentials and all.
-            raise problems.ending(error, f"{method} {_filled(path, names)}", self._web_url) from None
+            raise problems.ending(error, f"{method} {_filled(path, names)}", self._credentials.hint) from None
         return answer, more
 
     def _heed(self, error: Exception) -> None:
@@ -163,15 +242,20 @@ class Rest(GitHubAPI):
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[int, Mapping[str, str], bytes]:
         async with self._session.request(
-            method, url, headers={**headers, **self._own_headers}, data=body, timeout=self._timeout
+            method, url, headers=headers, data=body, timeout=self._timeout
         ) as response:
+            self._count(response.headers)
             return response.status, response.headers, await response.read()
 
-
-def _authorization(user: str, password: str) -> dict[str, str]:
-    if not user and not password:
-        return {}
-    return {"authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+    def _count(self, headers: Mapping[str, str]) -> None:
+        """Remember what is left of the rate limit, and ask nothing more once that is nothing."""
+        limit, remaining, reset = (problems.number(headers.get(f"x-ratelimit-{n}")) for n in LIMITS)
+        if limit is None or remaining is None or reset is None or reset > LATEST_RESET:
+            return
+        self.limits = RateLimit(int(limit), int(remaining), datetime.fromtimestamp(reset, UTC))
+        if not remaining:
+            wait = problems.seconds_until(reset, headers)
+            self._quiet_until = max(self._quiet_until, time.monotonic() + wait)
 
 
 def _filled(path: str, names: Names) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Repository
-from stager.forges.github import payloads, signature
+from stager.forges.github import payloads, signature, wire
 from stager.ports.forge import Webhooks
 
 FORGE = "github"
@@ -83,7 +83,7 @@ class GithubWebhooks(Webhooks):
             return Ignored(f"event {delivery.event} has no effect", repository)
         try:
             read = reader(payload)
-        except payloads.Unreadable as error:
+        except wire.Unreadable as error:
             return Ignored(f"the {delivery.event} delivery can't be read: {error}", repository)
         return Ignored(f"{delivery.event} {read}", repository) if isinstance(read, str) else read
 
@@ -129,12 +129,14 @@ _READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
     "check_run": _checks_ended,
     "status": _checks_ended,
 }
+READ_EVENTS = frozenset(_READERS)
+"""The events that something can come of."""
 
 
 def _repository(payload: dict[str, object]) -> Repository | None:
     try:
         return payloads.read_repository(payload.get("repository"))
-    except payloads.Unreadable:
+    except wire.Unreadable:
         return None  # Organisations' and Apps' events have none.
 
 

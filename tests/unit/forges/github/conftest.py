@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from stager.forges.github.account import Place, with_token
 from stager.forges.github.client import GithubClient
 from tests.doubles.github import GithubDouble
 
@@ -29,4 +30,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def client(github: GithubDouble, session: aiohttp.ClientSession) -> GithubClient:
-    return GithubClient(session, github.api_url, USER, PASSWORD, github.web_url, timeout=2.0, pause=0.01)
+    return with_token(
+        session, Place(github.api_url, github.web_url, timeout=2.0, pause=0.01), USER, PASSWORD
+    ).client

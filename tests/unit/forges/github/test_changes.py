@@ -11,6 +11,7 @@ import pytest
 from stager.domain.errors import Retry
 from stager.domain.source import Repository, Trust
 from stager.forges.github import payloads
+from stager.forges.github.account import Place, with_token
 from stager.forges.github.client import GithubClient
 from stager.forges.github.rest import PullListCache
 from stager.version import __version__
@@ -61,7 +62,7 @@ async def test_r80_requests_bear_the_credentials_the_version_and_our_name(
 async def test_without_credentials_none_are_sent(session: aiohttp.ClientSession) -> None:
     async with GithubDouble("", "") as github:
         shop = github.add_repository("acme", "shop")
-        client = GithubClient(session, github.api_url, "", "", github.web_url)
+        client = with_token(session, Place(github.api_url, github.web_url), "", "").client
         assert await client.open_changes(named(shop)) == []
         assert "authorization" not in {name.lower() for name in github.requests[0].headers}
 
@@ -175,7 +176,9 @@ async def test_no_failing_empty_or_partial_answer_is_taken_for_one(
 async def test_a_slow_answer_is_not_waited_for_for_ever(
     github: GithubDouble, session: aiohttp.ClientSession, shop: GithubRepository
 ) -> None:
-    client = GithubClient(session, github.api_url, USER, PASSWORD, github.web_url, timeout=0.05, pause=0.01)
+    client = with_token(
+        session, Place(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD
+    ).client
     github.trouble("GET", "/pulls$", times=3, delay=5)
     with pytest.raises(Retry) as caught:
         await client.open_changes(named(shop))
@@ -183,7 +186,9 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(
 
 
 async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientSession) -> None:
-    client = GithubClient(session, "http://127.0.0.1:1", USER, PASSWORD, "http://127.0.0.1:1", pause=0.01)
+    client = with_token(
+        session, Place("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD
+    ).client
     with pytest.raises(Retry) as caught:
         await client.open_changes(Repository("1", "acme", "shop"))
     assert caught.value.reason == "forge-unreachable"

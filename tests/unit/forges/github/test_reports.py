@@ -12,6 +12,7 @@ import pytest
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry, StagerError
+from stager.forges.github.account import Place, with_token
 from stager.forges.github.client import GithubClient
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER
@@ -150,7 +151,9 @@ AMBIGUOUS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def impatient(github: GithubDouble, session: aiohttp.ClientSession) -> GithubClient:
-    return GithubClient(session, github.api_url, USER, PASSWORD, github.web_url, timeout=0.5, pause=0.01)
+    return with_token(
+        session, Place(github.api_url, github.web_url, timeout=0.5, pause=0.01), USER, PASSWORD
+    ).client
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)

@@ -1,0 +1,174 @@
+"""Reads what GitHub's REST API answers about anything but pull requests, which are `payloads`' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from stager.forges.github.wire import Link, Stamp, Text, Wire, parse
+
+
+@dataclass(frozen=True, slots=True)
+class AppName:
+    """What an App is called, and its page."""
+
+    slug: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What somebody may do, in GitHub's words; see `people.ACCESS`."""
+
+    permission: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """A status or a check of a commit, by its name.
+
+    Args:
+        outcome: in GitHub's word; empty until it has `ended`.
+    """
+
+    name: str
+    ended: bool
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    id: str
+    sha: str
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAttempt:
+    """One attempt to deliver something.
+
+    Args:
+        id: of the attempt.
+        guid: of the delivery; all attempts have the same one.
+    """
+
+    id: str
+    guid: str
+    event: str
+    at: datetime
+    arrived: bool
+
+
+def read_app(app: object) -> AppName:
+    """An App, as it is told of itself. Raises `Unreadable`."""
+    read = parse(_App, app)
+    return AppName(read.slug, read.html_url)
+
+
+def read_token(answer: object) -> IssuedToken:
+    """A new token of an installation. Raises `Unreadable`."""
+    read = parse(_Token, answer)
+    return IssuedToken(read.token, read.expires_at)
+
+
+def read_id(thing: object) -> str:
+    """The id of whatever has one. Raises `Unreadable`."""
+    return str(parse(_Identified, thing).id)
+
+
+def read_permission(answer: object) -> Permission:
+    """What a collaborator may do. Raises `Unreadable`."""
+    read = parse(_Permission, answer)
+    return Permission(read.permission, read.role_name)
+
+
+def read_file_paths(file: object) -> list[str]:
+    """The paths of a file that a pull request touches: the one that it had, and its own. Raises
+    `Unreadable`."""
+    read = parse(_File, file)
+    return [path for path in (read.previous_filename, read.filename) if path]
+
+
+def read_status(status: object) -> CheckState:
+    """A commit's status. Raises `Unreadable`."""
+    read = parse(_Status, status)
+    ended = read.state != "pending"
+    return CheckState(read.context, ended, read.state if ended else "")
+
+
+def read_check_run(run: object) -> CheckState:
+    """A commit's check. Raises `Unreadable`."""
+    read = parse(_CheckRun, run)
+    return CheckState(read.name, read.status == "completed", read.conclusion or "")
+
+
+def read_deployment(deployment: object) -> Deployment:
+    """A deployment. Raises `Unreadable`."""
+    read = parse(_Deployment, deployment)
+    return Deployment(str(read.id), read.sha, read.environment)
+
+
+def read_attempt(delivery: object) -> DeliveryAttempt:
+    """An entry of an App's log of deliveries. Raises `Unreadable`."""
+    read = parse(_Attempt, delivery)
+    arrived = 200 <= read.status_code < 300
+    return DeliveryAttempt(str(read.id), read.guid, read.event, read.delivered_at, arrived)
+
+
+class _Identified(Wire):
+    id: int
+
+
+class _App(Wire):
+    slug: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    html_url: Link
+
+
+class _Token(Wire):
+    token: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
+    expires_at: Stamp
+
+
+class _Permission(Wire):
+    permission: str
+    role_name: Text = ""
+
+
+class _File(Wire):
+    filename: Text
+    previous_filename: Text = ""
+
+
+class _Status(Wire):
+    context: str
+    state: str
+
+
+class _CheckRun(Wire):
+    name: str
+    status: str
+    conclusion: str | None = None
+
+
+class _Deployment(Wire):
+    id: int
+    sha: Text = ""
+    environment: Text = ""
+
+
+class _Attempt(Wire):
+    id: int
+    guid: str
+    event: str
+    delivered_at: Stamp
+    status_code: int
