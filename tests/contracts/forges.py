@@ -1,4 +1,4 @@
-"""Forges under test: GitHub's client, as an account and as an App, before a GitHub of our own; the forge in memory.
+"""Forges under test: GitHub as an account and an App see it, which is a GitHub of our own; the one in memory.
 
 `conftest` hands them to the contract suites, one file of tests for each port.
 """

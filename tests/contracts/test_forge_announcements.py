@@ -12,6 +12,7 @@ from stager.ports.forge import Announcement, Progress
 from tests.contracts.forges import A, B, Forge, ShownDeployment, link
 
 SHOP, BLOG = "preview/shop/pr-1", "preview/blog/pr-1"
+OURS = "stager/shop"
 URL = "https://feature-x.preview.test/"
 QUEUED = Announcement(SHOP, A, Progress.QUEUED, "It is waiting for its turn.")
 LIVE = Announcement(SHOP, A, Progress.SUCCESS, "It is live.", URL)
@@ -135,9 +136,7 @@ class TestDeployment:
 
 
 class TestStatus:
-    async def say(
-        self, forge: Forge, at: int, announcement: Announcement, context: str = "stager/shop"
-    ) -> None:
+    async def say(self, forge: Forge, at: int, announcement: Announcement, context: str = OURS) -> None:
         await forge.announcements.status(await link(forge, at), announcement, context)
 
     async def test_is_borne_by_the_commit(self, forge: Forge) -> None:
@@ -202,7 +201,7 @@ class TestReaction:
         at = forge.open("feature/x", A)
         comment = forge.add_comment(at, "/stager restart")
         for reaction in ("eyes", "eyes", "+1"):
-            await forge.announcements.react(forge.repository, comment, reaction)  # type: ignore[arg-type]
+            await forge.announcements.react(forge.repository, comment, reaction)
 
         assert list(forge.reactions(at, comment)) == ["eyes", "+1"]
 

@@ -1,8 +1,8 @@
 """A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with troubles.
 
 It keeps repositories, pull requests and comments (and, in `github_places`, people, checks, deployments and
-statuses), answers in pages with ETags as GitHub does, demands the credentials it was given, those of an account or
-an App (`github_app`), records every request, and misbehaves where a test asks for it.
+statuses), answers in pages with ETags as GitHub does, demands the credentials of an account or of an App (see
+`github_app`), records every request, and misbehaves where a test asks for it.
 
     async with GithubDouble() as github:
         repository = github.add_repository("acme", "shop")
