@@ -226,7 +226,7 @@ class Exchange:
         self._status = head.status
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
-        self._client.write(response_head(head, length, self._head.minor, keep=self._keep) + piece)
+        self._client.write(response_head(head, self._head.minor, keep=self._keep) + piece)
 
     def receive(self, piece: bytes) -> None:
         """Pass on more of the response."""

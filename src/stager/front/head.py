@@ -296,8 +296,11 @@ def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[
 
 
 def _is_impostor(lower: bytes) -> bool:
-    """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`."""
-    return b"_" in lower and lower.replace(b"_", b"-") in FORWARDING | {b"x-request-id"}
+    """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`.
+
+    `Content_Length` is one: to whoever reads it so, the body would end elsewhere.
+    """
+    return b"_" in lower and lower.replace(b"_", b"-") in FORWARDING | _FRAMING | {b"x-request-id"}
 
 
 FORWARDING = frozenset(

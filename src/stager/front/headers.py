@@ -95,20 +95,19 @@ def request_id_of(head: RequestHead) -> bytes:
     return values[0] if len(values) == 1 and 0 < len(values[0]) <= 128 and values[0].isascii() else b""
 
 
-def response_head(head: ResponseHead, length: int, minor: int, *, keep: bool) -> bytes:
+def response_head(head: ResponseHead, minor: int, *, keep: bool) -> bytes:
     """The head of the response as the client gets it.
 
     Args:
         head: the app's.
-        length: of the body that follows: what `body.response_length` said.
         minor: of the client's HTTP/1.x.
         keep: whether the connection to the client stays open.
     """
     lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines]
-    if head.length is not None and head.status >= 200 and head.status != 204:
-        unwrapped = length == CHUNKED and minor == 0
-        if not unwrapped:
-            lines.append(_body_line(head.length))
+    # HTTP/1.0 isn't told of chunks, not even where no body follows (RFC 9112, section 6.1).
+    unwrapped = head.length == CHUNKED and minor == 0
+    if head.length is not None and head.status >= 200 and head.status != 204 and not unwrapped:
+        lines.append(_body_line(head.length))
     if not keep:
         lines.append(b"Connection: close")
     elif minor == 0:
