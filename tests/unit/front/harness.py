@@ -127,6 +127,7 @@ class App:
             "/silence": self._silence,
             "/empty": self._empty,
             "/deaf": self._deaf,
+            "/count": self._count,
         }
 
     async def start(self, path: Path | None = None) -> Endpoint:
@@ -134,7 +135,7 @@ class App:
             self._server = await asyncio.start_unix_server(self._serve, path)
             self.endpoint = Endpoint(path=str(path))
         else:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
             self.endpoint = Endpoint("127.0.0.1", self._server.sockets[0].getsockname()[1])
         return self.endpoint
 
@@ -270,6 +271,14 @@ class App:
         await self.go.wait()
         return await self._echo(request, reader, writer)
 
+    async def _count(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Tells how long the body was, and does nothing with it."""
+        async for piece in _body(request, reader):
+            request.size += len(piece)
+        body = json.dumps({"size": request.size}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        return True
+
     async def _empty(self, request: Request, reader: Reader, writer: Writer) -> bool:
         status = request.target.partition("?")[2]
         writer.write(f"HTTP/1.1 {status} Empty\r\nX-Empty: yes\r\n\r\n".encode())
@@ -356,7 +365,16 @@ async def rig(state_dir: Path, options: FrontOptions | None = None, port: int = 
 
 def resident(pid: int) -> int:
     """The memory of a process, in bytes."""
+    return _memory(pid, "VmRSS")
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process ever had, in bytes."""
+    return _memory(pid, "VmHWM")
+
+
+def _memory(pid: int, which: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(which):
             return int(line.split()[1]) << 10
     raise AssertionError("no such process")
