@@ -38,7 +38,12 @@ class ShownDeployment:
 
 
 class Forge(Protocol):
-    """A forge under test. `at` is a change, by its number in the one repository `acme/shop`."""
+    """A forge under test. `at` is a change, by its number in the one repository.
+
+    Attributes:
+        page: how the URL of the first change ends.
+        has_places: whether there are places for comments, deployments, statuses and reactions.
+    """
 
     changes: Changes
     reports: Reports
@@ -47,6 +52,11 @@ class Forge(Protocol):
     announcements: Announcements
     recovery: Recovery
     repository: Repository
+    page: str
+    has_places: bool
+
+    def sha(self, sha: str) -> str:
+        """The id that the forge has for a test's commit."""
 
     def open(self, ref: str, sha: str, *, fork: bool = False) -> int: ...
     def push(self, at: int, sha: str) -> None: ...
@@ -91,8 +101,12 @@ class FakeForgeUnderTest:
         self.announcements: Announcements = self._forge
         self.recovery: Recovery = self._forge
         self.repository = self._forge.add_repository("acme", "shop")
+        self.page, self.has_places = "/acme/shop/pull/1", True
         self._fork = self._forge.add_repository("mallory", "shop")
         self._events: dict[int, ChangeSeen] = {}
+
+    def sha(self, sha: str) -> str:
+        return sha
 
     def open(self, ref: str, sha: str, *, fork: bool = False) -> int:
         event = self._forge.open(self.repository, ref, sha, fork=self._fork if fork else None)
@@ -177,7 +191,11 @@ class GithubUnderTest:
         self.announcements: Announcements = github.announcements
         self.recovery: Recovery = github.recovery
         self.repository = Repository(str(self._base.id), "acme", "shop")
+        self.page, self.has_places = "/acme/shop/pull/1", True
         self._pulls: dict[int, GithubPull] = {}
+
+    def sha(self, sha: str) -> str:
+        return sha
 
     def open(self, ref: str, sha: str, *, fork: bool = False) -> int:
         pull = self._double.open_pull(self._base, ref, sha=sha, fork=self._fork if fork else None)

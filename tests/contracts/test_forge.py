@@ -18,7 +18,7 @@ class TestChange:
         change = await the(forge, forge.open("feature/x", A))
 
         assert (change.repository, change.number) == (forge.repository, 1)
-        assert (change.head_ref, change.head_sha, change.base_ref) == ("feature/x", A, "main")
+        assert (change.head_ref, change.head_sha, change.base_ref) == ("feature/x", forge.sha(A), "main")
         assert change.head_repository == forge.repository
         assert (change.is_open, change.merged, change.title, change.author) == (
             True,
@@ -26,7 +26,7 @@ class TestChange:
             "A change",
             "octocat",
         )
-        assert change.url.endswith("/acme/shop/pull/1")
+        assert change.url.endswith(forge.page)
         assert change.updated_at.microsecond == 0
         assert change.updated_at.tzinfo
 
@@ -40,7 +40,7 @@ class TestChange:
         forge.reopen(at)
         reopened = await the(forge, at)
 
-        assert (pushed.head_sha, pushed.is_open) == (B, True)
+        assert (pushed.head_sha, pushed.is_open) == (forge.sha(B), True)
         assert (closed.is_open, closed.merged, reopened.is_open) == (False, False, True)
         stamps = [change.updated_at for change in (opened, pushed, closed, reopened)]
         assert stamps == sorted(set(stamps))
@@ -124,18 +124,23 @@ class TestOpenChanges:
 
 class TestRepository:
     async def test_by_its_name(self, forge: Forge) -> None:
-        assert await forge.changes.repository("acme", "shop") == forge.repository
+        assert await forge.changes.repository(forge.repository.owner, "shop") == forge.repository
 
     async def test_that_isnt_there(self, forge: Forge) -> None:
-        assert await forge.changes.repository("acme", "blog") is None
+        assert await forge.changes.repository(forge.repository.owner, "blog") is None
 
     async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
         forge.fail()
         with pytest.raises(Retry):
-            await forge.changes.repository("acme", "shop")
+            await forge.changes.repository(forge.repository.owner, "shop")
 
 
 class TestComment:
+    @pytest.fixture(autouse=True)
+    def _where_there_are_any(self, forge: Forge) -> None:
+        if not forge.has_places:
+            pytest.skip("this forge has no place for comments")
+
     async def say(self, forge: Forge, at: int, body: str, known: str = "", marker: str = MARKER) -> str:
         return await forge.reports.comment(
             await link(forge, at), marker=marker, body=f"{marker}\n{body}", known=known

@@ -18,6 +18,12 @@ QUEUED = Announcement(SHOP, A, Progress.QUEUED, "It is waiting for its turn.")
 LIVE = Announcement(SHOP, A, Progress.SUCCESS, "It is live.", URL)
 
 
+@pytest.fixture(autouse=True)
+def _where_there_are_places(forge: Forge) -> None:
+    if not forge.has_places:
+        pytest.skip("this forge has no places for deployments, statuses and reactions")
+
+
 async def announce(forge: Forge, at: int, announcement: Announcement, known: str = "") -> str:
     return await forge.announcements.deployment(await link(forge, at), announcement, known)
 

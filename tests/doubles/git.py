@@ -47,13 +47,24 @@ class BareRepository:
         )
         return done.stdout.decode().strip()
 
-    def commit(self, files: Mapping[str, object], *refs: str, message: str = "A change") -> str:
-        """A commit with exactly these files, on top of the first ref that is there. Returns its id."""
+    def commit(
+        self,
+        files: Mapping[str, object],
+        *refs: str,
+        message: str = "A change",
+        by: str = "Olga",
+        moves: bool = True,
+    ) -> str:
+        """A commit with exactly these files, on top of the first ref if that is there. Returns its id.
+
+        Args:
+            moves: whether the refs point to it afterwards.
+        """
         tree = self._tree({path: self._entry(content) for path, content in files.items()})
         parents = [self.git("for-each-ref", "--format=%(objectname)", ref) for ref in refs[:1]]
         options = [word for parent in parents if parent for word in ("-p", parent)]
-        sha = self.git("commit-tree", tree, *options, given=message.encode())
-        for ref in refs:
+        sha = self.git("commit-tree", tree, *options, given=message.encode(), GIT_COMMITTER_NAME=by)
+        for ref in refs if moves else ():
             self.git("update-ref", ref, sha)
         return sha
 

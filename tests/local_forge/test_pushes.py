@@ -1,0 +1,307 @@
+"""Real pushes: what Stager hears of them, and what whoever pushes reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from stager.domain.events import ChangeAction
+from stager.domain.source import Access, Repository
+from stager.forges.local import LocalForge, pushed
+from stager.forges.local.repository import LocalRepository
+from tests.local_forge.workshop import Clone, Ear, listening
+
+OPENED, SYNCHRONIZE, REOPENED, CLOSED = (
+    ChangeAction.OPENED,
+    ChangeAction.SYNCHRONIZE,
+    ChangeAction.REOPENED,
+    ChangeAction.CLOSED,
+)
+SHOP = Repository("local:shop", "local", "shop")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return tmp_path / "shop.git"
+
+
+@pytest.fixture
+def forge(bare: Path) -> LocalForge:
+    return LocalForge({"shop": bare}, lambda: "http://stager.test")
+
+
+@pytest.fixture
+async def ear(forge: LocalForge) -> AsyncIterator[Ear]:
+    with listening(Ear(forge)) as ear:
+        await forge.open(ear.url)
+        yield ear
+
+
+@pytest.fixture
+def clone(tmp_path: Path, bare: Path) -> Clone:
+    return Clone(tmp_path / "clone", bare)
+
+
+def told(ear: Ear) -> list[tuple[ChangeAction, int, str]]:
+    return [(event.action, event.change.number, event.change.head_ref) for event in ear.heard]
+
+
+class TestPush:
+    async def test_of_the_default_branch_is_no_change(self, clone: Clone, ear: Ear) -> None:
+        assert clone.push("main") == []
+        assert ear.heard == []
+
+    async def test_of_a_branch_opens_a_change(self, clone: Clone, ear: Ear, forge: LocalForge) -> None:
+        clone.push("main")
+        sha = clone.branch("feature/x")
+        lines = clone.push("feature/x")
+        [event] = ear.heard
+
+        assert lines == ["opened it, http://feature.localhost:8000"]
+        assert (event.action, event.change.number, event.change.head_sha) == (OPENED, 1, sha)
+        assert (event.change.title, event.change.author, event.change.base_ref) == (
+            "A change",
+            "Olga",
+            "main",
+        )
+        assert event.change.repository == SHOP
+        assert event.change == await forge.change(SHOP, 1)
+
+    async def test_the_whole_life_of_a_branch(self, clone: Clone, ear: Ear) -> None:
+        clone.push("main")
+        first = clone.branch("x")
+        clone.push("x")
+        second = clone.commit("y", "1")
+        clone.push("x")
+        forced = clone.branch("x")
+        clone.push("--force", "x")
+        clone.push("--delete", "x")
+        clone.push("x")
+
+        assert [action for action, _, _ in told(ear)] == [OPENED, SYNCHRONIZE, SYNCHRONIZE, CLOSED, REOPENED]
+        assert {number for _, number, _ in told(ear)} == {1}
+        heads = [(event.change.head_before, event.change.head_sha) for event in ear.heard]
+        assert heads[:3] == [("", first), (first, second), (second, forced)]
+        stamps = [event.change.updated_at for event in ear.heard]
+        assert stamps == sorted(set(stamps))
+        assert ear.refused == []
+
+    async def test_of_several_branches_at_once(self, clone: Clone, ear: Ear) -> None:
+        for name in ("one", "two"):
+            clone.branch(name)
+        clone.push("main", "one", "two")
+        clone.git("push", "stager", "--delete", "one")
+        clone.branch("three")
+        clone.push("two:four", "three", ":two")
+
+        assert sorted(told(ear)[:2]) == [(OPENED, 1, "one"), (OPENED, 2, "two")]
+        assert told(ear)[2] == (CLOSED, 1, "one")
+        later = sorted(told(ear)[3:])
+        assert [(action, branch) for action, _, branch in later] == [
+            (CLOSED, "two"), (OPENED, "four"), (OPENED, "three")]  # fmt: skip
+        assert {number for _, number, _ in later} == {2, 3, 4}
+
+    async def test_of_a_tag_is_nothing(self, clone: Clone, ear: Ear) -> None:
+        clone.git("tag", "v1")
+        assert clone.push("main", "v1") == []
+        assert ear.heard == []
+
+    async def test_a_merged_branch(self, clone: Clone, ear: Ear) -> None:
+        clone.push("main")
+        clone.branch("x")
+        clone.push("x")
+        clone.git("checkout", "--quiet", "main")
+        clone.git("merge", "--quiet", "x")
+        clone.push("main", ":x")
+        assert (ear.heard[-1].action, ear.heard[-1].change.merged) == (CLOSED, True)
+
+    async def test_before_it_there_was_no_default_branch(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        clone.git("branch", "--move", "main", "trunk")
+        assert clone.push("trunk") == []
+        assert (bare / "HEAD").read_text() == "ref: refs/heads/trunk\n"
+        clone.git("checkout", "--quiet", "-b", "x")
+        clone.push("x")
+        assert told(ear) == [(OPENED, 1, "x")]
+
+    async def test_to_the_refs_of_changes_is_refused(self, clone: Clone, ear: Ear) -> None:
+        clone.push("main")
+        with pytest.raises(subprocess.CalledProcessError, match="push"):
+            clone.push("main:refs/pull/1/head")
+
+    async def test_leaves_the_head_of_each_change_where_it_can_be_fetched(
+        self, clone: Clone, ear: Ear
+    ) -> None:
+        sha = clone.branch("x")
+        clone.push("main", "x")
+        clone.push(":x")
+        clone.git("fetch", "--quiet", "stager", "refs/pull/1/head")
+        assert clone.git("rev-parse", "FETCH_HEAD").stdout.strip() == sha
+
+
+class TestThatCantBeTold:
+    async def test_because_stager_doesnt_run(self, clone: Clone, forge: LocalForge) -> None:
+        await forge.open("http://127.0.0.1:9")
+        clone.branch("x")
+        assert clone.push("main", "x") == ["opened change 1; its preview comes as soon as Stager runs"]
+        assert [change.number for change in await forge.open_changes(SHOP)] == [1]
+        assert clone.push(":x") == ["closed change 1; its preview goes as soon as Stager runs"]
+
+    async def test_because_it_never_ran(self, clone: Clone, bare: Path) -> None:
+        await LocalRepository(bare).adopt()
+        clone.branch("x")
+        assert clone.push("main", "x") == ["opened change 1; its preview comes as soon as Stager runs"]
+
+    async def test_because_the_secret_is_another(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        (bare / "stager" / "secret").write_text("other")
+        clone.branch("x")
+        assert clone.push("main", "x") == ["The delivery's signature doesn't fit its body."]
+        assert ear.refused == ["signature-wrong"]
+
+    async def test_because_stager_hangs(
+        self, clone: Clone, ear: Ear, bare: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ear.pause = threading.Event()
+        for name in ("x", "y"):
+            clone.branch(name)
+        clone.git("config", "receive.quiet", "true")
+        shutil.rmtree(bare / "hooks")
+        sha = clone.git("rev-parse", "x").stdout.strip()
+        clone.push("main", "x", "y")
+        monkeypatch.setattr(pushed, "PATIENCE", 0.2)
+        said: list[str] = []
+        refs = [f"{'0' * 40} {sha} refs/heads/{name}\n" for name in ("x", "y")]
+        worker = threading.Thread(target=pushed.pushed, args=(bare, refs, said.append))
+        worker.start()
+        worker.join(30)
+        ear.pause.set()
+
+        assert said == [
+            "stager: opened change 1; its preview comes as soon as Stager runs",
+            "stager: Stager finds the other 1 changes by itself.",
+        ]
+
+    async def test_because_our_python_is_gone(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        hook = bare / "hooks" / "post-receive"
+        python = hook.read_text().partition("if [ -x /")[2].partition(" ]")[0]
+        hook.write_text(hook.read_text().replace(f"/{python}", "/nowhere/python"))
+        [line] = clone.push("main")
+        assert "run 'stager forge init'" in line
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    async def test_because_the_folder_is_somebody_elses(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        (bare / "stager").chmod(0o500)
+        clone.branch("x")
+        assert "isn't known to Stager yet" in clone.push("main", "x")[0]
+
+    async def test_because_the_register_is_broken(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        for name in ("x", "y"):
+            clone.branch(name)
+        clone.push("main", "x", "y", "y:z")
+        before = {event.change.head_ref: event.change.number for event in ear.heard}
+        (bare / "stager" / "changes.json").write_text("{")
+        clone.branch("w")
+        clone.push("w")
+
+        assert told(ear)[-1] == (OPENED, 4, "w")
+        assert before["x"] == 1
+        now = {change.head_ref: change.number for change in await ear.forge.open_changes(SHOP)}
+        assert now["x"] == 1
+        assert sorted(now.values()) == [1, 2, 3, 4]
+
+    async def test_and_an_answer_is_only_text(self, clone: Clone, ear: Ear) -> None:
+        ear.answer = "{} \x1b[2J\r\nit"
+        clone.branch("x")
+        assert clone.push("main", "x") == ["opened  [2J  it"]
+
+
+class TestRepository:
+    async def test_has_a_secret_for_nobody_else(self, forge: LocalForge, bare: Path) -> None:
+        await forge.open("http://127.0.0.1:9")
+        secret = bare / "stager" / "secret"
+        before = secret.read_text()
+        assert (len(before.strip()), secret.stat().st_mode & 0o777) == (64, 0o600)
+        await forge.open("http://127.0.0.1:9")
+        assert secret.read_text() == before
+
+    async def test_keeps_a_hook_of_its_own(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        hook = bare / "hooks" / "post-receive"
+        hook.write_text(f"#!/bin/sh\ncat > {bare}/heard\n")
+        hook.chmod(0o755)
+        for _ in range(2):
+            await ear.forge.open(ear.url)
+        clone.branch("x")
+        clone.push("main", "x")
+        assert (bare / "heard").read_text().count("refs/heads/") == 2
+        assert told(ear) == [(OPENED, 1, "x")]
+
+    async def test_isnt_one_that_somebody_works_in(self, clone: Clone) -> None:
+        with pytest.raises(Exception, match="isn't a bare repository"):
+            await LocalRepository(clone.folder).adopt()
+
+    async def test_is_taken_in_with_its_branches(self, clone: Clone, tmp_path: Path, bare: Path) -> None:
+        clone.branch("x")
+        subprocess.run(["git", "clone", "--quiet", "--bare", clone.folder, bare], check=True)
+        forge = LocalForge({"shop": bare})
+        await forge.open("http://127.0.0.1:9")
+        # A clone's HEAD is where its origin's was.
+        assert [change.head_ref for change in await forge.open_changes(SHOP)] == ["main"]
+
+    async def test_numbers_are_given_once_by_many(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        clone.push("main")
+        names = [f"b{n}" for n in range(6)]
+        for name in names:
+            clone.branch(name)
+        variables = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+        push = ["git", "push", "--quiet", "stager"]
+        pushes = [
+            subprocess.Popen([*push, name], cwd=clone.folder, env=variables, stderr=subprocess.DEVNULL)
+            for name in names
+        ]
+        assert [process.wait() for process in pushes] == [0] * 6
+        assert sorted(number for _, number, _ in told(ear)) == [1, 2, 3, 4, 5, 6]
+
+
+class TestPeople:
+    async def test_the_owner_may_do_everything(self, forge: LocalForge, bare: Path) -> None:
+        assert await forge.access(SHOP, "local") is Access.ADMIN
+        assert await forge.access(SHOP, "olga") is Access.NONE
+
+    async def test_paths_are_those_that_differ_from_the_base(self, clone: Clone, ear: Ear) -> None:
+        clone.branch("x")
+        clone.commit("Grüße aus\tKöln", "1")
+        clone.git("checkout", "--quiet", "main")
+        clone.commit("later", "1")
+        clone.push("main", "x")
+        assert sorted(await ear.forge.paths(SHOP, 1)) == ["Grüße aus\tKöln", "x"]
+
+    async def test_paths_of_a_branch_without_a_common_commit(self, clone: Clone, ear: Ear) -> None:
+        clone.git("checkout", "--quiet", "--orphan", "x")
+        clone.commit("alone", "1")
+        clone.push("main", "x")
+        assert sorted(await ear.forge.paths(SHOP, 1)) == ["README", "alone"]
+
+
+class TestOrigin:
+    async def test_is_the_path(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        origin = await ear.forge.origin(SHOP, 7)
+        assert (origin.url, origin.refs, origin.authorization) == (str(bare), ("refs/pull/7/head",), "")
+        assert ear.forge.owns(SHOP.id)
+        assert not ear.forge.owns("101")
+
+
+def test_what_the_hook_needs_to_know_is_written_down(tmp_path: Path) -> None:
+    repository = LocalRepository(tmp_path)
+    (tmp_path / "stager").mkdir()
+    repository.introduce("shop", "http://127.0.0.1:8000")
+    repository.introduce("store")
+    assert json.loads((tmp_path / "stager" / "forge.json").read_text()) == {
+        "name": "store",
+        "server": "http://127.0.0.1:8000",
+    }

@@ -1,0 +1,109 @@
+"""A repository that somebody works in, a bare one that is a forge, and a Stager that hears of pushes."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from stager.domain.errors import Refused
+from stager.domain.events import ChangeSeen
+from stager.forges.local import LocalForge
+from stager.git import environment
+from tests.doubles.git import WHO
+
+
+@dataclass
+class Ear:
+    """What hears of pushes in Stager's place. It believes what the forge's own check lets through.
+
+    Args:
+        answer: what it says; `{}` becomes the action.
+        heard: the events, in order.
+        refused: why others weren't believed.
+        pause: set, it answers only when it is.
+    """
+
+    forge: LocalForge
+    url: str = ""
+    answer: str = "{} it, http://feature.localhost:8000"
+    heard: list[ChangeSeen] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    pause: threading.Event | None = None
+
+    def hear(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+        try:
+            event = self.forge.read(self.forge.receive(headers, body))
+        except Refused as error:
+            self.refused.append(error.reason)
+            return error.status, error.message
+        assert isinstance(event, ChangeSeen)
+        self.heard.append(event)
+        if self.pause:
+            self.pause.wait()
+        return 202, self.answer.format(event.action)
+
+
+@contextmanager
+def listening(ear: Ear) -> Iterator[Ear]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.path == "/webhooks/local"
+            status, text = ear.hear({k.lower(): v for k, v in self.headers.items()}, body)
+            self.send_response(status)
+            with suppress(ConnectionError):  # whoever asked has given up
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        ear.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield ear
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Clone:
+    """Somebody's own repository, with a first commit on its branch `main`."""
+
+    def __init__(self, folder: Path, remote: Path | str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("remote", "add", "stager", str(remote))
+        self.commit("README", "Hi")
+
+    def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run git in it, hooks and all. Raises CalledProcessError when it fails."""
+        variables = {**environment({"core.hooksPath": "hooks"}, protocols="file:http"), **WHO}
+        return subprocess.run(
+            ["git", *arguments], cwd=self.folder, env=variables, check=True, capture_output=True, text=True
+        )
+
+    def commit(self, path: str, content: str, message: str = "A change") -> str:
+        (self.folder / path).write_text(content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", f"--message={message}")
+        return self.git("rev-parse", "HEAD").stdout.strip()
+
+    def branch(self, name: str) -> str:
+        """Begin a branch with a commit of its own."""
+        self.git("checkout", "--quiet", "-B", name, "main")
+        return self.commit(name.replace("/", "-"), name)
+
+    def push(self, *what: str) -> list[str]:
+        """Push, and return the lines that Stager added to git's output."""
+        told = self.git("push", "stager", *what).stderr.splitlines()
+        remote = [line.removeprefix("remote:").strip() for line in told if line.startswith("remote:")]
+        return [line.removeprefix("stager: ") for line in remote if line.startswith("stager:")]
