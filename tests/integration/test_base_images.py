@@ -1,0 +1,52 @@
+"""What the base images are for: package managers work in builds, and need no network to install a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stager.domain.recipe import Recipe
+from tests.contracts.builders import an_order, buildx_under_test, docker
+
+pytestmark = pytest.mark.docker
+
+SETUP = 'from setuptools import setup\nsetup(name="lantern", version="1.0", py_modules=["lantern"])\n'
+PIP = """FROM stager-base/python-build:1
+COPY setup.py lantern.py /package/
+RUN pip install --no-index --no-build-isolation /package
+CMD ["python3", "-c", "import lantern"]
+"""
+NPM = """FROM stager-base/node:1
+COPY package.json /package/
+RUN npm install --offline --no-audit --no-fund --install-links /package
+CMD ["node", "-p", "require('lantern/package.json').version"]
+"""
+
+
+async def output(tmp_path: Path, base: str, files: dict[str, str]) -> str:
+    """What a container of the image prints that is built of these files."""
+    if subprocess.run(["docker", "image", "inspect", base], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no {base}: scripts/test makes it")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, text in files.items():
+        (tree / name).write_text(text)
+    async with buildx_under_test(tmp_path) as buildx:
+        image = await buildx.builder.build(an_order(tree, recipe=Recipe()), print)
+        return docker("run", "--rm", "--network", "none", "--label", "stager.test", image)
+
+
+async def test_pip_installs(tmp_path: Path) -> None:
+    files = {"Dockerfile": PIP, "setup.py": SETUP, "lantern.py": 'print("it glows")\n'}
+
+    assert await output(tmp_path, "stager-base/python-build:1", files) == "it glows"
+
+
+async def test_npm_installs(tmp_path: Path) -> None:
+    package = json.dumps({"name": "lantern", "version": "1.0.0"})
+    found = await output(tmp_path, "stager-base/node:1", {"Dockerfile": NPM, "package.json": package})
+
+    assert found == "1.0.0"
