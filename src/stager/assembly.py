@@ -40,7 +40,10 @@ from stager.domain.route import Endpoint
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
 from stager.engines.docker.client import engine_errors
 from stager.engines.probe import HttpProber
-from stager.forges.github.account import Github, Place, with_token
+from stager.forges.github.account import Github, Place, as_nobody, with_app, with_token
+from stager.forges.github.answers import AppCredentials
+from stager.forges.github.keyring import Keyring
+from stager.forges.github.setup import GithubSetup
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
@@ -159,10 +162,15 @@ async def _assemble(
             handling=handling,
         )
     )
-    github = await _github(settings, stack)
+    github, setup = await _github(settings, state, stack)
     wishes = Wishes(addresses, clock, RandomIds())
     incoming = settings.github.incoming_auth
-    webhooks = GithubWebhooks(incoming.hook_secret.reveal(), incoming.user, incoming.password.reveal())
+    webhooks = GithubWebhooks(
+        incoming.hook_secret.reveal(),
+        incoming.user,
+        incoming.password.reveal(),
+        app_secrets=setup.secrets,
+    )
 
     def wake(environment: str) -> None:
         supervisor.wake(environment)
@@ -243,6 +251,7 @@ async def _assemble(
         warnings=loaded.warnings,
         front_figures=router.stats,
         calls=Calls(listeners, runner),
+        setup=setup,
         start_timeout=max((a.start_timeout for a in applications), default=0.0) + EXTRA_WAIT,
     )
     return services, launcher
@@ -321,14 +330,32 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | N
     return Outposts(router, Ports(settings.ports))
 
 
-async def _github(settings: Settings, stack: AsyncExitStack) -> Github | None:
-    """GitHub, where there are credentials to ask it with."""
-    outgoing = settings.github.outgoing_auth
-    if not outgoing.user:
-        return None
+async def _github(
+    settings: Settings, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[Github | None, GithubSetup]:
+    """GitHub, where there are credentials to ask it with; and what has it make an App.
+
+    Raises:
+        Fault: the App's credentials are no good.
+    """
+    given, outgoing = settings.github, settings.github.outgoing_auth
+    place = Place(given.api_url, given.web_url)
     session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
-    place = Place(settings.github.api_url, settings.github.web_url)
-    return with_token(session, place, outgoing.user, outgoing.password.reveal())
+    keyring = Keyring(state.github_app)
+    configured = AppCredentials(given.app_id, given.private_key.reveal()) if given.app_id else None
+    app = configured or keyring.load()
+    setup = GithubSetup(
+        as_nobody(session, place),
+        keyring,
+        given.web_url,
+        running=app,
+        overridden=configured is not None,
+    )
+    if app:
+        return with_app(session, place, app), setup
+    if outgoing.user:
+        return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
+    return None, setup
 
 
 async def _reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:

@@ -27,6 +27,7 @@ class StateDirectory:
         self.database = path / "stager.db"
         self.front = path / "front"
         self.control_socket = path / "control.sock"
+        self.github_app = path / "github-app.json"
         self.log = path / "stager.log"
         self._lock_path = path / "stager.pid"
         self._lock: IO[str] | None = None

@@ -18,7 +18,7 @@ from stager.domain.events import ChangeSeen
 from stager.domain.source import Access, Change, Repository
 from stager.forges.github.account import Github, Place, with_app, with_token
 from stager.forges.github.announcements import DEPLOYMENT_STATES
-from stager.forges.github.app import AppCredentials
+from stager.forges.github.answers import AppCredentials
 from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Progress, Recovery, Reports
 from stager.testing import FakeForge, Mood
 from tests.doubles.github import GithubDouble, GithubPull

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class GithubApp:
         installation = next((i for i in self.installations if str(i.id) == wanted), None)
         if installation is None:
             raise web.HTTPNotFound(reason="Not Found")
-        asked = await request.json() if request.can_read_body else {}
+        asked = json.loads(await request.text() or "{}")
         repositories = set(asked.get("repositories", installation.repositories))
         if not repositories <= installation.repositories:
             raise web.HTTPUnprocessableEntity(reason="There is at least one repository that isn't accessible")

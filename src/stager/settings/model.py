@@ -93,6 +93,12 @@ def _merged(data: Any) -> Any:
     return {key: value for item in data for key, value in item.items()}
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+AppId = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
+"""A number mostly, which YAML reads as one."""
 _MERGED = BeforeValidator(_merged, json_schema_input_type=Nginx | list[dict[str, str | list[str]]])
 
 
@@ -133,6 +139,13 @@ class GitHub(Section):
     outgoing_auth: OutgoingAuth = OutgoingAuth()
     """Credentials for calls to GitHub's API."""
 
+    app_id: AppId = ""
+    """The id of a GitHub App, as which Stager then talks to GitHub, instead of `outgoing_auth`. An App that
+    was made at `/setup/github` needs no entry here."""
+
+    private_key: Secret = Secret()
+    """The App's private key: the whole PEM file, best as `file:/path`."""
+
     client_id: str = ""
     """The OAuth application's id, for signing in with GitHub."""
 
@@ -144,6 +157,13 @@ class GitHub(Section):
 
     web_url: Url = "https://github.com"
     """GitHub's pages; another for GitHub Enterprise Server."""
+
+    @model_validator(mode="after")
+    def _app_has_both(self) -> Self:
+        if bool(self.app_id) != bool(self.private_key):
+            missing = "private_key" if self.app_id else "app_id"
+            refuse(((missing,), "is required, because its other half is given"))
+        return self
 
 
 class Networks(Section):

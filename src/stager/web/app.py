@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, pages, problems
+from stager.web import api, compat, pages, problems, setup
 from stager.web.description import described
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
@@ -26,7 +26,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (api, compat, pages):
+    for module in (api, compat, pages, setup):
         app.include_router(module.router)
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)

@@ -21,8 +21,10 @@ from stager.domain.actor import Actor
 from stager.ports.engine import Instances
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
+from stager.ports.setup import AppSetup
 from stager.ports.store import Store
 from stager.web.parameters import parameters_of
+from stager.web.states import States
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Services:
         start_timeout: seconds that a launch is waited for at most.
         front_figures: what the front counts; raises `Retry` while it is away.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
+        setup: connects the forge from our own pages; None where that can't be done.
+        states: who was sent to the forge and is expected back.
     """
 
     access: Access
@@ -53,6 +57,8 @@ class Services:
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     calls: Calls = field(default_factory=Calls)
+    setup: AppSetup | None = None
+    states: States = field(default_factory=States)
 
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""

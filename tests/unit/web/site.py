@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from stager.auth.basic import BasicAuthentication
 from stager.control.access import Access
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import GithubWebhooks
+from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed
@@ -43,6 +44,7 @@ class Site:
     app: FastAPI
     client: httpx.AsyncClient
     github: GithubDouble
+    setup: FakeSetup
 
     async def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
         """A request with ann's credentials."""
@@ -74,10 +76,12 @@ async def site(
     """
     house = House(credentials=False, domain=domain, webhooks=GithubWebhooks(SECRET, *hook))
     async with house.open():
-        app = create_app(services_of(house, {"ann": "pass"} if users is None else users))
+        setup = FakeSetup()
+        known = {"ann": "pass"} if users is None else users
+        app = create_app(replace(services_of(house, known), setup=setup))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
-            yield Site(house, app, client, GithubDouble())
+            yield Site(house, app, client, GithubDouble(), setup)
 
 
 def services_of(house: House, users: Mapping[str, str]) -> services.Services:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import aiohttp
 
 from stager.forges.github.announcements import GithubAnnouncements
-from stager.forges.github.app import AppCredentials, Installations, Signer
+from stager.forges.github.answers import AppCredentials
+from stager.forges.github.app import Installations, Signer
 from stager.forges.github.client import GithubClient
 from stager.forges.github.credentials import Account, Token
 from stager.forges.github.origins import GithubOrigins
@@ -61,6 +62,11 @@ def with_app(session: aiohttp.ClientSession, place: Place, app: AppCredentials) 
     app_rest = _rest(session, place, Signer(app))
     account = Installations(app_rest, app)
     return _github(place, account, _rest(session, place, account), app_rest)
+
+
+def as_nobody(session: aiohttp.ClientSession, place: Place) -> Rest:
+    """GitHub as everybody sees it."""
+    return _rest(session, place, Token("", "", place.web_url))
 
 
 def _rest(session: aiohttp.ClientSession, place: Place, credentials: Account | Signer) -> Rest:

@@ -12,6 +12,25 @@ from stager.forges.github.wire import Link, Stamp, Text, Wire, parse
 
 
 @dataclass(frozen=True, slots=True)
+class AppCredentials:
+    """A GitHub App of ours.
+
+    Args:
+        id: its number, or its client id; GitHub takes either.
+        pem: its private key.
+        url: its page at GitHub; empty where that isn't known.
+    """
+
+    id: str
+    pem: str = field(repr=False)
+    slug: str = ""
+    url: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    webhook_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AppName:
     """What an App is called, and its page."""
 
@@ -75,6 +94,20 @@ def read_app(app: object) -> AppName:
     return AppName(read.slug, read.html_url)
 
 
+def read_made_app(answer: object) -> AppCredentials:
+    """A new App, with its secrets. Raises `Unreadable`."""
+    read = parse(_MadeApp, answer)
+    return AppCredentials(
+        id=str(read.id),
+        pem=read.pem,
+        slug=read.slug,
+        url=read.html_url,
+        client_id=read.client_id,
+        client_secret=read.client_secret,
+        webhook_secret=read.webhook_secret or "",
+    )
+
+
 def read_token(answer: object) -> IssuedToken:
     """A new token of an installation. Raises `Unreadable`."""
     read = parse(_Token, answer)
@@ -132,6 +165,14 @@ class _Identified(Wire):
 class _App(Wire):
     slug: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     html_url: Link
+
+
+class _MadeApp(_App):
+    id: int
+    client_id: str
+    client_secret: str
+    webhook_secret: str | None = None
+    pem: str
 
 
 class _Token(Wire):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gidgethub.apps import get_jwt
@@ -16,6 +15,7 @@ from jwt import PyJWTError
 
 from stager.domain.errors import Fault, Refused
 from stager.forges.github import answers, problems, wire
+from stager.forges.github.answers import AppCredentials
 from stager.forges.github.credentials import Account, basic
 from stager.forges.github.rest import Credentials, Rest
 
@@ -33,25 +33,6 @@ MARGIN = timedelta(minutes=5)
 
 READS_CODE = {"contents": "read"}
 """All that git is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppCredentials:
-    """A GitHub App of ours.
-
-    Args:
-        id: its number, or its client id; GitHub takes either.
-        pem: its private key.
-        url: its page at GitHub; empty where that isn't known.
-    """
-
-    id: str
-    pem: str = field(repr=False)
-    slug: str = ""
-    url: str = ""
-    client_id: str = ""
-    client_secret: str = field(default="", repr=False)
-    webhook_secret: str = field(default="", repr=False)
 
 
 class Signer(Credentials):

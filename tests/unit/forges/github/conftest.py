@@ -1,4 +1,4 @@
-"""A GitHub to ask, and the client that asks it."""
+"""A GitHub to ask, and those who ask it: an account, and an App."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from stager.forges.github.account import Place, with_token
+from stager.domain.source import Repository
+from stager.forges.github.account import Github, Place, with_app, with_token
+from stager.forges.github.answers import AppCredentials
 from stager.forges.github.client import GithubClient
-from tests.doubles.github import GithubDouble
+from tests.doubles.github import GithubDouble, GithubRepository
 
 USER, PASSWORD = "stager-bot", "ghp_a-token-nobody-may-see"
 ENCODED = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -29,7 +31,38 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def client(github: GithubDouble, session: aiohttp.ClientSession) -> GithubClient:
-    return with_token(
-        session, Place(github.api_url, github.web_url, timeout=2.0, pause=0.01), USER, PASSWORD
-    ).client
+def place(github: GithubDouble) -> Place:
+    return Place(github.api_url, github.web_url, timeout=2.0, pause=0.01)
+
+
+@pytest.fixture
+def account(place: Place, session: aiohttp.ClientSession) -> Github:
+    """GitHub as an account with a token sees it."""
+    return with_token(session, place, USER, PASSWORD)
+
+
+@pytest.fixture
+def client(account: Github) -> GithubClient:
+    return account.client
+
+
+@pytest.fixture
+def credentials(github: GithubDouble) -> AppCredentials:
+    url = f"{github.web_url}/apps/{github.app.slug}"
+    return AppCredentials(github.app.id, github.app.pem, github.app.slug, url)
+
+
+@pytest.fixture
+def app(place: Place, session: aiohttp.ClientSession, credentials: AppCredentials) -> Github:
+    """GitHub as an App sees it."""
+    return with_app(session, place, credentials)
+
+
+@pytest.fixture
+def shop(github: GithubDouble) -> GithubRepository:
+    return github.add_repository("acme", "shop")
+
+
+@pytest.fixture
+def repository(shop: GithubRepository) -> Repository:
+    return Repository(str(shop.id), shop.owner, shop.name)

@@ -23,11 +23,6 @@ def named(repository: GithubRepository) -> Repository:
     return Repository(str(repository.id), repository.owner, repository.name)
 
 
-@pytest.fixture
-def shop(github: GithubDouble) -> GithubRepository:
-    return github.add_repository("acme", "shop")
-
-
 # One pull request.
 
 

@@ -1,0 +1,41 @@
+"""A forge that makes Apps in memory."""
+
+from __future__ import annotations
+
+from stager.domain.errors import Refused
+from stager.ports.setup import MadeApp, Proposal
+
+CODE = "a-good-code"
+
+
+class FakeSetup:
+    """See `stager.ports.setup.AppSetup`. It knows one code, `CODE`, and there is no organization of the name
+    `none`.
+
+    Attributes:
+        app: the one that was made.
+        proposed: what was proposed, oldest first: Stager's address, the organization and the state.
+    """
+
+    def __init__(self, forge_url: str = "https://forge.test", *, overridden: bool = False) -> None:
+        self.forge_url = forge_url
+        self.overridden = overridden
+        self.app: MadeApp | None = None
+        self.proposed: list[tuple[str, str, str]] = []
+
+    def proposal(self, home: str, organization: str, state: str) -> Proposal:
+        if organization == "none":
+            raise Refused("There is no such organization.", reason="organization-invalid")
+        self.proposed.append((home, organization, state))
+        target = f"{self.forge_url}/{organization or 'me'}/new?state={state}"
+        return Proposal(target, f'{{"url": "{home}"}}', home.startswith("https:"), (("read", "to read"),))
+
+    async def finish(self, code: str) -> MadeApp:
+        if code != CODE:
+            raise Refused("The forge doesn't know this code.", reason="setup-code-unknown")
+        url = f"{self.forge_url}/apps/stager"
+        self.app = MadeApp("stager", url, f"{url}/install", in_use=False)
+        return self.app
+
+    def made(self) -> MadeApp | None:
+        return self.app

@@ -1,0 +1,194 @@
+"""Connecting GitHub from Stager's own page: nobody is taken for somebody else on the way there and back."""
+
+from __future__ import annotations
+
+import html
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from stager.domain.actor import Actor
+from stager.testing.setup import CODE
+from stager.web.states import GOOD_FOR, MOST_EXPECTED, States
+from tests.unit.web.site import Site, basic, site
+
+ANN, BOB = Actor("ann", "basic"), Actor("bob", "basic")
+
+
+async def begin(site: Site, **query: str) -> httpx.Response:
+    answer = await site.ask("GET", "/setup/github", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def state_of(answer: httpx.Response) -> str:
+    [target] = re.findall(r'<form method="post" action="([^"]*)"', answer.text)
+    [state] = parse_qs(urlsplit(html.unescape(target)).query)["state"]
+    return state
+
+
+async def come_back(site: Site, state: str, code: str = CODE, **how: object) -> httpx.Response:
+    return await site.ask("GET", "/setup/github/callback", params={"code": code, "state": state}, **how)
+
+
+class TestPage:
+    async def test_is_for_those_who_are_known(self, site: Site) -> None:
+        answer = await site.client.get("/setup/github")
+
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic")
+        assert site.setup.proposed == []
+
+    async def test_brings_the_proposal_to_the_forge(self, site: Site) -> None:
+        answer = await begin(site)
+        [(home, organization, state)] = site.setup.proposed
+
+        assert (home, organization) == ("http://preview.test", "")
+        assert state == state_of(answer)
+        assert len(state) >= 32
+        assert f"https://forge.test/me/new?state={state}" in answer.text
+        [manifest] = re.findall(r'name="manifest" value="([^"]*)"', answer.text)
+        assert html.unescape(manifest) == '{"url": "http://preview.test"}'
+
+    async def test_for_an_organization(self, site: Site) -> None:
+        answer = await begin(site, organization=" acme ")
+
+        assert site.setup.proposed[0][1] == "acme"
+        assert "https://forge.test/acme/new" in answer.text
+
+    async def test_an_organization_that_is_none(self, site: Site) -> None:
+        answer = await site.ask("GET", "/setup/github", params={"organization": "none"})
+
+        assert answer.status_code == 400
+        assert "There is no such organization." in answer.text
+
+    async def test_whatever_is_asked_for_is_inert(self, site: Site) -> None:
+        answer = await begin(site, organization='"><script>alert(1)</script>')
+
+        assert "<script" not in answer.text
+
+    async def test_says_when_deliveries_cant_come(self, site: Site) -> None:
+        assert "have no deliveries" in (await begin(site)).text
+
+    async def test_says_when_the_configuration_counts(self, site: Site) -> None:
+        assert "github.app_id" not in (await begin(site)).text
+        site.setup.overridden = True
+        assert "github.app_id" in (await begin(site)).text
+
+    async def test_its_form_leads_to_the_forge_and_nowhere_else(self, site: Site) -> None:
+        policy = (await begin(site)).headers["content-security-policy"]
+
+        assert "form-action 'self' https://forge.test;" in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        home = (await site.client.get("/")).headers["content-security-policy"]
+        assert "form-action 'none'" in home
+
+    async def test_its_cookie_is_nobody_elses(self, site: Site) -> None:
+        cookie = (await begin(site)).headers["set-cookie"]
+
+        for attribute in ("HttpOnly", "SameSite=lax", "Path=/setup/github"):
+            assert attribute in cookie
+        assert "Domain" not in cookie
+        assert "Secure" not in cookie, "this site has no HTTPS"
+
+    async def test_without_a_forge_there_is_nothing_to_connect(self) -> None:
+        async with site() as opened:
+            services = opened.app.state.services
+            object.__setattr__(services, "setup", None)
+            answer = await opened.ask("GET", "/setup/github")
+
+            assert answer.status_code == 404
+
+
+class TestComingBack:
+    async def test_the_app_is_ours(self, site: Site) -> None:
+        answer = await come_back(site, state_of(await begin(site)))
+
+        assert answer.status_code == 303
+        assert site.setup.app is not None
+        page = await site.ask("GET", answer.headers["location"])
+        assert "The GitHub App is made" in page.text
+        assert site.setup.app.install_url in page.text
+        assert "Restart Stager" in page.text
+
+    @pytest.mark.parametrize("state", ["", "guessed"])
+    async def test_a_state_that_we_didnt_give(self, site: Site, state: str) -> None:
+        await begin(site)
+        answer = await come_back(site, state)
+
+        assert answer.status_code == 403
+        assert "setup-state-unknown" in answer.text
+        assert site.setup.app is None
+
+    async def test_a_state_is_good_once(self, site: Site) -> None:
+        state = state_of(await begin(site))
+        await come_back(site, state, code="bad")
+
+        assert (await come_back(site, state)).status_code == 403
+        assert site.setup.app is None
+
+    async def test_in_another_browser(self, site: Site) -> None:
+        """Or an attacker's link would make his App ours."""
+        state = state_of(await begin(site))
+        site.client.cookies.clear()
+
+        assert (await come_back(site, state)).status_code == 403
+        await begin(site)
+        assert (await come_back(site, state)).status_code == 403
+        assert site.setup.app is None
+
+    async def test_as_somebody_else(self) -> None:
+        async with site(users={"ann": "pass", "bob": "word"}) as opened:
+            state = state_of(await begin(opened))
+            answer = await come_back(opened, state, headers=basic("bob", "word"))
+
+            assert answer.status_code == 403
+            assert opened.setup.app is None
+
+    async def test_as_nobody(self, site: Site) -> None:
+        state = state_of(await begin(site))
+        answer = await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
+
+        assert answer.status_code == 401
+        assert (await come_back(site, state)).status_code == 303, "it is still good"
+
+    async def test_two_pages_of_one_browser(self, site: Site) -> None:
+        first, second = state_of(await begin(site)), state_of(await begin(site))
+
+        assert first != second
+        assert (await come_back(site, first)).status_code == 303
+        assert (await come_back(site, second)).status_code == 303
+
+    @pytest.mark.parametrize("code", ["", "wrong"])
+    async def test_with_a_code_that_the_forge_doesnt_know(self, site: Site, code: str) -> None:
+        answer = await come_back(site, state_of(await begin(site)), code=code)
+
+        assert answer.status_code == 400
+        assert "The forge doesn&#39;t know this code." in answer.text
+        assert "Begin again" in answer.text
+
+
+class TestStates:
+    def test_end_after_an_hour(self) -> None:
+        now = [0.0]
+        states = States(lambda: now[0])
+        (early, cookie), (late, _) = states.give(ANN), states.give(ANN)
+        now[0] = GOOD_FOR
+        assert states.take(early, ANN, cookie)
+        now[0] += 1
+        assert not states.take(late, ANN, cookie)
+
+    def test_are_few(self) -> None:
+        states = States()
+        given = [states.give(ANN, "cookie")[0] for _ in range(MOST_EXPECTED + 1)]
+        assert not states.take(given[0], ANN, "cookie")
+        assert states.take(given[1], ANN, "cookie")
+
+    def test_are_for_one_actor_and_one_browser(self) -> None:
+        states = States()
+        for actor, cookie in ((BOB, "mine"), (ANN, "other"), (ANN, ""), (ANN, "é")):
+            state, _ = states.give(ANN, "mine")
+            assert not states.take(state, actor, cookie)
