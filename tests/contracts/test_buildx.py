@@ -328,17 +328,30 @@ class TestTheMachine:
 
         assert caught.value.reason == "builder-missing"
 
-    async def test_with_a_docker_command_that_has_no_buildx(
-        self, buildx: BuildxUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("says", "message"),
+        [
+            ("docker: 'buildx' is not a docker command.", "There is no `docker buildx`"),
+            ("ERROR: invalid progress mode rawjson", "too old"),
+        ],
+    )
+    async def test_with_a_docker_command_that_cannot_build(
+        self,
+        buildx: BuildxUnderTest,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        says: str,
+        message: str,
     ) -> None:
         old = tmp_path / "docker"
-        old.write_text("#!/bin/sh\necho \"docker: 'buildx' is not a docker command.\" >&2\nexit 1\n")
+        old.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
         old.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         with pytest.raises(Fault) as caught:
             await buildx.builder.build(buildx.order("serves"), nobody)
 
         assert caught.value.reason == "builder-missing"
+        assert message in caught.value.message
         assert "docker-buildx" in caught.value.hint
 
     async def test_docker_goes_away_in_the_middle(self, buildx: BuildxUnderTest, tmp_path: Path) -> None:

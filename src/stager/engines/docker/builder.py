@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiodocker
 
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Recipe
 from stager.engines.docker import buildx, causes
 from stager.engines.docker.client import engine_errors
@@ -98,7 +98,7 @@ class BuildxBuilder:
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
         )
-        progress = Progress(_masking(order.recipe, say))
+        progress = Progress(say, masking(order.recipe))
         variables = buildx.environment(order.recipe, self._engine, folder / "buildx")
         try:
             async with asyncio.timeout(order.timeout):
@@ -109,23 +109,8 @@ class BuildxBuilder:
             raise _builder_missing() from error
         progress.feed("", last=True)
         if code != 0:
-            raise await self._failure(order.recipe, progress)
+            raise await _failure(progress)
         return id_file.read_text("ascii").strip()
-
-    async def _failure(self, recipe: Recipe, progress: Progress) -> Exception:
-        step, complaint = progress.failed, progress.complaint
-        if step is None and any(words in complaint for words in AWAY):
-            return _engine_away(complaint)
-        if step is None and not await buildx.is_there():
-            return _builder_missing()
-        words = f"{step.error if step else complaint}\n{progress.last_lines}"
-        mask = _masked(recipe)
-        return Fault(
-            mask(causes.sentence(step, complaint)),
-            hint=mask(causes.likely_cause(step, words)),
-            reason="build-failed",
-            detail=mask(progress.last_lines),
-        )
 
     # The machine.
 
@@ -178,19 +163,31 @@ class BuildxBuilder:
             self._building -= Counter([key])
 
 
-def _masking(recipe: Recipe, say: Say) -> Say:
-    mask = _masked(recipe)
-    return lambda line: say(mask(line))
-
-
-def _masked(recipe: Recipe) -> Callable[[str], str]:
-    """What replaces the values of secrets, and each of their lines."""
+def masking(recipe: Recipe) -> Callable[[str], str]:
+    """What puts `***` in the place of secrets, and of each of their lines."""
     lines = {line.strip() for value in recipe.secrets.values() for line in value.splitlines()}
     hidden = sorted((line for line in lines if len(line) >= SHORTEST_MASKED), key=len, reverse=True)
     if not hidden:
-        return lambda text: text
+        return str
     pattern = re.compile("|".join(re.escape(line) for line in hidden))
     return lambda text: pattern.sub("***", text)
+
+
+async def _failure(progress: Progress) -> StagerError:
+    step, complaint = progress.failed, progress.complaint
+    if step is None and any(words in complaint for words in AWAY):
+        return _engine_away(complaint)
+    if step is None and "rawjson" in complaint:
+        return _builder_missing("The `docker buildx` here is too old: it can't tell how a build goes on.")
+    if step is None and not await buildx.is_there():
+        return _builder_missing()
+    words = f"{step.error if step else complaint}\n{progress.last_lines}"
+    return Fault(
+        causes.sentence(step, complaint),
+        hint=causes.likely_cause(step, words),
+        reason="build-failed",
+        detail=progress.last_lines,
+    )
 
 
 def _too_slow(order: BuildOrder, progress: Progress) -> Fault:
@@ -200,13 +197,15 @@ def _too_slow(order: BuildOrder, progress: Progress) -> Fault:
         hint="Copy the lists of dependencies first and install them, so that they stay in the cache; or "
         "allow builds more time in the configuration.",
         reason="build-too-slow",
-        detail=_masked(order.recipe)(progress.last_lines),
+        detail=progress.last_lines,
     )
 
 
-def _builder_missing() -> Fault:
+def _builder_missing(
+    message: str = "There is no `docker buildx` here, and so nothing can be built.",
+) -> Fault:
     return Fault(
-        "There is no `docker buildx` here, and so nothing can be built.",
+        message,
         hint="Install your distribution's package docker-buildx, or docker-buildx-plugin from Docker's own; "
         "`docker buildx version` has to answer Stager's user.",
         reason="builder-missing",

@@ -13,7 +13,7 @@ import binascii
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,16 +135,18 @@ class Progress:
 
     Args:
         say: hears each line of its log.
+        mask: hides what nobody may read; called before anything is cut, so that no half of it is left.
 
     Attributes:
         failed: the step that failed first; None while none has.
         complaint: what was said beside the steps, such as that the Dockerfile can't be read.
     """
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, mask: Callable[[str], str] = str) -> None:
         self.failed: Step | None = None
         self.complaint = ""
         self._say = say
+        self._mask = mask
         self._objects = Objects()
         self._vertices: dict[str, _Vertex] = {}
         self._finished: set[str] = set()
@@ -159,7 +161,7 @@ class Progress:
     def current(self) -> Step | None:
         """The last step that began and hasn't ended."""
         open_ones = [v for v in self._vertices.values() if v.began and not v.ended]
-        return Step(open_ones[-1].name) if open_ones else None
+        return Step(self._mask(open_ones[-1].name)) if open_ones else None
 
     def feed(self, text: str, *, last: bool = False) -> None:
         """Take the next piece of the output.
@@ -176,7 +178,7 @@ class Progress:
     def _plain(self, line: str) -> None:
         self._tell(line)
         if line.startswith("ERROR: ") or not self.complaint:
-            self.complaint = line.removeprefix("ERROR: ")
+            self.complaint = self._mask(line.removeprefix("ERROR: "))
 
     def _status(self, status: dict[str, Any]) -> None:
         for vertex in status.get("vertexes") or ():
@@ -208,7 +210,7 @@ class Progress:
             self._tell(f"#{vertex.number} CACHED")
         if error and not _CANCELLED.search(error):
             self._tell(f"#{vertex.number} ERROR: {error}")
-            self.failed = self.failed or Step(vertex.name, error)
+            self.failed = self.failed or Step(self._mask(vertex.name), self._mask(error))
 
     def _transfer(self, facts: dict[str, Any]) -> None:
         """Said once, when it is over; progress bars are for those who watch."""
@@ -228,7 +230,7 @@ class Progress:
         for line in whole:
             if shown := _as_on_screen(line):
                 self._tell(f"#{vertex.number} {shown}")
-        vertex.pieces[stream] = rest[-LINE_LIMIT:]
+        vertex.pieces[stream] = rest if len(rest) <= LINE_LIMIT else self._mask(rest)[-LINE_LIMIT:]
 
     def _vertex(self, digest: str, name: str) -> _Vertex:
         vertex = self._vertices.setdefault(digest, _Vertex(len(self._vertices) + 1, ""))
@@ -236,7 +238,7 @@ class Progress:
         return vertex
 
     def _tell(self, line: str) -> None:
-        line = line[:LINE_LIMIT]
+        line = self._mask(line)[:LINE_LIMIT]
         self._last.append(line)
         self._say(line)
 

@@ -90,6 +90,24 @@ def test_lines_are_cut() -> None:
     assert len(said[1]) == 2_000
 
 
+def test_what_is_masked_leaves_no_half_behind() -> None:
+    said: list[str] = []
+    progress = Progress(said.append, lambda text: text.replace("tops3cret", "***"))
+    for facts in (
+        vertex(A, "[1/1] RUN echo tops3cret", started=NOW),
+        output(A, b"x" * 1_990 + b" tops3cret and more\n" + b"tops3"),
+        output(A, b"cret" + b"y" * 1_999),
+        output(A, b"\n"),
+        vertex(A, "[1/1] RUN echo tops3cret", error="tops3cret: exit code: 1"),
+    ):
+        progress.feed(printed(facts))
+    progress.feed("ERROR: tops3cret", last=True)
+
+    everything = f"{said} {progress.failed} {progress.complaint} {progress.last_lines}"
+    assert "***" in everything
+    assert not any(half in everything for half in ("tops", "cret"))
+
+
 def test_transfers_are_told_once() -> None:
     going = {"id": "transferring context:", "vertex": A, "current": 1_200_000}
     said, _ = read(
