@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,24 +16,62 @@ import pytest
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, StagerError
-from stager.domain.source import Repository
-from stager.forges.github.account import Place, with_token
-from stager.forges.github.client import GithubClient
+from stager.domain.source import Access, Repository
+from stager.forges.github.account import Github, Place, as_nobody, with_app, with_token
+from stager.forges.github.answers import AppCredentials
+from stager.forges.github.keyring import Keyring
+from stager.forges.github.setup import GithubSetup
+from stager.ports.forge import Announcement, Progress, Reaction
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
+from tests.doubles.github_app import MANIFEST_CODE, LoggedDelivery
 from tests.forge import doubles
 from tests.integration.stager import basic
 
 USER, PASSWORD = "stager-bot", "token"
 
 EVERY_CALL = {
+    "DELETE /repos/{owner}/{repo}/issues/comments/{comment}",
+    "GET /app",
+    "GET /app/hook/deliveries",
     "GET /repos/{owner}/{repo}",
+    "GET /repos/{owner}/{repo}/collaborators/{login}/permission",
+    "GET /repos/{owner}/{repo}/commits/{sha}/check-runs",
+    "GET /repos/{owner}/{repo}/commits/{sha}/status",
+    "GET /repos/{owner}/{repo}/deployments",
+    "GET /repos/{owner}/{repo}/installation",
     "GET /repos/{owner}/{repo}/issues/{number}/comments",
     "GET /repos/{owner}/{repo}/pulls",
     "GET /repos/{owner}/{repo}/pulls/{number}",
+    "GET /repos/{owner}/{repo}/pulls/{number}/files",
     "GET /user",
     "PATCH /repos/{owner}/{repo}/issues/comments/{comment}",
+    "POST /app-manifests/{code}/conversions",
+    "POST /app/hook/deliveries/{delivery}/attempts",
+    "POST /app/installations/{installation}/access_tokens",
+    "POST /repos/{owner}/{repo}/deployments",
+    "POST /repos/{owner}/{repo}/deployments/{deployment}/statuses",
+    "POST /repos/{owner}/{repo}/issues/comments/{comment}/reactions",
     "POST /repos/{owner}/{repo}/issues/{number}/comments",
+    "POST /repos/{owner}/{repo}/statuses/{sha}",
 }
+
+TEMPLATES = [
+    (r"^/repos/[^/]+/[^/]+", "/repos/{owner}/{repo}"),
+    (r"/comments/\d+", "/comments/{comment}"),
+    (r"/(pulls|issues)/\d+", r"/\1/{number}"),
+    (r"/deployments/\d+", "/deployments/{deployment}"),
+    (r"/deliveries/\d+", "/deliveries/{delivery}"),
+    (r"/installations/\d+", "/installations/{installation}"),
+    (r"/collaborators/[^/]+", "/collaborators/{login}"),
+    (r"/(commits|statuses)/[0-9a-f]{40}", r"/\1/{sha}"),
+    (r"^/app-manifests/[^/]+", "/app-manifests/{code}"),
+]
+"""What in a path is a value, and its name."""
+
+SHA, OTHER_SHA = "a" * 40, "b" * 40
+LIVE = Announcement(
+    "preview/shop/pr-1", SHA, Progress.SUCCESS, "It is live.", "https://x.test/", "https://y.test/"
+)
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -45,13 +84,19 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 @dataclass
 class Scene:
-    """Our client before Prism, which stands before a GitHub of our own.
+    """All of ours that asks GitHub, before Prism, which stands before a GitHub of our own.
+
+    Args:
+        account, app: who asks.
+        setup: what has an App made.
 
     Attributes:
         asked: the calls so far, as `EVERY_CALL` has them.
     """
 
-    client: GithubClient
+    account: Github
+    app: Github
+    setup: GithubSetup
     session: aiohttp.ClientSession
     prism: doubles.Server
     github: GithubDouble
@@ -83,7 +128,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     asked: set[str] = set()
 
     async def note(_: object, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams) -> None:
-        asked.add(f"{ended.method} {_template(ended.url.path)}")
+        asked.add(f"{ended.method} {_template(ended.url.raw_path)}")
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(note)
@@ -91,24 +136,31 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         with doubles.prism(github.api_url, tmp_path) as prism:
             # What Prism says of a long answer takes a long header.
             async with aiohttp.ClientSession(trace_configs=[trace], max_field_size=2**16) as session:
-                client = with_token(
-                    session, Place(prism.url, github.web_url, pause=0.01), USER, PASSWORD
-                ).client
+                place = Place(prism.url, github.web_url, pause=0.01)
+                account = with_token(session, place, USER, PASSWORD)
+                app = with_app(session, place, AppCredentials(github.app.id, github.app.pem))
+                keyring = Keyring(tmp_path / "github-app.json")
+                setup = GithubSetup(as_nobody(session, place), keyring, github.web_url)
                 shop = github.add_repository("acme", "shop")
-                yield Scene(client, session, prism, github, shop, asked)
+                yield Scene(account, app, setup, session, prism, github, shop, asked)
 
 
 async def test_r77_every_call_is_as_github_describes_it(scene: Scene) -> None:
     """All that the client asks, well and badly answered, and in several pages."""
     await asks_for_changes(scene)
     await keeps_a_comment(scene)
+    await is_an_app(scene)
+    for github in (scene.account, scene.app):
+        await asks_about_people_and_checks(scene, github)
+        await announces(scene, github)
+    await has_lost_deliveries_sent_again(scene)
     assert scene.asked == EVERY_CALL
     await scene.ask_wrongly(*WRONG[0])
     assert len(doubles.violations(scene.prism)) == 1, doubles.violations(scene.prism)
 
 
 async def asks_for_changes(scene: Scene) -> None:
-    client, github = scene.client, scene.github
+    client, github = scene.account.client, scene.github
     pulls = [github.open_pull(scene.shop, f"branch-{number}") for number in range(120)]
     github.close(pulls[0])
     assert len(await client.open_changes(scene.repository)) == 119
@@ -125,7 +177,7 @@ async def asks_for_changes(scene: Scene) -> None:
 
 
 async def keeps_a_comment(scene: Scene) -> None:
-    client, github = scene.client, scene.github
+    client, github = scene.account.client, scene.github
     pull = github.open_pull(scene.shop, "commented")
     for number in range(110):
         github.add_comment(pull, f"comment {number}")
@@ -139,6 +191,64 @@ async def keeps_a_comment(scene: Scene) -> None:
     github.trouble("PATCH", "/comments/", status=403, times=1)
     with pytest.raises(Refused):
         await client.comment(link, marker=marker, body="refused", known=second)
+    await client.uncomment(link, marker=marker, known=second)
+    await client.uncomment(link, marker=marker, known=second)
+
+
+async def is_an_app(scene: Scene) -> None:
+    with pytest.raises(Refused):
+        await scene.setup.finish("another-code")
+    assert (await scene.setup.finish(MANIFEST_CODE)).name == scene.github.app.slug
+    with pytest.raises(Refused):
+        await scene.app.origins.origin(scene.repository, None)
+    scene.github.app.install("acme", "shop")
+    assert (await scene.app.origins.origin(scene.repository, 1)).authorization
+    link = scene.link(scene.github.open_pull(scene.shop, "by-an-app"))
+    made = await scene.app.client.comment(link, marker="<!-- app -->", body="live", known="")
+    assert await scene.app.client.comment(link, marker="<!-- app -->", body="live", known="") == made
+
+
+async def asks_about_people_and_checks(scene: Scene, github: Github) -> None:
+    scene.shop.places.people = {"mona": ("write", "maintain"), "größe/..": ("none", "none")}
+    pull = scene.github.open_pull(scene.shop, "asked-about", sha=SHA)
+    pull.files = [{"filename": f"folder/{number}"} for number in range(120)]
+    scene.shop.places.statuses[SHA] = [{"context": f"ci {n}", "state": "success"} for n in range(120)]
+    scene.shop.places.check_runs[SHA] = [{"name": "ci", "status": "queued", "conclusion": None}]
+    assert await github.people.access(scene.repository, "mona") is Access.WRITE
+    assert await github.people.access(scene.repository, "nobody") is Access.NONE
+    assert await github.people.access(scene.repository, "größe/..") is Access.NONE
+    assert len(await github.people.paths(scene.repository, pull.number)) == 120
+    assert await github.people.checks(scene.repository, SHA, "stager/shop") == "pending"
+    assert await github.people.checks(scene.repository, OTHER_SHA, "stager/shop") == "none"
+
+
+async def announces(scene: Scene, github: Github) -> None:
+    pull = scene.github.open_pull(scene.shop, "announced", sha=SHA)
+    scene.github.push(pull, OTHER_SHA)
+    link, at = scene.link(pull), github.announcements
+    environment = f"preview/shop/pr-{pull.number} größer"
+    known = ""
+    for sha in (SHA, OTHER_SHA):
+        for progress in Progress:
+            one = replace(LIVE, environment=environment, sha=sha, progress=progress)
+            known = await at.deployment(link, one, known)
+            await at.status(link, one, "stager/shop")
+    bare = replace(LIVE, environment=environment, sha=SHA, url="", log_url="", description="é" * 500)
+    await at.deployment(link, bare, "999999:" + SHA)
+    await at.status(link, bare, "stager/shop")
+    comment = scene.github.add_comment(pull, "/stager")
+    reactions: list[Reaction] = ["+1", "-1", "confused", "rocket", "eyes", "eyes"]
+    for reaction in reactions:
+        await at.react(scene.repository, str(comment.id), reaction)
+    await at.react(scene.repository, "999999", "eyes")
+    assert len(comment.reactions) == 5
+
+
+async def has_lost_deliveries_sent_again(scene: Scene) -> None:
+    now = datetime.now(UTC)
+    scene.github.app.page = 2
+    scene.github.app.log = [LoggedDelivery(f"lost-{n}", "pull_request", 502, now) for n in range(5)]
+    assert await scene.app.recovery.redeliver(now - timedelta(hours=1)) == 5
 
 
 async def test_a_wrong_request_is_noticed(scene: Scene) -> None:
@@ -150,6 +260,6 @@ async def test_a_wrong_request_is_noticed(scene: Scene) -> None:
 
 def _template(path: str) -> str:
     """The path with names in the place of values, as GitHub's description writes it."""
-    known = re.sub(r"^/repos/[^/]+/[^/]+", "/repos/{owner}/{repo}", path)
-    known = re.sub(r"/comments/\d+$", "/comments/{comment}", known)
-    return re.sub(r"/(pulls|issues)/\d+", r"/\1/{number}", known)
+    for value, name in TEMPLATES:
+        path = re.sub(value, name, path)
+    return path

@@ -60,7 +60,7 @@ class GithubRecovery(Recovery):
     async def _attempt(self, rest: Rest, delivery: str) -> bool:
         """Ask for another attempt. Whether GitHub makes one."""
         try:
-            await rest.create(ATTEMPTS, {"delivery": delivery}, {})
+            await rest.create(ATTEMPTS, {"delivery": delivery})
         except Refused:
             return False
         return True

@@ -180,8 +180,9 @@ class Rest(GitHubAPI):
         """Have nothing at `path` any more."""
         await self._repeatedly("DELETE", path, names)
 
-    async def create(self, path: str, names: Names, data: object) -> object:
-        """Make something new at `path`. Tried once: after a failure it may exist all the same."""
+    async def create(self, path: str, names: Names, data: object = b"") -> object:
+        """Make something new at `path`, of no data unless there are some. Tried once: after a failure it may
+        exist all the same."""
         answer, _ = await self._once("POST", path, names, data)
         return answer
 

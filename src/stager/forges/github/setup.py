@@ -43,7 +43,7 @@ class GithubSetup(AppSetup):
 
     async def finish(self, code: str) -> MadeApp:
         try:
-            answer = await self._rest.create(CONVERSION, {"code": code}, {})
+            answer = await self._rest.create(CONVERSION, {"code": code})
             app = answers.read_made_app(answer)
         except Refused as error:
             if error.status not in {404, 422}:
