@@ -51,8 +51,8 @@ refresh_package_lists() {
 }
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
-# package leaves alone what was installed in another way, such as Docker's own packages. nginx and git-lfs
-# are for whoever sets NEEDS_NGINX and NEEDS_GIT_LFS: installing nginx starts one.
+# package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs and wrk
+# are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS or NEEDS_WRK: installing nginx starts one.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -61,6 +61,7 @@ missing_packages() {
     has curl || echo curl
     [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
+    [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
     has iptables || echo iptables
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3

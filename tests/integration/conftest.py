@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests.integration.github import Github, running_github
-from tests.integration.stager import StagerUnderTest, docker
-
-APP = Path(__file__).parent / "app"
-IMAGE = "stager-test/app:1"
+from tests.integration.images import application_image
+from tests.integration.stager import StagerUnderTest
 
 MakeStager = Callable[..., StagerUnderTest]
 
@@ -24,11 +22,7 @@ def app_image() -> str:
     inspect = ["docker", "image", "inspect", "stager-base/python:1"]
     if subprocess.run(inspect, capture_output=True, check=False).returncode:
         pytest.skip("no Docker engine with the base image: scripts/test starts one and makes it")
-    made = docker("create", "stager-base/python:1", "true")
-    docker("cp", str(APP / "server.py"), f"{made}:/server.py")
-    docker("commit", made, IMAGE)
-    docker("rm", made)
-    return IMAGE
+    return application_image()
 
 
 @pytest.fixture

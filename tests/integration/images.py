@@ -7,7 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
+from tests.integration.stager import docker
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "base-image.sh"
+APP = Path(__file__).parent / "app"
+APPLICATION = "stager-test/app:1"
 
 
 @functools.cache
@@ -23,3 +27,17 @@ def base_image(kind: Literal["python", "static"]) -> str:
     made = subprocess.run([SCRIPT, kind], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return f"stager-base/{kind}:1"
+
+
+@functools.cache
+def application_image() -> str:
+    """The reference of the application under test, made afresh in each run; see `app/server.py`.
+
+    Raises:
+        AssertionError: its base can't be made.
+    """
+    made = docker("create", base_image("python"), "true")
+    docker("cp", str(APP / "server.py"), f"{made}:/server.py")
+    docker("commit", made, APPLICATION)
+    docker("rm", made)
+    return APPLICATION

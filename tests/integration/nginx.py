@@ -70,6 +70,12 @@ class NginxUnderTest:
             return int((self.folder / "nginx.pid").read_text())
         return 0
 
+    @property
+    def pid(self) -> int:
+        """Of its master process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill9(self) -> None:
         """End it, with its workers, as a power cut would."""
         assert self._process is not None

@@ -31,25 +31,26 @@ class Pull:
         ).hexdigest()
 
     def opened(self) -> dict[str, Any]:
-        return self._payload("opened")
+        return self.payload("opened")
 
     def push(self) -> dict[str, Any]:
         before = self.sha
         self.version += 1
-        return {**self._payload("synchronize"), "before": before, "after": self.sha}
+        return {**self.payload("synchronize"), "before": before, "after": self.sha}
 
     def closed(self, *, merged: bool = False, head_deleted: bool = False) -> dict[str, Any]:
         self.is_open, self.merged = False, merged
-        payload = self._payload("closed")
+        payload = self.payload("closed")
         if head_deleted:
             payload["pull_request"]["head"]["repo"] = None
         return payload
 
     def reopened(self) -> dict[str, Any]:
         self.is_open = True
-        return self._payload("reopened")
+        return self.payload("reopened")
 
-    def _payload(self, action: str) -> dict[str, Any]:
+    def payload(self, action: str) -> dict[str, Any]:
+        """Of a delivery about it as it is now, a little later than the one before."""
         self.clock += timedelta(seconds=10)
         base = {
             "id": 1000 + len(self.repository),

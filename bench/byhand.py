@@ -1,0 +1,118 @@
+"""Launching by hand: the floor of every launch. The container that Stager would make, on a network of its
+own, by the same calls of the engine's API, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+import aiodocker
+import aiohttp
+
+from bench.ground import PORT
+from stager.domain.environment import Birth
+from stager.domain.source import Revision, Trust
+from stager.engines.docker import labels
+from stager.engines.docker.networks import Lease
+from stager.engines.docker.parameters import create_body
+from stager.ports.engine import InstanceSpec, Limits
+
+POOL = IPv4Network("10.199.0.0/16")
+"""Beside the pool that Stager's own networks come from."""
+LOOK_EVERY = 0.005
+"""Seconds between two questions whether the container answers: often, for others are held against it."""
+LIMITS = Limits(memory=512 << 20, cpus=1.0, pids=256, log_size=10 << 20)
+"""Stager's own defaults."""
+
+
+@dataclass
+class ByHand:
+    """Launches containers of one image, and removes them at its end.
+
+    Args:
+        image: its reference.
+    """
+
+    image: str
+    installation: str = field(default_factory=lambda: f"test-hand-{secrets.token_hex(3)}")
+    _made: list[tuple[str, str]] = field(default_factory=list)
+    _count: int = 0
+
+    async def __aenter__(self) -> Self:
+        self._docker = aiodocker.Docker()
+        self._web = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
+        self._subnets = POOL.subnets(new_prefix=28)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.remove()
+        await self._web.close()
+        await self._docker.close()
+
+    async def launch(self) -> float:
+        """Seconds from nothing to the first 200."""
+        begun = perf_counter()
+        lease = await self._network()
+        self._count += 1
+        body = create_body(self._spec(self._count), self.installation, lease, publish=False)
+        container = await self._docker.containers.create(body, name=f"{self.installation}-{self._count}")
+        self._made.append((container.id, lease.network))
+        await container.start()
+        await self._answers(f"http://{lease.address}:{PORT}/")
+        return perf_counter() - begun
+
+    async def remove(self) -> None:
+        """Remove all that was launched."""
+        made, self._made = self._made, []
+        await asyncio.gather(
+            *(self._docker.containers.container(c).delete(v=True, force=True) for c, _ in made)
+        )
+        for _, network in made:
+            await (await self._docker.networks.get(network)).delete()
+
+    async def _network(self) -> Lease:
+        subnet = next(self._subnets)
+        name = f"{self.installation}-{subnet.network_address}"
+        await self._docker.networks.create(
+            {
+                "Name": name,
+                "CheckDuplicate": True,
+                "Driver": "bridge",
+                "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
+                "Labels": {labels.INSTALLATION: self.installation},
+            }
+        )
+        return Lease(name, str(subnet[2]))
+
+    async def _answers(self, url: str) -> None:
+        while True:
+            try:
+                async with self._web.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                pass
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _spec(self, number: int) -> InstanceSpec:
+        birth = Birth(
+            environment=f"hand-{number}",
+            deployment=f"hand-{number}",
+            generation=1,
+            app="shop",
+            subject=f"name:hand-{number}",
+            name=f"hand-{number}",
+            host=f"hand-{number}.localhost",
+            revision=Revision(),
+            trust=Trust.TRUSTED,
+            change=None,
+            parameters={},
+        )
+        return InstanceSpec(birth, self.image, (), PORT, {"container_name": birth.name}, LIMITS)

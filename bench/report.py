@@ -1,0 +1,119 @@
+"""Makes docs/benchmarks.md, its charts and the README's lines from the figures that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import raw
+from bench.chart import drawn
+from bench.row import Line, Row
+from bench.rows import NOT_YET, ROWS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, README, PICTURES = Path("docs/benchmarks.md"), Path("README.md"), Path("docs/images")
+BEGIN, END = "<!-- benchmarks, made by scripts/bench -->\n", "<!-- end of benchmarks -->\n"
+BEST = 3
+
+_TOP = """<!-- Made by `scripts/bench --report` from the figures in bench/results. -->
+
+# Benchmarks
+
+What Stager costs, each figure next to its floor: what the same would cost without Stager, taken in the same
+run, in turn with it. On another machine all of them differ, but their ratios hardly. A budget is what we
+allow ourselves; it was set before there was anything to measure. Where another program does something of the
+kind, it stands beside.
+
+`scripts/bench` measures all rows in some twenty minutes, `scripts/bench launch proxy` those two. It keeps the
+raw figures in `bench/results/` and makes this page from them.
+
+"""
+_HEAD = "| what | without Stager | Stager | budget | | beside it |\n|---|---|---|---|---|---|\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A row with its figures: `kept` is the whole file."""
+
+    row: Row
+    kept: Mapping[str, Any]
+
+    @property
+    def lines(self) -> list[Line]:
+        return self.row.lines(self.kept["figures"])
+
+
+def made(rows: Sequence[Row] = ROWS, results: Path = raw.RESULTS) -> dict[Path, str]:
+    """The files that the kept figures make, by their paths within the checkout."""
+    measured = [Measured(row, kept) for row in rows if (kept := raw.kept(row.name, results))]
+    readme = (ROOT / README).read_text("utf-8")
+    return {
+        PAGE: _TOP + _table(measured) + "".join(map(_section, measured)) + _not_yet(rows, measured),
+        README: with_best(readme, [line for one in measured for line in one.lines]),
+        **dict(_pictures(measured)),
+    }
+
+
+def write() -> None:
+    """Write them all."""
+    for path, text in made().items():
+        (ROOT / path).write_text(text, "utf-8")
+
+
+def with_best(readme: str, lines: Sequence[Line]) -> str:
+    """The README with the best lines between its two marks: of those that have a sentence and meet their
+    budget, the ones that use the least of it."""
+    fit = sorted((line for line in lines if line.headline and line.met), key=lambda line: line.share)
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "".join(f"- {line.headline}.\n" for line in fit[:BEST]) + END + after
+
+
+def _table(measured: Sequence[Measured]) -> str:
+    lines = [line for one in measured for line in one.lines]
+    rows = "".join(
+        f"| {line.what} | {line.floor} | {line.ours} | {line.budget} | {_verdict(line)} | {line.peer} |\n"
+        for line in lines
+    )
+    return _HEAD + rows
+
+
+def _verdict(line: Line) -> str:
+    return "met" if line.met else "**missed**"
+
+
+def _section(one: Measured) -> str:
+    row, kept = one.row, one.kept
+    charts = "".join(f"![{c.title}](images/{c.name}.svg)\n\n" for c in row.charts(kept["figures"]))
+    missed = [line for line in one.lines if not line.met]
+    excuse = f"**Missed:** {row.missed or 'it is not known why.'}\n\n" if missed else ""
+    return f"\n## {row.title}\n\n{row.about}\n\n{charts}{excuse}{_taken_on(one)}\n"
+
+
+def _taken_on(one: Measured) -> str:
+    kept = one.kept
+    versions = {**kept["versions"], **_versions_of_peer(kept["figures"])}
+    named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return (
+        f"Measured on {kept['date']} with {kept['cpus']} processors, Linux {kept['kernel']}, {named}."
+        f" [Raw figures](../bench/results/{one.row.name}.json)."
+    )
+
+
+def _versions_of_peer(figures: Mapping[str, Any]) -> Mapping[str, str]:
+    versions: Mapping[str, str] = figures.get("peer_versions", {})
+    return versions
+
+
+def _not_yet(rows: Sequence[Row], measured: Sequence[Measured]) -> str:
+    unmeasured = {row.title: "no figures are kept" for row in rows if row not in [m.row for m in measured]}
+    listed = "".join(f"- {what}: {why}.\n" for what, why in {**unmeasured, **NOT_YET}.items())
+    return f"\n## Not measured yet\n\n{listed}"
+
+
+def _pictures(measured: Sequence[Measured]) -> Iterator[tuple[Path, str]]:
+    for one in measured:
+        for chart in one.row.charts(one.kept["figures"]):
+            yield PICTURES / f"{chart.name}.svg", drawn(chart)

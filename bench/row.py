@@ -1,0 +1,83 @@
+"""What a row of the benchmarks is: how it is measured, and how its raw figures are read.
+
+The two are apart, so that the page can be made again from kept figures without measuring anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.ground import Ground
+
+Figures = Mapping[str, Any]
+"""Raw figures, as plain JSON types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table.
+
+    Args:
+        floor: what the same costs without Stager, in words, as `ours` is what it costs with it.
+        budget: what `value` may be, in words.
+        value: what is held against `limit`; the budget is met while it isn't more.
+        peer: what another program needs for the same; empty where there is none to compare with.
+        headline: a sentence for the README, without the full stop; empty where the line isn't meant for it.
+    """
+
+    what: str
+    floor: str
+    ours: str
+    budget: str
+    value: float
+    limit: float
+    peer: str = ""
+    headline: str = ""
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+    @property
+    def share(self) -> float:
+        """How much of the budget is used; 0 for what must be 0, and is."""
+        return self.value / self.limit if self.limit else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars below one another, the first of them the floor.
+
+    Args:
+        name: of its file, without the ending.
+        bars: labels and values.
+        unit: of the values, as it stands behind them.
+    """
+
+    name: str
+    title: str
+    unit: str
+    bars: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    Args:
+        name: by which it is asked for on the command line, and the name of its file of figures.
+        title: of its section on the page.
+        about: how it is measured, in a paragraph.
+        measure: takes the figures; some minutes at most.
+        missed: why a budget of it is missed, for as long as one is.
+    """
+
+    name: str
+    title: str
+    about: str
+    measure: Callable[[Ground], dict[str, Any]]
+    lines: Callable[[Figures], list[Line]]
+    charts: Callable[[Figures], list[Chart]] = lambda _: []
+    missed: str = ""

@@ -1,0 +1,189 @@
+"""What is left after a random history: nothing, it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.ground import Ground
+from bench.row import Figures, Line, Row
+from stager.domain.route import Endpoint
+from stager.front.client import FrontClient
+from tests.integration.pulls import Pull
+from tests.integration.stager import StagerUnderTest, docker, until
+
+SEED, MOST_OPEN = 20260301, 5
+PATIENCE = 180.0
+COUNT_EVERY = 5
+"""Cycles between two counts of what there is meanwhile, which show that the counting counts."""
+
+
+class History:
+    """Pull requests are opened, pushed to and closed, and Stager is killed, by the dice.
+
+    Attributes:
+        happened: how often each thing did.
+    """
+
+    def __init__(self, stager: StagerUnderTest) -> None:
+        self.happened: Counter[str] = Counter()
+        self._stager = stager
+        self._dice = random.Random(SEED)
+        self._open: list[Pull] = []
+        self._count = 0
+
+    def cycle(self) -> None:
+        """One thing happens, and nobody waits for its end; only sometimes a moment."""
+        things: dict[str, tuple[Callable[[], None], int]] = {
+            "opened": (self._opened, 3 if len(self._open) < MOST_OPEN else 0),
+            "pushed": (self._pushed, 4 if self._open else 0),
+            "closed": (self._closed, 2 if self._open else 0),
+            "control plane killed": (self._stager.restart, 2),
+            "front killed": (self._stager.kill_front, 1 if self._stager.front_pid else 0),
+        }
+        [name] = self._dice.choices(list(things), weights=[weight for _, weight in things.values()])
+        self.happened[name] += 1
+        things[name][0]()
+        time.sleep(self._dice.choice([0, 0, 0.1, 0.5]))
+
+    def end(self) -> None:
+        """Close what is open."""
+        while self._open:
+            self._closed()
+
+    def _opened(self) -> None:
+        self._count += 1
+        pull = Pull(self._count, f"branch-{self._count}")
+        self._open.append(pull)
+        self._deliver(pull.opened())
+
+    def _pushed(self) -> None:
+        self._deliver(self._dice.choice(self._open).push())
+
+    def _closed(self) -> None:
+        pull = self._dice.choice(self._open)
+        self._open.remove(pull)
+        self._deliver(pull.closed())
+
+    def _deliver(self, payload: dict[str, Any]) -> None:
+        assert self._stager.deliver(payload).status_code == 202
+
+
+def measure(ground: Ground) -> dict[str, Any]:
+    """Raw figures: what happened, what there was, and how much of it is left."""
+    with ground.stager(pass_every="5s") as stager, _watching(ground.folder / "events") as events:
+        history, most = History(stager), Counter[str]()
+        for number in range(ground.options.cycles):
+            history.cycle()
+            if number % COUNT_EVERY == 0:
+                most |= Counter(_left(stager, events))
+        history.end()
+        with contextlib.suppress(AssertionError):  # what is left then is what counts
+            until(lambda: not any(_left(stager, events).values()), "nothing is left", PATIENCE)
+        made = {"containers": len(_containers(stager, events)), "volumes": len(_volumes(stager, events))}
+        left = _left(stager, events)
+    return {
+        "cycles": ground.options.cycles,
+        "happened": dict(history.happened),
+        "made": made,
+        "most": dict(most),
+        "left": left,
+    }
+
+
+@contextlib.contextmanager
+def _watching(path: Path) -> Iterator[Path]:
+    """What the engine tells meanwhile, a JSON object a line. It alone says whose an anonymous volume was."""
+    with path.open("wb") as file:
+        command = [
+            "docker",
+            "events",
+            "--format",
+            "{{json .}}",
+            "--filter=type=container",
+            "--filter=type=volume",
+        ]
+        watcher = subprocess.Popen(command, stdout=file)
+    try:
+        yield path
+    finally:
+        watcher.terminate()
+        watcher.wait(20)
+
+
+def _left(stager: StagerUnderTest, events: Path) -> dict[str, int]:
+    ours = f"--filter=label=stager.instance={stager.installation}"
+    return {
+        "containers": len(stager.containers()),
+        "networks": len(stager.networks()),
+        "volumes": len(_volumes(stager, events) & set(docker("volume", "ls", "--quiet").split())),
+        "images": len(docker("images", "--all", "--quiet", ours).split()),
+        "routes": asyncio.run(_routes(stager)),
+    }
+
+
+async def _routes(stager: StagerUnderTest) -> int:
+    """Hosts that lead to a container. That a preview is gone is said by a page, which stays for a while."""
+    client = FrontClient(stager.state / "front")
+    try:
+        table = await client.current()
+    finally:
+        await client.close()
+    return sum(isinstance(target, Endpoint) for target in table.routes.values())
+
+
+def _events(path: Path, kind: str, action: str) -> list[dict[str, Any]]:
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    return [event["Actor"] for event in told if (event["Type"], event["Action"]) == (kind, action)]
+
+
+def _containers(stager: StagerUnderTest, events: Path) -> set[str]:
+    made = _events(events, "container", "create")
+    return {a["ID"] for a in made if a["Attributes"].get("stager.instance") == stager.installation}
+
+
+def _volumes(stager: StagerUnderTest, events: Path) -> set[str]:
+    """The volumes that were ever mounted into one of this Stager's containers."""
+    containers = _containers(stager, events)
+    mounts = _events(events, "volume", "mount")
+    return {actor["ID"] for actor in mounts if actor["Attributes"]["container"] in containers}
+
+
+def lines(figures: Figures) -> list[Line]:
+    """The one line."""
+    left, made = figures["left"], figures["made"]
+    return [
+        Line(
+            what=f"Leftovers after {figures['cycles']} random cycles, {made['containers']} containers and"
+            f" {made['volumes']} volumes",
+            floor="0",
+            ours=", ".join(f"{count} {what}" for what, count in left.items()),
+            budget="0",
+            value=sum(left.values()),
+            limit=0,
+        )
+    ]
+
+
+ABOUT = f"""\
+Pull requests are opened, pushed to and closed by the dice, at most {MOST_OPEN} at a time, and
+either process is killed now and then; nothing waits for anything. In the end all are closed, and
+what the engine and the route table still have of this Stager is counted. Each container has an
+anonymous volume. `scripts/bench leftovers --cycles 500` makes it a long history.
+"""
+
+ROW = Row(
+    "leftovers",
+    "Leftovers",
+    ABOUT.strip(),
+    measure,
+    lines,
+)

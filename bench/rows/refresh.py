@@ -1,0 +1,89 @@
+"""Refreshes under load: how many requests fail."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bench import hub
+from bench.ground import APPLICATION_COMMAND, Ground, versioned
+from bench.row import Figures, Line, Row
+from tests.integration.images import application_image
+from tests.integration.load import FRESH, KEPT_ALIVE, Load
+
+REFRESHES, RESTARTS = 50, 5
+
+
+def measure(ground: Ground) -> dict[str, Any]:
+    """Raw figures: requests, and how many of them failed."""
+    figures: dict[str, Any] = {"stager": asyncio.run(_refreshed(ground))}
+    if ground.options.peers and hub.is_installed():
+        figures["peer"] = asyncio.run(_restarted(ground))
+    return figures
+
+
+async def _refreshed(ground: Ground) -> dict[str, int]:
+    with ground.stager(images=versioned()) as stager:
+        await asyncio.to_thread(stager.launched, VERSION="0")
+        async with Load(stager.url, stager.host("test")) as load:
+            for version in range(1, REFRESHES + 1):
+                await asyncio.to_thread(stager.launched, VERSION=str(version))
+                await load.until_answered(f"test {version}")
+    return _counted(load, REFRESHES)
+
+
+async def _restarted(ground: Ground) -> dict[str, int]:
+    """The nearest thing that the peer has: stop a user's server, and start it."""
+    folder = Path(tempfile.mkdtemp(dir=ground.folder))
+    with hub.running_hub(folder, application_image(), APPLICATION_COMMAND) as running:
+        async with aiohttp.ClientSession() as web:
+            await running.add(web, "dev")
+            await running.launch(web, "dev")
+            async with Load(running.url("dev").removesuffix("/"), paths=("/",)) as load:
+                for _ in range(RESTARTS):
+                    await running.remove(web, "dev")
+                    await running.launch(web, "dev")
+    return _counted(load, RESTARTS)
+
+
+def _counted(load: Load, refreshes: int) -> dict[str, int]:
+    return {"refreshes": refreshes, "requests": load.requests, "failed": len(load.failures)}
+
+
+def lines(figures: Figures) -> list[Line]:
+    """The one line."""
+    ours, peer = figures["stager"], figures.get("peer")
+    failed = f"{ours['failed']} of {ours['requests']:,}"
+    beside = f"JupyterHub: {peer['failed'] / peer['refreshes']:,.0f} a restart" if peer else ""
+    return [
+        Line(
+            what=f"Requests that fail during {ours['refreshes']} refreshes",
+            floor="0",
+            ours=failed,
+            budget="0",
+            value=ours["failed"],
+            limit=0,
+            peer=beside,
+            headline=f"{ours['refreshes']} refreshes under load: {failed} requests failed",
+        )
+    ]
+
+
+ABOUT = f"""\
+{KEPT_ALIVE} clients on kept connections and {FRESH} that connect anew for each request ask one
+preview without a pause, every fifth time with a POST, while new versions are launched one after the
+other. Each version must have been seen. Beside it JupyterHub, where the nearest thing is to stop a
+user's server and start it again.
+"""
+
+ROW = Row(
+    "refresh",
+    "Refreshing under load",
+    ABOUT.strip(),
+    measure,
+    lines,
+)

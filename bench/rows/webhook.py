@@ -1,0 +1,208 @@
+"""A webhook's answer while many environments are open, and what `kill -9` does to deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import aiohttp
+
+from bench.figures import median, percentile, rounded, seconds
+from bench.ground import Ground
+from bench.openloop import spread
+from bench.row import Chart, Figures, Line, Row
+from stager.domain.route import Endpoint
+from tests.integration.pulls import Pull
+from tests.integration.stager import SECRET, StagerUnderTest, until
+from tests.unit.front.harness import rig
+
+OPEN, ROUNDS = 200, 3
+DURATION = 1.0
+BATCH = 20
+"""Environments that are opened at once while the ground is prepared: Docker gets slow with more."""
+PATIENCE = 600.0
+
+Body = tuple[dict[str, str], bytes]
+Send = Callable[[Body], Awaitable[None]]
+
+
+def measure(ground: Ground) -> dict[str, Any]:
+    """Raw figures: seconds of each answer, of rounds without and with work that follows; what was lost."""
+    with ground.stager() as stager:
+        pulls = [Pull(number, f"branch-{number}") for number in range(1, OPEN + 1)]
+        return asyncio.run(_measure(ground.folder, stager, pulls))
+
+
+async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull]) -> dict[str, Any]:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as web, _without_work(folder / "floor") as floor:
+        to_floor = _sender(web, floor, "localhost")
+        to_stager = _sender(web, stager.url, f"localhost:{stager.port}")
+        await _open(stager, to_stager, pulls)
+        taken: dict[str, list[list[float]]] = {"floor": [], "stager": []}
+        for number in range(ROUNDS + 1):
+            last = (
+                number == ROUNDS
+            )  # the last round's deliveries are pushes, which make everything start anew
+            bodies = [_signed(pull.push() if last else _labeled(pull)) for pull in pulls]
+            for name, send in (("floor", to_floor), ("stager", to_stager)):
+                taken[name].append(rounded(await _round(send, bodies), 5))
+                await asyncio.sleep(1)
+        await asyncio.to_thread(stager.kill9)
+        await asyncio.to_thread(stager.start)
+        lost = await _lost(stager, pulls)
+    quiet = {name: rounds[:-1] for name, rounds in taken.items()}
+    return {"open": OPEN, "quiet": quiet, "pushes": {n: r[-1] for n, r in taken.items()}, "lost": lost}
+
+
+async def _open(stager: StagerUnderTest, send: Send, pulls: Sequence[Pull]) -> None:
+    begun = monotonic()
+    for first in range(0, len(pulls), BATCH):
+        for pull in pulls[first : first + BATCH]:
+            await send(_signed(pull.opened()))
+        await asyncio.to_thread(_until_live, stager, min(first + BATCH, len(pulls)))
+    print(f"  {len(pulls)} environments are open after {monotonic() - begun:.0f} s", flush=True)
+
+
+def _until_live(stager: StagerUnderTest, count: int) -> None:
+    def look() -> bool:
+        states = [environment["state"] for environment in stager.api()]
+        return states.count("live") >= count
+
+    until(look, f"{count} environments are live", PATIENCE)
+
+
+async def _round(send: Send, bodies: Sequence[Body]) -> list[float]:
+    return await spread(lambda number: send(bodies[number]), len(bodies), DURATION)
+
+
+async def _lost(stager: StagerUnderTest, pulls: Sequence[Pull]) -> int:
+    """How many of the pushes, all of them answered with 202, are not what Stager wants in the end."""
+    wanted = {pull.ref: pull.sha for pull in pulls}
+
+    def missing() -> int:
+        known = {environment["name"]: environment["sha"] for environment in stager.api()}
+        return sum(known.get(ref) != sha for ref, sha in wanted.items())
+
+    with contextlib.suppress(AssertionError):
+        await asyncio.to_thread(until, lambda: not missing(), "every push is known")
+    return missing()
+
+
+def _labeled(pull: Pull) -> dict[str, Any]:
+    """Somebody gave it a label: GitHub tells of it, and nothing has to be done."""
+    return pull.payload("labeled")
+
+
+def _signed(payload: dict[str, Any]) -> Body:
+    body = json.dumps(payload).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "pull_request",
+        "X-GitHub-Delivery": str(uuid.uuid4()),
+        "X-Hub-Signature-256": f"sha256={signature}",
+    }, body
+
+
+def _sender(web: aiohttp.ClientSession, url: str, host: str) -> Send:
+    async def send(signed: Body) -> None:
+        headers, body = signed
+        async with web.post(f"{url}/event_receiver", data=body, headers={**headers, "Host": host}) as answer:
+            text = await answer.text()
+            assert answer.status == 202, text
+
+    return send
+
+
+@contextlib.asynccontextmanager
+async def _without_work(folder: Path) -> AsyncIterator[str]:
+    """The URL of the floor: the same route behind a front of its own, without work."""
+    async with rig(folder) as front:
+        socket = folder / "floor.sock"
+        process = subprocess.Popen([sys.executable, "-m", "bench.nowork", socket])  # noqa: ASYNC220 (short)
+        try:
+            await asyncio.to_thread(until, socket.exists, "the floor listens")
+            await front.serve({}, Endpoint(path=str(socket)))
+            yield f"http://127.0.0.1:{front.port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def lines(figures: Figures) -> list[Line]:
+    """Deliveries that need nothing done, pushes, and what was lost."""
+    count = figures["open"]
+    what = f"A webhook's answer (99th percentile), {count} environments open, {count} deliveries in a second"
+    quiet = figures["quiet"]
+    return [
+        _line(f"{what}, no work follows", *(_middle(quiet[who]) for who in ("floor", "stager"))),
+        _line(
+            f"{what}, each a push", *(percentile(figures["pushes"][who], 99) for who in ("floor", "stager"))
+        ),
+        Line(
+            what=f"Of {count} answered pushes, lost at `kill -9`",
+            floor="0",
+            ours=str(figures["lost"]),
+            budget="0",
+            value=figures["lost"],
+            limit=0,
+        ),
+    ]
+
+
+def _middle(rounds: list[list[float]]) -> float:
+    """The median over the rounds of their 99th percentiles."""
+    return median([percentile(values, 99) for values in rounds])
+
+
+def _line(what: str, floor: float, ours: float) -> Line:
+    limit = 2 * floor + 0.005
+    return Line(
+        what=what,
+        floor=seconds(floor),
+        ours=seconds(ours),
+        budget=f"at most twice the floor and 5 ms: {seconds(limit)}",
+        value=ours,
+        limit=limit,
+    )
+
+
+def charts(figures: Figures) -> list[Chart]:
+    """The 99th percentiles, in milliseconds."""
+    bars = [
+        ("no work at all", _middle(figures["quiet"]["floor"]) * 1e3),
+        ("Stager, no work follows", _middle(figures["quiet"]["stager"]) * 1e3),
+        ("Stager, each a push", percentile(figures["pushes"]["stager"], 99) * 1e3),
+    ]
+    return [Chart("bench-webhook", "A webhook's answer, 99th percentile", "ms", bars)]
+
+
+ABOUT = f"""\
+{OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries come in
+a second, evenly spread, sent whether or not those before were answered; counted is the time from
+when each was due until its answer. The floor is the same route, framework and server behind a front
+of its own, answering 202 without looking. {ROUNDS} rounds tell of labels, which need nothing done;
+in the last one each delivery is a push, so that {OPEN} containers begin to be replaced meanwhile on
+the same processors. When the last one is answered, the control plane is killed and started again,
+and every push must be what it wants to run.
+"""
+
+ROW = Row(
+    "webhook",
+    "A webhook's answer",
+    ABOUT.strip(),
+    measure,
+    lines,
+    charts,
+)
