@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.doubles.github import GithubDouble, GithubPull
+from tests.doubles.github_app import GithubApp
 
 USER, TOKEN = "bot", "token"
 
@@ -53,6 +54,13 @@ class Github:
 
     def comments(self, number: int) -> list[str]:
         return [comment.body for comment in self._pulls[number].comments]
+
+    def commenters(self, number: int) -> list[str | None]:
+        return [comment.author for comment in self._pulls[number].comments]
+
+    @property
+    def app(self) -> GithubApp:
+        return self._double.app
 
     def event(self, action: str, number: int, before: str = "") -> dict[str, Any]:
         return self._double.event(action, self._pulls[number], before=before)
