@@ -13,37 +13,26 @@ import aiohttp
 import structlog
 import uvicorn
 
-from stager.control.access import Access
 from stager.control.addresses import Addresses
-from stager.control.applications import Application, Applications
-from stager.control.calls import Calls
-from stager.control.commands import Commands
-from stager.control.errands import Errands
-from stager.control.handling import Handling
-from stager.control.intake import Intake
-from stager.control.memory import Memory
-from stager.control.metrics import Metrics
+from stager.control.applications import SHA_PLACE, Application, Applications
+from stager.control.core import Cast, Conduct, Core, World
+from stager.control.forges import Forges
 from stager.control.outposts import Outposts
 from stager.control.ports import Ports
 from stager.control.previews import RunningPreviews
-from stager.control.publisher import Publisher
-from stager.control.reporter import Reporter
-from stager.control.resync import Resync
-from stager.control.room import Room
-from stager.control.runner import Runner
-from stager.control.steps import Steps, Tools
-from stager.control.supervisor import Intervals, Supervisor
-from stager.control.watch import Watch
-from stager.control.wishes import Wishes
+from stager.control.supervisor import Intervals
+from stager.control.workshop import Workshop
 from stager.domain.errors import Retry
 from stager.domain.route import Endpoint
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
+from stager.engines.docker.builder import BuildxBuilder
 from stager.engines.docker.client import engine_errors
 from stager.engines.probe import HttpProber
-from stager.forges.github.account import Github, Place, as_nobody, with_app, with_token
+from stager.forges.github.account import Place, as_nobody, with_app, with_token
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.keyring import Keyring
 from stager.forges.github.setup import GithubSetup
+from stager.forges.github.webhooks import FORGE as GITHUB
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
@@ -52,6 +41,7 @@ from stager.handlers.comments import (
     RemoveGithubPullRequestCommentsOnKill,
 )
 from stager.ports.clock import RandomIds, SystemClock
+from stager.ports.forge import Forge
 from stager.ports.handlers import (
     AuthenticationStrategy,
     ContainerRotationStrategy,
@@ -66,7 +56,10 @@ from stager.settings.apps import App
 from stager.settings.chosen import Chosen
 from stager.settings.loader import Loaded
 from stager.settings.model import Settings
+from stager.sources.git import GitSources
+from stager.sources.limits import Limits
 from stager.state import StateDirectory
+from stager.stores.logs import FileLogs
 from stager.stores.sqlite.store import open_store
 from stager.web.app import create_app
 from stager.web.services import Services
@@ -122,139 +115,114 @@ async def _assemble(
     prober = HttpProber()
     stack.push_async_callback(prober.close)
 
-    clock, watch, metrics = SystemClock(), Watch(), Metrics()
     addresses = addresses_of(settings, store, hello.listen)
     await addresses.load()
-    publisher = Publisher(router, outposts)
-    await publisher.adopt()
-    await publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
-    applications = applications_of(settings)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     loopback = await _reaches_by_loopback(settings, docker)
-    instances = DockerInstances(docker, state.installation, networks, loopback=loopback)
-    memory = Memory(store)
-    runner = Runner(metrics)
-    chosen = Chosen(loaded, RunningPreviews(store, addresses))
-    listeners = chosen.those(EventListener)
-    handling = Handling(
-        store,
-        addresses,
-        runner,
+    github, setup = await _github(settings, state, stack)
+    world = World(
+        store=store,
+        images=DockerImages(docker),
+        instances=DockerInstances(docker, state.installation, networks, loopback=loopback),
+        prober=prober,
+        router=router,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        webhooks={GITHUB: _webhooks(settings, setup)},
+        forges=Forges([github] if github else []),
+        workshop=_workshop(settings, state, docker),
+        outposts=outposts,
+    )
+    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses)))
+    core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
+    stack.push_async_callback(core.close)
+    await core.publisher.adopt()
+    await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
+    return _services(core, world, loaded, router, setup), launcher
+
+
+def _cast(chosen: Chosen) -> Cast:
+    return Cast(
+        listeners=chosen.those(EventListener),
         pre_launch=chosen.those(PreLaunchHandler),
         post_launch=chosen.those(PostLaunchHandler),
         pre_kill=chosen.those(PreKillHandler),
+        authentication=chosen.those(AuthenticationStrategy),
+        rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
     )
-    told = Errands(handling.launched)
-    watch.listen(told.ask)
-    stack.push_async_callback(told.close)
-    steps = Steps(
-        Tools(
-            memory=memory,
-            images=DockerImages(docker),
-            instances=instances,
-            prober=prober,
-            publisher=publisher,
-            addresses=addresses,
-            applications=applications,
-            watch=watch,
-            clock=clock,
-            metrics=metrics,
-            handling=handling,
-        )
+
+
+def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | None) -> Conduct:
+    return Conduct(
+        intervals=Intervals(
+            timedelta(seconds=settings.pass_every),
+            timedelta(seconds=settings.resync_every),
+            timedelta(seconds=settings.keep_gone_for),
+        ),
+        max_previews=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
+        installation=state.installation,
+        comments=AddGithubPullRequestCommentOnLaunch.__name__ in settings.post_launch_handlers,
+        removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
     )
-    github, setup = await _github(settings, state, stack)
-    wishes = Wishes(addresses, clock, RandomIds())
+
+
+def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setup: GithubSetup) -> Services:
+    return Services(
+        access=core.access,
+        addresses=core.addresses,
+        applications=core.applications,
+        builds=core.builds,
+        commands=core.commands,
+        instances=world.instances,
+        intake=core.intake,
+        metrics=core.metrics,
+        publisher=core.publisher,
+        store=world.store,
+        supervisor=core.supervisor,
+        webhooks=world.webhooks,
+        configuration=str(loaded.path) if loaded.path else "",
+        warnings=loaded.warnings,
+        front_figures=front.stats,
+        calls=core.calls,
+        setup=setup,
+        start_timeout=max((_patience(a) for a in core.applications), default=0.0) + EXTRA_WAIT,
+    )
+
+
+def _patience(application: Application) -> float:
+    """Seconds from a wish to an answer at most, without the time in line."""
+    made = application.build_timeout if application.build else 0.0
+    return application.start_timeout + made
+
+
+def _webhooks(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
     incoming = settings.github.incoming_auth
-    webhooks = GithubWebhooks(
+    return GithubWebhooks(
         incoming.hook_secret.reveal(),
         incoming.user,
         incoming.password.reveal(),
         app_secrets=setup.secrets,
     )
 
-    def wake(environment: str) -> None:
-        supervisor.wake(environment)
 
-    room = Room(
-        store=store,
-        wishes=wishes,
-        addresses=addresses,
-        watch=watch,
-        wake=wake,
-        runner=runner,
-        limit=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
-        strategy=next(iter(chosen.those(ContainerRotationStrategy)), None),
-    )
-    intake = Intake(
-        store=store,
-        webhooks=webhooks,
-        changes=github.client if github else None,
-        listeners=listeners,
-        applications=applications,
-        wishes=wishes,
-        watch=watch,
-        wake=wake,
-        clock=clock,
-        metrics=metrics,
-        runner=runner,
-        room=room,
-    )
-    supervisor = Supervisor(
-        store=store,
-        instances=instances,
-        router=router,
-        publisher=publisher,
-        steps=steps,
-        intake=intake,
-        resync=Resync(store, github.client, applications, intake, clock) if github else None,
-        clock=clock,
-        intervals=Intervals(
-            timedelta(seconds=settings.pass_every),
-            timedelta(seconds=settings.resync_every),
-            timedelta(seconds=settings.keep_gone_for),
-        ),
-        outposts=outposts,
-    )
-    if github and AddGithubPullRequestCommentOnLaunch.__name__ in settings.post_launch_handlers:
-        reporter = Reporter(
-            store,
-            github.client,
-            addresses,
+def _workshop(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> Workshop | None:
+    """What images are built with, where an application is."""
+    if not any(app.build or SHA_PLACE in app.image for app in settings.images.values()):
+        return None
+    builds = settings.builds
+    return Workshop(
+        sources=GitSources(state.path / "sources", Limits(builds.largest_source, builds.fetch_timeout)),
+        builder=BuildxBuilder(
+            docker,
+            settings.engine.socket,
             state.installation,
-            removes=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
-        )
-        watch.listen(reporter.changed)
-        stack.push_async_callback(reporter.close)
-    services = Services(
-        access=Access(chosen.those(AuthenticationStrategy), runner),
-        addresses=addresses,
-        applications=applications,
-        commands=Commands(
-            store=store,
-            memory=memory,
-            instances=instances,
-            applications=applications,
-            wishes=wishes,
-            watch=watch,
-            tell=steps.tell,
-            wake=wake,
-            room=room,
+            disk_floor=builds.disk_floor,
+            cgroup_parent=builds.cgroup_parent,
+            cache_limit=builds.cache,
         ),
-        instances=instances,
-        intake=intake,
-        metrics=metrics,
-        publisher=publisher,
-        store=store,
-        supervisor=supervisor,
-        webhooks=webhooks,
-        configuration=str(loaded.path) if loaded.path else "",
-        warnings=loaded.warnings,
-        front_figures=router.stats,
-        calls=Calls(listeners, runner),
-        setup=setup,
-        start_timeout=max((a.start_timeout for a in applications), default=0.0) + EXTRA_WAIT,
+        logs=FileLogs(state.path / "builds"),
+        at_once=builds.at_once,
     )
-    return services, launcher
 
 
 def addresses_of(settings: Settings, store: Store, listen: str) -> Addresses:
@@ -287,12 +255,24 @@ def _application(name: str, app: App) -> Application:
         limits=app.limits,
         command=app.command,
         owner=app.repo_owner,
-        variables={variable: value.reveal() for variable, value in app.env.items()},
+        variables={name: value.reveal() for name, value in app.env.items() if not value.kept_elsewhere},
+        secrets={
+            **{name: value.reveal() for name, value in app.env.items() if value.kept_elsewhere},
+            **{name: value.reveal() for name, value in app.secrets.items()},
+        },
         health_path=app.health_path,
         start_timeout=app.start_timeout,
         drain_timeout=app.drain_timeout,
         stop_grace=app.stop_grace,
         parameters=app.parameters,
+        build=app.build.recipe if app.build else None,
+        build_timeout=app.build.timeout if app.build else 0.0,
+        image_timeout=app.image_timeout,
+        hooks=app.hooks.hooks,
+        repository_file=app.repository_file,
+        repository_may=frozenset(app.repository_may),
+        forks=app.forks,
+        rules=app.pull_requests.rules,
     )
 
 
@@ -332,7 +312,7 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | N
 
 async def _github(
     settings: Settings, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[Github | None, GithubSetup]:
+) -> tuple[Forge | None, GithubSetup]:
     """GitHub, where there are credentials to ask it with; and what has it make an App.
 
     Raises:

@@ -16,10 +16,20 @@ from stager.control.wishes import link_of
 from stager.domain.environment import ChangeLink
 from stager.domain.events import ChangeSeen
 from stager.domain.source import Access, Change, Repository
-from stager.forges.github.account import Github, Place, with_app, with_token
+from stager.forges.github.account import Place, with_app, with_token
 from stager.forges.github.announcements import DEPLOYMENT_STATES
 from stager.forges.github.answers import AppCredentials
-from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Progress, Recovery, Reports
+from stager.ports import forge as ports
+from stager.ports.forge import (
+    Announcements,
+    Changes,
+    Checks,
+    Origins,
+    People,
+    Progress,
+    Recovery,
+    Reports,
+)
 from stager.testing import FakeForge, Mood
 from tests.doubles.github import GithubDouble, GithubPull
 
@@ -179,13 +189,13 @@ def _shown(progress: Progress) -> Shown:
 
 
 class GithubUnderTest:
-    def __init__(self, double: GithubDouble, github: Github) -> None:
+    def __init__(self, double: GithubDouble, github: ports.Forge) -> None:
         self._double = double
         self._base = double.add_repository("acme", "shop")
         self._fork = double.add_repository("mallory", "shop")
         double.app.install("acme", "shop", "blog")
-        self.changes: Changes = github.client
-        self.reports: Reports = github.client
+        self.changes: Changes = github.changes
+        self.reports: Reports = github.reports
         self.origins: Origins = github.origins
         self.people: People = github.people
         self.announcements: Announcements = github.announcements

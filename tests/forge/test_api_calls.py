@@ -17,15 +17,16 @@ import pytest
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, StagerError
 from stager.domain.source import Access, Repository
-from stager.forges.github.account import Github, Place, as_nobody, with_app, with_token
+from stager.forges.github.account import Place, as_nobody, with_app, with_token
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.keyring import Keyring
 from stager.forges.github.setup import GithubSetup
-from stager.ports.forge import Announcement, Progress, Reaction
+from stager.ports.forge import Announcement, Forge, Progress, Reaction
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
 from tests.doubles.github_app import MANIFEST_CODE, LoggedDelivery
 from tests.forge import doubles
 from tests.integration.stager import basic
+from tests.unit.forges.github.conftest import client_of
 
 USER, PASSWORD = "stager-bot", "token"
 
@@ -94,8 +95,8 @@ class Scene:
         asked: the calls so far, as `EVERY_CALL` has them.
     """
 
-    account: Github
-    app: Github
+    account: Forge
+    app: Forge
     setup: GithubSetup
     session: aiohttp.ClientSession
     prism: doubles.Server
@@ -160,7 +161,7 @@ async def test_r77_every_call_is_as_github_describes_it(scene: Scene) -> None:
 
 
 async def asks_for_changes(scene: Scene) -> None:
-    client, github = scene.account.client, scene.github
+    client, github = client_of(scene.account), scene.github
     pulls = [github.open_pull(scene.shop, f"branch-{number}") for number in range(120)]
     github.close(pulls[0])
     assert len(await client.open_changes(scene.repository)) == 119
@@ -177,7 +178,7 @@ async def asks_for_changes(scene: Scene) -> None:
 
 
 async def keeps_a_comment(scene: Scene) -> None:
-    client, github = scene.account.client, scene.github
+    client, github = client_of(scene.account), scene.github
     pull = github.open_pull(scene.shop, "commented")
     for number in range(110):
         github.add_comment(pull, f"comment {number}")
@@ -204,11 +205,11 @@ async def is_an_app(scene: Scene) -> None:
     scene.github.app.install("acme", "shop")
     assert (await scene.app.origins.origin(scene.repository, 1)).authorization
     link = scene.link(scene.github.open_pull(scene.shop, "by-an-app"))
-    made = await scene.app.client.comment(link, marker="<!-- app -->", body="live", known="")
-    assert await scene.app.client.comment(link, marker="<!-- app -->", body="live", known="") == made
+    made = await client_of(scene.app).comment(link, marker="<!-- app -->", body="live", known="")
+    assert await client_of(scene.app).comment(link, marker="<!-- app -->", body="live", known="") == made
 
 
-async def asks_about_people_and_checks(scene: Scene, github: Github) -> None:
+async def asks_about_people_and_checks(scene: Scene, github: Forge) -> None:
     scene.shop.places.people = {"mona": ("write", "maintain"), "größe/..": ("none", "none")}
     pull = scene.github.open_pull(scene.shop, "asked-about", sha=SHA)
     pull.files = [{"filename": f"folder/{number}"} for number in range(120)]
@@ -222,7 +223,7 @@ async def asks_about_people_and_checks(scene: Scene, github: Github) -> None:
     assert await github.people.checks(scene.repository, OTHER_SHA, "stager/shop") == "none"
 
 
-async def announces(scene: Scene, github: Github) -> None:
+async def announces(scene: Scene, github: Forge) -> None:
     pull = scene.github.open_pull(scene.shop, "announced", sha=SHA)
     scene.github.push(pull, OTHER_SHA)
     link, at = scene.link(pull), github.announcements

@@ -17,11 +17,13 @@ from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Repository
 from stager.forges.github import answers
-from stager.forges.github.account import Github, Place, with_app
+from stager.forges.github.account import Place, with_app
 from stager.forges.github.answers import AppCredentials
+from stager.ports.forge import Forge
 from tests.doubles.github_app import a_key, pem_of
 from tests.forge import doubles
 from tests.forge.emulated import OWNER, SEED, STRANGER, Emulated
+from tests.unit.forges.github.conftest import client_of
 
 APP_ID, SLUG = "4711", "stager-acme"
 PERMISSIONS = {
@@ -37,7 +39,7 @@ PERMISSIONS = {
 class Scene:
     """The App, which asks emulate over Prism."""
 
-    app: Github
+    app: Forge
     emulated: Emulated
     repository: Repository
     session: aiohttp.ClientSession
@@ -87,12 +89,12 @@ async def opened(scene: Scene, branch: str) -> int:
 
 async def test_it_sees_pull_requests_and_comments(scene: Scene) -> None:
     number = await opened(scene, "by-app")
-    change = await scene.app.client.change(scene.repository, number)
+    change = await client_of(scene.app).change(scene.repository, number)
     assert change is not None
-    assert change in await scene.app.client.open_changes(scene.repository)
+    assert change in await client_of(scene.app).open_changes(scene.repository)
     link = scene.link(number)
-    made = await scene.app.client.comment(link, marker="<!-- one -->", body="starting", known="")
-    assert await scene.app.client.comment(link, marker="<!-- one -->", body="live", known=made) == made
+    made = await client_of(scene.app).comment(link, marker="<!-- one -->", body="starting", known="")
+    assert await client_of(scene.app).comment(link, marker="<!-- one -->", body="live", known=made) == made
     assert len(await asyncio.to_thread(scene.emulated.comments, number)) == 1
 
 
@@ -116,7 +118,7 @@ async def test_a_repository_that_it_isnt_installed_on(scene: Scene) -> None:
     with pytest.raises(Refused):
         await scene.app.origins.origin(Repository("1", OWNER, "secret"), None)
     with pytest.raises(Retry):
-        await scene.app.client.open_changes(Repository("1", STRANGER, "shop"))
+        await client_of(scene.app).open_changes(Repository("1", STRANGER, "shop"))
 
 
 async def test_a_proof_by_another_key_is_refused(scene: Scene) -> None:
@@ -138,7 +140,7 @@ async def test_check_runs_are_read(scene: Scene) -> None:
     await asyncio.to_thread(check, "lint", status="in_progress")
     path = "/repos/{owner}/{repo}/commits/{sha}/check-runs"
     names = {"owner": OWNER, "repo": "shop", "sha": sha}
-    found = await scene.app.client._rest.read_list(path, names, within="check_runs")
+    found = await client_of(scene.app)._rest.read_list(path, names, within="check_runs")
     states = {(run.name, run.ended, run.outcome) for run in map(answers.read_check_run, found)}
     assert states == {("build", True, "failure"), ("lint", False, "")}
 

@@ -45,7 +45,7 @@ def show(config: Config = None, as_json: Json = False) -> None:
     """Print all settings in force, the defaults among them, with stars for secrets."""
     loaded = _load(config, as_json=as_json)
     if as_json:
-        typer.echo(loaded.settings.model_dump_json(indent=2))
+        typer.echo(loaded.settings.model_dump_json(indent=2, exclude_none=True))
         return
     typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NONE}; these are the defaults")
     typer.echo(to_yaml(loaded.settings), nl=False)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from stager.domain.errors import Refused
 from stager.domain.names import did_you_mean
+from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.rules import Rules
 from stager.domain.source import Repository
 from stager.ports.engine import Limits
+
+ForkMode = Literal["off", "approve", "open"]
+SHA_PLACE = "{sha}"
+"""In an image's name: the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,29 +23,71 @@ class Application:
     """One entry under `images:`.
 
     Args:
-        image: the engine's name of the image; resolved afresh at each launch.
+        image: the engine's name of the image; resolved afresh at each launch. `{sha}` in it is the commit.
+        port: where it listens inside; None where the repository's own file or the image says that.
         command: split into words; empty for the image's own.
         owner: whose repository of this name belongs to it; empty for anybody's with a valid signature.
         variables: environment variables from the configuration.
+        secrets: those that code from forks doesn't get.
         health_path: asked until it answers 2xx or 3xx; None: any answer of `/` below 500 will do.
         start_timeout: seconds until an application that doesn't answer is given up.
         drain_timeout: seconds that open requests have to end before an old instance goes.
         stop_grace: seconds between the polite stop of an instance and the other one.
         parameters: for the engine's create call.
+        build: how the image is made of the commit; None for an image that somebody else makes.
+        build_timeout: seconds until a build is given up.
+        image_timeout: seconds that an image with `{sha}` in its name is waited for.
+        hooks: commands that run inside an instance.
+        repository_file: the repository's own file; empty for none.
+        repository_may: the keys that it may have.
+        forks: whether code from forks may run.
+        rules: which changes get a preview.
+        has_healthcheck: whether the image tells by itself whether an instance works.
     """
 
     name: str
     image: str
-    port: int
+    port: int | None
     limits: Limits
     command: tuple[str, ...] = ()
     owner: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     health_path: str | None = None
     start_timeout: float = 300.0
     drain_timeout: float = 30.0
     stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    build: Recipe | None = None
+    build_timeout: float = 1_800.0
+    image_timeout: float = 1_800.0
+    hooks: Hooks = field(default_factory=Hooks)
+    repository_file: str = ""
+    repository_may: frozenset[str] = frozenset()
+    forks: ForkMode = "approve"
+    rules: Rules = field(default_factory=Rules)
+    has_healthcheck: bool = False
+
+    @property
+    def needs_commit(self) -> bool:
+        """Whether its image depends on the commit, so that this must be known."""
+        return self.build is not None or SHA_PLACE in self.image
+
+    def with_manifest(self, said: Manifest) -> Application:
+        """This application as its repository's own file and its image complete it. What the configuration
+        says counts, but for what it leaves to the repository: command, readiness and hooks."""
+        return replace(
+            self,
+            port=said.port or self.port,
+            command=said.command or self.command,
+            health_path=said.health_path or self.health_path,
+            variables={**said.variables, **self.variables},
+            hooks=Hooks(
+                said.hooks.after_launch or self.hooks.after_launch,
+                said.hooks.before_kill or self.hooks.before_kill,
+            ),
+            has_healthcheck=said.has_healthcheck,
+        )
 
     def is_of(self, repository: Repository) -> bool:
         """Whether this repository's changes are its previews. GitHub's names don't distinguish case."""

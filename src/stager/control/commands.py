@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from stager.control.applications import Applications
+from stager.control.finding import checked_name, existing, find_named, is_unapproved
+from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
+from stager.control.policy import SHORT
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
@@ -20,14 +23,11 @@ from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.names import is_reserved
+from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
-
-LONGEST_NAME = 255
-"""Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
 
 Wake = Callable[[str], None]
 Tell = Callable[[str], Awaitable[None]]
@@ -53,7 +53,7 @@ class Commands:
     Args:
         tell: shows how an environment stands, by its id.
         wake: called with an environment's id after its wish was written down.
-        room: keeps the number of previews within bounds; None where there are no bounds.
+        room: keeps the number of previews within bounds.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Commands:
         watch: Watch,
         tell: Tell,
         wake: Wake,
-        room: Room | None = None,
+        room: Room,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._memory = memory
@@ -78,6 +79,7 @@ class Commands:
         self._tell = tell
         self._wake = wake
         self._room = room
+        self._clock = clock
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
         """Have a preview running, afresh when it runs already.
@@ -86,7 +88,7 @@ class Commands:
             Refused: with the reason; nothing has changed then.
         """
         application = self._applications.get(command.image_name)
-        name = _checked_name(command.container_name)
+        name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
         environment = await self._store.write(
             lambda tx: self._launched(tx, application.name, name, parameters)
@@ -107,7 +109,7 @@ class Commands:
         Raises:
             Refused: with the reason; nothing has changed then.
         """
-        name = _checked_name(command.container_name)
+        name = checked_name(command.container_name)
         app = self._applications.get(command.image_name).name if command.image_name else ""
         environment = await self._store.write(lambda tx: self._killed(tx, app, name))
         log.info("kill", environment=environment.id if environment else "", name=name, actor=str(actor))
@@ -122,7 +124,7 @@ class Commands:
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:
         if environment.change is None:
             return self._wishes.end(tx, environment)
-        if _is_unapproved(environment):
+        if is_unapproved(environment):
             return environment  # nothing runs; and held as killed, it could be launched by hand
         hold = Hold(
             HoldReason.KILLED,
@@ -135,7 +137,7 @@ class Commands:
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
         """Have this environment removed. Raises `Refused` (404) when there is none of this id."""
-        environment = await self._store.write(lambda tx: self._ended(tx, _existing(tx, environment_id)))
+        environment = await self._store.write(lambda tx: self._ended(tx, existing(tx, environment_id)))
         log.info("kill", environment=environment.id, name=environment.name, actor=str(actor))
         await self._written(environment)
         return environment
@@ -152,7 +154,7 @@ class Commands:
         return environment
 
     def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
-        environment = _existing(tx, environment_id)
+        environment = existing(tx, environment_id)
         self._applications.get(environment.app)
         if environment.change is not None and not environment.desired.present:
             raise Refused(
@@ -162,6 +164,86 @@ class Commands:
                 status=409,
             )
         return self._wishes.run(tx, _again(environment, environment.desired.parameters))
+
+    async def let_run(self, environment_id: str, actor: Actor) -> Environment:
+        """Have a pull request's preview running, whatever the rules for pull requests or an earlier kill say.
+        Not so code from forks: that is approved by its commit.
+
+        Raises:
+            Refused: there is none of this id, or it may not run.
+        """
+
+        def work(tx: Transaction) -> Environment:
+            environment = existing(tx, environment_id)
+            if not is_unapproved(environment):
+                sha = environment.desired.revision.sha
+                tx.save_environment(replace(environment, approved_sha=sha))
+            return self._redeployed(tx, environment_id)
+
+        environment = await self._store.write(work)
+        log.info("let_run", environment=environment.id, name=environment.name, actor=str(actor))
+        await self._written(environment)
+        return environment
+
+    async def approve(self, environment_id: str, sha: str, actor: Actor) -> Environment:
+        """Let this very commit run, which comes from a fork.
+
+        Args:
+            sha: its id, or the first seven digits of it at least, as whoever approves has read it.
+
+        Raises:
+            Refused: there is none of this id, its pull request is closed, or its commit is another.
+        """
+        environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
+        log.info("approved", environment=environment.id, sha=sha, actor=str(actor))
+        await self._written(environment)
+        return environment
+
+    def _approved(self, tx: Transaction, environment_id: str, sha: str) -> Environment:
+        environment = existing(tx, environment_id)
+        head = environment.desired.revision.sha
+        if not head or len(sha) < SHORT or not head.startswith(sha):
+            raise Refused(
+                f'"{sha[:40]}" isn\'t the commit that waits here: that is {head[:SHORT] or "none"}.',
+                hint="Read that one, then approve it; its first seven digits are enough.",
+                reason="commit-outdated",
+                status=409,
+            )
+        hold = environment.desired.hold if not is_unapproved(environment) else None
+        desired = replace(environment.desired, hold=hold)
+        tx.save_environment(replace(environment, desired=desired, approved_sha=head))
+        return self._redeployed(tx, environment_id)
+
+    async def keep(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
+        """Spare a preview when room is made for others: always where it is `pinned`, else as the newest."""
+        now = self._clock.now()
+
+        def work(tx: Transaction) -> None:
+            environment = existing(tx, environment_id)
+            save_kept(tx, environment.id, Kept(pinned=pinned, extended_at=now))
+
+        await self._store.write(work)
+        log.info("kept", environment=environment_id, pinned=pinned, actor=str(actor))
+
+    async def log_of(self, environment_id: str, lines: int) -> list[str]:
+        """The last lines of the newest instance's output; of the newest deployment's, when nothing is there.
+
+        Raises:
+            Refused: there is none of this id.
+            Retry: the engine doesn't answer.
+        """
+        environment, deployments = await self._store.read(
+            lambda tx: (existing(tx, environment_id), tx.deployments(environment_id))
+        )
+        instances = await self._instances.find(environment.id)
+        if instances:
+            newest = max(instances, key=lambda i: i.generation)
+            return (await self._instances.logs(newest.id, lines)).splitlines()
+        return deployments[0].log.splitlines()[-lines:] if deployments else []
+
+    def changed(self, environment_id: str) -> None:
+        """Something is to be said of this environment that its state doesn't tell."""
+        self._watch.changed(environment_id)
 
     async def until_settled(self, environment: Environment, timeout: float) -> Ending:
         """Wait until the environment serves this generation or a newer one, or until that has failed.
@@ -228,7 +310,7 @@ class Commands:
 
     async def _written(self, environment: Environment) -> None:
         """Have room for it, have the visitor's page say it at once, and the worker see to the rest."""
-        if self._room and environment.desired.wanted:
+        if environment.desired.wanted:
             await self._room.make(environment)
         try:
             with suppress(Retry):
@@ -237,44 +319,10 @@ class Commands:
             self._wake(environment.id)
 
 
-def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
-    """The present environment that a person means by this name.
-
-    Args:
-        app: the entry under `images:`; empty when the person didn't say, as `/kill` allows.
-
-    Raises:
-        Refused: 409, listing them, when the name may mean several.
-    """
-    # What a fork names like one of our branches isn't what anybody here means by that.
-    present = [
-        e
-        for e in tx.environments(present=True)
-        if e.name == name and app in ("", e.app) and not _is_unapproved(e)
-    ]
-    by_hand = [e for e in present if e.change is None]
-    candidates = by_hand or [e for e in present if e.desired.hold is None] or present
-    if len(candidates) > 1:
-        listed = ", ".join(sorted(_described(e) for e in candidates))
-        raise Refused(
-            f'"{name}" may mean several previews: {listed}.',
-            hint="Say which, with image_name or by the id that the API gives.",
-            reason="name-ambiguous",
-            status=409,
-        )
-    return candidates[0] if candidates else None
-
-
-def _described(environment: Environment) -> str:
-    change = environment.change
-    which = f"pull request #{change.number}" if change else "launched by hand"
-    return f"{environment.app} ({which})"
-
-
 def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     """The wish that an environment stands for, with other parameters."""
     hold = environment.desired.hold
-    if hold is not None and _is_unapproved(environment):
+    if hold is not None and is_unapproved(environment):
         raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
     return Wish(
         environment.key,
@@ -284,30 +332,3 @@ def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
         environment.desired.trust,
         environment.change,
     )
-
-
-def _is_unapproved(environment: Environment) -> bool:
-    hold = environment.desired.hold
-    return hold is not None and hold.reason is HoldReason.FORK
-
-
-def _existing(tx: Transaction, environment_id: str) -> Environment:
-    environment = tx.environment(environment_id)
-    if environment is None:
-        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
-    return environment
-
-
-def _checked_name(name: str) -> str:
-    if not name.strip():
-        raise Refused(
-            "No name specified for container: the parameter container_name is missing.",
-            reason="name-missing",
-        )
-    if is_reserved(name):
-        raise Refused('Invalid container name: "default" is reserved.', reason="name-reserved")
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Refused(
-            f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
-        )
-    return name

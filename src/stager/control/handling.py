@@ -72,7 +72,7 @@ class Handling:
     async def prepare(
         self, environment: Environment, deployment: Deployment, variables: Amend
     ) -> dict[str, str]:
-        """The variables of an instance that is about to be made.
+        """The variables that handlers set for an instance that is about to be made.
 
         Args:
             variables: gives all variables for those that handlers have set so far.
@@ -85,7 +85,7 @@ class Handling:
         for handler in self._pre_launch:
             answer = await self._runner.ask(handler, "prepare", preview, variables(amended))
             amended |= _checked(handler, answer)
-        return variables(amended)
+        return amended
 
     async def launched(self, environment_id: str) -> None:
         """Tell post-launch handlers, if this environment serves and they don't know yet."""
@@ -108,6 +108,8 @@ class Handling:
 
     async def killing(self, environment: Environment, deployment: Deployment | None) -> None:
         """Tell pre-kill handlers, if they don't know yet, and wait for them."""
+        if not self._pre_kill:
+            return
         preview = preview_of(environment, deployment, self._addresses)
         told = await self._store.read(lambda tx: told_of(tx, environment.id, preview.generation))
         if told.killing:

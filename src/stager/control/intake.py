@@ -7,26 +7,29 @@ the newest of what it has told counts. So lost, late and repeated deliveries do 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from stager.control.applications import Application, Applications
 from stager.control.commands import Wake
+from stager.control.forges import Forges
 from stager.control.metrics import Metrics
+from stager.control.policy import Policy
 from stager.control.room import Room
 from stager.control.runner import Runner
+from stager.control.speaking import Speaking
 from stager.control.watch import Watch
 from stager.control.wishes import Wish, Wishes, link_of
 from stager.domain.commands import Command, Kill, Launch
-from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
+from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Ignored
-from stager.domain.source import Change, Revision, Trust
+from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Ignored
+from stager.domain.source import Change, Revision
 from stager.ports.clock import Clock
-from stager.ports.forge import Changes, Webhooks
+from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
 from stager.ports.store import Store, Transaction
 
@@ -36,51 +39,63 @@ PAUSE_AFTER_SILENCE = timedelta(seconds=60)
 """A forge that didn't answer isn't asked for so long, or each delivery would wait for it in vain."""
 
 
-FORK_HOLD = Hold(
-    HoldReason.FORK,
-    "No preview: this pull request comes from a fork, so its code isn't run here.",
-    "Someone with push access can push the branch to this repository.",
-)
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What an event amounts to.
+
+    Args:
+        hold: why a launch may not run.
+    """
+
+    command: Command | None
+    hold: Hold | None = None
 
 
 class Intake:
     """Takes in what forges tell.
 
     Args:
-        changes: asks the forge; None where there are no credentials to ask it with.
+        webhooks: who reads deliveries, by the forge that they are recorded under.
+        forges: those that can be asked how a change stands now.
         listeners: in the order of the configuration; the first that takes an event has it.
         wake: called with an environment's id after its wish was written down.
+        policy: says which changes may not run.
+        speaking: does what comments ask for.
         runner: calls the listeners.
-        room: keeps the number of previews within bounds; None where there are no bounds.
+        room: keeps the number of previews within bounds.
     """
 
     def __init__(
         self,
         *,
         store: Store,
-        webhooks: Webhooks,
-        changes: Changes | None,
+        webhooks: Mapping[str, Webhooks],
+        forges: Forges,
         listeners: Sequence[EventListener],
         applications: Applications,
         wishes: Wishes,
+        policy: Policy,
+        speaking: Speaking,
         watch: Watch,
         wake: Wake,
         clock: Clock,
         metrics: Metrics,
-        runner: Runner | None = None,
-        room: Room | None = None,
+        runner: Runner,
+        room: Room,
     ) -> None:
         self._store = store
         self._webhooks = webhooks
-        self._changes = changes
+        self._forges = forges
         self._listeners = listeners
         self._applications = applications
         self._wishes = wishes
+        self._policy = policy
+        self._speaking = speaking
         self._watch = watch
         self._wake = wake
         self._clock = clock
         self._metrics = metrics
-        self._runner = runner or Runner(metrics)
+        self._runner = runner
         self._room = room
         self._arrived = asyncio.Event()
         self._ask_again_at = datetime.min.replace(tzinfo=UTC)
@@ -111,12 +126,7 @@ class Intake:
     async def _handled(self, delivery: Delivery) -> str:
         """What became of it, in words. A delivery that trips us up is set aside, and stops no other."""
         try:
-            event = self._webhooks.read(delivery)
-            if isinstance(event, Ignored):
-                return f"ignored: {event.reason}"
-            if not isinstance(event, ChangeSeen):
-                return f"ignored: nothing here takes a {type(event).__name__}"
-            return await self.seen(await self._as_it_is_now(event))
+            return await self._read(delivery)
         except Retry:
             raise  # the store couldn't take it; it is still there when it can
         except StagerError as error:
@@ -125,14 +135,36 @@ class Intake:
             log.exception("delivery_failed", delivery=delivery.id)
             return "failed: a bug of Stager's, see its log"
 
+    async def _read(self, delivery: Delivery) -> str:
+        reader = self._webhooks.get(delivery.forge)
+        event = reader.read(delivery) if reader else Ignored(f"nobody here reads {delivery.forge}")
+        match event:
+            case ChangeSeen():
+                return await self.seen(await self._as_it_is_now(event))
+            case CommandSaid():
+                return await self._speaking.said(event)
+            case ChecksEnded():
+                return await self._checked(event)
+            case Ignored(reason):
+                return f"ignored: {reason}"
+
+    async def _checked(self, event: ChecksEnded) -> str:
+        """The checks of a commit ended: whoever waited for them is decided on again."""
+        waiting = await self._store.read(lambda tx: _waiting_for_checks(tx, event))
+        for change in waiting:
+            seen = ChangeSeen(ChangeAction.EDITED, change)
+            await self.seen(await self._as_it_is_now(seen))
+        return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
+
     async def _as_it_is_now(self, event: ChangeSeen) -> ChangeSeen:
         """The event with the change's present state, as far as the forge can be asked for it."""
-        if self._changes is None or self._applications.of_repository(event.change.repository) is None:
+        forge = self._forges.of(event.change.repository.id)
+        if forge is None or self._applications.of_repository(event.change.repository) is None:
             return event
         if self._clock.now() < self._ask_again_at:
             return event
         try:
-            now = await self._changes.change(event.change.repository, event.change.number)
+            now = await forge.changes.change(event.change.repository, event.change.number)
         except StagerError as error:
             log.warning("change_not_asked", reason=error.reason, error=error.message)
             self._ask_again_at = self._clock.now() + PAUSE_AFTER_SILENCE
@@ -150,18 +182,29 @@ class Intake:
         event = replace(event, app=application.name)
         if await self._store.read(lambda tx: _is_stale(tx, event)):
             return "ignored: something newer is known of this change"
-        command = await self._decided(event)
+        decided = await self._decided(application, event)
         environment, outcome = await self._store.write(
-            lambda tx: self._written(tx, application, event, command)
+            lambda tx: self._written(tx, application, event, decided)
         )
         if environment is not None:
-            if self._room and environment.desired.wanted:
+            if environment.desired.wanted:
                 await self._room.make(environment)
             self._watch.changed(environment.id)
             self._wake(environment.id)
         return outcome
 
-    async def _decided(self, event: ChangeSeen) -> Command | None:
+    async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
+        key = _key(application, event)
+        before = await self._store.read(lambda tx: tx.environment_by_key(key))
+        return await self._policy.hold(application, event.change, before)
+
+    async def _decided(self, application: Application, event: ChangeSeen) -> _Decided:
+        command = await self._command(event)
+        return _Decided(
+            command, await self._held(application, event) if isinstance(command, Launch) else None
+        )
+
+    async def _command(self, event: ChangeSeen) -> Command | None:
         """What the first listener that takes the event asks for. One that fails or hangs is passed over."""
         for listener in self._listeners:
             try:
@@ -174,17 +217,18 @@ class Intake:
         return None
 
     def _written(
-        self, tx: Transaction, application: Application, event: ChangeSeen, command: Command | None
+        self, tx: Transaction, application: Application, event: ChangeSeen, decided: _Decided
     ) -> tuple[Environment | None, str]:
         if _is_stale(tx, event):
             return None, "ignored: something newer is known of this change"
         tx.save_repository(application.name, event.change.repository)
         tx.save_change(event.change)
-        key = EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
+        key = _key(application, event)
         before = tx.environment_by_key(key)
-        match command:
-            case Launch():
-                return self._launched(tx, key, before, event, command)
+        match decided.command:
+            case Launch(container_name=name, parameters=parameters):
+                wish = _wish(key, name, parameters, event.change)
+                return self._launched(tx, wish, before, event, decided.hold)
             case Kill() if before is not None and before.desired.present:
                 return self._wishes.end(tx, before), "removed"
             case Kill():
@@ -195,26 +239,21 @@ class Intake:
     def _launched(
         self,
         tx: Transaction,
-        key: EnvironmentKey,
+        wish: Wish,
         before: Environment | None,
         event: ChangeSeen,
-        command: Launch,
+        hold: Hold | None,
     ) -> tuple[Environment | None, str]:
-        change = event.change
-        wish = Wish(
-            key,
-            command.container_name,
-            Revision(change.head_sha, change.head_ref),
-            command.parameters,
-            change.trust,
-            link_of(change),
-        )
-        if before is not None and not _asks_for_more(before, event):
-            return None, "nothing new"
-        if change.trust is Trust.FORK:
-            held = self._wishes.hold(tx, wish, FORK_HOLD)
-            return held, "refused: fork"
+        if before is not None and not _asks_for_more(before, event, hold):
+            return _with_link(tx, before, event.change), "nothing new"
+        if hold is not None:
+            return self._wishes.hold(tx, wish, hold), f"refused: {hold.reason.value}"
         return self._wishes.run(tx, wish), "launched"
+
+
+def _wish(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> Wish:
+    revision = Revision(change.head_sha, change.head_ref)
+    return Wish(key, name, revision, parameters, change.trust, link_of(change))
 
 
 def action_for(change: Change, told: ChangeAction) -> ChangeAction:
@@ -224,13 +263,44 @@ def action_for(change: Change, told: ChangeAction) -> ChangeAction:
     return ChangeAction.SYNCHRONIZE if told is ChangeAction.CLOSED else told
 
 
-def _asks_for_more(before: Environment, event: ChangeSeen) -> bool:
+def _key(application: Application, event: ChangeSeen) -> EnvironmentKey:
+    return EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
+
+
+def _asks_for_more(before: Environment, event: ChangeSeen, hold: Hold | None) -> bool:
     """Whether the event brings something that isn't wished for yet: a new head, one in another repository,
-    or a preview that is gone."""
+    a preview that is gone, or another opinion of policy. What was stopped by hand stays so until it is
+    reopened."""
     desired, change = before.desired, event.change
     if not desired.present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
         return True
-    return desired.hold is not None and event.action is ChangeAction.REOPENED
+    by_hand = desired.hold is not None and desired.hold.reason not in BY_POLICY
+    if by_hand:
+        return event.action is ChangeAction.REOPENED
+    return desired.hold != hold
+
+
+def _with_link(tx: Transaction, before: Environment, change: Change) -> Environment | None:
+    """The environment with what its change is called by now, if that is another; for reports to be right."""
+    if before.change == link_of(change):
+        return None
+    renamed = replace(before, change=link_of(change))
+    tx.save_environment(renamed)
+    return renamed
+
+
+def _waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
+    waiting = (
+        environment
+        for environment in tx.environments(present=True)
+        if environment.change
+        and environment.change.repository_id == event.repository.id
+        and environment.desired.revision.sha == event.sha
+        and environment.desired.hold is not None
+        and environment.desired.hold.reason in (HoldReason.CHECKS, HoldReason.RULES)
+    )
+    changes = (tx.change(event.repository.id, e.change.number) for e in waiting if e.change)
+    return [change for change in changes if change is not None and change.is_open]
 
 
 def _is_stale(tx: Transaction, event: ChangeSeen) -> bool:

@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from stager.control.addresses import Addresses
 from stager.control.errands import Errands
+from stager.control.forges import Forges
 from stager.domain.deployment import Deployment
 from stager.domain.environment import ChangeLink, Environment
 from stager.domain.errors import Retry, StagerError
@@ -29,6 +30,7 @@ SHORTEST_SHA = 7
 
 HEADLINES = {
     State.STARTING: "⏳ The preview is starting",
+    State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",
     State.UPDATING: "⏳ The preview is being refreshed",
     State.FAILED: "❌ The preview failed",
@@ -50,14 +52,16 @@ class Reporter:
     def __init__(
         self,
         store: Store,
-        reports: Reports,
+        forges: Forges,
         addresses: Addresses,
         installation: str,
         *,
+        comments: bool = True,
         removes: bool = False,
     ) -> None:
         self._store = store
-        self._reports = reports
+        self._forges = forges
+        self._comments = comments
         self._addresses = addresses
         self._installation = installation
         self._removes = removes
@@ -90,28 +94,29 @@ class Reporter:
             return
         environment, deployment, said = found
         status = status_of(environment, deployment)
+        forge = self._forges.of(environment.change.repository_id) if environment.change else None
+        if forge is None or not self._comments:
+            return
         if environment.change is None or not (status.settled or environment.comment_id):
             return  # people are notified of a new comment, so it waits until there is something to see
         if status.state is State.GONE and not environment.comment_id:
             return
         if self._removes and status.state in (State.GONE, State.STOPPED):
-            await self._remove(environment, environment.change)
+            await self._remove(forge.reports, environment, environment.change)
             return
         body = comment_body(environment, deployment, status, self._addresses.url(environment.host))
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == said:
             return
         marker = self._marker(environment)
-        comment_id = await self._reports.comment(
+        comment_id = await forge.reports.comment(
             environment.change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment_id, comment_id, digest))
 
-    async def _remove(self, environment: Environment, change: ChangeLink) -> None:
+    async def _remove(self, reports: Reports, environment: Environment, change: ChangeLink) -> None:
         if environment.comment_id:
-            await self._reports.uncomment(
-                change, marker=self._marker(environment), known=environment.comment_id
-            )
+            await reports.uncomment(change, marker=self._marker(environment), known=environment.comment_id)
             await self._store.write(lambda tx: _remember(tx, environment.id, "", ""))
 
     def _marker(self, environment: Environment) -> str:

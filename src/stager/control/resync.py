@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
 from stager.control.applications import Applications
+from stager.control.forges import Forges
 from stager.control.intake import Intake
 from stager.domain.errors import StagerError
 from stager.domain.events import ChangeAction, ChangeSeen
@@ -23,27 +25,46 @@ from stager.ports.store import SeenRepository, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
+REDELIVER = timedelta(days=3)
+"""How far back a start looks for deliveries that failed; GitHub keeps them so long (docs: Redelivering
+webhooks)."""
+
 
 class Resync:
     """Compares the forge's open changes with ours, both ways. It emits the events that deliveries would."""
 
     def __init__(
-        self, store: Store, changes: Changes, applications: Applications, intake: Intake, clock: Clock
+        self, store: Store, forges: Forges, applications: Applications, intake: Intake, clock: Clock
     ) -> None:
         self._store = store
-        self._changes = changes
+        self._forges = forges
+        self._since = clock.now() - REDELIVER
         self._applications = applications
         self._intake = intake
         self._clock = clock
 
     async def run(self) -> None:
         """Go over every repository once. One that can't be asked is left as it is, until the next time."""
+        await self._redeliver()
         for repository in await self._repositories():
             try:
                 await self._compare(repository)
             except StagerError as error:
                 log.warning("resync_failed", repository=repository.full_name, reason=error.reason,
                             error=error.message)  # fmt: skip
+
+    async def _redeliver(self) -> None:
+        """Have the forges send again what they failed to deliver since the last time."""
+        now = self._clock.now()
+        for forge in self._forges:
+            try:
+                count = await forge.recovery.redeliver(self._since)
+            except StagerError as error:
+                log.warning("not_redelivered", forge=forge.name, reason=error.reason, error=error.message)
+                return
+            if count:
+                log.info("redelivered", forge=forge.name, deliveries=count)
+        self._since = now
 
     async def _repositories(self) -> list[Repository]:
         """Those that deliveries came from, or adopted previews, and those that the configuration names an
@@ -59,24 +80,27 @@ class Resync:
 
     async def _named(self, owner: str, name: str) -> Repository | None:
         try:
-            return await self._changes.repository(owner, name)
+            return await self._forges.repository(owner, name)
         except StagerError as error:
             log.warning("repository_not_found", repository=f"{owner}/{name}", error=error.message)
             return None
 
     async def _compare(self, repository: Repository) -> None:
-        listed = await self._changes.open_changes(repository)
+        forge = self._forges.of(repository.id)
+        if forge is None:
+            return
+        listed = await forge.changes.open_changes(repository)
         for change in listed:
             await self._seen(ChangeSeen(ChangeAction.SYNCHRONIZE, change, confirmed=True))
         numbers = {change.number for change in listed}
         ours = await self._store.read(lambda tx: _believed_open(tx, repository))
         for change in ours:
             if change.number not in numbers:
-                await self._look_closer(repository, change)
+                await self._look_closer(forge.changes, repository, change)
 
-    async def _look_closer(self, repository: Repository, believed: Change) -> None:
+    async def _look_closer(self, changes: Changes, repository: Repository, believed: Change) -> None:
         """A change of ours isn't among the open ones: what does the forge say of it alone?"""
-        now = await self._changes.change(repository, believed.number)
+        now = await changes.change(repository, believed.number)
         if now is None:
             now = replace(believed, is_open=False, updated_at=self._clock.now())
         action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
 from stager.control.addresses import Addresses
+from stager.control.keeping import kept_of
 from stager.control.previews import preview_of
 from stager.control.runner import Runner
 from stager.control.watch import Watch
@@ -61,7 +63,7 @@ class Room:
             return
         async with self._turn:
             while len(others := await self._store.read(lambda tx: _others(tx, newest))) >= self._limit:
-                victim = await self._chosen([preview_of(*pair, self._addresses) for pair in others])
+                victim = await self._chosen(await self._movable(others))
                 going = victim.id if victim else newest.id
                 await self._store.write(lambda tx, id_=going: self._rotated(tx, id_))  # type: ignore[misc]
                 log.info("rotated", environment=going, for_environment=newest.id, limit=self._limit)
@@ -70,9 +72,14 @@ class Room:
                 if victim is None:
                     return
 
+    async def _movable(self, others: list[tuple[Environment, Deployment | None]]) -> list[Preview]:
+        """Those of them that nobody has pinned."""
+        pinned = await self._store.read(lambda tx: {e.id for e, _ in others if kept_of(tx, e.id).pinned})
+        return [preview_of(*pair, self._addresses) for pair in others if pair[0].id not in pinned]
+
     async def _chosen(self, previews: list[Preview]) -> Preview | None:
-        if self._strategy is None:
-            return previews[0]
+        if self._strategy is None or not previews:
+            return next(iter(previews), None)
         try:
             answer = await self._runner.ask(self._strategy, "to_rotate", previews)
         except StagerError as error:
@@ -105,4 +112,9 @@ def _others(tx: Transaction, newest: Environment) -> list[tuple[Environment, Dep
     """All that are wanted, but for this one; that which was started longest ago comes first."""
     present = [e for e in tx.environments(present=True) if e.desired.wanted and e.id != newest.id]
     pairs = [(e, tx.deployment_of(e.id, e.desired.generation)) for e in present]
-    return sorted(pairs, key=lambda pair: pair[1].created_at if pair[1] else pair[0].created_at)
+    return sorted(pairs, key=lambda pair: _counts_from(tx, *pair))
+
+
+def _counts_from(tx: Transaction, environment: Environment, deployment: Deployment | None) -> datetime:
+    started = deployment.created_at if deployment else environment.created_at
+    return max(started, kept_of(tx, environment.id).extended_at or started)

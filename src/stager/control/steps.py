@@ -1,4 +1,4 @@
-"""What a worker can do: look at an environment, take one step of its plan, and show how it stands.
+"""What a worker can do for an environment: take one step of its plan, and remember how that went.
 
 Each step may be repeated, and may be cut short at any line: what it has done is seen at the next look.
 """
@@ -6,71 +6,22 @@ Each step may be repeated, and may be cut short at any line: what it has done is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
-from stager.control.addresses import Addresses
-from stager.control.applications import Application, Applications
-from stager.control.handling import Handling
-from stager.control.memory import Memory
-from stager.control.metrics import Metrics
-from stager.control.publisher import Publisher
-from stager.control.variables import of_instance
-from stager.control.watch import Watch
+from stager.control.hooks import run_hooks
+from stager.control.launching import LOG_LINES, Launching
+from stager.control.looking import Look, look_at
+from stager.control.showing import Showing
+from stager.control.tools import Tools
 from stager.domain import plan as planning
-from stager.domain.attempts import after_answer, after_error, after_exit
-from stager.domain.deployment import Deployment
-from stager.domain.environment import Birth, Environment, Instance, Observed
-from stager.domain.errors import Fault, Retry, StagerError, sentences
-from stager.domain.route import Endpoint
-from stager.domain.status import State, Status, page_of, status_of
-from stager.ports.clock import Clock
-from stager.ports.engine import Images, Instances, InstanceSpec, Prober
+from stager.domain.attempts import after_error, after_exit
+from stager.domain.environment import Environment, Instance
+from stager.domain.errors import Fault, StagerError
 
 log = structlog.get_logger(__name__)
-
-LOG_LINES = 50
-FIRST_PROBE, LONGEST_PROBE = 0.02, 1.0
-"""Seconds between two questions whether an instance answers, at first and in the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at an environment: as it is remembered, and as it is."""
-
-    environment: Environment
-    deployments: dict[int, Deployment]
-    observed: Observed
-
-    @property
-    def current(self) -> Deployment | None:
-        """The deployment of the desired generation."""
-        return self.deployments.get(self.environment.desired.generation)
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What steps are taken with; one set for all environments.
-
-    Args:
-        handling: the handlers to ask and to tell; None where there are none.
-    """
-
-    memory: Memory
-    images: Images
-    instances: Instances
-    prober: Prober
-    publisher: Publisher
-    addresses: Addresses
-    applications: Applications
-    watch: Watch
-    clock: Clock
-    metrics: Metrics
-    handling: Handling | None = None
 
 
 class Steps:
@@ -78,32 +29,16 @@ class Steps:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self.showing = Showing(tools)
+        self._launching = Launching(tools, self.showing)
 
     def now(self) -> datetime:
         """The time that plans are made by."""
         return self._tools.clock.now()
 
     async def look(self, environment_id: str) -> Look | None:
-        """The environment as it is remembered and as it is; None when nobody knows it.
-
-        Raises:
-            Retry: the engine doesn't answer.
-        """
-        environment = await self._tools.memory.environment(environment_id)
-        if environment is None:
-            return None
-        instances = await self._tools.instances.find(environment_id)
-        generations = {environment.desired.generation, *(i.generation for i in instances)}
-        deployments = await self._tools.memory.deployments(environment, generations)
-        target = self._tools.publisher.table.routes.get(environment.host)
-        if not await self._tools.memory.has_its_host(environment):
-            target = None  # it is gone, and the route is the next bearer's
-        observed = Observed(
-            instances=tuple(instances),
-            published=target if isinstance(target, Endpoint) else None,
-            attempts=tuple(d.attempt for d in deployments.values()),
-        )
-        return Look(environment, deployments, observed)
+        """See `look_at`."""
+        return await look_at(environment_id, self._tools)
 
     async def settle(self, environment_id: str) -> None:
         """There is nothing to do: see to it that the store and the visitor's page say so."""
@@ -117,7 +52,7 @@ class Steps:
             await self._tools.memory.live(environment_id, deployment.id, self.now())
         elif generation != look.environment.serving:
             await self._tools.memory.serving(environment_id, generation)
-        await self.tell(environment_id)
+        await self.showing.tell(environment_id)
 
     async def take(self, environment_id: str, action: planning.Action) -> None:
         """Take one step. What goes wrong with it is remembered in its deployment.
@@ -136,35 +71,16 @@ class Steps:
             await self._remember_error(look, action, error)
         else:
             bound.debug("step_done")
-        await self.tell(environment_id)
-
-    async def tell(self, environment_id: str) -> None:
-        """Have the visitor's page say how things stand, then wake those who wait; in this order, so that
-        whoever is told can see it."""
-        try:
-            await self._show_page(environment_id)
-        finally:
-            self._tools.watch.changed(environment_id)
-
-    async def excuse(self, environment_id: str, error: Retry) -> None:
-        """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
-        remembered = await self._tools.memory.with_current(environment_id)
-        if remembered is None or remembered[0].serving is not None or not remembered[0].desired.wanted:
-            return
-        environment = remembered[0]
-        status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
-        if not self._is_routed(environment):
-            with suppress(Retry):
-                await self._tools.publisher.show(environment.host, page_of(environment, status))
+        await self.showing.tell(environment_id)
 
     async def _dispatch(self, look: Look, action: planning.Action) -> None:
         match action:
             case planning.Start():
-                await self._start(look)
+                await self._launching.start(look)
             case planning.Resume(instance):
-                await self._resume(look, instance)
+                await self._launching.resume(look, instance)
             case planning.Check(instance):
-                await self._check(look, instance)
+                await self._launching.check(look, instance)
             case planning.Publish(instance):
                 await self._publish(look, instance)
             case planning.Unpublish():
@@ -175,75 +91,6 @@ class Steps:
                 await self._record(look, instance)
             case planning.Wait(until):
                 await asyncio.sleep(max(0.0, (until - self.now()).total_seconds()))
-
-    async def _start(self, look: Look) -> None:
-        environment, deployment = look.environment, look.current
-        if deployment is None:
-            raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
-        application = self._application(environment)
-        await self._tools.memory.save(
-            deployment.id, lambda d: replace(d, starting_at=d.starting_at or self.now())
-        )
-        await self.tell(environment.id)
-        variables = await self._variables(environment, deployment, application)
-        image = await self._tools.images.resolve(application.image)
-        deployment = await self._tools.memory.save(deployment.id, lambda d: replace(d, image=image))
-        made = await self._tools.instances.create(self._spec(environment, deployment, application, variables))
-        await self._run(deployment, made.id)
-
-    async def _resume(self, look: Look, instance: Instance) -> None:
-        deployment = look.deployments[instance.generation]
-        await self._run(deployment, instance.id)
-
-    async def _run(self, deployment: Deployment, instance: str) -> None:
-        await self._tools.instances.start(instance)
-        await self._tools.memory.save(
-            deployment.id,
-            lambda d: replace(
-                d, checking_at=d.checking_at or self.now(), attempt=replace(d.attempt, retry_at=None)
-            ),
-        )
-
-    async def _check(self, look: Look, instance: Instance) -> None:
-        application = self._application(look.environment)
-        try:
-            async with asyncio.timeout(application.start_timeout):
-                last = await self._until_it_answers(look.environment, application, instance)
-        except TimeoutError:
-            raise await self._silence(look.environment.host, application, instance) from None
-        deployment = look.deployments[instance.generation]
-        await self._tools.memory.save(
-            deployment.id, lambda d: replace(d, attempt=after_answer(d.attempt, instance))
-        )
-        log.info("instance_answers", environment=instance.environment, status=last, instance=instance.id[:12])
-
-    async def _until_it_answers(
-        self, environment: Environment, application: Application, instance: Instance
-    ) -> int:
-        pause = FIRST_PROBE
-        path = application.health_path or "/"
-        while True:
-            if instance.endpoint is not None:
-                status = await self._tools.prober.answers(instance.endpoint, environment.host, path)
-                if status is not None and status < (400 if application.health_path else 500):
-                    return status
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PROBE, pause * 1.5)
-
-    async def _silence(self, host: str, application: Application, instance: Instance) -> Fault:
-        path = application.health_path or "/"
-        endpoint = instance.endpoint
-        status = await self._tools.prober.answers(endpoint, host, path) if endpoint else None
-        what = "didn't answer" if status is None else f"answered with status {status}"
-        return Fault(
-            f"The application {what} on port {application.port} (GET {path})"
-            f" for {application.start_timeout:g} s.",
-            hint="Does it listen on 0.0.0.0, and on the port that `port` in the configuration says?"
-            if status is None
-            else "`health_path` in the configuration names the path that tells whether it is ready.",
-            reason="no-answer",
-            detail=await self._tools.instances.logs(instance.id, LOG_LINES),
-        )
 
     async def _publish(self, look: Look, instance: Instance) -> None:
         if instance.endpoint is None:
@@ -261,25 +108,27 @@ class Steps:
         if first:
             self._tools.metrics.live(look.environment.app, self.now() - deployment.created_at)
 
-    async def _variables(
-        self, environment: Environment, deployment: Deployment, application: Application
-    ) -> dict[str, str]:
-        """The variables of the next instance, once the pre-launch handlers agree to it."""
-        url = self._tools.addresses.url(environment.host)
-
-        def amend(amended: Mapping[str, str]) -> dict[str, str]:
-            return of_instance(application, environment, url, amended)
-
-        handling = self._tools.handling
-        return await handling.prepare(environment, deployment, amend) if handling else amend({})
-
     async def _unpublish(self, look: Look) -> None:
         environment = look.environment
-        if self._tools.handling and not environment.desired.wanted:
+        if not environment.desired.wanted:
             deployment = look.deployments.get(environment.serving or environment.desired.generation)
             await self._tools.handling.killing(environment, deployment)
+            await self._run_last_hooks(look)
         await self._tools.memory.serving(environment.id, None)
-        await self._show_page(environment.id, over_instance=True)
+        await self.showing.page(environment.id, over_instance=True)
+
+    async def _run_last_hooks(self, look: Look) -> None:
+        """What is to run before the end. It delays that, and can't prevent it."""
+        serving = look.observed.serving
+        if serving is None:
+            return
+        try:
+            application = self._tools.application(look.environment, look.deployments[serving.generation])
+            await run_hooks(self._tools.instances, serving, "before_kill", application.hooks.before_kill)
+        except Fault as error:
+            log.warning(
+                "hook_failed", environment=look.environment.id, error=error.message, detail=error.detail
+            )
 
     async def _retire(self, look: Look, instance: Instance) -> None:
         deployment = look.deployments.get(instance.generation)
@@ -315,52 +164,11 @@ class Steps:
         if saved.attempt.final and outcome is not None:
             self._tools.metrics.failed(look.environment.app, outcome.reason)
 
-    def _application(self, environment: Environment) -> Application:
-        try:
-            return self._tools.applications.get(environment.app)
-        except StagerError as error:
-            raise Fault(
-                f'"{environment.app}" is no longer under `images:` in the configuration.',
-                hint="Put it back, or kill this environment.",
-                reason="image-unknown",
-            ) from error
-
     def _drain_timeout(self, environment: Environment) -> float:
         try:
-            return self._application(environment).drain_timeout
+            return self._tools.application(environment).drain_timeout
         except Fault:
             return 0.0
-
-    def _spec(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        application: Application,
-        variables: Mapping[str, str],
-    ) -> InstanceSpec:
-        desired = environment.desired
-        return InstanceSpec(
-            birth=Birth(
-                environment=environment.id,
-                deployment=deployment.id,
-                generation=deployment.generation,
-                app=environment.app,
-                subject=environment.key.subject,
-                name=environment.name,
-                host=environment.host,
-                revision=deployment.revision,
-                trust=desired.trust,
-                change=environment.change,
-                parameters=desired.parameters,
-            ),
-            image=deployment.image,
-            command=application.command,
-            port=application.port,
-            variables=variables,
-            limits=application.limits,
-            stop_grace=application.stop_grace,
-            parameters=application.parameters,
-        )
 
     async def _remember_error(self, look: Look, action: planning.Action, error: StagerError) -> None:
         """A step towards a generation fails its deployment; any other is tried again, by the worker."""
@@ -376,28 +184,6 @@ class Steps:
         )
         if saved.attempt.final:
             self._tools.metrics.failed(look.environment.app, error.reason)
-
-    def _is_routed(self, environment: Environment) -> bool:
-        """Whether its host leads to an instance. Only the plan may change that: what the database says may be
-        behind, as after it was lost."""
-        return isinstance(self._tools.publisher.table.routes.get(environment.host), Endpoint)
-
-    async def _show_page(self, environment_id: str, *, over_instance: bool = False) -> None:
-        """Show the page of an environment of which no instance serves.
-
-        Args:
-            over_instance: also where its host leads to one by now.
-        """
-        remembered = await self._tools.memory.with_current(environment_id)
-        if remembered is None:
-            return
-        environment, deployment = remembered
-        if environment.serving is not None or (self._is_routed(environment) and not over_instance):
-            return
-        if not await self._tools.memory.has_its_host(environment):
-            return
-        status = status_of(environment, deployment)
-        await self._tools.publisher.show(environment.host, page_of(environment, status))
 
 
 def _generation_of(action: planning.Action) -> int | None:

@@ -32,6 +32,7 @@ PAUSE_AFTER_BUG = 5.0
 """Seconds until a worker or a loop that tripped over a bug of ours is started again."""
 FORGET_EVERY = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=7)
+SWEEP_EVERY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Supervisor:
         clock: Clock,
         intervals: Intervals,
         outposts: Outposts | None = None,
+        clear_away: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self._store = store
         self._instances = instances
@@ -70,6 +72,7 @@ class Supervisor:
         self._clock = clock
         self._intervals = intervals
         self._outposts = outposts
+        self._clear_away = clear_away
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
         self._adopted = asyncio.Event()
@@ -103,6 +106,8 @@ class Supervisor:
                 loops.create_task(self._unending(self._follow_router))
                 loops.create_task(self._every(self._intervals.look, self.look_at_everything))
                 loops.create_task(self._every(FORGET_EVERY, self._forget))
+                if self._clear_away is not None:
+                    loops.create_task(self._every(SWEEP_EVERY, self._after_adoption(self._sweep)))
                 if self._outposts is not None:
                     loops.create_task(self._outposts.run(self._report))
                 # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
@@ -187,6 +192,12 @@ class Supervisor:
         self.troubles.pop("engine", None)
         await self._drop_strangers()
         await self._publisher.tidy()
+
+    async def _sweep(self) -> None:
+        """Clear away what builds have left behind."""
+        gone = await self._clear_away() if self._clear_away else 0
+        if gone:
+            log.info("swept", things=gone)
 
     def _report(self, part: str, trouble: str) -> None:
         if trouble:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from stager.control.applications import Application
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
+from stager.domain.source import Revision, Trust
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What POSIX allows (IEEE Std 1003.1, section 8.1), and the lower-case letters of the first Stager."""
@@ -66,19 +67,26 @@ def of_launch(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_instance(
-    application: Application, environment: Environment, url: str, amended: Mapping[str, str] | None = None
+    application: Application,
+    environment: Environment,
+    revision: Revision,
+    url: str,
+    amended: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """All variables of an environment's next instance; the later ones win, so that nobody can forge ours.
 
     Args:
+        revision: what the instance is made of.
         amended: those that handlers have set.
     """
+    is_ours = environment.desired.trust is Trust.TRUSTED
     return {
         **application.variables,
+        **(application.secrets if is_ours else {}),
         **environment.desired.parameters,
         **(amended or {}),
         **_documented(application, environment),
-        **_facts(environment, url),
+        **_facts(environment, revision, url),
     }
 
 
@@ -94,8 +102,8 @@ def _documented(application: Application, environment: Environment) -> dict[str,
     return variables
 
 
-def _facts(environment: Environment, url: str) -> dict[str, str]:
-    revision, change = environment.desired.revision, environment.change
+def _facts(environment: Environment, revision: Revision, url: str) -> dict[str, str]:
+    change = environment.change
     facts = {
         "STAGER": "1",
         "STAGER_APP": environment.app,

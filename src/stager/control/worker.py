@@ -53,7 +53,7 @@ class Worker:
             except Retry as error:
                 self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
                 with suppress(StagerError):
-                    await self._steps.excuse(self.environment, error)
+                    await self._steps.showing.excuse(self.environment, error)
                 await self._sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue

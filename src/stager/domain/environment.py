@@ -42,9 +42,22 @@ class HoldReason(StrEnum):
     KILLED = "killed"
     """Killed by hand: until the next push, reopening or launch."""
     FORK = "fork"
-    """Its code comes from a fork, and nobody has approved that."""
+    """Its code comes from a fork, and previews of forks are switched off."""
+    APPROVAL = "approval"
+    """Its code comes from a fork, and nobody has approved this commit."""
+    RULES = "rules"
+    """The configuration's rules for pull requests, or its author, want none."""
+    CHECKS = "checks"
+    """The checks of its commit haven't passed."""
     NO_ROOM = "no-room"
     """There are `max_previews` others."""
+
+
+UNAPPROVED = frozenset({HoldReason.FORK, HoldReason.APPROVAL})
+"""Strangers' code: no launch by hand gets round these."""
+
+BY_POLICY = UNAPPROVED | {HoldReason.RULES, HoldReason.CHECKS}
+"""What falls away by itself when policy no longer says no."""
 
 
 @dataclass(frozen=True, slots=True)

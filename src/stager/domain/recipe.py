@@ -58,3 +58,6 @@ class Manifest:
     variables: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=Hooks)
     has_healthcheck: bool = False
+
+
+NOTHING_SAID = Manifest()

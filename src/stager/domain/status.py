@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.environment import BY_POLICY, Environment, Hold
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
 
@@ -18,6 +18,7 @@ class State(StrEnum):
     """An environment's state in one word."""
 
     STARTING = "starting"
+    BUILDING = "building"
     LIVE = "live"
     UPDATING = "updating"
     """Live with an older revision while a newer one comes up."""
@@ -31,6 +32,7 @@ class State(StrEnum):
 
 _PAGES: dict[State, PageState] = {
     State.STARTING: "starting",
+    State.BUILDING: "starting",
     State.LIVE: "starting",
     State.UPDATING: "starting",
     State.FAILED: "failed",
@@ -59,7 +61,7 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state not in (State.STARTING, State.UPDATING)
+        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING)
 
 
 def status_of(environment: Environment, deployment: Deployment | None) -> Status:
@@ -98,7 +100,7 @@ def _gone(environment: Environment) -> str:
 
 
 def _held(hold: Hold) -> Status:
-    state = State.REFUSED if hold.reason is HoldReason.FORK else State.STOPPED
+    state = State.REFUSED if hold.reason in BY_POLICY else State.STOPPED
     return Status(state, hold.message, hold.hint, hold.reason.value)
 
 
@@ -118,8 +120,10 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
 def _coming_up(environment: Environment, deployment: Deployment | None) -> Status:
     if environment.serving == environment.desired.generation:
         return Status(State.LIVE, "The preview is live.")
-    state = State.STARTING if environment.serving is None else State.UPDATING
+    is_built = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING
+    first = State.BUILDING if is_built else State.STARTING
+    state = first if environment.serving is None else State.UPDATING
     outcome = deployment.attempt.outcome if deployment else None
     if outcome is not None:
         return Status(state, f"{outcome.message} Trying again.", outcome.hint, outcome.reason)
-    return Status(state, "The preview is starting.")
+    return Status(state, "The preview is being built." if is_built else "The preview is starting.")

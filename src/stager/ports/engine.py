@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +51,19 @@ class InstanceSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command inside an instance went.
+
+    Args:
+        exit_code: None when it was not waited for any more.
+        output: the end of what it printed.
+    """
+
+    exit_code: int | None
+    output: str
+
+
 class Images(Protocol):
     """The images that the engine has."""
 
@@ -92,6 +105,19 @@ class Instances(Protocol):
 
     async def logs(self, instance: str, lines: int) -> str:
         """The last lines of its output; empty when it isn't there."""
+
+    async def is_healthy(self, instance: str) -> bool:
+        """Whether the image's own check finds it healthy now; False when it isn't there, or has no check."""
+
+    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
+        """Run a command inside a running instance, as its own user and in its working directory.
+
+        Args:
+            timeout: seconds until it isn't waited for any more.
+
+        Raises:
+            Fault: `hook-failed`: it can't be run, such as for want of the program.
+        """
 
     async def sweep(self) -> int:
         """Remove what no instance uses any more, such as networks. Returns how many things went."""

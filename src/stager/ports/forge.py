@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -189,3 +189,22 @@ class Recovery(Protocol):
 
     def limits(self) -> RateLimit | None:
         """What the forge said last about how much we may still ask; None when it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forge:
+    """All that a forge is asked and told, for as long as there is something to ask it with.
+
+    Args:
+        name: what its deliveries are recorded under, such as `github`.
+        owns: whether a repository of this id is one of its own.
+    """
+
+    name: str
+    owns: Callable[[str], bool]
+    changes: Changes
+    reports: Reports
+    origins: Origins
+    people: People
+    announcements: Announcements
+    recovery: Recovery

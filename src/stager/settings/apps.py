@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stager.ports.engine import Limits
 from stager.settings.base import Section
+from stager.settings.building import HookCommands, OptionalBuild, PullRequests, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
 from stager.settings.refusals import Path, refuse
 from stager.settings.secret import Secret
@@ -18,6 +19,7 @@ from stager.settings.values import (
     POSITIVE,
     Duration,
     Form,
+    ImagePattern,
     ImageReference,
     PortNumber,
     Size,
@@ -27,6 +29,7 @@ from stager.settings.values import (
 )
 
 MIB = 1 << 20
+RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks"]
 LEAST_MEMORY = 6 * MIB
 """Docker refuses to give a container less."""
 
@@ -78,14 +81,22 @@ class App(Tuning):
 
     stranger: ClassVar = "an environment variable goes under `env`"
 
-    port: PortNumber
-    """Where the application listens inside the instance."""
+    port: PortNumber | None = None
+    """Where the application listens inside the instance. With `build` it may be left to the Dockerfile's
+    `EXPOSE`."""
 
     command: Words = ()
     """What to run: text, split into words as a shell would, or a list. The image's own command if empty."""
 
-    image: ImageReference = ""
-    """The Docker image. The entry's own name if empty."""
+    build: OptionalBuild = None
+    """Has the image built from the change's commit: a folder of the repository, or a mapping."""
+
+    image: ImagePattern = ""
+    """The Docker image. The entry's own name if empty. `{sha}` in it is the change's commit, for an image
+    that somebody else builds; it is waited for."""
+
+    image_timeout: Annotated[Duration, POSITIVE] = 1_800.0
+    """How long an image with `{sha}` in its name is waited for."""
 
     image_name: ImageReference = ""
     """The first Stager's word for `image`."""
@@ -94,7 +105,28 @@ class App(Tuning):
     """Who owns the repository that is named like this entry."""
 
     env: dict[str, Secret] = Field(default_factory=dict)
-    """Environment variables of every instance."""
+    """Environment variables of every instance. What only refers to a value, as `${TOKEN}` or `file:token`
+    does, counts as one of the `secrets`."""
+
+    secrets: dict[str, Secret] = Field(default_factory=dict)
+    """Environment variables that code from forks doesn't get."""
+
+    forks: Literal["off", "approve", "open"] = "approve"
+    """Whether pull requests from forks get a preview: never, once somebody with push access has approved the
+    very commit, or always."""
+
+    pull_requests: PullRequests = PullRequests()
+    """Which pull requests get a preview."""
+
+    hooks: HookCommands = HookCommands()
+    """Commands that run inside an instance."""
+
+    repository_file: Annotated[str, Form("path")] = ".stager.yml"
+    """The repository's own file, for applications with `build`. Nothing is read if empty."""
+
+    repository_may: tuple[RepositoryKey, ...] = get_args(RepositoryKey)
+    """What the repository's own file may say; the rest of it is refused. It never has more to say than this
+    configuration: limits, mounts and privileges stand here alone."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do. If it isn't given, any answer
@@ -110,7 +142,7 @@ class App(Tuning):
     container_start_params: dict[str, Any] = Field(default_factory=dict)
     """The first Stager's place for what stands in `container_create_params.HostConfig`; it wins over that."""
 
-    @field_validator("env")
+    @field_validator("env", "secrets")
     @classmethod
     def _nameable(cls, env: dict[str, Secret]) -> dict[str, Secret]:
         wrong = [name for name in env if not name or "=" in name or "\0" in name]
@@ -143,6 +175,17 @@ class App(Tuning):
             return self.container_create_params
         host = self.container_create_params.get(HOST_CONFIG, {})
         return {**self.container_create_params, HOST_CONFIG: {**host, **self.container_start_params}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _build_without_more(cls, data: Any) -> Any:
+        """`build:` with nothing behind it means: build it, as usual."""
+        return {**data, "build": {}} if isinstance(data, dict) and data.get("build", "") is None else data
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Self:
+        required_port(self.port, self.build)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stager.settings.document import Data
 from stager.settings.problems import Problem, Trail
+from stager.settings.secret import FromElsewhere
 
 FILE = "file:"
 _REFERENCE = re.compile(r"(?P<escape>\$)?\$\{(?:(?P<name>[A-Za-z_]\w*)(?P<default>:-[^}]*)?\})?", re.ASCII)
@@ -40,7 +41,8 @@ class Expansion:
     def _text(self, text: str, trail: Trail) -> str:
         try:
             filled = _REFERENCE.sub(self._variable, text)
-            return self._file(filled.removeprefix(FILE)) if text.startswith(FILE) else filled
+            filled = self._file(filled.removeprefix(FILE)) if text.startswith(FILE) else filled
+            return FromElsewhere(filled) if filled != text else text
         except _Unfillable as why:
             self.problems.append(Problem.at(trail, str(why)))
             return text

@@ -30,6 +30,7 @@ from stager.settings.values import (
     POSITIVE,
     Duration,
     Login,
+    Size,
     User,
     Words,
     one_or_many,
@@ -164,6 +165,30 @@ class GitHub(Section):
             missing = "private_key" if self.app_id else "app_id"
             refuse(((missing,), "is required, because its other half is given"))
         return self
+
+
+class Builds(Section):
+    """How images are built, for all applications with `build`."""
+
+    at_once: Annotated[int, Field(ge=1), NOT_TRUTH] = 2
+    """How many builds may run at once; the others wait in line."""
+
+    disk_floor: Size = 2 << 30
+    """How much must be free on Docker's disk for a build to begin."""
+
+    cache: Size | None = None
+    """How much of BuildKit's cache is kept. Without it Docker's cache is left alone, which isn't Stager's
+    own."""
+
+    cgroup_parent: str = ""
+    """The control group that builds run in, where the engine's builder can; it bounds their memory and
+    processor time."""
+
+    largest_source: Size = 1 << 30
+    """How large a commit may be, fetched and checked out."""
+
+    fetch_timeout: Annotated[Duration, POSITIVE] = 300.0
+    """How long fetching a commit may take."""
 
 
 class Networks(Section):
@@ -310,6 +335,9 @@ class Settings(Section):
 
     network: Networks = Networks()
     """The addresses that instances get."""
+
+    builds: Builds = Builds()
+    """How images are built."""
 
     engine: Engine = Field(default=Engine(), validate_default=True)
     """Where instances run."""

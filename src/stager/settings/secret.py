@@ -11,13 +11,24 @@ from pydantic_core import CoreSchema, core_schema
 STARS = "**********"
 
 
+class FromElsewhere(str):
+    """A text that a variable or a file holds, for a setting that only refers to it."""
+
+    __slots__ = ()
+
+
 class Secret:
-    """A text that has to be asked for by name. False when it is empty."""
+    """A text that has to be asked for by name. False when it is empty.
 
-    __slots__ = ("_text",)
+    Args:
+        kept_elsewhere: whether the configuration only refers to it, as `${TOKEN}` or `file:token`.
+    """
 
-    def __init__(self, text: str = "") -> None:
+    __slots__ = ("_text", "kept_elsewhere")
+
+    def __init__(self, text: str = "", *, kept_elsewhere: bool = False) -> None:
         self._text = text
+        self.kept_elsewhere = kept_elsewhere
 
     def reveal(self) -> str:
         """The text itself."""
@@ -50,7 +61,7 @@ class Secret:
         if isinstance(value, bool):
             return cls(str(value).lower())
         if isinstance(value, str | int | float):
-            return cls(str(value))
+            return cls(str(value), kept_elsewhere=isinstance(value, FromElsewhere))
         raise ValueError("should be text")
 
     @classmethod

@@ -161,6 +161,18 @@ def _reference(value: str) -> str:
 ImageReference = Annotated[str, AfterValidator(_reference), Form("image reference")]
 
 
+SHA_PLACE: Final = "{sha}"
+"""In an image's name: the change's commit."""
+
+
+def _pattern(value: str) -> str:
+    _reference(value.replace(SHA_PLACE, "0" * 40))
+    return value
+
+
+ImagePattern = Annotated[str, AfterValidator(_pattern), Form("image reference")]
+
+
 def _url_path(value: str) -> str:
     if not re.fullmatch(r"/[!-~]*", value):
         raise Unfit('should be a path such as "/health"')

@@ -6,15 +6,15 @@ It is all of `stager.ports.engine` in one: what is asked over its endpoints is a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
-from stager.ports.engine import InstanceSpec
+from stager.ports.engine import InstanceSpec, Ran
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
 
@@ -31,12 +31,16 @@ class Program:
         exit_code: it ends at once, with this; None: it goes on running.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
+        healthy: what its own check says.
+        hooks: exit codes of commands that are run inside, by their first word; 0 where nothing is said.
     """
 
     status: int | None = 200
     exit_code: int | None = None
     output: str = ""
     starts: bool = True
+    healthy: bool = True
+    hooks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,13 @@ class FakeEngine:
     Attributes:
         delays: seconds that a method takes, by its name; none where nothing is said.
         asked: host and path of each question to an instance, in order.
+        ran: instance and command of each command that was run inside, in order.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
+        self.ran: list[tuple[str, tuple[str, ...]]] = []
         self._clock = clock or FakeClock()
         self._images: dict[str, str] = {}
         self._programs: dict[str, Program] = {}
@@ -183,6 +189,20 @@ class FakeEngine:
             return ""
         output = self._programs[container.spec.image].output
         return "\n".join(output.splitlines()[-lines:])
+
+    async def is_healthy(self, instance: str) -> bool:
+        await self._turn("is_healthy")
+        container = self._containers.get(instance)
+        return container is not None and self._programs[container.spec.image].healthy
+
+    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:  # noqa: ARG002
+        await self._turn("run")
+        container = self._containers.get(instance)
+        if container is None or container.instance.state is not InstanceState.RUNNING:
+            raise Retry("The instance doesn't run.", reason="instance-gone")
+        self.ran.append((instance, tuple(command)))
+        code = self._programs[container.spec.image].hooks.get(command[0], 0)
+        return Ran(code, f"{command[0]} ended with {code}")
 
     async def sweep(self) -> int:
         await self._turn("sweep")

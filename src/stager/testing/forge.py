@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Change, Repository
-from stager.ports.forge import RateLimit
+from stager.ports.forge import Forge, RateLimit
 from stager.ports.source import Origin
 from stager.testing.clock import START
 from stager.testing.forge_people import FakePeople
@@ -245,3 +245,8 @@ class FakeForge(FakePlaces, FakePeople):
     def _asked(change: Change | None) -> Change | None:
         """As one is told who asks: what a head replaced, only a delivery says."""
         return replace(change, head_before="") if change else None
+
+
+def whole(forge: FakeForge) -> Forge:
+    """The forge as control knows one: every repository is in it."""
+    return Forge(FORGE, lambda _: True, forge, forge, forge, forge, forge, forge)

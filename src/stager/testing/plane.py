@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.access import Access
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
-from stager.control.calls import Calls
-from stager.control.commands import Commands
-from stager.control.errands import Errands
-from stager.control.handling import Handling, told_of
-from stager.control.intake import Intake
-from stager.control.memory import Memory
+from stager.control.core import Cast, Conduct, Core, World
+from stager.control.handling import told_of
 from stager.control.metrics import Metrics
 from stager.control.previews import RunningPreviews, preview_of
-from stager.control.publisher import Publisher
-from stager.control.room import Room
 from stager.control.runner import Runner
-from stager.control.steps import Steps, Tools
-from stager.control.supervisor import Intervals, Supervisor
-from stager.control.watch import Watch
-from stager.control.wishes import Wishes
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
@@ -45,7 +34,7 @@ from stager.settings.chosen import Chosen
 from stager.settings.loader import Loaded
 from stager.testing.clock import SequentialIds
 from stager.testing.engine import FakeEngine
-from stager.testing.forge import FakeForge
+from stager.testing.forge import FORGE, FakeForge
 from stager.testing.memory_store import MemoryStore
 from stager.testing.router import FakeRouter
 
@@ -68,95 +57,45 @@ class FakeStager:
         self.repository = self.forge.add_repository("acme", APP)
         self.addresses = Addresses(self.store, domain=DOMAIN)
         self.previews = RunningPreviews(self.store, self.addresses)
-        self._clock, self._watch, self._metrics = SystemClock(), Watch(), Metrics()
-        self._runner = Runner(self._metrics, seconds)
-        self._memory = Memory(self.store)
-        self._applications = Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))})
-        self._publisher = Publisher(router := FakeRouter())
+        router = FakeRouter()
         self.engine.add_image(APP)
         chosen = Chosen(loaded, self.previews)
-        handling = Handling(
-            self.store,
-            self.addresses,
-            self._runner,
-            pre_launch=chosen.those(PreLaunchHandler),
-            post_launch=chosen.those(PostLaunchHandler),
-            pre_kill=chosen.those(PreKillHandler),
-        )
-        self._told = Errands(handling.launched)
-        self._watch.listen(self._told.ask)
-        steps = Steps(self._tools(handling))
-        wishes = Wishes(self.addresses, self._clock, SequentialIds())
-        room = Room(
+        world = World(
             store=self.store,
-            wishes=wishes,
-            addresses=self.addresses,
-            watch=self._watch,
-            wake=self._wake,
-            runner=self._runner,
-            limit=loaded.settings.max_previews,
-            strategy=next(iter(chosen.those(ContainerRotationStrategy)), None),
-        )
-        self.access = Access(chosen.those(AuthenticationStrategy), self._runner)
-        listeners = chosen.those(EventListener)
-        self.calls = Calls(listeners, self._runner)
-        self.intake = Intake(
-            store=self.store,
-            webhooks=self.forge,
-            changes=None,
-            listeners=listeners,
-            applications=self._applications,
-            wishes=wishes,
-            watch=self._watch,
-            wake=self._wake,
-            clock=self._clock,
-            metrics=self._metrics,
-            runner=self._runner,
-            room=room,
-        )
-        self._supervisor = Supervisor(
-            store=self.store,
-            instances=self.engine,
-            router=router,
-            publisher=self._publisher,
-            steps=steps,
-            intake=self.intake,
-            resync=None,
-            clock=self._clock,
-            intervals=Intervals(),
-        )
-        self._commands = Commands(
-            store=self.store,
-            memory=self._memory,
-            instances=self.engine,
-            applications=self._applications,
-            wishes=wishes,
-            watch=self._watch,
-            tell=steps.tell,
-            wake=self._wake,
-            room=room,
-        )
-
-    def _tools(self, handling: Handling) -> Tools:
-        return Tools(
-            memory=self._memory,
             images=self.engine,
             instances=self.engine,
             prober=self.engine,
-            publisher=self._publisher,
-            addresses=self.addresses,
-            applications=self._applications,
-            watch=self._watch,
-            clock=self._clock,
-            metrics=self._metrics,
-            handling=handling,
+            router=router,
+            clock=SystemClock(),
+            ids=SequentialIds(),
+            webhooks={FORGE: self.forge},
         )
+        cast = Cast(
+            listeners=chosen.those(EventListener),
+            pre_launch=chosen.those(PreLaunchHandler),
+            post_launch=chosen.those(PostLaunchHandler),
+            pre_kill=chosen.those(PreKillHandler),
+            authentication=chosen.those(AuthenticationStrategy),
+            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+        )
+        metrics = Metrics()
+        self._core = Core(
+            world,
+            self.addresses,
+            Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))}),
+            cast,
+            Conduct(max_previews=loaded.settings.max_previews),
+            runner=Runner(metrics, seconds),
+            metrics=metrics,
+        )
+        self.access, self.calls, self.intake = self._core.access, self._core.calls, self._core.intake
+        self._commands = self._core.commands
 
     @classmethod
     async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
         stager = cls(loaded, seconds)
-        await stager._publisher.frame(DOMAIN, Endpoint(path="/harness.sock"))
-        stager._task = asyncio.create_task(stager._supervisor.run())
+        await stager._core.publisher.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        stager._task = asyncio.create_task(stager._core.supervisor.run())
         return stager
 
     _task: asyncio.Task[None]
@@ -164,10 +103,7 @@ class FakeStager:
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._told.close()
-
-    def _wake(self, environment: str) -> None:
-        self._supervisor.wake(environment)
+        await self._core.close()
 
     async def launch(self, command: Launch, actor: Actor = TESTER) -> Preview:
         environment = await self._commands.launch(command, actor)

@@ -17,7 +17,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN = problems.Problem(
     title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
 )
-WEBHOOKS = frozenset({"/event_receiver", "/webhooks/github"})
+WEBHOOKS = ("/event_receiver", "/webhooks/")
 
 
 def create_app(services: Services) -> FastAPI:
@@ -41,7 +41,7 @@ class Bounded:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = WEBHOOK_LIMIT if scope.get("path") in WEBHOOKS else FORM_LIMIT
+        limit = WEBHOOK_LIMIT if scope.get("path", "").startswith(WEBHOOKS) else FORM_LIMIT
         size = 0
 
         async def counted() -> Message:

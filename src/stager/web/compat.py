@@ -16,6 +16,9 @@ from stager.web.services import Known, Served, Services, actor_of
 
 router = APIRouter(include_in_schema=False)
 
+GITHUB = "github"
+"""Whose deliveries the first Stager's route takes."""
+
 
 @router.post("/launch")
 async def launch(request: Request, services: Served, actor: Known) -> Response:
@@ -61,7 +64,7 @@ async def event_receiver(request: Request, services: Served) -> Response:
     """Take a forge's delivery; or a call with `action=`, for the listener that takes it."""
     if "x-github-event" not in request.headers and "action" in await parameters_of(request):
         return await _called(request, services)
-    return await _delivery(request, services)
+    return await _delivery(request, services, GITHUB)
 
 
 @router.get("/event_receiver")
@@ -90,17 +93,20 @@ async def _called(request: Request, services: Services) -> Response:
     return await _killed(services, command, actor, wait)
 
 
-@router.post("/webhooks/github")
-async def github(request: Request, services: Served) -> Response:
-    """Take a delivery of GitHub's."""
-    return await _delivery(request, services)
+@router.post("/webhooks/{forge}")
+async def webhook(request: Request, services: Served, forge: str) -> Response:
+    """Take a delivery of this forge's. By the path and not by a header, because forges send each other's."""
+    return await _delivery(request, services, forge)
 
 
-async def _delivery(request: Request, services: Services) -> Response:
+async def _delivery(request: Request, services: Services, forge: str) -> Response:
     """Verify, record, answer. What it amounts to is worked out afterwards."""
+    webhooks = services.webhooks.get(forge)
+    if webhooks is None:
+        raise Refused(f'There is no forge "{forge[:40]}" here.', reason="forge-unknown", status=404)
     body = await body_of(request, WEBHOOK_LIMIT)
     try:
-        delivery = services.webhooks.receive(dict(request.headers), body)
+        delivery = webhooks.receive(dict(request.headers), body)
     except Refused:
         services.metrics.delivery("refused")
         raise

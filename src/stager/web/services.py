@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from stager.control.access import Access
 from stager.control.addresses import Addresses
 from stager.control.applications import Applications
+from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.intake import Intake
@@ -36,6 +37,8 @@ class Services:
         warnings: what the configuration makes one think of.
         start_timeout: seconds that a launch is waited for at most.
         front_figures: what the front counts; raises `Retry` while it is away.
+        webhooks: who verifies deliveries, by forge.
+        builds: the builds under way and their logs; None where nothing is built.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
         states: who was sent to the forge and is expected back.
@@ -51,11 +54,12 @@ class Services:
     publisher: Publisher
     store: Store
     supervisor: Supervisor
-    webhooks: Webhooks
+    webhooks: Mapping[str, Webhooks]
     configuration: str
     warnings: tuple[str, ...]
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
+    builds: Builds | None = None
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
     states: States = field(default_factory=States)

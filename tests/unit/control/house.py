@@ -11,17 +11,10 @@ from typing import Self
 
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
-from stager.control.commands import Commands
-from stager.control.intake import Intake
-from stager.control.memory import Memory
-from stager.control.metrics import Metrics
-from stager.control.publisher import Publisher
-from stager.control.reporter import Reporter
-from stager.control.resync import Resync
-from stager.control.steps import Steps, Tools
-from stager.control.supervisor import Intervals, Supervisor
-from stager.control.watch import Watch
-from stager.control.wishes import Wishes
+from stager.control.core import Cast, Conduct, Core, World
+from stager.control.forges import Forges
+from stager.control.supervisor import Intervals
+from stager.control.workshop import Workshop
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
@@ -35,6 +28,10 @@ from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
 from stager.ports.store import Transaction
 from stager.testing import FakeEngine, FakeForge, FakeRouter, MemoryStore, SequentialIds
+from stager.testing.builder import FakeBuilder
+from stager.testing.forge import FORGE, whole
+from stager.testing.logs import MemoryLogs
+from stager.testing.sources import FakeSources
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
 
@@ -60,7 +57,7 @@ class House:
         listeners: the event listeners.
         credentials: whether the forge can be asked; without, only what it tells is known.
         reports: whether there is a comment.
-        webhooks: who reads deliveries; the forge itself, unless told otherwise.
+        webhooks: who reads GitHub's deliveries, beside the forge's own.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -74,10 +71,13 @@ class House:
     router: FakeRouter = field(default_factory=FakeRouter)
     forge: FakeForge = field(default_factory=FakeForge)
     ids: SequentialIds = field(default_factory=SequentialIds)
+    sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
     _life: Life | None = None
 
     def __post_init__(self) -> None:
         self.engine.add_image(IMAGE)
+        self.builder = FakeBuilder(self.engine)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
@@ -189,69 +189,33 @@ class Life:
     def __init__(self, house: House, wire: Tripwire) -> None:
         self.wire = wire
         self.clock = LoopClock()
-        store, forge = wire.around(house.store), wire.around(house.forge)
-        engine, router = wire.around(house.engine), wire.around(house.router)
-        self.watch, self.metrics = Watch(), Metrics()
-        self.applications = Applications({a.name: a for a in house.applications})
-        self.addresses = Addresses(store, domain=house.domain)
-        self.publisher = Publisher(router)
-        memory = Memory(store)
-        tools = Tools(
-            memory=memory,
+        forge = wire.around(house.forge)
+        engine = wire.around(house.engine)
+        world = World(
+            store=wire.around(house.store),
             images=engine,
             instances=engine,
             prober=engine,
-            publisher=self.publisher,
-            addresses=self.addresses,
-            applications=self.applications,
+            router=wire.around(house.router),
             clock=self.clock,
-            metrics=self.metrics,
-            watch=self.watch,
+            ids=house.ids,
+            webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
+            forges=Forges([whole(forge)] if house.credentials else []),
+            workshop=Workshop(wire.around(house.sources), wire.around(house.builder), house.logs),
         )
-        self.steps = Steps(tools)
-        wishes = Wishes(self.addresses, self.clock, house.ids)
-        self.intake = Intake(
-            store=store,
-            webhooks=house.webhooks or forge,
-            changes=forge if house.credentials else None,
-            listeners=house.listeners,
-            applications=self.applications,
-            wishes=wishes,
-            watch=self.watch,
-            wake=self.wake,
-            clock=self.clock,
-            metrics=self.metrics,
+        self.core = Core(
+            world,
+            Addresses(world.store, domain=house.domain),
+            Applications({a.name: a for a in house.applications}),
+            Cast(listeners=house.listeners),
+            Conduct(intervals=Intervals(keep_gone=timedelta(days=30)), comments=house.reports),
         )
-        resync = Resync(store, forge, self.applications, self.intake, self.clock)
-        self.supervisor = Supervisor(
-            store=store,
-            instances=engine,
-            router=router,
-            publisher=self.publisher,
-            steps=self.steps,
-            intake=self.intake,
-            resync=resync if house.credentials else None,
-            clock=self.clock,
-            intervals=Intervals(keep_gone=timedelta(days=30)),
-        )
-        self.resync = resync
-        self.commands = Commands(
-            store=store,
-            memory=memory,
-            instances=engine,
-            applications=self.applications,
-            wishes=wishes,
-            watch=self.watch,
-            wake=self.wake,
-            tell=self.steps.tell,
-        )
-        self.reporter = Reporter(store, forge, self.addresses, "installation")
-        if house.reports and house.credentials:
-            self.watch.listen(self.reporter.changed)
+        self.watch, self.metrics = self.core.watch, self.core.metrics
+        self.applications, self.addresses = self.core.applications, self.core.addresses
+        self.publisher, self.steps, self.intake = self.core.publisher, self.core.steps, self.core.intake
+        self.supervisor, self.resync = self.core.supervisor, self.core.resync
+        self.commands, self.reporter = self.core.commands, self.core.reporter
         self.task = asyncio.create_task(self._live())
-
-    def wake(self, environment: str) -> None:
-        self.supervisor.wake(environment)
 
     async def _live(self) -> None:
         await self.addresses.load()
@@ -263,7 +227,7 @@ class Life:
         """See `House.kill`. Raises what it had failed with before."""
         self.wire.cut()
         self.task.cancel()
-        await self.reporter.close()
+        await self.core.close()
         with suppress(asyncio.CancelledError):
             await self.task
         self.wire.bury()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from stager.control.access import Access
-from stager.control.commands import LONGEST_NAME
+from stager.control.finding import LONGEST_NAME
 from stager.control.variables import LONGEST_VALUE, OURS
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill
@@ -284,7 +284,7 @@ class TestRedeploy:
         await house.rest()
 
         redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
-        assert await refusal(redeploy) == ("fork", 409)
+        assert await refusal(redeploy) == ("approval", 409)
 
     async def test_of_a_fork_that_was_killed(self, house: House) -> None:
         """To be killed by hand isn't to be approved."""
@@ -295,7 +295,7 @@ class TestRedeploy:
         await house.rest()
 
         redeploy = house.life.commands.redeploy(environment.id, ANN)
-        assert await refusal(redeploy) == ("fork", 409)
+        assert await refusal(redeploy) == ("approval", 409)
         assert house.engine.there() == []
 
     async def test_of_one_that_was_removed(self, house: House) -> None:

@@ -332,9 +332,9 @@ class TestTrust:
         await house.rest()
 
         status, hold = await house.status(), (await house.the()).desired.hold
-        assert (status.state, status.reason) == (State.REFUSED, "fork")
+        assert (status.state, status.reason) == (State.REFUSED, "approval")
         assert hold
-        assert hold.reason is HoldReason.FORK
+        assert hold.reason is HoldReason.APPROVAL
         assert house.engine.there() == []
 
     async def test_its_branch_is_nobodys_name_for_anything(self, house: House) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from stager.control.forges import Forges
 from stager.control.reporter import Reporter
+from stager.testing.forge import whole
 from tests.unit.control.house import House
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
     async with House(reports=False).open() as house:
-        reporter = Reporter(house.store, house.forge, house.life.addresses, "i", removes=True)
+        reporter = Reporter(
+            house.store, Forges([whole(house.forge)]), house.life.addresses, "i", removes=True
+        )
         house.life.watch.listen(reporter.changed)
         repository = house.forge.add_repository("acme", "shop")
         event = house.forge.open(repository, "b", "1" * 40)

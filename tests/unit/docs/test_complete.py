@@ -38,8 +38,11 @@ def test_every_reason_has_an_entry_and_every_entry_a_reason() -> None:
 
 def test_every_variable_of_an_instance_is_described() -> None:
     application = Application("stager-demo", "stager-demo", 3000, Limits(1, 1, 1, 1), owner="your-account")
-    of_change = of_instance(application, an_environment(a_change()), "http://warm-welcome.demo.example.org")
-    by_hand = of_instance(application, an_environment(None), "http://warm-welcome.demo.example.org")
+    url = "http://warm-welcome.demo.example.org"
+    of_change, by_hand = (
+        of_instance(application, environment, environment.desired.revision, url)
+        for environment in (an_environment(a_change()), an_environment(None))
+    )
     text = sections(DOCS / "reference" / "environment-variables.md")
     listed = [first_cells(text[heading]) for heading in ("What the instance is for", "The facts")]
     of_changes_alone = first_cells(text["The pull request"])

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from stager.control.reporter import comment_body
 from stager.domain.names import slugify
 from stager.domain.status import State
+from stager.settings.apps import RepositoryKey
 from stager.settings.loader import Loaded, load
+from stager.settings.repository import read_file
 from tests.unit.docs.example import a_change, a_live_deployment, a_status, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
 
@@ -37,7 +40,11 @@ def _load(sample: Sample, folder: Path) -> Loaded:
 
 @pytest.mark.parametrize("sample", samples("yaml"), ids=str)
 def test_configuration_loads(sample: Sample, tmp_path: Path) -> None:
-    assert _load(sample, tmp_path).settings
+    """Or may stand in a repository, where its first line says so."""
+    if sample.text.startswith("# .stager.yml"):
+        assert read_file(sample.text.encode(), ".stager.yml", get_args(RepositoryKey))
+    else:
+        assert _load(sample, tmp_path).settings
 
 
 @pytest.mark.requirement("R38", "R62")

@@ -89,6 +89,7 @@ class TestState:
     def test_every_state_has_a_page(self, state: State) -> None:
         shown = {
             State.STARTING: "starting",
+            State.BUILDING: "starting",
             State.LIVE: "starting",
             State.UPDATING: "starting",
             State.FAILED: "failed",

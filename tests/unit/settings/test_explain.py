@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from stager.settings.explain import json_schema, reference, to_yaml
+from stager.settings.apps import RepositoryKey
+from stager.settings.explain import json_schema, reference, repository_reference, to_yaml
 from stager.settings.known import built_in
 from stager.settings.loader import load
 from stager.settings.model import Settings
 from stager.settings.plugged import model_for
+from stager.settings.repository import read_file
 from tests.unit.settings.conftest import LoadText
 
 ROOT = Path(__file__).parents[3]
@@ -22,8 +25,21 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert page == reference(), "run: python -m stager.settings.explain > docs/reference/settings.md"
 
 
+def test_the_page_of_the_repository_s_own_file_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "reference" / "repository-file.md").read_text("utf-8")
+    command = "python -m stager.settings.explain repository > docs/reference/repository-file.md"
+    assert page == repository_reference(), f"run: {command}"
+
+
+def test_its_example_can_be_used() -> None:
+    example = repository_reference().partition("```yaml\n")[2].partition("```")[0]
+    said = read_file(example.encode(), ".stager.yml", get_args(RepositoryKey))
+    assert said.manifest.port == 8000
+    assert said.manifest.hooks.after_launch == (("bin/migrate",), ("bin/seed", "--small"))
+
+
 def test_every_setting_is_described() -> None:
-    for line in reference().splitlines():
+    for line in (reference() + repository_reference()).splitlines():
         if line.startswith("| `"):
             name, kind, _, about = (cell.strip() for cell in line.strip("|").split("|"))
             assert about.endswith("."), name

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from stager.auth.basic import BasicAuthentication
 from stager.control.access import Access
 from stager.domain.errors import Retry
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.github.webhooks import FORGE, GithubWebhooks
 from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
@@ -98,7 +98,7 @@ def services_of(house: House, users: Mapping[str, str]) -> services.Services:
         publisher=life.publisher,
         store=house.store,
         supervisor=life.supervisor,
-        webhooks=house.webhooks,
+        webhooks={FORGE: house.webhooks},
         configuration="config.yml",
         warnings=("One.",),
         start_timeout=WAIT,

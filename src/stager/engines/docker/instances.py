@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import aiodocker
@@ -16,9 +16,10 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import create_body
-from stager.ports.engine import InstanceSpec
+from stager.ports.engine import InstanceSpec, Ran
 
 log = structlog.get_logger(__name__)
 
@@ -176,6 +177,14 @@ class DockerInstances:
                 raise
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
         return "\n".join(shown)
+
+    async def is_healthy(self, instance: str) -> bool:
+        """See `ports.engine.Instances.is_healthy`."""
+        return await is_healthy(self._docker, instance)
+
+    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
+        """See `ports.engine.Instances.run`."""
+        return await run_inside(self._docker, instance, command, timeout)
 
     async def sweep(self) -> int:
         """See `ports.engine.Instances.sweep`."""

@@ -15,21 +15,8 @@ from stager.forges.github.origins import GithubOrigins
 from stager.forges.github.people import GithubPeople
 from stager.forges.github.recovery import GithubRecovery
 from stager.forges.github.rest import Rest
-
-
-@dataclass(frozen=True, slots=True)
-class Github:
-    """The ports of a forge, as GitHub has them.
-
-    Args:
-        client: `Changes` and `Reports`.
-    """
-
-    client: GithubClient
-    origins: GithubOrigins
-    people: GithubPeople
-    announcements: GithubAnnouncements
-    recovery: GithubRecovery
+from stager.forges.github.webhooks import FORGE
+from stager.ports.forge import Forge
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,7 @@ class Place:
     pause: float = 0.5
 
 
-def with_token(session: aiohttp.ClientSession, place: Place, user: str, password: str) -> Github:
+def with_token(session: aiohttp.ClientSession, place: Place, user: str, password: str) -> Forge:
     """GitHub as an account with a personal access token sees it; with neither, as everybody does.
 
     Args:
@@ -57,7 +44,7 @@ def with_token(session: aiohttp.ClientSession, place: Place, user: str, password
     return _github(place, account, _rest(session, place, account), None)
 
 
-def with_app(session: aiohttp.ClientSession, place: Place, app: AppCredentials) -> Github:
+def with_app(session: aiohttp.ClientSession, place: Place, app: AppCredentials) -> Forge:
     """GitHub as an App sees it. Raises `Fault` when its key can't be used."""
     app_rest = _rest(session, place, Signer(app))
     account = Installations(app_rest, app)
@@ -73,9 +60,13 @@ def _rest(session: aiohttp.ClientSession, place: Place, credentials: Account | S
     return Rest(session, place.api_url, credentials, timeout=place.timeout, pause=place.pause)
 
 
-def _github(place: Place, account: Account, rest: Rest, app_rest: Rest | None) -> Github:
-    return Github(
-        client=GithubClient(rest, account),
+def _github(place: Place, account: Account, rest: Rest, app_rest: Rest | None) -> Forge:
+    client = GithubClient(rest, account)
+    return Forge(
+        name=FORGE,
+        owns=str.isdecimal,
+        changes=client,
+        reports=client,
         origins=GithubOrigins(account, place.web_url),
         people=GithubPeople(rest),
         announcements=GithubAnnouncements(rest),

@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 
 from stager.domain.source import Repository
-from stager.forges.github.account import Github, Place, with_app, with_token
+from stager.forges.github.account import Place, with_app, with_token
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.client import GithubClient
+from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 
 USER, PASSWORD = "stager-bot", "ghp_a-token-nobody-may-see"
@@ -22,6 +23,12 @@ ENCODED = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 async def github() -> AsyncIterator[GithubDouble]:
     async with GithubDouble(USER, PASSWORD) as double:
         yield double
+
+
+def client_of(forge: Forge) -> GithubClient:
+    """The part of GitHub that is asked for changes and told of comments."""
+    assert isinstance(forge.changes, GithubClient)
+    return forge.changes
 
 
 @pytest.fixture
@@ -36,14 +43,14 @@ def place(github: GithubDouble) -> Place:
 
 
 @pytest.fixture
-def account(place: Place, session: aiohttp.ClientSession) -> Github:
+def account(place: Place, session: aiohttp.ClientSession) -> Forge:
     """GitHub as an account with a token sees it."""
     return with_token(session, place, USER, PASSWORD)
 
 
 @pytest.fixture
-def client(account: Github) -> GithubClient:
-    return account.client
+def client(account: Forge) -> GithubClient:
+    return client_of(account)
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def credentials(github: GithubDouble) -> AppCredentials:
 
 
 @pytest.fixture
-def app(place: Place, session: aiohttp.ClientSession, credentials: AppCredentials) -> Github:
+def app(place: Place, session: aiohttp.ClientSession, credentials: AppCredentials) -> Forge:
     """GitHub as an App sees it."""
     return with_app(session, place, credentials)
 

@@ -10,8 +10,7 @@ import pytest
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
-from stager.forges.github.account import Github
-from stager.ports.forge import Announcement, Progress
+from stager.ports.forge import Announcement, Forge, Progress
 from tests.doubles.github import GithubDouble, GithubRepository
 
 A, B = "a" * 40, "b" * 40
@@ -31,7 +30,7 @@ def told(github: GithubDouble, path: str) -> list[dict[str, Any]]:
     return [json.loads(request.body) for request in github.requested("POST", path)]
 
 
-async def test_a_deployment_word_for_word(github: GithubDouble, account: Github, link: ChangeLink) -> None:
+async def test_a_deployment_word_for_word(github: GithubDouble, account: Forge, link: ChangeLink) -> None:
     await account.announcements.deployment(link, LIVE, "")
     deployment, status = told(github, "/deployments")
     assert deployment == {
@@ -52,7 +51,7 @@ async def test_a_deployment_word_for_word(github: GithubDouble, account: Github,
     }
 
 
-async def test_no_url_is_left_out(github: GithubDouble, account: Github, link: ChangeLink) -> None:
+async def test_no_url_is_left_out(github: GithubDouble, account: Forge, link: ChangeLink) -> None:
     queued = replace(LIVE, progress=Progress.QUEUED, url="", log_url="")
     await account.announcements.deployment(link, queued, "")
     await account.announcements.status(link, queued, "stager/shop")
@@ -67,7 +66,7 @@ async def test_no_url_is_left_out(github: GithubDouble, account: Github, link: C
 
 
 async def test_a_description_is_one_line_of_140_characters(
-    github: GithubDouble, account: Github, link: ChangeLink
+    github: GithubDouble, account: Forge, link: ChangeLink
 ) -> None:
     long = replace(LIVE, description="größer\n" * 40)
     await account.announcements.status(link, long, "stager/shop")
@@ -78,7 +77,7 @@ async def test_a_description_is_one_line_of_140_characters(
 
 
 async def test_what_was_said_already_costs_nothing(
-    github: GithubDouble, account: Github, link: ChangeLink
+    github: GithubDouble, account: Forge, link: ChangeLink
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")
     await account.announcements.status(link, LIVE, "stager/shop")
@@ -89,7 +88,7 @@ async def test_what_was_said_already_costs_nothing(
 
 
 async def test_what_failed_isnt_taken_for_said(
-    github: GithubDouble, account: Github, link: ChangeLink, shop: GithubRepository
+    github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     github.trouble("POST", "/statuses/", status=502)
     with pytest.raises(Retry):
@@ -102,7 +101,7 @@ async def test_what_failed_isnt_taken_for_said(
     "how", [{"drop": True, "after": True}, {"status": 502, "after": True}, {"drop": True}]
 )
 async def test_a_deployment_whose_answer_is_lost_isnt_made_twice(
-    github: GithubDouble, account: Github, link: ChangeLink, shop: GithubRepository, how: dict[str, Any]
+    github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository, how: dict[str, Any]
 ) -> None:
     github.trouble("POST", "/deployments$", **how)
     with pytest.raises(Retry):
@@ -112,7 +111,7 @@ async def test_a_deployment_whose_answer_is_lost_isnt_made_twice(
 
 
 async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
-    github: GithubDouble, account: Github, link: ChangeLink, shop: GithubRepository
+    github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")
     github.trouble("POST", "/deployments/[0-9]+/statuses$", status=502, times=1)
@@ -123,7 +122,7 @@ async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
     assert [(d.sha, d.state) for d in shop.places.deployments] == [(A, "inactive"), (B, "success")]
 
 
-async def test_a_post_is_tried_once(github: GithubDouble, account: Github, link: ChangeLink) -> None:
+async def test_a_post_is_tried_once(github: GithubDouble, account: Forge, link: ChangeLink) -> None:
     """Another try after a failure might do it twice."""
     github.trouble("POST", "", times=9, status=503)
     for attempt in (
@@ -137,7 +136,7 @@ async def test_a_post_is_tried_once(github: GithubDouble, account: Github, link:
 
 
 async def test_pushed_back_to_an_older_commit(
-    github: GithubDouble, account: Github, link: ChangeLink, shop: GithubRepository
+    github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")
     known = await account.announcements.deployment(link, replace(LIVE, sha=B), known)
@@ -147,7 +146,7 @@ async def test_pushed_back_to_an_older_commit(
 
 
 async def test_another_apps_deployment_is_left_alone(
-    github: GithubDouble, account: Github, link: ChangeLink, shop: GithubRepository
+    github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     await account.announcements.deployment(link, replace(LIVE, environment="production"), "")
     await account.announcements.deployment(link, replace(LIVE, sha=B), "")
@@ -157,7 +156,7 @@ async def test_another_apps_deployment_is_left_alone(
     ]
 
 
-async def test_a_commit_that_github_doesnt_know(account: Github, link: ChangeLink) -> None:
+async def test_a_commit_that_github_doesnt_know(account: Forge, link: ChangeLink) -> None:
     unknown = replace(LIVE, sha="c" * 40)
     with pytest.raises(Refused) as caught:
         await account.announcements.deployment(link, unknown, "")
@@ -168,7 +167,7 @@ async def test_a_commit_that_github_doesnt_know(account: Github, link: ChangeLin
 
 @pytest.mark.parametrize("known", ["", "x", "12:34:56", ":", "999:" + A])
 async def test_any_text_may_be_known(
-    account: Github, link: ChangeLink, shop: GithubRepository, known: str
+    account: Forge, link: ChangeLink, shop: GithubRepository, known: str
 ) -> None:
     await account.announcements.deployment(link, LIVE, known)
     assert [d.state for d in shop.places.deployments] == ["success"]

@@ -14,12 +14,14 @@ import pytest
 
 from stager.domain.errors import Fault, Refused, Retry, StagerError
 from stager.domain.source import Repository
-from stager.forges.github.account import Github, Place, as_nobody, with_app
+from stager.forges.github.account import Place, as_nobody, with_app
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.app import MARGIN, Installations, Signer
 from stager.forges.github.rest import Rest
+from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 from tests.doubles.github_app import a_key, pem_of
+from tests.unit.forges.github.conftest import client_of
 
 ISSUING = "/access_tokens"
 NO_KEY = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----"
@@ -135,41 +137,41 @@ class TestTokens:
         assert await installations.for_git("acme", "secret") != header
 
     async def test_one_that_github_ended_is_replaced_once(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         github.app.install("acme", "shop")
         github.open_pull(shop, "feature/x")
-        assert await app.client.change(repository, 1) is not None
+        assert await client_of(app).change(repository, 1) is not None
         github.app.revoke()
-        assert await app.client.change(repository, 1) is not None
+        assert await client_of(app).change(repository, 1) is not None
         assert [r.status for r in github.requested("GET", "/pulls/1")] == [200, 401, 200]
 
     async def test_one_that_is_refused_again_is_the_end(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         github.app.install("acme", "shop")
         github.trouble("GET", "/pulls", times=9, status=401)
         with pytest.raises(Retry) as caught:
-            await app.client.open_changes(repository)
+            await client_of(app).open_changes(repository)
         assert caught.value.reason == "forge-credentials-wrong"
         assert len(github.requested("GET", "/pulls")) == 2
 
     async def test_many_that_notice_at_once_replace_it_once(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         github.app.install("acme", "shop")
-        await app.client.open_changes(repository)
+        await client_of(app).open_changes(repository)
         github.app.revoke()
         await asyncio.gather(*(app.people.paths(repository, n) for n in range(5)), return_exceptions=True)
         assert len(github.requested("POST", ISSUING)) == 2
 
     async def test_a_post_is_made_after_all(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         """What was refused with 401 had no effect."""
         github.app.install("acme", "shop")
         comment = github.add_comment(github.open_pull(shop, "feature/x"), "/stager")
-        await app.client.open_changes(repository)
+        await client_of(app).open_changes(repository)
         github.app.revoke()
         await app.announcements.react(repository, str(comment.id), "eyes")
         assert comment.reactions == ["eyes"]
@@ -177,7 +179,7 @@ class TestTokens:
 
 class TestInstallation:
     async def test_that_isnt_there(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         with pytest.raises(Refused) as caught:
             await app.origins.origin(repository, None)
@@ -186,42 +188,42 @@ class TestInstallation:
         assert f"{github.web_url}/apps/stager-acme/installations/new" in caught.value.hint
 
     async def test_that_isnt_there_says_nothing_of_pull_requests(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         """Above all not that they are gone."""
         with pytest.raises(Retry):
-            await app.client.change(repository, 1)
+            await client_of(app).change(repository, 1)
         with pytest.raises(Retry):
-            await app.client.open_changes(repository)
+            await client_of(app).open_changes(repository)
 
     async def test_that_is_made_later_is_found(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         with pytest.raises(StagerError):
-            await app.client.open_changes(repository)
+            await client_of(app).open_changes(repository)
         github.app.install("acme", "shop")
-        assert await app.client.open_changes(repository) == []
+        assert await client_of(app).open_changes(repository) == []
 
     async def test_that_was_removed_and_made_anew_is_found(
-        self, github: GithubDouble, shop: GithubRepository, app: Github, repository: Repository
+        self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         installation = github.app.install("acme", "shop")
-        await app.client.open_changes(repository)
+        await client_of(app).open_changes(repository)
         github.app.uninstall(installation)
         with pytest.raises(Retry):
-            await app.client.open_changes(repository)
+            await client_of(app).open_changes(repository)
         github.app.install("acme", "shop").id = 999
-        assert await app.client.open_changes(repository) == []
+        assert await client_of(app).open_changes(repository) == []
 
     async def test_of_an_owner_need_not_have_all_repositories(
-        self, github: GithubDouble, app: Github, shop: GithubRepository, repository: Repository
+        self, github: GithubDouble, app: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         hidden = github.add_repository("acme", "hidden")
         github.app.install("acme", "shop")
-        assert await app.client.open_changes(repository) == []
+        assert await client_of(app).open_changes(repository) == []
         with pytest.raises(Retry):
-            await app.client.open_changes(Repository(str(hidden.id), "acme", "hidden"))
-        assert await app.client.repository("acme", "hidden") is None
+            await client_of(app).open_changes(Repository(str(hidden.id), "acme", "hidden"))
+        assert await client_of(app).repository("acme", "hidden") is None
 
     @pytest.mark.parametrize("path", ["/installation$", ISSUING])
     @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ class TestInstallation:
         [{"status": 502}, {"drop": True}, {"status": 200, "body": "<html>"}, {"status": 201, "body": "{}"}],
     )
     async def test_that_cant_be_asked_for_now(
-        self, github: GithubDouble, app: Github, repository: Repository, path: str, how: dict[str, Any]
+        self, github: GithubDouble, app: Forge, repository: Repository, path: str, how: dict[str, Any]
     ) -> None:
         github.app.install("acme", "shop")
         for method in ("GET", "POST"):
@@ -245,12 +247,12 @@ class TestOurComments:
         github.app.install("acme", "shop")
         nameless = AppCredentials(github.app.id, github.app.pem)
         app = with_app(session, place, nameless)
-        assert await app.client._own_login() == "stager-acme[bot]"
+        assert await client_of(app)._own_login() == "stager-acme[bot]"
         assert github.requested("GET", "/user") == []
 
 
 async def test_origins_say_where_git_goes(
-    github: GithubDouble, app: Github, account: Github, shop: GithubRepository, repository: Repository
+    github: GithubDouble, app: Forge, account: Forge, shop: GithubRepository, repository: Repository
 ) -> None:
     github.app.install("acme", "shop")
     of_change = await app.origins.origin(repository, 7)
@@ -270,7 +272,7 @@ async def test_nobody_has_no_credentials(
 
 async def test_secrets_show_nowhere(
     github: GithubDouble,
-    app: Github,
+    app: Forge,
     shop: GithubRepository,
     repository: Repository,
     credentials: AppCredentials,
@@ -281,7 +283,7 @@ async def test_secrets_show_nowhere(
     origin = await app.origins.origin(repository, None)
     github.trouble("GET", "/pulls", times=9, drop=True)
     with pytest.raises(Retry) as caught:
-        await app.client.open_changes(repository)
+        await client_of(app).open_changes(repository)
     shown = repr((caught.value, caught.value.__cause__, credentials, origin, app)) + caplog.text
     for secret in (*github.app.issued, credentials.pem, origin.authorization):
         assert secret not in shown

@@ -16,7 +16,7 @@ from stager.forges.github.client import GithubClient
 from stager.forges.github.rest import PullListCache
 from stager.version import __version__
 from tests.doubles.github import GithubDouble, GithubRepository
-from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER
+from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
 
 
 def named(repository: GithubRepository) -> Repository:
@@ -57,7 +57,7 @@ async def test_r80_requests_bear_the_credentials_the_version_and_our_name(
 async def test_without_credentials_none_are_sent(session: aiohttp.ClientSession) -> None:
     async with GithubDouble("", "") as github:
         shop = github.add_repository("acme", "shop")
-        client = with_token(session, Place(github.api_url, github.web_url), "", "").client
+        client = client_of(with_token(session, Place(github.api_url, github.web_url), "", ""))
         assert await client.open_changes(named(shop)) == []
         assert "authorization" not in {name.lower() for name in github.requests[0].headers}
 
@@ -171,9 +171,9 @@ async def test_no_failing_empty_or_partial_answer_is_taken_for_one(
 async def test_a_slow_answer_is_not_waited_for_for_ever(
     github: GithubDouble, session: aiohttp.ClientSession, shop: GithubRepository
 ) -> None:
-    client = with_token(
-        session, Place(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD
-    ).client
+    client = client_of(
+        with_token(session, Place(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD)
+    )
     github.trouble("GET", "/pulls$", times=3, delay=5)
     with pytest.raises(Retry) as caught:
         await client.open_changes(named(shop))
@@ -181,9 +181,9 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(
 
 
 async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientSession) -> None:
-    client = with_token(
-        session, Place("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD
-    ).client
+    client = client_of(
+        with_token(session, Place("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD)
+    )
     with pytest.raises(Retry) as caught:
         await client.open_changes(Repository("1", "acme", "shop"))
     assert caught.value.reason == "forge-unreachable"

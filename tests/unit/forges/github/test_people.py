@@ -8,9 +8,10 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Access, Repository
-from stager.forges.github.account import Github
 from stager.forges.github.people import MOST_REMEMBERED, REMEMBERED, GithubPeople
+from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
+from tests.unit.forges.github.conftest import client_of
 
 SHA = "a" * 40
 
@@ -32,7 +33,7 @@ class TestAccess:
     )
     async def test_github_has_many_words(
         self,
-        account: Github,
+        account: Forge,
         shop: GithubRepository,
         repository: Repository,
         permission: str,
@@ -43,7 +44,7 @@ class TestAccess:
         assert await account.people.access(repository, "mona") is access
 
     async def test_an_unknown_word_is_no_answer(
-        self, account: Github, shop: GithubRepository, repository: Repository
+        self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         shop.places.people["mona"] = ("owner-ish", "owner-ish")
         with pytest.raises(Retry) as caught:
@@ -66,7 +67,7 @@ class TestAccess:
     async def test_anything_but_a_plain_answer_is_none(
         self,
         github: GithubDouble,
-        account: Github,
+        account: Forge,
         shop: GithubRepository,
         repository: Repository,
         how: dict[str, Any],
@@ -77,10 +78,10 @@ class TestAccess:
             await account.people.access(repository, "mona")
 
     async def test_is_asked_again_after_a_minute(
-        self, github: GithubDouble, account: Github, shop: GithubRepository, repository: Repository
+        self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         now = [0.0]
-        people = GithubPeople(account.client._rest, clock=lambda: now[0])
+        people = GithubPeople(client_of(account)._rest, clock=lambda: now[0])
         shop.places.people["mona"] = ("admin", "admin")
         assert await people.access(repository, "mona") is Access.ADMIN
         shop.places.people["mona"] = ("none", "none")
@@ -91,7 +92,7 @@ class TestAccess:
         assert await people.access(repository, "mona") is Access.NONE
 
     async def test_failures_arent_remembered(
-        self, github: GithubDouble, account: Github, shop: GithubRepository, repository: Repository
+        self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         shop.places.people["mona"] = ("write", "write")
         github.trouble("GET", "/permission$", times=3, status=500)
@@ -100,7 +101,7 @@ class TestAccess:
         assert await account.people.access(repository, "mona") is Access.WRITE
 
     async def test_of_one_repository_says_nothing_of_another(
-        self, github: GithubDouble, account: Github, shop: GithubRepository, repository: Repository
+        self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         blog = github.add_repository("acme", "blog")
         shop.places.people["mona"] = ("admin", "admin")
@@ -109,9 +110,10 @@ class TestAccess:
         assert await account.people.access(other, "mona") is Access.NONE
 
     async def test_not_everybody_is_remembered(
-        self, account: Github, shop: GithubRepository, repository: Repository
+        self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         people = account.people
+        assert isinstance(people, GithubPeople)
         people._known = {("1", str(n)): (Access.ADMIN, 1e12) for n in range(MOST_REMEMBERED)}
         await people.access(repository, "mona")
         assert len(people._known) == 1
@@ -120,7 +122,7 @@ class TestAccess:
     async def test_a_strange_login_asks_for_nothing_else(
         self,
         github: GithubDouble,
-        account: Github,
+        account: Forge,
         shop: GithubRepository,
         repository: Repository,
         login: str,
@@ -133,7 +135,7 @@ class TestAccess:
 
 class TestPaths:
     async def test_of_a_renamed_file_are_both(
-        self, github: GithubDouble, account: Github, shop: GithubRepository, repository: Repository
+        self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         pull = github.open_pull(shop, "feature/x")
         pull.files = [{"filename": "new.py", "previous_filename": "old.py"}, {"filename": "old.py"}]
@@ -162,7 +164,7 @@ class TestChecks:
     )
     async def test_github_has_many_words(
         self,
-        account: Github,
+        account: Forge,
         shop: GithubRepository,
         repository: Repository,
         status: str,
@@ -173,14 +175,12 @@ class TestChecks:
         assert await account.people.checks(repository, SHA, "stager/shop") == outcome
 
     async def test_a_status_may_be_an_error(
-        self, account: Github, shop: GithubRepository, repository: Repository
+        self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         shop.places.statuses[SHA] = [{"context": "ci", "state": "error"}]
         assert await account.people.checks(repository, SHA, "stager/shop") == "failure"
 
-    async def test_of_all_pages(
-        self, account: Github, shop: GithubRepository, repository: Repository
-    ) -> None:
+    async def test_of_all_pages(self, account: Forge, shop: GithubRepository, repository: Repository) -> None:
         passed = [{"name": f"ci {n}", "status": "completed", "conclusion": "success"} for n in range(120)]
         shop.places.check_runs[SHA] = [*passed, {"name": "last", "status": "queued", "conclusion": None}]
         assert await account.people.checks(repository, SHA, "stager/shop") == "pending"
@@ -192,7 +192,7 @@ class TestChecks:
     async def test_what_isnt_a_list_of_checks_is_no_answer(
         self,
         github: GithubDouble,
-        account: Github,
+        account: Forge,
         shop: GithubRepository,
         repository: Repository,
         path: str,

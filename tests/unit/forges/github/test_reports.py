@@ -15,7 +15,7 @@ from stager.domain.errors import Refused, Retry, StagerError
 from stager.forges.github.account import Place, with_token
 from stager.forges.github.client import GithubClient
 from tests.doubles.github import GithubDouble, GithubPull
-from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER
+from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
 
 MARKER = "<!-- stager:shop -->"
 
@@ -151,9 +151,9 @@ AMBIGUOUS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def impatient(github: GithubDouble, session: aiohttp.ClientSession) -> GithubClient:
-    return with_token(
-        session, Place(github.api_url, github.web_url, timeout=0.5, pause=0.01), USER, PASSWORD
-    ).client
+    return client_of(
+        with_token(session, Place(github.api_url, github.web_url, timeout=0.5, pause=0.01), USER, PASSWORD)
+    )
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)

@@ -1,0 +1,277 @@
+"""The control plane, put together: from ports and what the configuration says to parts that know each other.
+
+`assembly` makes one over the real drivers, `stager.testing` and the tests over fakes; so all of them run the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stager.control.access import Access
+from stager.control.addresses import Addresses
+from stager.control.applications import Applications
+from stager.control.builds import Builds
+from stager.control.calls import Calls
+from stager.control.commands import Commands
+from stager.control.errands import Errands
+from stager.control.forges import Forges
+from stager.control.handling import Handling
+from stager.control.intake import Intake
+from stager.control.making import Making
+from stager.control.memory import Memory
+from stager.control.metrics import Metrics
+from stager.control.outposts import Outposts
+from stager.control.policy import Policy
+from stager.control.publisher import Publisher
+from stager.control.reporter import Reporter
+from stager.control.resync import Resync
+from stager.control.room import Room
+from stager.control.runner import Runner
+from stager.control.speaking import Speaking
+from stager.control.steps import Steps
+from stager.control.supervisor import Intervals, Supervisor
+from stager.control.tools import Tools
+from stager.control.watch import Watch
+from stager.control.wishes import Wishes
+from stager.control.workshop import Workshop
+from stager.ports.clock import Clock, Ids
+from stager.ports.engine import Images, Instances, Prober
+from stager.ports.forge import Webhooks
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+)
+from stager.ports.router import Router
+from stager.ports.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports.
+
+    Args:
+        webhooks: who reads deliveries, by the forge that they are recorded under.
+        forges: those that can be asked.
+        workshop: None where nothing is built.
+        outposts: what stands before the router.
+    """
+
+    store: Store
+    images: Images
+    instances: Instances
+    prober: Prober
+    router: Router
+    clock: Clock
+    ids: Ids
+    webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
+    forges: Forges = field(default_factory=Forges)
+    workshop: Workshop | None = None
+    outposts: Outposts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The handlers and strategies that the configuration names, each kind in its order."""
+
+    listeners: Sequence[EventListener] = ()
+    pre_launch: Sequence[PreLaunchHandler] = ()
+    post_launch: Sequence[PostLaunchHandler] = ()
+    pre_kill: Sequence[PreKillHandler] = ()
+    authentication: Sequence[AuthenticationStrategy] = ()
+    rotation: ContainerRotationStrategy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What else the configuration says.
+
+    Args:
+        max_previews: None for any number.
+        installation: the id by which our comments are told from another Stager's.
+        comments: whether pull requests get a comment.
+        removes_comments: whether that goes with the preview.
+        deployments: whether the forge's own deployments are kept up to date.
+        statuses: whether commits bear a status.
+    """
+
+    intervals: Intervals = field(default_factory=Intervals)
+    max_previews: int | None = None
+    installation: str = "installation"
+    comments: bool = False
+    removes_comments: bool = False
+    deployments: bool = False
+    statuses: bool = False
+
+
+class Core:
+    """One control plane. It does nothing before `supervisor.run`."""
+
+    def __init__(
+        self,
+        world: World,
+        addresses: Addresses,
+        applications: Applications,
+        cast: Cast | None = None,
+        conduct: Conduct | None = None,
+        *,
+        runner: Runner | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._world, self._cast, self._conduct = world, cast or Cast(), conduct or Conduct()
+        self.addresses, self.applications = addresses, applications
+        self.watch, self.metrics = Watch(), metrics or Metrics()
+        self._runner = runner or Runner(self.metrics)
+        self._memory = Memory(world.store)
+        self.publisher = Publisher(world.router, world.outposts)
+        self._wishes = Wishes(addresses, world.clock, world.ids)
+        self.handling = self._handling()
+        self.builds = self._builds()
+        self.steps = Steps(self._tools())
+        self.room = self._room()
+        self.commands = self._commands()
+        self.intake = self._intake()
+        self.resync = Resync(world.store, world.forges, applications, self.intake, world.clock)
+        self.supervisor = self._supervisor()
+        self.access = Access(self._cast.authentication, self._runner)
+        self.calls = Calls(self._cast.listeners, self._runner)
+        self._told = Errands(self.handling.launched)
+        self.watch.listen(self._told.ask)
+        self.reporter = self._reporter()
+
+    def wake(self, environment: str) -> None:
+        """Have a worker look at this environment."""
+        self.supervisor.wake(environment)
+
+    async def close(self) -> None:
+        """Stop what goes on beside the workers; the supervisor is the caller's to stop."""
+        await self._told.close()
+        if self.reporter:
+            await self.reporter.close()
+        if self.builds:
+            await self.builds.close()
+
+    def _handling(self) -> Handling:
+        return Handling(
+            self._world.store,
+            self.addresses,
+            self._runner,
+            pre_launch=self._cast.pre_launch,
+            post_launch=self._cast.post_launch,
+            pre_kill=self._cast.pre_kill,
+        )
+
+    def _builds(self) -> Builds | None:
+        shop = self._world.workshop
+        return Builds(shop.sources, shop.builder, shop.logs, at_once=shop.at_once) if shop else None
+
+    def _tools(self) -> Tools:
+        world, shop = self._world, self._world.workshop
+        making = Making(
+            memory=self._memory,
+            store=world.store,
+            images=world.images,
+            clock=world.clock,
+            forges=world.forges,
+            sources=shop.sources if shop else None,
+            builder=shop.builder if shop else None,
+            builds=self.builds,
+        )
+        return Tools(
+            memory=self._memory,
+            making=making,
+            instances=world.instances,
+            prober=world.prober,
+            publisher=self.publisher,
+            addresses=self.addresses,
+            applications=self.applications,
+            watch=self.watch,
+            clock=world.clock,
+            metrics=self.metrics,
+            handling=self.handling,
+        )
+
+    def _room(self) -> Room:
+        return Room(
+            store=self._world.store,
+            wishes=self._wishes,
+            addresses=self.addresses,
+            watch=self.watch,
+            wake=self.wake,
+            runner=self._runner,
+            limit=self._conduct.max_previews,
+            strategy=self._cast.rotation,
+        )
+
+    def _commands(self) -> Commands:
+        return Commands(
+            store=self._world.store,
+            memory=self._memory,
+            instances=self._world.instances,
+            applications=self.applications,
+            wishes=self._wishes,
+            watch=self.watch,
+            tell=self.steps.showing.tell,
+            wake=self.wake,
+            room=self.room,
+            clock=self._world.clock,
+        )
+
+    def _intake(self) -> Intake:
+        world = self._world
+        return Intake(
+            store=world.store,
+            webhooks=world.webhooks,
+            forges=world.forges,
+            listeners=self._cast.listeners,
+            applications=self.applications,
+            wishes=self._wishes,
+            policy=Policy(world.forges),
+            speaking=Speaking(world.store, world.forges, self.applications, self.commands),
+            watch=self.watch,
+            wake=self.wake,
+            clock=world.clock,
+            metrics=self.metrics,
+            runner=self._runner,
+            room=self.room,
+        )
+
+    def _supervisor(self) -> Supervisor:
+        world = self._world
+        return Supervisor(
+            store=world.store,
+            instances=world.instances,
+            router=world.router,
+            publisher=self.publisher,
+            steps=self.steps,
+            intake=self.intake,
+            resync=self.resync if world.forges else None,
+            clock=world.clock,
+            intervals=self._conduct.intervals,
+            outposts=world.outposts,
+            clear_away=self._clear_away if world.workshop else None,
+        )
+
+    async def _clear_away(self) -> int:
+        shop, builds = self._world.workshop, self.builds
+        return await shop.sweep(self._world.store, builds.fresh()) if shop and builds else 0
+
+    def _reporter(self) -> Reporter | None:
+        conduct = self._conduct
+        if not self._world.forges or not (conduct.comments or conduct.deployments or conduct.statuses):
+            return None
+        reporter = Reporter(
+            self._world.store,
+            self._world.forges,
+            self.addresses,
+            conduct.installation,
+            comments=conduct.comments,
+            removes=conduct.removes_comments,
+        )
+        self.watch.listen(reporter.changed)
+        return reporter

@@ -1,0 +1,73 @@
+"""Which environment a person means, and the names that people may give."""
+
+from __future__ import annotations
+
+from stager.domain.environment import UNAPPROVED, Environment
+from stager.domain.errors import Refused
+from stager.domain.names import is_reserved
+from stager.ports.store import Transaction
+
+LONGEST_NAME = 255
+"""Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
+
+
+def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
+    """The present environment that a person means by this name.
+
+    Args:
+        app: the entry under `images:`; empty when the person didn't say, as `/kill` allows.
+
+    Raises:
+        Refused: 409, listing them, when the name may mean several.
+    """
+    # What a fork names like one of our branches isn't what anybody here means by that.
+    present = [
+        e
+        for e in tx.environments(present=True)
+        if e.name == name and app in ("", e.app) and not is_unapproved(e)
+    ]
+    by_hand = [e for e in present if e.change is None]
+    candidates = by_hand or [e for e in present if e.desired.hold is None] or present
+    if len(candidates) > 1:
+        listed = ", ".join(sorted(_described(e) for e in candidates))
+        raise Refused(
+            f'"{name}" may mean several previews: {listed}.',
+            hint="Say which, with image_name or by the id that the API gives.",
+            reason="name-ambiguous",
+            status=409,
+        )
+    return candidates[0] if candidates else None
+
+
+def _described(environment: Environment) -> str:
+    change = environment.change
+    which = f"pull request #{change.number}" if change else "launched by hand"
+    return f"{environment.app} ({which})"
+
+
+def existing(tx: Transaction, environment_id: str) -> Environment:
+    environment = tx.environment(environment_id)
+    if environment is None:
+        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+    return environment
+
+
+def checked_name(name: str) -> str:
+    if not name.strip():
+        raise Refused(
+            "No name specified for container: the parameter container_name is missing.",
+            reason="name-missing",
+        )
+    if is_reserved(name):
+        raise Refused('Invalid container name: "default" is reserved.', reason="name-reserved")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Refused(
+            f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
+        )
+    return name
+
+
+def is_unapproved(environment: Environment) -> bool:
+    """Whether it is strangers' code that nobody has let run."""
+    hold = environment.desired.hold
+    return hold is not None and hold.reason in UNAPPROVED

@@ -1,0 +1,46 @@
+"""Runs an application's own commands inside its instances."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import structlog
+
+from stager.domain.environment import Instance
+from stager.domain.errors import Fault
+from stager.ports.engine import Instances
+
+log = structlog.get_logger(__name__)
+
+HOOK_SECONDS = 600.0
+LAST_LINES = 30
+
+
+async def run_hooks(
+    instances: Instances, instance: Instance, moment: str, commands: Sequence[Sequence[str]]
+) -> None:
+    """Run these commands in the instance, one after the other.
+
+    Args:
+        moment: when that is, such as `after_launch`, for people.
+
+    Raises:
+        Fault: `hook-failed`: one of them failed or took too long; the rest isn't run then.
+        Retry: the engine doesn't answer.
+    """
+    for command in commands:
+        ran = await instances.run(instance.id, command, HOOK_SECONDS)
+        log.info("hook_ran", environment=instance.environment, moment=moment, exit_code=ran.exit_code)
+        if ran.exit_code != 0:
+            ended = (
+                f"took over {HOOK_SECONDS:g} s"
+                if ran.exit_code is None
+                else f"ended with exit code {ran.exit_code}"
+            )
+            raise Fault(
+                f"The {moment} hook `{shlex.join(command)}` {ended}.",
+                hint="It runs inside the instance, in its working directory; its last lines tell more.",
+                reason="hook-failed",
+                detail="\n".join(ran.output.splitlines()[-LAST_LINES:]),
+            )

@@ -1,0 +1,41 @@
+"""Previews that people want spared when room is made for others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from stager.ports.store import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What somebody asked for.
+
+    Args:
+        pinned: it never makes room.
+        extended_at: it counts as started at this time; None for when it was.
+    """
+
+    pinned: bool = False
+    extended_at: datetime | None = None
+
+
+def kept_of(tx: Transaction, environment_id: str) -> Kept:
+    """What is remembered of this environment."""
+    text = tx.fact(_fact(environment_id))
+    if not text:
+        return Kept()
+    data = json.loads(text)
+    return Kept(pinned=data["pinned"], extended_at=datetime.fromisoformat(data["extended_at"]))
+
+
+def save_kept(tx: Transaction, environment_id: str, kept: Kept) -> None:
+    """Remember it, until the next time."""
+    stamp = kept.extended_at.isoformat() if kept.extended_at else ""
+    tx.save_fact(_fact(environment_id), json.dumps({"pinned": kept.pinned, "extended_at": stamp}))
+
+
+def _fact(environment_id: str) -> str:
+    return f"kept:{environment_id}"

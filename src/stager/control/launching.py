@@ -1,0 +1,204 @@
+"""Brings a generation up: its image is made, an instance of it started, and asked until it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from stager.control.applications import Application
+from stager.control.hooks import run_hooks
+from stager.control.looking import Look
+from stager.control.showing import Showing
+from stager.control.tools import Tools
+from stager.control.variables import of_instance
+from stager.domain.attempts import after_answer
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Birth, Environment, Instance
+from stager.domain.errors import Fault
+from stager.ports.engine import InstanceSpec
+
+log = structlog.get_logger(__name__)
+
+LOG_LINES = 50
+FIRST_PROBE, LONGEST_PROBE = 0.02, 1.0
+"""Seconds between two questions whether an instance answers, at first and in the end."""
+SHOW_EVERY = 1.0
+"""Seconds between two changes of a page that shows a build's log."""
+
+
+class Launching:
+    """Takes the steps that lead to an instance that answers."""
+
+    def __init__(self, tools: Tools, showing: Showing) -> None:
+        self._tools = tools
+        self._showing = showing
+
+    async def start(self, look: Look) -> None:
+        """Have an instance of the desired generation, and start it."""
+        environment, deployment = look.environment, look.current
+        if deployment is None:
+            raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
+        application = self._tools.application(environment)
+        amended = await self._amended(environment, deployment, application)
+        deployment = await self._made(environment, deployment, application)
+        deployment = await self._tools.memory.save(
+            deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._tools.clock.now())
+        )
+        await self._showing.tell(environment.id)
+        spec = self._spec(environment, deployment, application.with_manifest(deployment.manifest), amended)
+        made = await self._tools.instances.create(spec)
+        await self._run(deployment, made.id)
+
+    async def resume(self, look: Look, instance: Instance) -> None:
+        """Start an instance that was made but doesn't run."""
+        await self._run(look.deployments[instance.generation], instance.id)
+
+    async def check(self, look: Look, instance: Instance) -> None:
+        """Wait until the instance answers, then run what is to run in it before anybody is sent there."""
+        deployment = look.deployments[instance.generation]
+        application = self._tools.application(look.environment, deployment)
+        try:
+            async with asyncio.timeout(application.start_timeout):
+                last = await self._until_it_answers(look.environment, application, instance)
+        except TimeoutError:
+            raise await self._silence(look.environment.host, application, instance) from None
+        if not deployment.attempt.healthy_run:
+            await run_hooks(self._tools.instances, instance, "after_launch", application.hooks.after_launch)
+        await self._tools.memory.save(
+            deployment.id, lambda d: replace(d, attempt=after_answer(d.attempt, instance))
+        )
+        log.info("instance_answers", environment=instance.environment, status=last, instance=instance.id[:12])
+
+    async def _made(
+        self, environment: Environment, deployment: Deployment, application: Application
+    ) -> Deployment:
+        """The deployment with its image; meanwhile the visitor's page shows how the build goes."""
+        news = asyncio.Event()
+        making = asyncio.create_task(self._tools.making.made(environment, deployment, application, news.set))
+        try:
+            while not making.done():
+                await _first_of(making, news)
+                if news.is_set():
+                    news.clear()
+                    await self._showing.page(environment.id)
+                    await asyncio.wait({making}, timeout=SHOW_EVERY)
+            return await making
+        finally:
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+
+    async def _amended(
+        self, environment: Environment, deployment: Deployment, application: Application
+    ) -> Mapping[str, str]:
+        """The variables that pre-launch handlers set, once they agree to the launch: before anything is built
+        for it."""
+
+        def all_of(amended: Mapping[str, str]) -> dict[str, str]:
+            return self._variables(environment, deployment, application, amended)
+
+        return await self._tools.handling.prepare(environment, deployment, all_of)
+
+    def _variables(
+        self,
+        environment: Environment,
+        deployment: Deployment,
+        application: Application,
+        amended: Mapping[str, str],
+    ) -> dict[str, str]:
+        url = self._tools.addresses.url(environment.host)
+        return of_instance(application, environment, deployment.revision, url, amended)
+
+    async def _run(self, deployment: Deployment, instance: str) -> None:
+        await self._tools.instances.start(instance)
+        await self._tools.memory.save(
+            deployment.id,
+            lambda d: replace(
+                d,
+                checking_at=d.checking_at or self._tools.clock.now(),
+                attempt=replace(d.attempt, retry_at=None),
+            ),
+        )
+
+    async def _until_it_answers(
+        self, environment: Environment, application: Application, instance: Instance
+    ) -> int:
+        pause = FIRST_PROBE
+        path = application.health_path or "/"
+        while True:
+            if instance.endpoint is not None:
+                status = await self._tools.prober.answers(instance.endpoint, environment.host, path)
+                fine = status is not None and status < (400 if application.health_path else 500)
+                if status is not None and fine and await self._says_so_itself(application, instance):
+                    return status
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PROBE, pause * 1.5)
+
+    async def _says_so_itself(self, application: Application, instance: Instance) -> bool:
+        """Whether the image's own check finds the instance healthy, where it has one."""
+        return not application.has_healthcheck or await self._tools.instances.is_healthy(instance.id)
+
+    async def _silence(self, host: str, application: Application, instance: Instance) -> Fault:
+        path = application.health_path or "/"
+        endpoint = instance.endpoint
+        status = await self._tools.prober.answers(endpoint, host, path) if endpoint else None
+        what = "didn't answer" if status is None else f"answered with status {status}"
+        return Fault(
+            f"The application {what} on port {application.port} (GET {path})"
+            f" for {application.start_timeout:g} s.",
+            hint=_hint(status, application),
+            reason="no-answer",
+            detail=await self._tools.instances.logs(instance.id, LOG_LINES),
+        )
+
+    def _spec(
+        self,
+        environment: Environment,
+        deployment: Deployment,
+        application: Application,
+        amended: Mapping[str, str],
+    ) -> InstanceSpec:
+        return InstanceSpec(
+            birth=_birth(environment, deployment),
+            image=deployment.image,
+            command=application.command,
+            port=application.port or 0,
+            variables=self._variables(environment, deployment, application, amended),
+            limits=application.limits,
+            stop_grace=application.stop_grace,
+            parameters=application.parameters,
+        )
+
+
+def _birth(environment: Environment, deployment: Deployment) -> Birth:
+    return Birth(
+        environment=environment.id,
+        deployment=deployment.id,
+        generation=deployment.generation,
+        app=environment.app,
+        subject=environment.key.subject,
+        name=environment.name,
+        host=environment.host,
+        revision=deployment.revision,
+        trust=environment.desired.trust,
+        change=environment.change,
+        parameters=environment.desired.parameters,
+    )
+
+
+def _hint(status: int | None, application: Application) -> str:
+    if status is None:
+        return "Does it listen on 0.0.0.0, and on the port that `port` in the configuration says?"
+    if application.has_healthcheck and status < 400:
+        return "The image's own HEALTHCHECK doesn't find it healthy; `docker inspect` tells why."
+    return "`health_path` in the configuration names the path that tells whether it is ready."
+
+
+async def _first_of(task: asyncio.Task[Deployment], event: asyncio.Event) -> None:
+    happened = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, happened}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        happened.cancel()

@@ -1,0 +1,111 @@
+"""Whether a change may have a preview: the configuration's rules, forks, and the checks of its commit."""
+
+from __future__ import annotations
+
+import structlog
+
+from stager.control.applications import Application
+from stager.control.forges import Forges
+from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.errors import Retry
+from stager.domain.rules import refusal, refusal_by_paths
+from stager.domain.source import Change, Trust
+from stager.ports.forge import Checks, Forge
+
+log = structlog.get_logger(__name__)
+
+SHORT = 7
+"""Digits of a commit's id that people are shown, and have to type."""
+
+FORKS_ARE_OFF = Hold(
+    HoldReason.FORK,
+    "No preview: this pull request comes from a fork, so its code isn't run here.",
+    "Someone with push access can push the branch to this repository.",
+)
+_CHECKS: dict[Checks, str] = {
+    "none": "none of its checks has reported yet",
+    "pending": "its checks haven't passed yet",
+    "failure": "its checks failed",
+}
+LATER = "It is decided as soon as the forge answers."
+
+
+class Policy:
+    """Says no, or nothing."""
+
+    def __init__(self, forges: Forges) -> None:
+        self._forges = forges
+
+    async def hold(self, application: Application, change: Change, before: Environment | None) -> Hold | None:
+        """Why this change may not run as it is now; None when it may.
+
+        What somebody with push access let run, this very commit, isn't held back by anything.
+
+        Args:
+            before: its environment, where there is one.
+        """
+        if before is not None and before.approved_sha and before.approved_sha == change.head_sha:
+            return None
+        cheap = refusal(application.rules, change) or _held_fork(application, change)
+        if cheap is not None or _is_decided(before, change):
+            return cheap
+        return await self._by_asking(application, change)
+
+    async def _by_asking(self, application: Application, change: Change) -> Hold | None:
+        """What only the forge knows. While it doesn't answer, the change waits: each look asks again."""
+        rules = application.rules
+        if not rules.paths and not rules.wait_for_checks:
+            return None
+        forge = self._forges.of(change.repository.id)
+        if forge is None:
+            message = "No preview: the forge can't be asked what the rules want to know."
+            return Hold(HoldReason.RULES, message, "Stager needs credentials for it.")
+        try:
+            return await self._asked(forge, application, change)
+        except Retry as error:
+            log.warning("policy_waits", reason=error.reason, error=error.message)
+            return Hold(HoldReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
+
+    @staticmethod
+    async def _asked(forge: Forge, application: Application, change: Change) -> Hold | None:
+        rules = application.rules
+        if rules.paths:
+            paths = await forge.people.paths(change.repository, change.number)
+            found = refusal_by_paths(rules, paths)
+            if found is not None:
+                return found
+        if not rules.wait_for_checks:
+            return None
+        checks = await forge.people.checks(
+            change.repository, change.head_sha, status_context(application.name)
+        )
+        return _held_by_checks(checks)
+
+
+def status_context(app: str) -> str:
+    """What our own status is called among a commit's others."""
+    return f"stager/{app}"
+
+
+def _held_fork(application: Application, change: Change) -> Hold | None:
+    if change.trust is Trust.TRUSTED or application.forks == "open":
+        return None
+    if application.forks == "off":
+        return FORKS_ARE_OFF
+    sha = change.head_sha[:SHORT]
+    return Hold(
+        HoldReason.APPROVAL,
+        f"No preview yet: this pull request comes from a fork, and nobody has approved its commit {sha}.",
+        f"Someone with push access who has read it can comment `/stager approve {sha}`.",
+    )
+
+
+def _held_by_checks(checks: Checks) -> Hold | None:
+    if checks == "success":
+        return None
+    return Hold(HoldReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed.")
+
+
+def _is_decided(before: Environment | None, change: Change) -> bool:
+    """Whether this very commit was let run already, so that nobody need be asked again."""
+    return before is not None and before.desired.wanted and before.desired.revision.sha == change.head_sha

@@ -1,0 +1,169 @@
+"""Does what people ask for in a pull request's comments, if they may push to its repository.
+
+The answer is a reaction at their comment and, where there is something to say, a note in ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import structlog
+
+from stager.control.applications import Applications
+from stager.control.commands import Commands
+from stager.control.forges import Forges
+from stager.domain.actor import Actor
+from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.errors import Refused, Retry, StagerError, sentences
+from stager.domain.events import CommandSaid
+from stager.domain.speech import ABOUT, ADDRESS, Speech, Verb, heard
+from stager.ports.forge import Forge, Reaction
+from stager.ports.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+BY = "comment"
+LOG_LINES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What our comment says besides how the preview stands.
+
+    Args:
+        lines: a piece of a log, or a list.
+    """
+
+    text: str
+    lines: tuple[str, ...] = field(default_factory=tuple)
+
+
+def note_of(tx: Transaction, environment_id: str) -> Note | None:
+    """The newest note; None when there is none."""
+    text = tx.fact(_fact(environment_id))
+    if not text:
+        return None
+    data = json.loads(text)
+    return Note(data["text"], tuple(data["lines"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of a comment.
+
+    Args:
+        outcome: for the record of its delivery.
+    """
+
+    reaction: Reaction
+    outcome: str
+    note: Note | None = None
+
+
+class Speaking:
+    """Hears comments."""
+
+    def __init__(self, store: Store, forges: Forges, applications: Applications, commands: Commands) -> None:
+        self._store = store
+        self._forges = forges
+        self._applications = applications
+        self._commands = commands
+
+    async def said(self, event: CommandSaid) -> str:
+        """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
+        speech, forge = heard(event.text), self._forges.of(event.repository.id)
+        application = self._applications.of_repository(event.repository)
+        if speech is None or forge is None or application is None:
+            return "ignored: it isn't for us"
+        key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
+        environment = await self._store.read(lambda tx: tx.environment_by_key(key))
+        if environment is None:
+            await self._react(forge, event, "confused")
+            return "ignored: there is no preview of this pull request"
+        answer = await self._answered(forge, event, speech, environment)
+        await self._store.write(lambda tx: tx.save_fact(_fact(environment.id), _written(answer.note)))
+        await self._react(forge, event, answer.reaction)
+        self._commands.changed(environment.id)
+        return answer.outcome
+
+    async def _answered(
+        self, forge: Forge, event: CommandSaid, speech: Speech, environment: Environment
+    ) -> _Answer:
+        try:
+            access = await forge.people.access(event.repository, event.author)
+        except Retry as error:
+            doubt = Note(sentences(error.message, "Say it again when the forge answers."))
+            return _Answer("confused", "put off: nobody knows whether its author may", doubt)
+        if not access.may_push:
+            refusal = Note(f"{event.author}: only people with push access may ask for that.")
+            return _Answer("-1", "refused: no push access", refusal)
+        if speech.verb is None:
+            text = sentences(f'There is no "{speech.said}".', speech.hint)
+            return _Answer("confused", "not understood", _help(text))
+        try:
+            note = await self._done(speech.verb, event, environment)
+        except StagerError as error:
+            return _Answer("-1", f"{error.kind}: {error.message}", Note(sentences(error.message, error.hint)))
+        log.info("comment_heard", verb=speech.verb, environment=environment.id, author=event.author)
+        return _Answer(_mark(speech.verb), f"done: {speech.verb}", note)
+
+    async def _done(self, verb: Verb, event: CommandSaid, environment: Environment) -> Note | None:
+        actor, commands = Actor(event.author, BY), self._commands
+        match verb:
+            case Verb.LAUNCH:
+                await commands.let_run(environment.id, actor)
+            case Verb.REDEPLOY:
+                await commands.redeploy(environment.id, actor)
+            case Verb.KILL:
+                await commands.kill_by_id(environment.id, actor)
+            case Verb.APPROVE:
+                await commands.approve(environment.id, _commit_in(event.text), actor)
+            case Verb.PIN:
+                await commands.keep(environment.id, actor, pinned=True)
+                return Note("It is kept when room is made for other previews.")
+            case Verb.EXTEND:
+                await commands.keep(environment.id, actor, pinned=False)
+                return Note("It counts as the newest when room is made for other previews.")
+            case Verb.LOGS:
+                lines = await commands.log_of(environment.id, LOG_LINES)
+                return Note("The last lines of its log:" if lines else "There is no log yet.", tuple(lines))
+            case Verb.HELP:
+                return _help("What can be asked for here, by people with push access:")
+        return None
+
+    @staticmethod
+    async def _react(forge: Forge, event: CommandSaid, reaction: Reaction) -> None:
+        try:
+            await forge.announcements.react(event.repository, event.comment, reaction)
+        except StagerError as error:
+            log.warning("no_reaction", reason=error.reason, error=error.message)
+
+
+def _mark(verb: Verb) -> Reaction:
+    return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.APPROVE) else "+1"
+
+
+def _commit_in(text: str) -> str:
+    """The commit that an approval names. Without one, nobody knows what its author has read."""
+    words: Sequence[str] = text.partition("\n")[0].split()
+    if len(words) < 3:
+        raise Refused(
+            "An approval names the commit that was read.",
+            hint="The line above says which, as in `/stager approve 1a2b3c4`.",
+            reason="commit-unnamed",
+        )
+    return words[2]
+
+
+def _help(text: str) -> Note:
+    return Note(text, tuple(f"{ADDRESS} {verb.value:<9} {about}" for verb, about in ABOUT.items()))
+
+
+def _written(note: Note | None) -> str:
+    return json.dumps(asdict(note)) if note else ""
+
+
+def _fact(environment_id: str) -> str:
+    return f"note:{environment_id}"

@@ -1,0 +1,52 @@
+"""What an environment's worker takes its steps with; one set for all environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stager.control.addresses import Addresses
+from stager.control.applications import Application, Applications
+from stager.control.handling import Handling
+from stager.control.making import Making
+from stager.control.memory import Memory
+from stager.control.metrics import Metrics
+from stager.control.publisher import Publisher
+from stager.control.watch import Watch
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault, StagerError
+from stager.ports.clock import Clock
+from stager.ports.engine import Instances, Prober
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The ports, and those parts of control that steps call."""
+
+    memory: Memory
+    making: Making
+    instances: Instances
+    prober: Prober
+    publisher: Publisher
+    addresses: Addresses
+    applications: Applications
+    watch: Watch
+    clock: Clock
+    metrics: Metrics
+    handling: Handling
+
+    def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
+        """What an environment is made of; as its repository's own file had it, where a deployment is given.
+
+        Raises:
+            Fault: `image-unknown`: it is no longer in the configuration.
+        """
+        try:
+            found = self.applications.get(environment.app)
+        except StagerError as error:
+            raise Fault(
+                f'"{environment.app}" is no longer under `images:` in the configuration.',
+                hint="Put it back, or kill this environment.",
+                reason="image-unknown",
+            ) from error
+        return found.with_manifest(deployment.manifest) if deployment else found

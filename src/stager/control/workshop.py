@@ -1,0 +1,56 @@
+"""What images are built with, and clearing away what builds leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from stager.ports.builder import Builder
+from stager.ports.logs import Logs
+from stager.ports.source import Sources
+from stager.ports.store import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The ports of building.
+
+    Args:
+        at_once: how many builds may run at a time.
+    """
+
+    sources: Sources
+    builder: Builder
+    logs: Logs
+    at_once: int = 2
+
+    async def sweep(self, store: Store, fresh: Collection[str]) -> int:
+        """Remove images, mirrors and logs that nobody needs any more. Returns how many things went.
+
+        Args:
+            fresh: images to keep whatever the store says.
+
+        Raises:
+            Retry: the engine or the store doesn't answer.
+        """
+        images, logs, repositories = await store.read(_needed)
+        gone = await self.builder.sweep(images | set(fresh))
+        return gone + await self.sources.sweep(repositories) + self.logs.sweep(logs)
+
+
+def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
+    """The images of what should run or does, the logs of what is remembered, and the repositories of both."""
+    images: set[str] = set()
+    logs: set[str] = set()
+    repositories = {seen.repository.id for seen in tx.repositories()}
+    for environment in tx.environments():
+        wanted = {environment.serving} | (
+            {environment.desired.generation} if environment.desired.wanted else set()
+        )
+        for deployment in tx.deployments(environment.id):
+            logs.add(deployment.build)
+            if deployment.generation in wanted:
+                images.add(deployment.image)
+        if environment.change:
+            repositories.add(environment.change.repository_id)
+    return images, logs, repositories

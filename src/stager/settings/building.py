@@ -1,0 +1,153 @@
+"""How an application's image is made of its repository, and what runs inside an instance of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from stager.domain.recipe import Hooks, Recipe
+from stager.domain.rules import Rules
+from stager.settings.base import Section
+from stager.settings.refusals import Unfit, refuse
+from stager.settings.secret import Secret
+from stager.settings.values import POSITIVE, Duration, Form, Words, one_or_many
+
+
+def _inside(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not value or not value.isprintable():
+        raise Unfit('should be a path within the repository such as "web"')
+    return str(path)
+
+
+InsidePath = Annotated[str, AfterValidator(_inside), Form("path")]
+
+
+def _commands(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Commands = Annotated[
+    tuple[Words, ...], BeforeValidator(_commands, json_schema_input_type=str | list[str | list[str]])
+]
+
+
+class RepositoryBuild(Section):
+    """What a repository's own file may say of its build."""
+
+    context: InsidePath = "."
+    """The folder that is built, from the repository's root."""
+
+    dockerfile: InsidePath = "Dockerfile"
+    """The Dockerfile, from `context`."""
+
+    target: str = ""
+    """The stage to build; the last one if empty."""
+
+    args: dict[str, str] = Field(default_factory=dict)
+    """Values for the Dockerfile's `ARG` lines. Whoever has the image can read them: secrets go elsewhere."""
+
+
+class Build(RepositoryBuild):
+    """How the image is built from the change's commit. A text counts as its `context`."""
+
+    secrets: dict[str, Secret] = Field(default_factory=dict)
+    """BuildKit secrets by their ids, for `RUN --mount=type=secret,id=...`. Code from forks gets none."""
+
+    timeout: Annotated[Duration, POSITIVE] = 1_800.0
+    """How long a build may take."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as builders take it."""
+        return Recipe(
+            context=self.context,
+            dockerfile=self.dockerfile,
+            target=self.target,
+            arguments=self.args,
+            secrets={name: secret.reveal() for name, secret in self.secrets.items()},
+        )
+
+
+def _with_context(data: Any) -> Any:
+    if data is True:
+        return {}
+    return {"context": data} if isinstance(data, str) else data
+
+
+OptionalBuild = Annotated[
+    Build | None, BeforeValidator(_with_context, json_schema_input_type=Build | str | bool | None)
+]
+
+
+class HookCommands(Section):
+    """Commands that run inside an instance. One may run again after Stager was killed in the middle of it."""
+
+    after_launch: Commands = ()
+    """Once the instance answers and before anybody is sent there, such as filling a database."""
+
+    before_kill: Commands = ()
+    """Before the preview is removed."""
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks as control takes them."""
+        return Hooks(self.after_launch, self.before_kill)
+
+
+_ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+Texts = Annotated[tuple[str, ...], _ONE_OR_MANY]
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise Unfit(f"should be a regular expression; {error}") from error
+    return value
+
+
+class PullRequests(Section):
+    """Which pull requests get a preview. Those that don't are told why, once. `[skip preview]` in a title or
+    a description always means none."""
+
+    labels: Texts = ()
+    """Only those that bear one of these labels."""
+
+    without_labels: Texts = ()
+    """Only those that bear none of these labels."""
+
+    title: Annotated[str, AfterValidator(_pattern)] = ""
+    """Only those whose title contains what this regular expression matches."""
+
+    paths: Texts = ()
+    """Only those that touch a file that fits one of these patterns, such as `web/*`; `*` matches `/` too."""
+
+    authors: Texts = ()
+    """Only those that one of these accounts opened."""
+
+    bases: Texts = ()
+    """Only those for a branch that fits one of these patterns, such as `main` or `release/*`."""
+
+    drafts: bool = True
+    """Whether drafts get one."""
+
+    bots: bool = False
+    """Whether those that programs open get one, such as updates of dependencies."""
+
+    wait_for_checks: bool = False
+    """Whether the checks of a commit must have passed first."""
+
+    @property
+    def rules(self) -> Rules:
+        """The rules as the domain takes them."""
+        return Rules(**self.model_dump())
+
+
+def required_port(port: int | None, build: Build | None) -> None:
+    """Refuse an application of which nobody says where it listens."""
+    if port is None and build is None:
+        refuse((("port",), "is required"))
