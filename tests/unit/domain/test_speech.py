@@ -1,0 +1,114 @@
+"""What a comment asks for, and what only looks as if it did."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stager.domain.speech import ABOUT, ADDRESS, ALIASES, LONGEST_WORD, Speech, Verb, heard
+
+
+class TestVerbs:
+    @pytest.mark.parametrize("verb", list(Verb))
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "/stager {}",
+            "/STAGER {}",
+            "  /stager {}",
+            "\n\n/stager {}\n",
+            "/stager   {}  ",
+            "/stager\t{}",
+            "/stager {}\r\nthanks!",
+            "/stager {} please",
+        ],
+    )
+    def test_however_it_is_written(self, verb: Verb, written: str) -> None:
+        assert heard(written.format(verb.value)) == Speech(verb, verb.value)
+        assert heard(written.format(verb.value.upper())) == Speech(verb, verb.value)
+
+    @pytest.mark.parametrize("word", list(ALIASES))
+    def test_aliases(self, word: str) -> None:
+        assert heard(f"/stager {word}") == Speech(ALIASES[word], word)
+
+    def test_no_alias_hides_a_verb(self) -> None:
+        assert not ALIASES.keys() & {verb.value for verb in Verb}
+
+    @pytest.mark.parametrize("text", ["/stager", " /stager \n", "/stager\r\nlaunch"])
+    def test_alone_it_asks_for_help(self, text: str) -> None:
+        assert heard(text) == Speech(Verb.HELP, "help")
+
+    def test_each_is_explained(self) -> None:
+        assert set(ABOUT) == set(Verb)
+        assert all(ABOUT.values())
+
+
+class TestNotForUs:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            " \n\t ",
+            "stager launch",
+            "/stagerlaunch",
+            "/stager: launch",
+            "/stager-launch",
+            "//stager launch",
+            "> /stager launch",
+            ">/stager launch",
+            "`/stager launch`",
+            "```\n/stager launch\n```",
+            "please /stager launch",
+            "Thanks!\n/stager launch",
+            "@stager launch",
+            "/ stager launch",
+            "- /stager kill",
+        ],
+    )
+    def test_is_left_alone(self, text: str) -> None:
+        assert heard(text) is None
+
+    def test_what_follows_the_first_line_asks_for_nothing(self) -> None:
+        assert heard("/stager logs\n/stager kill") == Speech(Verb.LOGS, "logs")
+
+
+class TestNotUnderstood:
+    @pytest.mark.parametrize(
+        ("word", "hint"),
+        [
+            ("lunch", 'did you mean "launch"?'),
+            ("aprove", 'did you mean "approve"?'),
+            ("log", 'did you mean "logs"?'),
+            ("redeplyo", 'did you mean "redeploy"?'),
+            ("dance", ""),
+            ("--force", ""),
+        ],
+    )
+    def test_what_was_meant_perhaps(self, word: str, hint: str) -> None:
+        speech = heard(f"{ADDRESS} {word}")
+
+        assert speech == Speech(None, word)
+        assert speech is not None
+        assert speech.hint == hint
+
+    def test_an_oversized_word_is_cut(self) -> None:
+        speech = heard(f"{ADDRESS} {'x' * 10_000}")
+
+        assert speech == Speech(None, "x" * LONGEST_WORD)
+
+    def test_a_verb_that_only_begins_a_word_isnt_one(self) -> None:
+        assert heard(f"{ADDRESS} killall") == Speech(None, "killall")
+        assert heard(f"{ADDRESS} kill,") == Speech(None, "kill,")
+
+
+@given(st.text() | st.text().map(f"{ADDRESS} ".__add__))
+def test_any_text_is_heard_or_not(text: str) -> None:
+    speech = heard(text)
+
+    assert speech is None or isinstance(speech.verb, Verb | None)
+    if speech is not None:
+        assert text.split(maxsplit=1)[0].lower() == ADDRESS
+        assert len(speech.said) <= LONGEST_WORD
+        assert "\n" not in speech.said
+        assert isinstance(speech.hint, str)
