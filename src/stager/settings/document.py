@@ -20,6 +20,12 @@ _OWN_TAGS = "tag:yaml.org,2002:"
 _MERGE = "tag:yaml.org,2002:merge"
 _TRUTH = {"true": True, "false": False}
 _NOTHING = frozenset({"", "~", "null"})
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What JSON escapes in double quotes can make, and neither UTF-8, a process nor a database takes."""
+
+MOST_VALUES = 100_000
+"""Values of one document, each counted as often as it is referred to: a few lines of aliases of aliases would
+otherwise fill the memory."""
 
 
 def read(text: str, name: str) -> Data:
@@ -33,12 +39,14 @@ def read(text: str, name: str) -> Data:
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        reader = _Reader()
+        data = reader.value(node, ()) if node is not None else None
     except yaml.YAMLError as error:
         raise ConfigurationError(name, [_problem_of(error, text)]) from error
     except RecursionError as error:
         raise ConfigurationError(name, [Problem("", "is nested too deeply")]) from error
-    reader = _Reader()
-    data = reader.value(node, ()) if node is not None else None
+    except _TooMuch as error:
+        raise ConfigurationError(name, [Problem("", f"has more than {MOST_VALUES} values")]) from error
     if reader.problems:
         raise ConfigurationError(name, reader.problems)
     return data
@@ -59,14 +67,22 @@ def _hint(text: str, what: str) -> str:
     return "; indent with spaces, not with tabs" if r"'\t'" in what else ""
 
 
+class _TooMuch(Exception):  # noqa: N818 (caught a few lines above)
+    """There are more than `MOST_VALUES`."""
+
+
 class _Reader:
     """Turns nodes into data and collects what is wrong on the way."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._open: list[yaml.Node] = []
+        self._count = 0
 
     def value(self, node: yaml.Node, trail: Trail) -> Data:
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise _TooMuch
         if any(node is outer for outer in self._open):
             self._refuse(trail, "contains itself")
             return None
@@ -84,6 +100,9 @@ class _Reader:
             return self._mapping(node, trail)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*trail, i)) for i, item in enumerate(node.value)]
+        if _NO_TEXT.search(node.value):
+            self._refuse(trail, "has a character that no text can have")
+            return None
         is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
         return scalar(node.value) if is_plain else str(node.value)
 
@@ -94,7 +113,7 @@ class _Reader:
             if key.tag == _MERGE:
                 for data in self._merged(item, trail):
                     merged = {**data, **merged}
-            elif not isinstance(key, yaml.ScalarNode):
+            elif not isinstance(key, yaml.ScalarNode) or _NO_TEXT.search(key.value):
                 self._refuse(trail, f"has a key that isn't text, at line {key.start_mark.line + 1}")
             elif key.value in own:
                 self._refuse((*trail, key.value), f"is given twice, again at line {key.start_mark.line + 1}")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.settings.document import Data, read, scalar
+from stager.settings.document import MOST_VALUES, Data, read, scalar
+from stager.settings.problems import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,37 @@ def test_anchors_may_be_used_again_and_merged() -> None:
 
 def test_an_empty_document_is_nothing() -> None:
     assert read("# nothing yet\n", "config.yml") is None
+
+
+def aliases_of_aliases(levels: int) -> str:
+    """A list of ten lists of ten lists, and so on, in a line a level."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (aliases_of_aliases(12), f"has more than {MOST_VALUES} values"),
+        ("a: " + "[" * 5_000, "is nested too deeply"),
+        ("a: " + "[" * 450 + "]" * 450, "is nested too deeply"),
+        ("a: " + "{b: " * 450 + "}" * 450, "is nested too deeply"),
+        ("a: &a [*a, *a]", "a[0]: contains itself"),
+        ("? &a {*a : 1}\n: 2", "has a key that isn't text, at line 1"),
+        (r'a: "x\0y"', "a: has a character that no text can have"),
+        (r'a: "\ud800"', "a: has a character that no text can have"),
+        (r'a: {b: 1, "x\udfff": 2}', "a: has a key that isn't text, at line 1"),
+    ],
+    ids=range(9),
+)
+def test_what_would_fill_the_memory_or_be_no_text_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(text, "config.yml")
+
+    assert str(caught.value.problems[0]) == problem
+
+
+def test_characters_beyond_the_first_plane_are_text() -> None:
+    assert read('a: "🚀 \\U0001F680 \\x1b"', "config.yml") == {"a": "🚀 🚀 \x1b"}
