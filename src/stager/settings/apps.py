@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stager.ports.engine import Limits
 from stager.settings.base import Section
-from stager.settings.building import HookCommands, OptionalBuild, PullRequests, required_port
+from stager.settings.building import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
 from stager.settings.refusals import Path, refuse
 from stager.settings.secret import Secret
@@ -145,10 +145,7 @@ class App(Tuning):
     @field_validator("env", "secrets")
     @classmethod
     def _nameable(cls, env: dict[str, Secret]) -> dict[str, Secret]:
-        wrong = [name for name in env if not name or "=" in name or "\0" in name]
-        if wrong:
-            refuse(*(((name,), "isn't a name that a variable can have") for name in wrong))
-        return env
+        return nameable(env)
 
     @field_validator("allow_create_params")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -14,6 +14,8 @@ from stager.settings.base import Section
 from stager.settings.refusals import Unfit, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import POSITIVE, Duration, Form, Words, one_or_many
+
+Value = TypeVar("Value")
 
 
 def _inside(value: str) -> str:
@@ -26,12 +28,33 @@ def _inside(value: str) -> str:
 InsidePath = Annotated[str, AfterValidator(_inside), Form("path")]
 
 
-def _commands(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not command or not command[0]:
+        raise Unfit("should be a command with a program")
+    return command
 
 
 Commands = Annotated[
-    tuple[Words, ...], BeforeValidator(_commands, json_schema_input_type=str | list[str | list[str]])
+    tuple[Annotated[Words, AfterValidator(_runnable)], ...],
+    BeforeValidator(one_or_many, json_schema_input_type=str | list[str | list[str]]),
+]
+
+
+def _as_written(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def nameable(variables: dict[str, Value]) -> dict[str, Value]:
+    """Refuse, all at once, names that no variable can have."""
+    wrong = [name for name in variables if not name or "=" in name or "\0" in name]
+    if wrong:
+        refuse(*(((name,), "isn't a name that a variable can have") for name in wrong))
+    return variables
+
+
+Variables = Annotated[
+    dict[str, Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | float | bool)]],
+    AfterValidator(nameable),
 ]
 
 
@@ -47,7 +70,7 @@ class RepositoryBuild(Section):
     target: str = ""
     """The stage to build; the last one if empty."""
 
-    args: dict[str, str] = Field(default_factory=dict)
+    args: Variables = Field(default_factory=dict)
     """Values for the Dockerfile's `ARG` lines. Whoever has the image can read them: secrets go elsewhere."""
 
 

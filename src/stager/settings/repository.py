@@ -3,7 +3,7 @@ administrator lets them. Every problem has its line."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -14,9 +14,15 @@ from stager.domain.errors import Fault
 from stager.domain.recipe import NOTHING_SAID, Manifest, Recipe
 from stager.settings import document
 from stager.settings.base import Section
-from stager.settings.building import HookCommands, RepositoryBuild
+from stager.settings.building import HookCommands, RepositoryBuild, Variables
 from stager.settings.problems import ConfigurationError, Problem, Trail, path_of, problems_of
 from stager.settings.values import Form, PortNumber, UrlPath, Words
+
+DEEPEST = 20
+"""Levels of a file that lines are looked for in: deeper than anything that it may say."""
+
+LARGEST = 32 * 1024
+"""Bytes of a file: reading the worst takes some two seconds, in which nothing else happens."""
 
 ALLOWED = "isn't for this file to say: the administrator keeps it to the configuration"
 
@@ -33,7 +39,7 @@ class RepositoryFile(Section):
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do."""
 
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     """Environment variables of every instance. The configuration's win."""
 
     build: Annotated[
@@ -79,11 +85,7 @@ def read_file(content: bytes, name: str, allowed: Collection[str]) -> Said:
     Raises:
         Fault: `repository-file-invalid`: it can't be used; the detail has every problem with its line.
     """
-    try:
-        text = content.decode("utf-8-sig")
-        problems, file = _read(text, name, allowed)
-    except UnicodeDecodeError:
-        problems, file = ["isn't text in UTF-8"], RepositoryFile()
+    problems, file = _read(content, name, allowed)
     if problems:
         raise _invalid(name, problems)
     return Said(
@@ -98,11 +100,17 @@ def read_file(content: bytes, name: str, allowed: Collection[str]) -> Said:
     )
 
 
-def _read(text: str, name: str, allowed: Collection[str]) -> tuple[list[str], RepositoryFile]:
+def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str], RepositoryFile]:
+    if len(content) > LARGEST:
+        return [f"is larger than {LARGEST >> 10} KiB"], RepositoryFile()
     try:
+        text = content.decode("utf-8-sig")
         data = document.read(text, name)
+    except UnicodeDecodeError:
+        return ["isn't text in UTF-8"], RepositoryFile()
     except ConfigurationError as error:
-        return [_with_line(problem, _lines(text)) for problem in error.problems], RepositoryFile()
+        lines = _lines(text)
+        return [_with_line(problem, lines) for problem in error.problems], RepositoryFile()
     lines = _lines(text)
     given = data.keys() & RepositoryFile.model_fields.keys() if isinstance(data, dict) else set()
     problems = [_with_line(Problem(key, ALLOWED), lines) for key in sorted(given - set(allowed))]
@@ -133,24 +141,29 @@ def _with_line(problem: Problem, lines: Mapping[str, int]) -> str:
 
 def _lines(text: str) -> dict[str, int]:
     """The line at which each key stands, by its path."""
-    found: dict[str, int] = {}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
-        return found
-    _collect(node, (), found, depth=0)
+        return {}
+    found: dict[str, int] = {}
+    for path, line in _marks(node, (), set()):
+        found.setdefault(path, line)
     return found
 
 
-def _collect(node: Any, trail: Trail, found: dict[str, int], depth: int) -> None:
-    if depth > 20:  # deeper than anything that the file may say
+def _marks(node: Any, trail: Trail, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """Path and line of whatever lies in this node; what is referred to again, only in its first place."""
+    if id(node) in seen or len(trail) > DEEPEST:
         return
+    seen.add(id(node))
+    for place, mark, value in _inner(node, trail):
+        yield path_of(place), mark.line + 1
+        yield from _marks(value, place, seen)
+
+
+def _inner(node: Any, trail: Trail) -> Iterator[tuple[Trail, Any, Any]]:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*trail, str(key.value))
-            found.setdefault(path_of(place), key.start_mark.line + 1)
-            _collect(value, place, found, depth + 1)
+        named = ((key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+        yield from (((*trail, key.value), key.start_mark, value) for key, value in named)
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            found.setdefault(path_of((*trail, index)), value.start_mark.line + 1)
-            _collect(value, (*trail, index), found, depth + 1)
+        yield from (((*trail, i), value.start_mark, value) for i, value in enumerate(node.value))

@@ -1,0 +1,367 @@
+"""The repository's own file: what it may say, and what is said of one that can't be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stager.domain.errors import Fault
+from stager.domain.recipe import NOTHING_SAID, Hooks, Manifest, Recipe
+from stager.settings.repository import LARGEST, RepositoryFile, Said, read_file
+
+NAME = ".stager.yml"
+EVERYTHING = frozenset(RepositoryFile.model_fields)
+A_PATH = 'should be a path within the repository such as "web", not '
+
+
+def read(text: str | bytes, allowed: frozenset[str] = EVERYTHING) -> Said:
+    return read_file(text.encode() if isinstance(text, str) else text, NAME, allowed)
+
+
+def problems(text: str | bytes, allowed: frozenset[str] = EVERYTHING) -> list[str]:
+    """What is wrong with this file, as people read it."""
+    with pytest.raises(Fault) as caught:
+        read(text, allowed)
+    fault = caught.value
+    assert fault.reason == "repository-file-invalid"
+    assert fault.message.startswith(f"{NAME} can't be used: ")
+    assert fault.hint
+    return fault.detail.splitlines()
+
+
+class TestEveryKey:
+    def test_all_of_them(self) -> None:
+        said = read("""
+            port: 8000
+            command: bin/serve --now 'and here'
+            health_path: /up
+            env:
+              RAILS_ENV: staging
+              WORKERS: 2
+              RATIO: 1.5
+              VERSION: 1.10
+              DEBUG: true
+              EMPTY: ''
+              GREETING: "hallo\\nWelt"
+            build:
+              context: web/app
+              dockerfile: docker/Dockerfile
+              target: runtime
+              args: {NODE: 22, CI: true}
+            hooks:
+              after_launch: [bin/migrate, [bin/seed, --small data]]
+              before_kill: bin/goodbye
+        """)
+
+        assert said.manifest == Manifest(
+            port=8000,
+            command=("bin/serve", "--now", "and here"),
+            health_path="/up",
+            variables={
+                "RAILS_ENV": "staging",
+                "WORKERS": "2",
+                "RATIO": "1.5",
+                "VERSION": "1.10",
+                "DEBUG": "true",
+                "EMPTY": "",
+                "GREETING": "hallo\nWelt",
+            },
+            hooks=Hooks((("bin/migrate",), ("bin/seed", "--small data")), (("bin/goodbye",),)),
+        )
+        assert said.recipe(Recipe()) == Recipe(
+            "web/app", "docker/Dockerfile", "runtime", {"NODE": "22", "CI": "true"}
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            " \n",
+            "# nothing yet\n",
+            "---\n...\n",
+            "{}",
+            "~",
+            "port:\ncommand:\nhealth_path:\nenv:\nbuild:\nhooks:\n",
+            "hooks: {after_launch: '', before_kill: []}",
+            b"\xef\xbb\xbf",
+        ],
+    )
+    def test_none_of_them(self, text: str | bytes) -> None:
+        assert read(text) == Said(NOTHING_SAID, None)
+
+    def test_a_byte_order_mark_is_no_part_of_a_key(self) -> None:
+        assert read(b"\xef\xbb\xbfport: 80").manifest.port == 80
+
+    def test_windows_line_ends(self) -> None:
+        assert read("port: 80\r\nenv:\r\n  A: b\r\n").manifest == Manifest(port=80, variables={"A": "b"})
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("a: &a {X: y}\nenv: *a", ["line 1: a: unknown key"]),
+            ("env: &a {X: y}\nbuild: {args: *a}", []),
+            ("env: {<<: {X: y}, Z: z}", []),
+        ],
+    )
+    def test_anchors(self, given: str, said: list[str]) -> None:
+        if said:
+            assert problems(given) == said
+        else:
+            assert read(given).manifest.variables["X"] == "y"
+
+
+class TestBuild:
+    CONFIGURED = Recipe("app", "Dockerfile.prod", "web", {"A": "1", "B": "2"}, {"token": "hunter2"})
+
+    @pytest.mark.parametrize(
+        ("text", "wanted"),
+        [
+            ("", {}),
+            ("build:", {}),
+            ("build: {}", {}),
+            ("build: web", {"context": "web"}),
+            ("build: .", {"context": "."}),
+            ("build: web//./x/", {"context": "web/x"}),
+            ("build: {dockerfile: Other}", {"dockerfile": "Other"}),
+            ("build: {target: ''}", {"target": ""}),
+            ("build: {context: .}", {"context": "."}),
+            ("build: {args: {B: 3, C: 4}}", {"arguments": {"A": "1", "B": "3", "C": "4"}}),
+        ],
+    )
+    def test_what_it_says_goes_over_what_is_configured(self, text: str, wanted: dict[str, Any]) -> None:
+        whole: dict[str, Any] = {
+            "context": "app",
+            "dockerfile": "Dockerfile.prod",
+            "target": "web",
+            "arguments": {"A": "1", "B": "2"},
+            **wanted,
+        }
+        assert read(text).recipe(self.CONFIGURED) == Recipe(**whole, secrets={"token": "hunter2"})
+
+    @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "..", "''", '"a\\nb"'])
+    def test_leads_nowhere_else(self, path: str) -> None:
+        for key in ("context", "dockerfile"):
+            [problem] = problems(f"build:\n  {key}: {path}")
+            assert problem.startswith(f"line 2: build.{key}: {A_PATH}")
+
+    @pytest.mark.parametrize("key", ["secrets", "timeout"])
+    def test_hasnt_what_is_the_configurations_alone(self, key: str) -> None:
+        assert problems(f"build: {{{key}: {{}}}}") == [f"line 1: build.{key}: unknown key"]
+
+
+class TestForbidden:
+    @pytest.mark.parametrize("key", sorted(EVERYTHING))
+    def test_what_the_administrator_keeps(self, key: str) -> None:
+        said = f"line 2: {key}: isn't for this file to say: the administrator keeps it to the configuration"
+
+        assert problems(f"# mine\n{key}:", EVERYTHING - {key}) == [said]
+        assert read("", EVERYTHING - {key}) == Said(NOTHING_SAID, None)
+
+    def test_nothing_at_all_may_be_said(self) -> None:
+        assert len(problems("port: 80\nenv: {A: b}\nhooks: {}", frozenset())) == 3
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "memory",
+            "cpus",
+            "image",
+            "secrets",
+            "forks",
+            "container_create_params",
+            "repository_may",
+            "volumes",
+        ],
+    )
+    def test_what_only_the_configuration_has(self, key: str) -> None:
+        [problem] = problems(f"{key}: 1")
+        assert problem.startswith(f"line 1: {key}: unknown key")
+
+
+class TestWrong:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("port: 80x", 'line 1: port: should be an integer, not "80x"'),
+            ("\n\nport: 0", "line 3: port: should be 1 at least, not 0"),
+            ("port: 65536", "line 1: port: should be 65535 at most, not 65536"),
+            ("port: true", "line 1: port: should be a number, not true"),
+            ("port: [80]", "line 1: port: should be an integer, not a list"),
+            ("prot: 80", 'line 1: prot: unknown key; did you mean "port"?'),
+            ("env:\n  A: b\n  C: [d]\n", "line 3: env.C: should be text, not a list"),
+            ("env:\n  A:\n", "line 2: env.A: should be text, not null"),
+            ("env: [A=b]", "line 1: env: should be a mapping, not a list"),
+            ("env:\n  A: b\n  'C=D': e\n", 'line 3: env."C=D": isn\'t a name that a variable can have'),
+            ("env: {'': x}", 'line 1: env."": isn\'t a name that a variable can have'),
+            ("env: {A: 1, A: 2}", "line 1: env.A: is given twice, again at line 1"),
+            ("health_path: up", 'line 1: health_path: should be a path such as "/health", not "up"'),
+            ("health_path: '/a b'", 'line 1: health_path: should be a path such as "/health", not "/a b"'),
+            ("command: 'a \"b'", "line 1: command: should be a command; no closing quotation, not"),
+            ("command: [a, 1]", "line 1: command: should be text or a list of texts, not a list"),
+            ("build: true", "line 1: build: should be a mapping"),
+            ("build: [a]", "line 1: build: should be a mapping, not a list"),
+            ("build:\n  args:\n    '': x", 'line 3: build.args."": isn\'t a name that a variable can have'),
+            (
+                "hooks:\n  after_launch:\n    - fine\n    - ''\n",
+                "line 4: hooks.after_launch[1]: should be a command with a program",
+            ),
+            (
+                "hooks: {before_kill: [[]]}",
+                "line 1: hooks.before_kill[0]: should be a command with a program",
+            ),
+            ("hooks: {before_kill: [1]}", "line 1: hooks.before_kill[0]: should be text or a list of texts"),
+            (
+                "hooks: {after_lunch: x}",
+                'line 1: hooks.after_lunch: unknown key; did you mean "after_launch"?',
+            ),
+            ("hooks: x", "line 1: hooks: should be a mapping, not text"),
+        ],
+    )
+    def test_with_its_line(self, text: str, said: str) -> None:
+        [problem] = problems(text)
+        assert problem.startswith(said)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("- port", "should be a mapping, not a list"),
+            ("port", "should be a mapping, not text"),
+            ("port: 80\n---\nport: 81", "line 2, column 1: but found another document"),
+            ("env: [a\nport: 1", "line 2, column 5: expected ',' or ']', but got ':'"),
+            ("env:\n\t- a", "line 2, column 1: found character '\\t' that cannot start any token"),
+            ("env: *nobody", "line 1, column 6: found undefined alias 'nobody'"),
+            ("port: \x01", "special characters are not allowed"),
+            ("port: !ruby/object 1", "line 1: port: has the tag !ruby/object, which means nothing here"),
+            ("port: !!python/name:os.system x", "line 1: port: should be an integer, not "),
+            ("env: &a {A: *a}", "line 1: env.A: contains itself"),
+            ("? [a]\n: b", "has a key that isn't text, at line 1"),
+            (r'env: {A: "\0"}', "line 1: env.A: has a character that no text can have"),
+            (r'command: ["\ud800"]', "line 1: command[0]: has a character that no text can have"),
+            ("env: " + "[" * 450 + "]" * 450, "is nested too deeply"),
+            ("env: " + "{a: " * 450 + "}" * 450, "is nested too deeply"),
+            ("port: " + "9" * 5_000, "line 1: port: should be an integer, not "),
+            ("env: {A: b}".encode("utf-16"), "isn't text in UTF-8"),
+            ("env: {A: ü}".encode("latin-1"), "isn't text in UTF-8"),
+            (b"#" * (LARGEST + 1), "is larger than 32 KiB"),
+        ],
+        ids=range(19),
+    )
+    def test_what_isnt_such_a_file_at_all(self, text: str | bytes, said: str) -> None:
+        [problem] = problems(text)
+        assert problem.startswith(said)
+
+    def test_as_large_as_may_be(self) -> None:
+        assert read(b"#" * LARGEST) == Said()
+
+    def test_everything_is_told_at_once(self) -> None:
+        text = "port: 80x\nlimits: 1\nenv:\n  A: [b]\nhooks: {x: y}\n"
+        told = problems(text, EVERYTHING - {"env"})
+
+        assert [problem.split(": ")[0] for problem in told] == [
+            "line 3",
+            "line 1",
+            "line 4",
+            "line 5",
+            "line 2",
+        ]
+        with pytest.raises(Fault, match="5 problems"):
+            read(text, EVERYTHING - {"env"})
+
+    def test_one_problem_is_told_in_the_sentence(self) -> None:
+        with pytest.raises(Fault, match="can't be used: line 1: port: should be 1 at least, not 0"):
+            read("port: 0")
+
+
+class TestBombs:
+    """A file of a few lines that would take the memory, or the day."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "a0: &a0 [x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 30)),
+            "a0: &a0 {x: y}\n"
+            + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 8)}]}}\n" for n in range(1, 30)),
+            "env: &a [*a, *a, *a, *a, *a, *a, *a, *a]",
+            "? &a [" + "x, " * 50 + "]\n: &b {" + ", ".join(f"? *a : {n}" for n in range(50)) + "}",
+            "&a [" + "*a, " * 8_000 + "]",
+        ],
+        ids=["lists", "merges", "itself", "keys", "often"],
+    )
+    def test_is_refused_at_once(self, text: str) -> None:
+        assert problems(text)
+
+    def test_many_unknown_keys(self) -> None:
+        assert len(problems("".join(f"a{number}: b\n" for number in range(2_500)))) == 2_500
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*sorted(EVERYTHING), "context", "args", "target", "after_launch", "A", "<<", "prot"])
+DOCUMENTS = st.recursive(
+    VALUES | st.sampled_from([80, "/up", "bin/x --now", ["bin/x"], "web"]),
+    lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2),
+    max_leaves=12,
+)
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                f"{key}: {value}"
+                for key in ("port", "env", "build", "hooks")
+                for value in ("1", "*a", "&a", "{")
+            ),
+            *(
+                "- x",
+                "  A: b",
+                "? *a",
+                ": &a [",
+                "}",
+                "]",
+                "<<: *a",
+                "!!binary x",
+                "---",
+                '"\\ud800"',
+                "| ",
+                "%",
+            ),
+        ]
+    ),
+    max_size=8,
+).map("\n".join)
+
+
+@given(
+    st.one_of(
+        DOCUMENTS.map(lambda data: repr(data).encode("utf-8", "surrogatepass")),
+        DOCUMENTS.map(lambda data: yaml.safe_dump(data).encode("utf-8", "surrogatepass")),
+        LINES.map(str.encode),
+        st.binary(max_size=200),
+        st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    ),
+    st.frozensets(st.sampled_from(sorted(EVERYTHING))),
+)
+def test_any_file_says_something_or_is_a_fault(content: bytes, allowed: frozenset[str]) -> None:
+    found = said_or_fault(content, allowed)
+    if isinstance(found, Fault):
+        assert found.reason == "repository-file-invalid"
+        assert f"{found} {found.detail}".encode()
+        return
+    assert found.manifest == NOTHING_SAID or allowed
+    assert repr(found).encode()
+    assert all(name and "=" not in name for name in found.manifest.variables)
+    assert all(command and command[0] for command in found.manifest.hooks.after_launch)
+
+
+def said_or_fault(content: bytes, allowed: frozenset[str]) -> Said | Fault:
+    try:
+        return read_file(content, NAME, allowed)
+    except Fault as fault:
+        return fault
