@@ -96,8 +96,8 @@ class Build(RepositoryBuild):
 
 
 def _with_context(data: Any) -> Any:
-    if data is True:
-        return {}
+    if isinstance(data, bool):
+        return {} if data else None
     return {"context": data} if isinstance(data, str) else data
 
 
