@@ -56,11 +56,19 @@ class Wanted:
 
 
 class _Build:
-    """One that is wanted, in line or under way."""
+    """One that is wanted, in line or under way.
+
+    Attributes:
+        waiting: how many wait for it now.
+        came: how many ever did.
+        has_log: whether the log that is kept by its key is its own by now.
+    """
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.waiting = 0
+        self.came = 0
+        self.has_log = False
         self.lines: list[str] = []
         self.listeners: list[Callable[[], None]] = []
 
@@ -110,6 +118,7 @@ class Builds:
         """
         build = self._builds.get(wanted.key) or self._begin(wanted)
         build.waiting += 1
+        build.came += 1
         build.listeners.append(heard)
         try:
             image = await asyncio.shield(build.task)
@@ -137,7 +146,8 @@ class Builds:
             while True:
                 news.clear()
                 is_over = build is None or build.task.done()
-                text, offset = self._logs.read(key, offset)
+                is_its_own = build is None or build.has_log or is_over
+                text, offset = self._logs.read(key, offset) if is_its_own else ("", offset)
                 if text:
                     yield text
                 elif is_over:
@@ -180,6 +190,7 @@ class Builds:
         if found is not None:
             return found
         self._logs.begin(wanted.key)
+        build.has_log = True
         await self._wait_in_line(build)
         try:
             return await self._built(wanted, build)
@@ -233,10 +244,10 @@ class Builds:
         if self._line:
             self._end(build)
         else:
-            asyncio.get_running_loop().call_later(LINGER, self._end_if_unwanted, build)
+            asyncio.get_running_loop().call_later(LINGER, self._end_if_forgotten, build, build.came)
 
-    def _end_if_unwanted(self, build: _Build) -> None:
-        if not build.waiting:
+    def _end_if_forgotten(self, build: _Build, came: int) -> None:
+        if build.came == came:
             self._end(build)
 
     def _end(self, build: _Build) -> None:
