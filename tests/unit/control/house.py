@@ -58,6 +58,8 @@ class House:
         credentials: whether the forge can be asked; without, only what it tells is known.
         reports: whether there is a comment.
         webhooks: who reads GitHub's deliveries, beside the forge's own.
+        at_once: how many builds may run at a time.
+        max_previews: how many previews there may be; None for any number.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -66,6 +68,8 @@ class House:
     reports: bool = True
     domain: str = DOMAIN
     webhooks: Webhooks | None = None
+    at_once: int = 2
+    max_previews: int | None = None
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
     router: FakeRouter = field(default_factory=FakeRouter)
@@ -201,14 +205,20 @@ class Life:
             ids=house.ids,
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
-            workshop=Workshop(wire.around(house.sources), wire.around(house.builder), house.logs),
+            workshop=Workshop(
+                wire.around(house.sources), wire.around(house.builder), house.logs, at_once=house.at_once
+            ),
         )
         self.core = Core(
             world,
             Addresses(world.store, domain=house.domain),
             Applications({a.name: a for a in house.applications}),
             Cast(listeners=house.listeners),
-            Conduct(intervals=Intervals(keep_gone=timedelta(days=30)), comments=house.reports),
+            Conduct(
+                intervals=Intervals(keep_gone=timedelta(days=30)),
+                max_previews=house.max_previews,
+                comments=house.reports,
+            ),
         )
         self.watch, self.metrics = self.core.watch, self.core.metrics
         self.applications, self.addresses = self.core.applications, self.core.addresses
