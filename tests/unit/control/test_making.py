@@ -332,6 +332,19 @@ class TestRepositoryFile:
 
         await works.assert_live()
 
+    async def test_what_it_said_counts_until_the_next_deployment(self, works: Works) -> None:
+        """An instance that is lost comes back as it was, though nobody can be asked by then."""
+        works.file("port: 4000\nenv: {A: b}")
+        await works.opened()
+        before = await works.spec()
+        works.forge.mood, works.sources.mood = Mood.FAILING, SourceMood.AWAY
+        works.engine.lose((await works.assert_live()).id)
+        await works.rest()
+
+        after = await works.spec()
+        assert (after.port, after.variables, after.image) == (before.port, before.variables, before.image)
+        assert works.builds == ["a1"]
+
     async def test_an_image_that_is_lost_as_well_is_built_again(self, works: Works) -> None:
         await works.opened()
         instance, deployment = await works.assert_live(), await works.deployment()
