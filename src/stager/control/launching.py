@@ -65,7 +65,7 @@ class Launching:
                 last = await self._until_it_answers(look.environment, application, instance)
         except TimeoutError:
             raise await self._silence(look.environment.host, application, instance) from None
-        if not deployment.attempt.healthy_run:
+        if not _answered_before(deployment, instance):
             await run_hooks(self._tools.instances, instance, "after_launch", application.hooks.after_launch)
         await self._tools.memory.save(
             deployment.id, lambda d: replace(d, attempt=after_answer(d.attempt, instance))
@@ -170,6 +170,11 @@ class Launching:
             stop_grace=application.stop_grace,
             parameters=application.parameters,
         )
+
+
+def _answered_before(deployment: Deployment, instance: Instance) -> bool:
+    """Whether this very instance did, in an earlier run; not one that it takes the place of."""
+    return deployment.attempt.healthy_run.startswith(f"{instance.id}@")
 
 
 def _birth(environment: Environment, deployment: Deployment) -> Birth:

@@ -520,6 +520,18 @@ class TestHooks:
         await works.assert_live()
         assert len(self.ran(works)) == 2
 
+    async def test_again_in_an_instance_that_takes_the_place_of_a_lost_one(self, works: Works) -> None:
+        """What they did was done in the other one."""
+        await works.opened()
+        works.engine.lose((await works.assert_live()).id)
+        await works.rest()
+
+        new = await works.assert_live()
+        assert [command[0] for instance, command in works.engine.ran if instance == new.id] == [
+            "bin/migrate",
+            "bin/seed",
+        ]
+
     async def test_one_that_fails_is_shown(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(hooks={"bin/seed": 3}))
         await works.opened()
