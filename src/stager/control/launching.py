@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -17,7 +18,7 @@ from stager.control.variables import of_instance
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Birth, Environment, Instance
-from stager.domain.errors import Fault
+from stager.domain.errors import Fault, Retry
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,8 @@ class Launching:
                 await _first_of(making, news)
                 if news.is_set():
                     news.clear()
-                    await self._showing.page(environment.id)
+                    with suppress(Retry):  # a page that can't be shown costs no build
+                        await self._showing.page(environment.id)
                     await asyncio.wait({making}, timeout=SHOW_EVERY)
             return await making
         finally:

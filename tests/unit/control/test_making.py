@@ -746,6 +746,21 @@ class TestAway:
 
         await works.assert_live()
 
+    async def test_the_front_costs_no_build(self, works: Works) -> None:
+        """Only the page can't be shown meanwhile."""
+        works.builder.default = Result(facts=EXPOSED, seconds=100)
+        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.rest(10)
+        works.router.leave()
+        for number in range(40):
+            await works.say(f"line {number}")
+            await works.rest(2)
+        works.router.come_back()
+        await works.rest()
+
+        await works.assert_live()
+        assert works.builds == ["a1"]
+
 
 class TestPages:
     async def test_tell_the_place_in_line(self) -> None:
