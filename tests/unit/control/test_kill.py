@@ -32,9 +32,16 @@ class Scenario:
 
     Args:
         uninterrupted: visitors must be served by a running instance all the time.
+        url: what the comment names in the end.
     """
 
     uninterrupted = False
+    url = "http://feature-x.preview.test"
+
+    @classmethod
+    def house_for(cls, *, credentials: bool) -> House:
+        """A house in which it can happen."""
+        return House([replace(SHOP, owner="acme")], credentials=credentials)
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -65,12 +72,12 @@ class Scenario:
         instance = await self.house.assert_live(generation=generation)
         assert self.house.engine.spec(instance.id).birth.revision.sha == sha
         assert await self.house.engine.sweep() == 0
-        self.assert_one_comment("http://feature-x.preview.test")
+        self.assert_one_comment(self.url)
 
     def assert_one_comment(self, *told: str) -> None:
         if not self.house.credentials:
             return
-        [comment] = self.house.forge.comments
+        [comment] = [comment for comment in self.house.forge.comments if comment.ours]
         for text in told:
             assert text in comment.body
 
@@ -173,7 +180,7 @@ SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedByHan
 async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> Tripwire:
     """Play a scenario in a house of its own, with `kill -9` at the first of these points, at the second one
     of the life after that, and so on. Returns the wire of the life in which it happened."""
-    house = House([replace(SHOP, owner="acme")], credentials=credentials)
+    house = kind.house_for(credentials=credentials)
     async with house.open():
         scenario = kind(house)
         await scenario.before()
