@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.integration.github import Github, running_github
 from tests.integration.images import application_image
+from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
 from tests.integration.stager import StagerUnderTest
 
 MakeStager = Callable[..., StagerUnderTest]
@@ -57,3 +59,23 @@ def github() -> Iterator[Github]:
     """A GitHub with one repository, acme/shop."""
     with running_github() as github:
         yield github
+
+
+@pytest.fixture(scope="session")
+def second_engine(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+    """A Docker engine of the tests' own, with the application under test."""
+    with contextlib.ExitStack() as stack:
+        try:
+            engine = stack.enter_context(own_engine(tmp_path_factory.mktemp("engine") / "dockerd.log"))
+        except NoEngineError as why:
+            pytest.skip(f"no Docker engine of the tests' own: {why}")
+        engine.load(app_image)
+        yield engine
+
+
+@pytest.fixture
+def engine(second_engine: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> OwnEngine:
+    """That engine, running, for whatever the test makes after it."""
+    second_engine.resume()
+    monkeypatch.setenv("DOCKER_HOST", second_engine.url)
+    return second_engine

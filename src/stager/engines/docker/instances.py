@@ -35,6 +35,10 @@ EVENTS = ["start", "die", "destroy"]
 TO_BLAME = ("OCI runtime", "unable to find user", "unable to find group")
 """By these words Docker's errors of its own are the image's or the configuration's fault."""
 
+STUCK = ": already exists"
+"""What Docker says to each start of a container whose last run it lost count of, as when it is restarted at
+the wrong moment: its containerd still has the task."""
+
 REDIAL = 2.0
 """Seconds until the event stream is asked for again after it broke."""
 
@@ -132,7 +136,7 @@ class DockerInstances:
             try:
                 await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
-                if error.status >= 500 and not any(words in error.message for words in TO_BLAME):
+                if error.status >= 500 and not any(words in error.message for words in (*TO_BLAME, STUCK)):
                     raise
                 raise await self._start_error(instance, error) from error
         container = await self._inspect(instance)
@@ -145,6 +149,12 @@ class DockerInstances:
             # Its network was removed behind our back; the next one is made with a network of its own.
             await self.remove(instance)
             return Retry("The container's network was removed.", reason="network-gone")
+        if STUCK in error.message:
+            await self.remove(instance)
+            return Retry(
+                f"Docker can't start the container any more, so another is made: {error.message}",
+                reason="instance-stuck",
+            )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
         return Fault(
