@@ -52,7 +52,8 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs and wrk
-# are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS or NEEDS_WRK: installing nginx starts one.
+# are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS or NEEDS_WRK: installing nginx starts one. A browser is large, and for
+# whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -62,12 +63,18 @@ missing_packages() {
     [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
+    [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     has iptables || echo iptables
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3
     { has python3 && python3 -c 'import ensurepip, venv'; } >/dev/null 2>&1 || has_venv || echo python3-venv
   } | sort -u
 }
+
+has_browser() { has chromium || has chromium-browser || has google-chrome; }
+
+# Ubuntu's is a snap, which needs a running snapd; without a browser, the tests that need one are skipped.
+has_browser_package() { ! grep -qs '^ID=ubuntu' /etc/os-release; }
 
 # Debian 13 and later have the client in a package of its own; before, docker.io holds both.
 client_package() { if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi; }

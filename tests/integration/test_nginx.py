@@ -2,99 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.behind import Behind, answers, behind, nginx, ports
 from tests.integration.conftest import MakeStager
-from tests.integration.nginx import BINARY, NginxUnderTest, running_nginx
+from tests.integration.nginx import BINARY, NginxUnderTest
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.integration.test_walkthrough import curl
 from tests.unit.front.harness import free_port
 
 pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scripts/test installs one")
 
-SHIPPED = Path(__file__).parents[2] / "src/stager/routers/nginx/templates/nginx.conf.erb"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-Behind = Callable[..., StagerUnderTest]
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[NginxUnderTest]:
-    with running_nginx(tmp_path / "nginx") as nginx:
-        yield nginx
-        assert nginx.refuses() == "", "whatever happened, nginx can be started again"
-
-
-@pytest.fixture
-def behind(nginx: NginxUnderTest, make_stager: MakeStager) -> Behind:
-    """Makes a Stager behind nginx: with a vhost file a preview, or, without `vhosts`, one server for all."""
-
-    def make(
-        *, vhosts: bool = True, form: str = "map", base: bool = True, **configuration: Any
-    ) -> StagerUnderTest:
-        given = {**nginx.settings, **configuration.pop("nginx", {})} if vhosts else {}
-        if vhosts:
-            given |= {"target_dir": str(nginx.sites), "template_path": "./request_handlers/nginx.conf.erb"}
-        stager = make_stager(
-            start=False,
-            domain=f"localhost:{nginx.port}",
-            routing_strategy="NginxRoutingStrategy",
-            nginx=[{key: value} for key, value in given.items()] if form == "list" else given,
-            ports=ports(),
-            **configuration,
-        )
-        # The front's, which isn't the one in its URLs.
-        stager.port = free_port()
-        template = stager.folder / "request_handlers" / "nginx.conf.erb"
-        template.parent.mkdir()
-        template.write_text(SHIPPED.read_text().replace("listen 80;", f"listen 127.0.0.1:{nginx.port};"))
-        stager.start()
-        if base:
-            add_base(stager, nginx)
-        return stager
-
-    return make
-
-
-def ports() -> str:
-    """A range of ports that nobody listens on, below those that the system gives out by itself."""
-    for first in range(20000, 30000, 50):
-        try:
-            for port in range(first, first + 50):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return f"{first}-{first + 49}"
-    raise AssertionError("no ports")
-
-
-def add_base(stager: StagerUnderTest, nginx: NginxUnderTest) -> None:
-    """What the documentation has an administrator do once."""
-    command = [sys.executable, "-m", "stager", "nginx", "config", "--config", str(stager.config)]
-    made = subprocess.run(
-        [*command, "--listen", f"127.0.0.1:{nginx.port}"], capture_output=True, text=True, check=True
-    )
-    (nginx.sites / "default").write_text(made.stdout)
-    nginx.reload()
-    until(lambda: answers(f"http://localhost:{nginx.port}/healthz") == "200", "nginx has it")
-
-
-def answers(url: str, *arguments: str) -> str:
-    """The status of what curl gets; 000 when nobody answers."""
-    done = subprocess.run(
-        ["curl", "-s", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", *arguments, url],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout
+__all__ = ["behind", "nginx"]
 
 
 def trouble(stager: StagerUnderTest) -> str:
@@ -148,24 +74,6 @@ def test_one_server_for_all_is_never_touched(nginx: NginxUnderTest, behind: Behi
     assert seen.json()["container_name"] == "test"
     assert nginx.files() == ["default"]
     assert (nginx.sites / "default").stat() == before
-
-
-@pytest.mark.requirement("R60")
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-def test_a_browser_finds_it(nginx: NginxUnderTest, behind: Behind, tmp_path: Path) -> None:
-    url = behind().launched("in_a_browser")
-    assert url == f"http://in-a-browser.localhost:{nginx.port}"
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--dump-dom",
-        f"--user-data-dir={tmp_path}/browser",
-    ]
-    seen = subprocess.run(
-        [str(CHROMIUM), *options, url], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "in_a_browser" in seen.stdout
 
 
 @pytest.mark.requirement("R92")

@@ -1,0 +1,42 @@
+"""A real browser: the distribution's Chromium, without a window."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.integration.behind import behind, nginx
+from tests.integration.conftest import app_image, make_stager
+
+__all__ = ["app_image", "behind", "make_stager", "nginx"]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: scripts/test installs one where the distribution has it")
+    # Root may not have its sandbox, and nothing but this machine is to be asked.
+    options = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab; whatever is shown in it must do without an error in a script."""
+    errors: list[str] = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
+    yield page
+    context.close()
+    assert errors == []
