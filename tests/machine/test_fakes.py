@@ -262,6 +262,17 @@ class Installation(RuleBasedStateMachine):
     def engine_comes_back(self) -> None:
         self.engine.come_back()
 
+    @rule(passing=PASSES, exit_code=st.sampled_from([137, 143]))
+    @precondition(lambda self: len(self._to_stop()) == len(self._running()))
+    def engine_is_restarted(self, passing: float, exit_code: int) -> None:
+        """Everything ends with it, and nobody is told of that."""
+        self.engine.leave()
+        for instance in self._to_stop():
+            self.stops[instance.deployment] += 1
+            self.engine.end(instance.id, exit_code)
+        self.do(self.house.rest(passing))
+        self.engine.come_back()
+
     @rule(call=CALLS, seconds=st.sampled_from([0.0, 0.1, 5.0]))
     def engine_is_slow(self, call: str, seconds: float) -> None:
         self.engine.delays[call] = seconds
@@ -418,8 +429,10 @@ class Installation(RuleBasedStateMachine):
             self.expected.hold(change.number, Held.NO)
 
     def _to_stop(self) -> list[Instance]:
-        running = [i for i in self.engine.there() if i.state is InstanceState.RUNNING]
-        return [i for i in running if self.stops[i.deployment] < STOPS_ALLOWED]
+        return [i for i in self._running() if self.stops[i.deployment] < STOPS_ALLOWED]
+
+    def _running(self) -> list[Instance]:
+        return [i for i in self.engine.there() if i.state is InstanceState.RUNNING]
 
     def _has_answered(self, instance: Instance) -> bool:
         deployment = self._peek(lambda tx: tx.deployment(instance.deployment))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 
 from tests.integration.github import Github
+from tests.integration.nginx import NginxUnderTest
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.machine.expected import Expected, Held
 
@@ -41,14 +42,18 @@ class Pull:
 class Town:
     """Things happen here by the dice, the same for the same seed.
 
+    Args:
+        nginx: what stands before the Stager, with a vhost file for each preview.
+
     Attributes:
         history: what has happened, for whoever must understand a failure.
     """
 
-    def __init__(self, stager: StagerUnderTest, github: Github, seed: int) -> None:
+    def __init__(self, stager: StagerUnderTest, github: Github, nginx: NginxUnderTest, seed: int) -> None:
         self.history: list[str] = []
         self._stager = stager
         self._github = github
+        self._nginx = nginx
         self._dice = random.Random(seed)
         self._expected = Expected()
         self._pulls: list[Pull] = []
@@ -79,21 +84,34 @@ class Town:
 
     def _wrong(self) -> str:
         """What isn't as it should be; empty when all is."""
-        running = [text for text in map(self._shown, self._slugs()) if text]
-        containers = self._stager.containers()
-        wrong = {
+        return "; ".join(f"{what}: {which}" for what, which in self._looked_at().items() if which)
+
+    def _looked_at(self) -> dict[str, Sequence[Any]]:
+        """Everything that must be right, each with what isn't."""
+        running = {slug: text for slug in self._slugs() if (text := self._shown(slug))}
+        containers, networks = self._stager.containers(), self._stager.networks()
+        log = self._stager.log.read_text().splitlines()
+        return {
             "pull requests": [p for p in self._pulls if self._shown(p.ref) not in self._heads(p)],
             "names": [n for n in NAMES if self._shown(n) not in self._expected.versions(n)],
             "containers": containers if len(containers) != len(running) else [],
-            "networks": self._stager.networks() if len(self._stager.networks()) != len(running) else [],
+            "networks": networks if len(networks) != len(running) else [],
+            "vhost files": self._nginx.files()
+            if self._nginx.files() != sorted(["default", *running])
+            else [],
+            "behind nginx": [slug for slug in running if not self._is_behind_nginx(slug)],
             "unsettled": [e for e in self._stager.api() if e["state"] not in ("live", "stopped")],
-            "temporary files": list(self._stager.state.rglob("*.new")),
+            "temporary files": [f for p in ("*.new", "*.tmp") for f in self._stager.state.rglob(p)],
             "comments": [p for p in self._pulls if len(self._github.comments(p.number)) > 1],
-            "bugs": [
-                line for line in self._stager.log.read_text().splitlines() if '"level": "error"' in line
-            ],
+            "bugs": [line for line in log if '"level": "error"' in line],
         }
-        return "; ".join(f"{what}: {which}" for what, which in wrong.items() if which)
+
+    def _is_behind_nginx(self, slug: str) -> bool:
+        try:
+            answer = self._nginx.get(self._stager.host(slug))
+        except httpx.TransportError:
+            return False
+        return answer.text == self._stager.get(slug).text
 
     def _slugs(self) -> list[str]:
         return [*NAMES, *(pull.ref for pull in self._pulls)]
@@ -130,6 +148,7 @@ class Town:
             self._control_plane_dies: 3,
             self._front_dies: 2,
             self._both_die: 1,
+            self._nginx_dies: 1,
             self._database_is_lost: 1,
             self._forge_fails: 2,
             self._forge_answers_partly: 2,
@@ -199,7 +218,7 @@ class Town:
 
     def _kill(self) -> None:
         name = self._dice.choice(NAMES)
-        assert self._stager.kill(name).status_code in (200, 404)
+        assert self._stager.kill(name).status_code in (200, 404, 503)  # the last while Docker is away
         self._expected.runs(name, None)
 
     def _launch_a_pull_request(self) -> None:
@@ -231,7 +250,9 @@ class Town:
     def _remove_a_container(self) -> None:
         container = self._one(self._stager.containers())
         if container:
-            subprocess.run(["docker", "rm", "--force", container], capture_output=True, check=False)
+            subprocess.run(
+                ["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False
+            )
 
     def _stop_a_container(self) -> None:
         """One that serves: what ends before it has answered rightly counts as broken."""
@@ -261,6 +282,10 @@ class Town:
         self._stager.kill9()
         self._stager.kill_front()
         self._stager.start()
+
+    def _nginx_dies(self) -> None:
+        self._nginx.kill9()
+        self._nginx.start()
 
     def _database_is_lost(self) -> None:
         """What runs is what is known then, and what the forge says."""
