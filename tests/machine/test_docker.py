@@ -21,7 +21,7 @@ from tests.machine.town import Town
 __all__ = ["app_image", "behind", "engine", "github", "make_stager", "nginx", "second_engine"]
 
 ROUNDS, STEPS = 2, 15
-FIRST, LAST = map(int, os.environ.get("SEEDS", "1-2").split("-"))
+FIRST, LAST = map(int, os.environ.get("SEEDS", "1-1").split("-"))
 SEEDS = range(FIRST, LAST + 1)
 
 
