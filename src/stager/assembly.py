@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import aiodocker
@@ -34,6 +35,8 @@ from stager.forges.github.keyring import Keyring
 from stager.forges.github.setup import GithubSetup
 from stager.forges.github.webhooks import FORGE as GITHUB
 from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.local import LocalForge
+from stager.forges.local.messages import FORGE as LOCAL
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
 from stager.handlers.comments import (
@@ -67,6 +70,9 @@ from stager.web.services import Services
 log = structlog.get_logger(__name__)
 
 SHUTDOWN_SECONDS = 3
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (nobody listens here)
+"""By what address of this machine one reaches what listens on all of them."""
+
 EXTRA_WAIT = 60.0
 """Seconds that a launch is waited for beyond the application's own time to start."""
 
@@ -97,6 +103,20 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
                 task.cancel()
 
 
+async def tidy(settings: Settings, state: StateDirectory) -> None:
+    """Remove the networks and images that a Stager left for its next start, where there will be none.
+
+    Raises:
+        Retry: the engine doesn't answer.
+    """
+    async with AsyncExitStack() as stack:
+        docker = connect(settings.engine.socket)
+        stack.push_async_callback(docker.close)
+        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+        await DockerInstances(docker, state.installation, pool, loopback=False).sweep()
+        await _builder(settings, state, docker).sweep(())
+
+
 async def _assemble(
     loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
 ) -> tuple[Services, FrontLauncher]:
@@ -120,6 +140,7 @@ async def _assemble(
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     loopback = await _reaches_by_loopback(settings, docker)
     github, setup = await _github(settings, state, stack)
+    local = await _local(settings, hello.listen, addresses)
     world = World(
         store=store,
         images=DockerImages(docker),
@@ -128,8 +149,8 @@ async def _assemble(
         router=router,
         clock=SystemClock(),
         ids=RandomIds(),
-        webhooks={GITHUB: _webhooks(settings, setup)},
-        forges=Forges([github] if github else []),
+        webhooks={GITHUB: _webhooks(settings, setup), **({LOCAL: local} if local else {})},
+        forges=Forges([forge for forge in (github, local and local.parts) if forge]),
         workshop=_workshop(settings, state, docker),
         outposts=outposts,
     )
@@ -182,6 +203,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         webhooks=world.webhooks,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
+        repositories=loaded.settings.local_forge,
         front_figures=front.stats,
         calls=core.calls,
         setup=setup,
@@ -212,16 +234,21 @@ def _workshop(settings: Settings, state: StateDirectory, docker: aiodocker.Docke
     builds = settings.builds
     return Workshop(
         sources=GitSources(state.path / "sources", Limits(builds.largest_source, builds.fetch_timeout)),
-        builder=BuildxBuilder(
-            docker,
-            settings.engine.socket,
-            state.installation,
-            disk_floor=builds.disk_floor,
-            cgroup_parent=builds.cgroup_parent,
-            cache_limit=builds.cache,
-        ),
+        builder=_builder(settings, state, docker),
         logs=FileLogs(state.path / "builds"),
         at_once=builds.at_once,
+    )
+
+
+def _builder(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildxBuilder:
+    builds = settings.builds
+    return BuildxBuilder(
+        docker,
+        settings.engine.socket,
+        state.installation,
+        disk_floor=builds.disk_floor,
+        cgroup_parent=builds.cgroup_parent,
+        cache_limit=builds.cache,
     )
 
 
@@ -244,7 +271,9 @@ def addresses_of(settings: Settings, store: Store, listen: str) -> Addresses:
 
 def applications_of(settings: Settings) -> Applications:
     """The entries under `images:` as control needs them."""
-    return Applications({name: _application(name, app) for name, app in settings.images.items()})
+    applications = {name: _application(name, app) for name, app in settings.images.items()}
+    local = {name: replace(applications[name], owner=LOCAL) for name in settings.local_forge}
+    return Applications(applications | local)
 
 
 def _application(name: str, app: App) -> Application:
@@ -336,6 +365,23 @@ async def _github(
     if outgoing.user:
         return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
     return None, setup
+
+
+async def _local(settings: Settings, listen: str, addresses: Addresses) -> LocalForge | None:
+    """The repositories on this machine, with hooks that find us; None where there are none.
+
+    Args:
+        listen: where the front listens.
+
+    Raises:
+        Refused: one of them can't be used.
+    """
+    if not settings.local_forge:
+        return None
+    forge = LocalForge(settings.local_forge, lambda: addresses.home)
+    host, _, port = listen.rpartition(":")
+    await forge.open(f"http://{LOOPBACK.get(host, host)}:{port}")
+    return forge
 
 
 async def _reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:

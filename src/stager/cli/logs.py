@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -11,8 +12,12 @@ import structlog
 Format = Literal["auto", "json", "text"]
 
 
-def configure(form: Format) -> None:
-    """Send all logs, our own and the libraries', to standard error in one form."""
+def configure(form: Format, file: Path | None = None) -> None:
+    """Send all logs, our own and the libraries', to standard error in one form.
+
+    Args:
+        file: where they go instead.
+    """
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -35,7 +40,7 @@ def configure(form: Format) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

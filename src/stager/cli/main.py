@@ -34,11 +34,13 @@ def stager(
 
 def _mount_server() -> None:
     """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
-    from stager.cli import config, nginx, plugins, server  # noqa: PLC0415 (not for the client alone)
+    from stager.cli import config, forge, nginx, plugins, server, up  # noqa: PLC0415 (not for the client alone)
 
     server.mount(app)
     plugins.mount(app)
+    up.mount(app)
     app.add_typer(config.app, name="config", help="Check, show and describe the configuration.")
+    app.add_typer(forge.app, name="forge", help="Have previews of a repository on this machine.")
     app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")
 
 

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
+from stager.settings.forges import LocalForge, with_listeners
 from stager.settings.places import (
     Address,
     Domain,
@@ -301,7 +302,8 @@ class Settings(Section):
     """Who may sign in with `BasicAuthentication`."""
 
     event_listeners: Annotated[tuple[Annotated[str, NameOf("event_listeners")], ...], _ONE_OR_MANY] = ()
-    """What listens to events, in this order; the first that takes an event has it."""
+    """What listens to events, in this order; the first that takes an event has it. With `local_forge`, by
+    default the two that make previews of changes."""
 
     pre_launch_handlers: Annotated[
         tuple[Annotated[str, NameOf("pre_launch_handlers")], ...], _ONE_OR_MANY
@@ -333,6 +335,11 @@ class Settings(Section):
     github: GitHub = GitHub()
     """How Stager and GitHub know each other."""
 
+    local_forge: LocalForge = Field(default_factory=dict)
+    """Bare repositories on this machine, in which every branch but the default one becomes a preview, without
+    any account: paths by the names of applications, or one folder in which each application without
+    `repo_owner` has its repository, `NAME.git`. What isn't there yet is made."""
+
     network: Networks = Networks()
     """The addresses that instances get."""
 
@@ -361,6 +368,11 @@ class Settings(Section):
     def previews(self) -> str:
         """The domain that previews live under; empty while none is set."""
         return self.preview_domain or self.domain
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listeners_of_local_changes(cls, data: Any) -> Any:
+        return with_listeners(data)
 
     @field_validator("ports")
     @classmethod

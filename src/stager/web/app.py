@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, pages, problems, setup
+from stager.web import api, compat, git, pages, problems, pushes, setup
 from stager.web.description import described
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
@@ -26,8 +26,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (api, compat, pages, setup):
+    for module in (api, pushes, compat, pages, setup):
         app.include_router(module.router)
+    app.mount(git.PREFIX, git.GitOverHttp())
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
     return app
@@ -52,7 +53,9 @@ class Bounded:
                 raise HTTPException(413, f"The body is longer than {limit} bytes.")
             return message
 
-        await self._app(scope, counted, send)
+        # What git sends is handed on as it comes, and bounded there.
+        is_git = scope.get("path", "").startswith(f"{git.PREFIX}/")
+        await self._app(scope, receive if is_git else counted, send)
 
 
 class SameOrigin:

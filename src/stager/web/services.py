@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -39,6 +40,7 @@ class Services:
         front_figures: what the front counts; raises `Retry` while it is away.
         webhooks: who verifies deliveries, by forge.
         builds: the builds under way and their logs; None where nothing is built.
+        repositories: the local forge's, by their names.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
         states: who was sent to the forge and is expected back.
@@ -60,6 +62,7 @@ class Services:
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     builds: Builds | None = None
+    repositories: Mapping[str, Path] = field(default_factory=dict)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
     states: States = field(default_factory=States)

@@ -11,13 +11,13 @@ from typing import cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stager.cli import config, nginx, plugins, server
+from stager.cli import config, forge, nginx, plugins, server, up
 from stager.control.applications import Application
 from stager.control.variables import of_instance
 from stager.domain.status import State, status_of
 from stager.ports.engine import Limits
 from stager.settings.known import NOT_YET, ROUTING, built_in
-from stager.web import api, compat, pages
+from stager.web import api, compat, pages, pushes
 from stager.web.app import create_app
 from stager.web.services import Services
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
@@ -54,7 +54,7 @@ def _calls() -> set[tuple[str, str]]:
     """Method and path of everything that the web application serves."""
     described = create_app(cast("Services", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
-    for module in (api, compat, pages):
+    for module in (api, compat, pages, pushes):
         for route in module.router.routes:
             calls |= {(method, route.path) for method in route.methods - {"HEAD"}}
     return calls
@@ -97,7 +97,9 @@ def _commands() -> dict[str, set[str]]:
     app = typer.Typer()
     server.mount(app)
     plugins.mount(app)
+    up.mount(app)
     app.add_typer(config.app, name="config")
+    app.add_typer(forge.app, name="forge")
     app.add_typer(nginx.app, name="nginx")
     return dict(_below("stager", typer.main.get_command(app)))
 
@@ -107,7 +109,8 @@ def _below(name: str, command: object) -> Iterator[tuple[str, set[str]]]:
         for word, below in command.commands.items():
             yield from _below(f"{name} {word}", below)
     elif isinstance(command, TyperCommand):
-        yield name, {option for parameter in command.params for option in parameter.opts}
+        words = {word for parameter in command.params for word in parameter.opts}
+        yield name, {word for word in words if word.startswith("-")}
 
 
 def test_every_command_and_option_is_described_and_no_other() -> None:

@@ -19,6 +19,7 @@ from stager.ports.forge import (
     Announcements,
     Changes,
     Checks,
+    Forge,
     Origins,
     People,
     RateLimit,
@@ -41,8 +42,6 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         home: gives the URL of Stager's own pages, where people look at a change.
     """
 
-    name = FORGE
-
     def __init__(self, repositories: Mapping[str, Path], home: Callable[[], str] = str) -> None:
         self._repositories = {name: LocalRepository(path) for name, path in repositories.items()}
         self._home = home
@@ -61,6 +60,20 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
             await repository.adopt()
             repository.introduce(name, server)
             self._secrets[name] = repository.secret
+
+    @property
+    def parts(self) -> Forge:
+        """All of it, port by port."""
+        return Forge(
+            name=FORGE,
+            owns=self.owns,
+            changes=self,
+            reports=self,
+            origins=self,
+            people=self,
+            announcements=self,
+            recovery=self,
+        )
 
     def owns(self, repository_id: str) -> bool:
         """Whether a repository of this id is one of ours."""

@@ -1,0 +1,71 @@
+"""What the local forge's hook tells, and the answer that whoever pushed reads in git's own output."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.errors import Refused
+from stager.domain.events import ChangeAction, ChangeSeen
+from stager.web.parameters import FORM_LIMIT, body_of
+from stager.web.services import Served, Services
+
+router = APIRouter(include_in_schema=False)
+
+FORGE = "local"
+PATIENCE_SECONDS = 3.0
+"""How long whoever pushes waits for the preview's URL."""
+
+LOOK_SECONDS = 0.05
+WORDS = {
+    ChangeAction.OPENED: "opened",
+    ChangeAction.SYNCHRONIZE: "updated",
+    ChangeAction.EDITED: "edited",
+    ChangeAction.REOPENED: "reopened",
+    ChangeAction.CLOSED: "closed",
+}
+
+
+@router.post("/webhooks/local")
+async def local(request: Request, services: Served) -> Response:
+    """Take a push to a repository of the local forge. Answers with one line for whoever pushed."""
+    webhooks = services.webhooks.get(FORGE)
+    if webhooks is None:
+        raise Refused("There is no local forge here.", reason="forge-unknown", status=404)
+    delivery = webhooks.receive(dict(request.headers), await body_of(request, FORM_LIMIT))
+    await services.intake.receive(delivery)
+    event = webhooks.read(delivery)
+    return PlainTextResponse(await _said(services, event) if isinstance(event, ChangeSeen) else "noted", 202)
+
+
+async def _said(services: Services, event: ChangeSeen) -> str:
+    change = event.change
+    what = f"{WORDS[event.action]} change {change.number}"
+    application = services.applications.of_repository(change.repository)
+    if application is None:
+        return f"{what}, but no entry under `images` is for {change.repository.full_name}"
+    if not change.is_open:
+        return f"{what}, its preview goes"
+    key = EnvironmentKey.of_change(application.name, change.repository.id, change.number)
+    environment = await _wished(services, key, change.head_sha)
+    if environment is None:
+        return f"{what}, its preview comes in a moment"
+    if environment.desired.hold is not None:
+        return f"{what}. {environment.desired.hold.message}"
+    return f"{what}, {services.addresses.url(environment.host)}"
+
+
+async def _wished(services: Services, key: EnvironmentKey, sha: str) -> Environment | None:
+    """The environment, as soon as this commit is wished for; None when that takes too long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                found = await services.store.read(lambda tx: tx.environment_by_key(key))
+                if found is not None and found.desired.revision.sha == sha:
+                    return found
+                await asyncio.sleep(LOOK_SECONDS)
+    return None
