@@ -62,6 +62,17 @@ def test_what_was_pushed_while_stager_was_away(make_stager: MakeStager, tmp_path
     until(lambda: stager.get("gone").status_code == 410, "and that one was deleted")
 
 
+def test_many_branches_at_once(make_stager: MakeStager, tmp_path: Path) -> None:
+    stager, clone = with_repository(make_stager, tmp_path)
+    names = ["one", "two", "three", "four"]
+    for name in names:
+        clone.branch(name)
+    lines = clone.push(*names)
+    assert sorted(line.partition(",")[0] for line in lines) == [f"opened change {n}" for n in (1, 2, 3, 4)]
+    for name in names:
+        stager.wait_for(name, "live")
+
+
 def test_over_http(make_stager: MakeStager, tmp_path: Path) -> None:
     stager, clone = with_repository(make_stager, tmp_path)
     url = f"http://{USER}:{PASSWORD.replace(':', '%3A')}@127.0.0.1:{stager.port}/git/shop.git"

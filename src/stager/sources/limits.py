@@ -15,6 +15,8 @@ BLOCK = 4096
 """Bytes that even an empty file takes. Counted so, a limit of bytes is one of the number of files, too."""
 
 LOOK_SECONDS = 0.2
+LOOKS_SHARE = 10
+"""How many times as long as a look took is waited until the next: there may be very many files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,15 @@ async def bounded(folder: Path, limits: Limits, what: str) -> AsyncIterator[None
 
     async def watch() -> None:
         nonlocal over
+        loop = asyncio.get_running_loop()
         before = await asyncio.to_thread(size_of, folder)
+        took = 0.0
         while not over:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(max(LOOK_SECONDS, LOOKS_SHARE * took))
+            begin = loop.time()
             over = await asyncio.to_thread(size_of, folder) - before > limits.bytes
-        scope.reschedule(asyncio.get_running_loop().time())
+            took = loop.time() - begin
+        scope.reschedule(loop.time())
 
     try:
         async with asyncio.timeout(limits.seconds) as scope:

@@ -39,10 +39,13 @@ async def local(request: Request, services: Served) -> Response:
     delivery = webhooks.receive(dict(request.headers), await body_of(request, FORM_LIMIT))
     await services.intake.receive(delivery)
     event = webhooks.read(delivery)
-    return PlainTextResponse(await _said(services, event) if isinstance(event, ChangeSeen) else "noted", 202)
+    if not isinstance(event, ChangeSeen):
+        return PlainTextResponse("noted", 202)
+    patience = 0.0 if request.headers.get("prefer") == "respond-async" else PATIENCE_SECONDS
+    return PlainTextResponse(await _said(services, event, patience), 202)
 
 
-async def _said(services: Services, event: ChangeSeen) -> str:
+async def _said(services: Services, event: ChangeSeen, patience: float) -> str:
     change = event.change
     what = f"{WORDS[event.action]} change {change.number}"
     application = services.applications.of_repository(change.repository)
@@ -51,7 +54,7 @@ async def _said(services: Services, event: ChangeSeen) -> str:
     if not change.is_open:
         return f"{what}, its preview goes"
     key = EnvironmentKey.of_change(application.name, change.repository.id, change.number)
-    environment = await _wished(services, key, change.head_sha)
+    environment = await _wished(services, key, change.head_sha, patience)
     if environment is None:
         return f"{what}, its preview comes in a moment"
     if environment.desired.hold is not None:
@@ -59,10 +62,10 @@ async def _said(services: Services, event: ChangeSeen) -> str:
     return f"{what}, {services.addresses.url(environment.host)}"
 
 
-async def _wished(services: Services, key: EnvironmentKey, sha: str) -> Environment | None:
+async def _wished(services: Services, key: EnvironmentKey, sha: str, patience: float) -> Environment | None:
     """The environment, as soon as this commit is wished for; None when that takes too long."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience):
             while True:
                 found = await services.store.read(lambda tx: tx.environment_by_key(key))
                 if found is not None and found.desired.revision.sha == sha:

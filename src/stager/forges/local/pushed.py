@@ -27,6 +27,8 @@ PATIENCE = 10.0
 
 PATH = "/webhooks/local"
 LONGEST_ANSWER = 2000
+MOST_WAITED_FOR = 3
+"""Branches in one push, of which each preview's URL is waited for; with more, none."""
 
 WORDS = {
     ChangeAction.OPENED: "opened",
@@ -60,13 +62,16 @@ def pushed(folder: Path, lines: Iterable[str], say: Say) -> None:
         if time.monotonic() > deadline:
             say(f"stager: Stager finds the other {len(happened) - number} changes by itself.")
             return
-        say(f"stager: {_told(repository, entry, action, deadline=deadline)}")
+        waits = len(happened) <= MOST_WAITED_FOR
+        say(f"stager: {_told(repository, entry, action, deadline=deadline, waits=waits)}")
 
 
-def _told(repository: LocalRepository, entry: Entry, action: ChangeAction, *, deadline: float) -> str:
+def _told(
+    repository: LocalRepository, entry: Entry, action: ChangeAction, *, deadline: float, waits: bool
+) -> str:
     message = Message(repository.known.get("name", ""), action, entry)
     try:
-        return _post(repository, messages.write(message), deadline)
+        return _post(repository, messages.write(message), deadline, waits=waits)
     except (OSError, http.client.HTTPException, ValueError):
         what = "its preview goes" if action is ChangeAction.CLOSED else "its preview comes"
         return f"{WORDS[action]} change {entry.number}; {what} as soon as Stager runs"
@@ -80,7 +85,7 @@ def _action(entry: Entry, is_new: bool) -> ChangeAction:
     return ChangeAction.OPENED if entry.updated_at == entry.created_at else ChangeAction.REOPENED
 
 
-def _post(repository: LocalRepository, body: bytes, deadline: float) -> str:
+def _post(repository: LocalRepository, body: bytes, deadline: float, *, waits: bool) -> str:
     """Stager's answer to the message."""
     facts = repository.known
     server = urlsplit(facts.get("server", ""))
@@ -92,6 +97,8 @@ def _post(repository: LocalRepository, body: bytes, deadline: float) -> str:
         messages.DELIVERY: secrets.token_hex(16),
         messages.SIGNATURE: messages.signature(repository.secret, body),
     }
+    if not waits:
+        headers["Prefer"] = "respond-async"  # RFC 7240
     connection = http.client.HTTPConnection(
         server.hostname, server.port, timeout=max(0.1, deadline - time.monotonic())
     )
