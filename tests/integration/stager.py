@@ -85,7 +85,11 @@ class StagerUnderTest:
         }
         merged = {**basics, **self._given, **more}
         images = merged.get("images", {"shop": {}})
-        merged["images"] = {name: {**app, **(block or {})} for name, block in images.items()}
+        built = {"drain_timeout": 5, "stop_grace": 1, "start_timeout": 30}
+        merged["images"] = {
+            name: {**(built if "build" in (block or {}) else app), **(block or {})}
+            for name, block in images.items()
+        }
         self.config.write_text(yaml.safe_dump(merged))
 
     def start(self) -> None:
