@@ -102,7 +102,7 @@ class Resync:
         """A change of ours isn't among the open ones: what does the forge say of it alone?"""
         now = await changes.change(repository, believed.number)
         if now is None:
-            # Forges stamp whole seconds: with a finer stamp, one that comes back in this second would be older.
+            # Forges stamp whole seconds: by a finer stamp, what comes back in this second would be older.
             stamp = max(believed.updated_at, self._clock.now().replace(microsecond=0))
             now = replace(believed, is_open=False, updated_at=stamp)
         action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED
