@@ -194,6 +194,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         applications=core.applications,
         builds=core.builds,
         commands=core.commands,
+        forges=world.forges,
         instances=world.instances,
         intake=core.intake,
         metrics=core.metrics,

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from stager.ports.forge import RateLimit
+
 SECONDS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
@@ -37,6 +39,12 @@ class Metrics:
         self._environments = Gauge(
             "stager_environments", "Environments by state.", ["state"], registry=self.registry
         )
+        self._forge_limit = Gauge(
+            "stager_forge_requests",
+            "What a forge lets us ask, as it said last: the limit, what is left, and when it begins anew.",
+            ["forge", "figure"],
+            registry=self.registry,
+        )
         self._front = Gauge("stager_front", "Figures of the front.", ["figure"], registry=self.registry)
 
     def live(self, app: str, after: timedelta) -> None:
@@ -61,6 +69,12 @@ class Metrics:
         self._environments.clear()
         for state, count in by_state.items():
             self._environments.labels(state).set(count)
+
+    def forge_limit(self, forge: str, limit: RateLimit) -> None:
+        """What a forge said last about how much we may still ask."""
+        self._forge_limit.labels(forge, "limit").set(limit.limit)
+        self._forge_limit.labels(forge, "remaining").set(limit.remaining)
+        self._forge_limit.labels(forge, "resets_at").set(limit.resets_at.timestamp())
 
     def front(self, figures: Mapping[str, object]) -> None:
         """What the front counts; figures within figures are joined by an underscore."""

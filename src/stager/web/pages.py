@@ -70,6 +70,9 @@ async def metrics(request: Request, services: Served) -> Response:
     if not _is_local(request):
         await actor_of(request, services)
     services.metrics.environments(await services.store.read(_count_by_state))
+    for forge in services.forges:
+        if (limit := forge.recovery.limits()) is not None:
+            services.metrics.forge_limit(forge.name, limit)
     with suppress(Retry):
         services.metrics.front(await services.front_figures())
     return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -15,6 +15,7 @@ from stager.control.applications import Applications
 from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
+from stager.control.forges import Forges
 from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
@@ -41,6 +42,7 @@ class Services:
         webhooks: who verifies deliveries, by forge.
         builds: the builds under way and their logs; None where nothing is built.
         repositories: the local forge's, by their names.
+        forges: those that can be asked.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
         states: who was sent to the forge and is expected back.
@@ -63,6 +65,7 @@ class Services:
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     builds: Builds | None = None
     repositories: Mapping[str, Path] = field(default_factory=dict)
+    forges: Forges = field(default_factory=Forges)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
     states: States = field(default_factory=States)

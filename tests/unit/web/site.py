@@ -13,8 +13,10 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.control.access import Access
+from stager.control.forges import Forges
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
+from stager.testing.forge import whole
 from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
@@ -92,6 +94,7 @@ def services_of(house: House, users: Mapping[str, str]) -> services.Services:
         addresses=life.addresses,
         applications=life.applications,
         commands=life.commands,
+        forges=Forges([whole(house.forge)]),
         instances=house.engine,
         intake=life.intake,
         metrics=life.metrics,

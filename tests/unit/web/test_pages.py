@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from stager.ports.forge import RateLimit
 from tests.unit.web.site import Site, basic, site
 
 
@@ -84,3 +87,11 @@ class TestMetrics:
 
         for outcome in ("taken", "repeated", "refused"):
             assert f'stager_deliveries_total{{outcome="{outcome}"}} 1.0' in text
+
+    async def test_counts_what_a_forge_still_lets_us_ask(self, site: Site) -> None:
+        before = (await site.client.get("/metrics", headers=basic())).text
+        assert "stager_forge_requests{" not in before, "it hasn't said anything"
+        resets_at = datetime(2026, 3, 1, tzinfo=UTC)
+        site.house.forge.rate_limit = RateLimit(5000, 4321, resets_at)
+        text = (await site.client.get("/metrics", headers=basic())).text
+        assert 'stager_forge_requests{figure="remaining",forge="fake"} 4321.0' in text
