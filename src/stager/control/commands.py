@@ -13,7 +13,7 @@ from stager.control.applications import Applications
 from stager.control.finding import checked_name, existing, find_named, is_unapproved
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
-from stager.control.policy import SHORT
+from stager.control.policy import FORKS_ARE_OFF, SHORT
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
@@ -23,6 +23,7 @@ from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
+from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
@@ -201,6 +202,7 @@ class Commands:
 
     def _approved(self, tx: Transaction, environment_id: str, sha: str) -> Environment:
         environment = existing(tx, environment_id)
+        self._check_forks(environment)
         head = environment.desired.revision.sha
         if not head or len(sha) < SHORT or not head.startswith(sha):
             raise Refused(
@@ -213,6 +215,12 @@ class Commands:
         desired = replace(environment.desired, hold=hold)
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
         return self._redeployed(tx, environment_id)
+
+    def _check_forks(self, environment: Environment) -> None:
+        is_off = self._applications.get(environment.app).forks == "off"
+        if is_off and environment.desired.trust is Trust.FORK:
+            hold = FORKS_ARE_OFF
+            raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
 
     async def keep(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
         """Spare a preview when room is made for others: always where it is `pinned`, else as the newest."""

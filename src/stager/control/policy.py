@@ -39,14 +39,17 @@ class Policy:
     async def hold(self, application: Application, change: Change, before: Environment | None) -> Hold | None:
         """Why this change may not run as it is now; None when it may.
 
-        What somebody with push access let run, this very commit, isn't held back by anything.
+        What somebody with push access let run, this very commit, isn't held back by anything but that forks
+        are off.
 
         Args:
             before: its environment, where there is one.
         """
-        if before is not None and before.approved_sha and before.approved_sha == change.head_sha:
+        fork = _held_fork(application, change)
+        if _is_let_run(before, change) and fork != FORKS_ARE_OFF:
             return None
-        cheap = refusal(application.rules, change) or _held_fork(application, change)
+        # Strangers' code first: what only rules hold back may be launched by hand.
+        cheap = fork or refusal(application.rules, change)
         if cheap is not None or _is_decided(before, change):
             return cheap
         return await self._by_asking(application, change)
@@ -104,6 +107,11 @@ def _held_by_checks(checks: Checks) -> Hold | None:
     if checks == "success":
         return None
     return Hold(HoldReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed.")
+
+
+def _is_let_run(before: Environment | None, change: Change) -> bool:
+    """Whether somebody with push access let this very commit run."""
+    return before is not None and before.approved_sha != "" and before.approved_sha == change.head_sha
 
 
 def _is_decided(before: Environment | None, change: Change) -> bool:
