@@ -21,7 +21,7 @@ from stager.control.wishes import Wish, Wishes
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, EnvironmentKey, Hold, HoldReason
+from stager.domain.environment import BY_POLICY, UNAPPROVED, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
@@ -102,6 +102,7 @@ class Commands:
         found = find_named(tx, app, name)
         if found is None or found.change is None:
             return self._wishes.run(tx, Wish(EnvironmentKey.of_name(app, name), name, parameters=parameters))
+        _let_run(tx, found)
         return self._wishes.run(tx, _again(found, parameters or found.desired.parameters))
 
     async def kill(self, command: Kill, actor: Actor) -> Environment | None:
@@ -164,6 +165,7 @@ class Commands:
                 reason="closed",
                 status=409,
             )
+        _let_run(tx, environment)
         return self._wishes.run(tx, _again(environment, environment.desired.parameters))
 
     async def let_run(self, environment_id: str, actor: Actor) -> Environment:
@@ -325,6 +327,13 @@ class Commands:
                 await self._tell(environment.id)
         finally:
             self._wake(environment.id)
+
+
+def _let_run(tx: Transaction, environment: Environment) -> None:
+    """People's word goes before the rules for pull requests, for this very commit."""
+    hold = environment.desired.hold
+    if hold is not None and hold.reason in BY_POLICY - UNAPPROVED:
+        tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
 
 
 def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
