@@ -28,7 +28,8 @@ def kept_of(tx: Transaction, environment_id: str) -> Kept:
     if not text:
         return Kept()
     data = json.loads(text)
-    return Kept(pinned=data["pinned"], extended_at=datetime.fromisoformat(data["extended_at"]))
+    stamp = data["extended_at"]
+    return Kept(pinned=data["pinned"], extended_at=datetime.fromisoformat(stamp) if stamp else None)
 
 
 def save_kept(tx: Transaction, environment_id: str, kept: Kept) -> None:
