@@ -138,7 +138,10 @@ class Builds:
         return Standing(ahead, tuple(build.lines[-LINES_KEPT:]))
 
     async def follow(self, key: str) -> AsyncIterator[str]:
-        """The log of this build from its beginning, piece by piece, until it is over."""
+        """The log of this build from its beginning, piece by piece, until it is over; nothing for an empty
+        key, as a deployment has that builds nothing."""
+        if not key:
+            return
         offset, news, build = 0, asyncio.Event(), self._builds.get(key)
         if build is not None:
             build.listeners.append(news.set)

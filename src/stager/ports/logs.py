@@ -7,7 +7,8 @@ from typing import Protocol
 
 
 class Logs(Protocol):
-    """One text for each key: lower-case letters and digits. A log has a few megabytes at most."""
+    """One text for each key: lower-case letters and digits; another raises ValueError. A log has a few
+    megabytes at most, and says at its end what isn't kept."""
 
     def begin(self, key: str) -> None:
         """Have an empty log of this key, whatever there was."""

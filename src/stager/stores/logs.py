@@ -8,7 +8,7 @@ from pathlib import Path
 
 LARGEST = 4 << 20
 """Bytes of one log; what a build prints after that isn't kept."""
-ENOUGH = "(what follows isn't kept: the log is too long)"
+ENOUGH = b"\n(what follows isn't kept: the log is too long)\n"
 SUFFIX = ".log"
 
 
@@ -31,17 +31,17 @@ class FileLogs:
     def add(self, key: str, line: str) -> None:
         """See `ports.logs.Logs.add`."""
         with suppress(OSError), self._path(key).open("ab") as file:
-            size = file.tell()
-            if size < LARGEST:
-                whole = line if size + len(line) < LARGEST else ENOUGH
-                file.write(whole.encode("utf-8", "replace") + b"\n")
+            room = LARGEST - file.tell()
+            text = line.encode("utf-8", "replace") + b"\n"
+            if room > 0:
+                file.write(text if len(text) < room else text[: room - 1] + ENOUGH)
 
     def read(self, key: str, offset: int = 0) -> tuple[str, int]:
         """See `ports.logs.Logs.read`."""
         try:
             with self._path(key).open("rb") as file:
                 file.seek(offset)
-                found = file.read(LARGEST)
+                found = file.read()
         except OSError:
             return "", offset
         whole = found[: found.rfind(b"\n") + 1]

@@ -442,6 +442,7 @@ class TestLog:
 
     async def test_of_one_that_never_was_ends(self, yard: Yard) -> None:
         assert (await self.followed(yard))[0] == ""
+        assert [piece async for piece in yard.builds.follow("")] == []
 
     async def test_of_one_that_fails_or_is_given_up_ends(self, yard: Yard) -> None:
         yard.builder.default = Result(failure=BROKEN, seconds=SECONDS, lines=("#1 RUN make",))
