@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -21,9 +21,12 @@ from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Prober
 from stager.testing import FakeEngine, Program
+from stager.testing.engine import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
+SECOND = 1_000_000_000
+"""Docker counts nanoseconds."""
 LIMITS = Limits(memory=64 << 20, cpus=0.5, pids=50, log_size=1 << 20)
 POOL = IPv4Network("10.203.240.0/20")
 """A corner of the default pool, so that what else runs on this machine isn't in the way."""
@@ -38,6 +41,25 @@ _PROGRAMS = {
     "exits": Program(exit_code=3, output="first\nlast"),
     "runs": Program(status=None, output="ready"),
     "unstartable": Program(starts=False),
+    "well": Program(healthy=True),
+    "ill": Program(healthy=False),
+}
+_HEALTHCHECKS = {"well": "true", "ill": "exit 1"}
+_INNER = {
+    "speaks": Inner(0, "first\nlast"),
+    "fails": Inner(3, "no such table"),
+    "complains": Inner(1, "on the other stream"),
+    "talks": Inner(0, "x" * 1_000_000 + "\nthe end"),
+    "hangs": Inner(0, "begun", seconds=600.0),
+    "isnt-there": Inner(there=False),
+}
+_INNER_COMMANDS = {
+    "speaks": ("sh", "-c", "echo first; echo last"),
+    "fails": ("sh", "-c", "echo no such table; exit 3"),
+    "complains": ("sh", "-c", "echo on the other stream >&2; exit 1"),
+    "talks": ("sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x; echo; echo the end"),
+    "hangs": ("sh", "-c", "echo begun; sleep 600"),
+    "isnt-there": ("no-such-program", "--now"),
 }
 
 
@@ -51,7 +73,12 @@ class Engine(Protocol):
     """An image that it has."""
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        """What makes an instance that `serves`, `exits`, `runs` without listening, or is `unstartable`."""
+        """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, or whose
+        image's own check finds it `well` or `ill`."""
+
+    def inner(self, does: str) -> Sequence[str]:
+        """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a
+        megabyte, `hangs` after its first line or `isnt-there`."""
 
     async def kill(self, instance: str) -> None:
         """End its process behind everybody's back."""
@@ -88,8 +115,12 @@ class FakeEngineUnderTest:
         self.prober: Prober = self._engine
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        image = self._engine.add_image(f"{does}-{birth.deployment}", _PROGRAMS[does])
+        program = replace(_PROGRAMS[does], inner=_INNER)
+        image = self._engine.add_image(f"{does}-{birth.deployment}", program)
         return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
+
+    def inner(self, does: str) -> Sequence[str]:
+        return (does,)
 
     async def kill(self, instance: str) -> None:
         self._engine.end(instance)
@@ -111,11 +142,18 @@ class DockerUnderTest:
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
         image = await self.images.resolve(self.reference)
+        if does in _HEALTHCHECKS:
+            check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
+            spec = InstanceSpec(birth, image, ("sleep", "600"), PORT, {}, LIMITS, stop_grace=1)
+            return replace(spec, parameters={"Healthcheck": check})
         if does != "unstartable":
             return InstanceSpec(birth, image, ("sh", "-c", _COMMANDS[does]), PORT, {}, LIMITS, stop_grace=1)
         # With an init of Docker's it would start, and end when the init doesn't find the command.
         spec = InstanceSpec(birth, image, ("no-such-program",), PORT, {}, LIMITS)
         return replace(spec, parameters={"HostConfig": {"Init": False}})
+
+    def inner(self, does: str) -> Sequence[str]:
+        return _INNER_COMMANDS[does]
 
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)

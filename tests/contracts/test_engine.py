@@ -11,6 +11,8 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.engines.docker.inside import OUTPUT_KEPT
+from stager.ports.engine import Ran
 from stager.testing import FakeEngine
 from tests.contracts.engines import (
     DockerUnderTest,
@@ -305,6 +307,123 @@ class TestLogs:
 
     async def test_of_one_that_never_ran(self, engine: Engine) -> None:
         assert await engine.instances.logs((await made(engine)).id, 10) == ""
+
+
+class TestHealth:
+    """What the image's own check says."""
+
+    async def test_that_finds_it_well(self, engine: Engine) -> None:
+        instance = await started(engine, "well")
+        async with asyncio.timeout(30):
+            while not await engine.instances.is_healthy(instance.id):
+                await asyncio.sleep(0.1)
+
+        await engine.kill(instance.id)
+        await until_stopped(engine, instance)
+        assert not await engine.instances.is_healthy(instance.id)
+        await engine.instances.remove(instance.id)
+        assert not await engine.instances.is_healthy(instance.id)
+
+    async def test_that_finds_it_ill(self, engine: Engine) -> None:
+        instance = await started(engine, "ill")
+        for _ in range(15):
+            assert not await engine.instances.is_healthy(instance.id)
+            await asyncio.sleep(0.1)
+
+    async def test_where_there_is_none(self, engine: Engine) -> None:
+        assert not await engine.instances.is_healthy((await started(engine, "runs")).id)
+
+    async def test_of_one_that_never_ran(self, engine: Engine) -> None:
+        assert not await engine.instances.is_healthy((await made(engine, "well")).id)
+
+
+class TestRun:
+    """Commands inside a running instance."""
+
+    @pytest.mark.parametrize(
+        ("does", "exit_code", "output"),
+        [
+            ("speaks", 0, ["first", "last"]),
+            ("fails", 3, ["no such table"]),
+            ("complains", 1, ["on the other stream"]),
+        ],
+    )
+    async def test_how_it_went(self, engine: Engine, does: str, exit_code: int, output: list[str]) -> None:
+        instance = await started(engine, "runs")
+        ran = await engine.instances.run(instance.id, engine.inner(does), 30)
+
+        assert (ran.exit_code, ran.output.splitlines()) == (exit_code, output)
+
+    async def test_however_often(self, engine: Engine) -> None:
+        """Each is known to have ended, however soon that was."""
+        instance = await started(engine, "runs")
+        for _ in range(10):
+            assert (await engine.instances.run(instance.id, engine.inner("fails"), 30)).exit_code == 3
+
+    async def test_of_much_output_the_end_is_kept(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        ran = await engine.instances.run(instance.id, engine.inner("talks"), 30)
+
+        assert ran.exit_code == 0
+        assert ran.output.splitlines()[-1] == "the end"
+        assert len(ran.output) <= OUTPUT_KEPT
+
+    async def test_that_takes_too_long_isnt_waited_for(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        ran = await engine.instances.run(instance.id, engine.inner("hangs"), 1)
+
+        assert ran.exit_code is None
+        assert ran.output.strip() == "begun"
+        assert (await seen(engine, instance)).state is InstanceState.RUNNING
+
+    async def test_of_a_program_that_isnt_there(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        command = engine.inner("isnt-there")
+        with pytest.raises(Fault) as caught:
+            await engine.instances.run(instance.id, command, 30)
+
+        assert caught.value.reason == "hook-failed"
+        assert command[0] in caught.value.message
+
+    async def test_in_one_that_never_ran(self, engine: Engine) -> None:
+        await self.assert_gone(engine, await made(engine, "runs"))
+
+    async def test_in_one_that_ended(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        await engine.kill(instance.id)
+        await until_stopped(engine, instance)
+
+        await self.assert_gone(engine, instance)
+
+    async def test_in_one_that_was_removed(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        await engine.instances.remove(instance.id)
+
+        await self.assert_gone(engine, instance)
+
+    async def test_that_the_instances_end_cuts_short(self, engine: Engine) -> None:
+        """It neither succeeded nor is it waited for."""
+        instance = await started(engine, "runs")
+        running = asyncio.ensure_future(engine.instances.run(instance.id, engine.inner("hangs"), 5))
+        await asyncio.sleep(0.5)
+        await engine.kill(instance.id)
+
+        (ran,) = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(ran, Retry) or (isinstance(ran, Ran) and ran.exit_code != 0)
+
+    async def test_given_up(self, engine: Engine) -> None:
+        instance = await started(engine, "runs")
+        running = asyncio.ensure_future(engine.instances.run(instance.id, engine.inner("hangs"), 600))
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        assert (await engine.instances.run(instance.id, engine.inner("speaks"), 30)).exit_code == 0
+
+    async def assert_gone(self, engine: Engine, instance: Instance) -> None:
+        with pytest.raises(Retry) as caught:
+            await engine.instances.run(instance.id, engine.inner("speaks"), 30)
+        assert caught.value.reason == "instance-gone"
 
 
 class TestProber:

@@ -20,6 +20,25 @@ from stager.testing.feed import Feed
 
 KILLED = 137
 """The exit code of what got SIGKILL: 128 + 9."""
+OUTPUT_KEPT = 64 * 1024
+"""Characters of an inner command's output that are kept, its last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """What a command does that is run inside an instance.
+
+    Args:
+        exit_code: what it ends with.
+        output: what it prints.
+        seconds: how long it takes.
+        there: False: there is no such program in the image.
+    """
+
+    exit_code: int = 0
+    output: str = ""
+    seconds: float = 0.0
+    there: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +50,16 @@ class Program:
         exit_code: it ends at once, with this; None: it goes on running.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
-        healthy: what its own check says.
-        hooks: exit codes of commands that are run inside, by their first word; 0 where nothing is said.
+        healthy: what its own check says; None: it has none.
+        inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
     status: int | None = 200
     exit_code: int | None = None
     output: str = ""
     starts: bool = True
-    healthy: bool = True
-    hooks: Mapping[str, int] = field(default_factory=dict)
+    healthy: bool | None = None
+    inner: Mapping[str, Inner] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +212,21 @@ class FakeEngine:
     async def is_healthy(self, instance: str) -> bool:
         await self._turn("is_healthy")
         container = self._containers.get(instance)
-        return container is not None and self._programs[container.spec.image].healthy
+        if container is None or container.instance.state is not InstanceState.RUNNING:
+            return False
+        return self._programs[container.spec.image].healthy is True
 
-    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:  # noqa: ARG002
+    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         await self._turn("run")
         container = self._containers.get(instance)
         if container is None or container.instance.state is not InstanceState.RUNNING:
             raise Retry("The instance doesn't run.", reason="instance-gone")
         self.ran.append((instance, tuple(command)))
-        code = self._programs[container.spec.image].hooks.get(command[0], 0)
-        return Ran(code, f"{command[0]} ended with {code}")
+        inner = self._programs[container.spec.image].inner.get(command[0], Inner())
+        if not inner.there:
+            raise Fault(f"`{command[0]}` can't be run in the instance.", reason="hook-failed")
+        await asyncio.sleep(min(inner.seconds, timeout))
+        return Ran(inner.exit_code if inner.seconds <= timeout else None, inner.output[-OUTPUT_KEPT:])
 
     async def sweep(self) -> int:
         await self._turn("sweep")

@@ -22,6 +22,7 @@ from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
 from stager.testing import Mood, Program
 from stager.testing.builder import Result
+from stager.testing.engine import Inner
 from stager.testing.sources import Link, SourceMood
 from tests.unit.control.house import ANN, SHOP, House
 
@@ -533,25 +534,27 @@ class TestHooks:
         ]
 
     async def test_one_that_fails_is_shown(self, works: Works) -> None:
-        works.builder.default = Result(facts=EXPOSED, program=Program(hooks={"bin/seed": 3}))
+        works.builder.default = Result(
+            facts=EXPOSED, program=Program(inner={"bin/seed": Inner(3, "seeding\nno such table")})
+        )
         await works.opened()
 
         status = await works.status()
         assert (status.state, status.reason) == (State.FAILED, "hook-failed")
         assert "after_launch hook `bin/seed '--small data'` ended with exit code 3" in status.message
-        assert status.lines == ("bin/seed ended with 3",)
+        assert status.lines == ("seeding", "no such table")
         assert works.engine.there() == []
         assert (await works.page()).state == "failed"
 
     async def test_the_rest_isnt_run_then(self, works: Works) -> None:
-        works.builder.default = Result(facts=EXPOSED, program=Program(hooks={"bin/migrate": 1}))
+        works.builder.default = Result(facts=EXPOSED, program=Program(inner={"bin/migrate": Inner(1)}))
         await works.opened()
 
         assert self.ran(works) == ["bin/migrate"]
 
     async def test_one_that_fails_leaves_the_old_one_serving(self, works: Works) -> None:
         event = await works.opened()
-        works.builder.results["b2"] = Result(facts=EXPOSED, program=Program(hooks={"bin/migrate": 1}))
+        works.builder.results["b2"] = Result(facts=EXPOSED, program=Program(inner={"bin/migrate": Inner(1)}))
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
@@ -578,7 +581,7 @@ class TestHooks:
         assert "bin/bye" not in self.ran(works)
 
     async def test_one_that_fails_before_the_end_prevents_nothing(self, works: Works) -> None:
-        works.builder.default = Result(facts=EXPOSED, program=Program(hooks={"bin/bye": 1}))
+        works.builder.default = Result(facts=EXPOSED, program=Program(inner={"bin/bye": Inner(1)}))
         event = await works.opened()
         await works.tell(works.forge.close(event))
         await works.rest()
