@@ -204,7 +204,7 @@ class Builds:
     async def _built(self, wanted: Wanted, build: _Build) -> str:
         bound = log.bind(app=wanted.app, sha=wanted.sha, build=wanted.key)
         bound.info("build_begins")
-        self._say(build, f"Fetching {wanted.sha} from {wanted.origin.url}")
+        self._say(build, f"Fetching commit {wanted.sha}")
         async with self._sources.checkout(wanted.repository, wanted.origin, wanted.sha) as tree:
             order = BuildOrder(wanted.key, wanted.app, wanted.sha, tree, wanted.recipe, wanted.timeout)
             image = await self._builder.build(order, lambda line: self._say(build, line))

@@ -108,9 +108,10 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
     outcome = deployment.attempt.outcome or Outcome("fault", "unknown", "The deployment failed.")
     state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
     text = outcome.detail or deployment.log
+    says_where = outcome.reason == "build-failed"
     return Status(
         state,
-        f"Failed while {deployment.stage}: {outcome.message}",
+        outcome.message if says_where else f"Failed while {deployment.stage}: {outcome.message}",
         outcome.hint,
         outcome.reason,
         tuple(text.splitlines()[-LINES_SHOWN:]),

@@ -212,7 +212,8 @@ def _log(lines: tuple[str, ...]) -> str:
     if not lines:
         return ""
     title, text = "The last lines of its log", escape("\n".join(lines))
-    return f'<h2>{title}</h2><pre tabindex="0" aria-label="{title}">{text}</pre>'
+    # Reversed, so that a browser shows its end first, which tells most; without a script.
+    return f'<h2>{title}</h2><div class="log" tabindex="0" aria-label="{title}"><pre>{text}</pre></div>'
 
 
 def _link(url: str) -> str:

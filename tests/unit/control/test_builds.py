@@ -390,7 +390,7 @@ class TestFailure:
 
 class TestLog:
     KEY = wanted().key
-    WHOLE = f"Fetching a1 from {ORIGIN.url}\n#1 FROM base\n#2 RUN make\n"
+    WHOLE = "Fetching commit a1\n#1 FROM base\n#2 RUN make\n"
 
     async def followed(self, yard: Yard) -> tuple[str, list[float]]:
         """What somebody reads who follows from now on, and when each piece comes."""
@@ -472,7 +472,7 @@ class TestLog:
         yard.builder.default = Result(lines=("fine",), seconds=1)
         await yard.want()
 
-        assert yard.builds.log_of(self.KEY) == f"Fetching a1 from {ORIGIN.url}\nfine\n"
+        assert yard.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
 
     async def test_is_the_new_ones_while_it_is_only_looked_for(self, yard: Yard) -> None:
         """Whoever follows while the image is still looked for isn't shown the log of the time before."""
@@ -492,7 +492,7 @@ class TestLog:
         text, _ = await self.followed(yard)
         await building
 
-        assert text == f"Fetching a1 from {ORIGIN.url}\nfine\n"
+        assert text == "Fetching commit a1\nfine\n"
 
     async def test_of_a_found_image_stays(self, yard: Yard) -> None:
         await yard.want()

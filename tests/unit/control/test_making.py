@@ -660,7 +660,7 @@ class TestFailing:
 
         status, page = await works.status(), await works.page()
         assert (status.state, status.reason) == (State.FAILED, "build-failed")
-        assert status.message == "Failed while building: The step RUN make failed."
+        assert status.message == "The step RUN make failed."
         assert status.lines == ("#2 RUN make", "no such target")
         assert (page.state, page.message, page.lines) == ("failed", status.message, status.lines)
         assert works.engine.there() == []
@@ -791,7 +791,7 @@ class TestPages:
         await works.rest(SHOW_EVERY + 1)
         page = await works.page()
         assert page.state == "starting"
-        assert page.lines == (f"Fetching a1 from {URL}", "#1 FROM base", "#2 RUN make")
+        assert page.lines == ("Fetching commit a1", "#1 FROM base", "#2 RUN make")
         await works.say("#2 DONE")
         await works.rest(SHOW_EVERY)
 

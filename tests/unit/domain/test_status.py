@@ -109,6 +109,12 @@ class TestWords:
         assert status.message == "Failed while starting: It ended."
         assert (status.hint, status.reason, status.lines) == ("Look.", "exited", ("first", "last"))
 
+    def test_a_build_says_itself_where_it_failed(self) -> None:
+        outcome = Outcome("fault", "build-failed", "Building failed at step 3/5.")
+        failed = replace(FAILED, attempt=replace(FAILED.attempt, outcome=outcome))
+
+        assert status_of(wanted(), failed).message == "Building failed at step 3/5."
+
     @pytest.mark.parametrize(
         ("reached", "stage"),
         [
