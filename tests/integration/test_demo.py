@@ -1,4 +1,4 @@
-"""The README's first command: from nothing to live previews, with a real git repository."""
+"""The README's first command: from nothing to live previews of branches that are pushed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_r12_r86_r91_the_demo_checks_itself(app_image: str) -> None:
+def test_the_demo_checks_itself_and_leaves_nothing() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -18,3 +18,5 @@ def test_r12_r86_r91_the_demo_checks_itself(app_image: str) -> None:
         capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"http://winter.localhost:{port}" in done.stdout
+    assert not (ROOT / ".stager" / "demo").exists()
