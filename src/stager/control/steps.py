@@ -40,11 +40,9 @@ class Steps:
         """See `look_at`."""
         return await look_at(environment_id, self._tools)
 
-    async def settle(self, environment_id: str) -> None:
+    async def settle(self, look: Look) -> None:
         """There is nothing to do: see to it that the store and the visitor's page say so."""
-        look = await self.look(environment_id)
-        if look is None:
-            return
+        environment_id = look.environment.id
         serving = look.observed.serving
         generation = serving.generation if serving else None
         deployment = look.deployments.get(serving.generation) if serving else None
@@ -54,15 +52,16 @@ class Steps:
             await self._tools.memory.serving(environment_id, generation)
         await self.showing.tell(environment_id)
 
-    async def take(self, environment_id: str, action: planning.Action) -> None:
+    async def take(self, look: Look, action: planning.Action) -> None:
         """Take one step. What goes wrong with it is remembered in its deployment.
+
+        Args:
+            look: by which the step was planned. Another one would cost the engine as much again.
 
         Raises:
             Retry: the store, the engine or the front doesn't answer, and so nothing could be remembered.
         """
-        look = await self.look(environment_id)
-        if look is None:
-            return
+        environment_id = look.environment.id
         bound = log.bind(environment=environment_id, app=look.environment.app, step=type(action).__name__)
         try:
             await self._dispatch(look, action)

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from stager.control.looking import Look
 from stager.control.steps import Steps
 from stager.domain.errors import Retry, StagerError
 from stager.domain.plan import Action, continues, plan
@@ -44,11 +45,11 @@ class Worker:
         while True:
             self._woken.clear()
             try:
-                action = await self._plan()
-                if action is None:
-                    await self._steps.settle(self.environment)
-                else:
-                    await self._carry_out(action)
+                look, action = await self._plan()
+                if look is not None and action is None:
+                    await self._steps.settle(look)
+                elif look is not None and action is not None:
+                    await self._carry_out(look, action)
                 pause = FIRST_PAUSE
             except Retry as error:
                 self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
@@ -60,17 +61,19 @@ class Worker:
             if action is None and not self._woken.is_set():
                 return
 
-    async def _plan(self) -> Action | None:
+    async def _plan(self) -> tuple[Look | None, Action | None]:
+        """A look, and what follows from it."""
         look = await self._steps.look(self.environment)
-        return plan(look.environment.desired, look.observed, self._steps.now()) if look else None
+        return look, plan(look.environment.desired, look.observed, self._steps.now()) if look else None
 
-    async def _carry_out(self, action: Action) -> None:
+    async def _carry_out(self, look: Look, action: Action) -> None:
         """Take this step, unless the plan changes under way: then give it up."""
-        step = asyncio.create_task(self._steps.take(self.environment, action))
+        step = asyncio.create_task(self._steps.take(look, action))
         try:
             while not await self._done_or_woken(step):
                 self._woken.clear()
-                if not continues(action, await self._plan()):
+                _, planned = await self._plan()
+                if not continues(action, planned):
                     self._log.info("step_given_up", step=type(action).__name__)
                     return
             await step
