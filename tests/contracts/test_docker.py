@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from stager.domain.errors import Retry
-from stager.engines.docker import DockerImages, connect
-from tests.contracts.engines import IMAGE, birth, docker_under_test
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.docker.instances import STARTS_AT_ONCE
+from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
 
 def docker(*arguments: str) -> str:
@@ -53,6 +57,59 @@ async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
         await engine.instances.start(made.id)
 
         assert await engine.instances.logs(made.id, 10) == ""
+
+
+class BusyDocker:
+    """Takes requests to start containers over a socket, and answers none until it is told to.
+
+    Attributes:
+        waiting: how many wait for an answer.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.go_on = asyncio.Event()
+
+    @asynccontextmanager
+    async def listening(self, path: Path) -> AsyncIterator[None]:
+        app = web.Application()
+        app.router.add_post("/{version}/containers/{id}/start", self._start)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/{version}/version", self._version)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.UnixSite(runner, path).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _start(self, _: web.Request) -> web.Response:
+        self.waiting += 1
+        await self.go_on.wait()
+        self.waiting -= 1
+        return web.Response(status=204)
+
+    async def _version(self, _: web.Request) -> web.Response:
+        return web.json_response({"ApiVersion": "1.41", "Version": "20.10"})
+
+
+async def test_no_more_than_a_few_instances_are_started_at_the_same_time(tmp_path: Path) -> None:
+    busy = BusyDocker()
+    docker = connect(f"unix://{tmp_path}/docker.sock")
+    async with busy.listening(tmp_path / "docker.sock"), asyncio.timeout(20), docker:
+        instances = DockerInstances(docker, "test-busy", NetworkPool(docker, "test-busy", POOL, 28))
+        starts = [asyncio.create_task(instances.start(f"c{n}")) for n in range(3 * STARTS_AT_ONCE)]
+        while busy.waiting < STARTS_AT_ONCE:
+            await asyncio.sleep(0)
+        for _ in range(10):  # whoever else asked would have been heard by now
+            await docker.version()
+        assert busy.waiting == STARTS_AT_ONCE
+        busy.go_on.set()
+        ended = await asyncio.gather(*starts, return_exceptions=True)
+    assert all(isinstance(error, Retry) for error in ended), (
+        "it knows no container, but starts were asked for"
+    )
 
 
 async def test_an_image_isnt_missing_because_docker_is_away(tmp_path: Path) -> None:
