@@ -10,52 +10,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import http.client
-import os
-import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "static-site"
-APP = "low-tide"
+from demo_stage import APP, EXAMPLE, ROOT, Checkout, DemoError, Server, Visitor, wait_until
+
 HEADINGS = {"winter": "Ice Swimming<br>Club", "night": "Night Swimming<br>Club"}
 """The first heading of each branch that works."""
 NEW_HEADING = "Ice Swimming<br>and Tea"
 BROKEN, MISSING = "prices", "prices.html"
 """A branch whose Dockerfile copies a file that nobody committed."""
-
-CONFIGURATION = f"""\
-# Written by scripts/demo, anew each time.
-listen: 127.0.0.1:{{port}}
-domain: localhost:{{port}}
-state_dir: state
-local_forge: git
-images:
-  {APP}:
-    build: true
-"""
-
-
-class DemoError(Exception):
-    """The demo can't go on.
-
-    Args:
-        what: one sentence on what is the matter.
-        hint: one sentence on what to do.
-    """
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.hint = hint
+BRANCHES = (*HEADINGS, BROKEN)
 
 
 @contextlib.contextmanager
@@ -70,199 +41,6 @@ def step(what: str) -> Iterator[None]:
     print(f"✓ {what} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """What a command says, without the last newline.
-
-    Raises:
-        DemoError: it ended with another status than 0, or not within two minutes; with its last lines.
-    """
-    # The user's own git settings (signing, hooks, templates) have no business here.
-    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    try:
-        ended = subprocess.run(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise DemoError(f"{shlex.join(map(str, command))} took longer than two minutes.") from None
-    if ended.returncode:
-        said = "\n  ".join(ended.stdout.strip().splitlines()[-8:])
-        raise DemoError(f"{shlex.join(map(str, command))} failed:\n  {said}")
-    return ended.stdout.strip()
-
-
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
-    """Wait until something is the case.
-
-    Raises:
-        DemoError: it wasn't in this time; `what` says how things then are.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise DemoError(f"{what} after {seconds:.0f} s.")
-        time.sleep(0.1)
-
-
-class Checkout:
-    """Where a developer works on the example application.
-
-    Args:
-        folder: where it is made.
-        remote: the repository that Stager made.
-    """
-
-    def __init__(self, folder: Path, remote: Path) -> None:
-        self.folder = folder
-        self._remote = remote
-
-    def create(self) -> None:
-        """The example with a commit on `main` and one a branch."""
-        shutil.copytree(EXAMPLE, self.folder)
-        self._git("init", "--quiet", "--initial-branch", "main")
-        # Also for what the user commits here by hand.
-        for name, value in {
-            "user.name": "Demo",
-            "user.email": "demo@localhost",
-            "commit.gpgsign": "false",
-        }.items():
-            self._git("config", name, value)
-        self._git("remote", "add", "stager", str(self._remote))
-        self._commit("The swimming club's site")
-        for branch, heading in HEADINGS.items():
-            self.change(branch, heading)
-        self._git("checkout", "--quiet", "-b", BROKEN, "main")
-        with (self.folder / "Dockerfile").open("a") as dockerfile:
-            dockerfile.write(f"COPY {MISSING} /site/\n")
-        self._commit("Tell the prices")
-
-    def change(self, branch: str, heading: str) -> None:
-        """Commit another heading to a branch, which is made if there is none."""
-        if branch in self._git("branch", "--format=%(refname:short)").splitlines():
-            self._git("checkout", "--quiet", branch)
-        else:
-            self._git("checkout", "--quiet", "-b", branch, "main")
-        page = self.folder / "site" / "index.html"
-        page.write_text(re.sub("<h1>.*</h1>", f"<h1>{heading}</h1>", page.read_text()))
-        self._commit(heading.replace("<br>", " "))
-
-    def push(self, *arguments: str) -> list[str]:
-        """Push, show the command and what git says, and return the URLs in that."""
-        said = self._git("push", "stager", *arguments)
-        print(f"$ git push stager {shlex.join(arguments)}")
-        print(*(f"    {line.rstrip()}" for line in said.splitlines()), sep="\n", flush=True)
-        return re.findall(r"http://\S+", said)
-
-    def _commit(self, message: str) -> None:
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", message)
-
-    def _git(self, *arguments: str) -> str:
-        return run("git", *arguments, cwd=self.folder)
-
-
-class Server:
-    """One installation of Stager, in a folder of its own that is thrown away.
-
-    Args:
-        port: where it listens, on 127.0.0.1 only.
-    """
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.port = port
-        self.config = folder / "config.yml"
-        self.state = folder / "state"
-        self.repository = folder / "git" / f"{APP}.git"
-
-    def start(self) -> None:
-        self.config.write_text(CONFIGURATION.format(port=self.port))
-        self._command("serve", "--detach")
-        wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
-
-    def stop(self) -> None:
-        """Stop it, if it runs, and remove every container, network and image of this installation."""
-        try:
-            if self.config.exists():
-                self._command("stop")
-        finally:
-            for kind in ("container", "network", "image"):
-                wait_until(partial(self._removed, kind), f"There still are {kind}s of the demo")
-
-    def ask(self, host: str, path: str = "/") -> tuple[int, str]:
-        """The status and the text that come back; status 0 when nobody answers.
-
-        Python doesn't resolve `*.localhost`, so the address is dialled and the host goes into the header.
-        """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path, headers={"Host": f"{host}:{self.port}", "Accept": "text/html"})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
-            return 0, str(error)
-        finally:
-            connection.close()
-
-    def things(self, kind: str, *filters: str) -> list[str]:
-        """The ids of this installation's containers, networks or images."""
-        identity = self.state / "instance_id"
-        if not identity.exists():
-            return []  # It never came to start.
-        everything = ("--all",) if kind == "container" else ()
-        labels = (
-            f"--filter=label={label}"
-            for label in (f"stager.instance={identity.read_text().strip()}", *filters)
-        )
-        return run("docker", kind, "ls", *everything, "--quiet", *labels).split()
-
-    def last_words(self) -> str:
-        """The ends of its logs and of its builds', for somebody who wonders what went wrong."""
-        logs = [path for path in sorted(self.state.rglob("*.log")) if path.is_file() and path.stat().st_size]
-        ends = (path.read_text("utf-8", "replace").splitlines()[-15:] for path in logs)
-        return "\n".join(
-            "\n".join((f"--- the end of {log.name}", *end)) for log, end in zip(logs, ends, strict=True)
-        )
-
-    def _removed(self, kind: str) -> bool:
-        """Whether nothing of this kind is there any more; what is, is removed, as far as it can be now."""
-        remove = {"container": ("--force", "--volumes"), "network": (), "image": ("--force",)}[kind]
-        if ids := self.things(kind):
-            subprocess.run(["docker", kind, "rm", *remove, *set(ids)], capture_output=True, check=False)
-        return not ids
-
-    def _command(self, *words: str) -> None:
-        stager = Path(sys.executable).with_name("stager")
-        run(stager, words[0], "--config", self.config, *words[1:])
-
-
-class Visitor:
-    """Somebody who looks at a preview again and again, for as long as the block lasts."""
-
-    def __init__(self, server: Server, host: str) -> None:
-        self.requests = 0
-        self.failures: list[str] = []
-        self._server = server
-        self._host = host
-        self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Visitor:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leave.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._leave.is_set():
-            status, text = self._server.ask(self._host)
-            self.requests += 1
-            if status != 200:
-                self.failures.append(f"{status} {text[:80]}")
-            self._leave.wait(0.01)
-
-
 class Demo:
     """The story, one method a scene.
 
@@ -273,28 +51,31 @@ class Demo:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.server = Server(folder, port)
-        self.checkout = Checkout(folder / "checkout", self.server.repository)
+        self.checkout = Checkout(folder / APP, self.server.repository)
 
     def clean_up(self) -> None:
         """Remove everything of this demo, or of one that was killed."""
         self.server.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
 
     def prepare(self) -> None:
         with step(f"Stager runs at http://localhost:{self.server.port}, with a repository of its own"):
+            self.folder.mkdir(parents=True)
             self.server.start()
-        with step(
-            f"a checkout of {EXAMPLE.relative_to(ROOT)}, with the branches {', '.join((*HEADINGS, BROKEN))}"
-        ):
+        with step(f"a checkout of {EXAMPLE.relative_to(ROOT)}, with the branches {', '.join(BRANCHES)}"):
             self.checkout.create()
+            for branch, heading in HEADINGS.items():
+                self.checkout.branch_off(branch)
+                self.checkout.change_heading(heading)
+            self.checkout.branch_off(BROKEN)
+            self.checkout.forget_file(MISSING)
         self.checkout.push("main")
 
     def open(self) -> None:
         """Push the branches, and wait until each preview shows what it has to."""
-        branches = (*HEADINGS, BROKEN)
-        found = self.checkout.push(*branches)
-        if missing := {f"http://{b}.localhost:{self.server.port}" for b in branches} - set(found):
+        found = self.checkout.push(*BRANCHES)
+        if missing := {f"http://{branch}.localhost:{self.server.port}" for branch in BRANCHES} - set(found):
             raise DemoError(f"git's output doesn't have {', '.join(missing)}.")
         for branch, heading in HEADINGS.items():
             with step(f"{branch} is built and live"):
@@ -306,7 +87,8 @@ class Demo:
 
     def refresh(self, branch: str) -> None:
         """Push to a branch and wait for its preview to follow, with a visitor coming by all the time."""
-        self.checkout.change(branch, NEW_HEADING)
+        self.checkout.switch_to(branch)
+        self.checkout.change_heading(NEW_HEADING)
         with Visitor(self.server, f"{branch}.localhost") as visitor:
             self.checkout.push(branch)
             with step(f"{branch} is refreshed, at the same URL"):
@@ -340,7 +122,7 @@ class Demo:
 
 
 def tell_what_next(demo: Demo) -> None:
-    port, checkout = demo.server.port, demo.checkout.folder.relative_to(ROOT)
+    port = demo.server.port
     print(
         f"""
 Open in a browser:
@@ -349,7 +131,7 @@ Open in a browser:
   http://localhost:{port}          Stager itself
 
 Now by hand, in another terminal:
-  cd {shlex.quote(str(ROOT / checkout))} && git checkout -b my-branch main
+  cd {shlex.quote(str(demo.checkout.folder))} && git checkout -b my-branch main
   sed -i 's|<h1>.*</h1>|<h1>My own heading</h1>|' site/index.html && git commit -am "My own"
   git push stager my-branch
 Change and push it again, and the preview follows. To have it go: git push stager --delete my-branch
@@ -400,7 +182,6 @@ def perform(demo: Demo, *, once: bool) -> None:
     finally:
         with step("everything that the demo made is removed"):
             demo.clean_up()
-            demo.folder.rmdir()
 
 
 def tell(error: DemoError) -> None:

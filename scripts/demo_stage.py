@@ -1,0 +1,239 @@
+"""What the demo plays with: a Stager of its own, a checkout of an example, and a visitor.
+
+`demo.py` calls it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "static-site"
+APP = "low-tide"
+
+CONFIGURATION = f"""\
+# Written by scripts/demo, anew each time.
+listen: 127.0.0.1:{{port}}
+domain: localhost:{{port}}
+state_dir: state
+local_forge: git
+images:
+  {APP}:
+    build: true
+"""
+
+
+class DemoError(Exception):
+    """The demo can't go on.
+
+    Args:
+        what: one sentence on what is the matter.
+        hint: one sentence on what to do.
+    """
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """What a command says, without the last newline.
+
+    Raises:
+        DemoError: it ended with another status than 0, or not within two minutes; with its last lines.
+    """
+    # The user's own git settings (signing, hooks, templates) have no business here.
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        ended = subprocess.run(
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DemoError(f"{shlex.join(map(str, command))} took longer than two minutes.") from None
+    if ended.returncode:
+        said = "\n  ".join(ended.stdout.strip().splitlines()[-8:])
+        raise DemoError(f"{shlex.join(map(str, command))} failed:\n  {said}")
+    return ended.stdout.strip()
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
+    """Wait until something is the case.
+
+    Raises:
+        DemoError: it wasn't in this time; `what` says how things then are.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DemoError(f"{what} after {seconds:.0f} s.")
+        time.sleep(0.1)
+
+
+class Checkout:
+    """Where a developer works on the example application.
+
+    Args:
+        folder: where it is made.
+        remote: the repository that Stager made.
+    """
+
+    def __init__(self, folder: Path, remote: Path) -> None:
+        self.folder = folder
+        self._remote = remote
+
+    def create(self) -> None:
+        """The example, with one commit on `main`."""
+        shutil.copytree(EXAMPLE, self.folder)
+        self._git("init", "--quiet", "--initial-branch", "main")
+        # For whoever commits here by hand as well.
+        self._git("config", "user.name", "Demo")
+        self._git("config", "user.email", "demo@localhost")
+        self._git("config", "commit.gpgsign", "false")
+        self._git("remote", "add", "stager", str(self._remote))
+        self._commit("The swimming club's site")
+
+    def branch_off(self, branch: str) -> None:
+        self._git("checkout", "--quiet", "-b", branch, "main")
+
+    def switch_to(self, branch: str) -> None:
+        self._git("checkout", "--quiet", branch)
+
+    def change_heading(self, heading: str) -> None:
+        """Commit another heading of the page to the branch that is checked out."""
+        page = self.folder / "site" / "index.html"
+        page.write_text(re.sub("<h1>.*</h1>", f"<h1>{heading}</h1>", page.read_text()))
+        self._commit(heading.replace("<br>", " "))
+
+    def forget_file(self, name: str) -> None:
+        """Commit a Dockerfile that copies a file which isn't there."""
+        with (self.folder / "Dockerfile").open("a") as dockerfile:
+            dockerfile.write(f"COPY {name} /site/\n")
+        self._commit(f"Show {name}")
+
+    def push(self, *arguments: str) -> list[str]:
+        """Push, print the command and what git says, and return the URLs in that."""
+        said = self._git("push", "stager", *arguments)
+        print(f"$ git push stager {shlex.join(arguments)}")
+        print(*(f"    {line.rstrip()}" for line in said.splitlines()), sep="\n", flush=True)
+        return re.findall(r"http://\S+", said)
+
+    def _commit(self, message: str) -> None:
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", message)
+
+    def _git(self, *arguments: str) -> str:
+        return run("git", *arguments, cwd=self.folder)
+
+
+class Server:
+    """One installation of Stager, in a folder of its own that is thrown away.
+
+    Args:
+        port: where it listens, on 127.0.0.1 only.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self.config = folder / "config.yml"
+        self.state = folder / "state"
+        self.repository = folder / "git" / f"{APP}.git"
+
+    def start(self) -> None:
+        self.config.write_text(CONFIGURATION.format(port=self.port))
+        self._command("serve", "--detach")
+        wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
+
+    def stop(self) -> None:
+        """Stop it, if it runs, and remove every container, network and image of this installation."""
+        try:
+            if self.config.exists():
+                self._command("stop")
+        finally:
+            for kind in ("container", "network", "image"):
+                wait_until(partial(self._removed, kind), f"There still are {kind}s of the demo")
+
+    def ask(self, host: str, path: str = "/") -> tuple[int, str]:
+        """The status and the text that come back; status 0 when nobody answers.
+
+        Python doesn't resolve `*.localhost`, so the address is dialled and the host goes into the header.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": f"{host}:{self.port}", "Accept": "text/html"})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            return 0, str(error)
+        finally:
+            connection.close()
+
+    def things(self, kind: str, *filters: str) -> list[str]:
+        """The ids of this installation's containers, networks or images."""
+        identity = self.state / "instance_id"
+        if not identity.exists():
+            return []  # It never came to start.
+        everything = ("--all",) if kind == "container" else ()
+        labels = (
+            f"--filter=label={label}"
+            for label in (f"stager.instance={identity.read_text().strip()}", *filters)
+        )
+        return run("docker", kind, "ls", *everything, "--quiet", *labels).split()
+
+    def last_words(self) -> str:
+        """The ends of its logs and of its builds', for somebody who wonders what went wrong."""
+        logs = [path for path in sorted(self.state.rglob("*.log")) if path.is_file() and path.stat().st_size]
+        ends = (path.read_text("utf-8", "replace").splitlines()[-15:] for path in logs)
+        return "\n".join(
+            "\n".join((f"--- the end of {log.name}", *end)) for log, end in zip(logs, ends, strict=True)
+        )
+
+    def _removed(self, kind: str) -> bool:
+        """Whether nothing of this kind is there any more; what is, is removed, as far as it can be now."""
+        remove = {"container": ("--force", "--volumes"), "network": (), "image": ("--force",)}[kind]
+        if ids := self.things(kind):
+            subprocess.run(["docker", kind, "rm", *remove, *set(ids)], capture_output=True, check=False)
+        return not ids
+
+    def _command(self, *words: str) -> None:
+        stager = Path(sys.executable).with_name("stager")
+        run(stager, words[0], "--config", self.config, *words[1:])
+
+
+class Visitor:
+    """Somebody who looks at a preview again and again, for as long as the block lasts."""
+
+    def __init__(self, server: Server, host: str) -> None:
+        self.requests = 0
+        self.failures: list[str] = []
+        self._server = server
+        self._host = host
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Visitor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._leave.is_set():
+            status, text = self._server.ask(self._host)
+            self.requests += 1
+            if status != 200:
+                self.failures.append(f"{status} {text[:80]}")
+            self._leave.wait(0.01)
