@@ -172,7 +172,7 @@ def alone() -> Iterator[None]:
 def perform(demo: Demo, *, once: bool) -> None:
     """Play on a clean stage, and clear it afterwards whatever happens."""
     demo.clean_up()
-    if demo.server.ask("localhost")[0]:
+    if not demo.server.is_port_free():
         raise DemoError(f"Port {demo.server.port} is in use.", "Choose another: scripts/demo --port 8001")
     try:
         play(demo, once=once)

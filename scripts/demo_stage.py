@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -47,23 +48,27 @@ class DemoError(Exception):
         self.hint = hint
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """What a command says, without the last newline.
+def run(*command: str | Path, cwd: Path | None = None, with_messages: bool = False) -> str:
+    """What a command prints, without the last newline.
+
+    Args:
+        with_messages: also what it says on standard error.
 
     Raises:
         DemoError: it ended with another status than 0, or not within two minutes; with its last lines.
     """
     # The user's own git settings (signing, hooks, templates) have no business here.
     environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    errors = subprocess.STDOUT if with_messages else subprocess.PIPE
     try:
         ended = subprocess.run(
             command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
+            stderr=errors, text=True, check=False, timeout=120,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise DemoError(f"{shlex.join(map(str, command))} took longer than two minutes.") from None
     if ended.returncode:
-        said = "\n  ".join(ended.stdout.strip().splitlines()[-8:])
+        said = "\n  ".join((ended.stderr or ended.stdout).strip().splitlines()[-8:])
         raise DemoError(f"{shlex.join(map(str, command))} failed:\n  {said}")
     return ended.stdout.strip()
 
@@ -124,7 +129,7 @@ class Checkout:
 
     def push(self, *arguments: str) -> list[str]:
         """Push, print the command and what git says, and return the URLs in that."""
-        said = self._git("push", "stager", *arguments)
+        said = run("git", "push", "stager", *arguments, cwd=self.folder, with_messages=True)
         print(f"$ git push stager {shlex.join(arguments)}")
         print(*(f"    {line.rstrip()}" for line in said.splitlines()), sep="\n", flush=True)
         return re.findall(r"http://\S+", said)
@@ -149,6 +154,14 @@ class Server:
         self.config = folder / "config.yml"
         self.state = folder / "state"
         self.repository = folder / "git" / f"{APP}.git"
+
+    def is_port_free(self) -> bool:
+        """Whether nothing answers on its port of 127.0.0.1."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return True
+        return False
 
     def start(self) -> None:
         self.config.write_text(CONFIGURATION.format(port=self.port))
@@ -193,11 +206,9 @@ class Server:
 
     def last_words(self) -> str:
         """The ends of its logs and of its builds', for somebody who wonders what went wrong."""
-        logs = [path for path in sorted(self.state.rglob("*.log")) if path.is_file() and path.stat().st_size]
-        ends = (path.read_text("utf-8", "replace").splitlines()[-15:] for path in logs)
-        return "\n".join(
-            "\n".join((f"--- the end of {log.name}", *end)) for log, end in zip(logs, ends, strict=True)
-        )
+        logs = {log.name: log.read_text("utf-8", "replace") for log in sorted(self.state.rglob("*.log"))}
+        ends = {name: text.splitlines()[-15:] for name, text in logs.items() if text}
+        return "\n".join(f"--- the end of {name}\n" + "\n".join(end) for name, end in ends.items())
 
     def _removed(self, kind: str) -> bool:
         """Whether nothing of this kind is there any more; what is, is removed, as far as it can be now."""
