@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,19 @@ class TestSubmodules:
 
         assert found.keys() >= {"x", "lib/parts/part", "lib/parts/deep/bottom"}
         assert set(host.seen) <= {"", olga(TOKEN)}
+
+    async def test_that_a_stranger_names_are_fetched_without(
+        self, sources: GitSources, shop: BareRepository, parts: BareRepository, host: GitHost
+    ) -> None:
+        """Also once they were fetched for somebody else."""
+        sha = self.with_module(shop, "../parts.git", parts.commit({"part": "1"}, "refs/heads/main"))
+        assert "lib/parts/part" in await files_of(sources, by_http(host), sha)
+        error = await ending(sources, replace(by_http(host), by_stranger=True), sha)
+        assert error.reason == "source-refused"
+
+        host.authorization = ""
+        stranger = replace(by_http(host), by_stranger=True)
+        assert "lib/parts/part" in await files_of(sources, stranger, sha)
 
     @pytest.mark.parametrize(
         "form", ["{}/parts.git", "git@127.0.0.1:parts.git", "ssh://git@127.0.0.1/parts.git"]

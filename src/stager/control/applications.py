@@ -10,7 +10,7 @@ from stager.domain.errors import Refused
 from stager.domain.names import did_you_mean
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.rules import Rules
-from stager.domain.source import Repository
+from stager.domain.source import Repository, Trust
 from stager.ports.engine import Limits
 
 ForkMode = Literal["off", "approve", "open"]
@@ -89,6 +89,12 @@ class Application:
             has_healthcheck=said.has_healthcheck,
         )
 
+    def withheld(self, trust: Trust) -> tuple[str, ...]:
+        """The names of the secrets that code of this trust doesn't get."""
+        if trust is Trust.TRUSTED:
+            return ()
+        return tuple(sorted({*self.secrets, *(self.build.secrets if self.build else ())}))
+
     def is_of(self, repository: Repository) -> bool:
         """Whether this repository's changes are its previews. GitHub's names don't distinguish case."""
         same_owner = not self.owner or self.owner.lower() == repository.owner.lower()
@@ -116,6 +122,11 @@ class Applications:
                 reason="image-unknown",
             )
         return found
+
+    def withheld(self, name: str, trust: Trust) -> tuple[str, ...]:
+        """See `Application.withheld`; nothing of one that isn't there any more."""
+        found = self._by_name.get(name)
+        return found.withheld(trust) if found else ()
 
     def of_repository(self, repository: Repository) -> Application | None:
         """The application that this repository's changes are previews of."""

@@ -269,6 +269,7 @@ class Core:
             self._world.store,
             self._world.forges,
             self.addresses,
+            self.applications,
             conduct.installation,
             comments=conduct.comments,
             removes=conduct.removes_comments,

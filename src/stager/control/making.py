@@ -118,11 +118,10 @@ class Making:
         sha = deployment.revision.sha
         said = await self._said(environment, place, sha, application)
         recipe = said.recipe(application.build or Recipe())
+        origin = place.origin
         if environment.desired.trust is Trust.FORK:
-            recipe = replace(recipe, secrets={})
-        wanted = Wanted(
-            application.name, place.repository.id, place.origin, sha, recipe, application.build_timeout
-        )
+            recipe, origin = replace(recipe, secrets={}), replace(origin, by_stranger=True)
+        wanted = Wanted(application.name, place.repository.id, origin, sha, recipe, application.build_timeout)
         deployment = await self._memory.save(
             deployment.id,
             lambda d: replace(d, build=wanted.key, building_at=d.building_at or self._clock.now()),

@@ -6,6 +6,7 @@ It hears every change of state and looks for itself. Its failure costs nobody th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,6 +14,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from stager.control.addresses import Addresses
+from stager.control.applications import Applications
 from stager.control.errands import Errands
 from stager.control.forges import Forges
 from stager.domain.deployment import Deployment
@@ -54,6 +56,7 @@ class Reporter:
         store: Store,
         forges: Forges,
         addresses: Addresses,
+        applications: Applications,
         installation: str,
         *,
         comments: bool = True,
@@ -63,6 +66,7 @@ class Reporter:
         self._forges = forges
         self._comments = comments
         self._addresses = addresses
+        self._applications = applications
         self._installation = installation
         self._removes = removes
         self._errands = Errands(self._report)
@@ -104,7 +108,9 @@ class Reporter:
         if self._removes and status.state in (State.GONE, State.STOPPED):
             await self._remove(forge.reports, environment, environment.change)
             return
-        body = comment_body(environment, deployment, status, self._addresses.url(environment.host))
+        url = self._addresses.url(environment.host)
+        withheld = self._applications.withheld(environment.app, environment.desired.trust)
+        body = comment_body(environment, deployment, status, url, withheld)
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == said:
             return
@@ -124,8 +130,18 @@ class Reporter:
         return f"<!-- stager:{self._installation}:{environment.app} -->"
 
 
-def comment_body(environment: Environment, deployment: Deployment | None, status: Status, url: str) -> str:
-    """The comment's text in GitHub's Markdown. What comes from people or programs can't break out of it."""
+def comment_body(
+    environment: Environment,
+    deployment: Deployment | None,
+    status: Status,
+    url: str,
+    withheld: Sequence[str] = (),
+) -> str:
+    """The comment's text in GitHub's Markdown. What comes from people or programs can't break out of it.
+
+    Args:
+        withheld: the names of the secrets that its code doesn't get.
+    """
     lines = [f"### {HEADLINES[status.state]}", ""]
     if environment.serving is not None and status.state is not State.GONE:
         lines += [f"**{url}**", ""]
@@ -134,6 +150,8 @@ def comment_body(environment: Environment, deployment: Deployment | None, status
     if status.lines:
         lines += ["<details><summary>The last lines of its log</summary>", "", *_fenced(status.lines), "",
                   "</details>", ""]  # fmt: skip
+    if withheld and status.state is not State.GONE:
+        lines += [f"🔒 Code from forks doesn't get these secrets: {_escaped(', '.join(withheld))}.", ""]
     return "\n".join([*lines, _footer(environment, deployment)]).rstrip() + "\n"
 
 

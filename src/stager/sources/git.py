@@ -113,7 +113,7 @@ class GitSources(Sources):
         home = self._homes / _name(key)
 
         def mirror_of(submodule: Origin | None) -> Mirror:
-            path = home / (_name(submodule.url) + ".git" if submodule else "own.git")
+            path = home / (f"{_submodule(submodule)}.git" if submodule else "own.git")
             return self._mirrors.setdefault(path, Mirror(path, self._limits))
 
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,6 +149,11 @@ async def _found(mirror: Mirror, sha: str, path: str) -> Entry | None:
 
 def _name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _submodule(origin: Origin) -> str:
+    """What its mirror is called. What was fetched with credentials is nothing for strangers."""
+    return _name(f"{origin.url} for strangers" if origin.by_stranger else origin.url)
 
 
 def _grave(path: Path) -> Path:

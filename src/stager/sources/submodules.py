@@ -34,7 +34,7 @@ def declared(done: Done) -> dict[str, str]:
 
 
 def origin_of(path: str, urls: Mapping[str, str], parent: Origin) -> Origin:
-    """How git reaches the submodule at `path`, with its parent's credentials.
+    """How git reaches the submodule at `path`, with its parent's credentials unless a stranger named it.
 
     Raises:
         Fault: `submodule-refused`: that leads elsewhere.
@@ -49,7 +49,8 @@ def origin_of(path: str, urls: Mapping[str, str], parent: Origin) -> Origin:
             f"its URL, {url[:200]}, doesn't lead to the host of {parent.url} by https",
             "Give a relative URL such as ../other.git, or an https one on the same host.",
         )
-    return Origin(found, ("HEAD",), parent.authorization)
+    authorization = "" if parent.by_stranger else parent.authorization
+    return Origin(found, ("HEAD",), authorization, parent.by_stranger)
 
 
 def too_deep(path: str) -> Fault:

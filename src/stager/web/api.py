@@ -59,6 +59,7 @@ class EnvironmentView(BaseModel):
     generation: int = Field(description="Grows with each wish for a new deployment.")
     serving: int | None = Field(description="The generation that visitors see; null when they see a page.")
     sha: str
+    withheld: list[str] = Field(description="The names of the secrets that code from forks doesn't get.")
     change: ChangeView | None
     created_at: datetime
     updated_at: datetime
@@ -197,6 +198,7 @@ def _view(services: Services, environment: Environment, deployment: Deployment |
         generation=environment.desired.generation,
         serving=environment.serving,
         sha=environment.desired.revision.sha,
+        withheld=list(services.applications.withheld(environment.app, environment.desired.trust)),
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,

@@ -374,6 +374,7 @@ class TestForks:
             assert spec.variables["STAGER_TRUST"] == "fork"
             assert "TOKEN" not in spec.variables
             assert order.recipe == Recipe(arguments={"A": "1"})
+            assert "doesn't get these secrets: TOKEN, npm." in works.forge.comments[-1].body
 
     async def test_the_repositorys_own_do(self) -> None:
         async with Works([self.SECRETIVE]).open() as works:
@@ -382,6 +383,7 @@ class TestForks:
             spec, [order] = await works.spec(), works.builder.orders
             assert spec.variables["TOKEN"] == "hunter2"
             assert order.recipe.secrets == {"npm": "hunter3"}
+            assert "secrets" not in works.forge.comments[-1].body
 
     async def test_an_image_that_was_built_with_secrets_is_no_forks(self) -> None:
         """The same commit, from the repository and from a fork, is two images."""

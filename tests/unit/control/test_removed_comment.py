@@ -13,8 +13,9 @@ from tests.unit.control.house import House
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
     async with House(reports=False).open() as house:
+        life = house.life
         reporter = Reporter(
-            house.store, Forges([whole(house.forge)]), house.life.addresses, "i", removes=True
+            house.store, Forges([whole(house.forge)]), life.addresses, life.applications, "i", removes=True
         )
         house.life.watch.listen(reporter.changed)
         repository = house.forge.add_repository("acme", "shop")
