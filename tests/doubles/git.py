@@ -166,7 +166,7 @@ class GitHost:
             return web.Response(body=self.large[request.path.removeprefix("/large/")])
         if request.path.endswith("/info/lfs/objects/batch"):
             return self._batch(await request.json())
-        return await self._served(request)
+        return await served(request, self.folder, speaks_v2=self.speaks_v2)
 
     def _batch(self, asked: dict[str, list[dict[str, object]]]) -> web.Response:
         """Where each is had (git-lfs's API, "Batch")."""
@@ -177,26 +177,28 @@ class GitHost:
         ]
         return web.json_response({"objects": objects}, content_type="application/vnd.git-lfs+json")
 
-    async def _served(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        variables = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.folder),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_PROTOCOL": request.headers.get("Git-Protocol", "") if self.speaks_v2 else "",
-            "PATH_INFO": request.path,
-            "QUERY_STRING": request.query_string,
-            "REQUEST_METHOD": request.method,
-            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-            "REMOTE_USER": "olga",
-        }
-        process = await asyncio.create_subprocess_exec(
-            "git", "http-backend", env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        output, _ = await process.communicate(body)
-        head, _, content = output.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-        status = int(headers.pop("Status", "200").split()[0])
-        return web.Response(status=status, body=content, headers=headers)
+
+async def served(request: web.Request, folder: Path, *, speaks_v2: bool = True) -> web.Response:
+    """What git answers, of the repositories below a folder."""
+    body = await request.read()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", "") if speaks_v2 else "",
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query_string,
+        "REQUEST_METHOD": request.method,
+        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+        "REMOTE_USER": "olga",
+    }
+    process = await asyncio.create_subprocess_exec(
+        "git", "http-backend", env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    output, _ = await process.communicate(body)
+    head, _, content = output.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
+    status = int(headers.pop("Status", "200").split()[0])
+    return web.Response(status=status, body=content, headers=headers)

@@ -23,11 +23,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote_plus
 
 from aiohttp import web
 
+from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_places import GithubPlaces, Places
 
@@ -140,11 +142,13 @@ class GithubDouble:
 
     Attributes:
         app: an App that may ask besides; whether that is of use depends on where it is installed.
+        git: a folder with the bare repositories that are to be had by git, as `OWNER/NAME.git`.
     """
 
     def __init__(self, user: str = "stager-bot", password: str = "token", login: str = "stager-bot") -> None:
         self.login = login
         self.requests: list[Recorded] = []
+        self.git: Path | None = None
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.api_url = ""
         self.web_url = "https://github.test"  # until it is started
@@ -266,11 +270,12 @@ class GithubDouble:
         app.router.add_delete(prefix + "/issues/comments/{comment}", self._delete_comment)
         Places(self).add_to(app.router, prefix)
         self.app.add_to(app.router, prefix)
+        app.router.add_route("*", "/{owner}/{repo}.git/{rest:.*}", self._git)
         return app
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        body, status = await request.text(), 0
+        body, status = (await request.read()).decode(errors="replace"), 0
         try:
             response = await handler(request)
             status = response.status
@@ -316,6 +321,10 @@ class GithubDouble:
 
     def _is_public(self, request: web.Request) -> bool:
         return request.path.startswith("/api/v3/app-manifests/")
+
+    async def _git(self, request: web.Request) -> web.Response:
+        self.repository(request)
+        return await served(request, self.git) if self.git else _not_found()
 
     async def _get_user(self, _: web.Request) -> web.Response:
         return _json_response(_account_json(self.login))

@@ -6,12 +6,13 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.doubles.github_app import GithubApp
 
-USER, TOKEN = "bot", "token"
+USER, TOKEN = "bot", "T0ken-of-the-bot-41c"
 
 
 class Github:
@@ -33,15 +34,33 @@ class Github:
             "outgoing_auth": {"user": USER, "password": TOKEN},
         }
 
-    def open(self, ref: str) -> int:
-        pull = self._double.open_pull(self._repository, ref)
+    def open(self, ref: str, sha: str = "", *, fork_of: str = "") -> int:
+        """A pull request's number.
+
+        Args:
+            fork_of: who has the repository that it comes from, if that is a fork.
+        """
+        fork = self._double.add_repository(fork_of, "shop") if fork_of else None
+        pull = self._double.open_pull(self._repository, ref, sha=sha, fork=fork)
         self._pulls[pull.number] = pull
         return pull.number
 
-    def push(self, number: int) -> str:
+    def push(self, number: int, sha: str = "") -> str:
         """A new head; the one before."""
         pull = self._pulls[number]
-        return self._double.push(pull, f"{int(pull.sha[:8], 16) + 1:08x}" + pull.sha[8:])
+        return self._double.push(pull, sha or f"{int(pull.sha[:8], 16) + 1:08x}" + pull.sha[8:])
+
+    def serve(self, folder: Path) -> None:
+        """Have git find the repositories below a folder, by `OWNER/NAME.git`."""
+        self._double.git = folder
+
+    def let_push(self, login: str) -> None:
+        self._repository.places.people[login] = ("write", "write")
+
+    def say(self, number: int, text: str, author: str) -> dict[str, Any]:
+        """Somebody comments; the delivery that tells of it."""
+        comment = self._double.add_comment(self._pulls[number], text, author)
+        return self._double.comment_event("created", self._pulls[number], comment)
 
     def close(self, number: int) -> None:
         self._double.close(self._pulls[number])

@@ -1,0 +1,240 @@
+"""Pull requests from forks: what runs of them and when, and what they never get to see."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.git import BareRepository
+from tests.integration.conftest import MakeStager
+from tests.integration.github import TOKEN, USER, Github
+from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, until
+
+BASE, HEAD = "refs/heads/main", "refs/pull/1/head"
+NAME = "feature"
+OTHER_COMMIT = "isn't the commit that waits here"
+DOCKERFILE = """\
+FROM stager-base/static:1
+COPY page /site/index.html
+RUN --mount=type=secret,id=npm cat /run/secrets/npm 2>/dev/null | wc -c > /site/length; sleep 1
+EXPOSE 8080
+CMD ["sh", "-c", "echo $GREETING > /site/greeting; exec httpd -f -p 8080 -h /site"]
+"""
+SECRETS = {
+    "secrets": "S3cret-of-the-app-77c",
+    "env by reference": "S3cret-by-reference-0b2",
+    "build secrets": "S3cret-of-the-build-9f1",
+    "token": TOKEN,
+    "token as sent": base64.b64encode(f"{USER}:{TOKEN}".encode()).decode(),
+    "hook secret": SECRET,
+    "password": PASSWORD,
+}
+
+
+def files(page: str, greeting: str) -> dict[str, object]:
+    """A commit's, with the repository's own file."""
+    return {"Dockerfile": DOCKERFILE, "page": page, ".stager.yml": f"env: {{GREETING: {greeting}}}\n"}
+
+
+class Town:
+    """A Stager that builds acme/shop, and a stranger's fork with a pull request."""
+
+    def __init__(self, stager: StagerUnderTest, github: Github, repository: BareRepository) -> None:
+        self.stager, self.github, self.repository = stager, github, repository
+        repository.commit(files("base", "of-the-base"), BASE)
+        github.let_push("olga")
+
+    def open(self) -> str:
+        """The stranger opens it; the commit."""
+        sha = self.repository.commit(files("first", "of-the-fork"), HEAD)
+        self.number = self.github.open(NAME, sha, fork_of="mallory")
+        self.deliver("opened")
+        return sha
+
+    def push(self) -> str:
+        sha = self.repository.commit(files("second", "of-the-fork"), HEAD)
+        self.deliver("synchronize", self.github.push(self.number, sha))
+        return sha
+
+    def deliver(self, action: str, before: str = "") -> None:
+        answer = self.stager.deliver(self.github.event(action, self.number, before))
+        assert answer.status_code == 202, answer.text
+
+    def say(self, text: str, author: str) -> str:
+        """Somebody comments; what Stager makes of it."""
+        delivery, payload = str(uuid.uuid4()), self.github.say(self.number, text, author)
+        answer = self.stager.deliver(payload, event="issue_comment", delivery=delivery)
+        assert answer.status_code == 202, answer.text
+        return until(lambda: self._outcome(delivery), "the comment is heard")
+
+    def _outcome(self, delivery: str) -> str:
+        lines = [line for line in self.stager.log.read_text().splitlines() if "delivery_done" in line]
+        return next((str(json.loads(line)["outcome"]) for line in lines if delivery in line), "")
+
+    def comment(self) -> str:
+        """Stager's own."""
+        said = zip(self.github.comments(self.number), self.github.commenters(self.number), strict=True)
+        return next((body for body, author in said if author == "stager-bot"), "")
+
+    def commented(self, text: str) -> None:
+        """Wait until Stager's comment says this."""
+        until(lambda: text in self.comment(), f"the comment says {text!r}; now: {self.comment()}")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self.stager.environment(NAME)
+
+    def get(self, path: str = "/") -> str:
+        host = self.environment["url"].removeprefix("http://").partition(".")[0]
+        return self.stager.get(host, path).text
+
+    def arguments_until_live(self, name: str) -> bytes:
+        """Those of all processes on this machine, looked at until this preview is there."""
+        seen = b""
+        until(lambda: any(e["name"] == name for e in self.stager.api()), f"{name} is known")
+        while (now := self.stager.environment(name))["state"] != "live":
+            assert now["state"] != "failed", now
+            seen += b"".join(_command_lines())
+        return seen
+
+    def nothing_runs(self) -> None:
+        until(lambda: not self.stager.containers(), "nothing runs")
+
+
+MakeTown = Any
+
+
+@pytest.fixture
+def town(
+    make_stager: MakeStager, github: Github, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeTown]:
+    """Makes one, with the keys of the application that are given."""
+    monkeypatch.setenv("A_SECRET_ELSEWHERE", SECRETS["env by reference"])
+    stagers: list[StagerUnderTest] = []
+
+    def make(**app: Any) -> Town:
+        repository = BareRepository(tmp_path / "git" / "acme" / "shop.git")
+        github.serve(tmp_path / "git")
+        given = {
+            "repo_owner": "acme",
+            "build": {"secrets": {"npm": SECRETS["build secrets"]}},
+            "secrets": {"API_KEY": SECRETS["secrets"]},
+            "env": {"DATABASE": "${A_SECRET_ELSEWHERE}", "MODE": "preview"},
+            **app,
+        }
+        stager = make_stager(
+            github=github.settings,
+            images={"shop": given},
+            post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
+        )
+        stagers.append(stager)
+        return Town(stager, github, repository)
+
+    yield make
+    for stager in stagers:
+        stager.clean_up()
+        label = f"label=stager.instance={stager.installation}"
+        images = docker("image", "ls", "--quiet", "--filter", label).split()
+        if images:
+            docker("image", "rm", "--force", *set(images))
+
+
+def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
+    place: Town = town()
+    first = place.open()
+    place.commented(f"/stager approve {first[:7]}")
+    assert "API\\_KEY, DATABASE, npm" in place.comment(), "what it would go without"
+    assert "from a fork" in place.get()
+    assert place.environment["reason"] == "approval"
+
+    assert place.say(f"/stager approve {first[:7]}", "mallory") == "refused: no push access"
+    assert OTHER_COMMIT in place.say("/stager approve 1234567", "olga")
+    assert "names the commit" in place.say("/stager approve", "olga")
+    assert "comes from a fork" in place.say("/stager launch", "olga")
+    assert place.stager.containers() == []
+    assert "build_begins" not in place.stager.log.read_text()
+
+    place.say(f"/stager approve {first[:7]}", "olga")
+    place.stager.wait_for(NAME, "live")
+    assert place.get() == "first"
+    assert place.get("/greeting") == "of-the-base\n", "a stranger's .stager.yml decides nothing"
+    assert place.environment["withheld"] == ["API_KEY", "DATABASE", "npm"]
+
+    second = place.push()
+    place.commented(f"/stager approve {second[:7]}")
+    place.nothing_runs()
+    assert place.get() not in ("first", "second")
+    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}", "olga")
+    assert place.stager.containers() == []
+    place.say(f"/stager approve {second[:7]}", "olga")
+    place.stager.wait_for(NAME, "live")
+    assert place.get() == "second"
+
+
+def test_off(town: MakeTown) -> None:
+    place: Town = town(forks="off")
+    sha = place.open()
+    place.commented("comes from a fork")
+    assert "/stager approve" not in place.comment()
+    assert place.say(f"/stager approve {sha[:7]}", "olga").startswith("refused: No preview")
+    assert place.environment["reason"] == "fork"
+    assert place.stager.containers() == []
+
+
+def test_no_secret_is_found_anywhere(town: MakeTown) -> None:
+    """With `open`, so that nobody need be asked; and next to it, a branch of the repository's own that has
+    them, or else this would find nothing where nothing is."""
+    place: Town = town(forks="open")
+    place.open()
+    arguments = place.arguments_until_live(NAME)
+    assert place.get("/length").strip() == "0", "the build had no secret"
+    [container] = place.stager.containers()
+    strangers = place.stager.inspect(container)
+    variables = dict(line.split("=", 1) for line in strangers["Config"]["Env"])
+    assert variables["MODE"] == "preview"
+    assert not variables.keys() & {"API_KEY", "DATABASE"}
+
+    own = place.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
+    number = place.github.open("own", own)
+    place.stager.deliver(place.github.event("opened", number))
+    arguments += place.arguments_until_live("own")
+    assert place.stager.get("own", "/length").text.strip() == str(len(SECRETS["build secrets"]))
+    [trusted] = set(place.stager.containers()) - {container}
+    environment = " ".join(place.stager.inspect(trusted)["Config"]["Env"])
+    assert SECRETS["secrets"] in environment
+    assert SECRETS["env by reference"] in environment
+
+    images = {strangers["Image"], place.stager.inspect(trusted)["Image"]}
+    comments = [*place.github.comments(place.number), *place.github.comments(number)]
+    places = {
+        "the fork's container": str(strangers).encode(),
+        "arguments of processes": arguments,
+        "layers": subprocess.run(["docker", "save", *images], capture_output=True, check=True).stdout,
+        "history": "".join(docker("history", "--no-trunc", image) for image in images).encode(),
+        "log": place.stager.log.read_bytes(),
+        "state, with the builds' logs": _below(place.stager.state),
+        "comments": "".join(comments).encode(),
+        "API": str(place.stager.api()).encode(),
+    }
+    assert all(places.values()), "there is something of each to look at"
+    found = [(where, s) for where, text in places.items() for s in SECRETS if SECRETS[s].encode() in text]
+    assert found == []
+
+
+def _below(folder: Path) -> bytes:
+    return b"".join(f.read_bytes() for f in folder.rglob("*") if f.is_file())
+
+
+def _command_lines() -> Iterator[bytes]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield file.read_bytes()
+        except OSError:
+            continue
