@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from demo_stage import APP, EXAMPLE, ROOT, Checkout, DemoError, Server, Visitor, wait_until
+from demo_stage import APP, EXAMPLE, ROOT, Checkout, DemoError, Server, Visitor, wait_until, words_of
 
 HEADINGS = {"winter": "Ice Swimming<br>Club", "night": "Night Swimming<br>Club"}
 """The first heading of each branch that works."""
@@ -109,16 +109,16 @@ class Demo:
 
     def _wait_for(self, branch: str, heading: str) -> None:
         def shows() -> bool:
-            if self._is_failed(branch):
-                raise DemoError(f"{branch} could not be started.")
             status, text = self.server.ask(f"{branch}.localhost")
+            if status == 502:
+                raise DemoError(f"{branch} isn't live. Its page says: {words_of(text)}")
             return status == 200 and f"<h1>{heading}</h1>" in text
 
         wait_until(shows, f"The preview of {branch} doesn't show “{heading}”")
 
-    def _is_failed(self, branch: str, why: str = "") -> bool:
+    def _is_failed(self, branch: str, why: str) -> bool:
         status, text = self.server.ask(f"{branch}.localhost")
-        return status == 502 and "could not be" in text and why in text
+        return status == 502 and why in words_of(text)
 
 
 def tell_what_next(demo: Demo) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import os
 import re
@@ -28,6 +29,7 @@ CONFIGURATION = f"""\
 listen: 127.0.0.1:{{port}}
 domain: localhost:{{port}}
 state_dir: state
+access_log: false
 local_forge: git
 images:
   {APP}:
@@ -205,8 +207,9 @@ class Server:
         return run("docker", kind, "ls", *everything, "--quiet", *labels).split()
 
     def last_words(self) -> str:
-        """The ends of its logs and of its builds', for somebody who wonders what went wrong."""
-        logs = {log.name: log.read_text("utf-8", "replace") for log in sorted(self.state.rglob("*.log"))}
+        """The ends of its logs, for somebody who wonders what went wrong."""
+        written = (path for path in self.state.glob("*.log") if path.name != "table.log")
+        logs = {log.name: log.read_text("utf-8", "replace") for log in sorted(written)}
         ends = {name: text.splitlines()[-15:] for name, text in logs.items() if text}
         return "\n".join(f"--- the end of {name}\n" + "\n".join(end) for name, end in ends.items())
 
@@ -220,6 +223,12 @@ class Server:
     def _command(self, *words: str) -> None:
         stager = Path(sys.executable).with_name("stager")
         run(stager, words[0], "--config", self.config, *words[1:])
+
+
+def words_of(page: str) -> str:
+    """What one of Stager's own pages says, without its markup."""
+    found = re.search('role="status">(.*?)</div>', page, re.DOTALL)
+    return html.unescape(" ".join(re.sub("<[^>]*>", " ", found[1]).split())) if found else page[:200]
 
 
 class Visitor:
