@@ -51,7 +51,8 @@ class Wanted:
         """What tells the image from every other. A secret's value doesn't count, as with BuildKit's cache: a
         token that is replaced makes no other image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
-        text = json.dumps([self.app, self.repository, self.sha, recipe], sort_keys=True)
+        whose = ["by a stranger"] if self.origin.by_stranger else []
+        text = json.dumps([self.app, self.repository, self.sha, recipe, *whose], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
@@ -206,7 +207,15 @@ class Builds:
         bound.info("build_begins")
         self._say(build, f"Fetching commit {wanted.sha}")
         async with self._sources.checkout(wanted.repository, wanted.origin, wanted.sha) as tree:
-            order = BuildOrder(wanted.key, wanted.app, wanted.sha, tree, wanted.recipe, wanted.timeout)
+            order = BuildOrder(
+                wanted.key,
+                wanted.app,
+                wanted.sha,
+                tree,
+                wanted.recipe,
+                wanted.timeout,
+                wanted.origin.by_stranger,
+            )
             image = await self._builder.build(order, lambda line: self._say(build, line))
         bound.info("built", image=image)
         return image

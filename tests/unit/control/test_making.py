@@ -392,6 +392,7 @@ class TestForks:
             await works.opened_by_fork("a1")
 
             assert [order.recipe.secrets for order in works.builder.orders] == [{"npm": "hunter3"}, {}]
+            assert [order.by_stranger for order in works.builder.orders] == [False, True]
 
 
 class TestPort:

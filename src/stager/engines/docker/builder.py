@@ -97,6 +97,7 @@ class BuildxBuilder:
             tag=self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
+            by_stranger=order.by_stranger,
         )
         progress = Progress(say, masking(order.recipe))
         variables = buildx.environment(order.recipe, self._engine, folder / "buildx")

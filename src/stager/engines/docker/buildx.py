@@ -30,6 +30,10 @@ _SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+STRANGERS_CACHE = ("--build-arg", "BUILDKIT_CACHE_MOUNT_NS=stager-strangers")
+"""Gives cache mounts a namespace of their own (Dockerfile reference, "BuildKit built-in build args")."""
+
+
 def command(
     context: Context,
     recipe: Recipe,
@@ -38,12 +42,14 @@ def command(
     tag: str,
     id_file: Path,
     cgroup_parent: str,
+    by_stranger: bool = False,
 ) -> list[str]:
     """The process's arguments. The values of secrets aren't among them: those are in `environment`.
 
     Args:
         id_file: where the image's id is to be written.
         cgroup_parent: the cgroup under which steps run; empty for the engine's own.
+        by_stranger: whether its cache mounts are apart from those of others.
 
     Raises:
         Fault: `build-refused`: a name that can't be one of an argument or a secret.
@@ -54,6 +60,7 @@ def command(
         *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
         *(("--target", recipe.target) if recipe.target else ()),
         *_arguments(recipe),
+        *(STRANGERS_CACHE if by_stranger else ()),
         *(word for name, variable in _secrets(recipe) for word in ("--secret", f"id={name},env={variable}")),
         *(("--cgroup-parent", cgroup_parent) if cgroup_parent else ()),
         str(context.folder),
