@@ -152,10 +152,10 @@ def test_r65_without_its_listener_an_event_does_nothing(make_stager: MakeStager)
     assert stager.get("my-branch").status_code == 200
 
 
-def test_forks_are_refused_and_told_so(stager: StagerUnderTest) -> None:
+def test_forks_wait_and_are_told_so(stager: StagerUnderTest) -> None:
     stager.deliver(Pull(fork=True).opened())
     refused = stager.wait_for("my-branch", "refused")
-    assert refused["reason"] == "fork"
+    assert refused["reason"] == "approval"
     label = refused["url"].removeprefix("http://").partition(".")[0]
     until(lambda: stager.get(label).status_code == 403, "its page says so")
     assert "fork" in stager.get(label, Accept="text/html").text
