@@ -14,7 +14,7 @@ from tests.fuzz.streams import ANYTHING, CUTS, GOOD
 
 PANEL = list(panel())
 FORWARDING = Forwarding("192.0.2.1", "http", trusted=False)
-LENGTH = settings(max_examples=1000, deadline=None)
+LENGTH = settings(max_examples=500, deadline=None)
 
 
 def passed_on(data: bytes, cuts: list[int]) -> tuple[list[RequestHead], bytes]:

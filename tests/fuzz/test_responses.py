@@ -13,7 +13,7 @@ from stager.front.head import UNTIL_CLOSE, MessageError, parse_response
 from stager.front.headers import response_head
 from tests.fuzz.streams import CUTS, RESPONSES
 
-LENGTH = settings(max_examples=600, deadline=None)
+LENGTH = settings(max_examples=500, deadline=None)
 METHODS = st.sampled_from([b"GET", b"HEAD", b"POST"])
 
 
