@@ -39,10 +39,7 @@ from stager.forges.local import LocalForge
 from stager.forges.local.messages import FORGE as LOCAL
 from stager.front.client import FrontClient
 from stager.front.launcher import FrontLauncher, FrontOptions
-from stager.handlers.comments import (
-    AddGithubPullRequestCommentOnLaunch,
-    RemoveGithubPullRequestCommentsOnKill,
-)
+from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
 from stager.ports.clock import RandomIds, SystemClock
 from stager.ports.forge import Forge
 from stager.ports.handlers import (
@@ -182,8 +179,10 @@ def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | Non
         ),
         max_previews=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
         installation=state.installation,
-        comments=AddGithubPullRequestCommentOnLaunch.__name__ in settings.post_launch_handlers,
+        comments=settings.comments,
         removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
+        deployments=settings.github.deployments,
+        statuses=settings.github.statuses,
     )
 
 

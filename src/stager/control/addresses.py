@@ -82,6 +82,10 @@ class Addresses:
         """The URL of Stager's own pages."""
         return f"{self.scheme}://{self._configured or self._learned or self._fallback}"
 
+    def page(self, environment_id: str) -> str:
+        """The URL of Stager's own page for an environment; empty while the domain isn't known."""
+        return f"{self.home}/previews/{environment_id}" if self.known else ""
+
     def url(self, host: str) -> str:
         """The URL of a preview's host."""
         _, colon, port = self.authority.rpartition(":")

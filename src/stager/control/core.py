@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from stager.control.access import Access
 from stager.control.addresses import Addresses
+from stager.control.announcing import Deployments, Statuses
 from stager.control.applications import Applications
 from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
+from stager.control.commenting import Commenting
 from stager.control.errands import Errands
 from stager.control.forges import Forges
 from stager.control.handling import Handling
@@ -25,7 +27,7 @@ from stager.control.metrics import Metrics
 from stager.control.outposts import Outposts
 from stager.control.policy import Policy
 from stager.control.publisher import Publisher
-from stager.control.reporter import Reporter
+from stager.control.reporter import Reporter, Voice
 from stager.control.resync import Resync
 from stager.control.room import Room
 from stager.control.runner import Runner
@@ -253,6 +255,7 @@ class Core:
             resync=self.resync if world.forges else None,
             clock=world.clock,
             intervals=self._conduct.intervals,
+            watch=self.watch,
             outposts=world.outposts,
             clear_away=self._clear_away if world.workshop else None,
         )
@@ -262,17 +265,19 @@ class Core:
         return await shop.sweep(self._world.store, builds.fresh()) if shop and builds else 0
 
     def _reporter(self) -> Reporter | None:
-        conduct = self._conduct
-        if not self._world.forges or not (conduct.comments or conduct.deployments or conduct.statuses):
+        """Who tells people in the forges' own places; None where nobody is told."""
+        world, conduct = self._world, self._conduct
+        parts = (world.store, world.forges, self.addresses)
+        voices: dict[str, Voice] = {}
+        if conduct.comments:
+            removes = conduct.removes_comments
+            voices["comment"] = Commenting(*parts, self.applications, conduct.installation, removes=removes)
+        if conduct.deployments:
+            voices["deployment"] = Deployments(*parts)
+        if conduct.statuses:
+            voices["status"] = Statuses(*parts)
+        if not world.forges or not voices:
             return None
-        reporter = Reporter(
-            self._world.store,
-            self._world.forges,
-            self.addresses,
-            self.applications,
-            conduct.installation,
-            comments=conduct.comments,
-            removes=conduct.removes_comments,
-        )
+        reporter = Reporter(voices)
         self.watch.listen(reporter.changed)
         return reporter

@@ -40,12 +40,12 @@ class Note:
     lines: tuple[str, ...] = field(default_factory=tuple)
 
 
-def note_of(tx: Transaction, environment_id: str) -> Note | None:
-    """The newest note; None when there is none."""
-    text = tx.fact(_fact(environment_id))
-    if not text:
+def note_of(tx: Transaction, environment: Environment) -> Note | None:
+    """The newest note; None when there is none, or when it was about another commit or launch."""
+    text = tx.fact(_fact(environment.id))
+    data = json.loads(text) if text else None
+    if data is None or data["about"] != _stand(environment):
         return None
-    data = json.loads(text)
     return Note(data["text"], tuple(data["lines"]))
 
 
@@ -83,7 +83,7 @@ class Speaking:
             await self._react(forge, event, "confused")
             return "ignored: there is no preview of this pull request"
         answer = await self._answered(forge, event, speech, environment)
-        await self._store.write(lambda tx: tx.save_fact(_fact(environment.id), _written(answer.note)))
+        await self._store.write(lambda tx: _save(tx, environment.id, answer.note))
         await self._react(forge, event, answer.reaction)
         self._commands.changed(environment.id)
         return answer.outcome
@@ -161,8 +161,15 @@ def _help(text: str) -> Note:
     return Note(text, tuple(f"{ADDRESS} {verb.value:<9} {about}" for verb, about in ABOUT.items()))
 
 
-def _written(note: Note | None) -> str:
-    return json.dumps(asdict(note)) if note else ""
+def _save(tx: Transaction, environment_id: str, note: Note | None) -> None:
+    environment = tx.environment(environment_id)
+    about = _stand(environment) if environment else ""
+    tx.save_fact(_fact(environment_id), json.dumps({**asdict(note), "about": about}) if note else "")
+
+
+def _stand(environment: Environment) -> str:
+    """What a note is about; after the next push or launch it is of no interest."""
+    return f"{environment.desired.generation}:{environment.desired.revision.sha}"
 
 
 def _fact(environment_id: str) -> str:

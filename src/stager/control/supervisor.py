@@ -17,6 +17,7 @@ from stager.control.outposts import Outposts
 from stager.control.publisher import Publisher
 from stager.control.resync import Resync
 from stager.control.steps import Steps
+from stager.control.watch import Watch
 from stager.control.worker import Worker
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
@@ -59,6 +60,7 @@ class Supervisor:
         resync: Resync | None,
         clock: Clock,
         intervals: Intervals,
+        watch: Watch,
         outposts: Outposts | None = None,
         clear_away: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Supervisor:
         self._resync = resync
         self._clock = clock
         self._intervals = intervals
+        self._watch = watch
         self._outposts = outposts
         self._clear_away = clear_away
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
@@ -228,6 +231,8 @@ class Supervisor:
             lost = environment.host not in routes or not _is_as_wished(environment)
             shown = routes.get(environment.host)
             if _is_over(environment) and environment.id not in survey and isinstance(shown, Page):
+                if before is None:
+                    self._watch.changed(environment.id)  # its end may not have been told
                 continue
             if changed or lost or environment.id in self._workers:
                 self.wake(environment.id)

@@ -50,10 +50,7 @@ def _of_github(settings: Settings) -> Iterator[str]:
         yield "`github.incoming_auth.hook_secret` is missing, so every delivery of GitHub is refused."
     if "GithubAuthorization" in listeners:
         yield "GithubAuthorization has no effect yet: signing in with GitHub comes with a later version."
-    if (
-        "AddGithubPullRequestCommentOnLaunch" in settings.post_launch_handlers
-        and not settings.github.outgoing_auth.user
-    ):
+    if settings.comments and not (settings.github.outgoing_auth.user or settings.github.app_id):
         yield "`github.outgoing_auth` is missing, so no comments can be written."
 
 

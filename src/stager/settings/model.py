@@ -160,6 +160,17 @@ class GitHub(Section):
     web_url: Url = "https://github.com"
     """GitHub's pages; another for GitHub Enterprise Server."""
 
+    comments: bool | None = None
+    """Whether each pull request gets one comment that is kept up to date. If it isn't given: when
+    `AddGithubPullRequestCommentOnLaunch` is among the `post_launch_handlers`."""
+
+    deployments: bool = True
+    """Whether each preview is shown as a deployment of its pull request."""
+
+    statuses: bool = True
+    """Whether the newest commit of each pull request bears a status `stager/APP` that says how its preview
+    stands."""
+
     @model_validator(mode="after")
     def _app_has_both(self) -> Self:
         if bool(self.app_id) != bool(self.private_key):
@@ -368,6 +379,12 @@ class Settings(Section):
     def previews(self) -> str:
         """The domain that previews live under; empty while none is set."""
         return self.preview_domain or self.domain
+
+    @property
+    def comments(self) -> bool:
+        """Whether pull requests get a comment."""
+        by_handler = "AddGithubPullRequestCommentOnLaunch" in self.post_launch_handlers
+        return by_handler if self.github.comments is None else self.github.comments
 
     @model_validator(mode="before")
     @classmethod

@@ -57,6 +57,8 @@ class House:
         listeners: the event listeners.
         credentials: whether the forge can be asked; without, only what it tells is known.
         reports: whether there is a comment.
+        removes: whether that goes with the preview.
+        announces: whether there are deployments and statuses.
         webhooks: who reads GitHub's deliveries, beside the forge's own.
         at_once: how many builds may run at a time.
         max_previews: how many previews there may be; None for any number.
@@ -66,6 +68,8 @@ class House:
     listeners: Sequence[EventListener] = field(default_factory=listeners)
     credentials: bool = True
     reports: bool = True
+    removes: bool = False
+    announces: bool = True
     domain: str = DOMAIN
     webhooks: Webhooks | None = None
     at_once: int = 2
@@ -218,6 +222,9 @@ class Life:
                 intervals=Intervals(keep_gone=timedelta(days=30)),
                 max_previews=house.max_previews,
                 comments=house.reports,
+                removes_comments=house.removes,
+                deployments=house.announces,
+                statuses=house.announces,
             ),
         )
         self.watch, self.metrics = self.core.watch, self.core.metrics

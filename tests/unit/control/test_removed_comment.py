@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stager.control.forges import Forges
-from stager.control.reporter import Reporter
-from stager.testing.forge import whole
 from tests.unit.control.house import House
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
-    async with House(reports=False).open() as house:
-        life = house.life
-        reporter = Reporter(
-            house.store, Forges([whole(house.forge)]), life.addresses, life.applications, "i", removes=True
-        )
-        house.life.watch.listen(reporter.changed)
+    async with House(removes=True).open() as house:
         repository = house.forge.add_repository("acme", "shop")
         event = house.forge.open(repository, "b", "1" * 40)
         theirs = house.forge.add_comment(event, "Looks good!")
@@ -32,4 +24,3 @@ async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
         await house.tell(house.forge.push(event, "2" * 40) if by_hand else house.forge.reopen(event))
         await house.rest()
         assert len(house.forge.comments) == 2, "what comes back is commented on again"
-        await reporter.close()

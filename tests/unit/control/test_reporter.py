@@ -1,23 +1,19 @@
-"""One comment, kept up to date; never a second one, and nothing in it that somebody smuggled in."""
+"""One comment, kept up to date; never a second one, and none that nobody wants."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from stager.control.reporter import comment_body
-from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey
-from stager.domain.errors import Outcome
 from stager.domain.events import ChangeSeen
-from stager.domain.source import Revision
-from stager.domain.status import status_of
+from stager.domain.rules import Rules
+from stager.domain.source import Access
+from stager.domain.status import State
 from stager.testing import Mood, Program
-from stager.testing.clock import START
 from stager.testing.forge_places import Comment
-from tests.unit.control.house import IMAGE, House
+from tests.unit.control.house import IMAGE, SHOP, House
 
 URL = "http://feature-x.preview.test"
 
@@ -27,6 +23,12 @@ async def opened(house: House, ref: str = "feature-x") -> ChangeSeen:
     await house.tell(event)
     await house.rest()
     return event
+
+
+def ours(house: House) -> Comment:
+    """Our comment among others'."""
+    [comment] = [c for c in house.forge.comments if c.ours]
+    return comment
 
 
 def the_comment(house: House) -> Comment:
@@ -138,6 +140,94 @@ class TestOneComment:
         assert house.forge.comments == []
 
 
+class TestRefusals:
+    """Whoever has to do something is notified; whoever can know already isn't."""
+
+    async def opened(self, house: House, **how: Any) -> ChangeSeen:
+        repository = house.forge.add_repository("acme", "shop")
+        event = house.forge.open(repository, "feature-x", "c0ffee1234", **how)
+        await house.tell(event)
+        await house.rest()
+        return event
+
+    async def test_a_fork_is_told_what_it_waits_for(self, house: House) -> None:
+        fork = house.forge.add_repository("mallory", "shop")
+        await self.opened(house, fork=fork)
+
+        body = the_comment(house).body
+        assert "waits for an approval" in body
+        assert "`/stager approve c0ffee1`" in body
+        assert "/stager redeploy" not in body
+
+    @pytest.mark.parametrize(
+        ("rules", "how"),
+        [
+            (Rules(), {"author_is_bot": True}),
+            (Rules(), {"title": "Work in progress [skip preview]"}),
+            (Rules(labels=("preview",)), {}),
+            (Rules(drafts=False), {"draft": True}),
+            (Rules(wait_for_checks=True), {}),
+        ],
+    )
+    async def test_nobody_is_notified_of_a_rule(self, rules: Rules, how: dict[str, Any]) -> None:
+        async with House([replace(SHOP, rules=rules)]).open() as house:
+            await self.opened(house, **how)
+            assert (await house.status()).state is State.REFUSED
+
+            assert house.forge.comments == []
+
+    async def test_a_comment_that_is_there_says_so(self) -> None:
+        async with House([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as house:
+            event = await self.opened(house, labels=("preview",))
+            await house.tell(house.forge.edit(event, labels=()))
+            await house.rest()
+
+            assert 'doesn\'t bear the label "preview"' in the_comment(house).body
+
+    async def test_who_asks_is_answered(self) -> None:
+        async with House([replace(SHOP, rules=Rules(drafts=False))]).open() as house:
+            event = await self.opened(house, draft=True)
+            house.forge.allow(event.change.repository, "octocat", Access.WRITE)
+            await house.tell(house.forge.say(event, "/stager help"))
+            await house.rest()
+
+            assert "What can be asked for here" in ours(house).body
+
+    async def test_an_answer_goes_with_what_it_was_about(self, house: House) -> None:
+        event = await self.opened(house)
+        house.forge.allow(event.change.repository, "octocat", Access.WRITE)
+        await house.tell(house.forge.say(event, "/stager frobnicate"))
+        await house.rest()
+        assert 'There is no "frobnicate"' in ours(house).body.replace("\\", "")
+        await house.tell(house.forge.push(event, "b2"))
+        await house.rest()
+
+        assert "frobnicate" not in ours(house).body
+
+    async def test_what_was_killed_by_hand_at_once_is_no_news(self, house: House) -> None:
+        house.engine.delays["start"] = 100
+        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(event)
+        await house.rest(10)
+        await house.stop("feature-x")
+        await house.rest()
+
+        assert house.forge.comments == []
+
+
+class TestEnds:
+    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, house: House) -> None:
+        event = await opened(house)
+        house.forge.mood = Mood.FAILING
+        await house.tell(house.forge.close(event))
+        await house.rest(400)
+        await house.kill()
+        house.forge.mood = Mood.WELL
+        await house.start()
+
+        assert "was removed" in the_comment(house).body
+
+
 class TestTrouble:
     @pytest.mark.parametrize("mood", [Mood.FAILING, Mood.REFUSING, Mood.NEVER, Mood.SLOW])
     async def test_costs_nobody_the_preview(self, house: House, mood: Mood) -> None:
@@ -181,74 +271,3 @@ class TestTrouble:
         await house.rest(3600)
 
         assert "`b2`" in the_comment(house).body
-
-
-NASTY = [
-    "@everyone look",
-    "[click](javascript:alert(1))",
-    "![](https://evil.test/pixel)",
-    "<img src=x onerror=alert(1)>",
-    "</details><script>alert(1)</script>",
-    "`code` **bold** #12 owner/repo#3",
-    "-->\n# Heading",
-    "~~~\n```\n````\nout of the fence",
-]
-
-
-def rendered(text: str) -> str:
-    """What of a comment isn't code: the fence that opens it ends only at an equal one on its own line."""
-    kept, fence = [], ""
-    for line in text.splitlines():
-        opening = re.match(r"(`{3,}|~{3,})", line)
-        if fence:
-            if re.fullmatch(rf"{fence[0]}{{{len(fence)},}} *", line):
-                fence = ""
-        elif opening:
-            fence = opening[1]
-        else:
-            kept.append(line)
-    assert not fence, "the fence is never closed"
-    return "\n".join(kept)
-
-
-class TestInjection:
-    @pytest.mark.parametrize("nasty", NASTY)
-    def test_nothing_breaks_out_of_the_comment(self, nasty: str) -> None:
-        environment = Environment(
-            "e1",
-            EnvironmentKey.of_change("shop", "1", 7),
-            nasty,
-            "h.preview.test",
-            Desired(True, 1, Revision(nasty, nasty)),
-            START,
-            START,
-            ChangeLink("1", nasty, nasty, 7, nasty, nasty, nasty, nasty),
-        )
-        outcome = Outcome("fault", "exited", f"It ended: {nasty}.", f"Try {nasty}.", f"{nasty}\n{nasty}")
-        attempt = Attempt(1, final=True, outcome=outcome)
-        deployment = Deployment("d1", "e1", Revision(nasty, nasty), attempt, START, log=nasty)
-        body = comment_body(
-            environment, deployment, status_of(environment, deployment), "http://h.preview.test"
-        )
-
-        shown = rendered(body).replace("<details><summary>The last lines of its log</summary>", "")
-        shown = shown.replace("</details>", "", 1).replace("### ❌", "")
-        unescaped = re.sub(r"\\.", "", shown)
-        assert not re.search(r"[<>`*\[\]#!~]", unescaped), unescaped
-        assert not re.search(r"@\w", unescaped)
-
-    async def test_a_branch_can_say_nothing(self, house: House) -> None:
-        """The words of whoever opened the pull request aren't in it at all."""
-        await house.tell(
-            house.forge.open(
-                house.forge.add_repository("acme", "shop"),
-                "x](https://evil.test)",
-                "a1",
-                title="@everyone <b>",
-                author="*mallory*",
-            )
-        )
-        await house.rest()
-
-        body = the_comment(house).body.replace((await house.the()).host, "")
-        assert not any(word in body for word in ("evil", "everyone", "mallory"))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey
 from stager.domain.source import Revision
-from stager.domain.status import State, Status
 
 THEN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 REVISION = Revision("36a93f3999bb40f1dd5a3e71b0c289f42a65e926", "warm-welcome")
@@ -45,10 +44,11 @@ def an_environment(change: ChangeLink | None) -> Environment:
 def a_live_deployment() -> Deployment:
     """Its deployment, which took 1.1 seconds."""
     return Deployment(
-        "gjmzy7yif5sp", "dwhfetsycbfe", REVISION, Attempt(1), THEN, live_at=THEN + timedelta(seconds=1.1)
+        "gjmzy7yif5sp",
+        "dwhfetsycbfe",
+        REVISION,
+        Attempt(1),
+        THEN,
+        starting_at=THEN,
+        live_at=THEN + timedelta(seconds=1.1),
     )
-
-
-def a_status(state: State) -> Status:
-    """A status of which only the state matters."""
-    return Status(state, "The preview is live.")

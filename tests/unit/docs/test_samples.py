@@ -13,13 +13,13 @@ from typing import get_args
 
 import pytest
 
-from stager.control.reporter import comment_body
+from stager.control.comment import comment_body
+from stager.control.picture import Picture
 from stager.domain.names import slugify
-from stager.domain.status import State
 from stager.settings.apps import RepositoryKey
 from stager.settings.loader import Loaded, load
 from stager.settings.repository import read_file
-from tests.unit.docs.example import a_change, a_live_deployment, a_status, an_environment
+from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
 
 TUTORIAL = DOCS / "tutorial.md"
@@ -139,11 +139,12 @@ def test_the_comment_in_the_tutorial_is_the_one_that_is_written() -> None:
     quoted = "\n".join(
         line.removeprefix(">").strip() for line in section.splitlines() if line.startswith(">")
     )
-    environment = an_environment(a_change())
-    body = comment_body(
-        environment, a_live_deployment(), a_status(State.LIVE), "http://warm-welcome.demo.example.org"
-    )
-    assert quoted == body.strip()
+    picture = Picture(an_environment(a_change()), a_live_deployment(), a_live_deployment())
+    page = "http://demo.example.org/previews/dwhfetsycbfe"
+    body = comment_body(picture, "http://warm-welcome.demo.example.org", page)
+    shown, _, folded = body.partition("<details>")
+    assert quoted == shown.strip()
+    assert all(title in section for title in re.findall("<summary>(.*?)</summary>", folded))
 
 
 @pytest.mark.parametrize(
