@@ -71,7 +71,7 @@ class Commenting:
             picture,
             self._addresses.url(environment.host),
             self._addresses.page(environment.id),
-            self._withheld(environment),
+            self._applications.withheld(environment.app, environment.desired.trust),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == await self._store.read(lambda tx: tx.fact(_fact(environment.id))):
@@ -86,16 +86,6 @@ class Commenting:
         if environment.comment_id:
             await reports.uncomment(change, marker=self._marker(environment), known=environment.comment_id)
             await self._store.write(lambda tx: _remember(tx, environment.id, "", ""))
-
-    def _withheld(self, environment: Environment) -> Sequence[str]:
-        """The names of the secrets that its code doesn't get."""
-        if environment.desired.trust is Trust.TRUSTED:
-            return ()
-        try:
-            application = self._applications.get(environment.app)
-        except Refused:  # it is no longer in the configuration
-            return ()
-        return sorted({*application.secrets, *(application.build.secrets if application.build else ())})
 
     def _marker(self, environment: Environment) -> str:
         """By the app and not by our own id: after the database was lost, a new environment finds it again."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, git, pages, problems, pushes, setup
+from stager.web import api, compat, git, pages, previews, problems, pushes, setup
 from stager.web.description import described
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
@@ -26,9 +27,10 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (api, pushes, compat, pages, setup):
+    for module in (api, pushes, compat, pages, previews, setup):
         app.include_router(module.router)
     app.mount(git.PREFIX, git.GitOverHttp())
+    app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
     return app

@@ -17,9 +17,10 @@ from stager.control.variables import of_instance
 from stager.domain.status import State, status_of
 from stager.ports.engine import Limits
 from stager.settings.known import NOT_YET, ROUTING, built_in
-from stager.web import api, compat, pages, pushes
+from stager.web import api, compat, pages, previews, pushes
 from stager.web.app import create_app
 from stager.web.services import Services
+from stager.web.views import EnvironmentView
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
 from tests.unit.docs.reasons import reasons
@@ -54,7 +55,7 @@ def _calls() -> set[tuple[str, str]]:
     """Method and path of everything that the web application serves."""
     described = create_app(cast("Services", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
-    for module in (api, compat, pages, pushes):
+    for module in (api, compat, pages, previews, pushes):
         for route in module.router.routes:
             calls |= {(method, route.path) for method in route.methods - {"HEAD"}}
     return calls
@@ -80,8 +81,8 @@ def test_the_sample_of_an_environment_is_what_the_api_answers() -> None:
         if '"generation"' in block
     )
     status, change = status_of(environment, deployment), a_change()
-    answer = api.EnvironmentView.model_validate(shown)
-    assert shown.keys() == api.EnvironmentView.model_fields.keys()
+    answer = EnvironmentView.model_validate(shown)
+    assert shown.keys() == EnvironmentView.model_fields.keys()
     assert (answer.state, answer.message, answer.serving) == (
         status.state,
         status.message,

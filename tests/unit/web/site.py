@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.control.access import Access
+from stager.control.applications import Application
 from stager.control.forges import Forges
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
@@ -21,7 +22,7 @@ from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed
-from tests.unit.control.house import House
+from tests.unit.control.house import SHOP, House
 
 SECRET = "s3cret"
 HOST = "stager.test"
@@ -68,15 +69,23 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    *, domain: str = "preview.test", users: Mapping[str, str] | None = None, hook: tuple[str, str] = ("", "")
+    *,
+    domain: str = "preview.test",
+    users: Mapping[str, str] | None = None,
+    hook: tuple[str, str] = ("", ""),
+    applications: Sequence[Application] = (SHOP,),
+    credentials: bool = False,
 ) -> AsyncIterator[Site]:
     """A site of its own, at rest.
 
     Args:
+        applications: what can be launched.
+        credentials: whether the forge in memory can be asked.
         users: who may ask directly; ann, unless told otherwise.
         hook: the credentials that deliveries must have besides their signature.
     """
-    house = House(credentials=False, domain=domain, webhooks=GithubWebhooks(SECRET, *hook))
+    webhooks = GithubWebhooks(SECRET, *hook)
+    house = House(applications, credentials=credentials, domain=domain, webhooks=webhooks)
     async with house.open():
         setup = FakeSetup()
         known = {"ann": "pass"} if users is None else users
@@ -93,6 +102,7 @@ def services_of(house: House, users: Mapping[str, str]) -> services.Services:
         access=Access([BasicAuthentication(users)]),
         addresses=life.addresses,
         applications=life.applications,
+        builds=life.core.builds,
         commands=life.commands,
         forges=Forges([whole(house.forge)]),
         instances=house.engine,

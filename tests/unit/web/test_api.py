@@ -224,6 +224,8 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}", "get"),
             (ENVIRONMENTS + "/{environment}", "delete"),
             (ENVIRONMENTS + "/{environment}/redeploy", "post"),
+            (ENVIRONMENTS + "/{environment}/approve", "post"),
+            (ENVIRONMENTS + "/{environment}/build-log", "get"),
             (ENVIRONMENTS + "/{environment}/deployments", "get"),
             (ENVIRONMENTS + "/{environment}/log", "get"),
         }

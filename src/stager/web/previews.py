@@ -1,0 +1,93 @@
+"""Stager's own page for one preview, to which the pull request links: how it stands, and the logs.
+
+It is for whoever may call the API. Nothing can be done here, so that it needs no guard against foreign pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import pairwise
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, Response
+
+from stager.domain.errors import Retry
+from stager.domain.status import State
+from stager.version import __version__
+from stager.web.api import Id
+from stager.web.pages import SECURITY, templates
+from stager.web.services import Known, Served, Services
+from stager.web.views import DeploymentView, current, deployments_of, history
+
+router = APIRouter(include_in_schema=False)
+
+LINES_SHOWN = 200
+SCRIPTED = SECURITY | {
+    "Content-Security-Policy": SECURITY["Content-Security-Policy"] + "; script-src 'self'; connect-src 'self'"
+}
+"""Our own script may run, and ask us."""
+
+TONES = {
+    State.LIVE: "good",
+    State.STOPPED: "calm",
+    State.GONE: "calm",
+    State.FAILED: "bad",
+    State.FAILED_UPDATE: "bad",
+    State.REFUSED: "bad",
+}
+"""The colour of each state's mark, where it doesn't just wait."""
+UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
+
+
+@router.get("/previews/{environment}")
+async def preview(services: Served, _: Known, environment: Id) -> Response:
+    """One preview, for people. Its script looks again, and follows the build's log."""
+    view = await current(services, environment)
+    deployments = await deployments_of(services, environment)
+    build, is_under_way, lines = await _build(services, environment)
+    html = templates.get_template("preview.html").render(
+        version=__version__,
+        view=view,
+        tone=TONES.get(view.state, "wait"),
+        unsettled=view.state in UNSETTLED,
+        deployments=[(deployment, list(_spans(deployment))) for deployment in deployments],
+        build=build,
+        is_under_way=is_under_way,
+        build_lines=lines,
+        log_lines=await _log(services, environment),
+    )
+    return HTMLResponse(html, headers=SCRIPTED)
+
+
+async def _build(services: Services, environment: str) -> tuple[str, bool, list[str]]:
+    """The key of the newest build, whether it goes on, and the end of its log where it doesn't."""
+    _, deployments = await services.store.read(lambda tx: history(tx, environment))
+    key = next((d.build for d in deployments if d.build), "")
+    if services.builds is None or not key:
+        return "", False, []
+    if services.builds.standing(key) is not None:
+        return key, True, []
+    return key, False, services.builds.log_of(key).splitlines()[-LINES_SHOWN:]
+
+
+async def _log(services: Services, environment: str) -> list[str]:
+    """The last lines of its instance; none while the engine doesn't answer."""
+    with suppress(Retry):
+        return await services.commands.log_of(environment, LINES_SHOWN)
+    return []
+
+
+def _spans(deployment: DeploymentView) -> Iterator[tuple[str, float]]:
+    """What a deployment has done so far, each with the seconds that it took."""
+    stamps: list[tuple[str, datetime | None]] = [
+        ("queued", deployment.created_at),
+        ("image", deployment.building_at),
+        ("start", deployment.starting_at),
+        ("check", deployment.checking_at),
+        ("", deployment.live_at),
+    ]
+    reached = [(name, at) for name, at in stamps if at is not None]
+    for (name, begin), (_, end) in pairwise(reached):
+        yield name, max(0.0, (end - begin).total_seconds())

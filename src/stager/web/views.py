@@ -1,0 +1,153 @@
+"""Environments and deployments as the API and Stager's own pages show them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from stager.control.handling import told_of
+from stager.control.showing import live_status
+from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.environment import Environment
+from stager.domain.errors import Refused
+from stager.domain.status import State
+from stager.ports.store import Transaction
+from stager.web.services import Services
+
+
+class ChangeView(BaseModel):
+    """The pull request that an environment belongs to."""
+
+    repository: str
+    number: int
+    title: str
+    author: str
+    url: str
+
+
+class EnvironmentView(BaseModel):
+    """One preview, as it stands."""
+
+    id: str
+    app: str = Field(description="The entry under `images:`.")
+    name: str = Field(description="The branch, or the name given by hand.")
+    url: str
+    state: State
+    message: str = Field(description="The state in a sentence.")
+    hint: str = Field(description="What to do about it; may be empty.")
+    reason: str = Field(description="A slug where something is the matter.")
+    generation: int = Field(description="Grows with each wish for a new deployment.")
+    serving: int | None = Field(description="The generation that visitors see; null when they see a page.")
+    sha: str
+    withheld: list[str] = Field(description="The names of the secrets that code from forks doesn't get.")
+    change: ChangeView | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class DeploymentView(BaseModel):
+    """One attempt to bring one revision up."""
+
+    id: str
+    generation: int
+    phase: Phase
+    sha: str
+    ref: str
+    image: str
+    reason: str
+    message: str
+    created_at: datetime
+    building_at: datetime | None = Field(
+        description="Since then its image is made; null where nothing is built."
+    )
+    starting_at: datetime | None
+    checking_at: datetime | None
+    live_at: datetime | None
+    ended_at: datetime | None
+    notes: list[str] = Field(description="What handlers failed at; it cost the preview nothing.")
+
+
+def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment | None]]:
+    """All environments, with what is wished for; without those that are gone, unless asked."""
+    environments = tx.environments(present=None if gone else True)
+    return [(e, tx.deployment_of(e.id, e.desired.generation)) for e in environments]
+
+
+def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:
+    """An environment with its deployments, newest first. Raises `Refused` (404) when there is none."""
+    environment = tx.environment(environment_id)
+    if environment is None:
+        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+    return environment, tx.deployments(environment_id)
+
+
+async def current(services: Services, environment_id: str) -> EnvironmentView:
+    """The view of an environment as it is now. Raises `Refused` (404) when there is none."""
+    environment, deployments = await services.store.read(lambda tx: history(tx, environment_id))
+    generation = environment.desired.generation
+    current = next((d for d in deployments if d.generation == generation), None)
+    return view_of(services, environment, current)
+
+
+async def deployments_of(services: Services, environment_id: str) -> list[DeploymentView]:
+    """The views of an environment's deployments, newest first. Raises `Refused` (404) when there is none."""
+    found, deployments = await services.store.read(lambda tx: history(tx, environment_id))
+    told = await services.store.read(
+        lambda tx: {d.generation: told_of(tx, environment_id, d.generation) for d in deployments}
+    )
+    return [deployment_view_of(found, d, told[d.generation].notes) for d in deployments]
+
+
+def view_of(services: Services, environment: Environment, deployment: Deployment | None) -> EnvironmentView:
+    """The view of an environment with the deployment of its desired generation."""
+    status, change = live_status(environment, deployment, services.builds), environment.change
+    return EnvironmentView(
+        id=environment.id,
+        app=environment.app,
+        name=environment.name,
+        url=services.addresses.url(environment.host),
+        state=status.state,
+        message=status.message,
+        hint=status.hint,
+        reason=status.reason,
+        generation=environment.desired.generation,
+        serving=environment.serving,
+        sha=environment.desired.revision.sha,
+        withheld=list(services.applications.withheld(environment.app, environment.desired.trust)),
+        change=ChangeView(
+            repository=f"{change.owner}/{change.repository}",
+            number=change.number,
+            title=change.title,
+            author=change.author,
+            url=change.url,
+        )
+        if change
+        else None,
+        created_at=environment.created_at,
+        updated_at=environment.updated_at,
+    )
+
+
+def deployment_view_of(
+    environment: Environment, deployment: Deployment, notes: tuple[str, ...]
+) -> DeploymentView:
+    """The view of one of this environment's deployments."""
+    outcome = deployment.attempt.outcome
+    return DeploymentView(
+        id=deployment.id,
+        generation=deployment.generation,
+        phase=phase_of(deployment, environment),
+        sha=deployment.revision.sha,
+        ref=deployment.revision.ref,
+        image=deployment.image,
+        reason=outcome.reason if outcome else "",
+        message=outcome.message if outcome else "",
+        created_at=deployment.created_at,
+        building_at=deployment.building_at,
+        starting_at=deployment.starting_at,
+        checking_at=deployment.checking_at,
+        live_at=deployment.live_at,
+        ended_at=deployment.ended_at,
+        notes=list(notes),
+    )

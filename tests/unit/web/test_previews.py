@@ -1,0 +1,183 @@
+"""The page of one preview, and the log of its build."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stager.domain.errors import Fault
+from stager.domain.recipe import Recipe
+from stager.testing import Program
+from stager.testing.builder import Result
+from tests.unit.control.house import IMAGE, SHOP
+from tests.unit.web.site import Site, basic, site
+
+BUILT = replace(SHOP, build=Recipe(), owner="acme")
+API = "/api/v1/environments"
+
+
+@pytest.fixture
+async def workshop() -> AsyncIterator[Site]:
+    """A site whose one application is built from source."""
+    async with site(applications=(BUILT,), credentials=True) as opened:
+        yield opened
+
+
+async def opened(site: Site, seconds: float = 300, **how: Any) -> str:
+    """A pull request, and so much time after it. Returns the environment's id."""
+    base = site.house.forge.add_repository("acme", "shop")
+    await site.house.tell(site.house.forge.open(base, "feature-x", "c0ffee1234", **how))
+    await site.house.rest(seconds)
+    return (await site.house.the()).id
+
+
+async def launched(site: Site) -> str:
+    answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": "feature/x"})
+    await site.house.rest()
+    return str(answer.json()["id"])
+
+
+async def page(site: Site, environment: str) -> str:
+    answer = await site.ask("GET", f"/previews/{environment}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    return answer.text
+
+
+class TestPage:
+    async def test_says_how_it_stands(self, site: Site) -> None:
+        site.house.engine.add_image(IMAGE, Program(output="listening on 3000"))
+        text = await page(site, await launched(site))
+
+        for shown in (
+            "The preview is live.",
+            "http://featurex.preview.test",
+            "listening on 3000",
+            "<td>live",
+        ):
+            assert shown in text
+        assert 'data-unsettled="no"' in text
+
+    async def test_is_for_whoever_is_known(self, site: Site) -> None:
+        path = f"/previews/{await launched(site)}"
+        stranger = await site.client.get(path)
+
+        assert stranger.status_code == 401
+        assert stranger.headers["www-authenticate"].startswith("Basic ")
+        assert (await site.client.get(path, headers=basic())).status_code == 200
+
+    async def test_of_nothing(self, site: Site) -> None:
+        assert (await site.ask("GET", "/previews/nobody")).status_code == 404
+
+    async def test_runs_our_own_script_alone(self, site: Site) -> None:
+        answer = await site.ask("GET", f"/previews/{await launched(site)}")
+        policy = answer.headers["content-security-policy"]
+        script = await site.client.get("/static/preview.js")
+
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'; connect-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert script.status_code == 200
+        assert "javascript" in script.headers["content-type"]
+        assert 'src="/static/preview.js"' in answer.text
+
+    async def test_names_and_logs_are_inert(self, site: Site) -> None:
+        nasty = "<script>alert(1)</script>"
+        site.house.engine.add_image(IMAGE, Program(output=nasty))
+        answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": nasty})
+        await site.house.rest()
+        text = await page(site, answer.json()["id"])
+
+        assert nasty not in text
+        assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 2
+
+    async def test_while_the_engine_is_away(self, site: Site) -> None:
+        environment = await launched(site)
+        site.house.engine.leave()
+
+        assert "The preview is live." in await page(site, environment)
+
+    async def test_follows_what_is_built(self, workshop: Site) -> None:
+        workshop.house.builder.default = Result(lines=("step 1",), seconds=100)
+        environment = await opened(workshop, seconds=10)
+        text = await page(workshop, environment)
+
+        assert "The preview is being built." in text
+        assert 'data-unsettled="yes"' in text
+        assert 'data-under-way="yes"' in text
+        await workshop.house.rest()
+        text = await page(workshop, environment)
+        assert 'data-under-way="no"' in text
+        assert "step 1\n</pre>" in text or "step 1</pre>" in text
+        assert "image 100.0 s" in text
+
+
+class TestBuildLog:
+    async def log(self, site: Site, environment: str, **query: str) -> str:
+        answer = await site.ask("GET", f"{API}/{environment}/build-log", params=query)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain")
+        return answer.text
+
+    async def test_goes_on_until_the_build_is_over(self, workshop: Site) -> None:
+        workshop.house.builder.default = Result(lines=("one", "two"), seconds=100)
+        environment = await opened(workshop, seconds=10)
+        following = asyncio.create_task(self.log(workshop, environment, follow="true"))
+        await workshop.house.rest(50)
+        assert not following.done()
+        await workshop.house.rest(60)
+
+        assert following.done()
+        assert (await following).endswith("one\ntwo\n")
+        assert await self.log(workshop, environment) == await following
+
+    async def test_of_a_failure(self, workshop: Site) -> None:
+        failure = Fault("There is no such file.", reason="build-failed")
+        workshop.house.builder.default = Result(lines=("one",), failure=failure)
+        environment = await opened(workshop)
+
+        assert (await self.log(workshop, environment, follow="true")).endswith("one\n")
+        assert "There is no such file." in await page(workshop, environment)
+
+    async def test_where_nothing_is_built(self, site: Site) -> None:
+        assert await self.log(site, await launched(site), follow="true") == ""
+
+    async def test_of_nothing(self, site: Site) -> None:
+        assert (await site.ask("GET", f"{API}/nobody/build-log")).status_code == 404
+
+    async def test_is_for_whoever_is_known(self, site: Site) -> None:
+        assert (await site.client.get(f"{API}/any/build-log?follow=true")).status_code == 401
+
+
+class TestApproval:
+    async def held(self, site: Site) -> str:
+        fork = site.house.forge.add_repository("mallory", "shop")
+        return await opened(site, fork=fork)
+
+    async def test_lets_the_commit_run(self, workshop: Site) -> None:
+        environment = await self.held(workshop)
+        assert (await workshop.ask("GET", f"{API}/{environment}")).json()["state"] == "refused"
+        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "c0ffee1"})
+        assert (answer.status_code, answer.json()["state"]) == (202, "starting")
+        await workshop.house.rest()
+
+        await workshop.house.assert_live()
+
+    async def test_names_the_commit_that_waits(self, workshop: Site) -> None:
+        environment = await self.held(workshop)
+        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "beef000"})
+
+        assert (answer.status_code, answer.json()["reason"]) == (409, "commit-outdated")
+
+    async def test_tells_the_deployments_with_their_phases(self, workshop: Site) -> None:
+        environment = await self.held(workshop)
+        await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "c0ffee1"})
+        await workshop.house.rest()
+        [deployment] = (await workshop.ask("GET", f"{API}/{environment}/deployments")).json()[:1]
+
+        assert deployment["phase"] == "live"
+        assert deployment["created_at"] <= deployment["building_at"] <= deployment["starting_at"]
