@@ -34,10 +34,12 @@ def stager(
 
 def _mount_server() -> None:
     """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
-    from stager.cli import config, forge, nginx, plugins, server, up  # noqa: PLC0415 (not for the client alone)
+    # Not for the client alone.
+    from stager.cli import build_log, config, forge, nginx, plugins, server, up  # noqa: PLC0415
 
     server.mount(app)
     plugins.mount(app)
+    build_log.mount(app)
     up.mount(app)
     app.add_typer(config.app, name="config", help="Check, show and describe the configuration.")
     app.add_typer(forge.app, name="forge", help="Have previews of a repository on this machine.")

@@ -11,7 +11,7 @@ from typing import cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stager.cli import config, forge, nginx, plugins, server, up
+from stager.cli import build_log, config, forge, nginx, plugins, server, up
 from stager.control.applications import Application
 from stager.control.variables import of_instance
 from stager.domain.status import State, status_of
