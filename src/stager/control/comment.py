@@ -6,22 +6,26 @@ a forge takes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from stager.control.picture import Picture
 from stager.control.policy import SHORT
-from stager.control.qr import qr_lines
+from stager.control.qr import leads_elsewhere, qr_lines
 from stager.domain.deployment import Deployment
 from stager.domain.environment import HoldReason
 from stager.domain.source import Trust
 from stager.domain.speech import ABOUT, ADDRESS, Verb
 from stager.domain.status import State, Status
+from stager.domain.text import as_on_screen
 
 LONGEST_TEXT, LONGEST_LINE, MOST_LINES = 1_000, 400, 40
 """Characters of a sentence and of a line of a log, and lines of one. GitHub refuses a comment of more than
 65536 characters (its API answers 422: "body is too long")."""
+
+_CODE = re.compile(r"(?<!`)(`[^`]+`)(?!`)")
+"""A code span of one backtick on each side (CommonMark 6.1)."""
 
 HEADLINES = {
     State.STARTING: "⏳ The preview is starting",
@@ -59,7 +63,7 @@ def comment_body(picture: Picture, url: str, log_url: str = "", withheld: Sequen
         *(f"⚠️ {_escaped(hitch)}" for hitch in picture.hitches[:MOST_LINES]),
         _withheld(picture, withheld),
         _folded("The last lines of its log", _fenced(status.lines)) if status.lines else "",
-        _folded("QR code", _fenced(qr_lines(url))) if _is_up(picture) and _is_elsewhere(url) else "",
+        _folded("QR code", _fenced(qr_lines(url))) if _is_up(picture) and leads_elsewhere(url) else "",
         _folded("What can be typed here", _commands(picture)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -146,12 +150,6 @@ def _verbs(picture: Picture) -> Mapping[str, str]:
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}
 
 
-def _is_elsewhere(url: str) -> bool:
-    """Whether another machine, such as a telephone, may get there."""
-    host = urlsplit(url).hostname or ""
-    return host != "localhost" and not host.endswith(".localhost")
-
-
 def _folded(title: str, lines: Sequence[str]) -> str:
     if not lines:
         return ""
@@ -159,9 +157,14 @@ def _folded(title: str, lines: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text without a meaning in Markdown or HTML, and without notifying anybody."""
-    one_line = _cut(" ".join(text.split()), LONGEST_TEXT)
-    escaped = "".join(f"\\{c}" if c in r"\`*_{}[]()#+-!|<>~" else c for c in one_line)
+    """Text without a meaning in Markdown or HTML, and without notifying anybody; but what stands between two
+    backticks stays code, where nothing has a meaning."""
+    pieces = _CODE.split(_cut(" ".join(text.split()), LONGEST_TEXT))
+    return "".join(piece if i % 2 else _inert(piece) for i, piece in enumerate(pieces))
+
+
+def _inert(text: str) -> str:
+    escaped = "".join(f"\\{c}" if c in r"\`*_{}[]()#+-!|<>~" else c for c in text)
     return escaped.replace("@", "@\u200b")
 
 
@@ -169,7 +172,7 @@ def _fenced(lines: Sequence[str]) -> list[str]:
     """A code block with a fence longer than any run of backticks within (CommonMark 4.5)."""
     if not lines:
         return []
-    text = "\n".join(_cut(line, LONGEST_LINE) for line in lines[-MOST_LINES:])
+    text = "\n".join(_cut(as_on_screen(line), LONGEST_LINE) for line in lines[-MOST_LINES:])
     longest = max((len(run) for run in _runs_of_backticks(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", text, fence]

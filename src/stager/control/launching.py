@@ -77,15 +77,17 @@ class Launching:
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Deployment:
         """The deployment with its image; meanwhile the visitor's page shows how the build goes."""
-        news = asyncio.Event()
+        news, is_told = asyncio.Event(), False
         making = asyncio.create_task(self._tools.making.made(environment, deployment, application, news.set))
         try:
             while not making.done():
                 await _first_of(making, news)
                 if news.is_set():
                     news.clear()
+                    # Others hear that it is being built; of its log only the page.
+                    show, is_told = self._showing.page if is_told else self._showing.tell, True
                     with suppress(Retry):  # a page that can't be shown costs no build
-                        await self._showing.page(environment.id)
+                        await show(environment.id)
                     await asyncio.wait({making}, timeout=SHOW_EVERY)
             return await making
         finally:

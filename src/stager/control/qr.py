@@ -1,13 +1,24 @@
-"""QR codes as text: they need no host for an image, so they work where Stager itself can't be reached."""
+"""QR codes as text: they need no host for an image, so they work where Stager itself can't be reached.
+
+GitHub sets lines of code apart, which leaves fine gaps in it. Decoders (zxing-cpp, OpenCV) read it once it is
+blurred a little, as through a camera, but not as a sharp screenshot.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 QUIET = 4
 """Modules of free space around it (ISO/IEC 18004, 5.3.8)."""
 HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
 """Two modules, one above the other, by which of them is dark."""
+
+
+def leads_elsewhere(url: str) -> bool:
+    """Whether another machine, such as a telephone, may get there."""
+    host = urlsplit(url).hostname or ""
+    return host != "localhost" and not host.endswith(".localhost")
 
 
 @lru_cache(maxsize=256)

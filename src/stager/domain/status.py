@@ -10,6 +10,7 @@ from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Hold
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
+from stager.domain.text import lines_on_screen
 
 LINES_SHOWN = 30
 
@@ -114,7 +115,7 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
         outcome.message if says_where else f"Failed while {deployment.stage}: {outcome.message}",
         outcome.hint,
         outcome.reason,
-        tuple(text.splitlines()[-LINES_SHOWN:]),
+        tuple(lines_on_screen(text)[-LINES_SHOWN:]),
     )
 
 

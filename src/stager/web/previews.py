@@ -13,8 +13,10 @@ from itertools import pairwise
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from stager.control.qr import QUIET, leads_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.status import State
+from stager.domain.text import as_on_screen, lines_on_screen
 from stager.version import __version__
 from stager.web.api import Id
 from stager.web.pages import SECURITY, templates
@@ -57,6 +59,7 @@ async def preview(services: Served, _: Known, environment: Id) -> Response:
         is_under_way=is_under_way,
         build_lines=lines,
         log_lines=await _log(services, environment),
+        qr=_qr(view.url) if view.serving is not None else "",
     )
     return HTMLResponse(html, headers=SCRIPTED)
 
@@ -69,14 +72,25 @@ async def _build(services: Services, environment: str) -> tuple[str, bool, list[
         return "", False, []
     if services.builds.standing(key) is not None:
         return key, True, []
-    return key, False, services.builds.log_of(key).splitlines()[-LINES_SHOWN:]
+    return key, False, lines_on_screen(services.builds.log_of(key))[-LINES_SHOWN:]
 
 
 async def _log(services: Services, environment: str) -> list[str]:
     """The last lines of its instance; none while the engine doesn't answer."""
     with suppress(Retry):
-        return await services.commands.log_of(environment, LINES_SHOWN)
+        return [as_on_screen(line) for line in await services.commands.log_of(environment, LINES_SHOWN)]
     return []
+
+
+def _qr(url: str) -> str:
+    """The URL's QR code as SVG, for telephones; empty where none could get there."""
+    # Costs a few megabytes, which only those who look at such a page pay.
+    import segno  # noqa: PLC0415
+
+    if not leads_elsewhere(url):
+        return ""
+    code = segno.make_qr(url)
+    return code.svg_inline(scale=4, border=QUIET, dark="#000", light="#fff")
 
 
 def _spans(deployment: DeploymentView) -> Iterator[tuple[str, float]]:

@@ -14,7 +14,9 @@ SIZE = 3
 
 
 def read(lines: Sequence[str]) -> str:
-    """What the code in these lines says."""
+    """What the code in these lines says. The light at their end needn't be written out."""
+    width = max(len(line) for line in lines)
+    lines = [line.ljust(width) for line in lines]
     rows = [[DARK if c in half else LIGHT for c in line] for line in lines for half in (TOP, BOTTOM)]
     pixels = bytes(p for row in rows for _ in range(SIZE) for p in row for _ in range(SIZE))
     picture = memoryview(pixels).cast("B", (len(rows) * SIZE, len(rows[0]) * SIZE))

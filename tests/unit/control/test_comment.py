@@ -114,6 +114,19 @@ class TestWhatIsInIt:
         assert "💬 The last lines of its log:\n\n```text\nGET / 200\n```" in body
         assert "⚠️ PostToSlackOnLaunch failed: away" in body
 
+    def test_a_log_without_the_colours_of_a_terminal(self) -> None:
+        note = Note("The last lines of its log:", ("\x1b[31mred\x1b[0m", "10 %\r100 %"))
+        body = body_of(Picture(environment(), LIVE, LIVE, note))
+
+        assert "```text\nred\n100 %\n```" in body
+
+    def test_what_is_to_be_typed_is_code(self) -> None:
+        held = replace(
+            environment(trust=Trust.FORK, hold=replace(APPROVAL, hint="Say `/stager approve c0ffee1`."))
+        )
+
+        assert "Say `/stager approve c0ffee1`." in body_of(Picture(held))
+
 
 class TestForks:
     def test_the_secrets_withheld(self) -> None:
@@ -146,6 +159,8 @@ NASTY = [
     "<img src=x onerror=alert(1)>",
     "</details><script>alert(1)</script>",
     "`code` **bold** #12 owner/repo#3",
+    "`a``b` ``c` `d`` ` `e",
+    "\\`a` \\",
     "-->\n# Heading",
     "~~~\n```\n````\nout of the fence",
 ]
@@ -156,7 +171,6 @@ OURS = {
 }
 """What our own text becomes."""
 HTML = re.compile(r"<details><summary>[\w ]+</summary>\n|</details>\n")
-CODE = re.compile(r"/stager [\w ]+|[0-9A-Za-z]{7}")
 
 
 def tokens(text: str) -> list[Token]:
@@ -181,7 +195,6 @@ class TestInjection:
         assert [t.tag for t in found if t.type == "heading_open"] == ["h3"]
         assert [t.attrs["href"] for t in found if t.type == "link_open"] == [PAGE]
         assert all(HTML.fullmatch(t.content) for t in found if t.type == "html_block")
-        assert all(CODE.fullmatch(t.content) for t in found if t.type == "code_inline")
         assert not any(re.search(r"@\w", t.content) for t in found if t.type == "text")
 
     @pytest.mark.parametrize("nasty", ["A" * 100_000, "\n".join("long" * 1_000 for _ in range(1_000))])

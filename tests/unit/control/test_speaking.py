@@ -64,7 +64,7 @@ class Talk(House):
 
     async def note(self, event: ChangeSeen) -> Note | None:
         environment = await self.of(event)
-        return await self.store.read(lambda tx: note_of(tx, environment.id))
+        return await self.store.read(lambda tx: note_of(tx, environment))
 
     async def state(self, event: ChangeSeen) -> State:
         return (await self.status(await self.of(event))).state

@@ -98,6 +98,7 @@ def _commands() -> dict[str, set[str]]:
     app = typer.Typer()
     server.mount(app)
     plugins.mount(app)
+    build_log.mount(app)
     up.mount(app)
     app.add_typer(config.app, name="config")
     app.add_typer(forge.app, name="forge")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from stager.domain.text import as_on_screen
 from stager.ports.builder import Say
 
 LINE_LIMIT = 2_000
@@ -30,8 +31,6 @@ _CANCELLED = re.compile(r"context canceled|code = Canceled")
 """A step that ended because another failed."""
 _STEP = re.compile(r"\[(?:(?P<stage>[^\]]*?) )?(?P<number>\d+/\d+)\] (?P<instruction>.*)", re.DOTALL)
 _EXIT_CODE = re.compile(r"exit code: (\d+)")
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-"""What colours terminals and moves their cursors: ECMA-48, sections 5.3 and 5.4, and titles of windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ class Progress:
     def _lines(self, vertex: _Vertex, stream: int, text: str) -> None:
         *whole, rest = (vertex.pieces.get(stream, "") + text).split("\n")
         for line in whole:
-            if shown := _as_on_screen(line):
+            if shown := as_on_screen(line):
                 self._tell(f"#{vertex.number} {shown}")
         vertex.pieces[stream] = rest if len(rest) <= LINE_LIMIT else self._mask(rest)[-LINE_LIMIT:]
 
@@ -247,12 +246,6 @@ def shortened(text: str, length: int = 120) -> str:
     """The text on one line, cut with an ellipsis where it is longer than so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
-def _as_on_screen(line: str) -> str:
-    """What a terminal would show of a line in the end: without colours, and without what a carriage return
-    went back over."""
-    return _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2].rstrip()
 
 
 def _decoded(data: str) -> str:
