@@ -7,7 +7,6 @@ none for a refusal that its author knows of or can do without: that is told by t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 
 from stager.control.addresses import Addresses
@@ -16,8 +15,6 @@ from stager.control.comment import comment_body
 from stager.control.forges import Forges
 from stager.control.picture import Picture, picture_of
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, HoldReason
-from stager.domain.errors import Refused
-from stager.domain.source import Trust
 from stager.domain.status import State, Status
 from stager.ports.forge import Reports
 from stager.ports.store import Store, Transaction
