@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from stager.control.intake import PAUSE_AFTER_SILENCE
-from stager.domain.environment import HoldReason
+from stager.domain.environment import UNAPPROVED, HoldReason
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen
 from stager.domain.route import Page
 from stager.domain.rules import Rules
 from stager.domain.source import Repository
 from stager.domain.status import State
-from stager.ports.forge import Checks
+from stager.ports.forge import Checks, Progress
 from stager.testing import Mood
 from tests.unit.control.house import ANN, SHOP, House
 
@@ -62,7 +62,7 @@ class Gate(House):
         return event
 
     async def assert_refused(self, reason: HoldReason, *said: str) -> None:
-        """Nothing runs; page, comment and API say why."""
+        """Nothing runs; page, status and API say why, and a comment where somebody has to do something."""
         environment, status = await self.the(), await self.status()
         hold, page = environment.desired.hold, self.target(environment.host)
         assert hold is not None, status
@@ -72,8 +72,12 @@ class Gate(House):
         assert self.engine.there(environment.id) == []
         assert isinstance(page, Page)
         assert (page.state, page.message, page.hint) == ("refused", hold.message, hold.hint)
-        [comment] = [c for c in self.forge.comments if c.ours]
-        assert "No preview" in comment.body
+        told = self.forge.statuses[-1]
+        assert (told.sha, told.announcement.description) == (environment.desired.revision.sha, hold.message)
+        assert told.announcement.progress is Progress.SUCCESS, "a required check mustn't wait for ever"
+        comments = [c.body for c in self.forge.comments if c.ours]
+        assert len(comments) == (1 if reason in UNAPPROVED or environment.comment_id else 0)
+        assert all(hold.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments)
 
 
 def ruled(**rules: Any) -> Gate:
