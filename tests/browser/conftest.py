@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.integration.behind import behind, nginx
 from tests.integration.conftest import app_image, make_stager
+from tests.integration.test_building import town
 
-__all__ = ["app_image", "behind", "make_stager", "nginx"]
+__all__ = ["app_image", "behind", "make_stager", "nginx", "town"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

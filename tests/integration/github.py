@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.doubles.github_app import GithubApp
+from tests.doubles.github_places import GithubDeployment
 
 USER, TOKEN = "bot", "T0ken-of-the-bot-41c"
 
@@ -76,6 +77,14 @@ class Github:
 
     def commenters(self, number: int) -> list[str | None]:
         return [comment.author for comment in self._pulls[number].comments]
+
+    def deployments(self) -> list[GithubDeployment]:
+        """Oldest first."""
+        return list(self._repository.places.deployments)
+
+    def statuses(self, sha: str) -> list[dict[str, Any]]:
+        """Whatever was said of a commit, oldest first."""
+        return list(self._repository.places.statuses.get(sha, []))
 
     @property
     def app(self) -> GithubApp:

@@ -197,6 +197,12 @@ class StagerUnderTest:
         assert answer.is_success, answer.text
         return answer.json()
 
+    def text(self, path: str) -> str:
+        """What the API answers in plain text."""
+        answer = self._client.get(f"{self.url}/api/v1{path}", auth=(USER, PASSWORD))
+        assert answer.is_success, answer.text
+        return answer.text
+
     def environment(self, name: str) -> dict[str, Any]:
         """The newest environment of this name, gone ones included."""
         found: list[dict[str, Any]] = [e for e in self.api("/environments?gone=true") if e["name"] == name]

@@ -1,0 +1,72 @@
+"""Stager's own page of a preview, in a browser, while its image is really built."""
+
+from __future__ import annotations
+
+import threading
+from uuid import uuid4
+
+from playwright.sync_api import Browser, HttpCredentials, Page, expect
+
+from tests.integration.stager import PASSWORD, USER
+from tests.integration.test_building import DOCKERFILE, MakeTown, Town
+
+KNOWN: HttpCredentials = {"username": USER, "password": PASSWORD}
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+expect.set_options(timeout=60_000)
+
+
+def slow(seconds: int) -> str:
+    """A Dockerfile that takes so long. Of another id each time, or BuildKit would have it in its cache."""
+    lines = f"for i in $(seq {seconds}); do echo line $i; sleep 1; done"
+    return f"{DOCKERFILE}RUN echo {uuid4()} '{NASTY}'; {lines}\n"
+
+
+def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Browser) -> None:
+    """Nobody reloads anything, and what a build prints is text."""
+    place: Town = town()
+    pushing = threading.Thread(target=lambda: place.branch("feature", {"Dockerfile": slow(15)}))
+    pushing.start()
+    environment = place.stager.wait_for("feature", "building")["id"]
+    errors: list[str] = []
+    with browser.new_context(http_credentials=KNOWN) as context:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
+        page.goto(f"{place.stager.url}/previews/{environment}")
+        expect(page.locator("#standing")).to_contain_text("The preview is being built.")
+        expect(page.locator("#build pre")).to_contain_text("line 3")
+        expect(page.locator("#build pre")).to_contain_text(NASTY)
+        assert page.locator("#build img").count() == 0
+        expect(page.locator("#standing")).to_contain_text("The preview is live.")
+        expect(page.locator("#build pre")).to_contain_text("line 15")
+        expect(page.locator("#deployments")).to_contain_text("live")
+        assert page.title() == "feature: live"
+        place.push("feature", {"Dockerfile": slow(3)})
+        expect(page.locator("#deployments tr")).to_have_count(3)
+        expect(page.locator("#standing")).to_contain_text("The preview is live.")
+    pushing.join()
+    assert errors == []
+
+
+def test_it_is_for_whoever_is_known(town: MakeTown, page: Page) -> None:
+    place: Town = town()
+    place.branch("feature")
+    place.shows("feature", "feature")
+    answer = page.request.get(f"{place.stager.url}/previews/{place.stager.environment('feature')['id']}")
+
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+def test_it_fits_on_a_telephone(town: MakeTown, browser: Browser) -> None:
+    place: Town = town()
+    place.branch("feature-with-a-name-that-is-rather-long-for-any-telephone")
+    environment = place.stager.wait_for("feature-with-a-name-that-is-rather-long-for-any-telephone", "live")
+    with browser.new_context(http_credentials=KNOWN, viewport={"width": 360, "height": 640}) as context:
+        page = context.new_page()
+        page.goto(f"{place.stager.url}/previews/{environment['id']}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
