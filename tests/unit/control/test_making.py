@@ -374,7 +374,7 @@ class TestForks:
             assert spec.variables["STAGER_TRUST"] == "fork"
             assert "TOKEN" not in spec.variables
             assert order.recipe == Recipe(arguments={"A": "1"})
-            assert "doesn't get these secrets: TOKEN, npm." in works.forge.comments[-1].body
+            assert "gets no secrets. Withheld: TOKEN, npm." in works.forge.comments[-1].body
 
     async def test_the_repositorys_own_do(self) -> None:
         async with Works([self.SECRETIVE]).open() as works:
