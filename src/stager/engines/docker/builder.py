@@ -29,8 +29,13 @@ SHORTEST_MASKED = 4
 """Characters of a secret, or of a line of one, below which it isn't looked for in the log: it would be found
 everywhere."""
 
-AWAY = ("Cannot connect to the Docker daemon", "code = Unavailable", "error during connect")
-"""By these words the process says that it isn't the build that failed."""
+AWAY = re.compile(
+    r"Cannot connect to the Docker daemon|error during connect|\bUnavailable: |code = Unavailable|"
+    r"error reading from server: EOF|transport is closing"
+)
+"""By these words the process says that it isn't the build that failed: those of `docker` itself, and gRPC's
+code for a server that went away, in the ways in which releases of BuildKit write it,
+https://grpc.io/docs/guides/status-codes/."""
 
 HONOURS_CGROUPS = 23
 """The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
@@ -176,7 +181,7 @@ def masking(recipe: Recipe) -> Callable[[str], str]:
 
 async def _failure(progress: Progress) -> StagerError:
     step, complaint = progress.failed, progress.complaint
-    if step is None and any(words in complaint for words in AWAY):
+    if step is None and AWAY.search(complaint):
         return _engine_away(complaint)
     if step is None and "rawjson" in complaint:
         return _builder_missing("The `docker buildx` here is too old: it can't tell how a build goes on.")
