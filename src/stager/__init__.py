@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stager.cli.client.strategy import Account, AuthStrategy
     from stager.domain.actor import Actor
     from stager.domain.commands import Command, Kill, Launch, Reply
     from stager.domain.environment import ChangeLink
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "stager.cli.client.strategy": ("Account", "AuthStrategy"),
     "stager.domain.actor": ("Actor",),
     "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
     "stager.domain.environment": ("ChangeLink",),
@@ -50,7 +52,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Account",
     "Actor",
+    "AuthStrategy",
     "AuthenticationStrategy",
     "Call",
     "Change",

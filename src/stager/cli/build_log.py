@@ -40,7 +40,11 @@ def build_log(
         typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
     ] = None,
 ) -> None:
-    """Show the log of a preview's newest build."""
+    """Show the log of a preview's newest build.
+
+    It reads what lies in the `state_dir`, so it needs no server to run, and the permission to read that
+    folder. From elsewhere: `stager logs --build`.
+    """
     try:
         state = StateDirectory(state_dir_of(find(config, os.environ, Path.cwd()), environ=os.environ))
         if not state.database.exists():

@@ -38,7 +38,8 @@ def init(
 ) -> None:
     """Make a bare repository, or take one in: each branch that is pushed to it becomes a preview.
 
-    It may be repeated, for instance after Stager was moved. Nothing that is in the repository is changed.
+    Prints what to put into the configuration. It may be repeated, for instance after Stager was moved.
+    Nothing that is in the repository is changed.
     """
     place, name = path.absolute(), name or path.name.removesuffix(".git")
     repository = LocalRepository(place)

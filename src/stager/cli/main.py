@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Annotated
 
 import typer
 
+from stager.cli import client
 from stager.version import __version__
 
 app = typer.Typer(
@@ -41,7 +43,7 @@ def _mount_server() -> None:
     plugins.mount(app)
     build_log.mount(app)
     up.mount(app)
-    app.add_typer(config.app, name="config", help="Check, show and describe the configuration.")
+    app.add_typer(config.app, name="config", help="Check, show and describe the server's configuration.")
     app.add_typer(forge.app, name="forge", help="Have previews of a repository on this machine.")
     app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")
 
@@ -54,10 +56,19 @@ def _without_server() -> None:
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Run the command that was typed."""
+def whole() -> typer.Typer:
+    """The command with all that is installed here."""
+    client.mount(app)
     if importlib.util.find_spec("fastapi") and importlib.util.find_spec("aiodocker"):
         _mount_server()
     else:
         _without_server()
-    app()
+    return app
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    client.mount(app)
+    is_clients = sys.argv[1:2] and sys.argv[1] in {command.name for command in app.registered_commands}
+    # The server's commands take most of a second to load, which the client's needn't wait for.
+    (app if is_clients else whole())()

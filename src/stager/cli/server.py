@@ -46,11 +46,20 @@ def mount(app: typer.Typer) -> None:
 
 def serve(
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on.", min=0, max=65_535)] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on, in place of the one in `listen`.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="The port to listen on, likewise. 0 lets the system choose.", min=0, max=65_535),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
 ) -> None:
-    """Run Stager. Previews go on running after it has stopped; `stager stop` ends their front as well."""
+    """Run Stager in the foreground, until SIGTERM or Ctrl-C. Previews go on, and stay reachable.
+
+    `stager stop` ends their front as well. With --detach, it returns once Stager answers; its log is
+    `stager.log` in the `state_dir`.
+    """
     loaded = _loaded(config, host, port)
     state = StateDirectory(loaded.settings.state_dir)
     if detach:
@@ -60,7 +69,10 @@ def serve(
 
 
 def stop(config: ConfigOption = None) -> None:
-    """Stop Stager and its front. Containers go on running, and are found again at the next start."""
+    """Stop Stager and its front. Containers go on running, and are found again at the next start.
+
+    Until then, nobody reaches them.
+    """
     state = _state(config)
     process = state.running()
     if process is not None:

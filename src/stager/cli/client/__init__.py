@@ -1,0 +1,13 @@
+"""The commands that talk to a server, from anybody's machine. They need none of the server's libraries."""
+
+from __future__ import annotations
+
+import typer
+
+from stager.cli.client import configure, launching, looking, signing_in
+
+
+def mount(app: typer.Typer) -> None:
+    """Add all of these commands."""
+    for module in (configure, launching, looking, signing_in):
+        module.mount(app)

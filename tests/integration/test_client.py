@@ -1,0 +1,160 @@
+"""The client commands as a person has them: the real command, on a terminal, with a real Stager on real
+Docker."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.integration.stager import PASSWORD, PATIENCE, USER, StagerUnderTest, until
+
+
+class Person:
+    """Somebody with the command, a folder of their own, and a browser that writes down where it was sent."""
+
+    def __init__(self, folder: Path, stager: StagerUnderTest) -> None:
+        self.folder = folder
+        self.stager = stager
+        self.visited = folder / "visited"
+        browser = folder / "browser"
+        browser.write_text(f'#!/bin/sh\necho "$1" >> {self.visited}\n')
+        browser.chmod(0o755)
+        self.environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("STAGER_", "XDG_"))
+        } | {
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "BROWSER": str(browser),
+            "NO_PROXY": "*",
+        }
+
+    def run(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        """The command without a terminal, as in a script."""
+        return subprocess.run(
+            self._command(*words), input=stdin, env=self.environ | environ, capture_output=True, text=True,
+            check=False, timeout=PATIENCE,
+        )  # fmt: skip
+
+    def sit(self, *words: str) -> Terminal:
+        """The command on a terminal."""
+        return Terminal(self._command(*words), self.environ)
+
+    def sign_in(self) -> None:
+        """As `stager configure` and `stager login` do it."""
+        configured = self.run(
+            "configure", f"endpoint={self.stager.url}", "auth_strategy=Basic", f"username={USER}"
+        )
+        assert configured.returncode == 0, configured.stderr
+        signed_in = self.run("login", "--stdin", stdin=f"{PASSWORD}\n")
+        assert signed_in.returncode == 0, signed_in.stderr
+
+    @staticmethod
+    def _command(*words: str) -> list[str]:
+        return [sys.executable, "-m", "stager", *words]
+
+
+class Terminal:
+    """A command on a pseudo-terminal of 40 rows and 120 columns."""
+
+    def __init__(self, command: list[str], environ: dict[str, str]) -> None:
+        self.process, self._ours = _on_terminal(command, environ)
+        self.said = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, words: str) -> str:
+        """All that was said so far, once these words are part of it."""
+        return until(lambda: self.said if words in self.said else "", f"the terminal says {words!r}")
+
+    def ends(self) -> int:
+        """The exit code, once it has ended and all was read."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self._ours, 65_536)
+            except OSError:  # nobody has the other end any more
+                piece = b""
+            if not piece:
+                break
+            self.said += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", piece.decode("utf-8", "replace"))
+        os.close(self._ours)
+
+
+def _on_terminal(command: list[str], environ: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ | {"TERM": "xterm-256color"},
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    return process, ours
+
+
+@pytest.fixture
+def person(tmp_path: Path, stager: StagerUnderTest) -> Person:
+    folder = tmp_path / "person"
+    folder.mkdir()
+    return Person(folder, stager)
+
+
+@pytest.mark.requirement("R109", "R112", "R113", "R116", "R117", "R118", "R121", "R122", "X10")
+def test_from_nothing_to_a_browser_at_the_preview_and_back(person: Person, stager: StagerUnderTest) -> None:
+    configured = person.sit("configure", f"endpoint={stager.url}", "auth_strategy=Basic")
+    assert configured.ends() == 0
+
+    launching = person.sit("launch", "shop", "master")
+    launching.wait_for("User name: ")
+    launching.type(f"{USER}\n")
+    launching.wait_for(f"Password of {USER}: ")
+    launching.type(f"{PASSWORD}\n")
+    assert launching.ends() == 0
+    assert "Live after" in launching.said
+    assert PASSWORD not in launching.said
+    url = f"http://master.localhost:{stager.port}"
+    assert person.visited.read_text() == f"{url}\n"
+    assert "master" in stager.get("master").text
+
+    killing = person.sit("kill", "shop", "master")
+    killing.wait_for(f"Password of {USER}: ")  # the name was saved
+    killing.type(f"{PASSWORD}\n")
+    assert killing.ends() == 0
+    assert stager.get("master").status_code == 410
+    until(lambda: not stager.containers(), "its container is gone")
+
+
+def test_in_a_script(person: Person, stager: StagerUnderTest) -> None:
+    person.sign_in()
+    launched = person.run("launch", "shop", "x", "--set", "VERSION=7")
+    assert (launched.returncode, launched.stdout) == (0, f"http://x.localhost:{stager.port}\n")
+    assert not person.visited.exists()
+    assert stager.get("x").text == "x 7"
+
+    listed = person.run("list", "--json")
+    assert [(p["app"], p["name"], p["state"]) for p in json.loads(listed.stdout)] == [("shop", "x", "live")]
+    assert "x" in person.run("show", "x").stdout
+
+    failed = person.run("launch", "shop", "broken", "--set", "EXIT=3")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "giving up: the database is missing" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+    assert person.run("kill", f"http://x.localhost:{stager.port}").returncode == 0
+    assert person.run("kill", "shop", "x").returncode == 5

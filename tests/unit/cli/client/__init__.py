@@ -1,0 +1,1 @@
+"""The client commands, against a real server over a house of fakes."""

@@ -1,0 +1,95 @@
+"""A whole Stager over fakes, behind a real socket, for commands that block: in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+
+from stager.forges.github.webhooks import GithubWebhooks
+from stager.web.app import create_app
+from tests.unit.control.house import House
+from tests.unit.web.site import SECRET, services_of
+
+T = TypeVar("T")
+HOST = "localhost"
+USERS = {"ann": "pa:ss"}
+
+
+class Served:
+    """A running Stager.
+
+    Args:
+        house: what is behind it. Only its own thread may touch that: see `call`.
+    """
+
+    def __init__(self, house: House, users: Mapping[str, str]) -> None:
+        self.house = house
+        self.app: FastAPI
+        self.port = 0
+        self._users = users
+        self._loop = asyncio.new_event_loop()
+        self._up = threading.Event()
+        self._server: uvicorn.Server
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What this comes to in the house's own thread."""
+
+        async def run() -> T:
+            return await work()
+
+        future: Future[T] = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        return future.result(30)
+
+    def run(self) -> None:
+        """The thread's own function."""
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    def ready(self) -> None:
+        assert self._up.wait(30)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+
+    async def _serve(self) -> None:
+        await self.house.start(rest=False)
+        services = replace(services_of(self.house, self._users), start_timeout=30.0)
+        self.app = create_app(services)
+        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+        self._server = uvicorn.Server(config)
+        serving = asyncio.create_task(self._server.serve())
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        self._up.set()
+        await serving
+        await self.house.kill()
+
+
+@contextmanager
+def served(house: House | None = None, users: Mapping[str, str] = USERS) -> Iterator[Served]:
+    """A Stager with one application, `shop`, and one user, ann."""
+    house = house or House()
+    house.webhooks = GithubWebhooks(SECRET)
+    stager = Served(house, users)
+    thread = threading.Thread(target=stager.run)
+    thread.start()
+    stager.ready()
+    try:
+        yield stager
+    finally:
+        stager.stop()
+        thread.join(30)

@@ -1,0 +1,41 @@
+"""What should be, and waiting until it is."""
+
+from __future__ import annotations
+
+import json
+
+from tests.unit.cli.client.conftest import Run
+from tests.unit.cli.client.served import Served
+
+
+def test_a_launch_ends_with_the_url_on_standard_output(signed_in: Served, run: Run) -> None:
+    done = run("launch", "shop", "Feature/X")
+    assert (done.exit_code, done.stdout) == (0, "http://featurex.preview.test\n")
+    assert "Waiting for its first answer" in done.stderr
+    assert "Live after" in done.stderr
+
+    listed = run("list")
+    assert listed.stdout.splitlines()[1].split()[:3] == ["shop", "Feature/X", "live"]
+
+    shown = json.loads(run("show", "shop", "Feature/X", "--json").stdout)
+    assert (shown["state"], shown["deployments"][0]["phase"]) == ("live", "live")
+
+
+def test_a_launch_hands_over_variables(signed_in: Served, run: Run) -> None:
+    launched = run("launch", "shop", "x", "--set", "FEATURE=a=b", "--json")
+    assert launched.exit_code == 0
+    assert json.loads(launched.stdout)["state"] == "live"
+    [instance] = signed_in.house.engine.there()
+    assert signed_in.house.engine.spec(instance.id).variables["FEATURE"] == "a=b"
+    assert run("launch", "shop", "x", "--set", "FEATURE").exit_code == 2
+
+
+def test_kill_takes_name_id_or_url(signed_in: Served, run: Run) -> None:
+    for which in (["shop", "x"], ["x"], ["id"], ["url"]):
+        preview = json.loads(run("launch", "shop", "x", "--json").stdout)
+        words = [preview.get(word, word) if word in ("id", "url") else word for word in which]
+        assert run("kill", *words).exit_code == 0
+        assert run("list").stdout == ""
+    nothing = run("kill", "shop", "x")
+    assert (nothing.exit_code, nothing.stdout) == (5, "")
+    assert 'There is no preview "x" of shop.' in nothing.stderr
