@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stager.cli.client.strategy import Account, AuthStrategy
+    from stager.domain.access import Role
     from stager.domain.actor import Actor
     from stager.domain.commands import Command, Kill, Launch, Reply
     from stager.domain.environment import ChangeLink
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "stager.cli.client.strategy": ("Account", "AuthStrategy"),
+    "stager.domain.access": ("Role",),
     "stager.domain.actor": ("Actor",),
     "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
     "stager.domain.environment": ("ChangeLink",),
@@ -78,6 +80,7 @@ __all__ = [
     "Repository",
     "Retry",
     "Revision",
+    "Role",
     "StagerError",
     "Trust",
 ]

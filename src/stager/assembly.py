@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 import uvicorn
 
+from stager.control.access import Roles
 from stager.control.addresses import Addresses
 from stager.control.applications import SHA_PLACE, Application, Applications
 from stager.control.core import Cast, Conduct, Core, World
@@ -60,6 +61,7 @@ from stager.sources.git import GitSources
 from stager.sources.limits import Limits
 from stager.state import StateDirectory
 from stager.stores.logs import FileLogs
+from stager.stores.seal import FileSeal
 from stager.stores.sqlite.store import open_store
 from stager.web.app import create_app
 from stager.web.services import Services
@@ -146,6 +148,7 @@ async def _assemble(
         router=router,
         clock=SystemClock(),
         ids=RandomIds(),
+        seal=FileSeal(state.seal_key),
         webhooks={GITHUB: _webhooks(settings, setup), **({LOCAL: local} if local else {})},
         forges=Forges([forge for forge in (github, local and local.parts) if forge]),
         workshop=_workshop(settings, state, docker),
@@ -183,12 +186,15 @@ def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | Non
         removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
         deployments=settings.github.deployments,
         statuses=settings.github.statuses,
+        roles=Roles(settings.roles),
     )
 
 
 def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setup: GithubSetup) -> Services:
     return Services(
         access=core.access,
+        audit=core.audit,
+        tokens=core.tokens,
         addresses=core.addresses,
         applications=core.applications,
         builds=core.builds,
@@ -201,6 +207,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         store=world.store,
         supervisor=core.supervisor,
         webhooks=world.webhooks,
+        trusted=loaded.settings.trusted_proxies,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
         repositories=loaded.settings.local_forge,

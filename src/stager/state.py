@@ -28,6 +28,7 @@ class StateDirectory:
         self.front = path / "front"
         self.control_socket = path / "control.sock"
         self.github_app = path / "github-app.json"
+        self.seal_key = path / "seal.key"
         self.log = path / "stager.log"
         self._lock_path = path / "stager.pid"
         self._lock: IO[str] | None = None

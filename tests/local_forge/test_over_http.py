@@ -47,7 +47,7 @@ async def ear(bare: Path) -> AsyncIterator[Ear]:
 async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
     house = House(credentials=False, domain="preview.test", webhooks=ear.forge)
     await house.start(rest=False)
-    services = replace(services_of(house, {"ann": PASSWORD}), repositories={"shop": bare})
+    services = replace(services_of(house), repositories={"shop": bare})
     configuration = uvicorn.Config(create_app(services), port=0, log_level="warning", lifespan="off")
     server = Served(configuration)
     task = asyncio.create_task(server.serve())

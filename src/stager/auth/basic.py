@@ -11,6 +11,7 @@ import secrets
 import unicodedata
 from collections.abc import Mapping
 
+from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 
@@ -44,6 +45,10 @@ class BasicAuthentication(AuthenticationStrategy):
         given = self._digest(pair)
         known = [user for user, digest in self._users if hmac.compare_digest(digest, given)]
         return Actor(known[0], self.name) if known else None
+
+    def role(self, actor: Actor, application: str, owner: str) -> Role:  # noqa: ARG002
+        """Everything, as in the first Stager; `roles:` in the configuration may say less."""
+        return Role.ADMINISTRATOR
 
     def _digest(self, pair: str) -> bytes:
         return hmac.digest(self._key, unicodedata.normalize("NFC", pair).encode(), "sha256")

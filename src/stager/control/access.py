@@ -1,12 +1,23 @@
-"""Who may ask directly: the configured strategies, tried in order. Nobody, when there are none."""
+"""Who asks, and whether they may: the one place where both are decided, for every surface there is.
+
+Whoever no strategy knows is nobody, and what no role allows is refused. What is done or refused is in the
+audit log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import structlog
 
+from stager.control.applications import Applications
+from stager.control.audit import Audit
 from stager.control.runner import Runner
+from stager.control.tokens import PREFIX, Tokens
+from stager.control.tries import Tries
+from stager.domain.access import NEEDED, Action, Role, may
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
 from stager.ports.handlers import AuthenticationStrategy, Credentials
@@ -14,30 +25,134 @@ from stager.ports.handlers import AuthenticationStrategy, Credentials
 log = structlog.get_logger(__name__)
 
 
-class Access:
-    """Knows the sender of a direct request, or refuses it."""
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the configuration says of people.
 
-    def __init__(self, strategies: Sequence[AuthenticationStrategy], runner: Runner | None = None) -> None:
+    Args:
+        listed: roles by `strategy:name`, such as `github:ann`; they go before what a strategy says.
+    """
+
+    listed: Mapping[str, Role] = field(default_factory=dict)
+
+    def of(self, strategy: AuthenticationStrategy, name: str) -> Role | None:
+        """The listed role; None for whoever isn't listed."""
+        called = (type(strategy).short_name, type(strategy).__name__)
+        found = (self.listed.get(f"{kind}:{name}".lower()) for kind in called if kind)
+        return next((role for role in found if role is not None), None)
+
+
+class Access:
+    """Knows the sender of a direct request, and what they may do.
+
+    Args:
+        tokens: those that we gave out.
+        tries: counts wrong credentials by address.
+    """
+
+    def __init__(
+        self,
+        strategies: Sequence[AuthenticationStrategy],
+        *,
+        applications: Applications,
+        audit: Audit,
+        tokens: Tokens,
+        tries: Tries,
+        roles: Roles | None = None,
+        runner: Runner | None = None,
+    ) -> None:
         self._strategies = strategies
+        self._applications = applications
+        self._audit = audit
+        self._tokens = tokens
+        self._tries = tries
+        self._roles = roles or Roles()
         self._runner = runner or Runner()
+
+    # Who.
 
     async def actor(self, credentials: Credentials) -> Actor:
         """Who sends this.
 
         Raises:
-            Refused: 401, when no strategy knows them.
+            Refused: 401, when nobody that we know does; 429, after too many wrong ones from that address.
         """
-        for strategy in self._strategies:
-            actor = await self._asked(strategy, credentials)
-            if isinstance(actor, Actor):
-                return actor
+        self._tries.check(credentials.address)
+        actor = await self._known(credentials)
+        if actor is not None:
+            return replace(actor, address=credentials.address)
+        if credentials.are_given:
+            self._tries.wrong(credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured, so nobody is let in."
         raise Refused("Unauthorized", hint=hint, reason="unauthorized", status=401)
 
-    async def _asked(self, strategy: AuthenticationStrategy, credentials: Credentials) -> object:
-        """What the strategy says; one that fails knows nobody."""
+    async def _known(self, credentials: Credentials) -> Actor | None:
+        token = credentials.bearer
+        if token.startswith(PREFIX):
+            return await self._tokens.actor(token)
+        for strategy in self._strategies:
+            actor = await self._asked(strategy, "authenticate", credentials)
+            if isinstance(actor, Actor):
+                return replace(actor, strategy=type(strategy).__name__)
+        return None
+
+    # Whether they may.
+
+    async def role(self, actor: Actor, app: str = "") -> Role:
+        """The actor's role for this application.
+
+        Args:
+            app: the entry under `images:`; empty for the installation as a whole.
+        """
+        if actor.apps is not None and app not in actor.apps:
+            return Role.NONE
+        most = Role.ADMINISTRATOR if actor.role is None else actor.role
+        strategy = next((s for s in self._strategies if type(s).__name__ == actor.strategy), None)
+        if strategy is None:
+            return actor.role or Role.NONE if not actor.strategy else Role.NONE
+        listed = self._roles.of(strategy, actor.name)
+        return min(most, listed if listed is not None else await self._given(strategy, actor, app))
+
+    async def _given(self, strategy: AuthenticationStrategy, actor: Actor, app: str) -> Role:
+        """The role that the strategy gives; none while it can't tell."""
+        role = await self._asked(strategy, "role", actor, app, self._applications.owner(app))
+        return role if isinstance(role, Role) else Role.NONE
+
+    async def may(self, actor: Actor, action: Action, app: str = "") -> bool:
+        """Whether the actor may do this to that application's previews."""
+        return may(await self.role(actor, app), action)
+
+    async def check(self, actor: Actor, action: Action, app: str = "") -> None:
+        """Raise `Refused` (403) unless the actor may do this."""
+        role = await self.role(actor, app)
+        if may(role, action):
+            return
+        where = f"for {app}" if app else "here"
+        needed = NEEDED.get(action)
+        raise Refused(
+            f"{actor.name} may not {str(action).replace('-', ' ')} {where}.",
+            hint=f"That takes the role {needed}, and theirs is {role}." if needed else "",
+            reason="not-permitted",
+            status=403,
+        )
+
+    @asynccontextmanager
+    async def acting(
+        self, actor: Actor, action: Action, app: str = "", subject: str = ""
+    ) -> AsyncIterator[None]:
+        """What happens inside is done by this actor, if they may, and goes into the audit log.
+
+        Raises:
+            Refused: 403, unless they may.
+        """
+        async with self._audit.of(actor, action, app, subject):
+            await self.check(actor, action, app)
+            yield
+
+    async def _asked(self, strategy: AuthenticationStrategy, method: str, *arguments: object) -> object:
+        """What the strategy says; one that fails knows nobody, and gives no role."""
         try:
-            return await self._runner.ask(strategy, "authenticate", credentials)
+            return await self._runner.ask(strategy, method, *arguments)
         except StagerError as error:
             log.warning("strategy_failed", strategy=type(strategy).__name__, error=error.message)
             return None

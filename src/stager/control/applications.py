@@ -128,6 +128,11 @@ class Applications:
         found = self._by_name.get(name)
         return found.withheld(trust) if found else ()
 
+    def owner(self, name: str) -> str:
+        """Whose repository belongs to this application; empty where that isn't said, or there is none."""
+        found = self._by_name.get(name)
+        return found.owner if found else ""
+
     def of_repository(self, repository: Repository) -> Application | None:
         """The application that this repository's changes are previews of."""
         return next((a for a in self._by_name.values() if a.is_of(repository)), None)

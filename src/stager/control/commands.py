@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
+from stager.control.access import Access
 from stager.control.applications import Applications
-from stager.control.finding import checked_name, existing, find_named, is_unapproved
+from stager.control.finding import checked_name, existing, find_named, is_unapproved, unknown
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
 from stager.control.policy import FORKS_ARE_OFF, SHORT
@@ -18,6 +19,7 @@ from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
 from stager.control.wishes import Wish, Wishes
+from stager.domain.access import Action
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
@@ -55,6 +57,7 @@ class Commands:
         tell: shows how an environment stands, by its id.
         wake: called with an environment's id after its wish was written down.
         room: keeps the number of previews within bounds.
+        access: says whether whoever asks may; everything here asks it first.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Commands:
         wake: Wake,
         room: Room,
         clock: Clock,
+        access: Access,
     ) -> None:
         self._store = store
         self._memory = memory
@@ -81,6 +85,7 @@ class Commands:
         self._wake = wake
         self._room = room
         self._clock = clock
+        self._access = access
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
         """Have a preview running, afresh when it runs already.
@@ -88,13 +93,18 @@ class Commands:
         Raises:
             Refused: with the reason; nothing has changed then.
         """
+        app, name = command.image_name, command.container_name
+        async with self._access.acting(actor, Action.LAUNCH, app, name):
+            return await self._launch(command)
+
+    async def _launch(self, command: Launch) -> Environment:
         application = self._applications.get(command.image_name)
         name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
         environment = await self._store.write(
             lambda tx: self._launched(tx, application.name, name, parameters)
         )
-        log.info("launch", environment=environment.id, app=application.name, name=name, actor=str(actor))
+        log.info("launch", environment=environment.id, app=application.name, name=name)
         await self._written(environment)
         return environment
 
@@ -111,10 +121,17 @@ class Commands:
         Raises:
             Refused: with the reason; nothing has changed then.
         """
+        name, app = command.container_name, command.image_name
+        # Whose it is decides who may; without an application's name, that has to be looked up first.
+        found = await self._store.read(lambda tx: find_named(tx, app, name))
+        async with self._access.acting(actor, Action.KILL, found.app if found else app, name):
+            return await self._kill(command)
+
+    async def _kill(self, command: Kill) -> Environment | None:
         name = checked_name(command.container_name)
         app = self._applications.get(command.image_name).name if command.image_name else ""
         environment = await self._store.write(lambda tx: self._killed(tx, app, name))
-        log.info("kill", environment=environment.id if environment else "", name=name, actor=str(actor))
+        log.info("kill", environment=environment.id if environment else "", name=name)
         if environment is not None:
             await self._written(environment)
         return environment
@@ -139,9 +156,10 @@ class Commands:
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
         """Have this environment removed. Raises `Refused` (404) when there is none of this id."""
-        environment = await self._store.write(lambda tx: self._ended(tx, existing(tx, environment_id)))
-        log.info("kill", environment=environment.id, name=environment.name, actor=str(actor))
-        await self._written(environment)
+        async with self._acting(actor, Action.KILL, environment_id):
+            environment = await self._store.write(lambda tx: self._ended(tx, existing(tx, environment_id)))
+            log.info("kill", environment=environment.id, name=environment.name)
+            await self._written(environment)
         return environment
 
     async def redeploy(self, environment_id: str, actor: Actor) -> Environment:
@@ -150,9 +168,10 @@ class Commands:
         Raises:
             Refused: there is none of this id, or it may not run.
         """
-        environment = await self._store.write(lambda tx: self._redeployed(tx, environment_id))
-        log.info("redeploy", environment=environment.id, name=environment.name, actor=str(actor))
-        await self._written(environment)
+        async with self._acting(actor, Action.REDEPLOY, environment_id):
+            environment = await self._store.write(lambda tx: self._redeployed(tx, environment_id))
+            log.info("redeploy", environment=environment.id, name=environment.name)
+            await self._written(environment)
         return environment
 
     def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
@@ -183,9 +202,10 @@ class Commands:
                 tx.save_environment(replace(environment, approved_sha=sha))
             return self._redeployed(tx, environment_id)
 
-        environment = await self._store.write(work)
-        log.info("let_run", environment=environment.id, name=environment.name, actor=str(actor))
-        await self._written(environment)
+        async with self._acting(actor, Action.LAUNCH, environment_id):
+            environment = await self._store.write(work)
+            log.info("let_run", environment=environment.id, name=environment.name)
+            await self._written(environment)
         return environment
 
     async def approve(self, environment_id: str, sha: str, actor: Actor) -> Environment:
@@ -197,9 +217,10 @@ class Commands:
         Raises:
             Refused: there is none of this id, its pull request is closed, or its commit is another.
         """
-        environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
-        log.info("approved", environment=environment.id, sha=sha, actor=str(actor))
-        await self._written(environment)
+        async with self._acting(actor, Action.APPROVE, environment_id):
+            environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
+            log.info("approved", environment=environment.id, sha=sha)
+            await self._written(environment)
         return environment
 
     def _approved(self, tx: Transaction, environment_id: str, sha: str) -> Environment:
@@ -232,19 +253,36 @@ class Commands:
             environment = existing(tx, environment_id)
             save_kept(tx, environment.id, Kept(pinned=pinned, extended_at=now))
 
-        await self._store.write(work)
-        log.info("kept", environment=environment_id, pinned=pinned, actor=str(actor))
+        async with self._acting(actor, Action.KEEP, environment_id):
+            await self._store.write(work)
+            log.info("kept", environment=environment_id, pinned=pinned)
 
-    async def log_of(self, environment_id: str, lines: int) -> list[str]:
+    @asynccontextmanager
+    async def _acting(self, actor: Actor, action: Action, environment_id: str) -> AsyncIterator[None]:
+        """See `Access.acting`. Raises `Refused` (404) also when the actor may not even see it."""
+        environment = await self.visible(environment_id, actor)
+        async with self._access.acting(
+            actor, action, environment.app, f"{environment.name} ({environment_id})"
+        ):
+            yield
+
+    async def visible(self, environment_id: str, actor: Actor) -> Environment:
+        """The environment of this id. Raises `Refused` (404) when there is none that the actor may see."""
+        environment = await self._store.read(lambda tx: existing(tx, environment_id))
+        if not await self._access.may(actor, Action.SEE, environment.app):
+            raise unknown(environment_id)
+        return environment
+
+    async def log_of(self, environment_id: str, lines: int, actor: Actor) -> list[str]:
         """The last lines of the newest instance's output; of the newest deployment's, when nothing is there.
 
         Raises:
-            Refused: there is none of this id.
+            Refused: there is none of this id, or the actor may not read it.
             Retry: the engine doesn't answer.
         """
-        environment, deployments = await self._store.read(
-            lambda tx: (existing(tx, environment_id), tx.deployments(environment_id))
-        )
+        environment = await self.visible(environment_id, actor)
+        await self._access.check(actor, Action.READ_LOGS, environment.app)
+        deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
         instances = await self._instances.find(environment.id)
         if instances:
             newest = max(instances, key=lambda i: i.generation)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stager.control.access import Access
+from stager.control.access import Access, Roles
 from stager.control.addresses import Addresses
 from stager.control.announcing import Deployments, Statuses
 from stager.control.applications import Applications
+from stager.control.audit import Audit
 from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
@@ -34,7 +35,9 @@ from stager.control.runner import Runner
 from stager.control.speaking import Speaking
 from stager.control.steps import Steps
 from stager.control.supervisor import Intervals, Supervisor
+from stager.control.tokens import Tokens
 from stager.control.tools import Tools
+from stager.control.tries import Tries
 from stager.control.watch import Watch
 from stager.control.wishes import Wishes
 from stager.control.workshop import Workshop
@@ -50,6 +53,7 @@ from stager.ports.handlers import (
     PreLaunchHandler,
 )
 from stager.ports.router import Router
+from stager.ports.seal import Seal
 from stager.ports.store import Store
 
 
@@ -62,6 +66,7 @@ class World:
         forges: those that can be asked.
         workshop: None where nothing is built.
         outposts: what stands before the router.
+        seal: keeps what proves who people are.
     """
 
     store: Store
@@ -71,6 +76,7 @@ class World:
     router: Router
     clock: Clock
     ids: Ids
+    seal: Seal
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     workshop: Workshop | None = None
@@ -100,6 +106,7 @@ class Conduct:
         removes_comments: whether that goes with the preview.
         deployments: whether the forge's own deployments are kept up to date.
         statuses: whether commits bear a status.
+        roles: what it says of people.
     """
 
     intervals: Intervals = field(default_factory=Intervals)
@@ -109,6 +116,7 @@ class Conduct:
     removes_comments: bool = False
     deployments: bool = False
     statuses: bool = False
+    roles: Roles = field(default_factory=Roles)
 
 
 class Core:
@@ -136,11 +144,13 @@ class Core:
         self.builds = self._builds()
         self.steps = Steps(self._tools())
         self.room = self._room()
+        self.audit = Audit(world.store, world.clock)
+        self.tokens = Tokens(world.store, world.clock, world.ids, world.seal, self.audit)
+        self.access = self._access()
         self.commands = self._commands()
         self.intake = self._intake()
         self.resync = Resync(world.store, world.forges, applications, self.intake, world.clock)
         self.supervisor = self._supervisor()
-        self.access = Access(self._cast.authentication, self._runner)
         self.calls = Calls(self._cast.listeners, self._runner)
         self._told = Errands(self.handling.launched)
         self.watch.listen(self._told.ask)
@@ -210,6 +220,17 @@ class Core:
             strategy=self._cast.rotation,
         )
 
+    def _access(self) -> Access:
+        return Access(
+            self._cast.authentication,
+            applications=self.applications,
+            audit=self.audit,
+            tokens=self.tokens,
+            tries=Tries(self._world.clock.now),
+            roles=self._conduct.roles,
+            runner=self._runner,
+        )
+
     def _commands(self) -> Commands:
         return Commands(
             store=self._world.store,
@@ -222,6 +243,7 @@ class Core:
             wake=self.wake,
             room=self.room,
             clock=self._world.clock,
+            access=self.access,
         )
 
     def _intake(self) -> Intake:

@@ -48,8 +48,13 @@ def _described(environment: Environment) -> str:
 def existing(tx: Transaction, environment_id: str) -> Environment:
     environment = tx.environment(environment_id)
     if environment is None:
-        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+        raise unknown(environment_id)
     return environment
+
+
+def unknown(environment_id: str) -> Refused:
+    """There is none of this id, or none that whoever asks may see: nobody can tell one from the other."""
+    return Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
 
 
 def checked_name(name: str) -> str:

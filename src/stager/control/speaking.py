@@ -14,6 +14,7 @@ import structlog
 from stager.control.applications import Applications
 from stager.control.commands import Commands
 from stager.control.forges import Forges
+from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
@@ -110,7 +111,7 @@ class Speaking:
         return _Answer(_mark(speech.verb), f"done: {speech.verb}", note)
 
     async def _done(self, verb: Verb, event: CommandSaid, environment: Environment) -> Note | None:
-        actor, commands = Actor(event.author, BY), self._commands
+        actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:
                 await commands.let_run(environment.id, actor)
@@ -127,7 +128,7 @@ class Speaking:
                 await commands.keep(environment.id, actor, pinned=False)
                 return Note("It counts as the newest when room is made for other previews.")
             case Verb.LOGS:
-                lines = await commands.log_of(environment.id, LOG_LINES)
+                lines = await commands.log_of(environment.id, LOG_LINES, actor)
                 return Note("The last lines of its log:" if lines else "There is no log yet.", tuple(lines))
             case Verb.HELP:
                 return _help("What can be asked for here, by people with push access:")

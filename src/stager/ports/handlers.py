@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
+from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Command
 from stager.domain.environment import ChangeLink
@@ -34,10 +35,25 @@ class Credentials:
     Args:
         authorization: the `Authorization` header; empty when there is none.
         parameters: the request's parameters.
+        address: the network address that it came from, as far as that is known.
     """
 
     authorization: str
     parameters: Mapping[str, str]
+    address: str = ""
+
+    @property
+    def bearer(self) -> str:
+        """The bearer token (RFC 6750) or, as the first Stager took it, the parameter `github_token`; empty
+        when there is none."""
+        scheme, _, token = self.authorization.partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else ""
+        return given or self.parameters.get("github_token", "")
+
+    @property
+    def are_given(self) -> bool:
+        """Whether there are any, right or wrong."""
+        return bool(self.authorization or self.bearer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +142,20 @@ class PreKillHandler(Handler):
 
 
 class AuthenticationStrategy(Handler):
-    """Knows who sends a direct request."""
+    """Knows who sends a direct request, and what they may do."""
 
     @abstractmethod
     def authenticate(self, credentials: Credentials) -> Maybe[Actor | None]:
         """Who it is; None when these credentials aren't of this strategy's kind or aren't right."""
+
+    def role(self, actor: Actor, application: str, owner: str) -> Maybe[Role]:  # noqa: ARG002
+        """What somebody whom it knows may do; a developer's work, unless a strategy says otherwise.
+
+        Args:
+            application: the entry under `images:`; empty for the installation as a whole.
+            owner: its `repo_owner`; empty where none is configured.
+        """
+        return Role.DEVELOPER
 
 
 class ContainerRotationStrategy(Handler):

@@ -11,6 +11,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
+from stager.ports.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class SeenRepository:
     repository: Repository
 
 
-class Transaction(Protocol):
+class Transaction(Ledger, Protocol):
     """Reads and writes that happen all or not at all."""
 
     def environment(self, environment_id: str) -> Environment | None:
@@ -86,8 +87,8 @@ class Transaction(Protocol):
         """Insert or replace."""
 
     def forget(self, before: datetime) -> int:
-        """Remove finished deliveries, and gone environments with their deployments, that are older.
-        Returns how many rows went."""
+        """Remove finished deliveries, gone environments with their deployments, and sessions and share links
+        over their time, that are older. Returns how many rows went."""
 
 
 class Store(Protocol):

@@ -13,6 +13,7 @@ from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.forges import LocalForge, with_listeners
+from stager.settings.people import People
 from stager.settings.places import (
     Address,
     Domain,
@@ -311,6 +312,11 @@ class Settings(Section):
 
     users: tuple[Login, ...] = ()
     """Who may sign in with `BasicAuthentication`."""
+
+    roles: People = Field(default_factory=dict)
+    """Who may do what, by `strategy:name`, such as `github:ann: administrator`; a role is `none`, `viewer`,
+    `developer` or `administrator`. Whoever isn't listed has the role that the strategy gives: everything with
+    `BasicAuthentication`, and by their rights in the repository with `GithubAuthentication`."""
 
     event_listeners: Annotated[tuple[Annotated[str, NameOf("event_listeners")], ...], _ONE_OR_MANY] = ()
     """What listens to events, in this order; the first that takes an event has it. With `local_forge`, by

@@ -14,6 +14,7 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
 from stager.ports.store import SeenRepository
+from stager.testing.memory_ledger import LedgerTables, MemoryLedger
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -70,7 +71,7 @@ class _Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables:
+class _Tables(LedgerTables):
     """Everything, by its key, in the order in which it first came."""
 
     environments: dict[str, Environment] = field(default_factory=dict)
@@ -84,12 +85,12 @@ class _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
 
 
-class MemoryTransaction:
+class MemoryTransaction(MemoryLedger):
     """A `stager.ports.store.Transaction` on tables that nobody else changes meanwhile."""
 
     def __init__(self, tables: _Tables, *, writable: bool) -> None:
+        super().__init__(tables, writable=writable)
         self._tables = tables
-        self._writable = writable
 
     def environment(self, environment_id: str) -> Environment | None:
         return self._tables.environments.get(environment_id)
@@ -182,8 +183,12 @@ class MemoryTransaction:
         gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
         ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
         finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(before)]
+        over = [s.id for s in tables.sessions.values() if s.expires_at < before]
+        links = [link.id for link in tables.share_links.values() if link.expires_at < before]
         return (
             _drop(tables.receipts, finished)
+            + _drop(tables.sessions, over)
+            + _drop(tables.share_links, links)
             + _drop(tables.deployments, ended)
             + _drop(tables.environments, gone)
         )

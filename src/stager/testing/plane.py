@@ -11,6 +11,7 @@ from stager.control.handling import told_of
 from stager.control.metrics import Metrics
 from stager.control.previews import RunningPreviews, preview_of
 from stager.control.runner import Runner
+from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
@@ -37,11 +38,12 @@ from stager.testing.engine import FakeEngine
 from stager.testing.forge import FORGE, FakeForge
 from stager.testing.memory_store import MemoryStore
 from stager.testing.router import FakeRouter
+from stager.testing.seal import ThinSeal
 
 APP = "shop"
 """The application that there is."""
 DOMAIN = "preview.test"
-TESTER = Actor("tester", "harness")
+TESTER = Actor("tester", "harness", role=Role.ADMINISTRATOR)
 PATIENCE = 60.0
 
 
@@ -68,6 +70,7 @@ class FakeStager:
             router=router,
             clock=SystemClock(),
             ids=SequentialIds(),
+            seal=ThinSeal(),
             webhooks={FORGE: self.forge},
         )
         cast = Cast(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
+from stager.domain.access import Action
 from stager.domain.commands import Launch
 from stager.web.problems import Problem
 from stager.web.services import Known, Served
@@ -18,6 +19,7 @@ from stager.web.views import (
     deployments_of,
     history,
     listed,
+    sight_of,
     view_of,
 )
 
@@ -28,9 +30,11 @@ UNBUFFERED = {"X-Accel-Buffering": "no"}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request makes no sense here.", "model": Problem},
     401: {"description": "Nobody that we know.", "model": Problem},
+    403: {"description": "Whoever asks may not.", "model": Problem},
     404: {"description": "There is none of this id.", "model": Problem},
     409: {"description": "It can't be, as things stand.", "model": Problem},
     422: {"description": "The request isn't valid.", "model": Problem},
+    429: {"description": "Too many wrong credentials came from this address.", "model": Problem},
     503: {"description": "Not now.", "model": Problem},
 }
 
@@ -60,13 +64,15 @@ class LaunchBody(BaseModel):
 @router.get("/environments")
 async def list_environments(
     services: Served,
-    _: Known,
+    actor: Known,
     app: Annotated[str, Query(description="Only this application's.")] = "",
     gone: Annotated[bool, Query(description="Also those that are gone.")] = False,
 ) -> list[EnvironmentView]:
-    """All environments, oldest first."""
+    """All environments that whoever asks may see, oldest first."""
     pairs = await services.store.read(lambda tx: listed(tx, gone=gone))
-    return [view_of(services, *pair) for pair in pairs if app in ("", pair[0].app)]
+    apps = {environment.app for environment, _ in pairs if app in ("", environment.app)}
+    seers = {each: await sight_of(services, actor, each) for each in apps}
+    return [view_of(services, *pair, seers[pair[0].app]) for pair in pairs if seers.get(pair[0].app)]
 
 
 @router.post("/environments", status_code=202)
@@ -74,40 +80,40 @@ async def launch(services: Served, actor: Known, body: LaunchBody) -> Environmen
     """Have a preview running, afresh when it runs already. Answers at once."""
     command = Launch(body.image_name, body.container_name, body.parameters)
     environment = await services.commands.launch(command, actor)
-    return await current(services, environment.id)
+    return await current(services, environment.id, actor)
 
 
 @router.get("/environments/{environment}")
-async def get_environment(services: Served, _: Known, environment: Id) -> EnvironmentView:
+async def get_environment(services: Served, actor: Known, environment: Id) -> EnvironmentView:
     """One environment."""
-    return await current(services, environment)
+    return await current(services, environment, actor)
 
 
 @router.delete("/environments/{environment}", status_code=202)
 async def kill(services: Served, actor: Known, environment: Id) -> EnvironmentView:
     """Have an environment removed. Answers at once."""
     await services.commands.kill_by_id(environment, actor)
-    return await current(services, environment)
+    return await current(services, environment, actor)
 
 
 @router.post("/environments/{environment}/redeploy", status_code=202)
 async def redeploy(services: Served, actor: Known, environment: Id) -> EnvironmentView:
     """Have an environment started afresh, with what it was last wished for. Answers at once."""
     await services.commands.redeploy(environment, actor)
-    return await current(services, environment)
+    return await current(services, environment, actor)
 
 
 @router.post("/environments/{environment}/approve", status_code=202)
 async def approve(services: Served, actor: Known, environment: Id, body: ApprovalBody) -> EnvironmentView:
     """Let this very commit run, which comes from a fork. Answers at once."""
     await services.commands.approve(environment, body.sha, actor)
-    return await current(services, environment)
+    return await current(services, environment, actor)
 
 
 @router.get("/environments/{environment}/deployments")
-async def list_deployments(services: Served, _: Known, environment: Id) -> list[DeploymentView]:
+async def list_deployments(services: Served, actor: Known, environment: Id) -> list[DeploymentView]:
     """An environment's deployments, newest first."""
-    return await deployments_of(services, environment)
+    return await deployments_of(services, environment, actor)
 
 
 @router.get(
@@ -117,12 +123,12 @@ async def list_deployments(services: Served, _: Known, environment: Id) -> list[
 )
 async def get_log(
     services: Served,
-    _: Known,
+    actor: Known,
     environment: Id,
     lines: Annotated[int, Query(ge=1, le=LONGEST_LOG, description="How many lines.")] = 200,
 ) -> Response:
     """The last lines of the newest instance's output; of the newest deployment's, when nothing is there."""
-    return PlainTextResponse("\n".join(await services.commands.log_of(environment, lines)))
+    return PlainTextResponse("\n".join(await services.commands.log_of(environment, lines, actor)))
 
 
 @router.get(
@@ -132,12 +138,14 @@ async def get_log(
 )
 async def get_build_log(
     services: Served,
-    _: Known,
+    actor: Known,
     environment: Id,
     follow: Annotated[bool, Query(description="Go on until the build is over.")] = False,
 ) -> Response:
     """The log of the newest build; empty where nothing was built."""
-    _found, deployments = await services.store.read(lambda tx: history(tx, environment))
+    found = await services.commands.visible(environment, actor)
+    await services.access.check(actor, Action.READ_LOGS, found.app)
+    _, deployments = await services.store.read(lambda tx: history(tx, environment))
     key = next((d.build for d in deployments if d.build), "")
     if services.builds is None or not key:
         return PlainTextResponse("")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from stager.domain.access import Action
 from stager.domain.errors import Retry
 from stager.domain.status import status_of
 from stager.ports.store import Transaction
@@ -68,7 +69,7 @@ async def metrics(request: Request, services: Served) -> Response:
     """What is counted, for Prometheus: for this machine itself, and for whoever has credentials. The front's
     figures are left out while it is away."""
     if not _is_local(request):
-        await actor_of(request, services)
+        await services.access.check(await actor_of(request, services), Action.READ_METRICS)
     services.metrics.environments(await services.store.read(_count_by_state))
     for forge in services.forges:
         if (limit := forge.recovery.limits()) is not None:

@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from stager.control.qr import QUIET, leads_elsewhere
+from stager.domain.actor import Actor
 from stager.domain.errors import Retry
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, lines_on_screen
@@ -21,7 +22,7 @@ from stager.version import __version__
 from stager.web.api import Id
 from stager.web.pages import SECURITY, templates
 from stager.web.services import Known, Served, Services
-from stager.web.views import DeploymentView, current, deployments_of, history
+from stager.web.views import DeploymentView, current, deployments_of, history, sight_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,11 +45,12 @@ UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 
 
 @router.get("/previews/{environment}")
-async def preview(services: Served, _: Known, environment: Id) -> Response:
+async def preview(services: Served, actor: Known, environment: Id) -> Response:
     """One preview, for people. Its script looks again, and follows the build's log."""
-    view = await current(services, environment)
-    deployments = await deployments_of(services, environment)
-    build, is_under_way, lines = await _build(services, environment)
+    view = await current(services, environment, actor)
+    sight = await sight_of(services, actor, view.app)
+    deployments = await deployments_of(services, environment, actor)
+    build, is_under_way, lines = await _build(services, environment) if sight.logs else ("", False, [])
     html = templates.get_template("preview.html").render(
         version=__version__,
         view=view,
@@ -58,7 +60,7 @@ async def preview(services: Served, _: Known, environment: Id) -> Response:
         build=build,
         is_under_way=is_under_way,
         build_lines=lines,
-        log_lines=await _log(services, environment),
+        log_lines=await _log(services, environment, actor) if sight.logs else [],
         qr=_qr(view.url) if view.serving is not None else "",
     )
     return HTMLResponse(html, headers=SCRIPTED)
@@ -75,10 +77,12 @@ async def _build(services: Services, environment: str) -> tuple[str, bool, list[
     return key, False, lines_on_screen(services.builds.log_of(key))[-LINES_SHOWN:]
 
 
-async def _log(services: Services, environment: str) -> list[str]:
+async def _log(services: Services, environment: str, actor: Actor) -> list[str]:
     """The last lines of its instance; none while the engine doesn't answer."""
     with suppress(Retry):
-        return [as_on_screen(line) for line in await services.commands.log_of(environment, LINES_SHOWN)]
+        return [
+            as_on_screen(line) for line in await services.commands.log_of(environment, LINES_SHOWN, actor)
+        ]
     return []
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -12,6 +13,7 @@ from fastapi import Depends, Request
 from stager.control.access import Access
 from stager.control.addresses import Addresses
 from stager.control.applications import Applications
+from stager.control.audit import Audit
 from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
@@ -20,6 +22,7 @@ from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
 from stager.control.supervisor import Supervisor
+from stager.control.tokens import Tokens
 from stager.domain.actor import Actor
 from stager.ports.engine import Instances
 from stager.ports.forge import Webhooks
@@ -28,6 +31,8 @@ from stager.ports.setup import AppSetup
 from stager.ports.store import Store
 from stager.web.parameters import parameters_of
 from stager.web.states import States
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Services:
         start_timeout: seconds that a launch is waited for at most.
         front_figures: what the front counts; raises `Retry` while it is away.
         webhooks: who verifies deliveries, by forge.
+        trusted: the networks of proxies that stand before the front.
         builds: the builds under way and their logs; None where nothing is built.
         repositories: the local forge's, by their names.
         forges: those that can be asked.
@@ -49,6 +55,8 @@ class Services:
     """
 
     access: Access
+    audit: Audit
+    tokens: Tokens
     addresses: Addresses
     applications: Applications
     commands: Commands
@@ -63,6 +71,7 @@ class Services:
     warnings: tuple[str, ...]
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
+    trusted: Sequence[Network] = ()
     builds: Builds | None = None
     repositories: Mapping[str, Path] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
@@ -85,10 +94,33 @@ async def services_of(request: Request) -> Services:
 
 async def actor_of(request: Request, services: Annotated[Services, Depends(services_of)]) -> Actor:
     """Who sends this request. Raises `Refused` (401) for whoever isn't known."""
-    credentials = Credentials(request.headers.get("authorization", ""), await parameters_of(request))
-    actor = await services.access.actor(credentials)
+    actor = await services.access.actor(await credentials_of(request))
     await services.learn_domain(request)
     return actor
+
+
+async def credentials_of(request: Request) -> Credentials:
+    """What the request has by which its sender may be known."""
+    authorization = request.headers.get("authorization", "")
+    services = await services_of(request)
+    return Credentials(authorization, await parameters_of(request), address_of(request, services.trusted))
+
+
+def address_of(request: Request, trusted: Sequence[Network]) -> str:
+    """The address that the request came from: the last that isn't a proxy's that we trust. Whatever stands
+    before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
+    told = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
+    for address in reversed(told):
+        if address and not _is_in(address, trusted):
+            return address
+    return told[0] or (request.client.host if request.client else "")
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        return any(ip_address(address) in network for network in networks)
+    except ValueError:
+        return False
 
 
 Served = Annotated[Services, Depends(services_of)]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from stager.domain.access import Action
 from stager.domain.errors import Refused, StagerError
 from stager.ports.setup import AppSetup, Proposal
 from stager.version import __version__
@@ -25,6 +26,7 @@ COOKIE = "stager-setup"
 async def offer(request: Request, services: Served, actor: Known, organization: str = "") -> Response:
     """The page that says what will happen, with the button."""
     try:
+        await services.access.check(actor, Action.SET_UP)
         setup = _setup(services)
         state, cookie = services.states.give(actor, request.cookies.get(COOKIE, ""))
         proposal = setup.proposal(services.addresses.home, organization.strip(), state)
@@ -57,7 +59,8 @@ async def callback(
                 reason="setup-state-unknown",
                 status=403,
             )
-        await setup.finish(code)
+        async with services.access.acting(actor, Action.SET_UP, subject="GitHub App"):
+            await setup.finish(code)
     except StagerError as error:
         return _sorry(error)
     return RedirectResponse(PATH, 303, headers=SECURITY)

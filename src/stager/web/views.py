@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from stager.control.finding import existing
 from stager.control.handling import told_of
 from stager.control.showing import live_status
+from stager.domain.access import Action, may
+from stager.domain.actor import Actor
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
-from stager.domain.errors import Refused
 from stager.domain.status import State
 from stager.ports.store import Transaction
 from stager.web.services import Services
@@ -40,7 +43,9 @@ class EnvironmentView(BaseModel):
     generation: int = Field(description="Grows with each wish for a new deployment.")
     serving: int | None = Field(description="The generation that visitors see; null when they see a page.")
     sha: str
-    withheld: list[str] = Field(description="The names of the secrets that code from forks doesn't get.")
+    withheld: list[str] = Field(
+        description="The names of the secrets that code from forks doesn't get, for whoever may read them."
+    )
     change: ChangeView | None
     created_at: datetime
     updated_at: datetime
@@ -76,22 +81,44 @@ def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment
 
 def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:
     """An environment with its deployments, newest first. Raises `Refused` (404) when there is none."""
-    environment = tx.environment(environment_id)
-    if environment is None:
-        raise Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+    environment = existing(tx, environment_id)
     return environment, tx.deployments(environment_id)
 
 
-async def current(services: Services, environment_id: str) -> EnvironmentView:
-    """The view of an environment as it is now. Raises `Refused` (404) when there is none."""
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What somebody gets to see of an application's previews. False for nothing at all."""
+
+    any: bool
+    secret_names: bool = False
+    logs: bool = False
+
+    def __bool__(self) -> bool:
+        return self.any
+
+
+async def sight_of(services: Services, actor: Actor, app: str) -> Sight:
+    """What this actor sees of this application's previews."""
+    role = await services.access.role(actor, app)
+    seen = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
+    return Sight(*(may(role, action) for action in seen))
+
+
+async def current(services: Services, environment_id: str, actor: Actor) -> EnvironmentView:
+    """The view of an environment as it is now. Raises `Refused` (404) unless there is one that
+    they may see."""
+    found = await services.commands.visible(environment_id, actor)
+    sight = await sight_of(services, actor, found.app)
     environment, deployments = await services.store.read(lambda tx: history(tx, environment_id))
     generation = environment.desired.generation
     current = next((d for d in deployments if d.generation == generation), None)
-    return view_of(services, environment, current)
+    return view_of(services, environment, current, sight)
 
 
-async def deployments_of(services: Services, environment_id: str) -> list[DeploymentView]:
-    """The views of an environment's deployments, newest first. Raises `Refused` (404) when there is none."""
+async def deployments_of(services: Services, environment_id: str, actor: Actor) -> list[DeploymentView]:
+    """The views of an environment's deployments, newest first. Raises `Refused` (404) when there is none that
+    they may see."""
+    await services.commands.visible(environment_id, actor)
     found, deployments = await services.store.read(lambda tx: history(tx, environment_id))
     told = await services.store.read(
         lambda tx: {d.generation: told_of(tx, environment_id, d.generation) for d in deployments}
@@ -99,7 +126,9 @@ async def deployments_of(services: Services, environment_id: str) -> list[Deploy
     return [deployment_view_of(found, d, told[d.generation].notes) for d in deployments]
 
 
-def view_of(services: Services, environment: Environment, deployment: Deployment | None) -> EnvironmentView:
+def view_of(
+    services: Services, environment: Environment, deployment: Deployment | None, sight: Sight
+) -> EnvironmentView:
     """The view of an environment with the deployment of its desired generation."""
     status, change = live_status(environment, deployment, services.builds), environment.change
     return EnvironmentView(
@@ -114,7 +143,9 @@ def view_of(services: Services, environment: Environment, deployment: Deployment
         generation=environment.desired.generation,
         serving=environment.serving,
         sha=environment.desired.revision.sha,
-        withheld=list(services.applications.withheld(environment.app, environment.desired.trust)),
+        withheld=list(services.applications.withheld(environment.app, environment.desired.trust))
+        if sight.secret_names
+        else [],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
+from stager.control.access import Roles
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
 from stager.control.core import Cast, Conduct, Core, World
 from stager.control.forges import Forges
 from stager.control.supervisor import Intervals
 from stager.control.workshop import Workshop
+from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
@@ -25,12 +27,13 @@ from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
 from stager.ports.engine import Limits
 from stager.ports.forge import Webhooks
-from stager.ports.handlers import EventListener
+from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction
 from stager.testing import FakeEngine, FakeForge, FakeRouter, MemoryStore, SequentialIds
 from stager.testing.builder import FakeBuilder
 from stager.testing.forge import FORGE, whole
 from stager.testing.logs import MemoryLogs
+from stager.testing.seal import ThinSeal
 from stager.testing.sources import FakeSources
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
@@ -40,7 +43,7 @@ LIMITS = Limits(memory=2**28, cpus=1.0, pids=100, log_size=2**20)
 SHOP = Application("shop", IMAGE, 3000, LIMITS, start_timeout=60.0, drain_timeout=5.0)
 DOMAIN = "preview.test"
 HOME = Endpoint(path="/run/stager.sock")
-ANN = Actor("ann", "test")
+ANN = Actor("ann", "test", role=Role.ADMINISTRATOR)
 
 
 def listeners() -> list[EventListener]:
@@ -62,6 +65,8 @@ class House:
         webhooks: who reads GitHub's deliveries, beside the forge's own.
         at_once: how many builds may run at a time.
         max_previews: how many previews there may be; None for any number.
+        authentication: who knows people.
+        roles: what the configuration says of them.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -74,6 +79,8 @@ class House:
     webhooks: Webhooks | None = None
     at_once: int = 2
     max_previews: int | None = None
+    authentication: Sequence[AuthenticationStrategy] = ()
+    roles: Roles = field(default_factory=Roles)
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
     router: FakeRouter = field(default_factory=FakeRouter)
@@ -207,6 +214,7 @@ class Life:
             router=wire.around(house.router),
             clock=self.clock,
             ids=house.ids,
+            seal=ThinSeal(),
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
             workshop=Workshop(
@@ -217,7 +225,7 @@ class Life:
             world,
             Addresses(world.store, domain=house.domain),
             Applications({a.name: a for a in house.applications}),
-            Cast(listeners=house.listeners),
+            Cast(listeners=house.listeners, authentication=house.authentication),
             Conduct(
                 intervals=Intervals(keep_gone=timedelta(days=30)),
                 max_previews=house.max_previews,
@@ -225,6 +233,7 @@ class Life:
                 removes_comments=house.removes,
                 deployments=house.announces,
                 statuses=house.announces,
+                roles=house.roles,
             ),
         )
         self.watch, self.metrics = self.core.watch, self.core.metrics

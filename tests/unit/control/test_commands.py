@@ -8,16 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.access import Access
 from stager.control.finding import LONGEST_NAME
 from stager.control.variables import LONGEST_VALUE, OURS
-from stager.domain.actor import Actor
 from stager.domain.commands import Kill
 from stager.domain.environment import HoldReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.events import ChangeSeen
 from stager.domain.status import State
-from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 
@@ -401,22 +398,3 @@ class TestWaiting:
         await house.rest(1)
         await house.launch("x")
         await waiting
-
-
-class Knows(AuthenticationStrategy):
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def authenticate(self, credentials: Credentials) -> Actor | None:
-        return Actor(self.name, "test") if credentials.authorization == self.name else None
-
-
-class TestAccess:
-    async def test_the_first_strategy_that_knows_somebody_says_who_it_is(self) -> None:
-        access = Access([Knows("ann"), Knows("bob")])
-
-        assert (await access.actor(Credentials("bob", {}))).name == "bob"
-
-    @pytest.mark.parametrize("strategies", [[], [Knows("ann")]])
-    async def test_nobody_else_is_let_in(self, strategies: list[AuthenticationStrategy]) -> None:
-        assert await refusal(Access(strategies).actor(Credentials("eve", {}))) == ("unauthorized", 401)

@@ -29,13 +29,13 @@ def own(cls: type[Handler]) -> dict[str, types.FunctionType]:
     return {name: thing for name, thing in vars(cls).items() if inspect.isfunction(thing)}
 
 
-def test_has_a_base_class_with_one_sentence_and_one_method(kind: Kind) -> None:
+def test_has_a_base_class_with_one_sentence_and_one_method_to_write(kind: Kind) -> None:
     base = KINDS[kind]
     about = " ".join((base.__doc__ or "").split())
     assert about.endswith(".")
     assert about.count(". ") == 0
-    [method] = own(base)
-    assert base.__abstractmethods__ == {method}
+    [method] = base.__abstractmethods__
+    assert method in own(base)
     assert getattr(stager, base.__name__) is base
 
 
@@ -44,13 +44,13 @@ def test_has_a_test(kind: Kind) -> None:
     assert any(name.startswith("test_") for name in vars(tests))
 
 
-def test_has_a_heading_with_its_exact_signature(kind: Kind) -> None:
+def test_has_a_heading_with_its_exact_signatures(kind: Kind) -> None:
     base = KINDS[kind]
     assert f"`{kind}`" in headings(PAGE)
     text = sections(PAGE)[f"`{kind}`"]
     described = text[text.index(f"### `{base.__name__}`") :]
-    [(name, method)] = own(base).items()
-    assert f"def {name}{inspect.signature(method)}".replace("'", "") in described.replace("\n", "")
+    for name, method in own(base).items():
+        assert f"def {name}{inspect.signature(method)}".replace("'", "") in described.replace("\n", "")
 
 
 def test_has_a_real_built_in_that_is_described(kind: Kind) -> None:

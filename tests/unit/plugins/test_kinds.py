@@ -266,7 +266,7 @@ class Password(AuthenticationStrategy):
 class TestAuthenticationStrategy:
     def test_knows_or_does_not_know(self) -> None:
         with Harness(Password) as stager:
-            assert stager.authenticate(word="sesame") == Actor("anybody", "Password")
+            assert str(stager.authenticate(word="sesame")) == "anybody (Password)"
             with pytest.raises(Refused, match="Unauthorized"):
                 stager.authenticate(word="other")
 

@@ -12,11 +12,12 @@ import httpx
 from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.access import Access
+from stager.control.access import Roles
 from stager.control.applications import Application
 from stager.control.forges import Forges
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
+from stager.ports.handlers import AuthenticationStrategy
 from stager.testing.forge import whole
 from stager.testing.setup import FakeSetup
 from stager.web import services
@@ -75,6 +76,8 @@ async def site(
     hook: tuple[str, str] = ("", ""),
     applications: Sequence[Application] = (SHOP,),
     credentials: bool = False,
+    authentication: Sequence[AuthenticationStrategy] = (),
+    roles: Roles | None = None,
 ) -> AsyncIterator[Site]:
     """A site of its own, at rest.
 
@@ -82,24 +85,35 @@ async def site(
         applications: what can be launched.
         credentials: whether the forge in memory can be asked.
         users: who may ask directly; ann, unless told otherwise.
+        authentication: who knows people, instead of by `users`.
+        roles: what the configuration says of them.
         hook: the credentials that deliveries must have besides their signature.
     """
     webhooks = GithubWebhooks(SECRET, *hook)
-    house = House(applications, credentials=credentials, domain=domain, webhooks=webhooks)
+    known = {"ann": "pass"} if users is None else users
+    house = House(
+        applications,
+        credentials=credentials,
+        domain=domain,
+        webhooks=webhooks,
+        authentication=authentication or [BasicAuthentication(known)],
+        roles=roles or Roles(),
+    )
     async with house.open():
         setup = FakeSetup()
-        known = {"ann": "pass"} if users is None else users
-        app = create_app(replace(services_of(house, known), setup=setup))
+        app = create_app(replace(services_of(house), setup=setup))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
             yield Site(house, app, client, GithubDouble(), setup)
 
 
-def services_of(house: House, users: Mapping[str, str]) -> services.Services:
+def services_of(house: House) -> services.Services:
     life = house.life
     assert house.webhooks is not None
     return services.Services(
-        access=Access([BasicAuthentication(users)]),
+        access=life.core.access,
+        audit=life.core.audit,
+        tokens=life.core.tokens,
         addresses=life.addresses,
         applications=life.applications,
         builds=life.core.builds,

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0002"
+VERSION = "0003"
 """The migration that brings a database to these tables."""
 
 metadata = MetaData(
@@ -137,4 +137,63 @@ facts = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+
+def _person() -> tuple[Column[str], ...]:
+    """Whom a row stands for."""
+    return tuple(Column(name, Text, nullable=False) for name in ("name", "by", "strategy", "proof"))
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    *_person(),
+    Column("created_at", Integer, nullable=False),
+    Column("renewed_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    *_person(),
+    Column("label", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("apps", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("used_at", Integer),
+    Column("revoked_at", Integer),
+)
+
+share_links = Table(
+    "share_links",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("environment_id", Text, nullable=False, index=True),
+    Column("made_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("revoked_at", Integer),
+)
+
+# Triggers, which the migration makes, keep its rows from being changed or removed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("at", Integer, nullable=False),
+    *(
+        Column(name, Text, nullable=False)
+        for name in ("actor", "address", "action", "app", "subject", "result", "detail")
+    ),
+    sqlite_autoincrement=True,
 )

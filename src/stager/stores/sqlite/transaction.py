@@ -6,15 +6,11 @@ the connection keeps it prepared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Connection,
     Delete,
-    Executable,
-    Insert,
     Select,
     Table,
     bindparam,
@@ -31,6 +27,7 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
 from stager.ports.store import SeenRepository
+from stager.stores.sqlite.ledger import SqliteLedger
 from stager.stores.sqlite.rows import (
     ChangeRow,
     DeliveryRow,
@@ -49,20 +46,21 @@ from stager.stores.sqlite.rows import (
     repository_row,
     stamp,
 )
-from stager.stores.sqlite.schema import changes, deliveries, deployments, environments, facts, repositories
-
-T = TypeVar("T")
+from stager.stores.sqlite.schema import (
+    changes,
+    deliveries,
+    deployments,
+    environments,
+    facts,
+    repositories,
+    sessions,
+    share_links,
+)
+from stager.stores.sqlite.statements import upsert
 
 
 def _rows_of(table: Table, row: type[NamedTuple]) -> Select[Any]:
     return select(*(table.c[field] for field in row._fields))
-
-
-def _upsert(table: Table, *key: str) -> Insert:
-    """Insert or, where a row has this key, replace it in its place: `seq` tells when it first came."""
-    statement = insert(table)
-    rest = {c.name: statement.excluded[c.name] for c in table.c if c.name not in {*key, "seq"}}
-    return statement.on_conflict_do_update(index_elements=key, set_=rest).inline()
 
 
 _ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
@@ -77,7 +75,7 @@ _ENVIRONMENT_BY_HOST = (
     .order_by(environments.c.present.desc(), environments.c.updated_at.desc(), environments.c.seq.desc())
     .limit(1)
 )
-_SAVE_ENVIRONMENT = _upsert(environments, "id")
+_SAVE_ENVIRONMENT = upsert(environments, "id")
 
 _DEPLOYMENT = _rows_of(deployments, DeploymentRow).where(deployments.c.id == bindparam("id"))
 _DEPLOYMENTS = (
@@ -86,7 +84,7 @@ _DEPLOYMENTS = (
     .order_by(deployments.c.generation.desc())
 )
 _DEPLOYMENT_OF = _DEPLOYMENTS.where(deployments.c.generation == bindparam("generation"))
-_SAVE_DEPLOYMENT = _upsert(deployments, "id")
+_SAVE_DEPLOYMENT = upsert(deployments, "id")
 
 _ADD_DELIVERY = insert(deliveries).on_conflict_do_nothing(index_elements=["forge", "id"]).inline()
 _NEXT_DELIVERY = (
@@ -107,30 +105,28 @@ _OPEN_CHANGES = (
     .where(changes.c.repository_id == bindparam("repository_id"), changes.c.is_open)
     .order_by(changes.c.number)
 )
-_SAVE_CHANGE = _upsert(changes, "repository_id", "number")
+_SAVE_CHANGE = upsert(changes, "repository_id", "number")
 
 _REPOSITORIES = _rows_of(repositories, RepositoryRow).order_by(
     repositories.c.app, repositories.c.repository_id
 )
-_SAVE_REPOSITORY = _upsert(repositories, "app", "repository_id")
+_SAVE_REPOSITORY = upsert(repositories, "app", "repository_id")
 
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
-_SAVE_FACT = _upsert(facts, "name")
+_SAVE_FACT = upsert(facts, "name")
 
 _long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
 _FORGET: tuple[Delete, ...] = (
     delete(deliveries).where(deliveries.c.finished_at < bindparam("before")),
     delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
     delete(environments).where(_long_gone),
+    delete(sessions).where(sessions.c.expires_at < bindparam("before")),
+    delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )
 
 
-class SqliteTransaction:
+class SqliteTransaction(SqliteLedger):
     """A `stager.ports.store.Transaction` on a connection that has begun one."""
-
-    def __init__(self, connection: Connection, *, writable: bool) -> None:
-        self._connection = connection
-        self._writable = writable
 
     def environment(self, environment_id: str) -> Environment | None:
         return self._first(_ENVIRONMENT, environment_of, id=environment_id)
@@ -203,19 +199,6 @@ class SqliteTransaction:
 
     def forget(self, before: datetime) -> int:
         return sum(self._change(statement, {"before": stamp(before)}) for statement in _FORGET)
-
-    def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
-        columns = self._connection.execute(query, values).first()
-        return None if columns is None else read(columns)
-
-    def _all(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
-        return [read(columns) for columns in self._connection.execute(query, values)]
-
-    def _change(self, statement: Executable, values: Mapping[str, object]) -> int:
-        """Run a statement that writes. Returns how many rows it touched."""
-        if not self._writable:
-            raise RuntimeError("a read must not write; use Store.write")
-        return self._connection.execute(statement, values).rowcount
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:

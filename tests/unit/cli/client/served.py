@@ -13,6 +13,7 @@ from typing import TypeVar
 import uvicorn
 from fastapi import FastAPI
 
+from stager.auth.basic import BasicAuthentication
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.web.app import create_app
 from tests.unit.control.house import House
@@ -30,11 +31,10 @@ class Served:
         house: what is behind it. Only its own thread may touch that: see `call`.
     """
 
-    def __init__(self, house: House, users: Mapping[str, str]) -> None:
+    def __init__(self, house: House) -> None:
         self.house = house
         self.app: FastAPI
         self.port = 0
-        self._users = users
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self._server: uvicorn.Server
@@ -66,7 +66,7 @@ class Served:
 
     async def _serve(self) -> None:
         await self.house.start(rest=False)
-        services = replace(services_of(self.house, self._users), start_timeout=30.0)
+        services = replace(services_of(self.house), start_timeout=30.0)
         self.app = create_app(services)
         config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
         self._server = uvicorn.Server(config)
@@ -83,8 +83,9 @@ class Served:
 def served(house: House | None = None, users: Mapping[str, str] = USERS) -> Iterator[Served]:
     """A Stager with one application, `shop`, and one user, ann."""
     house = house or House()
+    house.authentication = [BasicAuthentication(users)]
     house.webhooks = GithubWebhooks(SECRET)
-    stager = Served(house, users)
+    stager = Served(house)
     thread = threading.Thread(target=stager.run)
     thread.start()
     stager.ready()
