@@ -38,7 +38,7 @@ def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) ->
         log: the instance's last lines.
     """
     long_run = _ran_for(instance, now) >= LONG_RUN
-    failures = 1 if long_run else attempt.failures + 1
+    failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
     own_end = not attempt.healthy_run and instance.exit_code not in KILLED
     final = own_end or failures > CRASHES_ALLOWED
     return replace(
@@ -59,6 +59,11 @@ def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
 def pause(failures: int) -> timedelta:
     """How long to wait after so many failures in a row: 1 s, 2 s, 4 s, ... a minute."""
     return min(LONGEST_PAUSE, timedelta(seconds=2 ** min(failures - 1, 10)))
+
+
+def _waited(attempt: Attempt) -> bool:
+    """Whether its failures were those of what it needs, such as an engine that was away."""
+    return attempt.outcome is not None and attempt.outcome.kind == "retry"
 
 
 def _ran_for(instance: Instance, now: datetime) -> timedelta:

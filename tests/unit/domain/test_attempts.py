@@ -95,6 +95,14 @@ class TestAfterExit:
         assert finals == [False] * CRASHES_ALLOWED + [True]
         assert attempt.retry_at is None
 
+    def test_what_it_waited_for_before_isnt_counted(self) -> None:
+        attempt = Attempt(1)
+        for _ in range(CRASHES_ALLOWED + 1):
+            attempt = after_error(attempt, Retry("Not now.", reason="engine-away"), NOW)
+        attempt = after_exit(attempt, ended(exit_code=137), "", NOW)
+
+        assert (attempt.final, attempt.failures) == (False, 1)
+
     @pytest.mark.parametrize(("ran", "failures"), [(LONG_RUN, 1), (LONG_RUN - timedelta(seconds=1), 4)])
     def test_counting_starts_afresh_after_a_long_run(self, ran: timedelta, failures: int) -> None:
         before = Attempt(1, failures=3, healthy_run=RUN_BEFORE)
