@@ -123,6 +123,10 @@ class Applications:
             )
         return found
 
+    def find(self, name: str) -> Application | None:
+        """The application of this name; None when there is none."""
+        return self._by_name.get(name)
+
     def withheld(self, name: str, trust: Trust) -> tuple[str, ...]:
         """See `Application.withheld`; nothing of one that isn't there any more."""
         found = self._by_name.get(name)
@@ -134,5 +138,5 @@ class Applications:
         return found.owner if found else ""
 
     def of_repository(self, repository: Repository) -> Application | None:
-        """The application that this repository's changes are previews of."""
+        """The application of this repository by its name; `belonging` knows those that were renamed."""
         return next((a for a in self._by_name.values() if a.is_of(repository)), None)

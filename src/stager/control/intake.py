@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
+from stager.control.belonging import application_of, remember
 from stager.control.commands import Wake
 from stager.control.forges import Forges
 from stager.control.metrics import Metrics
@@ -159,7 +160,7 @@ class Intake:
     async def _as_it_is_now(self, event: ChangeSeen) -> ChangeSeen:
         """The event with the change's present state, as far as the forge can be asked for it."""
         forge = self._forges.of(event.change.repository.id)
-        if forge is None or self._applications.of_repository(event.change.repository) is None:
+        if forge is None or await self._application(event) is None:
             return event
         if self._clock.now() < self._ask_again_at:
             return event
@@ -176,7 +177,7 @@ class Intake:
 
     async def seen(self, event: ChangeSeen) -> str:
         """Let the listeners decide on an event, and write down what it amounts to; what it was, in words."""
-        application = self._applications.of_repository(event.change.repository)
+        application = await self._application(event)
         if application is None:
             return f"ignored: no entry under images: is for {event.change.repository.full_name}"
         event = replace(event, app=application.name)
@@ -192,6 +193,10 @@ class Intake:
             self._watch.changed(environment.id)
             self._wake(environment.id)
         return outcome
+
+    async def _application(self, event: ChangeSeen) -> Application | None:
+        repository = event.change.repository
+        return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
 
     async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
         key = _key(application, event)
@@ -221,7 +226,7 @@ class Intake:
     ) -> tuple[Environment | None, str]:
         if _is_stale(tx, event):
             return None, "ignored: something newer is known of this change"
-        tx.save_repository(application.name, event.change.repository)
+        remember(tx, application, event.change.repository)
         tx.save_change(event.change)
         key = _key(application, event)
         before = tx.environment_by_key(key)

@@ -7,13 +7,13 @@ definite no, or one that is closed, goes. A list that couldn't be had whole chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
-from stager.control.applications import Applications
+from stager.control.applications import Application, Applications
+from stager.control.belonging import application_of, remember
 from stager.control.forges import Forges
 from stager.control.intake import Intake
 from stager.domain.errors import StagerError
@@ -69,14 +69,26 @@ class Resync:
     async def _repositories(self) -> list[Repository]:
         """Those that deliveries came from, or adopted previews, and those that the configuration names an
         owner for."""
-        seen = await self._store.read(_seen_repositories)
-        known = {(r.repository.owner.lower(), r.repository.name.lower()) for r in seen}
-        named = [await self._named(a.owner, a.name) for a in self._applications
-                 if a.owner and (a.owner.lower(), a.name.lower()) not in known]  # fmt: skip
-        return [*self._still_ours(seen), *(r for r in named if r is not None)]
+        await self._look_up()
+        return await self._store.read(self._ours)
 
-    def _still_ours(self, seen: Iterable[SeenRepository]) -> Iterable[Repository]:
-        return (s.repository for s in seen if self._applications.of_repository(s.repository))
+    def _ours(self, tx: Transaction) -> list[Repository]:
+        seen = _seen_repositories(tx)
+        return [s.repository for s in seen if application_of(tx, self._applications, s.repository)]
+
+    async def _look_up(self) -> None:
+        """Find the repositories that the configuration names and nobody has told of, at least not by that
+        name: it leads to what was renamed since, until it is given to another."""
+        seen = await self._store.read(_seen_repositories)
+        for application in self._applications:
+            if application.owner and not any(application.is_of(s.repository) for s in seen):
+                await self._look_up_one(application)
+
+    async def _look_up_one(self, application: Application) -> None:
+        found = await self._named(application.owner, application.name)
+        if found is not None:
+            called = Repository(found.id, application.owner, application.name)
+            await self._store.write(lambda tx: remember(tx, application, found, called))
 
     async def _named(self, owner: str, name: str) -> Repository | None:
         try:

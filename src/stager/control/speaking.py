@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 import structlog
 
 from stager.control.applications import Applications
+from stager.control.belonging import application_of
 from stager.control.commands import Commands
 from stager.control.forges import Forges
 from stager.domain.access import Role
@@ -75,7 +76,9 @@ class Speaking:
     async def said(self, event: CommandSaid) -> str:
         """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
         speech, forge = heard(event.text), self._forges.of(event.repository.id)
-        application = self._applications.of_repository(event.repository)
+        application = await self._store.read(
+            lambda tx: application_of(tx, self._applications, event.repository)
+        )
         if speech is None or forge is None or application is None:
             return "ignored: it isn't for us"
         key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)

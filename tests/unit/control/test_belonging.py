@@ -1,0 +1,61 @@
+"""Which application a repository's changes are previews of, by its name and after that has changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stager.control.applications import Application, Applications
+from stager.control.belonging import application_of, remember
+from stager.domain.source import Repository
+from stager.testing import MemoryStore
+from tests.unit.control.house import SHOP
+
+OURS = replace(SHOP, owner="acme")
+REPOSITORY = Repository("101", "acme", "shop")
+RENAMED = replace(REPOSITORY, owner="acme-corp", name="store")
+NAMESAKE = replace(REPOSITORY, id="202")
+
+
+async def app_of(
+    repository: Repository, *applications: Application, seen: Repository = REPOSITORY, called: str = ""
+) -> str | None:
+    """Who has `repository`, once `seen` was seen while only our own application was configured.
+
+    Args:
+        called: by the name that the configuration has, where `seen` has another.
+    """
+    store = MemoryStore()
+    alias = replace(seen, owner="acme", name=called) if called else None
+    await store.write(lambda tx: remember(tx, OURS, seen, alias))
+    configured = Applications({a.name: a for a in applications or (OURS,)})
+    found = await store.read(lambda tx: application_of(tx, configured, repository))
+    return found.name if found else None
+
+
+class TestAfterARename:
+    async def test_it_is_the_same(self) -> None:
+        assert await app_of(RENAMED) == "shop"
+
+    async def test_one_that_was_never_seen_is_none_of_ours(self) -> None:
+        assert await app_of(replace(RENAMED, id="303")) is None
+
+    async def test_even_if_another_entry_has_its_new_name(self) -> None:
+        other = replace(SHOP, name="store")
+        assert await app_of(RENAMED, OURS, other) == "shop"
+        assert await app_of(replace(RENAMED, id="303"), OURS, other) == "store"
+
+    async def test_whoever_gets_its_old_name_is_ours_too(self) -> None:
+        assert await app_of(NAMESAKE) == "shop"
+
+    async def test_not_when_the_configuration_wants_another_owner_by_now(self) -> None:
+        assert await app_of(RENAMED, replace(OURS, owner="somebody")) is None
+        assert await app_of(REPOSITORY, replace(OURS, owner="somebody")) is None
+
+    async def test_not_when_the_entry_is_gone(self) -> None:
+        assert await app_of(RENAMED, replace(SHOP, name="blog")) is None
+
+    async def test_also_when_the_forge_was_asked_by_its_old_name(self) -> None:
+        assert await app_of(RENAMED, seen=RENAMED, called="shop") == "shop"
+
+    async def test_a_name_that_fits_nothing_makes_it_nobodys(self) -> None:
+        assert await app_of(RENAMED, seen=RENAMED) is None
