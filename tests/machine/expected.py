@@ -18,11 +18,12 @@ class Held(Enum):
 
 
 class Expected:
-    """What was wished for by hand: versions of names, and previews of pull requests that were stopped."""
+    """What was wished for by hand: versions of names, previews that were stopped, commits that may run."""
 
     def __init__(self) -> None:
         self._names: dict[str, set[str | None]] = {}
         self._held: dict[int, Held] = {}
+        self._let_run: dict[int, set[str | None]] = {}
 
     # Names given by hand: each launch has a version, and None is what isn't there.
 
@@ -55,16 +56,32 @@ class Expected:
         """It isn't known any more; what isn't open can't be held."""
         self._held[number] = Held.MAYBE
 
-    def heads(self, number: int, head: str | None) -> set[str | None]:
+    def heads(self, number: int, *heads: str | None) -> set[str | None]:
         """The heads of which one should run; None is that nothing should.
 
         Args:
-            head: of the pull request; None when it is closed, or its code mustn't run.
+            heads: of which one should, as far as nobody has stopped it by hand; None when the pull request is
+                closed, or its code mustn't run.
         """
         match self.held(number):
             case Held.NO:
-                return {head}
+                return {*heads}
             case Held.MAYBE:
-                return {head, None}
+                return {*heads, None}
             case Held.YES:
                 return {None}
+
+    # Commits of pull requests that somebody with push access let run, whatever speaks against them. It is the
+    # last one that counts, and None is that there is none.
+
+    def lets_run(self, number: int, sha: str | None) -> None:
+        """This one, and no other."""
+        self._let_run[number] = {sha}
+
+    def may_let_run(self, number: int, *shas: str) -> None:
+        """What was right is right, and one of these is too."""
+        self._let_run[number] = {*self._let_run.get(number, {None}), *shas}
+
+    def is_let_run(self, number: int, sha: str) -> set[bool]:
+        """Whether it was; both are right where nobody knows."""
+        return {last == sha for last in self._let_run.get(number, {None})}

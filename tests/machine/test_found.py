@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine.test_fakes import Installation, OutOfTouch
+from tests.machine.installation import Installation, OutOfTouch
+from tests.machine.pulls import Telling
 
 
 @pytest.fixture
 def state() -> Iterator[Installation]:
     machine = Installation()
-    machine.begin(tick=1.0, fuse=None)
+    machine.begin()
     yield machine
     machine.teardown()
 
@@ -20,14 +21,14 @@ def state() -> Iterator[Installation]:
 @pytest.fixture
 def out_of_touch() -> Iterator[OutOfTouch]:
     machine = OutOfTouch()
-    machine.begin(tick=1.0, fuse=None)
+    machine.begin()
     yield machine
     machine.teardown()
 
 
 def test_database_and_container_lost_together(state: Installation) -> None:
     """There was a second comment: the first one bore the id of an environment that nobody knew any more."""
-    state.open(forked=False, ref="red", told=True)
+    state.open(ref="red")
     state.faults_stop()
     state.engine.leave()
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.5)
@@ -38,7 +39,7 @@ def test_database_and_container_lost_together(state: Installation) -> None:
 def test_container_removed_while_it_is_asked_whether_it_serves(state: Installation) -> None:
     """It was waited for until its time was up, and the deployment given up with it."""
     state.engine_is_slow(call="answers", seconds=5.0)
-    state.open(forked=False, ref="red", told=True)
+    state.open(ref="red")
     state.time_passes(0.5)
     state.container_removed(which=0)
     state.time_passes(400.0)
@@ -47,28 +48,52 @@ def test_container_removed_while_it_is_asked_whether_it_serves(state: Installati
 def test_database_lost_during_a_refresh(state: Installation) -> None:
     """The next deployment got the generation of the one that was coming up, whose container was then taken
     for it and published."""
-    pull = state.open(forked=False, ref="red", told=True)
+    pull = state.open(ref="red")
     state.faults_stop()
     state.engine_is_slow(call="start", seconds=5.0)
     state.launch(name="red")
     state.time_passes(0.5)
-    state.push(change=pull, told=False)
+    state.push(change=pull, told=Telling.NO)
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
 
 
 def test_head_repository_gone_from_an_open_pull_request(state: Installation) -> None:
     """What ran went on, because its commit was the same."""
-    pull = state.open(forked=False, ref="red", told=True)
+    pull = state.open(ref="red")
     state.time_passes(45.0)
-    state.close(change=pull, merged=False, head_goes=True, told=False)
-    state.reopen(change=pull, told=False)
+    state.close(change=pull, head_goes=True, told=Telling.NO)
+    state.reopen(change=pull, told=Telling.NO)
 
 
 def test_died_between_forgetting_what_serves_and_showing_the_page(out_of_touch: OutOfTouch) -> None:
     """The host led to a container that wasn't there any more, for ever."""
-    pull = out_of_touch.open(forked=False, ref="red", told=True)
+    pull = out_of_touch.open(ref="red")
     out_of_touch.faults_stop()
     out_of_touch.container_removed(which=0)
     out_of_touch.kill(name="red")
-    closed = out_of_touch.close(change=pull, merged=False, head_goes=False, told=False)
+    closed = out_of_touch.close(change=pull, told=Telling.NO)
     out_of_touch.deliver(message=closed, afresh=False)
+
+
+def test_killed_at_boot_after_the_front_was_away(out_of_touch: OutOfTouch) -> None:
+    """It was given up: having waited for the front so often counted as so many crashes."""
+    out_of_touch.engine_is_slow(call="answers", seconds=5.0)
+    out_of_touch.open(ref="red")
+    out_of_touch.front_dies(passing=45.0, table_lost=False)
+    out_of_touch.time_passes(20.0)
+    out_of_touch.container_stopped(which=0, exit_code=137)
+
+
+def test_renamed_between_two_pushes(state: Installation) -> None:
+    """All that happened after that was ignored: the configuration has nothing of the new name."""
+    pull = state.open(ref="red")
+    state.time_passes(45.0)
+    state.repository_is_renamed(owner="acme-corp", name="store")
+    state.push(change=pull)
+
+
+def test_renamed_before_it_was_heard_of(state: Installation) -> None:
+    """The old name leads to it, as a forge has it."""
+    state.repository_is_renamed(owner="acme", name="store")
+    state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
+    state.open(ref="red", told=Telling.NO)

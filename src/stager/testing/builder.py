@@ -58,6 +58,7 @@ class FakeBuilder:
         self._engine = engine
         self._made: dict[str, list[str]] = {}
         self._facts: dict[str, ImageFacts] = {}
+        self._ordered: dict[str, BuildOrder] = {}
 
     # What happens to it.
 
@@ -69,6 +70,15 @@ class FakeBuilder:
         """Somebody removes the images of this key behind our back."""
         for image in self._made.pop(key, []):
             self._engine.remove_image(image)
+
+    @property
+    def images(self) -> set[str]:
+        """The ids of all images that it made and that are still there."""
+        return {image for made in self._made.values() for image in made}
+
+    def made_by(self, image: str) -> BuildOrder:
+        """The order that the image with this id was made by, whether it is still there or not."""
+        return self._ordered[image]
 
     # What it is asked.
 
@@ -89,6 +99,7 @@ class FakeBuilder:
         image = self._engine.add_image(f"stager/{order.app}:{order.key}", result.program)
         self._made.setdefault(order.key, []).append(image)
         self._facts[image] = result.facts
+        self._ordered[image] = order
         return image
 
     async def facts(self, image: str) -> ImageFacts:
@@ -100,7 +111,7 @@ class FakeBuilder:
     async def sweep(self, keep: Collection[str]) -> int:
         self._turn()
         used = {self._engine.spec(instance.id).image for instance in self._engine.there()}
-        unwanted = {image for made in self._made.values() for image in made} - {*keep} - used
+        unwanted = self.images - {*keep} - used
         for image in unwanted:
             self._engine.remove_image(image)
         self._made = {key: [i for i in made if i not in unwanted] for key, made in self._made.items()}

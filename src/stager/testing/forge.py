@@ -61,6 +61,7 @@ class FakeForge(FakePlaces, FakePeople):
         self._secret = secret
         self._now = START
         self._repositories: list[Repository] = []
+        self._former_names: dict[tuple[str, str], str] = {}
         self._changes: dict[tuple[str, int], Change] = {}
         self._told: list[Event] = []
 
@@ -71,6 +72,32 @@ class FakeForge(FakePlaces, FakePeople):
         repository = Repository(str(len(self._repositories) + 101), owner, name)
         self._repositories.append(repository)
         return repository
+
+    def rename(self, repository: Repository, owner: str, name: str) -> Repository:
+        """The repository is renamed, or transferred to another owner; no event tells of that. Whoever asks by
+        an old name is led to it, until that is given to another. Returns it as it is called now."""
+        renamed = Repository(repository.id, owner, name)
+        now = next(r for r in self._repositories if r.id == repository.id)
+        self._former_names[now.owner, now.name] = repository.id
+        self._repositories[self._repositories.index(now)] = renamed
+        for key, change in self._changes.items():
+            base, head = change.repository, change.head_repository
+            self._changes[key] = replace(
+                change,
+                repository=renamed if base.id == renamed.id else base,
+                head_repository=renamed if head is not None and head.id == renamed.id else head,
+            )
+        return renamed
+
+    @property
+    def changes(self) -> list[Change]:
+        """All of them as they are now, oldest first."""
+        return list(self._changes.values())
+
+    @property
+    def repositories(self) -> list[Repository]:
+        """All of them as they are called now."""
+        return list(self._repositories)
 
     def open(
         self,
@@ -132,7 +159,8 @@ class FakeForge(FakePlaces, FakePeople):
             head_before="",
             updated_at=self._moment(),
         )
-        return self._happened(ChangeAction.EDITED, edited)
+        # Of one that is closed, readers of what forges send say that, whatever else is said of it.
+        return self._happened(ChangeAction.EDITED if change.is_open else ChangeAction.CLOSED, edited)
 
     def push(self, event: ChangeSeen, sha: str) -> ChangeSeen:
         """The change of this event, as it is now, gets another head."""
@@ -208,11 +236,13 @@ class FakeForge(FakePlaces, FakePeople):
     async def open_changes(self, repository: Repository) -> list[Change]:
         await self._turn(lists=True)
         own = [c for c in self._changes.values() if c.repository.id == repository.id and c.is_open]
-        return [replace(change, head_before="") for change in own]
+        return self._listed([replace(change, head_before="") for change in own])
 
     async def repository(self, owner: str, name: str) -> Repository | None:
         await self._turn()
-        return next((r for r in self._repositories if (r.owner, r.name) == (owner, name)), None)
+        found = next((r for r in self._repositories if (r.owner, r.name) == (owner, name)), None)
+        former = self._former_names.get((owner, name))
+        return found or next((r for r in self._repositories if r.id == former), None)
 
     async def origin(self, repository: Repository, number: int | None) -> Origin:
         await self._turn()

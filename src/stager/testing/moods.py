@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
+from typing import TypeVar
 
 from stager.domain.errors import Refused, Retry
+
+T = TypeVar("T")
 
 SLOW_SECONDS = 10.0
 
@@ -21,6 +24,10 @@ class Mood(Enum):
     """It can't be reached."""
     PARTIAL = auto()
     """Lists break off in the middle, so that they are no answer."""
+    EMPTY = auto()
+    """Lists come back empty, as if there were nothing."""
+    SHORT = auto()
+    """Lists come back without their second half, as if that were all."""
     REFUSING = auto()
     """It says no to whatever we want to write."""
 
@@ -51,3 +58,13 @@ class Moody:
             raise Refused("The forge lets nobody write here.", reason="forge-refused", status=403)
         if lists and self.mood is Mood.PARTIAL:
             raise Retry("The forge's answer breaks off.", reason="forge-unreadable")
+
+    def _listed(self, whole: list[T]) -> list[T]:
+        """The list as it is told in this mood, where that isn't by no answer at all."""
+        match self.mood:
+            case Mood.EMPTY:
+                return []
+            case Mood.SHORT:
+                return whole[: len(whole) // 2]
+            case _:
+                return whole

@@ -1,0 +1,132 @@
+"""What goes wrong in the machine over the fakes: everything dies, leaves, slows down, answers nonsense."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from stager.domain.environment import Instance
+from stager.domain.route import RouteTable
+from stager.testing import Mood
+from stager.testing.sources import SourceMood
+from tests.machine.expected import Held
+from tests.machine.ground import Ground
+
+PASSES = st.sampled_from([0.0, 0.05, 0.5, 3.0, 45.0, 400.0])
+"""Seconds: within a step, between two, until the next pass, until the next resync."""
+FUSES = st.none() | st.integers(0, 120)
+"""After how many calls of the world outside a control plane dies; None: not by itself."""
+MOODS = st.sampled_from(
+    [Mood.WELL, Mood.SLOW, Mood.FAILING, Mood.PARTIAL, Mood.EMPTY, Mood.SHORT, Mood.REFUSING]
+)
+SOURCE_MOODS = st.sampled_from([SourceMood.WELL, SourceMood.SLOW, SourceMood.AWAY])
+CALLS = st.sampled_from(["find", "births", "create", "start", "remove", "answers", "logs"])
+
+
+class Faults(Ground):
+    """Nothing is spared."""
+
+    @rule(fuse=FUSES, database_lost=st.sampled_from([False, False, True]), passing=PASSES)
+    def control_plane_dies(self, fuse: int | None, database_lost: bool, passing: float) -> None:
+        """`kill -9`; after a while another one starts, which may die at any line as well."""
+        self.do(self._die())
+        if database_lost and self.credentials and not self.is_replaced:
+            self._lose_database()
+        self.do(self.house.rest(passing))
+        self.do(self._start(fuse))
+
+    def _lose_database(self) -> None:
+        """What is there is known again; and what the engine is about to make or to remove may be, or not."""
+        self.house.store = type(self.house.store)()
+        for name in self.expected.names:
+            in_doubt = {None, *self.expected.versions(name)} if self.engine.under_way else set()
+            self.expected.runs(name, *(self._versions_there(name) or (None,)), *in_doubt)
+        for change in self._truths():
+            running = self._running_of(change.number)
+            if running is not None:
+                self.adopted.add((change.number, running))
+            self.expected.hold(change.number, Held.NO)
+            self.expected.lets_run(change.number, None)
+
+    @rule(passing=PASSES, table_lost=st.sampled_from([False, False, True]))
+    def front_dies(self, passing: float, table_lost: bool) -> None:
+        self.house.router.leave()
+        if table_lost:
+            self.house.router.table = RouteTable()
+        self.do(self.house.rest(passing))
+        self.house.router.come_back()
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 2.0]))
+    def front_is_slow(self, seconds: float) -> None:
+        self.house.router.delay = seconds
+
+    @rule(which=st.integers(0, 9))
+    @precondition(lambda self: self.engine.there())
+    def container_removed(self, which: int) -> None:
+        instance = _one_of(self.engine.there(), which)
+        birth = self.engine.spec(instance.id).birth
+        if birth.change is None and not self._is_known(birth.environment):
+            self.expected.may_run(birth.name, None)  # It was all that was left of a wish.
+        self.engine.lose(instance.id)
+
+    @rule(which=st.integers(0, 9), exit_code=st.sampled_from([0, 1, 137, 143]))
+    @precondition(lambda self: self._to_stop())
+    def container_stopped(self, which: int, exit_code: int) -> None:
+        """Killed at any time, or ended by itself; but what does that before it answers rightly fails."""
+        instance = _one_of(self._to_stop(), which)
+        self.stops[instance.deployment] += 1
+        self.engine.end(instance.id, exit_code if self._has_answered(instance) else 137)
+
+    @rule()
+    def engine_leaves(self) -> None:
+        self.engine.leave()
+
+    @rule()
+    def engine_comes_back(self) -> None:
+        self.engine.come_back()
+
+    @rule(passing=PASSES, exit_code=st.sampled_from([137, 143]))
+    @precondition(lambda self: len(self._to_stop()) == len(self._running()))
+    def engine_is_restarted(self, passing: float, exit_code: int) -> None:
+        """Everything ends with it, and nobody is told of that."""
+        self.engine.leave()
+        for instance in self._to_stop():
+            self.stops[instance.deployment] += 1
+            self.engine.end(instance.id, exit_code)
+        self.do(self.house.rest(passing))
+        self.engine.come_back()
+
+    @rule(call=CALLS, seconds=st.sampled_from([0.0, 0.1, 5.0]))
+    def engine_is_slow(self, call: str, seconds: float) -> None:
+        self.engine.delays[call] = seconds
+
+    @rule(mood=MOODS)
+    def forge_in_a_mood(self, mood: Mood) -> None:
+        self.house.forge.mood = mood
+
+    @rule(mood=SOURCE_MOODS)
+    @precondition(lambda self: self.terms.builds)
+    def repositories_in_a_mood(self, mood: SourceMood) -> None:
+        self.house.sources.mood = mood
+
+    @rule(which=st.integers(0, 9))
+    @precondition(lambda self: self.house.builder.images)
+    def image_removed(self, which: int) -> None:
+        """By somebody who wanted room on the disk; Docker keeps those that are used."""
+        images = sorted(self.house.builder.images)
+        self.house.builder.lose(self.house.builder.made_by(images[which % len(images)]).key)
+
+    @rule(seconds=PASSES)
+    def time_passes(self, seconds: float) -> None:
+        self.do(self.house.rest(seconds))
+
+    def _all_is_well_again(self) -> None:
+        self.engine.come_back()
+        self.engine.delays.clear()
+        self.house.router.delay = 0.0
+        self.house.forge.mood = Mood.WELL
+        self.house.sources.mood = SourceMood.WELL
+
+
+def _one_of(instances: list[Instance], which: int) -> Instance:
+    return instances[which % len(instances)]

@@ -1,0 +1,189 @@
+"""What people ask of the machine over the fakes: launches and kills by hand, comments, and approvals of
+strangers' commits. Some of them may not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from stager.domain.actor import Actor
+from stager.domain.environment import Environment, HoldReason
+from stager.domain.errors import Refused
+from stager.domain.events import ChangeSeen, CommandSaid
+from stager.domain.speech import Verb, heard
+from stager.testing import Mood
+from tests.machine.expected import Held
+from tests.machine.ground import OURS, STRANGERS
+from tests.machine.pulls import CHANGES, MESSAGES, SHORT_ID, TELLINGS, Pulls, Telling
+
+T = TypeVar("T")
+
+NAMES = st.sampled_from(["red", "featurex", "by-hand"])
+AUTHORS = st.sampled_from([OURS, OURS, STRANGERS])
+VERBS = st.sampled_from([Verb.LAUNCH, Verb.REDEPLOY, Verb.KILL, Verb.LOGS])
+
+
+class People(Pulls):
+    """People launch, kill and approve, by hand and in comments."""
+
+    @rule(name=NAMES)
+    @precondition(lambda self: self._alive)
+    def launch(self, name: str) -> None:
+        self.versions += 1
+        version = str(self.versions)
+        try:
+            environment = self._answered(self.house.launch(name, V=version))
+        except Refused:
+            return
+        if environment is None:
+            self._in_doubt(name, version)
+        elif environment.change is None:
+            self.expected.runs(name, version)
+        else:
+            self._is_brought_back(environment)
+
+    @rule(name=NAMES)
+    @precondition(lambda self: self._alive)
+    def kill(self, name: str) -> None:
+        knows = self._knows_everything()
+        try:
+            answer = self._answered(_in_a_tuple(self.house.stop(name)))
+        except Refused:
+            return
+        if answer is None:
+            self._in_doubt(name, None)
+        elif answer[0] is not None and answer[0].change is None:
+            self.expected.runs(name, None)
+        elif answer[0] is not None:
+            self._is_stopped(answer[0], knows)
+
+    @rule(change=CHANGES, stale=st.booleans())
+    @precondition(lambda self: self._alive)
+    def approve(self, change: ChangeSeen, stale: bool = False) -> None:
+        """By the API: the commit that it has, or one that it had before."""
+        number, sha = change.change.number, self._read(change, stale=stale)
+        environment = self._of_change(number)
+        if environment is None:
+            return
+        self.let_run.add((number, sha))
+        approval = self.house.life.commands.approve(environment.id, sha[:SHORT_ID], Actor(OURS, "test"))
+        try:
+            answer = self._answered(approval)
+        except Refused:
+            return
+        if answer is None:
+            self.expected.may_let_run(number, sha)
+            self.expected.may_be_held(number)
+        else:
+            self._is_brought_back(answer)
+
+    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), told=TELLINGS)
+    def approve_by_comment(
+        self, change: ChangeSeen, author: str = OURS, stale: bool = False, told: Telling = Telling.YES
+    ) -> CommandSaid:
+        sha = self._read(change, stale=stale)
+        return self._said(change, f"/stager approve {sha[:SHORT_ID]}", author, told)
+
+    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, verb=VERBS, told=TELLINGS)
+    def comment(
+        self, change: ChangeSeen, verb: Verb, author: str = OURS, told: Telling = Telling.YES
+    ) -> CommandSaid:
+        return self._said(change, f"/stager {verb}", author, told)
+
+    def _said(self, change: ChangeSeen, text: str, author: str, told: Telling) -> CommandSaid:
+        event = self.house.forge.say(change, text, author)
+        calm = self._is_calm(event)
+        self._told(event, told)
+        if calm and told is Telling.YES:
+            self._is_heard_out(event)
+        return event
+
+    def _is_calm(self, event: CommandSaid) -> bool:
+        """Whether it will be heard at once, and by somebody who knows how things stand."""
+        if not (self.credentials and self._alive and self._knows_everything()):
+            return False
+        known, truth = self._of_change(event.number), self.truth(event.number)
+        is_up_to_date = known is not None and known.desired.revision.sha == truth.head_sha
+        return self.house.forge.mood is Mood.WELL and truth.is_open and is_up_to_date
+
+    def _is_heard_out(self, event: CommandSaid) -> None:
+        """Its author waits for the answer, and relies on it."""
+        if self._answered(self._worked_through()) is None or "rocket" not in self._reactions(event):
+            return
+        environment = self._of_change(event.number)
+        if environment is not None:
+            self._is_brought_back(environment)
+
+    async def _worked_through(self) -> bool:
+        while not self._knows_everything():
+            await asyncio.sleep(0.01)
+        return True
+
+    def _reactions(self, event: CommandSaid) -> list[str]:
+        return [r for c in self.house.forge.comments if c.id == event.comment for r in c.reactions]
+
+    # What that means for what should run.
+
+    def _listens(self, event: CommandSaid) -> None:
+        if event.author != OURS or not self.credentials:
+            return
+        speech = heard(event.text)
+        match speech.verb if speech else None:
+            case Verb.APPROVE:
+                meant = [s for s in self.heads[event.number] if s.startswith(event.text.split()[-1])]
+                self.let_run |= {(event.number, sha) for sha in meant}
+                self.expected.may_let_run(event.number, *meant)
+                self._may_come_back(event.number)
+            case Verb.LAUNCH | Verb.REDEPLOY:
+                self._may_be_anything(event.number)
+                self._may_come_back(event.number)
+            case Verb.KILL:
+                self.expected.may_be_held(event.number)
+
+    def _may_be_anything(self, number: int) -> None:
+        """Which commit this lets run depends on when it is heard."""
+        self.expected.may_let_run(number, *self.heads[number])
+
+    def _is_brought_back(self, environment: Environment) -> None:
+        """Somebody was told that it is launched."""
+        assert environment.change is not None
+        number, sha = environment.change.number, environment.desired.revision.sha
+        in_doubt = self._has_to_hear(number)
+        self.expected.hold(number, Held.MAYBE if in_doubt else Held.NO)
+        if environment.approved_sha != sha:
+            return
+        if in_doubt:
+            self.expected.may_let_run(number, sha)
+        else:
+            self.expected.lets_run(number, sha)
+
+    def _is_stopped(self, environment: Environment, knows: bool) -> None:
+        """What it doesn't know of yet may bring it back. What waits for an approval isn't stopped by this."""
+        assert environment.change is not None
+        hold = environment.desired.hold
+        if hold is None or hold.reason is not HoldReason.KILLED:
+            return
+        change = self.truth(environment.change.number)
+        certain = knows and change.is_open and change.head_sha == environment.desired.revision.sha
+        self.expected.hold(change.number, Held.YES if certain else Held.MAYBE)
+
+    def _in_doubt(self, name: str, version: str | None) -> None:
+        """It died before it answered: what was asked for may have been written down, or not."""
+        self.expected.may_run(name, version)
+        for number in self._numbers(name):
+            self.expected.may_be_held(number)
+            if version is not None:
+                self._may_be_anything(number)
+
+    def _read(self, change: ChangeSeen, *, stale: bool) -> str:
+        """The commit that whoever approves it has read."""
+        heads = self.heads[change.change.number]
+        return heads[-2:][0] if stale else heads[-1]
+
+
+async def _in_a_tuple(call: Coroutine[Any, Any, T]) -> tuple[T]:
+    return (await call,)
