@@ -52,7 +52,18 @@ _INNER = {
     "talks": Inner(0, "x" * 1_000_000 + "\nthe end"),
     "hangs": Inner(0, "begun", seconds=600.0),
     "isnt-there": Inner(there=False),
+    "listens": Inner(listens=True),
 }
+_LISTENS = """\
+while read -r word rest; do
+  case $word in
+    exit) exit "$rest" ;;
+    size) stty size ;;
+    kind) echo "$TERM" ;;
+    *) echo "you said $word" ;;
+  esac
+done
+"""
 _INNER_COMMANDS = {
     "speaks": ("sh", "-c", "echo first; echo last"),
     "fails": ("sh", "-c", "echo no such table; exit 3"),
@@ -60,6 +71,7 @@ _INNER_COMMANDS = {
     "talks": ("sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x; echo; echo the end"),
     "hangs": ("sh", "-c", "echo begun; sleep 600"),
     "isnt-there": ("no-such-program", "--now"),
+    "listens": ("sh", "-c", _LISTENS),
 }
 
 
@@ -78,7 +90,7 @@ class Engine(Protocol):
 
     def inner(self, does: str) -> Sequence[str]:
         """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a
-        megabyte, `hangs` after its first line or `isnt-there`."""
+        megabyte, `hangs` after its first line, `isnt-there`, or `listens` on a terminal: `FakeTerminal`."""
 
     async def kill(self, instance: str) -> None:
         """End its process behind everybody's back."""

@@ -12,7 +12,7 @@ import pytest
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.engines.docker.inside import OUTPUT_KEPT
-from stager.ports.engine import Ran
+from stager.ports.engine import Ran, Size, Terminal
 from stager.testing import FakeEngine
 from tests.contracts.engines import (
     DockerUnderTest,
@@ -423,6 +423,109 @@ class TestRun:
     async def assert_gone(self, engine: Engine, instance: Instance) -> None:
         with pytest.raises(Retry) as caught:
             await engine.instances.run(instance.id, engine.inner("speaks"), 30)
+        assert caught.value.reason == "instance-gone"
+
+
+class TestFollow:
+    """Its output, as it comes."""
+
+    async def test_until_it_ends(self, engine: Engine) -> None:
+        instance = await started(engine)
+        assert await status(engine, instance)
+        pieces = engine.instances.follow(instance.id, 10)
+        async with asyncio.timeout(10):
+            assert await anext(pieces) == "ready\n"
+            await engine.kill(instance.id)
+            assert [piece async for piece in pieces] == []
+
+    async def test_of_one_that_has_ended(self, engine: Engine) -> None:
+        instance = await until_stopped(engine, await started(engine, "exits"))
+        assert "".join([piece async for piece in engine.instances.follow(instance.id, 10)]) == "first\nlast\n"
+        assert "".join([piece async for piece in engine.instances.follow(instance.id, 1)]) == "last\n"
+
+    async def test_of_one_that_isnt_there(self, engine: Engine) -> None:
+        instance = await started(engine)
+        await engine.instances.remove(instance.id)
+        assert [piece async for piece in engine.instances.follow(instance.id, 10)] == []
+
+
+async def printed(terminal: Terminal, words: str) -> str:
+    """What it has printed, once these words are part of it."""
+    said = b""
+    async with asyncio.timeout(10):
+        while words.encode() not in said:
+            piece = await terminal.read()
+            assert piece, said
+            said += piece
+    return said.decode()
+
+
+async def rest(terminal: Terminal) -> str:
+    """All that it prints until it ends."""
+    said = b""
+    async with asyncio.timeout(10):
+        while piece := await terminal.read():
+            said += piece
+    return said.decode()
+
+
+class TestTerminal:
+    """Commands inside a running instance, with somebody in front of them."""
+
+    async def opened(self, engine: Engine, does: str = "listens") -> tuple[Instance, Terminal]:
+        instance = await started(engine, "runs")
+        return instance, await engine.instances.open(instance.id, engine.inner(does), Size(33, 101), "vt100")
+
+    @pytest.mark.parametrize(
+        ("does", "exit_code", "output"),
+        [("speaks", 0, "first\r\nlast\r\n"), ("fails", 3, "no such table\r\n")],
+    )
+    async def test_how_it_went(self, engine: Engine, does: str, exit_code: int, output: str) -> None:
+        _, terminal = await self.opened(engine, does)
+        assert await rest(terminal) == output
+        assert await terminal.read() == b""
+        assert await terminal.exit_code() == exit_code
+        await terminal.write(b"nobody listens\n")
+        await terminal.resize(Size(1, 1))
+        await terminal.close()
+
+    async def test_it_hears_what_is_typed_and_how_large_it_is(self, engine: Engine) -> None:
+        _, terminal = await self.opened(engine)
+        for typed, answer in (("hello", "you said hello"), ("size", "33 101"), ("kind", "vt100")):
+            await terminal.write(f"{typed}\n".encode())
+            await printed(terminal, answer)
+        await terminal.resize(Size(50, 132))
+        await terminal.write(b"size\n")
+        await printed(terminal, "50 132")
+        await terminal.write(b"exit 7\n")
+        await rest(terminal)
+        assert await terminal.exit_code() == 7
+        await terminal.close()
+
+    async def test_of_a_program_that_isnt_there(self, engine: Engine) -> None:
+        _, terminal = await self.opened(engine, "isnt-there")
+        assert "no-such-program" in await rest(terminal) or isinstance(engine, FakeEngineUnderTest)
+        assert await terminal.exit_code() in (126, 127)
+        await terminal.close()
+
+    async def test_it_ends_with_its_instance(self, engine: Engine) -> None:
+        instance, terminal = await self.opened(engine)
+        await engine.kill(instance.id)
+        await rest(terminal)
+        assert await terminal.exit_code() != 0
+        await terminal.close()
+
+    async def test_closing_it_hangs_up(self, engine: Engine) -> None:
+        instance, terminal = await self.opened(engine)
+        await terminal.write(b"hello\n")
+        await printed(terminal, "you said hello")
+        await terminal.close()
+        assert (await seen(engine, instance)).state is InstanceState.RUNNING
+
+    async def test_in_one_that_doesnt_run(self, engine: Engine) -> None:
+        instance = await made(engine, "runs")
+        with pytest.raises(Retry) as caught:
+            await engine.instances.open(instance.id, engine.inner("speaks"), Size(), "xterm")
         assert caught.value.reason == "instance-gone"
 
 

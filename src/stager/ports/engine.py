@@ -64,6 +64,33 @@ class Ran:
     output: str
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a terminal shows."""
+
+    rows: int = 24
+    columns: int = 80
+
+
+class Terminal(Protocol):
+    """A command that runs inside an instance on a terminal of its own. Whoever has one must close it."""
+
+    async def read(self) -> bytes:
+        """What it printed next; empty once it has ended, or the engine doesn't answer any more."""
+
+    async def write(self, data: bytes) -> None:
+        """Type this; no effect once it has ended."""
+
+    async def resize(self, size: Size) -> None:
+        """Have it know that its window has changed; no effect once it has ended."""
+
+    async def exit_code(self) -> int | None:
+        """What it ended with, after `read` has come to the end; None when nobody knows."""
+
+    async def close(self) -> None:
+        """Hang up. Ends what listens to that; what doesn't goes on until the instance ends."""
+
+
 class Images(Protocol):
     """The images that the engine has."""
 
@@ -106,6 +133,10 @@ class Instances(Protocol):
     async def logs(self, instance: str, lines: int) -> str:
         """The last lines of its output; empty when it isn't there."""
 
+    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+        """The last lines of its output, and then what it prints, piece by piece, until it ends or whoever
+        follows goes; nothing when it isn't there. Raises `Retry` as soon as the engine doesn't answer."""
+
     async def is_healthy(self, instance: str) -> bool:
         """Whether the image's own check finds it healthy now; False when it isn't there, or has no check."""
 
@@ -117,6 +148,17 @@ class Instances(Protocol):
 
         Raises:
             Fault: `hook-failed`: it can't be run, such as for want of the program.
+        """
+
+    async def open(self, instance: str, command: Sequence[str], size: Size, kind: str) -> Terminal:
+        """Run a command inside a running instance, on a terminal of its own, as its own user and in its
+        working directory. A program that isn't there says so there, and ends with 126 or 127.
+
+        Args:
+            kind: of terminal, as in the environment variable TERM.
+
+        Raises:
+            Retry: `instance-gone`: it doesn't run.
         """
 
     async def sweep(self) -> int:

@@ -14,12 +14,15 @@ from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
-from stager.ports.engine import InstanceSpec, Ran
+from stager.ports.engine import InstanceSpec, Ran, Size
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
+from stager.testing.terminal import FakeTerminal
 
 KILLED = 137
 """The exit code of what got SIGKILL: 128 + 9."""
+MISSING = 127
+"""The exit code of what isn't there (POSIX, Shell & Utilities, 2.8.2)."""
 OUTPUT_KEPT = 64 * 1024
 """Characters of an inner command's output that are kept, its last."""
 
@@ -33,12 +36,14 @@ class Inner:
         output: what it prints.
         seconds: how long it takes.
         there: False: there is no such program in the image.
+        listens: on a terminal, it goes on and answers what is typed; see `FakeTerminal`.
     """
 
     exit_code: int = 0
     output: str = ""
     seconds: float = 0.0
     there: bool = True
+    listens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class FakeEngine:
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
         self._feed = Feed()
+        self._printed = Feed()
+        self._terminals: list[tuple[str, FakeTerminal]] = []
         self._away = False
         self._made = 0
         self._named = 0
@@ -129,14 +136,23 @@ class FakeEngine:
     def end(self, instance: str, exit_code: int = KILLED) -> None:
         """The instance's process ends, as by itself or by somebody else's hand."""
         self._set(instance, replace(self._stopped(self._containers[instance].instance), exit_code=exit_code))
+        self._ended(instance)
 
     def lose(self, instance: str) -> None:
         """Somebody removes the instance behind our back."""
         self._feed.tell(self._containers.pop(instance).instance.environment)
+        self._ended(instance)
+
+    def print(self, instance: str, line: str) -> None:
+        """The instance prints a line, and with it everything made of its image."""
+        program = self._programs[self._containers[instance].spec.image]
+        self.change(instance, replace(program, output="\n".join(filter(None, [program.output, line]))))
+        self._printed.tell(f"{instance} {line}")
 
     def leave(self) -> None:
         """Be away: every call fails, and nothing is told, until `come_back`."""
         self._away = True
+        self._printed.tell("")
         self._feed.interrupt()
 
     def come_back(self) -> None:
@@ -209,6 +225,20 @@ class FakeEngine:
         output = self._programs[container.spec.image].output
         return "\n".join(output.splitlines()[-lines:])
 
+    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+        printed = self._printed.follow()
+        try:
+            await anext(printed)  # from now on nothing is missed
+            if so_far := await self.logs(instance, lines):
+                yield f"{so_far}\n"
+            while self._runs(instance):
+                whose, _, text = (await anext(printed)).partition(" ")
+                await self._turn("follow")
+                if whose == instance and text:
+                    yield f"{text}\n"
+        finally:
+            await printed.aclose()  # type: ignore[attr-defined]
+
     async def is_healthy(self, instance: str) -> bool:
         await self._turn("is_healthy")
         container = self._containers.get(instance)
@@ -218,15 +248,38 @@ class FakeEngine:
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         await self._turn("run")
-        container = self._containers.get(instance)
-        if container is None or container.instance.state is not InstanceState.RUNNING:
-            raise Retry("The instance doesn't run.", reason="instance-gone")
-        self.ran.append((instance, tuple(command)))
-        inner = self._programs[container.spec.image].inner.get(command[0], Inner())
+        inner = self._run(instance, command)
         if not inner.there:
             raise Fault(f"`{command[0]}` can't be run in the instance.", reason="hook-failed")
         await asyncio.sleep(min(inner.seconds, timeout))
         return Ran(inner.exit_code if inner.seconds <= timeout else None, inner.output[-OUTPUT_KEPT:])
+
+    async def open(self, instance: str, command: Sequence[str], size: Size, kind: str) -> FakeTerminal:
+        await self._turn("open")
+        inner = self._run(instance, command)
+        terminal = FakeTerminal(inner.output, inner.exit_code, size, kind, listens=inner.listens)
+        if not inner.there:
+            terminal = FakeTerminal(f"{command[0]}: not found", MISSING, size, kind)
+        self._terminals.append((instance, terminal))
+        return terminal
+
+    def _run(self, instance: str, command: Sequence[str]) -> Inner:
+        """What this command does in this instance, which must run."""
+        if not self._runs(instance):
+            raise Retry("The instance doesn't run.", reason="instance-gone")
+        self.ran.append((instance, tuple(command)))
+        program = self._programs[self._containers[instance].spec.image]
+        return program.inner.get(command[0], Inner())
+
+    def _ended(self, instance: str) -> None:
+        """Whoever listens to this instance hears of its end."""
+        self._printed.tell(f"{instance} ")
+        for terminal in [terminal for whose, terminal in self._terminals if whose == instance]:
+            terminal.end()
+
+    def _runs(self, instance: str) -> bool:
+        container = self._containers.get(instance)
+        return container is not None and container.instance.state is InstanceState.RUNNING
 
     async def sweep(self) -> int:
         await self._turn("sweep")

@@ -19,7 +19,8 @@ from stager.engines.docker.client import engine_errors
 from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import create_body
-from stager.ports.engine import InstanceSpec, Ran
+from stager.engines.docker.terminal import open_terminal
+from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
 
 log = structlog.get_logger(__name__)
 
@@ -195,6 +196,17 @@ class DockerInstances:
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
         return "\n".join(shown)
 
+    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+        """See `ports.engine.Instances.follow`."""
+        container = self._docker.containers.container(instance)
+        with engine_errors():
+            try:
+                async for piece in container.log(stdout=True, stderr=True, follow=True, tail=lines):
+                    yield piece
+            except aiodocker.DockerError as error:
+                if error.status not in (404, 409, UNREADABLE):
+                    raise
+
     async def is_healthy(self, instance: str) -> bool:
         """See `ports.engine.Instances.is_healthy`."""
         return await is_healthy(self._docker, instance)
@@ -202,6 +214,10 @@ class DockerInstances:
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         """See `ports.engine.Instances.run`."""
         return await run_inside(self._docker, instance, command, timeout)
+
+    async def open(self, instance: str, command: Sequence[str], size: Size, kind: str) -> Terminal:
+        """See `ports.engine.Instances.open`."""
+        return await open_terminal(self._docker, instance, command, size, kind)
 
     async def sweep(self) -> int:
         """See `ports.engine.Instances.sweep`."""

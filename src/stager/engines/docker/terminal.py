@@ -1,0 +1,84 @@
+"""A terminal inside a running container, by Docker's exec."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import aiodocker
+import aiohttp
+
+from stager.domain.errors import Retry
+from stager.engines.docker.client import engine_errors
+from stager.ports.engine import Size
+
+HANG_UP = b"\x03\x04"
+"""Interrupt, then end of file (POSIX, General Terminal Interface, 11.1.9). Docker leaves what runs in an exec
+alone when whoever started it goes, and has no call that ends it."""
+CODE_TRIES = 20
+"""Docker tells the end of the output a moment before it knows the exit code."""
+
+
+async def open_terminal(
+    docker: aiodocker.Docker, container: str, command: Sequence[str], size: Size, kind: str
+) -> DockerTerminal:
+    """See `ports.engine.Instances.open`."""
+    with engine_errors():
+        try:
+            execution = await docker.containers.container(container).exec(
+                list(command), stdin=True, tty=True, environment={"TERM": kind}
+            )
+            stream = execution.start(detach=False)
+            terminal = DockerTerminal(execution, stream)
+            await stream.__aenter__()  # begins it; it is closed by whoever has the terminal
+        except aiodocker.DockerError as error:
+            if error.status in (404, 409):  # it is gone, or it doesn't run
+                raise Retry("The container doesn't run any more.", reason="instance-gone") from error
+            raise
+    await terminal.resize(size)
+    return terminal
+
+
+class DockerTerminal:
+    """See `ports.engine.Terminal`."""
+
+    def __init__(self, execution: aiodocker.execs.Exec, stream: aiodocker.stream.Stream) -> None:
+        self._execution = execution
+        self._stream = stream
+
+    async def read(self) -> bytes:
+        """See `ports.engine.Terminal.read`."""
+        try:
+            message = await self._stream.read_out()
+        except (aiohttp.ClientError, OSError):
+            return b""
+        return message.data if message is not None else b""
+
+    async def write(self, data: bytes) -> None:
+        """See `ports.engine.Terminal.write`."""
+        # The last two are how aiodocker says that it has ended.
+        with suppress(aiohttp.ClientError, OSError, AssertionError, RuntimeError):
+            await self._stream.write_in(data)
+
+    async def resize(self, size: Size) -> None:
+        """See `ports.engine.Terminal.resize`."""
+        with suppress(aiodocker.DockerError, aiohttp.ClientError, OSError):
+            await self._execution.resize(h=size.rows, w=size.columns)
+
+    async def exit_code(self) -> int | None:
+        """See `ports.engine.Terminal.exit_code`."""
+        with suppress(aiodocker.DockerError, aiohttp.ClientError, OSError):
+            for _ in range(CODE_TRIES):
+                known = await self._execution.inspect()
+                if not known["Running"]:
+                    code: int | None = known["ExitCode"]
+                    return code
+                await asyncio.sleep(0.05)
+        return None
+
+    async def close(self) -> None:
+        """See `ports.engine.Terminal.close`."""
+        await self.write(HANG_UP)
+        with suppress(aiohttp.ClientError, OSError, AssertionError):
+            await self._stream.close()
