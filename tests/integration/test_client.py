@@ -8,16 +8,18 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.stager import PASSWORD, PATIENCE, USER, StagerUnderTest, until
+from tests.integration.stager import PASSWORD, PATIENCE, USER, StagerUnderTest, docker, until
 
 
 class Person:
@@ -26,6 +28,7 @@ class Person:
     def __init__(self, folder: Path, stager: StagerUnderTest) -> None:
         self.folder = folder
         self.stager = stager
+        self._terminals: list[Terminal] = []
         self.visited = folder / "visited"
         browser = folder / "browser"
         browser.write_text(f'#!/bin/sh\necho "$1" >> {self.visited}\n')
@@ -47,7 +50,15 @@ class Person:
 
     def sit(self, *words: str) -> Terminal:
         """The command on a terminal."""
-        return Terminal(self._command(*words), self.environ)
+        terminal = Terminal(self._command(*words), self.environ)
+        self._terminals.append(terminal)
+        return terminal
+
+    def leave(self) -> None:
+        """End what still runs."""
+        for terminal in self._terminals:
+            terminal.process.kill()
+            terminal.process.wait()
 
     def sign_in(self) -> None:
         """As `stager configure` and `stager login` do it."""
@@ -109,10 +120,12 @@ def _on_terminal(command: list[str], environ: dict[str, str]) -> tuple[subproces
 
 
 @pytest.fixture
-def person(tmp_path: Path, stager: StagerUnderTest) -> Person:
+def person(tmp_path: Path, stager: StagerUnderTest) -> Iterator[Person]:
     folder = tmp_path / "person"
     folder.mkdir()
-    return Person(folder, stager)
+    person = Person(folder, stager)
+    yield person
+    person.leave()
 
 
 @pytest.mark.requirement("R109", "R112", "R113", "R116", "R117", "R118", "R121", "R122", "X10")
@@ -158,3 +171,71 @@ def test_in_a_script(person: Person, stager: StagerUnderTest) -> None:
 
     assert person.run("kill", f"http://x.localhost:{stager.port}").returncode == 0
     assert person.run("kill", "shop", "x").returncode == 5
+
+
+def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
+    person.sign_in()
+    assert person.run("launch", "shop", "x").returncode == 0
+
+    done = person.run("exec", "shop", "x", "--", "sh", "-c", "echo $container_name; exit 42")
+    assert (done.returncode, done.stdout) == (42, "x\n")
+
+    shell = person.sit("exec", "x")
+    shell.wait_for("# ")  # the prompt
+    shell.type("stty size; echo $((6*7)) $TERM\r")
+    shell.wait_for("42 xterm-256color")
+    assert "40 120" in shell.said
+    [container] = stager.containers()
+    shell.type("sleep 4321\r")
+    until(lambda: "sleep 4321" in docker("top", container), "it sleeps")
+    shell.type("\x03")  # goes to the other end, and ends only what runs there
+    shell.wait_for("^C")
+    shell.type("exit 5\r")
+    assert shell.ends() == 5
+
+    following = person.sit("logs", "x", "--follow")
+    following.wait_for("booting x")
+    assert person.run("redeploy", "x").returncode == 0
+    until(lambda: following.said.count("booting x") == 2, "the next instance's output follows")
+    following.process.send_signal(signal.SIGINT)
+    assert following.ends() == 130
+
+
+def test_what_is_left_in_a_terminal_is_interrupted(person: Person, stager: StagerUnderTest) -> None:
+    person.sign_in()
+    assert person.run("launch", "shop", "x").returncode == 0
+    [container] = stager.containers()
+    shell = person.sit("exec", "x")
+    shell.wait_for("# ")  # the prompt
+    shell.type("sleep 4321\r")
+    until(lambda: "sleep 4321" in docker("top", container), "it sleeps")
+    shell.process.kill()
+    shell.process.wait()
+    until(lambda: "sleep" not in docker("top", container), "nothing is left of it")
+    until(lambda: "bash" not in docker("top", container), "nor of the shell")
+    assert stager.get("x").status_code == 200
+
+
+def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest) -> None:
+    person.sign_in()
+    waiting = person.sit("wait", "shop", "x")
+    waiting.wait_for("There is no such preview yet")
+    assert stager.launched("x")
+    assert waiting.ends() == 0
+    assert f"http://x.localhost:{stager.port}" in waiting.said
+
+    assert person.run("wait", "shop", "y", "--timeout", "0.5").returncode == 6
+    assert person.run("wait", "shop", "x", "--sha", "c0ffee1", "--timeout", "0.5").returncode == 6
+    assert stager.launch("z", EXIT="3").status_code == 503
+    assert person.run("wait", "shop", "z").returncode == 1
+
+
+def test_the_server_goes_and_comes_back_in_the_middle_of_a_launch(
+    person: Person, stager: StagerUnderTest
+) -> None:
+    person.sign_in()
+    launching = person.sit("launch", "shop", "slow", "--set", "BOOT=4", "--no-open")
+    launching.wait_for("Waiting for its first answer")
+    stager.restart()
+    assert launching.ends() == 0
+    assert f"http://slow.localhost:{stager.port}" in launching.said

@@ -149,6 +149,16 @@ class FakeEngine:
         self.change(instance, replace(program, output="\n".join(filter(None, [program.output, line]))))
         self._printed.tell(f"{instance} {line}")
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody follows what instances print."""
+        return self._printed.is_followed
+
+    @property
+    def terminals(self) -> list[FakeTerminal]:
+        """All that were opened, oldest first."""
+        return [terminal for _, terminal in self._terminals]
+
     def leave(self) -> None:
         """Be away: every call fails, and nothing is told, until `come_back`."""
         self._away = True

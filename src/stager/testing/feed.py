@@ -13,6 +13,11 @@ class Feed:
         self._followers: set[asyncio.Queue[str]] = set()
         self._interrupted = False
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._followers)
+
     def tell(self, event: str) -> None:
         """Something happened."""
         if not self._interrupted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -10,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from stager.domain.access import Action
 from stager.domain.commands import Launch
+from stager.domain.errors import StagerError
 from stager.web.problems import Problem
 from stager.web.services import Known, Served
 from stager.web.views import (
@@ -126,9 +129,21 @@ async def get_log(
     actor: Known,
     environment: Id,
     lines: Annotated[int, Query(ge=1, le=LONGEST_LOG, description="How many lines.")] = 200,
+    follow: Annotated[bool, Query(description="Go on, from instance to instance.")] = False,
 ) -> Response:
     """The last lines of the newest instance's output; of the newest deployment's, when nothing is there."""
-    return PlainTextResponse("\n".join(await services.commands.log_of(environment, lines, actor)))
+    so_far = await services.commands.log_of(environment, lines, actor)
+    if not follow:
+        return PlainTextResponse("\n".join(so_far))
+    pieces = _until_trouble(services.inside.follow(environment, lines))
+    return StreamingResponse(pieces, media_type="text/plain", headers=UNBUFFERED)
+
+
+async def _until_trouble(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """What can't go on just ends: it is too late for another status."""
+    with suppress(StagerError):
+        async for piece in pieces:
+            yield piece
 
 
 @router.get(

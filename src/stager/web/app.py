@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, git, pages, previews, problems, pushes, setup
+from stager.web import api, compat, git, pages, previews, problems, pushes, setup, terminal
 from stager.web.description import described
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
@@ -29,6 +29,7 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     for module in (api, pushes, compat, pages, previews, setup):
         app.include_router(module.router)
+    app.include_router(terminal.router)
     app.mount(git.PREFIX, git.GitOverHttp())
     app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
     app.add_middleware(Bounded)
@@ -69,7 +70,9 @@ class SameOrigin:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and _is_foreign(scope):
+        # A page may open a WebSocket anywhere, and nothing keeps it from reading that (RFC 6455, 10.2).
+        is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+        if scope["type"] in ("http", "websocket") and not is_safe and _is_foreign(scope):
             await problems.worded(scope["path"], FOREIGN)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -44,6 +44,11 @@ def status_of(error: StagerError) -> int:
 async def _ending(request: Request, error: Exception) -> Response:
     if not isinstance(error, StagerError):
         raise error
+    return answer_to(request.url.path, error)
+
+
+def answer_to(path: str, error: StagerError) -> Response:
+    """What whoever asked for this path is answered."""
     status = status_of(error)
     problem = Problem(
         title=error.message,
@@ -52,7 +57,7 @@ async def _ending(request: Request, error: Exception) -> Response:
         reason=error.reason,
         lines=error.detail.splitlines(),
     )
-    response = worded(request.url.path, problem)
+    response = worded(path, problem)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
     if isinstance(error, Retry):

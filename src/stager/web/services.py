@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from stager.control.access import Access
 from stager.control.addresses import Addresses
@@ -18,6 +19,7 @@ from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.forges import Forges
+from stager.control.inside import Inside
 from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
@@ -79,6 +81,11 @@ class Services:
     setup: AppSetup | None = None
     states: States = field(default_factory=States)
 
+    @property
+    def inside(self) -> Inside:
+        """What goes on inside instances."""
+        return Inside(self.store, self.instances)
+
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""
         if await self.addresses.learn(request.headers.get("host", "")):
@@ -106,7 +113,7 @@ async def credentials_of(request: Request) -> Credentials:
     return Credentials(authorization, await parameters_of(request), address_of(request, services.trusted))
 
 
-def address_of(request: Request, trusted: Sequence[Network]) -> str:
+def address_of(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     """The address that the request came from: the last that isn't a proxy's that we trust. Whatever stands
     before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
     told = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]

@@ -100,6 +100,10 @@ class Api:
         """The last lines of its output."""
         return self.connection.text(f"{ENVIRONMENTS}/{id_}/log", lines=lines).splitlines()
 
+    def follow_log(self, id_: str, lines: int) -> AbstractContextManager[Iterator[str]]:
+        """The last lines of its output, and then what it prints, from instance to instance."""
+        return self.connection.lines(f"{ENVIRONMENTS}/{id_}/log", lines=lines, follow="true")
+
     def build_log(self, id_: str) -> list[str]:
         """What its newest build said."""
         return self.connection.text(f"{ENVIRONMENTS}/{id_}/build-log").splitlines()

@@ -3,10 +3,13 @@ ending."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-from urllib.parse import urlsplit
+from socket import create_connection
+from socket import socket as Socket  # noqa: N812 (a type; `socket` is the method that gives one)
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import httpx
 
@@ -15,6 +18,10 @@ from stager.cli.client.screen import warn
 from stager.cli.client.settings import Endpoint
 from stager.cli.client.strategy import AuthStrategy
 from stager.version import __version__
+
+if TYPE_CHECKING:
+    from websockets.http11 import Response
+    from websockets.sync.client import ClientConnection
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -83,6 +90,43 @@ class Connection:
                 r.read()
             self._check(r, "text/plain")
             yield r.iter_lines()
+
+    @contextmanager
+    def socket(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[ClientConnection]:
+        """A WebSocket there. It is dialled directly, whatever proxies there are. Raises `ClientError`."""
+        # Costs 100 ms, which only a few commands pay.
+        from websockets.exceptions import InvalidStatus, WebSocketException  # noqa: PLC0415
+        from websockets.sync.client import connect  # noqa: PLC0415
+
+        parts = urlsplit(self.endpoint.url)
+        url = f"{parts.scheme.replace('http', 'ws')}://{parts.netloc}{parts.path}{path}?{urlencode(query)}"
+        try:
+            # With a socket of ours it follows no redirection.
+            opened = connect(
+                url,
+                sock=self._dial(parts),
+                ssl=self._trust() if parts.scheme == "https" else None,
+                additional_headers=dict(self.headers()),
+                user_agent_header=f"stager/{__version__}",
+                open_timeout=ANSWER_SECONDS,
+            )
+        except InvalidStatus as error:
+            self._check(_as_answer(error.response, self.endpoint.url))
+            raise self._stranger(f"a {error.response.status_code}") from error
+        except (WebSocketException, OSError, ValueError) as error:
+            raise self._silent(str(error) or type(error).__name__) from error
+        with opened:
+            yield opened
+
+    def _dial(self, parts: SplitResult) -> Socket:
+        host = "127.0.0.1" if (parts.hostname or "").endswith(".localhost") else parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        dialled = create_connection((host, port), CONNECT_SECONDS)
+        dialled.settimeout(None)
+        return dialled
+
+    def _trust(self) -> SSLContext:
+        return httpx.create_ssl_context(verify=self.endpoint.verify_ssl)
 
     def headers(self) -> Mapping[str, str]:
         """By which the server knows who asks."""
@@ -197,6 +241,14 @@ def dialled(endpoint: Endpoint) -> tuple[str, dict[str, str]]:
         port = f":{parts.port}" if parts.port else ""
         return f"http://127.0.0.1{port}{parts.path}/", {"Host": parts.netloc}
     return f"{endpoint.url}/", {}
+
+
+def _as_answer(response: Response, url: str) -> httpx.Response:
+    """What a server answers in place of opening a WebSocket, as any other answer."""
+    headers = httpx.Headers(list(response.headers.raw_items()))
+    request = httpx.Request("GET", url)
+    content = bytes(response.body)
+    return httpx.Response(response.status_code, headers=headers, content=content, request=request)
 
 
 def _warn_of(endpoint: Endpoint) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 
 from rich.status import Status
 
@@ -66,19 +65,6 @@ class Progress:
             note(f"  {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What is waited for.
-
-    Args:
-        generation: to be served, or a newer one.
-        until: the clock's time when it isn't waited for any more.
-    """
-
-    generation: int
-    until: float
-
-
 def follow(api: Api, preview: Preview, timeout: float, progress: Progress) -> Preview:
     """The preview once it serves this generation or a newer one.
 
@@ -89,12 +75,12 @@ def follow(api: Api, preview: Preview, timeout: float, progress: Progress) -> Pr
     Raises:
         ClientError: it failed, is gone, or isn't up in time.
     """
-    goal = Goal(preview.generation, time.monotonic() + timeout)
+    wanted, until = preview.generation, time.monotonic() + timeout
     with BuildLog(api, preview.id) as log:
-        for found, stage in looks(api, preview.id, goal.until):
+        for found, stage in looks(api, preview.id, until):
             progress.stage(stage)
             log.show(found.state == "building" or stage == STAGES["building"], progress)
-            if found.serving >= goal.generation:
+            if found.serving >= wanted:
                 return found
             if found.is_settled:
                 log.show(False, progress)

@@ -13,9 +13,11 @@ from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.ports.engine import Size
 
-HANG_UP = b"\x03\x04"
-"""Interrupt, then end of file (POSIX, General Terminal Interface, 11.1.9). Docker leaves what runs in an exec
-alone when whoever started it goes, and has no call that ends it."""
+HANG_UP = (b"\x03", b"\x04", b"\x04")
+"""Interrupt, then end of file, twice for shells that ask back (POSIX, General Terminal Interface, 11.1.9).
+Docker leaves what runs in an exec alone when whoever started it goes, and has no call that ends it."""
+HANG_UP_PAUSE = 0.1
+"""Seconds between them: an interrupt throws away what was typed behind it."""
 CODE_TRIES = 20
 """Docker tells the end of the output a moment before it knows the exit code."""
 
@@ -79,6 +81,8 @@ class DockerTerminal:
 
     async def close(self) -> None:
         """See `ports.engine.Terminal.close`."""
-        await self.write(HANG_UP)
+        for key in HANG_UP:
+            await self.write(key)
+            await asyncio.sleep(HANG_UP_PAUSE)
         with suppress(aiohttp.ClientError, OSError, AssertionError):
             await self._stream.close()

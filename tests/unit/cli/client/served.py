@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
+from stager.control.access import Roles
+from stager.domain.access import Role
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.web.app import create_app
 from tests.unit.control.house import House
@@ -21,7 +23,8 @@ from tests.unit.web.site import SECRET, services_of
 
 T = TypeVar("T")
 HOST = "localhost"
-USERS = {"ann": "pa:ss"}
+USERS = {"ann": "pa:ss", "bob": "secret"}
+ROLES = Roles({"basic:bob": Role.VIEWER})
 
 
 class Served:
@@ -52,6 +55,14 @@ class Served:
         future: Future[T] = asyncio.run_coroutine_threadsafe(run(), self._loop)
         return future.result(30)
 
+    def do(self, work: Callable[[], None]) -> None:
+        """Do this in the house's own thread."""
+
+        async def done() -> None:
+            work()
+
+        self.call(done)
+
     def run(self) -> None:
         """The thread's own function."""
         self._loop.run_until_complete(self._serve())
@@ -80,10 +91,10 @@ class Served:
 
 
 @contextmanager
-def served(house: House | None = None, users: Mapping[str, str] = USERS) -> Iterator[Served]:
-    """A Stager with one application, `shop`, and one user, ann."""
-    house = house or House()
-    house.authentication = [BasicAuthentication(users)]
+def served(house: House | None = None) -> Iterator[Served]:
+    """A Stager with one application, `shop`; unless told otherwise, with ann, who may do all, and bob, who
+    may look."""
+    house = house or House(authentication=[BasicAuthentication(USERS)], roles=ROLES)
     house.webhooks = GithubWebhooks(SECRET)
     stager = Served(house)
     thread = threading.Thread(target=stager.run)
