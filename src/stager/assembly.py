@@ -39,6 +39,7 @@ from stager.forges.github.webhooks import GithubWebhooks
 from stager.forges.local import LocalForge
 from stager.forges.local.messages import FORGE as LOCAL
 from stager.front.client import FrontClient
+from stager.front.key import load_key
 from stager.front.launcher import FrontLauncher, FrontOptions
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
 from stager.ports.clock import RandomIds, SystemClock
@@ -159,6 +160,7 @@ async def _assemble(
     stack.push_async_callback(core.close)
     await core.publisher.adopt()
     await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
+    await core.guards.renew()
     return _services(core, world, loaded, router, setup), launcher
 
 
@@ -187,6 +189,7 @@ def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | Non
         deployments=settings.github.deployments,
         statuses=settings.github.statuses,
         roles=Roles(settings.roles),
+        key=load_key(state.front),
     )
 
 
@@ -197,6 +200,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         tokens=core.tokens,
         addresses=core.addresses,
         applications=core.applications,
+        guards=core.guards,
         builds=core.builds,
         commands=core.commands,
         forges=world.forges,
@@ -309,6 +313,8 @@ def _application(name: str, app: App) -> Application:
         repository_may=frozenset(app.repository_may),
         forks=app.forks,
         rules=app.pull_requests.rules,
+        privacy=app.private.privacy if app.private else None,
+        index=app.index,
     )
 
 

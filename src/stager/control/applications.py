@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from stager.domain.errors import Refused
+from stager.domain.guard import Privacy
 from stager.domain.names import did_you_mean
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.rules import Rules
@@ -42,6 +43,8 @@ class Application:
         repository_may: the keys that it may have.
         forks: whether code from forks may run.
         rules: which changes get a preview.
+        privacy: what is asked of those who want to see previews; None where anybody may.
+        index: whether search engines may list previews.
         has_healthcheck: whether the image tells by itself whether an instance works.
     """
 
@@ -66,6 +69,8 @@ class Application:
     repository_may: frozenset[str] = frozenset()
     forks: ForkMode = "approve"
     rules: Rules = field(default_factory=Rules)
+    privacy: Privacy | None = None
+    index: bool = False
     has_healthcheck: bool = False
 
     @property

@@ -6,6 +6,7 @@ same.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from stager.control.commands import Commands
 from stager.control.commenting import Commenting
 from stager.control.errands import Errands
 from stager.control.forges import Forges
+from stager.control.guards import Guards
 from stager.control.handling import Handling
 from stager.control.intake import Intake
 from stager.control.making import Making
@@ -107,6 +109,7 @@ class Conduct:
         deployments: whether the forge's own deployments are kept up to date.
         statuses: whether commits bear a status.
         roles: what it says of people.
+        key: signs who may see private previews.
     """
 
     intervals: Intervals = field(default_factory=Intervals)
@@ -117,6 +120,7 @@ class Conduct:
     deployments: bool = False
     statuses: bool = False
     roles: Roles = field(default_factory=Roles)
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
 
 class Core:
@@ -139,6 +143,7 @@ class Core:
         self._runner = runner or Runner(self.metrics)
         self._memory = Memory(world.store)
         self.publisher = Publisher(world.router, world.outposts)
+        self.guards = self._guards()
         self._wishes = Wishes(addresses, world.clock, world.ids)
         self.handling = self._handling()
         self.builds = self._builds()
@@ -167,6 +172,16 @@ class Core:
             await self.reporter.close()
         if self.builds:
             await self.builds.close()
+
+    def _guards(self) -> Guards:
+        return Guards(
+            store=self._world.store,
+            applications=self.applications,
+            addresses=self.addresses,
+            publisher=self.publisher,
+            clock=self._world.clock,
+            key=self._conduct.key,
+        )
 
     def _handling(self) -> Handling:
         return Handling(
@@ -200,6 +215,7 @@ class Core:
             instances=world.instances,
             prober=world.prober,
             publisher=self.publisher,
+            guards=self.guards,
             addresses=self.addresses,
             applications=self.applications,
             watch=self.watch,
@@ -272,6 +288,7 @@ class Core:
             instances=world.instances,
             router=world.router,
             publisher=self.publisher,
+            guards=self.guards,
             steps=self.steps,
             intake=self.intake,
             resync=self.resync if world.forges else None,

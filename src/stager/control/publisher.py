@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 
 import structlog
 
 from stager.control.outposts import Outposts
+from stager.domain.guard import Terms
 from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
+
+AskTerms = Callable[[], Awaitable[Terms | None]]
+"""The terms on which a host is served now; None for the usual ones. Asked when no other change is under way,
+so that what was withdrawn meanwhile doesn't come back."""
+AskAllTerms = Callable[[], Awaitable[Mapping[str, Terms | None]]]
 
 
 class Publisher:
@@ -55,18 +61,23 @@ class Publisher:
         if self._outposts:
             await _to_the_end(self._apply(self._tidied))
 
-    async def show(self, host: str, target: Target) -> None:
-        """Have `host` lead to `target`; no effect when it does.
+    async def show(self, host: str, target: Target, terms: AskTerms | None = None) -> None:
+        """Have `host` lead to `target` on these terms; no effect when it does.
 
         What stands before the router is waited for where people are told next, and not for long.
         """
-        await _to_the_end(self._set(host, target))
+        await _to_the_end(self._set(host, target, terms))
         if self._outposts and (isinstance(target, Endpoint) or not wants_door(target)):
             await self._outposts.caught_up(host)
 
     async def drop(self, host: str) -> None:
         """Forget `host`."""
         await _to_the_end(self._set(host, None))
+
+    async def guard(self, terms: AskAllTerms) -> None:
+        """Have these hosts served on these terms, as far as they are in the table; no effect when they are.
+        When it returns, every new request is."""
+        await _to_the_end(self._guard(terms))
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `ports.router.Router.drain`."""
@@ -80,20 +91,29 @@ class Publisher:
             closed = await self._router.apply(table)
             await self._remember(table, closed, anyway=True)
 
-    async def _set(self, host: str, target: Target | None) -> None:
+    async def _set(self, host: str, target: Target | None, ask: AskTerms | None = None) -> None:
         async with self._lock:
-            if self._table.routes.get(host) == target:
+            before, terms = self._table, await ask() if ask else None
+            if before.routes.get(host) == target and before.terms.get(host) == terms:
                 return
-            table = self._table.upsert(host, target) if target else self._table.delete(host)
+            table = before.upsert(host, target, terms) if target else before.delete(host)
             table = self._outposts.ports.give(table, host) if self._outposts else table
             changes = Changes(
                 {host: target} if target else {},
                 frozenset(() if target else {host}),
                 frame=False,
-                ports={p: h for p, h in table.ports.items() if p not in self._table.ports},
+                ports={p: h for p, h in table.ports.items() if p not in before.ports},
+                terms={host: terms} if target and before.terms.get(host) != terms else {},
             )
             closed = await self._router.update(changes, table)
             await self._remember(table, closed)
+
+    async def _guard(self, ask: AskAllTerms) -> None:
+        async with self._lock:
+            table = self._table.under(await ask())
+            changes = self._table.changes_to(table)
+            if changes:
+                await self._remember(table, await self._router.update(changes, table))
 
     async def _remember(self, table: RouteTable, closed: Mapping[int, str], *, anyway: bool = False) -> None:
         """The router has this table; give other doors to those whose port it can't have, then pass it on."""

@@ -43,7 +43,7 @@ class Showing:
         if not await self._tools.memory.has_its_host(environment):
             return
         status = live_status(environment, deployment, self._tools.making.builds)
-        await self._tools.publisher.show(environment.host, page_of(environment, status))
+        await self._tools.guards.lead(environment, page_of(environment, status))
 
     async def excuse(self, environment_id: str, error: Retry) -> None:
         """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
@@ -53,7 +53,7 @@ class Showing:
         status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
         if not self._is_routed(environment):
             with suppress(Retry):
-                await self._tools.publisher.show(environment.host, page_of(environment, status))
+                await self._tools.guards.lead(environment, page_of(environment, status))
 
     def _is_routed(self, environment: Environment) -> bool:
         """Whether its host leads to an instance. Only the plan may change that: what the database says may be

@@ -96,7 +96,7 @@ class Steps:
             return
         deployment = look.deployments[instance.generation]
         first = deployment.live_at is None
-        await self._tools.publisher.show(look.environment.host, instance.endpoint)
+        await self._tools.guards.lead(look.environment, instance.endpoint)
         await self._tools.memory.live(look.environment.id, deployment.id, self.now())
         log.info(
             "published",

@@ -12,6 +12,7 @@ from datetime import timedelta
 import structlog
 
 from stager.control.adoption import adopt
+from stager.control.guards import Guards
 from stager.control.intake import Intake
 from stager.control.outposts import Outposts
 from stager.control.publisher import Publisher
@@ -55,6 +56,7 @@ class Supervisor:
         instances: Instances,
         router: Router,
         publisher: Publisher,
+        guards: Guards,
         steps: Steps,
         intake: Intake,
         resync: Resync | None,
@@ -68,6 +70,7 @@ class Supervisor:
         self._instances = instances
         self._router = router
         self._publisher = publisher
+        self._guards = guards
         self._steps = steps
         self._intake = intake
         self._resync = resync
@@ -194,6 +197,7 @@ class Supervisor:
             raise
         self.troubles.pop("engine", None)
         await self._drop_strangers()
+        await self._guards.renew()
         await self._publisher.tidy()
 
     async def _sweep(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
+from stager.control.guards import Guards
 from stager.control.handling import Handling
 from stager.control.making import Making
 from stager.control.memory import Memory
@@ -28,6 +29,7 @@ class Tools:
     instances: Instances
     prober: Prober
     publisher: Publisher
+    guards: Guards
     addresses: Addresses
     applications: Applications
     watch: Watch

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from stager.domain.guard import Terms, terms_from_wire, terms_to_wire
+
 PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
 
 
@@ -60,15 +62,17 @@ class Changes:
     Args:
         frame: whether `home` or `domain` changed; they are sent whole.
         ports: port to host, for the doors that changed; an empty host for one that is given up.
+        terms: host to terms, where they changed; None for the usual ones.
     """
 
     upserts: Mapping[str, Target]
     deletes: frozenset[str]
     frame: bool
     ports: Mapping[int, str] = field(default_factory=dict)
+    terms: Mapping[str, Terms | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.upserts or self.deletes or self.frame or self.ports)
+        return bool(self.upserts or self.deletes or self.frame or self.ports or self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +88,33 @@ class RouteTable:
         home: Stager's own pages and API.
         ports: port to host, for hosts with a door of their own: a port of the loopback interface on which
             every request is for that host, whatever its `Host` header says. For what stands before the front.
+        terms: host to the terms on which it is served, for those of `routes` with others than the usual ones.
     """
 
     routes: Mapping[str, Target] = field(default_factory=dict)
     domain: str = ""
     home: Endpoint | None = None
     ports: Mapping[int, str] = field(default_factory=dict)
+    terms: Mapping[str, Terms] = field(default_factory=dict)
 
-    def upsert(self, host: str, target: Target) -> RouteTable:
-        """The table in which `host` leads to `target`."""
-        return replace(self, routes={**self.routes, host: target})
+    def upsert(self, host: str, target: Target, terms: Terms | None = None) -> RouteTable:
+        """The table in which `host` leads to `target` on these terms; None for the usual ones."""
+        return replace(self, routes={**self.routes, host: target}).under({host: terms})
+
+    def under(self, terms: Mapping[str, Terms | None]) -> RouteTable:
+        """The table in which these hosts are served on these terms, as far as they are in it."""
+        known = {**self.terms, **{host: t for host, t in terms.items() if host in self.routes}}
+        return replace(self, terms={host: t for host, t in known.items() if t is not None})
 
     def delete(self, host: str) -> RouteTable:
         """The table without `host`; the same table when it isn't there."""
         if host not in self.routes:
             return self
-        return replace(self, routes={h: t for h, t in self.routes.items() if h != host})
+        return replace(
+            self,
+            routes={h: t for h, t in self.routes.items() if h != host},
+            terms={h: t for h, t in self.terms.items() if h != host},
+        )
 
     def doors(self) -> dict[str, int]:
         """Host to port, for the hosts to which what stands before the front is to lead now."""
@@ -113,6 +128,8 @@ class RouteTable:
             frame=(self.domain, self.home) != (other.domain, other.home),
             ports={p: h for p, h in other.ports.items() if self.ports.get(p) != h}
             | dict.fromkeys(self.ports.keys() - other.ports.keys(), ""),
+            terms={h: t for h, t in other.terms.items() if self.terms.get(h) != t}
+            | dict.fromkeys(self.terms.keys() & other.routes.keys() - other.terms.keys()),
         )
 
 
@@ -169,6 +186,7 @@ def table_to_wire(table: RouteTable) -> dict[str, Any]:
         "domain": table.domain,
         "home": target_to_wire(table.home) if table.home else None,
         "ports": ports_to_wire(table.ports),
+        "terms": {host: terms_to_wire(terms) for host, terms in table.terms.items()},
     }
 
 
@@ -178,7 +196,8 @@ def table_from_wire(data: Mapping[str, Any]) -> RouteTable:
     if isinstance(home, Page):
         raise ValueError("home should be an endpoint, not a page")  # noqa: TRY004 (a bad value on the wire)
     routes = {host: target_from_wire(target) for host, target in data["routes"].items()}
-    return RouteTable(routes, data["domain"], home, ports_from_wire(data.get("ports", {})))
+    terms = {host: terms_from_wire(wire) for host, wire in data.get("terms", {}).items()}
+    return RouteTable(routes, data["domain"], home, ports_from_wire(data.get("ports", {})), terms)
 
 
 def ports_to_wire(ports: Mapping[int, str]) -> dict[str, str]:

@@ -6,19 +6,24 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stager.domain.route import Endpoint
 from stager.front.accesslog import AccessLog
 from stager.front.backends import Backends
-from stager.front.head import RequestHead
+from stager.front.cookies import settable
+from stager.front.gate import Gate
+from stager.front.head import RequestHead, ResponseHead
 from stager.front.limits import Limits
 from stager.front.pages import Sheet
 from stager.front.table import LiveTable
 from stager.front.visitors import Visitors
 
 Event = dict[str, Any]
+
+NOINDEX = (b"X-Robots-Tag: noindex",)
+NOTHING_MORE: tuple[bytes, ...] = ()
 
 
 class Context:
@@ -29,13 +34,17 @@ class Context:
         table: by which to serve.
         visitors: who is connected.
         log: of requests.
+        gate: of private previews.
     """
 
-    def __init__(self, limits: Limits, table: LiveTable, visitors: Visitors[Any], log: AccessLog) -> None:
+    def __init__(
+        self, limits: Limits, table: LiveTable, visitors: Visitors[Any], log: AccessLog, gate: Gate
+    ) -> None:
         self.limits = limits
         self.table = table
         self.visitors = visitors
         self.log = log
+        self.gate = gate
         self.backends = Backends(limits)
         self.draining = False
         self.outcomes: Counter[str] = Counter()
@@ -69,6 +78,19 @@ class Context:
             return Sheet("unknown", name=host or head.host)
         head.readdress(host)
         return self.lookup(host)
+
+    def more_of(self, head: ResponseHead, host: str) -> Sequence[bytes]:
+        """The lines that a response of this host's app has besides: whether it may be listed by search
+        engines, and its cookies, as far as it may set them. Stager's own are its own business."""
+        table, cookies = self.table, head.special.get(b"set-cookie", ())
+        if table.is_home(host):
+            return [b"Set-Cookie: " + value for value in cookies]
+        terms = table.terms.get(host)
+        robots = NOINDEX if terms is None or not terms.index else NOTHING_MORE
+        if not cookies:
+            return robots
+        domain = table.domain.encode("latin-1")
+        return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]
 
     def unreachable(self, host: str, state: str) -> Sheet:
         """The sheet for a host whose endpoint let us down, once those who watch have been told."""

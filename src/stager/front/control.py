@@ -27,7 +27,7 @@ from stager.front.context import Context, Event
 from stager.front.table import TableFile
 from stager.version import __version__
 
-PROTOCOL = 2
+PROTOCOL = 3
 LONGEST_LINE = 256 << 20
 
 Wire = dict[str, Any]
@@ -163,7 +163,7 @@ class Control:
         return await self._open_doors()
 
     async def _update(self, request: Mapping[str, Any]) -> Wire:
-        wanted = ("upserts", "deletes", "domain", "home", "ports")
+        wanted = ("upserts", "deletes", "domain", "home", "ports", "terms")
         self._table.change({key: request[key] for key in wanted if key in request})
         return await self._open_doors()
 

@@ -8,8 +8,10 @@ import socket
 import struct
 import time
 
+from stager.domain.route import Endpoint
 from stager.front.context import Context
 from stager.front.exchange import APP_IS_SLOW, CONNECTING, Exchange
+from stager.front.gate import Notice
 from stager.front.head import MessageError, RequestHead, check_incomplete, parse_request
 from stager.front.headers import Forwarding, request_id_of
 from stager.front.pages import Sheet, refuse, respond
@@ -244,8 +246,12 @@ class Downstream(asyncio.Protocol):
 
     def _answer(self, head: RequestHead, rest: bytes) -> None:
         context = self._context
+        target: Endpoint | Sheet | Notice
         target = context.lookup_door(self._door, head) if self._door else context.lookup(head.host)
-        if isinstance(target, Sheet):
+        terms = context.table.terms.get(head.host)
+        if (terms is not None or head.marked) and not context.table.is_home(head.host):
+            target = context.gate.meet(head, terms, secure=self._forwarding.is_secure(head)) or target
+        if not isinstance(target, Endpoint):
             self._buffer = rest
             self._show_page(target, head)
             return
@@ -257,7 +263,7 @@ class Downstream(asyncio.Protocol):
             self._buffer = rest
             self.hold(_NEXT_REQUEST)
 
-    def _show_page(self, sheet: Sheet, head: RequestHead) -> None:
+    def _show_page(self, sheet: Sheet | Notice, head: RequestHead) -> None:
         """Answer with a page. A body that comes with the request is left unread, so the connection ends."""
         started = time.perf_counter()
         request_id = request_id_of(head) or self._context.next_id()
@@ -272,7 +278,7 @@ class Downstream(asyncio.Protocol):
             client=self._forwarding.client(head),
             request_id=request_id,
             endpoint="",
-            outcome="page",
+            outcome="page" if isinstance(sheet, Sheet) else "private",
         )
         if keep:
             self.deadline = self._context.now + self._context.limits.idle_seconds

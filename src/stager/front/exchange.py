@@ -216,7 +216,7 @@ class Exchange:
         self._status = 101
         self._request = UntilClose()
         upstream.tunnel()
-        self.receive(switching_head(head) + rest)
+        self.receive(switching_head(head, self._context.more_of(head, self._head.host)) + rest)
         upstream.write(self._client.spill())
         return True
 
@@ -226,7 +226,8 @@ class Exchange:
         self._status = head.status
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
-        self._client.write(response_head(head, self._head.minor, keep=self._keep) + piece)
+        more = self._context.more_of(head, self._head.host)
+        self._client.write(response_head(head, self._head.minor, keep=self._keep, more=more) + piece)
 
     def receive(self, piece: bytes) -> None:
         """Pass on more of the response."""

@@ -57,6 +57,7 @@ class RequestHead:
         length: of the body: None when there is none, or `CHUNKED`.
         keep_alive: whether the client wants the connection to stay.
         upgrade: the protocol that it wants to change to; empty when none.
+        marked: whether there may be something in it that is meant for the front alone; see `gate`.
     """
 
     method: bytes
@@ -69,6 +70,7 @@ class RequestHead:
     length: int | None
     keep_alive: bool
     upgrade: bytes
+    marked: bool = False
 
     @property
     def replayable(self) -> bool:
@@ -130,7 +132,10 @@ def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
         upgrade = _upgrade(special, options, minor)
         plain = _without(plain, options)
     length = _length(special, minor) if special.keys() & _FRAMING else None
-    return RequestHead(method, target, minor, host, authority, plain, special, length, keep_alive, upgrade)
+    marked = b"stager-pass" in block or b"stager_" in block
+    return RequestHead(
+        method, target, minor, host, authority, plain, special, length, keep_alive, upgrade, marked
+    )
 
 
 def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
@@ -330,8 +335,10 @@ _METHODS = Memo(_check_method)
 _HOSTS = Memo(_read_host)
 _REQUEST_ROLES = Memo(
     _role_in(
-        _FRAMING | FORWARDING | {b"host", b"connection", b"upgrade", b"expect", b"x-request-id"},
+        _FRAMING
+        | FORWARDING
+        | {b"host", b"connection", b"upgrade", b"expect", b"x-request-id", b"x-stager-bypass"},
         _HOP_BY_HOP | {b"proxy"},  # CGI would read it as the variable HTTP_PROXY
     )
 )
-_RESPONSE_ROLES = Memo(_role_in(_FRAMING | {b"connection", b"upgrade"}, _HOP_BY_HOP))
+_RESPONSE_ROLES = Memo(_role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP))

@@ -6,6 +6,8 @@ Pure. Everything that is the same for all requests of a connection is made once 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stager.front.head import CHUNKED, FORWARDING, UNTIL_CLOSE, RequestHead, ResponseHead
 
 _LINE = b"\r\n"
@@ -38,6 +40,12 @@ class Forwarding:
             self._authority = head.authority
             self._lines = self._write(head.authority, self._own(head.authority))
         return self._lines
+
+    def is_secure(self, head: RequestHead) -> bool:
+        """Whether the client came over https: with us, or with a trusted proxy that says so."""
+        told = head.special.get(b"x-forwarded-proto")
+        scheme = told[-1].rpartition(b",")[2].strip().lower() if told and self._trusted else self._scheme
+        return scheme == b"https"
 
     def client(self, head: RequestHead) -> str:
         """The address to log: that of the peer, or the one that a trusted proxy saw last."""
@@ -95,15 +103,16 @@ def request_id_of(head: RequestHead) -> bytes:
     return values[0] if len(values) == 1 and 0 < len(values[0]) <= 128 and values[0].isascii() else b""
 
 
-def response_head(head: ResponseHead, minor: int, *, keep: bool) -> bytes:
+def response_head(head: ResponseHead, minor: int, *, keep: bool, more: Sequence[bytes] = ()) -> bytes:
     """The head of the response as the client gets it.
 
     Args:
         head: the app's.
         minor: of the client's HTTP/1.x.
         keep: whether the connection to the client stays open.
+        more: further lines.
     """
-    lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines]
+    lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines, *more]
     # HTTP/1.0 isn't told of chunks, not even where no body follows (RFC 9112, section 6.1).
     unwrapped = head.length == CHUNKED and minor == 0
     if head.length is not None and head.status >= 200 and head.status != 204 and not unwrapped:
@@ -121,10 +130,10 @@ def interim_head(head: ResponseHead) -> bytes:
     return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, _LINE])
 
 
-def switching_head(head: ResponseHead) -> bytes:
-    """A 101 response, as the client gets it."""
+def switching_head(head: ResponseHead, more: Sequence[bytes] = ()) -> bytes:
+    """A 101 response, as the client gets it, with further lines."""
     upgrade = b"Connection: Upgrade\r\nUpgrade: " + b", ".join(head.special.get(b"upgrade", (b"websocket",)))
-    return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, upgrade, _LINE])
+    return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, *more, upgrade, _LINE])
 
 
 def stays_open(request: RequestHead, length: int) -> bool:

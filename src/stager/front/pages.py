@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from stager.domain.route import Page
+from stager.front.gate import Notice
 from stager.front.head import RequestHead
 
 _TEMPLATE = Template(resources.files("stager.front").joinpath("page.html").read_text(encoding="utf-8"))
@@ -119,8 +120,11 @@ class Sheet:
         return STATES[self.state].status
 
 
-def respond(sheet: Sheet, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
-    """The whole response to `request`: HTML for those who accept it, else problem details (RFC 9457)."""
+def respond(sheet: Sheet | Notice, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
+    """The whole response to `request`: HTML for those who accept it, else problem details (RFC 9457). A
+    notice is one sentence for all."""
+    if isinstance(sheet, Notice):
+        return _notify(sheet, request, request_id, keep=keep)
     html = b"text/html" in request.value(b"accept").lower()
     body = _html(sheet) if html else _problem(sheet)
     headers = {
@@ -144,6 +148,18 @@ def refuse(status: int, words: str, headers: dict[str, str] | None = None) -> by
     body = f"{words}\n".encode()
     every = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
     return _head(status, every, len(body), keep=False, minor=1) + body
+
+
+def _notify(notice: Notice, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
+    body = f"{notice.words}\n".encode()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "X-Robots-Tag": "noindex",
+        "X-Request-Id": request_id.decode("ascii"),
+        **notice.headers,
+    }
+    head = _head(notice.status, headers, len(body), keep=keep, minor=request.minor)
+    return head if request.method == b"HEAD" else head + body
 
 
 def _head(status: int, headers: dict[str, str], length: int, *, keep: bool, minor: int) -> bytes:

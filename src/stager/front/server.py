@@ -17,6 +17,8 @@ from stager.front.context import Context
 from stager.front.control import Control
 from stager.front.doors import Doors
 from stager.front.downstream import Downstream
+from stager.front.gate import Gate
+from stager.front.key import load_key
 from stager.front.limits import Limits
 from stager.front.sockets import BACKLOG, Listener, PathListener, hand_out
 from stager.front.table import TableFile
@@ -63,7 +65,8 @@ class Front:
         log = AccessLog(options.state_dir / "access.log" if options.access_log else None)
         visitors: Visitors[Downstream] = Visitors(options.limits, options.trusted)
         self._visitors = visitors
-        self._context = Context(options.limits, self._table.load(), visitors, log)
+        gate = Gate(load_key(options.state_dir))
+        self._context = Context(options.limits, self._table.load(), visitors, log, gate)
         self._servers: list[asyncio.Server] = []
         self._doors = Doors(self._table.live, lambda port: Downstream(self._context, "http", door=port))
         self._ending: asyncio.Future[tuple[float, float]] | None = None

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, get_args
 
+from stager.domain.guard import Terms, terms_from_wire, terms_to_wire
 from stager.domain.route import (
     Changes,
     Endpoint,
@@ -39,6 +40,7 @@ def changes_to_wire(changes: Changes, table: RouteTable) -> dict[str, Any]:
         "upserts": {host: target_to_wire(target) for host, target in changes.upserts.items()},
         "deletes": sorted(changes.deletes),
         "ports": ports_to_wire(changes.ports),
+        "terms": {host: terms_to_wire(terms) if terms else None for host, terms in changes.terms.items()},
     }
     if changes.frame:
         wire["domain"] = table.domain
@@ -52,12 +54,14 @@ class LiveTable:
     def __init__(self, table: RouteTable | None = None) -> None:
         self.routes: dict[str, Target] = {}
         self.ports: dict[int, str] = {}
+        self.terms: dict[str, Terms] = {}
         self.domain = ""
         self.home: Endpoint | None = None
         self._suffix = ""
         if table is not None:
             self.routes = dict(table.routes)
             self.ports = dict(table.ports)
+            self.terms = dict(table.terms)
             self._frame(table.domain, table.home)
 
     def __len__(self) -> int:
@@ -74,21 +78,28 @@ class LiveTable:
 
     def value(self) -> RouteTable:
         """The table as a value."""
-        return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports))
+        return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports), dict(self.terms))
 
     def change(self, wire: Mapping[str, Any]) -> None:
         """Make the changes that `changes_to_wire` wrote, or none. Raises KeyError, ValueError, TypeError."""
         upserts = {host: _target(target) for host, target in wire.get("upserts", {}).items()}
         deletes = list(wire.get("deletes", ()))
         ports = ports_from_wire(wire.get("ports", {}))
+        terms = {host: terms_from_wire(t) if t else None for host, t in wire.get("terms", {}).items()}
         if "domain" in wire:
             home = target_from_wire(wire["home"]) if wire["home"] else None
             if home is not None and not isinstance(home, Endpoint):
                 raise ValueError("home should be an endpoint, not a page")
             self._frame(str(wire["domain"]), home)
         self.routes.update(upserts)
+        for host, changed in terms.items():
+            if changed is None:
+                self.terms.pop(host, None)
+            else:
+                self.terms[host] = changed
         for host in deletes:
             self.routes.pop(host, None)
+            self.terms.pop(host, None)
         self.ports.update(ports)
         for port in [port for port, host in ports.items() if not host]:
             del self.ports[port]

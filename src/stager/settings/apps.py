@@ -12,6 +12,7 @@ from stager.ports.engine import Limits
 from stager.settings.base import Section
 from stager.settings.building import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
+from stager.settings.privacy import OptionalPrivate
 from stager.settings.refusals import Path, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import (
@@ -35,7 +36,7 @@ LEAST_MEMORY = 6 * MIB
 
 
 class Tuning(Section):
-    """Limits and patience, for all applications under `defaults` or for one under `images`."""
+    """Limits, patience and privacy, for all applications under `defaults` or for one under `images`."""
 
     start_timeout: Annotated[Duration, POSITIVE] = 300.0
     """How long an instance may take until it answers."""
@@ -57,6 +58,13 @@ class Tuning(Section):
 
     log_size: Annotated[Size, POSITIVE] = 10 * MIB
     """How much of its output is kept."""
+
+    private: OptionalPrivate = None
+    """Who may see previews, such as `sign-in`, or `password` with one, or a mapping. Anybody who knows the
+    address, if it isn't given."""
+
+    index: bool = False
+    """Whether search engines may list previews. By default every response says `X-Robots-Tag: noindex`."""
 
     @field_validator("memory")
     @classmethod

@@ -288,7 +288,7 @@ class Settings(Section):
     """Where Stager keeps everything that it writes. Starts from the configuration file's folder."""
 
     defaults: Tuning = Tuning()
-    """Limits and patience for all applications that don't say otherwise."""
+    """Limits, patience and privacy for all applications that don't say otherwise."""
 
     images: dict[str, App] = Field(default_factory=dict)
     """The applications, each by its name."""

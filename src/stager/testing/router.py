@@ -88,7 +88,9 @@ class FakeRouter:
         kept = {h: t for h, t in self.table.routes.items() if h not in changes.deletes}
         frame = table if changes.frame else self.table
         ports = {port: host for port, host in {**self.table.ports, **changes.ports}.items() if host}
-        self.table = RouteTable({**kept, **changes.upserts}, frame.domain, frame.home, ports)
+        routes = {**kept, **changes.upserts}
+        terms = {h: t for h, t in {**self.table.terms, **changes.terms}.items() if t and h in routes}
+        self.table = RouteTable(routes, frame.domain, frame.home, ports, terms)
         return self._closed()
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:

@@ -19,13 +19,16 @@ from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.forges import Forges
+from stager.control.guards import Guards
 from stager.control.inside import Inside
 from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
 from stager.control.supervisor import Supervisor
 from stager.control.tokens import Tokens
+from stager.control.tries import Tries
 from stager.domain.actor import Actor
+from stager.ports.clock import SystemClock
 from stager.ports.engine import Instances
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
@@ -35,6 +38,15 @@ from stager.web.parameters import parameters_of
 from stager.web.states import States
 
 Network = IPv4Network | IPv6Network
+
+GUESSES_OF_ALL = 200
+"""Wrong passwords a minute for one preview, from wherever: too few to guess by, too many to be in people's
+way."""
+
+
+def _guesses() -> tuple[Tries, Tries]:
+    now = SystemClock().now
+    return Tries(now), Tries(now, GUESSES_OF_ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class Services:
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
         states: who was sent to the forge and is expected back.
+        guesses: of previews' passwords: from one address, and from all together.
     """
 
     access: Access
@@ -61,6 +74,7 @@ class Services:
     tokens: Tokens
     addresses: Addresses
     applications: Applications
+    guards: Guards
     commands: Commands
     instances: Instances
     intake: Intake
@@ -80,6 +94,7 @@ class Services:
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
     states: States = field(default_factory=States)
+    guesses: tuple[Tries, Tries] = field(default_factory=_guesses)
 
     @property
     def inside(self) -> Inside:
@@ -92,6 +107,7 @@ class Services:
             home = self.publisher.table.home
             if home is not None:
                 await self.publisher.frame(self.addresses.domain, home)
+                await self.guards.renew()
 
 
 async def services_of(request: Request) -> Services:

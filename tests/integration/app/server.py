@@ -1,9 +1,12 @@
 """The application under test. Its environment says how it is to behave:
 
 BOOT: seconds until it listens. EXIT: it ends at once with this code. STATUS: what `/` answers.
-DEAF: it never listens. LIVES: seconds until it ends by itself.
+DEAF: it never listens. LIVES: seconds until it ends by itself. SETS_COOKIE: with every answer.
+`/echo` tells what it received; whoever asks for a WebSocket gets back whatever he sends.
 """
 
+import base64
+import hashlib
 import http.server
 import json
 import os
@@ -21,7 +24,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/slow/"):
             time.sleep(float(self.path.removeprefix("/slow/")))
-        if self.path == "/env":
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            self.upgrade()
+        elif self.path.startswith("/echo"):
+            self.echo()
+        elif self.path == "/env":
             self.answer(200, json.dumps(ENV))
         else:
             self.answer(
@@ -29,12 +36,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
             )
 
     def do_POST(self) -> None:
+        if self.path.startswith("/echo"):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.echo()
+            return
         self.answer(200, f"{NAME} got {len(self.rfile.read(int(self.headers['Content-Length'])))} bytes")
+
+    def echo(self) -> None:
+        got = {"method": self.command, "path": self.path, "headers": self.headers.items()}
+        self.answer(200, json.dumps(got))
+
+    def upgrade(self) -> None:
+        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.send_header(
+            "Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        )
+        self.send_header("X-Path", self.path)
+        self.end_headers()
+        self.wfile.flush()
+        while data := self.connection.recv(4096):
+            self.connection.sendall(data)
+        self.close_connection = True
 
     def answer(self, status: int, text: str) -> None:
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if "SETS_COOKIE" in ENV:
+            self.send_header("Set-Cookie", ENV["SETS_COOKIE"])
         self.end_headers()
         self.wfile.write(body)
 

@@ -118,6 +118,7 @@ def services_of(house: House) -> services.Services:
         applications=life.applications,
         builds=life.core.builds,
         commands=life.commands,
+        guards=life.core.guards,
         forges=Forges([whole(house.forge)]),
         instances=house.engine,
         intake=life.intake,

@@ -1,0 +1,84 @@
+"""Who may see an application's previews."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from stager.domain.guard import Privacy, Way
+from stager.settings.base import Section
+from stager.settings.refusals import Unfit, refuse
+from stager.settings.secret import Secret
+from stager.settings.values import POSITIVE, Duration, one_or_many
+
+SHORTEST_TOKEN = 20
+"""Characters. Nobody guesses a random one of this length, however fast."""
+LONGEST_STAY = 400 * 86_400.0
+"""Browsers keep no cookie for longer (RFC 6265bis, section 5.5)."""
+
+AskedWay = Literal["sign-in", "password", "link"]
+
+
+def _is_long(token: Secret) -> Secret:
+    if token and len(token.reveal()) < SHORTEST_TOKEN:
+        raise Unfit(f"should have {SHORTEST_TOKEN} characters at least, such as `openssl rand -hex 16` gives")
+    return token
+
+
+def _is_bounded(seconds: float) -> float:
+    if not 60 <= seconds <= LONGEST_STAY:
+        raise Unfit('should be between "1m" and "400d"')
+    return seconds
+
+
+class Private(Section):
+    """Who may see previews. A word or a list counts as its `ways`, `true` as signing in."""
+
+    stranger: ClassVar = "the ways in are sign-in, password and link"
+
+    ways: Annotated[
+        tuple[AskedWay, ...],
+        BeforeValidator(one_or_many, json_schema_input_type=AskedWay | list[AskedWay]),
+    ] = ()
+    """In which ways people get in, one of which is enough: `sign-in` for those who may see the application at
+    Stager, `password` for whoever knows that, and `link` for whoever was sent a share link. If it isn't
+    given: `password` where there is one, else `sign-in`."""
+
+    password: Secret = Secret()
+    """The password for the way of this name, best as `${VARIABLE}` or `file:path`."""
+
+    bypass_token: Annotated[Secret, AfterValidator(_is_long)] = Secret()
+    """Lets automated tests in: whoever sends it in the header `X-Stager-Bypass`, with any method and
+    WebSockets too, or opens a URL with `stager_bypass=TOKEN` in its query. 20 characters at least."""
+
+    stay: Annotated[Duration, POSITIVE, AfterValidator(_is_bounded)] = 43_200.0
+    """How long somebody who was let in stays so, before they are asked again. With a share link that is as
+    long as the link lasts."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Private:
+        if "password" in self.ways and not self.password:
+            refuse((("password",), "is required, because `ways` has `password`"))
+        if self.password and self.ways and "password" not in self.ways:
+            refuse((("password",), "has no effect, because `ways` lacks `password`"))
+        return self
+
+    @property
+    def privacy(self) -> Privacy:
+        """The privacy as control takes it."""
+        asked: tuple[Way, ...] = self.ways or ("password" if self.password else "sign-in",)
+        ways: set[Way] = {*asked, *(("bypass",) if self.bypass_token else ())}
+        return Privacy(frozenset(ways), self.password.reveal(), self.bypass_token.reveal(), int(self.stay))
+
+
+def _as_ways(data: Any) -> Any:
+    if isinstance(data, bool):
+        return {} if data else None
+    return {"ways": data} if isinstance(data, str | list) else data
+
+
+OptionalPrivate = Annotated[
+    Private | None,
+    BeforeValidator(_as_ways, json_schema_input_type=Private | AskedWay | list[AskedWay] | bool | None),
+]

@@ -1,0 +1,109 @@
+"""Our cookies stay with us, an app's stay with its host, and all others pass byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from stager.front.cookies import (
+    PLAIN_NAME,
+    SECURE_NAME,
+    pass_cookie,
+    passes_in,
+    settable,
+    without_ours,
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"stager-pass=1", b""),
+        (b"__Host-stager-pass=1", b""),
+        (b"a=1; stager-pass=2; b=3", b"a=1; b=3"),
+        (b"stager-pass=2; a=1", b"a=1"),
+        (b"a=1; stager-pass=2", b"a=1"),
+        (b"a=1;stager-pass=2;b=3", b"a=1;b=3"),
+        (b"stager-pass=1; a=stager-pass=2; stager-pass=3", b"a=stager-pass=2"),
+        (b"a=1; \t stager-pass \t=2", b"a=1"),
+        (b"stager-pass", b""),
+    ],
+)
+def test_ours_are_taken_out(sent: bytes, kept: bytes) -> None:
+    assert without_ours(sent) == kept
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"a=1; b=2",
+        b" a = 1 ;; b",
+        b"xstager-pass=1; stager-pass2=1; Stager-Pass=1; stager-session=1",
+        b'a="x;y"; \xe9=\xff',
+    ],
+)
+def test_all_others_pass_byte_for_byte(sent: bytes) -> None:
+    assert without_ours(sent) is sent
+
+
+def test_several_of_one_name_are_all_looked_at_but_not_any_number() -> None:
+    assert passes_in([b"stager-pass=1; a=2", b"stager-pass=3"], PLAIN_NAME) == ["1", "3"]
+    assert passes_in([b"stager-pass=1"], SECURE_NAME) == []
+    assert passes_in([], PLAIN_NAME) == []
+    assert len(passes_in([b"; ".join([b"stager-pass=x"] * 1000)], PLAIN_NAME)) == 8
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        b"a=1",
+        b"a=1; Path=/; HttpOnly; SameSite=Lax",
+        b"a=1; Domain=a.stage.test",
+        b"a=1; Domain=.a.stage.test; Secure",
+        b"a=1; Domain=",
+        b"a=1; Domain",
+        b"a=1; Domain=other.test",
+        b"a=1; Path=/; x=domain=stage.test",
+        b"domain=stage.test",
+        b"__Host-session=1; Secure; Path=/",
+    ],
+)
+def test_what_an_app_sets_for_itself_passes(cookie: bytes) -> None:
+    assert settable([cookie], b"stage.test") == [cookie]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        b"Domain=stage.test",
+        b"domain=.stage.test",
+        b" DOMAIN = STAGE.TEST ",
+        b"\tDomain=test",
+        b"Domain=stage.test.",
+        b'Domain="stage.test"',
+        b"Domain=.",
+    ],
+)
+def test_what_reaches_other_previews_is_kept_to_its_host(attribute: bytes) -> None:
+    narrowed = settable([b"a=1; Path=/;" + attribute + b"; HttpOnly"], b"stage.test")
+    assert narrowed == [b"a=1; Path=/; HttpOnly"]
+
+
+def test_every_domain_goes_when_one_of_them_reaches_too_far() -> None:
+    assert settable([b"a=1; Domain=a.stage.test; Domain=stage.test"], b"stage.test") == [b"a=1"]
+
+
+def test_nobody_sets_cookies_of_our_name() -> None:
+    forged = [b"stager-pass=x", b" __Host-stager-pass =x; Secure; Path=/", b"stager-pass"]
+    assert settable([*forged, b"a=1"], b"stage.test") == [b"a=1"]
+
+
+def test_without_a_domain_of_previews_nothing_reaches_it() -> None:
+    assert settable([b"a=1; Domain=stage.test"], b"") == [b"a=1; Domain=stage.test"]
+
+
+def test_a_pass_is_for_this_host_alone_and_no_script_reads_it() -> None:
+    assert pass_cookie("x", 60, secure=True) == (
+        "__Host-stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+    )
+    assert pass_cookie("x", 60, secure=False) == ("stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax")

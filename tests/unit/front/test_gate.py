@@ -1,0 +1,266 @@
+"""Who is let in to a private preview, where the others are sent, and what an app gets to see of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from stager.domain.guard import ACCESS_PATH, WAYS, Guard, Kind, Pass, Terms, Way, digest_of, seal
+from stager.front.gate import Gate, Notice
+from stager.front.head import RequestHead, parse_request
+
+KEY = b"k" * 32
+NOW = 1_000_000
+HOST = "a.stage.test"
+TOKEN = "a-token-that-nobody-guesses"
+PAGE = "https://stage.test/preview-access"
+GUARD = Guard(frozenset(WAYS), "e", PAGE, 600, digest_of(TOKEN), frozenset({"l1"}))
+GATE = Gate(KEY, lambda: float(NOW))
+BROWSER = "Accept: text/html,*/*"
+
+
+def token(kind: Kind = "pass", way: Way = "password", **changes: object) -> str:
+    subject = "l1" if way == "link" else ""
+    made = Pass(HOST, way, NOW + 60, "e", subject)
+    return seal(replace(made, **changes), kind, KEY)  # type: ignore[arg-type]
+
+
+def request(target: str = "/", *lines: str, method: str = "GET", host: str = HOST) -> RequestHead:
+    return parse_request(
+        "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {host}", *lines]).encode("latin-1")
+    )
+
+
+def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False) -> Notice | None:
+    return GATE.meet(head, Terms(guard), secure=secure)
+
+
+def cookie(value: str, name: str = "stager-pass") -> str:
+    return f"Cookie: {name}={value}"
+
+
+def is_turned_away(notice: Notice | None) -> bool:
+    return notice is not None and notice.status in {302, 401}
+
+
+class TestStrangers:
+    def test_in_a_browser_are_sent_to_where_they_can_ask(self) -> None:
+        for method in ("GET", "HEAD"):
+            notice = met(request("/a?b=c&d=%2F", BROWSER, method=method))
+            assert notice is not None
+            assert notice.status == 302
+            place = urlsplit(notice.headers["Location"])
+            assert f"{place.scheme}://{place.netloc}{place.path}" == PAGE
+            assert parse_qs(place.query) == {"host": [HOST], "to": ["/a?b=c&d=%2F"]}
+
+    @pytest.mark.parametrize(
+        ("method", "lines"),
+        [
+            ("GET", []),
+            ("GET", ["Accept: application/json"]),
+            ("POST", [BROWSER]),
+            ("DELETE", [BROWSER]),
+            ("OPTIONS", [BROWSER]),
+            ("GET", [BROWSER, "Connection: Upgrade", "Upgrade: websocket"]),
+        ],
+    )
+    def test_else_are_told_in_a_sentence(self, method: str, lines: list[str]) -> None:
+        notice = met(request("/a", *lines, method=method))
+        assert notice is not None
+        assert notice.status == 401
+        assert "private" in notice.words
+        assert not notice.headers["WWW-Authenticate"].lower().startswith("basic")
+
+    def test_are_told_of_the_ways_that_are_open_alone(self) -> None:
+        notice = met(request(), replace(GUARD, ways=frozenset({"link"})))
+        assert notice is not None
+        assert "share link" in notice.words
+        assert "password" not in notice.words
+        assert "Bypass" not in notice.words
+
+    @pytest.mark.parametrize("target", ["//evil.test/", "/\\evil.test", "//evil.test/?stager_share=x"])
+    def test_arent_sent_back_to_somewhere_else(self, target: str) -> None:
+        notice = met(request(target, BROWSER))
+        assert notice is not None
+        assert parse_qs(urlsplit(notice.headers["Location"]).query)["to"] == ["/"]
+
+
+class TestPasses:
+    @pytest.mark.parametrize("way", WAYS)
+    def test_let_in(self, way: Way) -> None:
+        for method in ("GET", "POST"):
+            assert met(request("/", cookie(token(way=way)), method=method)) is None
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            token("grant"),
+            token("link", "link"),
+            token(expires=NOW),
+            token(host="b.stage.test"),
+            token(epoch="f"),
+            token(way="link", subject="l2"),
+            seal(Pass(HOST, "password", NOW + 60, "e"), "pass", b"o" * 32),
+            token()[:-4],
+            "x" * 100_000,
+            "",
+            "1.pass.9999999999.password.e..",
+        ],
+    )
+    def test_that_are_no_good_dont(self, wrong: str) -> None:
+        assert is_turned_away(met(request("/", cookie(wrong))))
+
+    def test_are_found_among_others(self) -> None:
+        lines = [cookie("tossed"), "Cookie: a=1; stager-pass=x; stager-pass=" + token()]
+        assert met(request("/", *lines)) is None
+        assert is_turned_away(met(request("/", "; ".join([cookie("x"), *["stager-pass=x"] * 20]))))
+
+    def test_count_only_under_the_name_of_the_scheme(self) -> None:
+        """Over https, another host can't have set the cookie of the other name."""
+        assert met(request("/", cookie(token(), "__Host-stager-pass")), secure=True) is None
+        assert is_turned_away(met(request("/", cookie(token())), secure=True))
+        assert is_turned_away(met(request("/", cookie(token(), "__Host-stager-pass"))))
+
+    def test_never_reach_the_app(self) -> None:
+        head = request(
+            "/", "Cookie: a=1; stager-pass=" + token() + "; b=2", cookie("x"), "X-Other: stager-pass"
+        )
+        assert met(head) is None
+        assert head.lines == [b"Cookie: a=1; b=2", b"X-Other: stager-pass"]
+        head = request("/", "Cookie: a=1; __Host-stager-pass=x")
+        assert met(head, None) is None
+        assert head.lines == [b"Cookie: a=1"], "not even of a public preview"
+
+
+class TestGrants:
+    def arrive(self, grant: str, to: str = "/a?b", *, secure: bool = False) -> Notice:
+        head = request(f"{ACCESS_PATH}?grant={grant}&to={quote(to, safe='')}", BROWSER)
+        notice = met(head, secure=secure)
+        assert notice is not None
+        return notice
+
+    def test_are_changed_for_a_pass(self) -> None:
+        notice = self.arrive(token("grant"))
+        assert (notice.status, notice.headers["Location"]) == (303, "/a?b")
+        name, _, value = notice.headers["Set-Cookie"].partition(";")[0].partition("=")
+        assert name == "stager-pass"
+        assert "Max-Age=600" in notice.headers["Set-Cookie"]
+        assert met(request("/", cookie(value))) is None
+
+    def test_give_a_safer_pass_over_https(self) -> None:
+        given = self.arrive(token("grant"), secure=True).headers["Set-Cookie"]
+        assert given.startswith("__Host-stager-pass=")
+        assert given.endswith("; Secure")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            token(),
+            token("grant", expires=NOW),
+            token("grant", host="b.stage.test"),
+            token("grant", epoch="f"),
+            "",
+        ],
+    )
+    def test_that_are_no_good_give_none(self, wrong: str) -> None:
+        notice = self.arrive(wrong)
+        assert notice.status == 302
+        assert notice.headers["Location"].startswith(PAGE)
+        assert "Set-Cookie" not in notice.headers
+
+    @pytest.mark.parametrize(
+        "to", ["//evil.test", "https://evil.test", "/\\evil.test", "/a\r\nX: y", "", "\n"]
+    )
+    def test_lead_nowhere_else(self, to: str) -> None:
+        assert self.arrive(token("grant"), to).headers["Location"] == "/"
+
+    def test_need_no_more_than_a_bare_path_to_be_refused(self) -> None:
+        for target in (ACCESS_PATH, f"{ACCESS_PATH}?", f"{ACCESS_PATH}?{'&'.join('abcd')}"):
+            notice = met(request(target))
+            assert notice is not None
+            assert notice.status == 302
+
+    def test_of_a_public_preview_are_its_apps_own_business(self) -> None:
+        assert met(request(f"{ACCESS_PATH}?grant=x"), None) is None
+
+
+class TestLinks:
+    def test_are_changed_for_a_pass_and_leave_the_url(self) -> None:
+        notice = met(request("/a?b=1&stager_share=" + token("link", "link") + "&c=2", BROWSER))
+        assert notice is not None
+        assert (notice.status, notice.headers["Location"]) == (303, "/a?b=1&c=2")
+        value = notice.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+        assert "Max-Age=60;" in notice.headers["Set-Cookie"], "as long as the link"
+        assert met(request("/", cookie(value))) is None
+        withdrawn = replace(GUARD, links=frozenset())
+        assert is_turned_away(met(request("/", cookie(value)), withdrawn))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            token("link", "link", expires=NOW),
+            token("link", "link", host="b.stage.test"),
+            token("link", "link", subject="l2"),
+            token("link", "link", epoch="f"),
+            token("pass", "link"),
+            "x",
+            "",
+        ],
+    )
+    def test_that_are_no_good_let_nobody_in(self, wrong: str) -> None:
+        notice = met(request(f"/a?stager_share={wrong}", BROWSER))
+        assert notice is not None
+        assert notice.status == 302
+        assert parse_qs(urlsplit(notice.headers["Location"]).query)["to"] == ["/a"]
+
+    def test_that_are_no_good_shut_nobody_out(self) -> None:
+        notice = met(request("/a?stager_share=x", cookie(token())))
+        assert notice is not None
+        assert (notice.status, notice.headers) == (303, {"Location": "/a"})
+
+    def test_are_no_way_to_post(self) -> None:
+        link = token("link", "link")
+        assert is_turned_away(met(request(f"/a?stager_share={link}", method="POST")))
+
+    @pytest.mark.parametrize("target", ["//evil.test/?{}", "//evil.test?{}&a=b", "/\\evil.test?{}"])
+    def test_lead_nowhere_else(self, target: str) -> None:
+        notice = met(request(target.format("stager_share=" + token("link", "link"))))
+        assert notice is not None
+        assert (notice.status, notice.headers["Location"]) == (303, "/")
+
+    def test_never_reach_the_app(self) -> None:
+        for guard, lines in ((GUARD, [cookie(token())]), (None, [])):
+            head = request("/a?stager_share=x&b=1&stager_bypass=y&stager_other=z", *lines, method="POST")
+            assert met(head, guard) is None
+            assert head.target == b"/a?b=1&stager_other=z"
+
+
+class TestBypass:
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+    def test_lets_any_method_in(self, method: str) -> None:
+        head = request("/a", f"X-Stager-Bypass: {TOKEN}", "A: b", method=method)
+        assert met(head) is None
+        assert head.lines == [b"A: b"]
+
+    def test_lets_websockets_in(self) -> None:
+        lines = ["Connection: Upgrade", "Upgrade: websocket", f"x-stager-BYPASS: {TOKEN}"]
+        assert met(request("/a", *lines)) is None
+
+    @pytest.mark.parametrize("lines", [["x"], [TOKEN + "x"], [TOKEN, TOKEN], ["x", TOKEN], [""], ["é"]])
+    def test_takes_nothing_else(self, lines: list[str]) -> None:
+        assert is_turned_away(met(request("/a", *(f"X-Stager-Bypass: {value}" for value in lines))))
+
+    def test_in_a_url_is_changed_for_a_pass(self) -> None:
+        notice = met(request(f"/a?stager_bypass={TOKEN}"))
+        assert notice is not None
+        assert (notice.status, notice.headers["Location"]) == (303, "/a")
+        value = notice.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+        assert met(request("/", cookie(value), method="POST")) is None
+        assert is_turned_away(met(request("/", cookie(value)), replace(GUARD, epoch="f")))
+        assert is_turned_away(met(request("/a?stager_bypass=wrong")))
+
+    def test_never_reaches_a_public_app_either(self) -> None:
+        head = request("/a", f"X-Stager-Bypass: {TOKEN}")
+        assert head.lines == []
