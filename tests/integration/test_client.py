@@ -3,23 +3,18 @@ Docker."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.stager import PASSWORD, PATIENCE, USER, StagerUnderTest, docker, until
+from tests.unit.cli.client.terminal import Terminal
 
 
 class Person:
@@ -72,51 +67,6 @@ class Person:
     @staticmethod
     def _command(*words: str) -> list[str]:
         return [sys.executable, "-m", "stager", *words]
-
-
-class Terminal:
-    """A command on a pseudo-terminal of 40 rows and 120 columns."""
-
-    def __init__(self, command: list[str], environ: dict[str, str]) -> None:
-        self.process, self._ours = _on_terminal(command, environ)
-        self.said = ""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def wait_for(self, words: str) -> str:
-        """All that was said so far, once these words are part of it."""
-        return until(lambda: self.said if words in self.said else "", f"the terminal says {words!r}")
-
-    def ends(self) -> int:
-        """The exit code, once it has ended and all was read."""
-        code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        return code
-
-    def _read(self) -> None:
-        while True:
-            try:
-                piece = os.read(self._ours, 65_536)
-            except OSError:  # nobody has the other end any more
-                piece = b""
-            if not piece:
-                break
-            self.said += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", piece.decode("utf-8", "replace"))
-        os.close(self._ours)
-
-
-def _on_terminal(command: list[str], environ: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ | {"TERM": "xterm-256color"},
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    return process, ours
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from stager.cli import client
 from stager.version import __version__
@@ -58,7 +59,6 @@ def _without_server() -> None:
 
 def whole() -> typer.Typer:
     """The command with all that is installed here."""
-    client.mount(app)
     if importlib.util.find_spec("fastapi") and importlib.util.find_spec("aiodocker"):
         _mount_server()
     else:
@@ -68,7 +68,10 @@ def whole() -> typer.Typer:
 
 def main() -> None:
     """Run the command that was typed."""
-    client.mount(app)
-    is_clients = sys.argv[1:2] and sys.argv[1] in {command.name for command in app.registered_commands}
+    command = typer.main.get_command(app)
+    is_clients = isinstance(command, TyperGroup) and sys.argv[1:2] and sys.argv[1] in command.commands
     # The server's commands take most of a second to load, which the client's needn't wait for.
     (app if is_clients else whole())()
+
+
+client.mount(app)

@@ -58,7 +58,7 @@ def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fals
     if deployments:
         say("")
         rows = [
-            (str(d.generation), d.phase, d.sha[:7], _when(d.told.get("created_at")), d.message)
+            (str(d.generation), d.phase, d.sha[:7], when(d.told.get("created_at")), d.message)
             for d in deployments
         ]
         say_table(("#", "PHASE", "COMMIT", "SINCE", "WHAT HAPPENED"), rows)
@@ -76,6 +76,14 @@ def open_(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fal
         raise ClientError("No browser could be opened.", hint="Set BROWSER, or open the URL above.")
 
 
+def when(text: object) -> str:
+    """A time of the API's in the local time zone."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return ""
+
+
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     change = preview.told.get("change") or {}
     yield "image", preview.app
@@ -89,11 +97,3 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "title", str(change.get("title", ""))
     yield "author", str(change.get("author", ""))
     yield "withheld", ", ".join(str(name) for name in preview.told.get("withheld", []))
-
-
-def _when(text: object) -> str:
-    """A time of the API's in the local time zone."""
-    try:
-        return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
-        return ""

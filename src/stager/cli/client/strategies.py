@@ -20,6 +20,7 @@ from stager.cli.client.strategy import AuthStrategy
 
 BUILT_IN = {
     "Basic": "stager.cli.client.basic",
+    "Github": "stager.cli.client.github",
     "Token": "stager.cli.client.bearer",
 }
 """Ours, each with its module."""

@@ -1,0 +1,120 @@
+"""GitHub accounts: in a browser here, or with a code in one elsewhere. The server does what needs a
+secret."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from stager.cli.client.browser import open_at
+from stager.cli.client.errors import ClientError, Code
+from stager.cli.client.screen import has_display, is_terminal
+from stager.cli.client.strategy import AuthStrategy
+
+KEPT_AS = "github"
+PAUSE = 2.0
+"""Seconds between two questions whether somebody has agreed in the browser."""
+INSTEAD = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
+
+
+class Github(AuthStrategy):
+    """Signs in at GitHub: in a browser, or with a code where there is none."""
+
+    _token = ""
+
+    def headers(self) -> Mapping[str, str]:
+        self._token = self._token or self.account.secret(KEPT_AS)
+        if not self._token:
+            self.sign_in()
+            self.accepted()
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def sign_in(self, secret: str = "") -> None:
+        if not secret and not is_terminal():
+            raise ClientError("Nobody can be asked to sign in here.", hint=INSTEAD, code=Code.NOT_SIGNED_IN)
+        self._token = secret or self._asked()
+
+    def accepted(self) -> None:
+        self.account.keep(KEPT_AS, self._token)
+
+    def sign_out(self) -> bool:
+        return self.account.forget(KEPT_AS)
+
+    def _asked(self) -> str:
+        ways = (self._in_browser, self._with_code) if has_display() else (self._with_code, self._in_browser)
+        return ways[0]() or ways[1]() or _unavailable()
+
+    def _in_browser(self) -> str:
+        """The web flow with a challenge (RFC 7636): nobody but us can collect what comes of it. Empty where
+        the server hasn't got it."""
+        verifier = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(verifier.encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        begun = self._post("/event_receiver", data={"action": "get_oauth_url", "challenge": challenge})
+        if begun is None:
+            return ""
+        self.account.say(f"Sign in here, and let this command line in:\n  {begun['url']}")
+        if begun.get("code"):
+            self.account.say(f"The page shows this code: {begun['code']}")
+        if has_display():
+            open_at(str(begun["url"]))
+        asked = {"action": "get_oauth_token", "state": begun["state"], "verifier": verifier}
+        return self._waited("/event_receiver", float(begun["expires_in"]), PAUSE, data=asked)
+
+    def _with_code(self) -> str:
+        """The device flow (RFC 8628). Empty where the server hasn't got it."""
+        begun = self._post("/api/v1/login/device")
+        if begun is None:
+            return ""
+        self.account.say(f"Open {begun['verification_uri']} anywhere, and type in: {begun['user_code']}")
+        asked = {"handle": begun["handle"]}
+        return self._waited(
+            "/api/v1/login/device/poll", float(begun["expires_in"]), float(begun["interval"]), json=asked
+        )
+
+    def _waited(self, path: str, seconds: float, pause: float, **how: Any) -> str:
+        """The token, once somebody has agreed."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(pause)
+            answer = self._post(path, **how) or {}
+            if answer.get("token"):
+                self.account.say(f"Signed in as {answer.get('login', '')}.")
+                return str(answer["token"])
+            pause = float(answer.get("interval", pause))
+        raise ClientError("Nobody has agreed in time.", hint="Try again.", code=Code.NOT_SIGNED_IN)
+
+    def _post(self, path: str, **how: Any) -> dict[str, Any] | None:
+        """What is answered; None where the server hasn't got this way to sign in."""
+        response = self.account.send("POST", path, **how)
+        if response.status_code in (404, 405) or (response.is_success and not response.content):
+            return None
+        if not response.is_success:
+            raise ClientError(_why(response), code=Code.NOT_SIGNED_IN)
+        try:
+            found: dict[str, Any] = response.json()
+        except ValueError:
+            return None
+        return found
+
+
+def _why(response: httpx.Response) -> str:
+    """What a server says when it refuses: a problem under the API, a sentence elsewhere."""
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        return str(response.json().get("title", "The server refuses."))
+    is_text = response.headers.get("content-type", "").startswith("text/plain")
+    return response.text.strip() if is_text else f"The server answered {response.status_code}."
+
+
+def _unavailable() -> str:
+    raise ClientError(
+        "Nobody can sign in with GitHub at this server.",
+        hint="That takes GithubAuthentication and GithubAuthorization in its configuration.",
+        code=Code.NOT_SIGNED_IN,
+    )

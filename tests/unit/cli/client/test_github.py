@@ -1,0 +1,128 @@
+"""Signing in with GitHub, as a person does it: in a browser, or with a code. The server is a stranger that
+answers as ours does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from tests.unit.cli.client.conftest import Run
+from tests.unit.cli.client.stranger import Answer, Stranger, stranger
+from tests.unit.cli.client.terminal import Terminal
+
+JSON = "application/json"
+RECEIVER, DEVICE = "POST /event_receiver", "POST /api/v1/login/device"
+
+
+def says(status: int = 200, /, **told: object) -> Answer:
+    return Answer(status, json.dumps(told), JSON)
+
+
+def refuses(status: int, sentence: str) -> Answer:
+    return Answer(status, sentence, "text/plain")
+
+
+@pytest.fixture(name="there")
+def server(run: Run) -> Iterator[Stranger]:
+    with stranger() as one:
+        assert run("configure", f"endpoint={one.url}", "auth_strategy=Github").exit_code == 0
+        one.answers["GET /api/v1/environments"] = says_list()
+        yield one
+
+
+def says_list() -> Answer:
+    return Answer(200, "[]", JSON)
+
+
+def sit(tmp_path: Path, *words: str, browser: bool) -> Terminal:
+    """The command on a terminal, with a browser that writes down where it is sent, or none."""
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/visited\n')
+    script.chmod(0o755)
+    environ = {**os.environ, **({"BROWSER": str(script)} if browser else {})}
+    return Terminal([sys.executable, "-m", "stager", *words], environ)
+
+
+@pytest.mark.requirement("R111", "R119", "R120")
+def test_the_first_command_goes_through_the_browser_the_second_asks_nothing(
+    there: Stranger, run: Run, tmp_path: Path
+) -> None:
+    there.answers[RECEIVER] = [
+        says(
+            url="https://github.test/login/oauth/authorize?state=s1",
+            state="s1",
+            expires_in=600,
+            code="BCDF-GHJK",
+        ),
+        says(202, status="pending"),
+        says(token="gho_secret", login="ann"),
+    ]
+    first = sit(tmp_path, "list", browser=True)
+    assert first.ends() == 0
+    assert (tmp_path / "visited").read_text() == "https://github.test/login/oauth/authorize?state=s1\n"
+    assert "BCDF-GHJK" in first.said
+    assert "Signed in as ann." in first.said
+    assert "gho_secret" not in first.said
+
+    bodies = [parse_qs(body) for method, path, _, body in there.asked if path == "/event_receiver"]
+    [verifier] = {body["verifier"][0] for body in bodies[1:]}
+    digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    assert bodies[0] == {"action": ["get_oauth_url"], "challenge": [digest]}
+    assert {body["state"][0] for body in bodies[1:]} == {"s1"}
+    assert [credentials for _, path, credentials, _ in there.asked if path == "/event_receiver"] == [""] * 3
+
+    assert run("list").exit_code == 0
+    assert there.asked[-1][2] == "Bearer gho_secret"
+    assert run("logout").exit_code == 0
+    assert run("list").exit_code == 3
+
+
+def test_a_code_where_there_is_no_browser(there: Stranger, run: Run, tmp_path: Path) -> None:
+    there.answers[DEVICE] = says(
+        handle="h",
+        user_code="WDJB-MJHT",
+        verification_uri="https://github.test/device",
+        interval=0.1,
+        expires_in=60,
+    )
+    there.answers[f"{DEVICE}/poll"] = [says(202, interval=0.1), says(token="gho_secret", login="ann")]
+    login = sit(tmp_path, "login", browser=False)
+    assert login.ends() == 0
+    assert "Open https://github.test/device anywhere, and type in: WDJB-MJHT" in login.said
+    assert not (tmp_path / "visited").exists()
+    assert run("list").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"), [(403, "Somebody said no."), (410, "There is no such sign-in, or not any more.")]
+)
+def test_a_no_is_handed_on(there: Stranger, tmp_path: Path, status: int, sentence: str) -> None:
+    there.answers[RECEIVER] = [
+        says(url="https://github.test/", state="s", expires_in=600),
+        refuses(status, sentence),
+    ]
+    login = sit(tmp_path, "login", browser=True)
+    assert login.ends() == 3
+    assert sentence in login.said
+
+
+def test_a_server_without_github_is_said_plainly(there: Stranger, tmp_path: Path) -> None:
+    there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action
+    login = sit(tmp_path, "login", browser=True)
+    assert login.ends() == 3
+    assert "Nobody can sign in with GitHub at this server." in login.said
+
+
+def test_without_a_terminal_nobody_is_asked(there: Stranger, run: Run) -> None:
+    done = run("list")
+    assert done.exit_code == 3
+    assert "Set STAGER_TOKEN" in done.stderr
+    assert there.asked == []
