@@ -68,7 +68,7 @@ class Tokens:
         Raises:
             Refused: a token can't make others; the time is too long or too short; there are too many.
         """
-        if not actor.strategy or BY in actor.by.rpartition(", ")[2].split():
+        if not actor.strategy or actor.role is not None:
             raise Refused(
                 "Only somebody who is signed in can make tokens.", reason="token-by-token", status=403
             )

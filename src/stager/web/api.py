@@ -30,7 +30,7 @@ LONGEST_LOG = 5_000
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """Has an nginx before us pass on each piece as it comes (nginx docs, `proxy_buffering`)."""
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request makes no sense here.", "model": Problem},
     401: {"description": "Nobody that we know.", "model": Problem},
     403: {"description": "Whoever asks may not.", "model": Problem},
@@ -41,7 +41,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Not now.", "model": Problem},
 }
 
-router = APIRouter(prefix="/api/v1", tags=["environments"], responses=_ANSWERS)
+router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
 
 Id = Annotated[str, Path(description="The environment's id.", max_length=64)]
 

@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, git, pages, previews, problems, pushes, setup, terminal, viewing
+from stager.web import api, compat, git, pages, people, previews, problems, pushes, setup, terminal, viewing
 from stager.web.description import described
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
@@ -27,7 +27,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (api, pushes, compat, pages, previews, setup, viewing):
+    for module in (api, people, pushes, compat, pages, previews, setup, viewing):
         app.include_router(module.router)
     app.include_router(terminal.router)
     app.mount(git.PREFIX, git.GitOverHttp())

@@ -14,8 +14,11 @@ PROBLEM = "application/problem+json"
 def described(app: FastAPI) -> dict[str, Any]:
     """The description of this application; made once, and kept in it."""
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schema["components"]["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
-    schema["security"] = [{"basic": []}]
+    schema["components"]["securitySchemes"] = {
+        "basic": {"type": "http", "scheme": "basic"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    schema["security"] = [{"basic": []}, {"bearer": []}]
     for path in schema["paths"].values():
         for operation in path.values():
             for status, response in operation["responses"].items():

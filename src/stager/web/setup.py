@@ -51,6 +51,7 @@ async def callback(
 ) -> Response:
     """Where GitHub sends the browser back to, once the App is made."""
     try:
+        await services.access.check(actor, Action.SET_UP)
         setup = _setup(services)
         if not services.states.take(state, actor, request.cookies.get(COOKIE, "")):
             raise Refused(
@@ -59,7 +60,7 @@ async def callback(
                 reason="setup-state-unknown",
                 status=403,
             )
-        async with services.access.acting(actor, Action.SET_UP, subject="GitHub App"):
+        async with services.audit.of(actor, Action.SET_UP, subject="GitHub App"):
             await setup.finish(code)
     except StagerError as error:
         return _sorry(error)

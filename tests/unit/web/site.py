@@ -17,13 +17,14 @@ from stager.control.applications import Application
 from stager.control.forges import Forges
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
-from stager.ports.handlers import AuthenticationStrategy
+from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.testing.forge import whole
 from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed
 from tests.unit.control.house import SHOP, House
+from tests.unit.control.house import listeners as walkthrough_listeners
 
 SECRET = "s3cret"
 HOST = "stager.test"
@@ -78,6 +79,7 @@ async def site(
     credentials: bool = False,
     authentication: Sequence[AuthenticationStrategy] = (),
     roles: Roles | None = None,
+    listeners: Sequence[EventListener] = (),
 ) -> AsyncIterator[Site]:
     """A site of its own, at rest.
 
@@ -87,6 +89,7 @@ async def site(
         users: who may ask directly; ann, unless told otherwise.
         authentication: who knows people, instead of by `users`.
         roles: what the configuration says of them.
+        listeners: event listeners besides the walkthrough's.
         hook: the credentials that deliveries must have besides their signature.
     """
     webhooks = GithubWebhooks(SECRET, *hook)
@@ -98,6 +101,7 @@ async def site(
         webhooks=webhooks,
         authentication=authentication or [BasicAuthentication(known)],
         roles=roles or Roles(),
+        listeners=[*walkthrough_listeners(), *listeners],
     )
     async with house.open():
         setup = FakeSetup()
@@ -117,6 +121,7 @@ def services_of(house: House) -> services.Services:
         addresses=life.addresses,
         applications=life.applications,
         builds=life.core.builds,
+        calls=life.core.calls,
         commands=life.commands,
         guards=life.core.guards,
         forges=Forges([whole(house.forge)]),

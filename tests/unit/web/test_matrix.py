@@ -1,0 +1,208 @@
+"""The access matrix: every role, every action, every surface by which it can be asked for. Each cell is
+asserted; what a surface offers and this page doesn't list fails a test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from stager.control.access import Roles
+from stager.domain.access import Action, Role, may
+from stager.domain.actor import Actor
+from stager.domain.commands import Launch
+from stager.domain.events import Call, ChangeSeen
+from stager.domain.source import Access
+from stager.domain.speech import Verb
+from stager.ports.handlers import EventListener
+from stager.testing.setup import CODE
+from stager.web import api, compat, pages, people, previews, setup, viewing
+from tests.unit.control.house import SHOP, House
+from tests.unit.web.site import Site, basic, site
+
+ROLES = (None, *Role)
+"""None is somebody without credentials."""
+MODULES = (api, compat, pages, people, previews, setup, viewing)
+Asked = Callable[[Site, str], Awaitable[httpx.Response]]
+
+
+def asking(method: str, path: str, **how: object) -> Asked:
+    async def ask(site: Site, environment: str) -> httpx.Response:
+        return await site.client.request(method, path.format(id=environment), **how)  # type: ignore[arg-type]
+
+    return ask
+
+
+async def come_back_from_the_forge(site: Site, _: str) -> httpx.Response:
+    page = await site.client.get("/setup/github")
+    state = next(iter(re.findall(r"new\?state=([\w-]+)", page.text)), "")
+    return await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
+
+
+BY_NAME = {"image_name": "shop", "container_name": "x"}
+ID = "/api/v1/environments/{id}"
+
+SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
+    ("POST", "/launch"): (Action.LAUNCH, asking("POST", "/launch", data={**BY_NAME, "wait": "0"})),
+    ("POST", "/kill"): (Action.KILL, asking("POST", "/kill", data={**BY_NAME, "wait": "0"})),
+    ("POST", "/api/v1/environments"): (Action.LAUNCH, asking("POST", "/api/v1/environments", json=BY_NAME)),
+    ("GET", "/api/v1/environments/{environment}"): (Action.SEE, asking("GET", ID)),
+    ("DELETE", "/api/v1/environments/{environment}"): (Action.KILL, asking("DELETE", ID)),
+    ("POST", "/api/v1/environments/{environment}/redeploy"): (
+        Action.REDEPLOY,
+        asking("POST", ID + "/redeploy"),
+    ),
+    ("POST", "/api/v1/environments/{environment}/approve"): (
+        Action.APPROVE,
+        asking("POST", ID + "/approve", json={"sha": "0123456"}),
+    ),
+    ("GET", "/api/v1/environments/{environment}/deployments"): (
+        Action.SEE,
+        asking("GET", ID + "/deployments"),
+    ),
+    ("GET", "/api/v1/environments/{environment}/log"): (Action.READ_LOGS, asking("GET", ID + "/log")),
+    ("GET", "/api/v1/environments/{environment}/build-log"): (
+        Action.READ_LOGS,
+        asking("GET", ID + "/build-log"),
+    ),
+    ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
+    ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/metrics"): (
+        Action.READ_METRICS,
+        asking("GET", "/metrics", headers={"x-forwarded-for": "198.51.100.9"}),
+    ),
+    ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
+    ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
+    ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
+}
+"""What each call takes."""
+
+FOR_WHOEVER_IS_KNOWN = {
+    ("GET", "/api/v1/environments"),  # says only what they may see: see below
+    ("GET", "/api/v1/whoami"),
+    ("GET", "/api/v1/tokens"),  # one's own
+    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/tokens/{token}"),
+}
+FOR_EVERYBODY = {
+    ("GET", "/"),  # names no preview
+    (
+        "GET",
+        "/preview-access",
+    ),  # asks for what opens a private preview; tests/unit/web/test_viewing.py has it
+    ("POST", "/preview-access"),
+    ("GET", "/preview-access/sign-in"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/event_receiver"),  # changes nothing; its listeners ask for credentials themselves
+    ("POST", "/webhooks/{forge}"),  # signed by the forge
+}
+
+
+class Go(EventListener):
+    """Launches on a call."""
+
+    actions = ("go",)
+
+    async def handle(self, event: ChangeSeen | Call) -> Launch | None:
+        return Launch("shop", "x", {"wait": "0"}) if isinstance(event, Call) else None
+
+
+@asynccontextmanager
+async def opened(role: Role | None) -> AsyncIterator[tuple[Site, str]]:
+    """A site in which ann has this role and a preview runs, with its id."""
+    async with site(roles=Roles({"basic:ann": role or Role.NONE}), listeners=[Go()]) as opened:
+        environment = await opened.house.launch("x")
+        await opened.house.rest()
+        if role is not None:
+            opened.client.headers.update(basic())
+        yield opened, environment.id
+
+
+@pytest.mark.parametrize("role", ROLES, ids=str)
+@pytest.mark.parametrize("surface", SURFACES, ids=" ".join)
+async def test_every_cell(surface: tuple[str, str], role: Role | None) -> None:
+    action, ask = SURFACES[surface]
+    async with opened(role) as (site, environment):
+        answer = await ask(site, environment)
+
+    if role is None:
+        assert answer.status_code == 401
+    elif may(role, action):
+        assert answer.status_code not in {401, 403, 404, 405, 500}, answer.text
+    else:
+        hidden = "{id}" in surface[1] or "{environment}" in surface[1]
+        assert answer.status_code == (404 if hidden and role is Role.NONE else 403), answer.text
+
+
+@pytest.mark.parametrize("role", ROLES, ids=str)
+@pytest.mark.parametrize("call", sorted(FOR_WHOEVER_IS_KNOWN), ids=" ".join)
+async def test_what_whoever_is_known_may_do(call: tuple[str, str], role: Role | None) -> None:
+    async with opened(role) as (site, _):
+        body = {"json": {"label": "CI"}} if call[0] == "POST" else {}
+        answer = await site.client.request(call[0], call[1].format(token="nothing"), **body)  # type: ignore[arg-type]
+
+    assert (answer.status_code == 401) is (role is None)
+    assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("role", Role, ids=str)
+async def test_what_nobody_may_see_isnt_listed(role: Role) -> None:
+    async with opened(role) as (site, environment):
+        listed = (await site.client.get("/api/v1/environments?gone=true")).json()
+
+    assert [each["id"] for each in listed] == ([environment] if may(role, Action.SEE) else [])
+
+
+@pytest.mark.parametrize("role", Role, ids=str)
+async def test_what_a_token_gives_is_in_the_same_table(role: Role) -> None:
+    """Ann may do everything; her token, what it says."""
+    async with opened(Role.ADMINISTRATOR) as (site, environment):
+        given = role or Role.VIEWER
+        new = (await site.client.post("/api/v1/tokens", json={"label": "CI", "role": str(given)})).json()
+        site.client.headers["authorization"] = f"Bearer {new['token']}"
+        for (_, path), (action, ask) in SURFACES.items():
+            refused = (await ask(site, environment)).status_code == 403
+            assert refused is not may(given, action), path
+
+
+def test_every_call_is_on_this_page() -> None:
+    served = {
+        (method, route.path)
+        for module in MODULES
+        for route in module.router.routes
+        for method in route.methods - {"HEAD"}
+    }
+    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | FOR_EVERYBODY
+
+
+@pytest.mark.parametrize("access", Access)
+@pytest.mark.parametrize("verb", Verb)
+async def test_comments(verb: Verb, access: Access) -> None:
+    async with House([replace(SHOP, owner="acme")]).open() as house:
+        repository = house.forge.add_repository("acme", "shop")
+        house.forge.allow(repository, "bob", access)
+        event = house.forge.open(repository, "x", "a1b2c3d4" * 5)
+        await house.tell(event)
+        await house.rest(30)
+        said = house.forge.say(event, f"/stager {verb} a1b2c3d", "bob")
+        await house.tell(said)
+        await house.rest(30)
+        [comment] = [c for c in house.forge.comments if c.id == said.comment]
+
+    assert ("-1" in comment.reactions) is not access.may_push
+
+
+async def test_what_isnt_listed_is_denied() -> None:
+    async with House([SHOP]).open() as house:
+        for actor in (
+            Actor("eve", "nothing"),
+            Actor("eve", "x", role=Role.NONE),
+            Actor("eve", "x", strategy="Y"),
+        ):
+            for action in Action:
+                assert not await house.life.core.access.may(actor, action, "shop")
