@@ -91,7 +91,7 @@ class FrontLauncher:
         elif not self._suits(hello):
             hello = await self._start([*self._settings, "--take-over"], predecessor=hello.pid)
         try:
-            await asyncio.to_thread(self._hold)
+            await self._hold()
         except OSError as error:
             raise Retry("The front went away as soon as it was there.", reason="front-away") from error
         return hello
@@ -189,12 +189,21 @@ class FrontLauncher:
         options = {"plain": "--fd", "tls": "--tls-fd"}
         return [f"{options[listener.kind]}={listener.socket.fileno()}" for listener in self._held]
 
-    def _hold(self) -> None:
+    async def _hold(self) -> None:
         """Hold a copy of the listening sockets, in whose queue clients wait while a killed front is away."""
-        connection, listeners = request_listeners(self._state_dir / "handover.sock", "copy")
-        connection.close()
+        copying = asyncio.ensure_future(asyncio.to_thread(self._copies))
+        try:
+            listeners = await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            copying.add_done_callback(_close)  # a thread goes on, and nobody takes what it brings
+            raise
         self.release()
         self._held = listeners
+
+    def _copies(self) -> list[Listener]:
+        connection, listeners = request_listeners(self._state_dir / "handover.sock", "copy")
+        connection.close()
+        return listeners
 
     async def _until_gone(self) -> None:
         """Returns when the front that runs now has hung up."""
@@ -203,6 +212,13 @@ class FrontLauncher:
             await client.until_gone()
         finally:
             await client.close()
+
+
+def _close(copying: asyncio.Future[list[Listener]]) -> None:
+    if copying.cancelled() or copying.exception():
+        return
+    for listener in copying.result():
+        listener.socket.close()
 
 
 def _not_started(log: Path, begin: int) -> Fault:
