@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Preview,
         Previews,
     )
+    from stager.ports.login import Asked, Identity, Logins, SignIn
 
 _HOMES = {
     "stager.cli.client.strategy": ("Account", "AuthStrategy"),
@@ -50,12 +51,14 @@ _HOMES = {
         "Preview",
         "Previews",
     ),
+    "stager.ports.login": ("Asked", "Identity", "Logins", "SignIn"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Account",
     "Actor",
+    "Asked",
     "AuthStrategy",
     "AuthenticationStrategy",
     "Call",
@@ -68,8 +71,10 @@ __all__ = [
     "Credentials",
     "EventListener",
     "Fault",
+    "Identity",
     "Kill",
     "Launch",
+    "Logins",
     "PostLaunchHandler",
     "PreKillHandler",
     "PreLaunchHandler",
@@ -81,6 +86,7 @@ __all__ = [
     "Retry",
     "Revision",
     "Role",
+    "SignIn",
     "StagerError",
     "Trust",
 ]

@@ -19,9 +19,11 @@ from stager.control.addresses import Addresses
 from stager.control.applications import SHA_PLACE, Application, Applications
 from stager.control.core import Cast, Conduct, Core, World
 from stager.control.forges import Forges
+from stager.control.logins import CurrentLogins
 from stager.control.outposts import Outposts
 from stager.control.ports import Ports
 from stager.control.previews import RunningPreviews
+from stager.control.sessions import Lifetimes
 from stager.control.supervisor import Intervals
 from stager.control.workshop import Workshop
 from stager.domain.errors import Retry
@@ -34,6 +36,7 @@ from stager.forges.github.account import Place, as_nobody, with_app, with_token
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.keyring import Keyring
 from stager.forges.github.setup import GithubSetup
+from stager.forges.github.signing_in import Client, GithubSignIn
 from stager.forges.github.webhooks import FORGE as GITHUB
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.forges.local import LocalForge
@@ -139,7 +142,10 @@ async def _assemble(
     await addresses.load()
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     loopback = await _reaches_by_loopback(settings, docker)
-    github, setup = await _github(settings, state, stack)
+    clock = SystemClock()
+    session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+    github, setup = _github(settings, state, session)
+    logins = CurrentLogins(_accounts(settings, session, setup), lambda: addresses.home, clock.now)
     local = await _local(settings, hello.listen, addresses)
     world = World(
         store=store,
@@ -147,15 +153,16 @@ async def _assemble(
         instances=DockerInstances(docker, state.installation, networks, loopback=loopback),
         prober=prober,
         router=router,
-        clock=SystemClock(),
+        clock=clock,
         ids=RandomIds(),
         seal=FileSeal(state.seal_key),
         webhooks={GITHUB: _webhooks(settings, setup), **({LOCAL: local} if local else {})},
         forges=Forges([forge for forge in (github, local and local.parts) if forge]),
         workshop=_workshop(settings, state, docker),
         outposts=outposts,
+        logins=logins,
     )
-    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses)))
+    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses), logins))
     core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
     stack.push_async_callback(core.close)
     await core.publisher.adopt()
@@ -190,6 +197,12 @@ def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | Non
         statuses=settings.github.statuses,
         roles=Roles(settings.roles),
         key=load_key(state.front),
+        lifetimes=Lifetimes(
+            idle=timedelta(seconds=settings.sessions.idle),
+            longest=timedelta(seconds=settings.sessions.longest),
+            renew_every=timedelta(seconds=settings.sessions.renew_every),
+            command_line=timedelta(seconds=settings.sessions.command_line),
+        ),
     )
 
 
@@ -198,6 +211,8 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         access=core.access,
         audit=core.audit,
         tokens=core.tokens,
+        sessions=core.sessions,
+        signing_in=core.signing_in,
         addresses=core.addresses,
         applications=core.applications,
         guards=core.guards,
@@ -352,8 +367,8 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | N
     return Outposts(router, Ports(settings.ports))
 
 
-async def _github(
-    settings: Settings, state: StateDirectory, stack: AsyncExitStack
+def _github(
+    settings: Settings, state: StateDirectory, session: aiohttp.ClientSession
 ) -> tuple[Forge | None, GithubSetup]:
     """GitHub, where there are credentials to ask it with; and what has it make an App.
 
@@ -362,7 +377,6 @@ async def _github(
     """
     given, outgoing = settings.github, settings.github.outgoing_auth
     place = Place(given.api_url, given.web_url)
-    session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
     keyring = Keyring(state.github_app)
     configured = AppCredentials(given.app_id, given.private_key.reveal()) if given.app_id else None
     app = configured or keyring.load()
@@ -378,6 +392,20 @@ async def _github(
     if outgoing.user:
         return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
     return None, setup
+
+
+def _accounts(settings: Settings, session: aiohttp.ClientSession, setup: GithubSetup) -> GithubSignIn:
+    """People's accounts at GitHub: they sign in to the configured OAuth application, or to the App that was
+    made with one click, as soon as it is."""
+    given = settings.github
+    place = Place(given.api_url, given.web_url)
+
+    def client() -> Client | None:
+        if given.client_id:
+            return Client(given.client_id, given.client_secret.reveal())
+        return setup.client()
+
+    return GithubSignIn(session, place, client, given.scope)
 
 
 async def _local(settings: Settings, listen: str, addresses: Addresses) -> LocalForge | None:

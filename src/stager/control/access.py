@@ -15,6 +15,7 @@ import structlog
 from stager.control.applications import Applications
 from stager.control.audit import Audit
 from stager.control.runner import Runner
+from stager.control.sessions import BEARER, Sessions
 from stager.control.tokens import PREFIX, Tokens
 from stager.control.tries import Tries
 from stager.domain.access import NEEDED, Action, Role, may
@@ -47,6 +48,7 @@ class Access:
 
     Args:
         tokens: those that we gave out.
+        sessions: of those who signed in.
         tries: counts wrong credentials by address.
     """
 
@@ -57,6 +59,7 @@ class Access:
         applications: Applications,
         audit: Audit,
         tokens: Tokens,
+        sessions: Sessions,
         tries: Tries,
         roles: Roles | None = None,
         runner: Runner | None = None,
@@ -65,6 +68,7 @@ class Access:
         self._applications = applications
         self._audit = audit
         self._tokens = tokens
+        self._sessions = sessions
         self._tries = tries
         self._roles = roles or Roles()
         self._runner = runner or Runner()
@@ -88,6 +92,10 @@ class Access:
 
     async def _known(self, credentials: Credentials) -> Actor | None:
         token = credentials.bearer
+        if credentials.session and not credentials.are_given:
+            return await self._sessions.actor(credentials.session)
+        if token.startswith(BEARER):
+            return await self._sessions.actor(token, bearer=True)
         if token.startswith(PREFIX):
             return await self._tokens.actor(token)
         for strategy in self._strategies:

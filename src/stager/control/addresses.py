@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from stager.domain import names
 from stager.domain.environment import EnvironmentKey
@@ -81,6 +82,12 @@ class Addresses:
     def home(self) -> str:
         """The URL of Stager's own pages."""
         return f"{self.scheme}://{self._configured or self._learned or self._fallback}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether Stager's own pages are this machine's alone, as far as their name says."""
+        host = urlsplit(self.home).hostname or ""
+        return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
 
     def page(self, environment_id: str) -> str:
         """The URL of Stager's own page for an environment; empty while the domain isn't known."""

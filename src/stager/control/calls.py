@@ -29,12 +29,20 @@ class Calls:
         self._runner = runner or Runner()
 
     async def answer(
-        self, name: str, parameters: Mapping[str, str], authenticate: Authenticate
+        self,
+        name: str,
+        parameters: Mapping[str, str],
+        authenticate: Authenticate,
+        *,
+        method: str = "POST",
+        address: str = "",
     ) -> tuple[Command, Actor] | None:
         """What the first listener that takes the call asks for, and on whose behalf; None: nobody takes it.
 
         Args:
             authenticate: tells who asks; called only for a listener that wants to know.
+            method: the request's.
+            address: where it came from.
 
         Raises:
             Refused: the sender isn't known, or a listener says no.
@@ -47,7 +55,8 @@ class Calls:
                 continue
             if listener.requires_authentication and actor is None:
                 actor = await authenticate()
-            call = Call(name, parameters, actor if listener.requires_authentication else None)
+            known = actor if listener.requires_authentication else None
+            call = Call(name, parameters, known, method, address)
             try:
                 command = await self._runner.command(listener, call)
             except Fault as error:

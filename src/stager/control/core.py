@@ -24,6 +24,7 @@ from stager.control.forges import Forges
 from stager.control.guards import Guards
 from stager.control.handling import Handling
 from stager.control.intake import Intake
+from stager.control.logins import CurrentLogins
 from stager.control.making import Making
 from stager.control.memory import Memory
 from stager.control.metrics import Metrics
@@ -34,6 +35,8 @@ from stager.control.reporter import Reporter, Voice
 from stager.control.resync import Resync
 from stager.control.room import Room
 from stager.control.runner import Runner
+from stager.control.sessions import Lifetimes, Sessions
+from stager.control.signing_in import SigningIn
 from stager.control.speaking import Speaking
 from stager.control.steps import Steps
 from stager.control.supervisor import Intervals, Supervisor
@@ -69,6 +72,7 @@ class World:
         workshop: None where nothing is built.
         outposts: what stands before the router.
         seal: keeps what proves who people are.
+        logins: sign-ins under way; None where nobody signs in elsewhere.
     """
 
     store: Store
@@ -83,6 +87,7 @@ class World:
     forges: Forges = field(default_factory=Forges)
     workshop: Workshop | None = None
     outposts: Outposts | None = None
+    logins: CurrentLogins | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Conduct:
         statuses: whether commits bear a status.
         roles: what it says of people.
         key: signs who may see private previews.
+        lifetimes: how long sessions last.
     """
 
     intervals: Intervals = field(default_factory=Intervals)
@@ -121,6 +127,7 @@ class Conduct:
     statuses: bool = False
     roles: Roles = field(default_factory=Roles)
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
 class Core:
@@ -151,7 +158,16 @@ class Core:
         self.room = self._room()
         self.audit = Audit(world.store, world.clock)
         self.tokens = Tokens(world.store, world.clock, world.ids, world.seal, self.audit)
+        self.sessions = Sessions(
+            world.store,
+            world.clock,
+            ids=world.ids,
+            seal=world.seal,
+            audit=self.audit,
+            lifetimes=self._conduct.lifetimes,
+        )
         self.access = self._access()
+        self.signing_in = self._signing_in()
         self.commands = self._commands()
         self.intake = self._intake()
         self.resync = Resync(world.store, world.forges, applications, self.intake, world.clock)
@@ -242,9 +258,21 @@ class Core:
             applications=self.applications,
             audit=self.audit,
             tokens=self.tokens,
+            sessions=self.sessions,
             tries=Tries(self._world.clock.now),
             roles=self._conduct.roles,
             runner=self._runner,
+        )
+
+    def _signing_in(self) -> SigningIn:
+        logins = self._world.logins or CurrentLogins(None, lambda: "", self._world.clock.now)
+        return SigningIn(
+            self._cast.authentication,
+            logins,
+            sessions=self.sessions,
+            access=self.access,
+            audit=self.audit,
+            clock=self._world.clock,
         )
 
     def _commands(self) -> Commands:

@@ -35,6 +35,7 @@ class Reply:
 
     body: str
     media_type: str = "text/plain"
+    status: int = 200
 
 
 Command = Launch | Kill | Reply

@@ -82,11 +82,15 @@ class Call:
         name: the action.
         parameters: all the others.
         actor: who asks; None for a listener that doesn't require authentication.
+        method: the request's.
+        address: the network address that it came from, as far as that is known.
     """
 
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     actor: Actor | None = None
+    method: str = "POST"
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

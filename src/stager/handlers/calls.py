@@ -31,10 +31,3 @@ def _row(preview: Preview) -> dict[str, str | None]:
         "url": preview.url,
         "started_at": preview.started_at.isoformat() if preview.started_at else None,
     }
-
-
-class GithubAuthorization(EventListener):
-    """Accepted, without effect yet: signing in with GitHub comes with a later version."""
-
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:  # noqa: ARG002 (nothing to do yet)
-        return None

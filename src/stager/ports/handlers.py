@@ -19,6 +19,7 @@ from stager.domain.commands import Command
 from stager.domain.environment import ChangeLink
 from stager.domain.events import Call, ChangeSeen
 from stager.domain.source import Revision, Trust
+from stager.ports.login import SignIn
 
 T = TypeVar("T")
 Maybe: TypeAlias = Awaitable[T] | T
@@ -36,11 +37,13 @@ class Credentials:
         authorization: the `Authorization` header; empty when there is none.
         parameters: the request's parameters.
         address: the network address that it came from, as far as that is known.
+        session: the secret of a session at Stager's own pages; counts where nothing else is given.
     """
 
-    authorization: str
-    parameters: Mapping[str, str]
+    authorization: str = field(repr=False)
+    parameters: Mapping[str, str] = field(repr=False)
     address: str = ""
+    session: str = field(default="", repr=False)
 
     @property
     def bearer(self) -> str:
@@ -156,6 +159,10 @@ class AuthenticationStrategy(Handler):
             owner: its `repo_owner`; empty where none is configured.
         """
         return Role.DEVELOPER
+
+    def sign_in(self) -> SignIn | None:
+        """Where those whom it knows sign in to Stager's own pages; None: nowhere, they have credentials."""
+        return None
 
 
 class ContainerRotationStrategy(Handler):

@@ -51,6 +51,8 @@ KINDS: Mapping[Kind, type[Handler]] = {
 
 BUILT_IN = (
     "stager.auth.basic",
+    "stager.auth.github",
+    "stager.handlers.authorization",
     "stager.handlers.calls",
     "stager.handlers.comments",
     "stager.handlers.inspector",
@@ -67,7 +69,7 @@ FOLDERS = ("plugins", "custom_request_handlers")
 GROUP = "stager.handlers"
 """The group of entry points by which an installed package offers its classes."""
 
-OFFERED = ("settings", "previews", "users")
+OFFERED = ("settings", "previews", "users", "logins")
 """What a constructor may ask for, by the names of its arguments."""
 
 OURS = "Stager"

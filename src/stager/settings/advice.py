@@ -40,6 +40,10 @@ def _of_sign_in(settings: Settings) -> Iterator[str]:
         )
     if basic and not settings.users:
         yield "BasicAuthentication is on and `users` is empty, so every direct call is refused."
+    if "GithubAuthentication" in settings.authentication_strategy:
+        for key, app in settings.images.items():
+            if not app.repo_owner and key not in settings.local_forge:
+                yield (f"`images.{key}` has no `repo_owner`, so GithubAuthentication lets nobody launch it.")
     if settings.users and not basic:
         yield "`users` has no effect, because `authentication_strategy` lacks BasicAuthentication."
 
@@ -48,8 +52,15 @@ def _of_github(settings: Settings) -> Iterator[str]:
     listeners = set(settings.event_listeners)
     if listeners & GITHUB_LISTENERS and not settings.github.incoming_auth.hook_secret:
         yield "`github.incoming_auth.hook_secret` is missing, so every delivery of GitHub is refused."
-    if "GithubAuthorization" in listeners:
-        yield "GithubAuthorization has no effect yet: signing in with GitHub comes with a later version."
+    signs_in, knows = (
+        "GithubAuthorization" in listeners,
+        "GithubAuthentication" in settings.authentication_strategy,
+    )
+    if signs_in and not knows:
+        yield (
+            "GithubAuthorization signs nobody in, because `authentication_strategy` lacks"
+            " GithubAuthentication."
+        )
     if settings.comments and not (settings.github.outgoing_auth.user or settings.github.app_id):
         yield "`github.outgoing_auth` is missing, so no comments can be written."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from stager.ports.handlers import Handler, Previews
+from stager.ports.login import Logins
 from stager.ports.plugins import KINDS
 from stager.settings.loader import Loaded
 from stager.settings.plugged import settings_of
@@ -17,11 +18,13 @@ class Chosen:
 
     Args:
         previews: what they may ask about previews.
+        logins: sign-ins under way.
     """
 
-    def __init__(self, loaded: Loaded, previews: Previews) -> None:
+    def __init__(self, loaded: Loaded, previews: Previews, logins: Logins) -> None:
         self._loaded = loaded
-        self._offers = {
+        self._offers: dict[str, object] = {
+            "logins": logins,
             "previews": previews,
             "users": {user.name: user.password.reveal() for user in loaded.settings.users},
         }

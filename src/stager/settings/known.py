@@ -20,8 +20,6 @@ ROUTING: Mapping[str, str] = {"EmbeddedRoutingStrategy": "embedded", "NginxRouti
 NOT_YET: Mapping[str, str] = {
     "HaproxyRoutingStrategy": "EmbeddedRoutingStrategy serves previews without HAProxy",
     "haproxy": "EmbeddedRoutingStrategy serves previews without HAProxy",
-    "GithubAuthentication": "use BasicAuthentication until then",
-    "github": "use BasicAuthentication until then",
 }
 """The first Stager's names that this version doesn't have, each with what to do instead."""
 

@@ -13,7 +13,7 @@ from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.forges import LocalForge, with_listeners
-from stager.settings.people import People
+from stager.settings.people import People, Sessions
 from stager.settings.places import (
     Address,
     Domain,
@@ -153,7 +153,12 @@ class GitHub(Section):
     """The OAuth application's id, for signing in with GitHub."""
 
     client_secret: Secret = Secret()
-    """The OAuth application's secret."""
+    """The OAuth application's secret. It never leaves the server."""
+
+    scope: str = "repo"
+    """What an OAuth application asks for of whoever signs in: `repo`, because GitHub says of private
+    repositories to nobody else who may push. With public ones only, `read:user` will do. An App has
+    permissions of its own."""
 
     api_url: Url = "https://api.github.com"
     """GitHub's API; another for GitHub Enterprise Server."""
@@ -171,6 +176,13 @@ class GitHub(Section):
     statuses: bool = True
     """Whether the newest commit of each pull request bears a status `stager/APP` that says how its preview
     stands."""
+
+    @model_validator(mode="after")
+    def _client_has_both(self) -> Self:
+        if bool(self.client_id) != bool(self.client_secret):
+            missing = "client_secret" if self.client_id else "client_id"
+            refuse(((missing,), "is required, because its other half is given"))
+        return self
 
     @model_validator(mode="after")
     def _app_has_both(self) -> Self:
@@ -307,8 +319,8 @@ class Settings(Section):
     authentication_strategy: Annotated[
         tuple[Annotated[str, NameOf("authentication_strategy")], ...], _ONE_OR_MANY
     ] = ()
-    """How Stager knows who sends a direct request: `BasicAuthentication` (short: `basic`). Without any, every
-    direct request is refused."""
+    """How Stager knows who sends a direct request: `BasicAuthentication` (short: `basic`),
+    `GithubAuthentication` (`github`). Without any, every direct request is refused."""
 
     users: tuple[Login, ...] = ()
     """Who may sign in with `BasicAuthentication`."""
@@ -317,6 +329,9 @@ class Settings(Section):
     """Who may do what, by `strategy:name`, such as `github:ann: administrator`; a role is `none`, `viewer`,
     `developer` or `administrator`. Whoever isn't listed has the role that the strategy gives: everything with
     `BasicAuthentication`, and by their rights in the repository with `GithubAuthentication`."""
+
+    sessions: Sessions = Sessions()
+    """How long whoever signs in stays signed in."""
 
     event_listeners: Annotated[tuple[Annotated[str, NameOf("event_listeners")], ...], _ONE_OR_MANY] = ()
     """What listens to events, in this order; the first that takes an event has it. With `local_forge`, by

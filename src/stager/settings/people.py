@@ -1,4 +1,4 @@
-"""The settings of who may do what."""
+"""The settings of who may do what, and of how long they are signed in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from stager.domain.access import Role
+from stager.settings.base import Section
 from stager.settings.refusals import refuse
-from stager.settings.values import Form
+from stager.settings.values import POSITIVE, Duration, Form
 
 
 def _role(value: Any) -> Role:
@@ -37,3 +38,19 @@ RoleName = Annotated[
 People = Annotated[
     dict[str, RoleName], AfterValidator(_of_strategies), Form("mapping of `strategy:name` to roles")
 ]
+
+
+class Sessions(Section):
+    """How long whoever signs in stays signed in."""
+
+    idle: Annotated[Duration, POSITIVE] = 12 * 3600.0
+    """In a browser, without a request."""
+
+    longest: Annotated[Duration, POSITIVE] = 7 * 86_400.0
+    """In a browser, whatever happens."""
+
+    renew_every: Annotated[Duration, POSITIVE] = 900.0
+    """How often the secret in a browser's cookie is replaced while it is used."""
+
+    command_line: Annotated[Duration, POSITIVE] = 30 * 86_400.0
+    """In a command line."""

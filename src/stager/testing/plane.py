@@ -8,6 +8,7 @@ from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
 from stager.control.core import Cast, Conduct, Core, World
 from stager.control.handling import told_of
+from stager.control.logins import CurrentLogins
 from stager.control.metrics import Metrics
 from stager.control.previews import RunningPreviews, preview_of
 from stager.control.runner import Runner
@@ -36,6 +37,7 @@ from stager.settings.loader import Loaded
 from stager.testing.clock import SequentialIds
 from stager.testing.engine import FakeEngine
 from stager.testing.forge import FORGE, FakeForge
+from stager.testing.login import FakeAccounts
 from stager.testing.memory_store import MemoryStore
 from stager.testing.router import FakeRouter
 from stager.testing.seal import ThinSeal
@@ -61,7 +63,9 @@ class FakeStager:
         self.previews = RunningPreviews(self.store, self.addresses)
         router = FakeRouter()
         self.engine.add_image(APP)
-        chosen = Chosen(loaded, self.previews)
+        self.accounts = FakeAccounts()
+        logins = CurrentLogins(self.accounts, lambda: self.addresses.home, SystemClock().now)
+        chosen = Chosen(loaded, self.previews, logins)
         world = World(
             store=self.store,
             images=self.engine,
@@ -72,6 +76,7 @@ class FakeStager:
             ids=SequentialIds(),
             seal=ThinSeal(),
             webhooks={FORGE: self.forge},
+            logins=logins,
         )
         cast = Cast(
             listeners=chosen.those(EventListener),

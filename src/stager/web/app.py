@@ -8,13 +8,28 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import api, compat, git, pages, people, previews, problems, pushes, setup, terminal, viewing
+from stager.web import (
+    account,
+    api,
+    compat,
+    git,
+    login_api,
+    pages,
+    people,
+    previews,
+    problems,
+    pushes,
+    setup,
+    signing_in,
+    terminal,
+    viewing,
+)
 from stager.web.description import described
+from stager.web.origin import SAFE_METHODS, is_foreign
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN = problems.Problem(
     title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
 )
@@ -27,7 +42,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (api, people, pushes, compat, pages, previews, setup, viewing):
+    for module in (
+        api,
+        people,
+        login_api,
+        pushes,
+        compat,
+        pages,
+        previews,
+        setup,
+        viewing,
+        signing_in,
+        account,
+    ):
         app.include_router(module.router)
     app.include_router(terminal.router)
     app.mount(git.PREFIX, git.GitOverHttp())
@@ -72,13 +99,7 @@ class SameOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A page may open a WebSocket anywhere, and nothing keeps it from reading that (RFC 6455, 10.2).
         is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
-        if scope["type"] in ("http", "websocket") and not is_safe and _is_foreign(scope):
+        if scope["type"] in ("http", "websocket") and not is_safe and is_foreign(scope):
             await problems.worded(scope["path"], FOREIGN)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-
-def _is_foreign(scope: Scope) -> bool:
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    origin = headers.get(b"origin")
-    return origin is not None and origin.partition("://")[2] != headers.get(b"host")

@@ -10,12 +10,14 @@ from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.errors import Refused
 from stager.domain.status import status_of
+from stager.web import signing_in
 from stager.web.parameters import WEBHOOK_LIMIT, body_of, parameters_of
 from stager.web.problems import fault
-from stager.web.services import Known, Served, Services, actor_of
+from stager.web.services import Known, Served, Services, actor_of, address_of
 
 router = APIRouter(include_in_schema=False)
 
+PRIVATE = {"Cache-Control": "no-store"}
 GITHUB = "github"
 """Whose deliveries the first Stager's route takes."""
 
@@ -69,21 +71,31 @@ async def event_receiver(request: Request, services: Served) -> Response:
 
 @router.get("/event_receiver")
 async def call(request: Request, services: Served) -> Response:
-    """A call with `action=`; what no listener answers is answered with nothing."""
+    """A call with `action=`; what no listener answers is answered with nothing. Or a browser that comes back
+    from where somebody signs in, as the walkthrough has it."""
+    if "action" not in request.query_params and "state" in request.query_params:
+        return await signing_in.came_back(request, services)
     return await _called(request, services)
 
 
 async def _called(request: Request, services: Services) -> Response:
     parameters = await parameters_of(request)
     name, wait = parameters.pop("action", ""), parameters.get("wait", "")
-    taken = (
-        await services.calls.answer(name, parameters, lambda: actor_of(request, services)) if name else None
+    if not name:
+        return PlainTextResponse("")
+    address = address_of(request, services.trusted)
+    taken = await services.calls.answer(
+        name,
+        parameters,
+        lambda: actor_of(request, services),
+        method=request.method,
+        address=address,
     )
     if taken is None:
         return PlainTextResponse("")
     command, actor = taken
     if isinstance(command, Reply):
-        return Response(command.body, media_type=command.media_type)
+        return Response(command.body, command.status, PRIVATE, command.media_type)
     if request.method == "GET":  # a link on anybody's page makes a browser send one, with its credentials
         raise Refused(
             f"The action {name} changes something, so it needs a POST.", reason="post-needed", status=405

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -12,6 +14,7 @@ from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
 API = "/api/"
+UNKEPT = {"Cache-Control": "no-store"}
 
 
 class Problem(BaseModel):
@@ -44,6 +47,9 @@ def status_of(error: StagerError) -> int:
 async def _ending(request: Request, error: Exception) -> Response:
     if not isinstance(error, StagerError):
         raise error
+    if status_of(error) == 401 and _is_a_visitor(request):
+        back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        return RedirectResponse(f"/login?{urlencode({'to': back})}", 303, headers=UNKEPT)
     return answer_to(request.url.path, error)
 
 
@@ -82,6 +88,13 @@ async def _http(request: Request, error: Exception) -> Response:
     response = worded(request.url.path, problem)
     response.headers.update(error.headers or {})
     return response
+
+
+def _is_a_visitor(request: Request) -> bool:
+    """Whether it is a person with a browser, who can sign in, and brought no credentials that were wrong."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    is_page = request.method == "GET" and not request.url.path.startswith(API)
+    return wants_page and is_page and "authorization" not in request.headers
 
 
 def worded(path: str, problem: Problem) -> Response:

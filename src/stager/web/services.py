@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -24,6 +25,8 @@ from stager.control.inside import Inside
 from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
+from stager.control.sessions import Sessions
+from stager.control.signing_in import SigningIn
 from stager.control.supervisor import Supervisor
 from stager.control.tokens import Tokens
 from stager.control.tries import Tries
@@ -34,6 +37,8 @@ from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
 from stager.ports.setup import AppSetup
 from stager.ports.store import Store
+from stager.web import cookies
+from stager.web.origin import SAFE_METHODS, is_ours
 from stager.web.parameters import parameters_of
 from stager.web.states import States
 
@@ -72,6 +77,8 @@ class Services:
     access: Access
     audit: Audit
     tokens: Tokens
+    sessions: Sessions
+    signing_in: SigningIn
     addresses: Addresses
     applications: Applications
     guards: Guards
@@ -101,6 +108,11 @@ class Services:
         """What goes on inside instances."""
         return Inside(self.store, self.instances)
 
+    @property
+    def secure(self) -> bool:
+        """Whether people reach our own pages over HTTPS only, so that cookies may insist on it."""
+        return self.addresses.home.startswith("https:")
+
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""
         if await self.addresses.learn(request.headers.get("host", "")):
@@ -126,7 +138,26 @@ async def credentials_of(request: Request) -> Credentials:
     """What the request has by which its sender may be known."""
     authorization = request.headers.get("authorization", "")
     services = await services_of(request)
-    return Credentials(authorization, await parameters_of(request), address_of(request, services.trusted))
+    address = address_of(request, services.trusted)
+    return Credentials(authorization, await parameters_of(request), address, session_of(request, services))
+
+
+async def visitor_of(request: Request, services: Services) -> Actor | None:
+    """Who is signed in in the browser that sends this; None for nobody."""
+    return await services.sessions.actor(session_of(request, services))
+
+
+def session_of(request: Request, services: Services) -> str:
+    """The secret of the browser's session; empty for none. What changes something has one only when it
+    certainly comes from a page of ours, because a browser adds cookies by itself."""
+    if request.method not in SAFE_METHODS and not is_ours(request.scope):
+        return ""
+    return cookies.read(request, cookies.SESSION, secure=services.secure)
+
+
+def as_basic(user: str, password: str) -> str:
+    """The value of an `Authorization` header (RFC 7617)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def address_of(request: HTTPConnection, trusted: Sequence[Network]) -> str:

@@ -14,6 +14,7 @@ from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
 from stager.control.core import Cast, Conduct, Core, World
 from stager.control.forges import Forges
+from stager.control.logins import CurrentLogins
 from stager.control.supervisor import Intervals
 from stager.control.workshop import Workshop
 from stager.domain.access import Role
@@ -67,6 +68,8 @@ class House:
         max_previews: how many previews there may be; None for any number.
         authentication: who knows people.
         roles: what the configuration says of them.
+        logins: sign-ins under way.
+        scheme: what URLs begin with.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -81,6 +84,8 @@ class House:
     max_previews: int | None = None
     authentication: Sequence[AuthenticationStrategy] = ()
     roles: Roles = field(default_factory=Roles)
+    logins: CurrentLogins | None = None
+    scheme: str = "http"
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
     router: FakeRouter = field(default_factory=FakeRouter)
@@ -215,6 +220,7 @@ class Life:
             clock=self.clock,
             ids=house.ids,
             seal=ThinSeal(),
+            logins=house.logins,
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
             workshop=Workshop(
@@ -223,7 +229,7 @@ class Life:
         )
         self.core = Core(
             world,
-            Addresses(world.store, domain=house.domain),
+            Addresses(world.store, domain=house.domain, scheme=house.scheme),
             Applications({a.name: a for a in house.applications}),
             Cast(listeners=house.listeners, authentication=house.authentication),
             Conduct(

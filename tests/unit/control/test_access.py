@@ -11,6 +11,7 @@ import pytest
 from stager.control.access import Access, Roles
 from stager.control.applications import Applications
 from stager.control.audit import Audit
+from stager.control.sessions import Sessions
 from stager.control.tokens import LONGEST, MOST, Tokens
 from stager.control.tries import LIMIT, PER_SECONDS, Tries
 from stager.domain.access import Action, Role
@@ -55,11 +56,15 @@ class Office:
         self.clock, self.store = FakeClock(), MemoryStore()
         self.audit = Audit(self.store, self.clock)
         self.tokens = Tokens(self.store, self.clock, SequentialIds(), ThinSeal(), self.audit)
+        self.sessions = Sessions(
+            self.store, self.clock, ids=SequentialIds(), seal=ThinSeal(), audit=self.audit
+        )
         self.access = Access(
             strategies,
             applications=Applications({"shop": replace(SHOP, owner="acme")}),
             audit=self.audit,
             tokens=self.tokens,
+            sessions=self.sessions,
             tries=Tries(self.clock.now),
             roles=Roles(listed or {}),
         )

@@ -13,7 +13,18 @@ from stager.control.variables import of_instance
 from stager.domain.status import State, status_of
 from stager.ports.engine import Limits
 from stager.settings.known import NOT_YET, ROUTING, built_in
-from stager.web import api, compat, pages, people, previews, pushes, viewing
+from stager.web import (
+    account,
+    api,
+    compat,
+    login_api,
+    pages,
+    people,
+    previews,
+    pushes,
+    signing_in,
+    viewing,
+)
 from stager.web.app import create_app
 from stager.web.services import Services
 from stager.web.views import EnvironmentView
@@ -51,7 +62,7 @@ def _calls() -> set[tuple[str, str]]:
     """Method and path of everything that the web application serves."""
     described = create_app(cast("Services", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
-    for module in (api, compat, pages, people, previews, pushes, viewing):
+    for module in (account, api, compat, login_api, pages, people, previews, pushes, signing_in, viewing):
         for route in module.router.routes:
             calls |= {(method, route.path) for method in route.methods - {"HEAD"}}
     return calls

@@ -93,7 +93,7 @@ class TestFiles:
             (LISTENER % "StatusReport", ": has StatusReport, which Stager has, too"),
             (
                 LISTENER % "A" + "    def __init__(self, wishes): ...",
-                ": A asks for wishes; what a constructor may ask for is settings, previews, users",
+                ": A asks for wishes; what a constructor may ask for is settings, previews, users, logins",
             ),
             (
                 LISTENER % "A" + "    def __init__(self, settings): ...",

@@ -85,7 +85,7 @@ def test_the_third_block_prepares_for_signing_in_with_github() -> None:
     assert settings.event_listeners[2] == "GithubAuthorization"
     assert settings.github.client_id == "github_app_client_id_for_creating_oauth_token"
     assert settings.github.client_secret.reveal() == "github_app_client_secret_for_creating_oauth_token"
-    assert any("GithubAuthorization" in warning for warning in loaded.warnings)
+    assert any("lacks GithubAuthentication" in warning for warning in loaded.warnings)
 
 
 @pytest.mark.requirement("R39")

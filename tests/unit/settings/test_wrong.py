@@ -166,8 +166,8 @@ WRONG = [
         'authentication_strategy: unknown name; did you mean "BasicAuthentication"?',
     ),
     (
-        "authentication_strategy: GithubAuthentication",
-        'authentication_strategy: "GithubAuthentication" isn\'t available in this version; use Basic',
+        "github: {client_id: x}",
+        "github.client_secret: is required, because its other half is given",
     ),
     (
         "routing_strategy: HaproxyRoutingStrategy",

@@ -12,19 +12,24 @@ import httpx
 from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
+from stager.auth.github import GithubAuthentication
 from stager.control.access import Roles
 from stager.control.applications import Application
 from stager.control.forges import Forges
+from stager.control.logins import CurrentLogins
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
+from stager.handlers.authorization import GithubAuthorization
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.testing.forge import whole
+from stager.testing.login import FakeAccounts
 from stager.testing.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed
 from tests.unit.control.house import SHOP, House
 from tests.unit.control.house import listeners as walkthrough_listeners
+from tests.unit.control.virtual_time import LoopClock
 
 SECRET = "s3cret"
 HOST = "stager.test"
@@ -80,6 +85,8 @@ async def site(
     authentication: Sequence[AuthenticationStrategy] = (),
     roles: Roles | None = None,
     listeners: Sequence[EventListener] = (),
+    accounts: FakeAccounts | None = None,
+    scheme: str = "http",
 ) -> AsyncIterator[Site]:
     """A site of its own, at rest.
 
@@ -90,24 +97,33 @@ async def site(
         authentication: who knows people, instead of by `users`.
         roles: what the configuration says of them.
         listeners: event listeners besides the walkthrough's.
+        accounts: the provider where people sign in; who comes from there is known by GithubAuthentication.
+        scheme: what URLs begin with.
         hook: the credentials that deliveries must have besides their signature.
     """
     webhooks = GithubWebhooks(SECRET, *hook)
     known = {"ann": "pass"} if users is None else users
+    clock = LoopClock()
+    provider = accounts or FakeAccounts()
+    logins = CurrentLogins(provider, lambda: f"{scheme}://{domain or HOST}", clock.now)
+    if accounts is not None and not authentication:
+        authentication = [BasicAuthentication(known), GithubAuthentication(logins)]
     house = House(
         applications,
+        logins=logins,
+        scheme=scheme,
         credentials=credentials,
         domain=domain,
         webhooks=webhooks,
         authentication=authentication or [BasicAuthentication(known)],
         roles=roles or Roles(),
-        listeners=[*walkthrough_listeners(), *listeners],
+        listeners=[*walkthrough_listeners(), *listeners, GithubAuthorization(logins)],
     )
     async with house.open():
         setup = FakeSetup()
         app = create_app(replace(services_of(house), setup=setup))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://{HOST}") as client:
             yield Site(house, app, client, GithubDouble(), setup)
 
 
@@ -118,6 +134,8 @@ def services_of(house: House) -> services.Services:
         access=life.core.access,
         audit=life.core.audit,
         tokens=life.core.tokens,
+        sessions=life.core.sessions,
+        signing_in=life.core.signing_in,
         addresses=life.addresses,
         applications=life.applications,
         builds=life.core.builds,

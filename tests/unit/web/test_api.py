@@ -228,6 +228,13 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}/build-log", "get"),
             (ENVIRONMENTS + "/{environment}/deployments", "get"),
             (ENVIRONMENTS + "/{environment}/log", "get"),
+            ("/api/v1/audit", "get"),
+            ("/api/v1/login/device", "post"),
+            ("/api/v1/login/device/poll", "post"),
+            ("/api/v1/tokens", "get"),
+            ("/api/v1/tokens", "post"),
+            ("/api/v1/tokens/{token}", "delete"),
+            ("/api/v1/whoami", "get"),
         }
 
     async def test_names_every_status_and_media_type_that_is_answered(self, site: Site) -> None:

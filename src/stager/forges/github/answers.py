@@ -8,7 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stager.domain.source import Access
 from stager.forges.github.wire import Link, Stamp, Text, Wire, parse
+from stager.ports.login import DeviceCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,60 @@ def read_attempt(delivery: object) -> DeliveryAttempt:
     read = parse(_Attempt, delivery)
     arrived = 200 <= read.status_code < 300
     return DeliveryAttempt(str(read.id), read.guid, read.event, read.delivered_at, arrived)
+
+
+def read_login(answer: object) -> str:
+    """Whose account this is. Raises `Unreadable`."""
+    return parse(_Account, answer).login
+
+
+def read_access(repository: object) -> Access:
+    """What whoever asked may do with a repository. Raises `Unreadable`."""
+    may = parse(_Permitted, repository).permissions
+    if may.admin:
+        return Access.ADMIN
+    if may.push or may.maintain:
+        return Access.WRITE
+    return Access.READ if may.pull or may.triage else Access.NONE
+
+
+def read_access_token(answer: object) -> str:
+    """Somebody's token. Raises `Unreadable`."""
+    return parse(_AccessToken, answer).access_token
+
+
+def read_device_code(answer: object) -> DeviceCode:
+    """A sign-in that was begun without a browser. Raises `Unreadable`."""
+    read = parse(_DeviceCode, answer)
+    return DeviceCode(read.device_code, read.user_code, read.verification_uri, read.interval, read.expires_in)
+
+
+class _Account(Wire):
+    login: Annotated[str, Field(pattern=r"^[A-Za-z0-9._\[\]-]{1,100}$")]
+
+
+class _Permissions(Wire):
+    admin: bool = False
+    maintain: bool = False
+    push: bool = False
+    triage: bool = False
+    pull: bool = False
+
+
+class _Permitted(Wire):
+    permissions: _Permissions
+
+
+class _AccessToken(Wire):
+    access_token: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,4000}$")]
+
+
+class _DeviceCode(Wire):
+    device_code: str
+    user_code: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,40}$")]
+    verification_uri: Link
+    interval: Annotated[float, Field(ge=0, le=300)] = 5.0
+    expires_in: Annotated[float, Field(ge=1, le=86_400)] = 900.0
 
 
 class _Identified(Wire):

@@ -7,6 +7,7 @@ from stager.forges.github import answers, manifest, problems, wire
 from stager.forges.github.answers import AppCredentials
 from stager.forges.github.keyring import Keyring
 from stager.forges.github.rest import Rest
+from stager.forges.github.signing_in import Client
 from stager.ports.setup import AppSetup, MadeApp, Proposal
 
 CONVERSION = "/app-manifests/{code}/conversions"
@@ -67,6 +68,13 @@ class GithubSetup(AppSetup):
         """Those that GitHub signs the App's deliveries with; none without an App. Raises as `made` does."""
         app = self._known()
         return [app.webhook_secret] if app and app.webhook_secret else []
+
+    def client(self) -> Client | None:
+        """As whom the App signs people in; None without an App. Raises as `made` does."""
+        app = self._known()
+        return (
+            Client(app.client_id, app.client_secret, manifest.LOGIN_PATH) if app and app.client_id else None
+        )
 
     def _known(self) -> AppCredentials | None:
         self._app = self._app or self._keyring.load()

@@ -1,0 +1,213 @@
+"""Signing in, as a browser and a command line see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from stager.control.secrets import new_secret
+from stager.domain.source import Access
+from stager.ports.login import challenge_of
+from stager.testing.login import FakeAccounts
+from tests.unit.control.house import SHOP
+from tests.unit.web.site import HOST, Site, basic, site
+
+OWNED = replace(SHOP, owner="acme")
+OURS = {"origin": f"http://{HOST}"}
+
+
+@pytest.fixture(name="accounts")
+def made_accounts() -> FakeAccounts:
+    accounts = FakeAccounts()
+    accounts.rights["octocat", "acme/shop"] = Access.WRITE
+    accounts.rights["reader", "acme/shop"] = Access.READ
+    return accounts
+
+
+@pytest.fixture(name="place")
+async def opened(accounts: FakeAccounts) -> AsyncIterator[Site]:
+    async with site(applications=[OWNED], accounts=accounts) as opened_site:
+        yield opened_site
+
+
+async def off_to_github(place: Site, **query: str) -> str:
+    """The address at GitHub that a browser is sent to."""
+    answer = await place.client.get("/login/github", params=query)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"]
+
+
+def state_of(address: str) -> str:
+    [state] = parse_qs(urlsplit(address).query)["state"]
+    return state
+
+
+async def sign_in(
+    place: Site, accounts: FakeAccounts, login: str = "octocat", to: str = "/"
+) -> httpx.Response:
+    """A browser signs in, and comes back."""
+    address = await off_to_github(place, to=to)
+    code = accounts.agree(login, address)
+    query = {"code": code, "state": state_of(address)}
+    return await place.client.get("/login/github/callback", params=query)
+
+
+async def ask_for_url(place: Site, verifier: str) -> dict[str, str]:
+    """A command line begins."""
+    query = {"action": "get_oauth_url", "challenge": challenge_of(verifier)}
+    answer = await place.client.get("/event_receiver", params=query)
+    assert answer.status_code == 200, answer.text
+    begun: dict[str, str] = answer.json()
+    return begun
+
+
+async def fetch_token(place: Site, state: str, verifier: str) -> httpx.Response:
+    form = {"action": "get_oauth_token", "state": state, "verifier": verifier}
+    return await place.client.post("/event_receiver", data=form)
+
+
+async def agree(place: Site, state: str, answer: str = "yes") -> httpx.Response:
+    return await place.client.post("/login/agree", data={"state": state, "answer": answer}, headers=OURS)
+
+
+class TestBrowser:
+    async def test_comes_back_signed_in(self, place: Site, accounts: FakeAccounts) -> None:
+        answer = await sign_in(place, accounts, to="/account?x=1")
+
+        assert (answer.status_code, answer.headers["location"]) == (303, "/account?x=1")
+        page = await place.client.get("/account")
+        assert page.status_code == 200
+        assert "octocat" in page.text
+        assert re.search(r"<td>shop</td><td>developer</td>", page.text)
+
+    async def test_may_use_the_api_from_our_pages(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+        body = {"image_name": "shop", "container_name": "x"}
+
+        answer = await place.client.post("/api/v1/environments", json=body, headers=OURS)
+
+        assert answer.status_code == 202, answer.text
+
+    async def test_may_look_and_nothing_else_who_can_only_read(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        await sign_in(place, accounts, "reader")
+        body = {"image_name": "shop", "container_name": "x"}
+
+        assert (await place.client.get("/api/v1/environments")).status_code == 200
+        assert (await place.client.post("/api/v1/environments", json=body, headers=OURS)).status_code == 403
+
+    async def test_signs_in_with_a_password(self, place: Site) -> None:
+        form = {"user": "ann", "password": "pass", "to": "/account"}
+        answer = await place.client.post("/login", data=form, headers=OURS)
+
+        assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+        assert "BasicAuthentication" in (await place.client.get("/account")).text
+
+    async def test_signs_out(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+        kept = dict(place.client.cookies)
+        await place.client.post("/logout", headers=OURS)
+
+        assert "stager-session" not in place.client.cookies
+        place.client.cookies.update(kept)
+        assert (await place.client.get("/account")).status_code == 401, "the secret opens nothing any more"
+
+    async def test_is_sent_to_sign_in_from_a_page_that_wants_it(self, place: Site) -> None:
+        answer = await place.client.get("/account?a=b", headers={"accept": "text/html"})
+
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login?to=%2Faccount%3Fa%3Db")
+
+    async def test_sees_what_there_is_to_sign_in_with(self, place: Site) -> None:
+        page = (await place.client.get("/login?to=/account")).text
+
+        assert 'href="/login/github?to=%2Faccount"' in page
+        assert 'name="password"' in page
+
+    async def test_needs_no_second_sign_in(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+
+        assert (await place.client.get("/login?to=/account")).headers["location"] == "/account"
+
+
+class TestCommandLine:
+    async def test_gets_a_token_once_somebody_agreed(self, place: Site, accounts: FakeAccounts) -> None:
+        verifier = new_secret()
+        begun = await ask_for_url(place, verifier)
+        assert begun["url"].startswith("https://forge.test/authorize")
+        assert (await fetch_token(place, begun["state"], verifier)).status_code == 202
+
+        code = accounts.agree("octocat", begun["url"])
+        page = await place.client.get("/event_receiver", params={"code": code, "state": begun["state"]})
+        assert page.status_code == 200
+        assert "192.0.2.1" in page.text, "whoever asks is shown"
+        assert (await fetch_token(place, begun["state"], verifier)).status_code == 202, "nobody agreed yet"
+
+        done = await agree(place, begun["state"])
+        assert "You may close this window" in done.text
+        assert "octocat" in done.text
+
+        answer = await fetch_token(place, begun["state"], verifier)
+        assert (answer.status_code, answer.json()["login"]) == (200, "octocat")
+        assert (await fetch_token(place, begun["state"], verifier)).status_code == 410, "once"
+        bearer = {"authorization": f"Bearer {answer.json()['token']}"}
+        assert (await place.client.get("/api/v1/environments", headers=bearer)).status_code == 200
+
+    async def test_its_token_launches_as_the_walkthrough_has_it(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        token = accounts.token("octocat")
+        form = {"image_name": "shop", "container_name": "x", "github_token": token}
+
+        answer = await place.client.post("/launch", data=form)
+
+        assert answer.status_code == 200, answer.text
+        [instance] = place.house.engine.there()
+        assert token not in str(place.house.engine.spec(instance.id))
+
+    async def test_without_a_browser(self, place: Site, accounts: FakeAccounts) -> None:
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        poll = {"handle": begun["handle"]}
+        assert begun["verification_uri"] == "https://forge.test/device"
+        early = await place.client.post("/api/v1/login/device/poll", json=poll)
+        assert (early.status_code, early.json()["interval"]) == (202, 5.0)
+
+        accounts.agreed[begun["user_code"]] = "octocat"
+        await place.house.rest(10)
+        answer = await place.client.post("/api/v1/login/device/poll", json=poll)
+
+        assert (answer.status_code, answer.json()["login"]) == (200, "octocat")
+        bearer = {"authorization": f"Bearer {answer.json()['token']}"}
+        assert (await place.client.get("/account", headers=bearer)).status_code == 200
+        assert (await place.client.post("/api/v1/login/device/poll", json=poll)).status_code == 410
+
+    async def test_without_a_browser_and_without_consent(self, place: Site, accounts: FakeAccounts) -> None:
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        accounts.agreed[begun["user_code"]] = None
+        await place.house.rest(10)
+        answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
+
+        assert (answer.status_code, answer.json()["reason"]) == (403, "sign-in-denied")
+
+
+async def test_basic_still_works_beside_it(place: Site) -> None:
+    assert (await place.client.get("/api/v1/environments", headers=basic())).status_code == 200
+
+
+async def test_what_happened_is_written_down(place: Site, accounts: FakeAccounts) -> None:
+    await sign_in(place, accounts)
+    await place.client.post("/login", data={"user": "ann", "password": "no"}, headers=OURS)
+    await place.client.post("/logout", headers=OURS)
+
+    entries = await place.house.life.core.audit.entries(limit=10)
+    told = [(e.action, e.actor, e.result, e.address) for e in reversed(entries)]
+    assert told == [
+        ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),
+        ("sign-in", "nobody (sign-in)", "refused", "192.0.2.1"),
+        ("sign-out", "octocat (GithubAuthentication)", "done", ""),
+    ]
