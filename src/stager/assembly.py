@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 import uvicorn
 
+from stager.checkup import checks_of
 from stager.control.access import Roles
 from stager.control.addresses import Addresses
 from stager.control.applications import SHA_PLACE, Application, Applications
@@ -168,7 +169,11 @@ async def _assemble(
     await core.publisher.adopt()
     await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
     await core.guards.renew()
-    return _services(core, world, loaded, router, setup), launcher
+    services = _services(core, world, loaded, router, setup)
+    checks = tuple(
+        checks_of(settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else "")
+    )
+    return replace(services, checks=checks), launcher
 
 
 def _cast(chosen: Chosen) -> Cast:

@@ -32,6 +32,7 @@ from stager.control.tokens import Tokens
 from stager.control.tries import Tries
 from stager.domain.actor import Actor
 from stager.ports.clock import SystemClock
+from stager.ports.doctor import Check
 from stager.ports.engine import Instances
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
@@ -70,6 +71,7 @@ class Services:
         forges: those that can be asked.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
+        checks: look whether what Stager needs is as it should be.
         states: who was sent to the forge and is expected back.
         guesses: of previews' passwords: from one address, and from all together.
     """
@@ -100,6 +102,7 @@ class Services:
     forges: Forges = field(default_factory=Forges)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
+    checks: Sequence[Check] = ()
     states: States = field(default_factory=States)
     guesses: tuple[Tries, Tries] = field(default_factory=_guesses)
 

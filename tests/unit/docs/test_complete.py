@@ -17,6 +17,7 @@ from stager.web import (
     account,
     api,
     compat,
+    doctor,
     login_api,
     pages,
     people,
@@ -62,7 +63,19 @@ def _calls() -> set[tuple[str, str]]:
     """Method and path of everything that the web application serves."""
     described = create_app(cast("Services", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
-    for module in (account, api, compat, login_api, pages, people, previews, pushes, signing_in, viewing):
+    for module in (
+        doctor,
+        account,
+        api,
+        compat,
+        login_api,
+        pages,
+        people,
+        previews,
+        pushes,
+        signing_in,
+        viewing,
+    ):
         for route in module.router.routes:
             calls |= {(method, route.path) for method in route.methods - {"HEAD"}}
     return calls

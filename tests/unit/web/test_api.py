@@ -231,6 +231,7 @@ class TestDescription:
             ("/api/v1/audit", "get"),
             ("/api/v1/login/device", "post"),
             ("/api/v1/login/device/poll", "post"),
+            ("/api/v1/doctor", "get"),
             ("/api/v1/tokens", "get"),
             ("/api/v1/tokens", "post"),
             ("/api/v1/tokens/{token}", "delete"),

@@ -20,13 +20,13 @@ from stager.domain.source import Access
 from stager.domain.speech import Verb
 from stager.ports.handlers import EventListener
 from stager.testing.setup import CODE
-from stager.web import api, compat, pages, people, previews, setup, viewing
+from stager.web import api, compat, doctor, pages, people, previews, setup, viewing
 from tests.unit.control.house import SHOP, House
 from tests.unit.web.site import Site, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
-MODULES = (api, compat, pages, people, previews, setup, viewing)
+MODULES = (api, doctor, compat, pages, people, previews, setup, viewing)
 Asked = Callable[[Site, str], Awaitable[httpx.Response]]
 
 
@@ -71,6 +71,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),
     ("GET", "/metrics"): (
         Action.READ_METRICS,
         asking("GET", "/metrics", headers={"x-forwarded-for": "198.51.100.9"}),

@@ -49,9 +49,10 @@ def stranger() -> Iterator[Stranger]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
             one.asked.append((self.command, self.path, self.headers.get("authorization", ""), body))
             said = one.answer(self.command, self.path)
-            self.send_response(said.status)
+            self.send_response_only(said.status)
             content = said.body.encode()
             for name, value in {
+                "Date": self.date_time_string(),
                 "Content-Type": said.kind,
                 "Content-Length": str(len(content)),
                 **said.headers,

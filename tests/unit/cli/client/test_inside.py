@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -131,3 +132,12 @@ def test_exec_ends_by_the_documented_codes(shop: Served, run: Run, monkeypatch: 
     shop.do(lambda: shop.house.engine.end(instance(shop)))
     assert run("exec", "nothing").exit_code == 5
     assert run("exec", "x", "too", "many").exit_code == 2
+
+
+def test_the_doctor_is_for_administrators(
+    signed_in: Served, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = "/api/v1/doctor"
+    answer = httpx.get(f"{signed_in.url}{endpoint}", auth=("ann", "pa:ss"), trust_env=False)
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert httpx.get(f"{signed_in.url}{endpoint}", auth=("bob", "secret"), trust_env=False).status_code == 403

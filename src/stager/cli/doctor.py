@@ -1,0 +1,108 @@
+"""`stager doctor` where the server is installed: looks at this machine, whether a server runs or not, or has
+another one looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from stager.checkup import checks_of
+from stager.cli.client import settings
+from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
+from stager.cli.client.doctor import asked, tell
+from stager.cli.server import ConfigOption
+from stager.control.doctor import examine
+from stager.domain.errors import StagerError
+from stager.front.client import FrontClient
+from stager.ports.doctor import Finding, Verdict
+from stager.settings.loader import Loaded, find, load
+from stager.settings.problems import ConfigurationError
+from stager.state import StateDirectory
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(cls=ClientCommand)(doctor)
+
+
+def doctor(
+    config: ConfigOption = None,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Look whether all that Stager needs is as it should be: Docker, the disk, ports, names, GitHub, ...
+
+    Where a configuration is found, or no endpoint is configured, it looks at this machine, also while Stager
+    doesn't run. Otherwise a server looks at its own machine, which takes an administrator.
+
+    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    `warning` or `wrong`), `message` and `hint`.
+    """
+    tell(asked(endpoint) if _is_elsewhere(config, endpoint) else _looked(config), as_json=as_json)
+
+
+def _is_elsewhere(config: Path | None, endpoint: str) -> bool:
+    """Whether a server is meant that may be anywhere, and not this machine's."""
+    if config is not None or endpoint:
+        return config is None
+    known = settings.load()
+    return known.default in known.endpoints and find(None, os.environ, Path.cwd()) is None
+
+
+def _looked(config: Path | None) -> Sequence[Mapping[str, Any]]:
+    """What is found here."""
+    try:
+        loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
+    except ConfigurationError as error:
+        hint = "`stager config check` tells it, too."
+        return [asdict(Finding("configuration", Verdict.WRONG, str(error).replace("\n", " "), hint))]
+    return [asdict(finding) for finding in asyncio.run(_findings(loaded))]
+
+
+async def _findings(loaded: Loaded) -> list[Finding]:
+    state = StateDirectory(loaded.settings.state_dir)
+    is_up = await _front_answers(state)
+    checks = list(checks_of(loaded.settings, state, is_up=is_up))
+    return [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+
+
+def _of_configuration(loaded: Loaded) -> Finding:
+    name = loaded.path.name if loaded.path else "No config.yml here: the defaults"
+    if loaded.warnings:
+        hint = "`stager config check` lists them."
+        return Finding(
+            "configuration", Verdict.WARNING, f"{name}: warnings, {len(loaded.warnings)} in all.", hint
+        )
+    return Finding("configuration", Verdict.FINE, f"{name}: fine.")
+
+
+def _of_processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
+    process = state.running() if state.path.exists() else None
+    if process and is_up:
+        return [Finding("Stager", Verdict.FINE, f"It runs, as process {process}.")]
+    if process or is_up:
+        hint = (
+            "It starts the front again by itself; its log says more."
+            if process
+            else "`stager serve` starts it."
+        )
+        what = "the front doesn't" if process else "only the front does: previews go on"
+        return [Finding("Stager", Verdict.WRONG, f"Not all of it runs: {what}.", hint)]
+    return [Finding("Stager", Verdict.WARNING, "It doesn't run.", "`stager serve` starts it.")]
+
+
+async def _front_answers(state: StateDirectory) -> bool:
+    client = FrontClient(state.front)
+    try:
+        await client.connect()
+    except StagerError:
+        return False
+    finally:
+        await client.close()
+    return True

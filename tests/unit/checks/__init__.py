@@ -1,0 +1,1 @@
+"""What `stager doctor` looks at."""

@@ -1,0 +1,64 @@
+"""`stager doctor`, at this machine and at a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stager.cli import doctor
+from stager.cli.client.doctor import MARKS, tell
+from stager.cli.client.errors import ClientError
+
+RUNNER = CliRunner()
+app = typer.Typer()
+doctor.mount(app)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    for name in ("STAGER_CONFIG", "STAGER_ENDPOINT", "STAGER_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_it_looks_at_this_machine_while_stager_doesnt_run(here: Path) -> None:
+    (here / "config.yml").write_text(f"listen: 127.0.0.1:0\nengine:\n  socket: unix://{here}/docker.sock\n")
+    done = RUNNER.invoke(app, ["--json"])
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert found.keys() >= {"configuration", "Stager", "Docker", "disk", "port", "DNS"}
+    assert found["Docker"]["verdict"] == "wrong"
+    assert found["Stager"]["hint"] == "`stager serve` starts it."
+    assert found["port"]["verdict"] == "fine"
+    assert done.exit_code == 1
+
+
+def test_a_configuration_that_is_wrong_is_a_finding(here: Path) -> None:
+    (here / "config.yml").write_text("colour: red\n")
+    done = RUNNER.invoke(app)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("✗ configuration: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_configuration_the_endpoint_is_meant(here: Path) -> None:
+    done = RUNNER.invoke(app, ["--endpoint", "http://127.0.0.1:1"])
+    assert done.exit_code == 3
+    (here / "xdg" / "stager").mkdir(parents=True)
+    (here / "xdg" / "stager" / "client.toml").write_text(
+        '[endpoints.default]\nendpoint = "http://127.0.0.1:1"\n'
+    )
+    assert RUNNER.invoke(app).exit_code == 3
+
+
+def test_only_what_is_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [{"subject": "x", "verdict": verdict, "message": "It is.", "hint": "Do."} for verdict in MARKS]
+    tell(findings[:2], as_json=False)
+    assert capsys.readouterr().out == "✓ x: It is.\n    Do.\n! x: It is.\n    Do.\n"
+    with pytest.raises(ClientError, match="One thing is wrong"):
+        tell(findings, as_json=False)
