@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from stager.cli.client.api import Api, Preview
 from stager.cli.client.errors import ClientError, Code
 
-_ID = re.compile(r"[a-z0-9]{8,64}")
+_ID = re.compile(r"[a-z0-9]{6,64}")
 
 
 def find(api: Api, words: Sequence[str]) -> Preview:

@@ -118,13 +118,16 @@ def failure(api: Api, preview: Preview) -> ClientError:
     """Why it isn't live, with the last lines of whatever tells more."""
     lines: list[str] = []
     with suppress(ClientError):
-        lines = api.build_log(preview.id) if preview.reason == "build-failed" else api.log(preview.id, 15)
+        if preview.reason == "build-failed":
+            lines = api.build_log(preview.id)
+        elif preview.state == "failed":  # else the log is of the older one, which goes on serving
+            lines = api.log(preview.id, 15)
     return ClientError(
         preview.message,
         hint=preview.hint,
         code=Code.NOT_FOUND if preview.state == GONE else Code.FAILED,
         reason=preview.reason,
-        lines=tuple(lines[-15:]) if preview.state.startswith("failed") else (),
+        lines=tuple(lines[-15:]),
     )
 
 
