@@ -39,13 +39,14 @@ def stager(
 def _mount_server() -> None:
     """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
     # Not for the client alone.
-    from stager.cli import build_log, config, doctor, forge, nginx, plugins, server, up  # noqa: PLC0415
+    from stager.cli import build_log, config, doctor, forge, nginx, passwords, plugins, server, up  # noqa: PLC0415
 
     server.mount(app)
     plugins.mount(app)
     build_log.mount(app)
     up.mount(app)
     doctor.mount(app)
+    passwords.mount(app)
     app.add_typer(config.app, name="config", help="Check, show and describe the server's configuration.")
     app.add_typer(forge.app, name="forge", help="Have previews of a repository on this machine.")
     app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")

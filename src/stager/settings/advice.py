@@ -33,10 +33,10 @@ def _of_sign_in(settings: Settings) -> Iterator[str]:
     basic = "BasicAuthentication" in settings.authentication_strategy
     if not settings.authentication_strategy:
         yield "`authentication_strategy` is missing, so every direct call is refused."
-    if basic and settings.users:
+    if basic and any(not user.is_hashed for user in settings.users):
         yield (
             "BasicAuthentication keeps passwords in plain text; it is only meant for demonstrations and"
-            " closed networks."
+            " closed networks. `stager hash-password` makes hashes, which may stand there instead."
         )
     if basic and not settings.users:
         yield "BasicAuthentication is on and `users` is empty, so every direct call is refused."

@@ -323,7 +323,8 @@ class Settings(Section):
     `GithubAuthentication` (`github`). Without any, every direct request is refused."""
 
     users: tuple[Login, ...] = ()
-    """Who may sign in with `BasicAuthentication`."""
+    """Who may sign in with `BasicAuthentication`. A hash that `stager hash-password` makes may stand in a
+    password's place."""
 
     roles: People = Field(default_factory=dict)
     """Who may do what, by `strategy:name`, such as `github:ann: administrator`; a role is `none`, `viewer`,

@@ -203,6 +203,11 @@ class User:
             raise ValueError('should be "name:password"')
         return cls(name, Secret(password))
 
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the configuration has an Argon2 hash (in the PHC string format) in the password's place."""
+        return self.password.reveal().startswith("$argon2")
+
     def __str__(self) -> str:
         return f"{self.name}:{STARS}"
 

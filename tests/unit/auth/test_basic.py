@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.auth.basic import BasicAuthentication
+from stager.auth.basic import BasicAuthentication, Hashed, hash_of
 from stager.domain.actor import Actor
 from stager.ports.handlers import Credentials
 
@@ -100,3 +100,48 @@ async def test_no_header_raises(header: str) -> None:
 @given(st.binary())
 async def test_no_credentials_raise(pair: bytes) -> None:
     assert await STRATEGY.authenticate(Credentials("Basic " + base64.b64encode(pair).decode(), {})) is None
+
+
+class TestHashed:
+    HASHED = BasicAuthentication({"ann": hash_of("pässwörd"), "bob": hash_of("a:b"), "plain": "word"})
+
+    @pytest.mark.parametrize(
+        ("user", "password"),
+        [("ann", "pässwörd"), ("ann", "pa\u0308sswo\u0308rd"), ("bob", "a:b"), ("plain", "word")],
+    )
+    async def test_pass_with_their_password_again_and_again(self, user: str, password: str) -> None:
+        for _ in range(2):
+            actor = await self.HASHED.authenticate(basic(user, password))
+            assert actor is not None
+            assert actor.name == user
+
+    @pytest.mark.parametrize(
+        ("user", "password"), [("ann", "a:b"), ("ann", ""), ("bob", "a"), ("nobody", "pässwörd"), ("", "")]
+    )
+    async def test_nobody_else_does(self, user: str, password: str) -> None:
+        for _ in range(2):
+            assert await self.HASHED.authenticate(basic(user, password)) is None
+
+    async def test_the_hash_itself_is_no_password(self) -> None:
+        hashed = hash_of("word")
+        strategy = BasicAuthentication({"ann": hashed})
+        assert await strategy.authenticate(basic("ann", hashed)) is None
+
+    async def test_who_isnt_there_takes_the_same_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Counted, not timed: one comparison with a hash of the same cost for everybody."""
+        compared = list[str]()
+        hashed = Hashed({"ann": hash_of("word")})
+        verify = hashed._verify
+
+        def counted(given: str, password: str) -> bool:
+            compared.append(given.rpartition("$")[0].rpartition("$")[0])
+            return verify(given, password)
+
+        monkeypatch.setattr(hashed, "_verify", counted)
+        for user in ("ann", "nobody"):
+            assert not await hashed.fits(user, "wrong")
+        assert compared[0] == compared[1]
+
+    def test_a_broken_hash_is_told(self) -> None:
+        with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash and isn't one"):
+            BasicAuthentication({"ann": "$argon2id$v=19$broken"})
