@@ -18,7 +18,7 @@ from stager.control.belonging import application_of, remember
 from stager.control.commands import Wake
 from stager.control.forges import Forges
 from stager.control.metrics import Metrics
-from stager.control.policy import Policy
+from stager.control.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.room import Room
 from stager.control.runner import Runner
 from stager.control.speaking import Speaking
@@ -233,7 +233,7 @@ class Intake:
         match decided.command:
             case Launch(container_name=name, parameters=parameters):
                 wish = _wish(key, name, parameters, event.change)
-                return self._launched(tx, wish, before, event, decided.hold)
+                return self._launched(tx, wish, before, event, _still(decided.hold, before, event.change))
             case Kill() if before is not None and before.desired.present:
                 return self._wishes.end(tx, before), "removed"
             case Kill():
@@ -254,6 +254,11 @@ class Intake:
         if hold is not None:
             return self._wishes.hold(tx, wish, hold), f"refused: {hold.reason.value}"
         return self._wishes.run(tx, wish), "launched"
+
+
+def _still(hold: Hold | None, before: Environment | None, change: Change) -> Hold | None:
+    """The verdict, unless somebody has let this very commit run since it was asked for."""
+    return None if hold != FORKS_ARE_OFF and is_let_run(before, change) else hold
 
 
 def _wish(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> Wish:

@@ -46,7 +46,7 @@ class Policy:
             before: its environment, where there is one.
         """
         fork = _held_fork(application, change)
-        if _is_let_run(before, change) and fork != FORKS_ARE_OFF:
+        if fork != FORKS_ARE_OFF and is_let_run(before, change):
             return None
         # Strangers' code first: what only rules hold back may be launched by hand.
         cheap = fork or refusal(application.rules, change)
@@ -109,7 +109,7 @@ def _held_by_checks(checks: Checks) -> Hold | None:
     return Hold(HoldReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed.")
 
 
-def _is_let_run(before: Environment | None, change: Change) -> bool:
+def is_let_run(before: Environment | None, change: Change) -> bool:
     """Whether somebody with push access let this very commit run."""
     return before is not None and before.approved_sha != "" and before.approved_sha == change.head_sha
 

@@ -76,7 +76,7 @@ def test_secrets_are_starred_in_what_is_in_force(load_text: LoadText) -> None:
     text = """
     users: ['joe:hunter2']
     images: {shop: {port: 80, env: {A: hunter2}}}
-    github: {client_secret: hunter2}
+    github: {client_id: Iv1.a, client_secret: hunter2}
     """
     shown = to_yaml(load_text(text).settings)
     data = yaml.safe_load(shown)
