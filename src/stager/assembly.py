@@ -221,6 +221,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         addresses=core.addresses,
         applications=core.applications,
         guards=core.guards,
+        sharing=core.sharing,
         builds=core.builds,
         commands=core.commands,
         forges=world.forges,

@@ -13,6 +13,7 @@ from typing import Protocol
 import pytest
 
 from stager.domain.errors import Retry
+from stager.domain.guard import Guard, Terms
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.front.client import FrontClient
 from stager.ports.router import Router
@@ -23,6 +24,9 @@ DOMAIN = "stage.test"
 HOST, OTHER = f"a.{DOMAIN}", f"b.{DOMAIN}"
 HOME = Endpoint(path="/run/stager/control.sock")
 PAGE = Page("failed", "größer", "shop", "It failed.", "Look.", ("a <b>", "`c`"), "https://forge.test/7")
+GUARDED = Terms(
+    Guard(frozenset({"password", "link"}), "e", "http://x/", 60, "d", frozenset({"l1"})), index=True
+)
 NOBODY = Endpoint("127.0.0.1", 9)
 
 
@@ -182,7 +186,11 @@ class TestTable:
             RouteTable(before.routes, "other.test", HOME),
             RouteTable({f"c.{DOMAIN}": NOBODY}, "other.test", Endpoint("127.0.0.1", 80)),
             RouteTable(before.routes, DOMAIN, None),
+            before.under({HOST: GUARDED, OTHER: Terms(index=True)}),
+            before.upsert(HOST, PAGE, GUARDED),
+            before.upsert(f"c.{DOMAIN}", plane.endpoint, GUARDED),
         ]
+        every += [table.under({HOST: None}) for table in every]
         for after in every:
             await plane.router.apply(before)
             for _ in range(1 + again):
@@ -190,10 +198,23 @@ class TestTable:
             assert await plane.router.current() == after
 
     async def test_survives_a_restart(self, plane: Plane) -> None:
+        kept = table(plane).under({HOST: GUARDED, OTHER: Terms(index=True)})
         await plane.router.apply(table(plane))
+        await plane.router.update(table(plane).changes_to(kept), kept)
         await plane.restart()
 
-        assert await plane.router.current() == table(plane)
+        assert await plane.router.current() == kept
+
+    async def test_terms_go_with_their_host(self, plane: Plane) -> None:
+        guarded = table(plane).under({HOST: GUARDED})
+        await plane.router.apply(guarded)
+        without = guarded.delete(HOST)
+        await plane.router.update(guarded.changes_to(without), without)
+        again = without.upsert(HOST, PAGE)
+        await plane.router.update(without.changes_to(again), again)
+
+        assert await plane.router.current() == again
+        assert not again.terms
 
 
 class TestDrain:

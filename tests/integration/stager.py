@@ -195,7 +195,7 @@ class StagerUnderTest:
     def api(self, path: str = "/environments", method: str = "GET", **options: Any) -> Any:
         answer = self._client.request(method, f"{self.url}/api/v1{path}", auth=(USER, PASSWORD), **options)
         assert answer.is_success, answer.text
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def text(self, path: str) -> str:
         """What the API answers in plain text."""

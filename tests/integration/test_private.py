@@ -108,6 +108,32 @@ def test_who_may_sign_in_needs_no_password(private: StagerUnderTest) -> None:
     assert "/echo" in page.text
 
 
+def test_a_share_link_opens_it_until_it_is_withdrawn(private: StagerUnderTest) -> None:
+    private.launched("a")
+    private.launched("b")
+    path = f"/environments/{private.environment('a')['id']}/share-links"
+    link, other = [private.api(path, "POST", json={"expires_in": 3600, "note": "for Eve"}) for _ in range(2)]
+    assert {each["id"] for each in private.api(path)} == {link["id"], other["id"]}
+    eve, zoe = Visitor(private), Visitor(private)
+    assert eve.browse(link["url"])[0] == eve.url("a")
+    assert zoe.browse(other["url"])[0] == zoe.url("a")
+    deep = link["url"].replace("/?", "/echo?x=1&")
+    place, page = eve.browse(deep)
+    assert place == eve.url("a", "/echo?x=1")
+    assert "stager_share" not in page.text
+    assert "stager-pass" not in page.text
+    token = link["url"].partition("stager_share=")[2]
+    assert Visitor(private).ask(eve.url("b", f"/?stager_share={token}")).status_code == 401
+    private.api(f"{path}/{link['id']}", "DELETE")
+    assert eve.ask(eve.url("a")).status_code == 401
+    assert "has expired or was" in eve.browse(link["url"])[1].text
+    assert zoe.ask(zoe.url("a")).status_code == 200
+    private.kill("a")
+    private.launched("a")
+    assert zoe.ask(zoe.url("a")).status_code == 401
+    assert Visitor(private).ask(other["url"]).status_code == 401
+
+
 def test_it_holds_while_the_control_plane_is_dead(private: StagerUnderTest) -> None:
     private.launched("a")
     visitor = Visitor(private)

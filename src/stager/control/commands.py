@@ -152,6 +152,7 @@ class Commands:
         )
         held = replace(environment, desired=replace(environment.desired, hold=hold))
         tx.save_environment(held)
+        self._wishes.withdraw_links(tx, held)
         return held
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:

@@ -36,6 +36,7 @@ from stager.control.resync import Resync
 from stager.control.room import Room
 from stager.control.runner import Runner
 from stager.control.sessions import Lifetimes, Sessions
+from stager.control.sharing import Sharing
 from stager.control.signing_in import SigningIn
 from stager.control.speaking import Speaking
 from stager.control.steps import Steps
@@ -173,6 +174,7 @@ class Core:
         self.resync = Resync(world.store, world.forges, applications, self.intake, world.clock)
         self.supervisor = self._supervisor()
         self.calls = Calls(self._cast.listeners, self._runner)
+        self.sharing = self._sharing()
         self._told = Errands(self.handling.launched)
         self.watch.listen(self._told.ask)
         self.reporter = self._reporter()
@@ -307,6 +309,16 @@ class Core:
             metrics=self.metrics,
             runner=self._runner,
             room=self.room,
+        )
+
+    def _sharing(self) -> Sharing:
+        return Sharing(
+            store=self._world.store,
+            commands=self.commands,
+            access=self.access,
+            guards=self.guards,
+            clock=self._world.clock,
+            ids=self._world.ids,
         )
 
     def _supervisor(self) -> Supervisor:

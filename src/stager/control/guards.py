@@ -13,6 +13,7 @@ from stager.domain.environment import Environment
 from stager.domain.guard import (
     ACCESS_PATH,
     GRANT_SECONDS,
+    SHARE_PARAMETER,
     Guard,
     Pass,
     Privacy,
@@ -23,6 +24,7 @@ from stager.domain.guard import (
     safe_path,
     seal,
 )
+from stager.domain.ledger import ShareLink
 from stager.domain.route import Target
 from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction
@@ -59,9 +61,9 @@ class Guards:
         """Have an environment's host lead to this target, on its terms; see `Publisher.show`."""
         await self._publisher.show(environment.host, target, lambda: self._terms_now(environment))
 
-    async def renew(self) -> None:
-        """Have all hosts served on their terms; no effect where they are."""
-        await self._publisher.guard(lambda: self._store.read(self._all_terms))
+    async def renew(self, host: str = "") -> None:
+        """Have this host served on its terms, or all of them; no effect where they are."""
+        await self._publisher.guard(lambda: self._store.read(lambda tx: self._all_terms(tx, host)))
 
     def privacy(self, environment: Environment) -> Privacy | None:
         """What is asked of its visitors; None where anybody may come."""
@@ -83,22 +85,36 @@ class Guards:
         return f"{self._addresses.url(environment.host)}{ACCESS_PATH}?{query}"
 
     async def _terms_now(self, environment: Environment) -> Terms | None:
-        return self._terms_of(environment)
+        return await self._store.read(lambda tx: self._terms_of(tx, environment))
 
-    def _all_terms(self, tx: Transaction) -> Mapping[str, Terms | None]:
+    def invitation(self, environment: Environment, link: ShareLink) -> str:
+        """The URL of a share link."""
+        until = int(link.expires_at.timestamp())
+        token = seal(Pass(environment.host, "link", until, "", link.id), "link", self._key)
+        return f"{self._addresses.url(environment.host)}/?{SHARE_PARAMETER}={token}"
+
+    def _all_terms(self, tx: Transaction, host: str) -> Mapping[str, Terms | None]:
+        holder = tx.environment_by_host(host) if host else None
+        environments = ([holder] if holder else []) if host else tx.environments()
         # Where two had the same host, the one that is there now has it.
-        in_order = sorted(tx.environments(), key=lambda e: (e.desired.present, e.updated_at))
-        return {environment.host: self._terms_of(environment) for environment in in_order}
+        in_order = sorted(environments, key=lambda e: (e.desired.present, e.updated_at))
+        return {environment.host: self._terms_of(tx, environment) for environment in in_order}
 
-    def _terms_of(self, environment: Environment) -> Terms | None:
+    def _terms_of(self, tx: Transaction, environment: Environment) -> Terms | None:
         application = self._applications.find(environment.app)
         if application is None:
             # Nobody says any more whether it is private, so it stays what it was.
             return self._publisher.table.terms.get(environment.host)
-        guard = self._guard(environment, application)
+        guard = self._guard(tx, environment, application)
         return Terms(guard, application.index) if guard or application.index else None
 
-    def _guard(self, environment: Environment, application: Application) -> Guard | None:
+    def _links(self, tx: Transaction, environment: Environment) -> frozenset[str]:
+        if not environment.desired.wanted:
+            return frozenset()
+        now = self._clock.now()
+        return frozenset(link.id for link in tx.share_links(environment.id) if link.is_good(now))
+
+    def _guard(self, tx: Transaction, environment: Environment, application: Application) -> Guard | None:
         privacy = application.privacy
         if privacy is None:
             return None
@@ -108,4 +124,5 @@ class Guards:
             page=f"{self._addresses.home}{PAGE}",
             stay=privacy.stay,
             bypass=digest_of(privacy.bypass_token) if privacy.bypass_token else "",
+            links=self._links(tx, environment) if "link" in privacy.ways else frozenset(),
         )

@@ -81,10 +81,17 @@ class Wishes:
 
     def end(self, tx: Transaction, environment: Environment) -> Environment:
         """Have nothing of it any more."""
+        self.withdraw_links(tx, environment)
         desired = replace(environment.desired, present=False, hold=None)
         ended = replace(environment, desired=desired, updated_at=self._clock.now())
         tx.save_environment(ended)
         return ended
+
+    def withdraw_links(self, tx: Transaction, environment: Environment) -> None:
+        """Share links die with the preview that they were given out for, even if it comes back."""
+        for link in tx.share_links(environment.id):
+            if link.revoked_at is None:
+                tx.save_share_link(replace(link, revoked_at=self._clock.now()))
 
     def _new(self, tx: Transaction, wish: Wish, now: datetime) -> Environment:
         return Environment(

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from stager.domain.access import Role
+
 Way = Literal["sign-in", "password", "link", "bypass"]
 Kind = Literal["pass", "grant", "link"]
 """A pass is the cookie of a visitor who was let in, a grant is changed for one within seconds, and a link is
@@ -42,12 +44,14 @@ class Privacy:
         password: for the way of this name.
         bypass_token: for the way of this name; anybody who has it comes in.
         stay: seconds that a visitor who was let in stays so.
+        viewers: the least role of those who come in by signing in.
     """
 
     ways: frozenset[Way]
     password: str = field(default="", repr=False)
     bypass_token: str = field(default="", repr=False)
     stay: int = 43_200
+    viewers: Role = Role.VIEWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Guard:
 
     Args:
         ways: in which they may come in.
-        epoch: passes of another one count no longer.
+        epoch: passes of another one count no longer, but those by a link.
         page: the URL where Stager asks strangers who they are.
         stay: seconds that a visitor who was let in stays so.
         bypass: the digest of the bypass token, see `digest_of`; empty when there is none.
@@ -91,11 +95,10 @@ class Guard:
 
     def admits(self, visitor: Pass) -> bool:
         """Whether this pass counts here, by what it says."""
-        return (
-            visitor.epoch == self.epoch
-            and visitor.way in self.ways
-            and (visitor.way != "link" or visitor.subject in self.links)
-        )
+        if visitor.way not in self.ways:
+            return False
+        # A link is good for as long as it is listed; that the password changed is nothing to it.
+        return visitor.subject in self.links if visitor.way == "link" else visitor.epoch == self.epoch
 
     def is_bypassed_by(self, token: str) -> bool:
         """Whether this is the bypass token. How long it takes tells nothing about it."""

@@ -96,6 +96,10 @@ class ShareLink:
     expires_at: datetime
     revoked_at: datetime | None = None
 
+    def is_good(self, now: datetime) -> bool:
+        """Whether it opens anything."""
+        return self.revoked_at is None and now < self.expires_at
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

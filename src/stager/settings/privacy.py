@@ -6,8 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from stager.domain.access import Role
 from stager.domain.guard import Privacy, Way
 from stager.settings.base import Section
+from stager.settings.people import RoleName
 from stager.settings.refusals import Unfit, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import POSITIVE, Duration, one_or_many
@@ -52,6 +54,9 @@ class Private(Section):
     """Lets automated tests in: whoever sends it in the header `X-Stager-Bypass`, with any method and
     WebSockets too, or opens a URL with `stager_bypass=TOKEN` in its query. 20 characters at least."""
 
+    viewers: RoleName = Role.VIEWER
+    """The least role for this application of those who come in by signing in."""
+
     stay: Annotated[Duration, POSITIVE, AfterValidator(_is_bounded)] = 43_200.0
     """How long somebody who was let in stays so, before they are asked again. With a share link that is as
     long as the link lasts."""
@@ -60,6 +65,8 @@ class Private(Section):
     def _fits_together(self) -> Private:
         if "password" in self.ways and not self.password:
             refuse((("password",), "is required, because `ways` has `password`"))
+        if self.viewers is Role.NONE:
+            refuse((("viewers",), "should be a role that somebody has: viewer, developer or administrator"))
         if self.password and self.ways and "password" not in self.ways:
             refuse((("password",), "has no effect, because `ways` lacks `password`"))
         return self
@@ -69,7 +76,13 @@ class Private(Section):
         """The privacy as control takes it."""
         asked: tuple[Way, ...] = self.ways or ("password" if self.password else "sign-in",)
         ways: set[Way] = {*asked, *(("bypass",) if self.bypass_token else ())}
-        return Privacy(frozenset(ways), self.password.reveal(), self.bypass_token.reveal(), int(self.stay))
+        return Privacy(
+            ways=frozenset(ways),
+            viewers=self.viewers,
+            password=self.password.reveal(),
+            bypass_token=self.bypass_token.reveal(),
+            stay=int(self.stay),
+        )
 
 
 def _as_ways(data: Any) -> Any:

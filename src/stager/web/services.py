@@ -26,6 +26,7 @@ from stager.control.intake import Intake
 from stager.control.metrics import Metrics
 from stager.control.publisher import Publisher
 from stager.control.sessions import Sessions
+from stager.control.sharing import Sharing
 from stager.control.signing_in import SigningIn
 from stager.control.supervisor import Supervisor
 from stager.control.tokens import Tokens
@@ -84,6 +85,7 @@ class Services:
     addresses: Addresses
     applications: Applications
     guards: Guards
+    sharing: Sharing
     commands: Commands
     instances: Instances
     intake: Intake

@@ -69,6 +69,13 @@ async def signed_in(services: Served, actor: Known, host: Host, to: To = "/") ->
     if privacy is None or "sign-in" not in privacy.ways:
         raise Refused("Signing in doesn't open this preview.", reason="no-sign-in", status=404)
     await services.access.check(actor, Action.SEE, environment.app)
+    if await services.access.role(actor, environment.app) < privacy.viewers:
+        raise Refused(
+            f"{actor.name} may not see this preview.",
+            hint=f"That takes the role {privacy.viewers} for its application.",
+            reason="not-permitted",
+            status=403,
+        )
     return _admitted(services, environment, "sign-in", actor.name, to)
 
 

@@ -52,6 +52,10 @@ def listeners() -> list[EventListener]:
     return [LaunchOnGithubPullRequestOpened(), KillOnGithubPullRequestClosed()]
 
 
+KEY = b"k" * 32
+"""Signs who may see private previews."""
+
+
 @dataclass
 class House:
     """What outlives a control plane: store, engine, router and forge; and the one that lives at the moment.
@@ -239,6 +243,7 @@ class Life:
                 removes_comments=house.removes,
                 deployments=house.announces,
                 statuses=house.announces,
+                key=KEY,
                 roles=house.roles,
             ),
         )

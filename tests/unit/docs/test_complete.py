@@ -23,6 +23,7 @@ from stager.web import (
     people,
     previews,
     pushes,
+    sharing,
     signing_in,
     viewing,
 )
@@ -73,6 +74,7 @@ def _calls() -> set[tuple[str, str]]:
         people,
         previews,
         pushes,
+        sharing,
         signing_in,
         viewing,
     ):

@@ -114,8 +114,10 @@ class TestGuard:
         assert replace(GUARD, links=frozenset({"l1"})).admits(visitor)
         assert not replace(GUARD, links=frozenset({"l2"})).admits(visitor)
 
-    def test_admits_nobody_of_another_epoch(self) -> None:
-        assert not GUARD.admits(replace(VISITOR, epoch="fedcba9876543210"))
+    @pytest.mark.parametrize("way", WAYS)
+    def test_of_another_epoch_only_links_count(self, way: Way) -> None:
+        visitor = replace(VISITOR, way=way, subject="l1", epoch="fedcba9876543210")
+        assert replace(GUARD, links=frozenset({"l1"})).admits(visitor) is (way == "link")
 
     def test_is_bypassed_by_its_token_alone(self) -> None:
         assert GUARD.is_bypassed_by(TOKEN)

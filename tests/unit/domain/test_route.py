@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stager.domain.guard import Guard, Terms
 from stager.domain.route import (
     Changes,
     Endpoint,
@@ -37,13 +39,23 @@ pages = st.builds(
     st.lists(texts, max_size=3).map(tuple),
     texts,
 )
+GUARD = Guard(frozenset({"password"}), "e", "http://test/preview-access")
+
+
+def with_terms(table: RouteTable) -> st.SearchStrategy[RouteTable]:
+    """The table with terms for some of its hosts."""
+    terms = st.sampled_from([Terms(GUARD), Terms(replace(GUARD, links=frozenset({"l"}))), Terms(index=True)])
+    chosen = st.dictionaries(st.sampled_from(sorted(table.routes)), terms) if table.routes else st.just({})
+    return chosen.map(lambda terms: replace(table, terms=terms))
+
+
 tables = st.builds(
     RouteTable,
     st.dictionaries(st.sampled_from(["a.test", "b.test", "c.test", "d.test"]), endpoints | pages),
     st.sampled_from(["", "test", "other.test"]),
     st.none() | endpoints,
     st.dictionaries(st.integers(1, 4), st.sampled_from(["a.test", "b.test", "c.test"])),
-)
+).flatmap(with_terms)
 
 
 def changed(table: RouteTable, changes: Changes, other: RouteTable) -> RouteTable:
@@ -51,7 +63,9 @@ def changed(table: RouteTable, changes: Changes, other: RouteTable) -> RouteTabl
     routes = {h: t for h, t in table.routes.items() if h not in changes.deletes} | dict(changes.upserts)
     frame = other if changes.frame else table
     ports = {port: host for port, host in {**table.ports, **changes.ports}.items() if host}
-    return RouteTable(routes, frame.domain, frame.home, ports)
+    kept = {host: t for host, t in table.terms.items() if host not in changes.deletes}
+    terms = {host: t for host, t in {**kept, **changes.terms}.items() if t is not None}
+    return RouteTable(routes, frame.domain, frame.home, ports, terms)
 
 
 class TestEndpoint:

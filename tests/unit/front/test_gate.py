@@ -203,7 +203,6 @@ class TestLinks:
             token("link", "link", expires=NOW),
             token("link", "link", host="b.stage.test"),
             token("link", "link", subject="l2"),
-            token("link", "link", epoch="f"),
             token("pass", "link"),
             "x",
             "",

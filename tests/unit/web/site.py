@@ -142,6 +142,7 @@ def services_of(house: House) -> services.Services:
         calls=life.core.calls,
         commands=life.commands,
         guards=life.core.guards,
+        sharing=life.core.sharing,
         forges=Forges([whole(house.forge)]),
         instances=house.engine,
         intake=life.intake,

@@ -236,6 +236,9 @@ class TestDescription:
             ("/api/v1/tokens", "post"),
             ("/api/v1/tokens/{token}", "delete"),
             ("/api/v1/whoami", "get"),
+            (ENVIRONMENTS + "/{environment}/share-links", "get"),
+            (ENVIRONMENTS + "/{environment}/share-links", "post"),
+            (ENVIRONMENTS + "/{environment}/share-links/{link}", "delete"),
         }
 
     async def test_names_every_status_and_media_type_that_is_answered(self, site: Site) -> None:
