@@ -74,6 +74,15 @@ def emulate(seed: dict[str, Any], folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
+def oidc(folder: Path, *callbacks: str) -> Iterator[Server]:
+    """oidc-provider on GitHub's paths, with these redirect URIs; see `oidc.mjs` for its clients."""
+    port = free_port()
+    script = Path(__file__).with_name("oidc.mjs")
+    with _running([str(script), str(MODULES), str(port), *callbacks], port, folder / "oidc.log") as server:
+        yield server
+
+
+@contextmanager
 def _running(command: list[str], port: int, log: Path) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:

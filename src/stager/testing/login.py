@@ -19,6 +19,7 @@ class FakeAccounts:
         mood: `Mood.NEVER`: it doesn't answer.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
         asked: how many questions there were about people and repositories.
+        polled: how many about device flows.
     """
 
     name = "github"
@@ -31,7 +32,7 @@ class FakeAccounts:
         self.rights: dict[tuple[str, str], Access] = {}
         self.mood = Mood.WELL
         self.agreed: dict[str, str | None] = {}
-        self.asked = 0
+        self.asked = self.polled = 0
         self._codes: dict[str, tuple[str, str, str]] = {}
         self._devices: dict[str, str] = {}
 
@@ -68,6 +69,7 @@ class FakeAccounts:
 
     async def poll(self, secret: str) -> Identity | Pending:
         self._check()
+        self.polled += 1
         code = self._devices.get(secret, "")
         if code and code not in self.agreed:
             return Pending(0.0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +15,7 @@ from stager.web import (
     account,
     api,
     compat,
+    cookies,
     doctor,
     git,
     login_api,
@@ -35,6 +39,7 @@ DESCRIPTION = "Launch, look at and remove preview environments."
 FOREIGN = problems.Problem(
     title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
 )
+UNRENEWED = ("/api/", "/static/", f"{git.PREFIX}/")
 WEBHOOKS = ("/event_receiver", "/webhooks/")
 
 
@@ -63,9 +68,42 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(terminal.router)
     app.mount(git.PREFIX, git.GitOverHttp())
     app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
+    app.add_middleware(Renewing)
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
     return app
+
+
+class Renewing:
+    """Replaces the secret of a browser's session now and then, when a page is opened with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and scope["method"] == "GET"
+        if is_page and not scope["path"].startswith(UNRENEWED):
+            send = await _renewing(Request(scope), send)
+        await self._app(scope, receive, send)
+
+
+async def _renewing(request: Request, send: Send) -> Send:
+    services = cast("Services", request.app.state.services)
+    secret = cookies.read(request, cookies.SESSION, secure=services.secure)
+    renewed = await services.sessions.renew(secret) if secret else None
+    if renewed is None:
+        return send
+    cookie = Response()
+    cookies.give(cookie, cookies.SESSION, renewed[1], secure=services.secure)
+
+    async def with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = MutableHeaders(scope=message)
+            if cookies.name_of(cookies.SESSION, secure=services.secure) not in given.get("set-cookie", ""):
+                given.append("set-cookie", cookie.headers["set-cookie"])
+        await send(message)
+
+    return with_cookie
 
 
 class Bounded:

@@ -14,7 +14,7 @@ from stager.domain.errors import Retry
 from stager.domain.status import status_of
 from stager.ports.store import Transaction
 from stager.version import __version__
-from stager.web.services import Served, actor_of
+from stager.web.services import Served, actor_of, visitor_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,7 +37,9 @@ SECURITY = {
 async def home(request: Request, services: Served) -> Response:
     """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
     troubles = dict(services.supervisor.troubles)
+    visitor = await visitor_of(request, services)
     html = templates.get_template("home.html").render(
+        visitor=visitor.name if visitor else "",
         version=__version__,
         configured=bool(services.configuration),
         has_images=bool(list(services.applications)),

@@ -6,8 +6,8 @@ https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from stager.forges.github.account import Place
 from stager.forges.github.asking import GONE
 from stager.forges.github.manifest import LOGIN_PATH
 from stager.forges.github.rest import Rest
+from stager.oauth import SECONDS, away, oauth_client
 from stager.ports.login import Asked, DeviceCode, Identity, Pending
 
 AUTHORIZE = "/login/oauth/authorize"
@@ -29,8 +30,6 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 RECEIVER = "/event_receiver"
 """Where the walkthrough has GitHub send browsers back to."""
 
-SECONDS = 8.0
-"""For one request: whoever signs in waits."""
 SLOWER_BY = 5.0
 """Seconds that each `slow_down` adds (RFC 8628, 3.5)."""
 
@@ -158,31 +157,16 @@ class GithubSignIn:
     def _url(self, path: str) -> str:
         return self._place.web_url.rstrip("/") + path
 
-    @asynccontextmanager
-    async def _oauth(self, redirect: str) -> AsyncIterator[Any]:
-        """Authlib's client, with its endings in our words."""
-        # Imported only by whoever signs in: it takes 20 MB.
-        import httpx  # noqa: PLC0415
-        from authlib.common.errors import AuthlibBaseError  # noqa: PLC0415
-        from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
-
+    def _oauth(self, redirect: str) -> AbstractAsyncContextManager[Any]:
         client = self._surely()
-        try:
-            async with AsyncOAuth2Client(
-                client.id,
-                client.secret,
-                scope=self._scope,
-                redirect_uri=redirect,
-                token_endpoint_auth_method="client_secret_post",  # noqa: S106 (a method)
-                code_challenge_method="S256",
-                timeout=SECONDS,
-            ) as oauth:
-                yield oauth
-        except AuthlibBaseError as error:
-            raise _refused(str(error.error)) from None
-        except (httpx.HTTPError, ValueError) as error:
-            # Without its cause, which may show the request with its secrets.
-            raise _away(type(error).__name__) from None
+        return oauth_client(
+            (client.id, client.secret),
+            self.title,
+            _refused,
+            scope=self._scope,
+            redirect_uri=redirect,
+            token_endpoint_auth_method="client_secret_post",  # noqa: S106 (a method)
+        )
 
     async def _post(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
         """GitHub's answer; its errors come as 200 or, as the standard has it, as 400."""
@@ -196,9 +180,9 @@ class GithubSignIn:
             ) as response:
                 answer = await response.json(content_type=None)
         except (*problems.TRANSPORT, *problems.DECODING) as error:
-            raise _away(type(error).__name__) from None
+            raise away(self.title, type(error).__name__) from None
         if not isinstance(answer, dict) or (response.status >= 400 and "error" not in answer):
-            raise _away(f"status {response.status}")
+            raise away(self.title, f"status {response.status}")
         return answer
 
     async def _identity(self, answer: object) -> Identity:
@@ -250,7 +234,3 @@ def _refused(error: str) -> Refused:
         ),
         status=410 if error == "expired_token" else 403,
     )
-
-
-def _away(why: str) -> Retry:
-    return Retry(f"GitHub doesn't let anybody sign in now ({why}).", reason=problems.UNREACHABLE)

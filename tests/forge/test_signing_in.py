@@ -1,0 +1,134 @@
+"""Signing in at oidc-provider, which is certified, on GitHub's paths: it refuses what isn't right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import httpx
+import pytest
+
+from stager.control.secrets import new_secret
+from stager.domain.errors import Refused
+from stager.domain.source import Access
+from stager.forges.github.account import Place
+from stager.forges.github.signing_in import Client, GithubSignIn
+from stager.ports.login import Asked, DeviceCode, Identity, Pending
+from tests.forge import doubles
+from tests.forge.visitor import Visitor
+
+CALLBACK = "http://127.0.0.1:9/event_receiver"
+SCOPE = "openid repo"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]:
+    with doubles.oidc(tmp_path_factory.mktemp("oidc"), CALLBACK) as running:
+        yield running
+
+
+@dataclass
+class Scene:
+    session: aiohttp.ClientSession
+    server: doubles.Server
+
+    def accounts(self, client: Client) -> GithubSignIn:
+        place = Place(self.server.url, self.server.url, pause=0.01)
+        return GithubSignIn(self.session, place, lambda: client, SCOPE)
+
+    @property
+    def web(self) -> GithubSignIn:
+        return self.accounts(Client("web", "web-secret"))
+
+    async def visit(self, url: str, name: str = "octocat", **typed: str) -> str:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await Visitor(client, self.server.url, name).go(url, **typed)
+
+
+@pytest.fixture(name="scene")
+async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
+    async with aiohttp.ClientSession() as session:
+        yield Scene(session, server)
+
+
+def asked() -> Asked:
+    return Asked(new_secret(), new_secret(), CALLBACK, new_secret())
+
+
+async def code_for(scene: Scene, one: Asked, name: str = "octocat") -> str:
+    back = await scene.visit(await scene.web.address(one), name)
+    query = parse_qs(urlsplit(back).query)
+    assert back.startswith(CALLBACK)
+    assert query["state"] == [one.state]
+    return query["code"][0]
+
+
+async def test_a_browser_signs_in(scene: Scene) -> None:
+    one = asked()
+    identity = await scene.web.exchange(await code_for(scene, one), one)
+
+    assert identity.name == "octocat"
+    assert await scene.web.who(identity.proof) == "octocat"
+    assert await scene.web.access(identity.proof, "acme", "shop") is Access.WRITE
+
+
+@pytest.mark.parametrize(("name", "access"), [("ann-reader", Access.READ), ("bob-stranger", Access.NONE)])
+async def test_what_somebody_may_do_is_told_by_their_own_token(
+    scene: Scene, name: str, access: Access
+) -> None:
+    one = asked()
+    identity = await scene.web.exchange(await code_for(scene, one, name), one)
+
+    assert await scene.web.access(identity.proof, "acme", "shop") is access
+
+
+async def test_a_stolen_code_is_worth_nothing_without_the_verifier(scene: Scene) -> None:
+    one = asked()
+    code = await code_for(scene, one)
+    with pytest.raises(Refused):
+        await scene.web.exchange(code, replace(one, verifier=new_secret()))
+
+
+async def test_a_code_is_good_once(scene: Scene) -> None:
+    one = asked()
+    code = await code_for(scene, one)
+    await scene.web.exchange(code, one)
+    with pytest.raises(Refused):
+        await scene.web.exchange(code, one)
+
+
+async def test_nobody_is_sent_elsewhere(scene: Scene) -> None:
+    one = replace(asked(), redirect="http://127.0.0.1:10/evil")
+    assert await scene.visit(await scene.web.address(one)) == ""
+
+
+async def test_another_clients_secret(scene: Scene) -> None:
+    one = asked()
+    code = await code_for(scene, one)
+    with pytest.raises(Refused) as refused:
+        await scene.accounts(Client("web", "other")).exchange(code, one)
+    assert "other" not in str(refused.value)
+
+
+async def test_a_token_of_nobody(scene: Scene) -> None:
+    assert await scene.web.who("made-up") == ""
+    assert await scene.web.access("made-up", "acme", "shop") is Access.NONE
+
+
+async def test_a_machine_without_a_browser_signs_in(scene: Scene) -> None:
+    device = scene.accounts(Client("device", ""))
+    begun = await device.begin()
+    assert isinstance(begun, DeviceCode)
+    assert isinstance(await device.poll(begun.secret), Pending)
+
+    await scene.visit(begun.verification_uri, user_code=begun.user_code)
+    await asyncio.sleep(0)
+    identity = await device.poll(begun.secret)
+
+    assert isinstance(identity, Identity)
+    assert identity.name == "octocat"
+    with pytest.raises(Refused):
+        await device.poll(begun.secret)

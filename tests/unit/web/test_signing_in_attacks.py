@@ -1,0 +1,386 @@
+"""Attacks on signing in. Each is refused, and what it tells its author is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from stager.control.logins import MOST_OF_ONE
+from stager.control.secrets import new_secret
+from stager.control.tries import LIMIT
+from stager.domain.source import Access
+from stager.ports.login import challenge_of
+from stager.testing.login import FakeAccounts
+from stager.web.parameters import FORM_LIMIT
+from stager.web.signing_in import own_path
+from tests.unit.web.site import HOST, Site, site
+from tests.unit.web.test_signing_in import (
+    OURS,
+    OWNED,
+    agree,
+    ask_for_url,
+    fetch_token,
+    off_to_github,
+    sign_in,
+    state_of,
+)
+
+BODY = {"image_name": "shop", "container_name": "x"}
+EVIL = {"origin": "https://evil.test"}
+SESSION = "stager-session"
+
+
+@pytest.fixture(name="accounts")
+def made_accounts() -> FakeAccounts:
+    accounts = FakeAccounts()
+    for login in ("octocat", "mallory"):
+        accounts.rights[login, "acme/shop"] = Access.WRITE
+    return accounts
+
+
+@pytest.fixture(name="place")
+async def opened(accounts: FakeAccounts) -> AsyncIterator[Site]:
+    async with site(applications=[OWNED], accounts=accounts) as opened_site:
+        yield opened_site
+
+
+@pytest.fixture(name="stranger")
+async def another_browser(place: Site) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody else's browser, at another address."""
+    transport = httpx.ASGITransport(place.app, client=("198.51.100.7", 4321))
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+        yield client
+
+
+class TestState:
+    async def test_that_nobody_was_given(self, place: Site) -> None:
+        answer = await place.client.get("/login/github/callback", params={"code": "x", "state": new_secret()})
+
+        assert answer.status_code == 403
+        assert "sign-in-state-unknown" in answer.text
+        assert SESSION not in place.client.cookies
+
+    async def test_of_the_attackers_own_in_the_victims_browser(
+        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+    ) -> None:
+        """Login CSRF: the victim would go on as the attacker."""
+        address = (await stranger.get("/login/github")).headers["location"]
+        query = {"code": accounts.agree("mallory", address), "state": state_of(address)}
+
+        answer = await place.client.get("/login/github/callback", params=query)
+
+        assert answer.status_code == 403
+        assert SESSION not in place.client.cookies
+
+    async def test_used_twice(self, place: Site, accounts: FakeAccounts) -> None:
+        address = await off_to_github(place)
+        query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
+        kept = dict(place.client.cookies)
+        assert (await place.client.get("/login/github/callback", params=query)).status_code == 303
+        place.client.cookies.update(kept)
+        query["code"] = accounts.agree("octocat", address)
+
+        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+
+    async def test_too_old(self, place: Site, accounts: FakeAccounts) -> None:
+        address = await off_to_github(place)
+        await place.house.rest(601)
+        query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
+
+        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+
+    async def test_of_a_command_line_used_twice(
+        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+    ) -> None:
+        """Whoever comes second can't have the page that asks."""
+        begun = await ask_for_url(place, new_secret())
+        query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
+        assert (await place.client.get("/event_receiver", params=query)).status_code == 200
+        query["code"] = accounts.agree("mallory", begun["url"])
+
+        assert (await stranger.get("/event_receiver", params=query)).status_code == 403
+
+
+class TestCode:
+    async def test_intercepted_it_is_worth_nothing(
+        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+    ) -> None:
+        """Another sign-in's code comes with another challenge."""
+        code = accounts.agree("octocat", await off_to_github(place))
+        theirs = (await stranger.get("/login/github")).headers["location"]
+
+        answer = await stranger.get(
+            "/login/github/callback", params={"code": code, "state": state_of(theirs)}
+        )
+
+        assert answer.status_code == 403
+        assert SESSION not in stranger.cookies
+
+    async def test_with_a_refusal_it_counts_for_nothing(self, place: Site, accounts: FakeAccounts) -> None:
+        address = await off_to_github(place)
+        query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
+
+        answer = await place.client.get("/login/github/callback", params=query | {"error": "access_denied"})
+
+        assert answer.status_code == 403
+        assert "sign-in-denied" in answer.text
+
+
+class TestToken:
+    async def begun(self, place: Site, accounts: FakeAccounts, verifier: str) -> str:
+        begun = await ask_for_url(place, verifier)
+        query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
+        await place.client.get("/event_receiver", params=query)
+        return begun["state"]
+
+    @pytest.mark.parametrize("verifier", ["", "x", "x" * 43, "\0" * 43, "é" * 43, "x" * 5000])
+    async def test_is_for_whoever_began(self, place: Site, accounts: FakeAccounts, verifier: str) -> None:
+        """The state alone is no proof: the browser and GitHub have seen it."""
+        own = new_secret()
+        state = await self.begun(place, accounts, own)
+        await agree(place, state)
+
+        assert (await fetch_token(place, state, verifier)).status_code == 403
+        assert (await fetch_token(place, state, own)).status_code == 200, "which the wrong guess didn't spoil"
+
+    async def test_never_goes_by_get(self, place: Site, accounts: FakeAccounts) -> None:
+        own = new_secret()
+        state = await self.begun(place, accounts, own)
+        await agree(place, state)
+        query = {"action": "get_oauth_token", "state": state, "verifier": own}
+
+        assert (await place.client.get("/event_receiver", params=query)).status_code == 405
+
+    async def test_needs_the_victims_word(
+        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+    ) -> None:
+        """An attacker begins, and sends the victim the link: GitHub may not even ask them again."""
+        own = new_secret()
+        query = {"action": "get_oauth_url", "challenge": challenge_of(own)}
+        begun = (await stranger.get("/event_receiver", params=query)).json()
+        back = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
+        page = await place.client.get("/event_receiver", params=back)
+        form = {"action": "get_oauth_token", "state": begun["state"], "verifier": own}
+
+        assert "198.51.100.7" in page.text, "the victim sees who asks"
+        assert (await stranger.post("/event_receiver", data=form)).status_code == 202
+        yes = {"state": begun["state"], "answer": "yes"}
+        assert (await stranger.post("/login/agree", data=yes, headers=OURS)).status_code == 410
+        assert (await place.client.post("/login/agree", data=yes, headers=EVIL)).status_code == 403
+        assert (await place.client.post("/login/agree", data=yes)).status_code == 403
+        assert (await stranger.post("/event_receiver", data=form)).status_code == 202
+        await agree(place, begun["state"], "no")
+        assert (await stranger.post("/event_receiver", data=form)).status_code == 410
+
+    @pytest.mark.parametrize("challenge", ["", "plain", "x" * 44, "=" * 43])
+    async def test_isnt_promised_without_a_challenge(self, place: Site, challenge: str) -> None:
+        query = {"action": "get_oauth_url", "challenge": challenge}
+
+        assert (await place.client.get("/event_receiver", params=query)).status_code == 400
+
+    async def test_of_a_sign_in_to_pages_cant_be_fetched(self, place: Site, accounts: FakeAccounts) -> None:
+        address = await off_to_github(place)
+
+        assert (await fetch_token(place, state_of(address), new_secret())).status_code == 410
+
+    async def test_of_github_reaches_nobody(self, place: Site, accounts: FakeAccounts) -> None:
+        own = new_secret()
+        state = await self.begun(place, accounts, own)
+        await agree(place, state)
+        token = (await fetch_token(place, state, own)).json()["token"]
+
+        assert token not in accounts.tokens
+        kept = await place.house.store.read(lambda tx: tx.sessions())
+        assert not any(secret in repr(kept) for secret in accounts.tokens)
+
+
+class TestForms:
+    @pytest.mark.parametrize("headers", [EVIL, {"origin": "null"}, {"origin": "http://x.preview.test"}, {}])
+    @pytest.mark.parametrize(
+        "path", ["/api/v1/environments", "/launch", "/logout", "/login", "/account/tokens", "/login/agree"]
+    )
+    async def test_of_other_sites_do_nothing_by_the_cookie(
+        self, place: Site, accounts: FakeAccounts, path: str, headers: dict[str, str]
+    ) -> None:
+        await sign_in(place, accounts)
+        how = {"json": BODY} if path.startswith("/api") else {"data": BODY}
+
+        answer = await place.client.post(path, headers=headers, **how)  # type: ignore[arg-type]
+
+        assert answer.status_code in {401, 403}
+        assert await place.house.environments() == []
+        assert (await place.client.get("/account")).status_code == 200, "still signed in"
+
+    async def test_of_ours_do(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+        for headers in (OURS, {"sec-fetch-site": "same-origin"}):
+            assert (await place.client.post("/launch", data=BODY, headers=headers)).status_code == 200
+
+
+class TestCookie:
+    async def test_put_there_before_isnt_the_one_afterwards(
+        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+    ) -> None:
+        """Session fixation."""
+        await sign_in(place, accounts, "mallory")
+        known = place.client.cookies[SESSION]
+        await sign_in(place, accounts)
+
+        assert place.client.cookies[SESSION] != known
+        stranger.cookies.set(SESSION, known)
+        assert (await stranger.get("/account")).status_code == 401, "and the one before is over"
+
+    async def test_beside_another_of_its_name_is_none(self, place: Site, accounts: FakeAccounts) -> None:
+        """A preview's host has set one for the whole domain."""
+        await sign_in(place, accounts)
+        secret = place.client.cookies[SESSION]
+        place.client.cookies.clear()
+
+        two = {"cookie": f"{SESSION}=tossed; {SESSION}={secret}"}
+        assert (await place.client.get("/account", headers=two)).status_code == 401
+        assert (
+            await place.client.get("/account", headers={"cookie": f"{SESSION}={secret}"})
+        ).status_code == 200
+
+    async def test_is_for_us_alone(self, accounts: FakeAccounts) -> None:
+        async with site(applications=[OWNED], accounts=accounts, scheme="https") as place:
+            cookie = (await sign_in(place, accounts)).headers["set-cookie"].lower()
+
+            assert cookie.startswith("__host-stager-session=")
+            for attribute in ("; secure", "; httponly", "; samesite=lax", "; path=/"):
+                assert attribute in cookie
+            assert "domain=" not in cookie
+
+    async def test_under_its_plain_name_is_none_over_https(self, accounts: FakeAccounts) -> None:
+        async with site(applications=[OWNED], accounts=accounts, scheme="https") as place:
+            await sign_in(place, accounts)
+            secret = place.client.cookies[f"__Host-{SESSION}"]
+            place.client.cookies.clear()
+
+            headers = {"cookie": f"{SESSION}={secret}"}
+            assert (await place.client.get("/account", headers=headers)).status_code == 401
+
+    async def test_is_no_bearers_token(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+        bearer = {"authorization": f"Bearer {place.client.cookies[SESSION]}"}
+
+        assert (await place.client.get("/account", headers=bearer)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "https://evil.test/",
+        "//evil.test/",
+        "/\\evil.test/",
+        "\\\\evil.test",
+        "/\t/evil.test",
+        "javascript:alert(1)",
+        "/%0d%0aset-cookie:x\r\nx",
+        "http:evil",
+        "///evil.test",
+        "evil.test",
+        " //evil.test",
+        "http://[",
+        "/" + "x" * 5000,
+        "/é",
+    ],
+)
+async def test_nobody_is_led_elsewhere_afterwards(place: Site, accounts: FakeAccounts, to: str) -> None:
+    assert own_path(to) == "/"
+    assert (await sign_in(place, accounts, to=to)).headers["location"] == "/"
+    assert (await place.client.get("/login", params={"to": to})).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("header", ["host", "x-forwarded-host", "forwarded"])
+async def test_a_lie_about_our_host_leads_nobody_there(place: Site, header: str) -> None:
+    lies = {header: "host=evil.test" if header == "forwarded" else "evil.test"}
+    query = {"action": "get_oauth_url", "challenge": challenge_of(new_secret())}
+    answers = [
+        (await place.client.get("/login/github", headers=lies)).headers["location"],
+        (await place.client.get("/event_receiver", params=query, headers=lies)).json()["url"],
+    ]
+
+    assert all("evil" not in address for address in answers)
+    assert all("redirect_uri=http://preview.test/login/github/callback" in address for address in answers)
+
+
+class TestPasswords:
+    async def test_tell_nothing_of_who_there_is(self, place: Site) -> None:
+        answers = [
+            await place.client.post("/login", data={"user": user, "password": "no"}, headers=OURS)
+            for user in ("ann", "bob")
+        ]
+
+        assert {answer.status_code for answer in answers} == {401}
+        assert answers[0].text.replace("ann", "bob") == answers[1].text
+
+    async def test_cant_be_tried_one_after_another(self, place: Site, stranger: httpx.AsyncClient) -> None:
+        form = {"user": "ann", "password": "no"}
+        for _ in range(LIMIT):
+            assert (await stranger.post("/login", data=form, headers=OURS)).status_code == 401
+        form["password"] = "pass"
+
+        assert (await stranger.post("/login", data=form, headers=OURS)).status_code == 429
+        assert (await place.client.post("/login", data=form, headers=OURS)).status_code == 303, (
+            "ann isn't locked out"
+        )
+
+    async def test_a_token_isnt_for_signing_in(self, place: Site, accounts: FakeAccounts) -> None:
+        await sign_in(place, accounts)
+        page = await place.client.post("/account/tokens", data={"label": "x"}, headers=OURS)
+        token = page.text.partition('class="secret">')[2].partition("<")[0]
+        assert token.startswith("stager_")
+        place.client.cookies.clear()
+
+        form = {"user": "x", "password": token}
+        assert (await place.client.post("/login", data=form, headers=OURS)).status_code in {401, 403}
+
+    async def test_that_are_no_tokens_of_github_arent_sent_there(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        form = {"user": "ann", "password": "my-other-password"}
+        await place.client.post("/login", data=form, headers=OURS)
+
+        assert accounts.asked == 0
+
+
+class TestFlood:
+    async def test_of_sign_ins_from_one_address(self, place: Site, stranger: httpx.AsyncClient) -> None:
+        for _ in range(MOST_OF_ONE):
+            assert (await stranger.get("/login/github")).status_code == 303
+        assert (await stranger.get("/login/github")).status_code == 429
+        assert (await place.client.get("/login/github")).status_code == 303
+
+    async def test_of_text(self, place: Site) -> None:
+        form = {"user": "x" * 301, "password": "x"}
+        assert (await place.client.post("/login", data=form, headers=OURS)).status_code == 422
+        large = {"user": "x", "password": "x" * (FORM_LIMIT + 1)}
+        assert (await place.client.post("/login", data=large, headers=OURS)).status_code in {400, 413}
+        query = {"code": "x" * 10_000, "state": "x" * 10_000}
+        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+
+    async def test_of_questions_in_the_device_flow_stays_here(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        await place.house.rest(6)
+        answers = [
+            await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
+            for _ in range(5)
+        ]
+
+        assert {answer.status_code for answer in answers} == {202}
+        assert accounts.polled == 1
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x>'])
+async def test_what_strangers_say_is_text_on_our_pages(place: Site, name: str) -> None:
+    form = {"user": name, "password": "no", "to": name}
+    page = (await place.client.post("/login", data=form, headers=OURS)).text
+    failed = await place.client.get("/login/github/callback", params={"state": name, "error": name})
+
+    assert name not in page
+    assert name not in failed.text
