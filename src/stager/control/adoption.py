@@ -9,6 +9,7 @@ from datetime import datetime
 
 import structlog
 
+from stager.control.belonging import remember_adopted
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -18,6 +19,7 @@ from stager.domain.environment import (
     EnvironmentKey,
     Instance,
 )
+from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -65,6 +67,9 @@ def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
         # A younger environment has its key or its host: that one counts, and this one's containers must go.
         log.warning("not_adopted", environment=birth.environment, error=str(error))
         return False
+    if birth.change is not None:
+        link = birth.change
+        remember_adopted(tx, birth.app, Repository(link.repository_id, link.owner, link.repository))
     for other in {b.generation: b for _, b in family}.values():
         attempt = Attempt(other.generation, healthy_run=SOME_RUN)
         tx.save_deployment(Deployment(other.deployment, birth.environment, other.revision, attempt, now))

@@ -2,7 +2,7 @@
 
 Once that was seen, it is the same one when the repository is renamed or transferred: its id outlives both.
 
-`intake`, `resync` and `speaking` ask here, inside a transaction.
+`intake`, `resync` and `speaking` ask here, inside a transaction; `adoption` tells what it finds.
 """
 
 from __future__ import annotations
@@ -38,9 +38,20 @@ def remember(
     tx.save_repository(application.name, repository)
     named = called or repository
     if application.is_of(named):
-        text = f"{application.name} {named.full_name}"
-        if tx.fact(_fact(repository)) != text:
-            tx.save_fact(_fact(repository), text)
+        _note(tx, application.name, named)
+
+
+def remember_adopted(tx: Transaction, app: str, repository: Repository) -> None:
+    """Write down that a preview of this application was found, whose repository was called so when it was
+    made; no effect where more is known."""
+    if not tx.fact(_fact(repository)):
+        _note(tx, app, repository)
+
+
+def _note(tx: Transaction, app: str, repository: Repository) -> None:
+    text = f"{app} {repository.full_name}"
+    if tx.fact(_fact(repository)) != text:
+        tx.save_fact(_fact(repository), text)
 
 
 def _fact(repository: Repository) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stager.control.applications import Application, Applications
-from stager.control.belonging import application_of, remember
+from stager.control.belonging import application_of, remember, remember_adopted
 from stager.domain.source import Repository
 from stager.testing import MemoryStore
 from tests.unit.control.house import SHOP
@@ -56,6 +56,12 @@ class TestAfterARename:
 
     async def test_also_when_the_forge_was_asked_by_its_old_name(self) -> None:
         assert await app_of(RENAMED, seen=RENAMED, called="shop") == "shop"
+
+    async def test_also_when_a_preview_of_it_was_adopted(self) -> None:
+        store = MemoryStore()
+        await store.write(lambda tx: remember_adopted(tx, "shop", REPOSITORY))
+        found = await store.read(lambda tx: application_of(tx, Applications({"shop": OURS}), RENAMED))
+        assert found == OURS
 
     async def test_a_name_that_fits_nothing_makes_it_nobodys(self) -> None:
         assert await app_of(RENAMED, seen=RENAMED) is None
