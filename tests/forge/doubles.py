@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.stager import until
+from tests.unit.front.harness import free_port
 
 FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "doubles"
 MODULES = FOLDER / "node_modules"
@@ -99,11 +100,3 @@ def _running(command: list[str], port: int, log: Path) -> Iterator[Server]:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
+
+from tests.unit.front.harness import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_demo_checks_itself_and_leaves_nothing() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     done = subprocess.run(
         [ROOT / "scripts" / "demo", "--once", "--port", str(port)],
         capture_output=True, text=True, check=False, timeout=280,

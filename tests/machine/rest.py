@@ -17,8 +17,10 @@ from tests.machine.faults import Faults
 from tests.machine.ground import SAID_BY_BASE, SAID_BY_HEAD, SECRET
 from tests.machine.people import People
 
-QUIET = 1500.0
-"""Seconds after the last fault in which everything comes to rest: several passes and resyncs."""
+RESYNCED = 700.0
+"""Seconds in which everything is looked at several times, and the forge asked twice."""
+QUIET = 1300.0
+"""Seconds after the last fault in which everything comes to rest, and what isn't used is cleared away."""
 
 
 class Rest(People, Faults):
@@ -91,7 +93,7 @@ class Rest(People, Faults):
         self._all_is_well_again()
         self.do(self._die())
         self.do(self._start(None))
-        self.do(self.house.rest(QUIET))
+        self.do(self.house.rest(RESYNCED))
         self.lost_ones_arrive()
         self.do(self.house.rest(QUIET))
         self.nothing_breaks()
@@ -192,7 +194,7 @@ class Rest(People, Faults):
             len(house.builder.orders),
             [i.id for i in self.engine.there()],
         )
-        await house.rest(QUIET)
+        await house.rest(RESYNCED)
         assert [i.id for i in self.engine.there()] == ids, "it doesn't stay at rest"
         assert (len(self.engine.asked), len(house.builder.orders)) == (asked, built), (
             "it doesn't stay at rest"

@@ -70,6 +70,7 @@ class House:
         webhooks: who reads GitHub's deliveries, beside the forge's own.
         at_once: how many builds may run at a time.
         max_previews: how many previews there may be; None for any number.
+        keep_gone: how long what is gone is remembered.
         authentication: who knows people.
         roles: what the configuration says of them.
         logins: sign-ins under way.
@@ -86,6 +87,7 @@ class House:
     webhooks: Webhooks | None = None
     at_once: int = 2
     max_previews: int | None = None
+    keep_gone: timedelta = timedelta(days=30)
     authentication: Sequence[AuthenticationStrategy] = ()
     roles: Roles = field(default_factory=Roles)
     logins: CurrentLogins | None = None
@@ -135,6 +137,15 @@ class House:
     async def rest(self, seconds: float = 300.0) -> None:
         """Let so much time pass, in which everything should come to rest."""
         await asyncio.sleep(seconds)
+
+    @property
+    def outside(self) -> str:
+        """All that outlives a control plane, put so that it can be compared."""
+        engine, router, forge, builder = self.engine, self.router, self.forge, self.builder
+        told = (forge.comments, forge.deployments, forge.statuses)
+        made = (builder._made, engine._containers, engine._networks, engine.ran)
+        fetched = (self.sources.fetched, len(self.sources.folders), self.logs._logs)
+        return repr((self.store._tables, made, router.table, told, fetched))
 
     # What people and forges do.
 
@@ -237,7 +248,7 @@ class Life:
             Applications({a.name: a for a in house.applications}),
             Cast(listeners=house.listeners, authentication=house.authentication),
             Conduct(
-                intervals=Intervals(keep_gone=timedelta(days=30)),
+                intervals=Intervals(keep_gone=house.keep_gone),
                 max_previews=house.max_previews,
                 comments=house.reports,
                 removes_comments=house.removes,

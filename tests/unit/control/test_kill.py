@@ -1,8 +1,8 @@
 """`kill -9` at every single point: before and after each call that control makes of anything outside itself.
 
-Each scenario runs once undisturbed, to count its points, and then once for each of them: the control plane is
-dead there, another starts over the same store, engine, router and forge, and everything comes to rest as if
-nothing had been.
+Each scenario runs once undisturbed, to count its points, and then once for each of them at which the world
+stands otherwise than at the one before: the control plane is dead there, another starts over the same store,
+engine, router and forge, and everything comes to rest as if nothing had been.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tests.unit.control.tripwire import Tripwire
 BROKEN = Program(exit_code=3, output="no such table: orders")
 FINISHED = 90.0
 """Seconds in which whatever was begun has come to its end."""
+SETTLED = 30.0
+"""Seconds in which a preview comes to rest that nobody disturbs."""
 
 
 class Scenario:
@@ -67,6 +69,10 @@ class Scenario:
         """Where the forge can't be asked, only another delivery helps one of which nobody said it arrived."""
         if self.unanswered is not None and not self.house.credentials:
             await self.house.tell(self.unanswered)
+
+    def world(self) -> object:
+        """All that outlives the control plane, and what whoever told of something knows."""
+        return self.house.outside, self.unanswered
 
     async def assert_live_and_reported(self, sha: str, generation: int) -> None:
         instance = await self.house.assert_live(generation=generation)
@@ -184,12 +190,14 @@ async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> T
     async with house.open():
         scenario = kind(house)
         await scenario.before()
-        await house.rest()
+        await house.rest(SETTLED)
         await house.kill()
         wires = [Tripwire(at) for at in (*kills, None)]
+        wires[0].watch(scenario.world)
         for wire in wires:
             wire.check(uninterrupted(house) if kind.uninterrupted else lambda: "")
-        await house.start(wires[0])
+        await house.start(wires[0], rest=False)
+        await house.rest(SETTLED)
         wires[0].arm()
         await until_killed(wires[0], scenario.happen)
         for wire in wires[1:]:
@@ -197,7 +205,7 @@ async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> T
             wire.arm()
             await house.start(wire, rest=False)
             await until_killed(wire, scenario.tell_again)
-        await house.rest()
+        await house.rest(SETTLED)
         await scenario.at_the_end()
         assert [wire.broken for wire in wires] == [[] for _ in wires]
     return wires[0]
@@ -228,14 +236,14 @@ def uninterrupted(house: House) -> Callable[[], str]:
 @pytest.mark.parametrize("credentials", [True, False], ids=["asking", "told"])
 @pytest.mark.parametrize("kind", SCENARIOS)
 async def test_killed_at_every_point(kind: type[Scenario], credentials: bool) -> None:
-    points = (await play(kind, credentials=credentials)).passed
-    assert len(points) > 10
+    wire = await play(kind, credentials=credentials)
+    assert len(wire.distinct) > 10
     wrong = []
-    for at, point in enumerate(points):
+    for at in wire.distinct:
         try:
             await play(kind, at, credentials=credentials)
         except AssertionError as error:
-            wrong.append(f"killed {point} (point {at}): {str(error).splitlines()[0]}")
+            wrong.append(f"killed {wire.passed[at]} (point {at}): {str(error).splitlines()[0]}")
     assert wrong == []
 
 
@@ -258,5 +266,5 @@ async def test_remembers_that_it_was_live_wherever_it_is_killed() -> None:
             await super().at_the_end()
             assert (await self.house.deployment()).live_at is not None
 
-    for at in range(len((await play(Remembered)).passed)):
+    for at in (await play(Remembered)).distinct:
         await play(Remembered, at)

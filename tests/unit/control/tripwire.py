@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 Port = TypeVar("Port")
+T = TypeVar("T")
 
 
 class Tripwire:
@@ -17,16 +19,25 @@ class Tripwire:
 
     Args:
         at: the point, counted from 0 from the moment of `arm`; None to count only.
+
+    Attributes:
+        passed: the points, each by its name.
+        distinct: those at which the world stands otherwise than at the one before, or other calls are under
+            way. Whoever dies at one of the others leaves what it left there.
     """
 
     def __init__(self, at: int | None = None) -> None:
         self.passed: list[str] = []
+        self.distinct: list[int] = []
         self.broken: list[str] = []
         self.tripped = asyncio.Event()
         self._buried = asyncio.Event()
         self._at = at
         self._armed = False
         self._checks: list[Callable[[], str]] = []
+        self._witness: Callable[[], object] | None = None
+        self._last_seen: object = None
+        self._under_way: Counter[str] = Counter()
 
     def arm(self) -> None:
         """Begin to count."""
@@ -44,6 +55,10 @@ class Tripwire:
         """Ask `promise` at each point whether it is broken; how, or an empty string."""
         self._checks.append(promise)
 
+    def watch(self, witness: Callable[[], object]) -> None:
+        """Tell points at which the world stands alike: `witness` says how, in what can be compared."""
+        self._witness = witness
+
     def around(self, port: Port) -> Port:
         """The port, with this wire around each of its coroutine methods."""
         return cast("Port", _Wired(port, self))
@@ -54,10 +69,29 @@ class Tripwire:
         if self._armed and not self.tripped.is_set():
             if len(self.passed) == self._at:
                 self.tripped.set()
+            if self._witness is not None:
+                self._note(self._witness())
             self.passed.append(name)
         if self.tripped.is_set():
             await self._buried.wait()
             raise asyncio.CancelledError
+
+    def _note(self, world: object) -> None:
+        seen = (world, +self._under_way)
+        if seen != self._last_seen:
+            self.distinct.append(len(self.passed))
+        self._last_seen = seen
+
+    async def call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a port, with a point before it and one after it."""
+        await self.point(f"before {name}")
+        self._under_way[name] += 1
+        try:
+            result = await call()
+        finally:
+            self._under_way[name] -= 1
+        await self.point(f"after {name}")
+        return result
 
 
 class _Wired:
@@ -71,9 +105,7 @@ class _Wired:
             return method
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            await self._wire.point(f"before {name}")
-            result = await method(*arguments, **named)
-            await self._wire.point(f"after {name}")
-            return result
+            return await self._wire.call(name, lambda: method(*arguments, **named))
 
+        setattr(self, name, call)  # it is asked for often, and looking closely takes its time
         return call

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from stager.front.launcher import FrontLauncher, FrontOptions
 
 DOMAIN = "stage.test"
 HOST = f"a.{DOMAIN}"
+_PORTS = iter(random.Random(os.getpid()).sample(range(10_000, 20_000), 10_000))
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -49,11 +52,12 @@ class Response:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on. It is one of those that no system gives out by itself, and each is given
+    only once, so that nobody else gets it before it is used."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no ports are left")
 
 
 async def read_head(reader: Reader) -> tuple[str, dict[str, str]]:
