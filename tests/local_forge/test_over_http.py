@@ -8,11 +8,15 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 import uvicorn
 
+from stager.auth.basic import BasicAuthentication
+from stager.control.access import Roles
+from stager.domain.access import Role
 from stager.forges.local import LocalForge
 from stager.web import git as web_git
 from stager.web.app import create_app
@@ -45,7 +49,13 @@ async def ear(bare: Path) -> AsyncIterator[Ear]:
 
 @pytest.fixture
 async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
-    house = House(credentials=False, domain="preview.test", webhooks=ear.forge)
+    house = House(
+        credentials=False,
+        domain="preview.test",
+        webhooks=ear.forge,
+        authentication=[BasicAuthentication({"ann": PASSWORD, "bob": PASSWORD})],
+        roles=Roles({"basic:bob": Role.VIEWER}),
+    )
     await house.start(rest=False)
     services = replace(services_of(house), repositories={"shop": bare})
     configuration = uvicorn.Config(create_app(services), port=0, log_level="warning", lifespan="off")
@@ -102,6 +112,16 @@ class TestPush:
             await push(clone, "main")
         assert "Authentication failed" in caught.value.stderr or "could not read" in caught.value.stderr
         assert list((bare / "refs" / "heads").iterdir()) == []
+
+    async def test_takes_what_a_launch_takes(self, clone: Clone, server: Served, bare: Path) -> None:
+        """Bob may see previews, and so may fetch."""
+        url = f"http://bob:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}/git/shop.git"
+        clone.git("remote", "set-url", "stager", url)
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            await push(clone, "main")
+        assert "403" in caught.value.stderr
+        assert list((bare / "refs" / "heads").iterdir()) == []
+        await asyncio.to_thread(clone.git, "fetch", "--quiet", "stager")
 
 
 class TestAnswer:

@@ -16,11 +16,12 @@ from typing import cast
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from stager.domain.access import Action
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry
 from stager.git import environment, started
 from stager.ports.handlers import Credentials
-from stager.web.services import Services
+from stager.web.services import Services, address_of
 
 PREFIX = "/git"
 LARGEST_BODY = 2 * 1024**3
@@ -42,9 +43,13 @@ class GitOverHttp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         services = cast("Services", scope["app"].state.services)
-        name, call = _asked(scope, services.repositories)
-        actor = await services.access.actor(Credentials(request.headers.get("authorization", ""), {}))
+        authorization = request.headers.get("authorization", "")
+        address = address_of(request, services.trusted)
+        actor = await services.access.actor(Credentials(authorization, {}, address))
         await services.learn_domain(request)
+        name, call = _asked(scope, services.repositories)
+        # What is pushed becomes a preview, so a push takes what a launch does.
+        await services.access.check(actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name)
         variables = _variables(request, services.repositories[name], call, actor)
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
@@ -53,6 +58,11 @@ class GitOverHttp:
             first = group.exceptions[0]
             if not isinstance(first, ClientDisconnect | TimeoutError):  # then there is nobody to tell
                 raise first from None
+
+
+def _is_push(request: Request, call: str) -> bool:
+    """Whether this is a push, or the question before one."""
+    return PUSH in (call, f"/{request.query_params.get('service', '')}")
 
 
 def _asked(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
