@@ -105,7 +105,7 @@ class _Wired:
             return method
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            return await self._wire.call(name, lambda: method(*arguments, **named))
+            return await self._wire.call(name, lambda: getattr(self._port, name)(*arguments, **named))
 
         setattr(self, name, call)  # it is asked for often, and looking closely takes its time
         return call

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keyring
 import pytest
 import structlog
 import typer
+from keyring.backends.fail import Keyring
 from typer.testing import CliRunner, Result
 
 from stager.cli import client
@@ -30,6 +32,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The client's folder, in which there is nothing."""
     for name in OURS:
         monkeypatch.delenv(name, raising=False)
+    # A keyring that a test defines would be taken for the system's own, and by this process alone.
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    keyring.set_keyring(Keyring())  # type: ignore[no-untyped-call]
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config" / "stager"
 
