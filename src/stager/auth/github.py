@@ -6,7 +6,6 @@ certain counts as no.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import time
@@ -111,18 +110,8 @@ class _Recent(Generic[T]):
 
 def _token_in(credentials: Credentials) -> str:
     """What looks like a token of GitHub's."""
-    given = credentials.bearer or _password(credentials.authorization)
+    given = credentials.bearer or credentials.basic.partition(":")[2]
     return given if TOKEN.fullmatch(given) else ""
-
-
-def _password(authorization: str) -> str:
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(token.strip(), validate=True).decode().partition(":")[2]
-    except ValueError:
-        return ""
 
 
 def _digest(*parts: str) -> bytes:

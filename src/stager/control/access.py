@@ -117,7 +117,7 @@ class Access:
         most = Role.ADMINISTRATOR if actor.role is None else actor.role
         strategy = next((s for s in self._strategies if type(s).__name__ == actor.strategy), None)
         if strategy is None:
-            return actor.role or Role.NONE if not actor.strategy else Role.NONE
+            return Role.NONE if actor.strategy else actor.role or Role.NONE
         listed = self._roles.of(strategy, actor.name)
         return min(most, listed if listed is not None else await self._given(strategy, actor, app))
 

@@ -134,12 +134,12 @@ class Applications:
 
     def withheld(self, name: str, trust: Trust) -> tuple[str, ...]:
         """See `Application.withheld`; nothing of one that isn't there any more."""
-        found = self._by_name.get(name)
+        found = self.find(name)
         return found.withheld(trust) if found else ()
 
     def owner(self, name: str) -> str:
         """Whose repository belongs to this application; empty where that isn't said, or there is none."""
-        found = self._by_name.get(name)
+        found = self.find(name)
         return found.owner if found else ""
 
     def of_repository(self, repository: Repository) -> Application | None:

@@ -43,14 +43,17 @@ class Audit:
         """What happens inside is recorded with how it ended, by itself: also when it is refused."""
         try:
             yield
-        except Refused as error:
-            await self.record(actor, action, app=app, subject=subject, result=REFUSED, detail=error.reason)
-            raise
         except StagerError as error:
-            await self.record(actor, action, app=app, subject=subject, result=FAILED, detail=error.reason)
+            result, why = result_of(error), error.reason
+            await self.record(actor, action, app=app, subject=subject, result=result, detail=why)
             raise
         await self.record(actor, action, app=app, subject=subject, result=DONE)
 
     async def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
         """See `ports.ledger.Ledger.entries`."""
         return await self._store.read(lambda tx: tx.entries(limit=limit, before=before))
+
+
+def result_of(error: StagerError) -> str:
+    """What the log says of something that ended so."""
+    return REFUSED if isinstance(error, Refused) else FAILED

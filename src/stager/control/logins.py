@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from stager.control.secrets import digest_of, new_secret
+from stager.control.secrets import new_secret
 from stager.domain.errors import Refused
+from stager.domain.guard import digest_of
 from stager.ports.login import Accounts, Asked, Collected, DeviceCode, Identity, Started, challenge_of
 
 GOOD_FOR = timedelta(minutes=10)

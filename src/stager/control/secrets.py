@@ -1,8 +1,8 @@
-"""Secrets that we give out: long enough that nobody guesses one, and kept as digests only."""
+"""Secrets that we give out: long enough that nobody guesses one, and so kept as fast digests only, by which
+they are found again."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 
 BITS = 256
@@ -15,8 +15,3 @@ def new_secret(prefix: str = "") -> str:
         prefix: tells people, and scanners of leaked secrets, what it is.
     """
     return prefix + secrets.token_urlsafe(BITS // 8)
-
-
-def digest_of(secret: str) -> str:
-    """By which it is found again. It is random and long, so a fast digest is as good as a slow one."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from stager.control.audit import Audit
-from stager.control.secrets import digest_of, new_secret
+from stager.control.secrets import new_secret
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused
+from stager.domain.guard import digest_of
 from stager.domain.ledger import Person, Session
 from stager.ports.clock import Clock, Ids
 from stager.ports.seal import Seal
@@ -78,7 +79,7 @@ class Sessions:
         session = Session(
             self._ids.new(),
             digest_of(secret),
-            Person(actor.name, actor.by, actor.strategy, self._seal.close(actor.proof)),
+            Person.of(actor, self._seal.close(actor.proof)),
             created_at=now,
             renewed_at=now,
             expires_at=now + (times.command_line if command_line else min(times.idle, times.longest)),
@@ -150,7 +151,7 @@ class Sessions:
     async def of(self, actor: Actor) -> list[Session]:
         """Somebody's, oldest first."""
         now = self._clock.now()
-        those = await self._store.read(lambda tx: self._of(tx, _person(actor)))
+        those = await self._store.read(lambda tx: self._of(tx, Person.of(actor)))
         return [session for session in those if now < session.expires_at]
 
     async def end(self, actor: Actor, session_id: str) -> None:
@@ -164,17 +165,13 @@ class Sessions:
                 raise Refused("There is no such session of yours.", reason="unknown", status=404)
 
     def _ended(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
-        if all(session.id != session_id for session in self._of(tx, _person(actor))):
+        if all(session.id != session_id for session in self._of(tx, Person.of(actor))):
             return False
         tx.end_session(session_id)
         return True
 
     def _of(self, tx: Transaction, person: Person) -> list[Session]:
         return [session for session in tx.sessions() if session.person.is_same(person)]
-
-
-def _person(actor: Actor) -> Person:
-    return Person(actor.name, actor.by, actor.strategy)
 
 
 def _replaced(tx: Transaction, session: Session, later: Session) -> bool:

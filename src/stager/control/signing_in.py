@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stager.control.access import Access
-from stager.control.audit import FAILED, REFUSED, Audit
+from stager.control.audit import Audit, result_of
 from stager.control.logins import CurrentLogins, Pass
-from stager.control.secrets import digest_of
 from stager.control.sessions import Sessions
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
+from stager.domain.guard import digest_of
 from stager.domain.ledger import Session
 from stager.ports.clock import Clock
 from stager.ports.handlers import AuthenticationStrategy, Credentials
@@ -247,9 +247,8 @@ class SigningIn:
         return Actor(identity.name, strategy, strategy=strategy, proof=identity.proof, address=address)
 
     async def _failed(self, error: StagerError, name: str, address: str) -> None:
-        result = REFUSED if isinstance(error, Refused) else FAILED
         actor = Actor(name or "nobody", SIGN_IN, address=address)
-        await self._audit.record(actor, SIGN_IN, result=result, detail=error.reason)
+        await self._audit.record(actor, SIGN_IN, result=result_of(error), detail=error.reason)
 
 
 def _unavailable(name: str) -> Refused:

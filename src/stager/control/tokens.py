@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from stager.control.audit import Audit
-from stager.control.secrets import digest_of, new_secret
+from stager.control.secrets import new_secret
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused
+from stager.domain.guard import digest_of
 from stager.domain.ledger import Person, Token
 from stager.ports.clock import Clock, Ids
 from stager.ports.seal import Seal
@@ -78,7 +79,7 @@ class Tokens:
                 reason="token-time",
             )
         secret, now = new_secret(PREFIX), self._clock.now()
-        owner = Person(actor.name, actor.by, actor.strategy, self._seal.close(actor.proof))
+        owner = Person.of(actor, self._seal.close(actor.proof))
         scope = None if apps is None else frozenset(apps)
         token = Token(self._ids.new(), digest_of(secret), label, owner, role, scope, now, now + good_for)
         async with self._audit.of(actor, "make-token", subject=token.id):
@@ -94,7 +95,7 @@ class Tokens:
 
     async def of(self, actor: Actor) -> list[Token]:
         """The actor's own that are good still, oldest first."""
-        return await self._store.read(lambda tx: self._good(tx, _person(actor)))
+        return await self._store.read(lambda tx: self._good(tx, Person.of(actor)))
 
     async def revoke(self, actor: Actor, token_id: str, *, anybodys: bool = False) -> None:
         """Take a token back, at once.
@@ -110,7 +111,7 @@ class Tokens:
 
     def _revoked(self, tx: Transaction, actor: Actor, token_id: str, *, anybodys: bool) -> None:
         token = next((t for t in tx.tokens() if t.id == token_id), None)
-        if token is None or not (anybodys or token.owner.is_same(_person(actor))):
+        if token is None or not (anybodys or token.owner.is_same(Person.of(actor))):
             raise Refused("There is no such token of yours.", reason="unknown", status=404)
         if token.revoked_at is None:
             tx.save_token(replace(token, revoked_at=self._clock.now()))
@@ -118,10 +119,6 @@ class Tokens:
     def _good(self, tx: Transaction, owner: Person) -> list[Token]:
         now = self._clock.now()
         return [t for t in tx.tokens() if t.owner.is_same(owner) and t.is_good(now)]
-
-
-def _person(actor: Actor) -> Person:
-    return Person(actor.name, actor.by, actor.strategy)
 
 
 def _noted(tx: Transaction, known: Token, noted: Token) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stager.domain.access import Role
+from stager.domain.actor import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,15 @@ class Person:
     by: str
     strategy: str
     proof: str = ""
+
+    @classmethod
+    def of(cls, actor: Actor, proof: str = "") -> Person:
+        """Whom this actor stands for.
+
+        Args:
+            proof: the actor's own, sealed.
+        """
+        return cls(actor.name, actor.by, actor.strategy, proof)
 
     def is_same(self, other: Person) -> bool:
         """Whether it is the same person; proofs are renewed."""

@@ -8,6 +8,7 @@ thread; it has 30 seconds. A constructor may ask for what it needs by the names 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from base64 import b64decode
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,6 +53,17 @@ class Credentials:
         scheme, _, token = self.authorization.partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
         return given or self.parameters.get("github_token", "")
+
+    @property
+    def basic(self) -> str:
+        """`name:password` out of Basic credentials (RFC 7617); empty when there are no readable ones."""
+        scheme, _, token = self.authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return ""
+        try:
+            return b64decode(token.strip(), validate=True).decode()
+        except ValueError:
+            return ""
 
     @property
     def are_given(self) -> bool:

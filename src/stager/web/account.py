@@ -18,7 +18,7 @@ from stager.web.pages import templates
 from stager.web.parameters import form_of
 from stager.web.problems import status_of
 from stager.web.services import Known, Served, Services
-from stager.web.signing_in import FORMS, check_origin, own_path
+from stager.web.signing_in import FORMS, check_origin
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +38,7 @@ async def end_session(request: Request, services: Served, actor: Known, session:
     """Sign out there."""
     check_origin(request)
     await services.sessions.end(actor, session)
-    return RedirectResponse(own_path(PATH), 303, headers=FORMS)
+    return RedirectResponse(PATH, 303, headers=FORMS)
 
 
 class TokenForm(BaseModel):
@@ -67,7 +67,7 @@ async def revoke_token(request: Request, services: Served, actor: Known, token: 
     """Take a token back."""
     check_origin(request)
     await services.tokens.revoke(actor, token)
-    return RedirectResponse(own_path(PATH), 303, headers=FORMS)
+    return RedirectResponse(PATH, 303, headers=FORMS)
 
 
 async def _made(services: Services, actor: Actor, form: TokenForm) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -12,6 +12,7 @@ from stager.control.logins import GOOD_FOR
 from stager.control.secrets import new_secret
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
+from stager.domain.guard import safe_path
 from stager.domain.ledger import Session
 from stager.ports.handlers import Credentials
 from stager.version import __version__
@@ -40,8 +41,8 @@ LONGEST = 4_000
 async def login(request: Request, services: Served, to: str = "/") -> Response:
     """Where to sign in."""
     if await visitor_of(request, services) is not None:
-        return RedirectResponse(own_path(to), 303, headers=SECURITY)
-    return _form(services, own_path(to))
+        return RedirectResponse(safe_path(to), 303, headers=SECURITY)
+    return _form(services, safe_path(to))
 
 
 class PasswordForm(BaseModel):
@@ -68,9 +69,9 @@ async def login_with_password(request: Request, services: Served) -> Response:
     try:
         begun = await services.signing_in.with_credentials(given, agent)
     except Refused as error:
-        return _form(services, own_path(form.to), error=error, user=form.user)
+        return _form(services, safe_path(form.to), error=error, user=form.user)
     await services.learn_domain(request)
-    return await _entered(request, services, begun, own_path(form.to))
+    return await _entered(request, services, begun, safe_path(form.to))
 
 
 @router.get(PATH + "/{provider}")
@@ -79,7 +80,7 @@ async def go(request: Request, services: Served, provider: str, to: str = "/") -
     browser = new_secret()
     address = address_of(request, services.trusted)
     try:
-        url = await services.signing_in.go(provider, browser, own_path(to), address)
+        url = await services.signing_in.go(provider, browser, safe_path(to), address)
     except StagerError as error:
         return sorry(error)
     response = RedirectResponse(url, 303, headers=SECURITY)
@@ -157,19 +158,6 @@ async def _entered(request: Request, services: Services, begun: tuple[Session, s
     cookies.give(response, cookies.SESSION, secret, secure=services.secure)
     cookies.take(response, cookies.SIGN_IN, secure=services.secure)
     return response
-
-
-def own_path(to: str) -> str:
-    """The path, if it is one of ours; else the first page. What a browser might take for another host's
-    address isn't ours (OWASP, Unvalidated Redirects and Forwards)."""
-    try:
-        parts = urlsplit(to)
-    except ValueError:
-        return "/"
-    strange = any(not 0x20 < ord(c) < 0x7F or c == "\\" for c in to)
-    if strange or len(to) > LONGEST or parts.scheme or parts.netloc or not to.startswith("/"):
-        return "/"
-    return "/" if to.startswith("//") else to
 
 
 def check_origin(request: Request) -> None:

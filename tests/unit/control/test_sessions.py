@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from stager.control.audit import Audit
-from stager.control.secrets import digest_of
 from stager.control.sessions import BEARER, GRACE, MOST_OF_ONE, Lifetimes, Sessions
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused
+from stager.domain.guard import digest_of
 from stager.testing import FakeClock, MemoryStore, SequentialIds
 from stager.testing.seal import ThinSeal
 

@@ -7,26 +7,32 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
+from importlib import import_module
+from pkgutil import iter_modules
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 
+from stager import web
 from stager.control.access import Roles
 from stager.domain.access import Action, Role, may
 from stager.domain.actor import Actor
 from stager.domain.commands import Launch
 from stager.domain.events import Call, ChangeSeen
+from stager.domain.ledger import ShareLink
 from stager.domain.source import Access
 from stager.domain.speech import Verb
 from stager.ports.handlers import EventListener
 from stager.testing.setup import CODE
-from stager.web import api, compat, doctor, pages, people, previews, setup, viewing
 from tests.unit.control.house import SHOP, House
 from tests.unit.web.site import Site, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
-MODULES = (api, doctor, compat, pages, people, previews, setup, viewing)
+MODULES = [import_module(f"{web.__name__}.{module.name}") for module in iter_modules(web.__path__)]
+ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
 Asked = Callable[[Site, str], Awaitable[httpx.Response]]
 
 
@@ -44,7 +50,15 @@ async def come_back_from_the_forge(site: Site, _: str) -> httpx.Response:
 
 
 BY_NAME = {"image_name": "shop", "container_name": "x"}
-ID = "/api/v1/environments/{id}"
+ID, ID_IN_PATH = "/api/v1/environments/{id}", "/api/v1/environments/{environment}"
+
+
+async def withdraw_a_link(site: Site, environment: str) -> httpx.Response:
+    now = site.house.life.clock.now()
+    link = ShareLink("l1", environment, "ann", "", now, now + timedelta(days=1))
+    await site.house.store.write(lambda tx: tx.save_share_link(link))
+    return await site.client.delete(f"{ID}/share-links/l1".format(id=environment))
+
 
 SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("POST", "/launch"): (Action.LAUNCH, asking("POST", "/launch", data={**BY_NAME, "wait": "0"})),
@@ -76,6 +90,9 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.READ_METRICS,
         asking("GET", "/metrics", headers={"x-forwarded-for": "198.51.100.9"}),
     ),
+    ("GET", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("GET", ID + "/share-links")),
+    ("POST", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("POST", ID + "/share-links", json={})),
+    ("DELETE", ID_IN_PATH + "/share-links/{link}"): (Action.SHARE, withdraw_a_link),
     ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
     ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
@@ -88,15 +105,27 @@ FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/tokens"),  # one's own
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token}"),
+    ("GET", "/account"),  # one's own
+}
+BY_FORM = {
+    ("POST", "/account/sessions/{session}/end"),  # from our own pages only: test_signing_in_attacks.py
+    ("POST", "/account/tokens"),
+    ("POST", "/account/tokens/{token}/revoke"),
+    ("POST", "/login"),
+    ("POST", "/login/agree"),
+    ("POST", "/logout"),
 }
 FOR_EVERYBODY = {
     ("GET", "/"),  # names no preview
-    (
-        "GET",
-        "/preview-access",
-    ),  # asks for what opens a private preview; tests/unit/web/test_viewing.py has it
+    ("GET", "/preview-access"),  # test_sharing.py and tests/integration/test_private.py have these
     ("POST", "/preview-access"),
     ("GET", "/preview-access/sign-in"),
+    ("GET", "/login"),  # by these one becomes somebody
+    ("GET", "/login/{provider}"),
+    ("GET", "/login/{provider}/callback"),
+    ("POST", "/api/v1/login/device"),
+    ("POST", "/api/v1/login/device/poll"),
+    ("POST", "/webhooks/local"),  # signed by the repository's hook
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/event_receiver"),  # changes nothing; its listeners ask for credentials themselves
@@ -174,11 +203,12 @@ async def test_what_a_token_gives_is_in_the_same_table(role: Role) -> None:
 def test_every_call_is_on_this_page() -> None:
     served = {
         (method, route.path)
-        for module in MODULES
-        for route in module.router.routes
-        for method in route.methods - {"HEAD"}
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in set(route.methods or ()) - {"HEAD"}
     }
-    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | FOR_EVERYBODY
+    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY
 
 
 @pytest.mark.parametrize("access", Access)

@@ -10,11 +10,11 @@ import pytest
 from stager.control.logins import MOST_OF_ONE
 from stager.control.secrets import new_secret
 from stager.control.tries import LIMIT
+from stager.domain.guard import safe_path
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from stager.testing.login import FakeAccounts
 from stager.web.parameters import FORM_LIMIT
-from stager.web.signing_in import own_path
 from tests.unit.web.site import HOST, Site, site
 from tests.unit.web.test_signing_in import (
     OURS,
@@ -289,7 +289,7 @@ class TestCookie:
     ],
 )
 async def test_nobody_is_led_elsewhere_afterwards(place: Site, accounts: FakeAccounts, to: str) -> None:
-    assert own_path(to) == "/"
+    assert safe_path(to) == "/"
     assert (await sign_in(place, accounts, to=to)).headers["location"] == "/"
     assert (await place.client.get("/login", params={"to": to})).headers["location"] == "/"
 
