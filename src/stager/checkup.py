@@ -10,9 +10,8 @@ from stager.checks.names import Wildcard
 from stager.domain.route import normalise_host
 from stager.engines.docker.doctor import BuildCheck, DockerCheck
 from stager.forges.github.account import Place
-from stager.forges.github.answers import AppCredentials
 from stager.forges.github.doctor import GithubCheck
-from stager.forges.github.keyring import Keyring
+from stager.forges.github.keyring import Keyring, app_in_force
 from stager.ports.doctor import Check
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.doctor import NginxCheck
@@ -47,10 +46,9 @@ def checks_of(
 
 def _github(settings: Settings, state: StateDirectory) -> GithubCheck:
     given, outgoing = settings.github, settings.github.outgoing_auth
-    configured = AppCredentials(given.app_id, given.private_key.reveal()) if given.app_id else None
     return GithubCheck(
         Place(given.api_url, given.web_url),
         outgoing.user,
         outgoing.password.reveal(),
-        configured or Keyring(state.github_app).load(),
+        app_in_force(given.app_id, given.private_key.reveal(), Keyring(state.github_app)),
     )

@@ -145,18 +145,8 @@ class CurrentLogins:
         Raises:
             Refused: our own address isn't known yet; too many are under way from this one.
         """
-        home = self._home()
-        if not home:
-            raise Refused(
-                "Stager doesn't know its own address yet, so nobody can be sent back to it.",
-                hint="Set `domain` in the configuration.",
-                reason="domain-unknown",
-                status=409,
-            )
-        self._drop(self._passes)
-        if Counter(p.address for p in self._passes.values())[address] >= MOST_OF_ONE:
-            raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
-        asked = Asked(new_secret(), new_secret(), home + redirect_path, new_secret())
+        asked = Asked(new_secret(), new_secret(), self._known_home() + redirect_path, new_secret())
+        self._make_room(self._passes, address)
         begun = Pass(
             asked,
             provider,
@@ -193,9 +183,7 @@ class CurrentLogins:
 
     def keep_device(self, code: DeviceCode, provider: str, address: str) -> str:
         """A device flow has begun. Returns the handle by which it is spoken of."""
-        self._drop(self._devices)
-        if Counter(d.address for d in self._devices.values())[address] >= MOST_OF_ONE:
-            raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
+        self._make_room(self._devices, address)
         now, handle = self._now(), new_secret()
         until, interval = now + timedelta(seconds=code.expires_in), max(code.interval, 1.0)
         first = now + timedelta(seconds=interval)
@@ -222,11 +210,24 @@ class CurrentLogins:
         """It is over."""
         self._devices.pop(handle, None)
 
-    def _drop(self, those: OrderedDict[str, Pass] | OrderedDict[str, Device]) -> None:
-        """Forget what is too old."""
+    def _known_home(self) -> str:
+        home = self._home()
+        if not home:
+            raise Refused(
+                "Stager doesn't know its own address yet, so nobody can be sent back to it.",
+                hint="Set `domain` in the configuration.",
+                reason="domain-unknown",
+                status=409,
+            )
+        return home
+
+    def _make_room(self, those: OrderedDict[str, Pass] | OrderedDict[str, Device], address: str) -> None:
+        """Forget what is too old. Raises `Refused` (429) when too many are under way from this address."""
         now = self._now()
         for key in [key for key, one in those.items() if now >= one.until]:
             del those[key]
+        if Counter(one.address for one in those.values())[address] >= MOST_OF_ONE:
+            raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
 
 
 def code_for_people() -> str:

@@ -24,6 +24,15 @@ class _Kept(BaseModel):
     webhook_secret: str
 
 
+def app_in_force(app_id: str, private_key: str, keyring: Keyring) -> AppCredentials | None:
+    """The App that is configured; without one, that which was made with one click. None when there is none.
+
+    Raises:
+        Fault: what is kept can't be read.
+    """
+    return AppCredentials(app_id, private_key) if app_id else keyring.load()
+
+
 class Keyring:
     """The file.
 

@@ -1,0 +1,86 @@
+"""The forges, as the settings have them: who delivers, who can be asked, where people sign in."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from stager.control.addresses import Addresses
+from stager.forges.github.account import Place, as_nobody, with_app, with_token
+from stager.forges.github.keyring import Keyring, app_in_force
+from stager.forges.github.setup import GithubSetup
+from stager.forges.github.signing_in import Client, GithubSignIn
+from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.local import LocalForge
+from stager.ports.forge import Forge
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (nobody listens here)
+"""By what address of this machine one reaches what listens on all of them."""
+
+
+def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
+    incoming = settings.github.incoming_auth
+    return GithubWebhooks(
+        incoming.hook_secret.reveal(),
+        incoming.user,
+        incoming.password.reveal(),
+        app_secrets=setup.secrets,
+    )
+
+
+def github_of(
+    settings: Settings, state: StateDirectory, session: aiohttp.ClientSession
+) -> tuple[Forge | None, GithubSetup]:
+    """GitHub, where there are credentials to ask it with; and what has it make an App.
+
+    Raises:
+        Fault: the App's credentials are no good.
+    """
+    given, outgoing = settings.github, settings.github.outgoing_auth
+    place = Place(given.api_url, given.web_url)
+    keyring = Keyring(state.github_app)
+    app = app_in_force(given.app_id, given.private_key.reveal(), keyring)
+    setup = GithubSetup(
+        as_nobody(session, place),
+        keyring,
+        given.web_url,
+        running=app,
+        overridden=bool(given.app_id),
+    )
+    if app:
+        return with_app(session, place, app), setup
+    if outgoing.user:
+        return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
+    return None, setup
+
+
+def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: GithubSetup) -> GithubSignIn:
+    """People's accounts at GitHub: they sign in to the configured OAuth application, or to the App that was
+    made with one click, as soon as it is."""
+    given = settings.github
+    place = Place(given.api_url, given.web_url)
+
+    def client() -> Client | None:
+        if given.client_id:
+            return Client(given.client_id, given.client_secret.reveal())
+        return setup.client()
+
+    return GithubSignIn(session, place, client, given.scope)
+
+
+async def local_forge_of(settings: Settings, listen: str, addresses: Addresses) -> LocalForge | None:
+    """The repositories on this machine, with hooks that find us; None where there are none.
+
+    Args:
+        listen: where the front listens.
+
+    Raises:
+        Refused: one of them can't be used.
+    """
+    if not settings.local_forge:
+        return None
+    forge = LocalForge(settings.local_forge, lambda: addresses.home)
+    host, _, port = listen.rpartition(":")
+    await forge.open(f"http://{LOOPBACK.get(host, host)}:{port}")
+    return forge

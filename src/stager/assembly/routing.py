@@ -1,0 +1,85 @@
+"""How requests come to previews, as the settings have it: the front, what stands before it, and by what
+addresses."""
+
+from __future__ import annotations
+
+import sys
+
+import aiodocker
+
+from stager.control.addresses import Addresses
+from stager.control.outposts import Outposts
+from stager.control.ports import Ports
+from stager.domain.errors import Retry
+from stager.engines.docker.client import engine_errors
+from stager.front.launcher import FrontOptions
+from stager.ports.store import Store
+from stager.routers.nginx import Nginx, NginxRouter, load_template
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+
+
+def addresses_of(settings: Settings, store: Store, listen: str) -> Addresses:
+    """Where previews answer, by these settings.
+
+    Args:
+        listen: where the front listens, with the port that it really has.
+    """
+    port = listen.rpartition(":")[2]
+    return Addresses(
+        store,
+        domain=settings.domain,
+        preview_domain=settings.preview_domain,
+        fallback=f"localhost:{port}",
+        scheme=settings.scheme,
+        template=settings.host_template,
+    )
+
+
+def front_options(settings: Settings) -> FrontOptions:
+    """How the front is to run, by these settings."""
+    tls = settings.tls
+    return FrontOptions(
+        listen=str(settings.listen),
+        tls_listen=str(tls.listen) if tls else "",
+        tls_certificate=str(tls.certificate) if tls else "",
+        tls_key=str(tls.key) if tls else "",
+        trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
+        access_log=settings.access_log,
+    )
+
+
+async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | None:
+    """What stands before the front and must be told about previews, by these settings; None if nothing.
+
+    Raises:
+        Fault: the template of a vhost file is no good.
+    """
+    nginx = settings.nginx
+    if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
+        return None
+    scratch = state.path / "nginx"
+    router = NginxRouter(
+        template=load_template(nginx.template_path),
+        folder=nginx.target_dir,
+        scratch=scratch,
+        installation=state.installation,
+        nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
+    )
+    await router.check()
+    return Outposts(router, Ports(settings.ports))
+
+
+async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
+    """Whether containers must publish a port, because their own addresses lie in another machine, as with
+    Docker Desktop."""
+    if settings.engine.reach != "auto":
+        return settings.engine.reach == "loopback"
+    if sys.platform != "linux":
+        return True
+    try:
+        with engine_errors():
+            facts = await docker.system.info()
+    except Retry:
+        return False
+    return "Docker Desktop" in str(facts.get("OperatingSystem", ""))

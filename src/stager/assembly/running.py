@@ -1,0 +1,237 @@
+"""From settings to a running Stager."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+
+import aiodocker
+import aiohttp
+import structlog
+
+from stager.assembly.applications import applications_of
+from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
+from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
+from stager.assembly.webserver import WebServer
+from stager.assembly.workshop import builder_of, workshop_of
+from stager.checkup import checks_of
+from stager.control.access import Roles
+from stager.control.applications import Application
+from stager.control.core import Cast, Conduct, Core, World
+from stager.control.forges import Forges
+from stager.control.logins import CurrentLogins
+from stager.control.outposts import Outposts
+from stager.control.previews import RunningPreviews
+from stager.control.sessions import Lifetimes
+from stager.control.supervisor import Intervals
+from stager.domain.route import Endpoint
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
+from stager.engines.probe import HttpProber
+from stager.forges.github.setup import GithubSetup
+from stager.forges.github.webhooks import FORGE as GITHUB
+from stager.forges.local.messages import FORGE as LOCAL
+from stager.front.client import FrontClient
+from stager.front.key import load_key
+from stager.front.launcher import FrontLauncher
+from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
+from stager.ports.clock import RandomIds, SystemClock
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+)
+from stager.settings.chosen import Chosen
+from stager.settings.loader import Loaded
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+from stager.stores.seal import FileSeal
+from stager.stores.sqlite.store import open_store
+from stager.web.services import Services
+
+log = structlog.get_logger(__name__)
+
+EXTRA_WAIT = 60.0
+"""Seconds that a launch is waited for beyond the application's own time to start."""
+
+
+async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
+    """Run Stager until `stopped` is set. The previews, and the front, go on afterwards.
+
+    Args:
+        state: locked by the caller.
+
+    Raises:
+        Fault: it can't start; the sentence says why.
+    """
+    async with AsyncExitStack() as stack:
+        services, front = await _assemble(loaded, state, stack)
+        async with asyncio.TaskGroup() as tasks:
+            web = WebServer(services, state)
+            running = [
+                tasks.create_task(front.keep()),
+                tasks.create_task(services.supervisor.run()),
+                tasks.create_task(web.serve()),
+            ]
+            log.info("serving", url=services.addresses.home, state=str(state.path))
+            await stopped.wait()
+            log.info("stopping")
+            web.should_exit = True
+            for task in running[:2]:
+                task.cancel()
+
+
+async def tidy(settings: Settings, state: StateDirectory) -> None:
+    """Remove the networks and images that a Stager left for its next start, where there will be none.
+
+    Raises:
+        Retry: the engine doesn't answer.
+    """
+    async with AsyncExitStack() as stack:
+        docker = connect(settings.engine.socket)
+        stack.push_async_callback(docker.close)
+        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+        await DockerInstances(docker, state.installation, pool, loopback=False).sweep()
+        await builder_of(settings, state, docker).sweep(())
+
+
+async def _assemble(
+    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[Services, FrontLauncher]:
+    settings = loaded.settings
+    check_pool(settings.network.pool)
+    outposts = await outposts_of(settings, state)
+    store = await open_store(state.database)
+    stack.push_async_callback(store.close)
+    launcher, router, listen = await _front(settings, state, stack)
+    docker = connect(settings.engine.socket)
+    stack.push_async_callback(docker.close)
+    prober = HttpProber()
+    stack.push_async_callback(prober.close)
+    session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+
+    addresses, clock = addresses_of(settings, store, listen), SystemClock()
+    await addresses.load()
+    github, setup = github_of(settings, state, session)
+    local = await local_forge_of(settings, listen, addresses)
+    logins = CurrentLogins(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
+    world = World(
+        store=store,
+        images=DockerImages(docker),
+        instances=await _instances(settings, state, docker),
+        prober=prober,
+        router=router,
+        clock=clock,
+        ids=RandomIds(),
+        seal=FileSeal(state.seal_key),
+        webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
+        forges=Forges([forge for forge in (github, local and local.parts) if forge]),
+        workshop=workshop_of(settings, state, docker),
+        outposts=outposts,
+        logins=logins,
+    )
+    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses), logins))
+    core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
+    stack.push_async_callback(core.close)
+    await core.publisher.adopt()
+    await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
+    await core.guards.renew()
+    checks = checks_of(
+        settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
+    )
+    return replace(_services(core, world, loaded, router, setup), checks=tuple(checks)), launcher
+
+
+async def _front(
+    settings: Settings, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[FrontLauncher, FrontClient, str]:
+    """What keeps the front, what speaks with it, and where it listens."""
+    launcher = FrontLauncher(state.front, front_options(settings))
+    hello = await launcher.ensure()
+    stack.callback(launcher.release)
+    router = FrontClient(state.front)
+    stack.push_async_callback(router.close)
+    return launcher, router, hello.listen
+
+
+async def _instances(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> DockerInstances:
+    loopback = await reaches_by_loopback(settings, docker)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+    return DockerInstances(docker, state.installation, networks, loopback=loopback)
+
+
+def _cast(chosen: Chosen) -> Cast:
+    return Cast(
+        listeners=chosen.those(EventListener),
+        pre_launch=chosen.those(PreLaunchHandler),
+        post_launch=chosen.those(PostLaunchHandler),
+        pre_kill=chosen.those(PreKillHandler),
+        authentication=chosen.those(AuthenticationStrategy),
+        rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+    )
+
+
+def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | None) -> Conduct:
+    return Conduct(
+        intervals=Intervals(
+            timedelta(seconds=settings.pass_every),
+            timedelta(seconds=settings.resync_every),
+            timedelta(seconds=settings.keep_gone_for),
+        ),
+        max_previews=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
+        installation=state.installation,
+        comments=settings.comments,
+        removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
+        deployments=settings.github.deployments,
+        statuses=settings.github.statuses,
+        roles=Roles(settings.roles),
+        key=load_key(state.front),
+        lifetimes=Lifetimes(
+            idle=timedelta(seconds=settings.sessions.idle),
+            longest=timedelta(seconds=settings.sessions.longest),
+            renew_every=timedelta(seconds=settings.sessions.renew_every),
+            command_line=timedelta(seconds=settings.sessions.command_line),
+        ),
+    )
+
+
+def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setup: GithubSetup) -> Services:
+    return Services(
+        access=core.access,
+        audit=core.audit,
+        tokens=core.tokens,
+        sessions=core.sessions,
+        signing_in=core.signing_in,
+        addresses=core.addresses,
+        applications=core.applications,
+        guards=core.guards,
+        sharing=core.sharing,
+        builds=core.builds,
+        commands=core.commands,
+        forges=world.forges,
+        instances=world.instances,
+        intake=core.intake,
+        metrics=core.metrics,
+        publisher=core.publisher,
+        store=world.store,
+        supervisor=core.supervisor,
+        webhooks=world.webhooks,
+        trusted=loaded.settings.trusted_proxies,
+        configuration=str(loaded.path) if loaded.path else "",
+        warnings=loaded.warnings,
+        repositories=loaded.settings.local_forge,
+        front_figures=front.stats,
+        calls=core.calls,
+        setup=setup,
+        start_timeout=max((_patience(a) for a in core.applications), default=0.0) + EXTRA_WAIT,
+    )
+
+
+def _patience(application: Application) -> float:
+    """Seconds from a wish to an answer at most, without the time in line."""
+    made = application.build_timeout if application.build else 0.0
+    return application.start_timeout + made
