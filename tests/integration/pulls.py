@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -53,7 +54,7 @@ class Pull:
         """Of a delivery about it as it is now, a little later than the one before."""
         self.clock += timedelta(seconds=10)
         base = {
-            "id": 1000 + len(self.repository),
+            "id": crc32(self.repository.encode()),
             "name": self.repository,
             "full_name": f"{self.owner}/{self.repository}",
             "owner": {"login": self.owner, "id": 7},
