@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from uuid import uuid4
 
-from playwright.sync_api import Browser, HttpCredentials, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.stager import PASSWORD, USER
 from tests.integration.test_building import DOCKERFILE, MakeTown, Town
 
-KNOWN: HttpCredentials = {"username": USER, "password": PASSWORD}
 NASTY = "<img src=x onerror=alert(1)>"
 
 
@@ -23,6 +22,16 @@ def slow(seconds: int) -> str:
     return f"{DOCKERFILE}RUN echo {uuid4()} '{NASTY}'; {lines}\n"
 
 
+def look(page: Page, url: str) -> None:
+    """Go there, by way of the page that asks who one is."""
+    page.goto(url)
+    page.fill("input[name=user]", USER)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("form button")
+    expect(page.locator("#standing")).to_be_visible()
+    assert page.url == url
+
+
 def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Browser) -> None:
     """Nobody reloads anything, and what a build prints is text."""
     place: Town = town()
@@ -30,12 +39,12 @@ def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Brow
     pushing.start()
     environment = place.stager.wait_for("feature", "building")["id"]
     errors: list[str] = []
-    with browser.new_context(http_credentials=KNOWN) as context:
+    with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
-        page.goto(f"{place.stager.url}/previews/{environment}")
+        look(page, f"{place.stager.url}/previews/{environment}")
         expect(page.locator("#standing")).to_contain_text("The preview is being built.")
         expect(page.locator("#build pre")).to_contain_text("line 3")
         expect(page.locator("#build pre")).to_contain_text(NASTY)
@@ -65,8 +74,8 @@ def test_it_fits_on_a_telephone(town: MakeTown, browser: Browser) -> None:
     place: Town = town()
     place.branch("feature-with-a-name-that-is-rather-long-for-any-telephone")
     environment = place.stager.wait_for("feature-with-a-name-that-is-rather-long-for-any-telephone", "live")
-    with browser.new_context(http_credentials=KNOWN, viewport={"width": 360, "height": 640}) as context:
+    with browser.new_context(viewport={"width": 360, "height": 640}) as context:
         page = context.new_page()
-        page.goto(f"{place.stager.url}/previews/{environment['id']}")
+        look(page, f"{place.stager.url}/previews/{environment['id']}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
