@@ -4,76 +4,21 @@ Docker."""
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.stager import PASSWORD, PATIENCE, USER, StagerUnderTest, docker, until
-from tests.unit.cli.client.terminal import Terminal
-
-
-class Person:
-    """Somebody with the command, a folder of their own, and a browser that writes down where it was sent."""
-
-    def __init__(self, folder: Path, stager: StagerUnderTest) -> None:
-        self.folder = folder
-        self.stager = stager
-        self._terminals: list[Terminal] = []
-        self.visited = folder / "visited"
-        browser = folder / "browser"
-        browser.write_text(f'#!/bin/sh\necho "$1" >> {self.visited}\n')
-        browser.chmod(0o755)
-        self.environ = {
-            name: value for name, value in os.environ.items() if not name.startswith(("STAGER_", "XDG_"))
-        } | {
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "BROWSER": str(browser),
-            "NO_PROXY": "*",
-        }
-
-    def run(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        """The command without a terminal, as in a script."""
-        return subprocess.run(
-            self._command(*words), input=stdin, env=self.environ | environ, capture_output=True, text=True,
-            check=False, timeout=PATIENCE,
-        )  # fmt: skip
-
-    def sit(self, *words: str) -> Terminal:
-        """The command on a terminal."""
-        terminal = Terminal(self._command(*words), self.environ)
-        self._terminals.append(terminal)
-        return terminal
-
-    def leave(self) -> None:
-        """End what still runs."""
-        for terminal in self._terminals:
-            terminal.process.kill()
-            terminal.process.wait()
-
-    def sign_in(self) -> None:
-        """As `stager configure` and `stager login` do it."""
-        configured = self.run(
-            "configure", f"endpoint={self.stager.url}", "auth_strategy=Basic", f"username={USER}"
-        )
-        assert configured.returncode == 0, configured.stderr
-        signed_in = self.run("login", "--stdin", stdin=f"{PASSWORD}\n")
-        assert signed_in.returncode == 0, signed_in.stderr
-
-    @staticmethod
-    def _command(*words: str) -> list[str]:
-        return [sys.executable, "-m", "stager", *words]
+from tests.integration.person import Person
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest, docker, until
 
 
 @pytest.fixture
 def person(tmp_path: Path, stager: StagerUnderTest) -> Iterator[Person]:
     folder = tmp_path / "person"
     folder.mkdir()
-    person = Person(folder, stager)
+    person = Person(folder, stager.url)
     yield person
     person.leave()
 
@@ -92,7 +37,7 @@ def test_from_nothing_to_a_browser_at_the_preview_and_back(person: Person, stage
     assert "Live after" in launching.said
     assert PASSWORD not in launching.said
     url = f"http://master.localhost:{stager.port}"
-    assert person.visited.read_text() == f"{url}\n"
+    assert person.visits(1) == [url]
     assert "master" in stager.get("master").text
 
     killing = person.sit("kill", "shop", "master")
@@ -104,7 +49,7 @@ def test_from_nothing_to_a_browser_at_the_preview_and_back(person: Person, stage
 
 
 def test_in_a_script(person: Person, stager: StagerUnderTest) -> None:
-    person.sign_in()
+    person.sign_in(USER, PASSWORD)
     launched = person.run("launch", "shop", "x", "--set", "VERSION=7")
     assert (launched.returncode, launched.stdout) == (0, f"http://x.localhost:{stager.port}\n")
     assert not person.visited.exists()
@@ -124,7 +69,7 @@ def test_in_a_script(person: Person, stager: StagerUnderTest) -> None:
 
 
 def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
-    person.sign_in()
+    person.sign_in(USER, PASSWORD)
     assert person.run("launch", "shop", "x").returncode == 0
 
     done = person.run("exec", "shop", "x", "--", "sh", "-c", "echo $container_name; exit 42")
@@ -152,7 +97,7 @@ def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
 
 
 def test_what_is_left_in_a_terminal_is_interrupted(person: Person, stager: StagerUnderTest) -> None:
-    person.sign_in()
+    person.sign_in(USER, PASSWORD)
     assert person.run("launch", "shop", "x").returncode == 0
     [container] = stager.containers()
     shell = person.sit("exec", "x")
@@ -167,7 +112,7 @@ def test_what_is_left_in_a_terminal_is_interrupted(person: Person, stager: Stage
 
 
 def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest) -> None:
-    person.sign_in()
+    person.sign_in(USER, PASSWORD)
     waiting = person.sit("wait", "shop", "x")
     waiting.wait_for("There is no such preview yet")
     assert stager.launched("x")
@@ -183,7 +128,7 @@ def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest
 def test_the_server_goes_and_comes_back_in_the_middle_of_a_launch(
     person: Person, stager: StagerUnderTest
 ) -> None:
-    person.sign_in()
+    person.sign_in(USER, PASSWORD)
     launching = person.sit("launch", "shop", "slow", "--set", "BOOT=4", "--no-open")
     launching.wait_for("Waiting for its first answer")
     stager.restart()

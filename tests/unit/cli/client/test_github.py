@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -16,7 +17,7 @@ import pytest
 
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.stranger import Answer, Stranger, stranger
-from tests.unit.cli.client.terminal import Terminal
+from tests.unit.cli.client.terminal import PATIENCE, Terminal
 
 JSON = "application/json"
 RECEIVER, DEVICE = "POST /event_receiver", "POST /api/v1/login/device"
@@ -51,6 +52,16 @@ def sit(tmp_path: Path, *words: str, browser: bool) -> Terminal:
     return Terminal([sys.executable, "-m", "stager", *words], environ)
 
 
+def visited(folder: Path) -> str:
+    """Where the browser was sent: a command only starts it."""
+    file = folder / "visited"
+    deadline = time.monotonic() + PATIENCE
+    while not file.exists() or not file.read_text().endswith("\n"):
+        assert time.monotonic() < deadline, "no browser was opened"
+        time.sleep(0.03)
+    return file.read_text().strip()
+
+
 @pytest.mark.requirement("R111", "R119", "R120")
 def test_the_first_command_goes_through_the_browser_the_second_asks_nothing(
     there: Stranger, run: Run, tmp_path: Path
@@ -67,7 +78,7 @@ def test_the_first_command_goes_through_the_browser_the_second_asks_nothing(
     ]
     first = sit(tmp_path, "list", browser=True)
     assert first.ends() == 0
-    assert (tmp_path / "visited").read_text() == "https://github.test/login/oauth/authorize?state=s1\n"
+    assert visited(tmp_path) == "https://github.test/login/oauth/authorize?state=s1"
     assert "BCDF-GHJK" in first.said
     assert "Signed in as ann." in first.said
     assert "gho_secret" not in first.said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,7 @@ from stager.handlers.authorization import GithubAuthorization
 from stager.testing.login import FakeAccounts
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
-from tests.unit.cli.client.terminal import PATIENCE
-from tests.unit.cli.client.test_github import sit
+from tests.unit.cli.client.test_github import sit, visited
 from tests.unit.control.house import SHOP, House
 from tests.unit.control.virtual_time import LoopClock
 
@@ -64,16 +62,6 @@ def place(run: Run) -> Iterator[Place]:
         assert run("configure", f"endpoint={server.url}", "auth_strategy=Github").exit_code == 0
         yield Place(server, accounts)
     structlog.reset_defaults()
-
-
-def visited(folder: Path) -> str:
-    """Where the browser was sent, which is after the command has said so."""
-    file = folder / "visited"
-    deadline = time.monotonic() + PATIENCE
-    while not file.exists() or not file.read_text().endswith("\n"):
-        assert time.monotonic() < deadline, "no browser was opened"
-        time.sleep(0.03)
-    return file.read_text().strip()
 
 
 @pytest.mark.requirement("R108", "R119", "R120", "R121")
