@@ -1,5 +1,6 @@
 // oidc-provider, which is certified, on GitHub's paths: `node oidc.mjs MODULES PORT CALLBACK...`.
 // Whoever types in a name is that account. `NAME-reader` may read repositories, `NAME-stranger` sees none.
+// Tokens of the client `github` look like GitHub's.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
@@ -13,6 +14,10 @@ const provider = new Provider(issuer, {
   clients: [
     {
       client_id: "web", client_secret: "web-secret", redirect_uris: callbacks, response_types: ["code"],
+      grant_types: ["authorization_code"], token_endpoint_auth_method: "client_secret_post",
+    },
+    {
+      client_id: "github", client_secret: "github-secret", redirect_uris: callbacks, response_types: ["code"],
       grant_types: ["authorization_code"], token_endpoint_auth_method: "client_secret_post",
     },
     {
@@ -38,6 +43,16 @@ const provider = new Provider(issuer, {
     device_authorization: "/login/device/code", code_verification: "/login/device",
   },
   cookies: { keys: ["a key of the tests"] },
+});
+
+provider.use(async (ctx, next) => {
+  if (ctx.get("authorization").startsWith("Bearer gho_")) {
+    ctx.req.headers.authorization = ctx.get("authorization").replace("gho_", "");
+  }
+  await next();
+  if (ctx.oidc?.client?.clientId === "github" && ctx.body?.access_token) {
+    ctx.body = { ...ctx.body, access_token: `gho_${ctx.body.access_token}` };
+  }
 });
 
 provider.use(async (ctx, next) => {
