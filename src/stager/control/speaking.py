@@ -6,7 +6,6 @@ The answer is a reaction at their comment and, where there is something to say, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import structlog
@@ -20,7 +19,7 @@ from stager.domain.actor import Actor
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.events import CommandSaid
-from stager.domain.speech import ABOUT, ADDRESS, Speech, Verb, heard
+from stager.domain.speech import ABOUT, ADDRESS, Speech, Verb, first_line, heard
 from stager.ports.forge import Forge, Reaction
 from stager.ports.store import Store, Transaction
 
@@ -151,7 +150,7 @@ def _mark(verb: Verb) -> Reaction:
 
 def _commit_in(text: str) -> str:
     """The commit that an approval names. Without one, nobody knows what its author has read."""
-    words: Sequence[str] = text.partition("\n")[0].split()
+    words = first_line(text).split()
     if len(words) < 3:
         raise Refused(
             "An approval names the commit that was read.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +10,10 @@ from stager.domain.names import did_you_mean
 
 ADDRESS = "/stager"
 LONGEST_WORD = 40
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_SHOWN = re.compile(r" {4}| {0,3}\t")
+"""How a line begins that Markdown shows as code (CommonMark, section 4.4)."""
 
 
 class Verb(StrEnum):
@@ -61,12 +66,18 @@ def heard(text: str) -> Speech | None:
     """What a comment asks for; None when it isn't addressed to Stager.
 
     Only its first line counts, and only when it begins with `/stager`: what is quoted in a reply, or shown as
-    an example further down, asks for nothing.
+    an example, asks for nothing.
     """
-    words = text.lstrip().partition("\n")[0].split()
-    if not words or words[0].lower() != ADDRESS:
+    line = first_line(text)
+    words = line.split()
+    if not words or words[0].lower() != ADDRESS or _SHOWN.match(line):
         return None
     word = words[1].lower()[:LONGEST_WORD] if len(words) > 1 else Verb.HELP.value
     if word in ALIASES:
         return Speech(ALIASES[word], word)
     return Speech(Verb(word) if word in set(Verb) else None, word)
+
+
+def first_line(text: str) -> str:
+    """The first line of a comment that isn't blank; lines end as in CommonMark, section 2.1."""
+    return next((line for line in _LINE_END.split(text) if line.strip()), "")

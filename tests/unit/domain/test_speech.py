@@ -21,6 +21,8 @@ class TestVerbs:
             "/stager   {}  ",
             "/stager\t{}",
             "/stager {}\r\nthanks!",
+            "/stager {}\rthanks!",
+            "\n   /stager {}",
             "/stager {} please",
         ],
     )
@@ -64,6 +66,9 @@ class TestNotForUs:
             "@stager launch",
             "/ stager launch",
             "- /stager kill",
+            "    /stager kill",
+            "\t/stager kill",
+            "\n  \t/stager kill",
         ],
     )
     def test_is_left_alone(self, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from stager.domain.source import Change, Repository
-from stager.forges.github.wire import Link, Ref, Sha, Stamp, Text, Unreadable, Wire, parse, text_of
+from stager.forges.github.wire import Link, Number, Ref, Sha, Stamp, Text, Unreadable, Wire, parse, text_of
 
 GHOST = "ghost"
 """GitHub's own name for an account that was deleted; its JSON has null in that place."""
@@ -176,7 +176,7 @@ class _Base(Wire):
 
 
 class _Pull(Wire):
-    number: Annotated[int, Field(gt=0)]
+    number: Number
     state: Literal["open", "closed"]
     title: Text = ""
     body: Description = ""
@@ -231,7 +231,7 @@ class _Comment(Wire):
 
 
 class _Issue(Wire):
-    number: Annotated[int, Field(gt=0)]
+    number: Number
     pull_request: dict[str, object] | None = None
     """Only of a pull request."""
 

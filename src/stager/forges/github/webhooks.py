@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Repository
+from stager.domain.speech import heard
 from stager.forges.github import payloads, signature, wire
 from stager.ports.forge import Webhooks
 
@@ -27,7 +27,6 @@ LONGEST_COMMAND = 2_000
 OWN_CONTEXT = "stager/"
 """What the contexts of our own statuses begin with: they say nothing that we don't know."""
 
-_COMMAND = re.compile(r"\s*/stager(?!\S)")
 _EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
 _ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
 """GitHub's actions of `pull_request` that have an effect. The others concern reviews, people and merging."""
@@ -106,7 +105,7 @@ def _command_said(payload: dict[str, object]) -> Event | str:
     if event.action != "created" or not event.on_pull_request:
         return "isn't a new comment on a pull request"
     said = event.comment
-    if said.by_bot or not _COMMAND.match(said.body):
+    if said.by_bot or heard(said.body) is None:
         return "is no command"
     return CommandSaid(
         event.repository, event.number, said.author, said.body.strip()[:LONGEST_COMMAND], said.id

@@ -31,16 +31,21 @@ def text_of(value: object) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
-def _with_time_zone(stamp: datetime) -> datetime:
-    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+def _in_utc(stamp: datetime) -> datetime:
+    try:
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # within a day of the first moment that there is, or of the last
+        raise ValueError("isn't a moment that can be told in UTC") from None
 
 
 Text = Annotated[str, BeforeValidator(text_of)]
+Number = Annotated[int, Field(gt=0, lt=2**63)]
+"""Of a pull request or an issue; a database has no larger ones."""
 Sha = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Ref = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f]+$")]
 """All that git allows passes: a stranger's branch must not make a list of pull requests unreadable."""
 Link = Annotated[str, Field(pattern=r"^https?://[^\x00-\x20]+$")]
-Stamp = Annotated[datetime, AfterValidator(_with_time_zone)]
+Stamp = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class Wire(BaseModel):

@@ -42,7 +42,15 @@ def status(state: str, context: str = "ci/build", **changes: object) -> dict[str
 
 
 @pytest.mark.parametrize(
-    "body", ["/stager", "/stager restart", "  /stager\tdeploy a b", "/stager\r\nplease", "\n\n/stager stop"]
+    "body",
+    [
+        "/stager",
+        "/stager restart",
+        "  /stager\tdeploy a b",
+        "/stager\r\nplease",
+        "\n\n/stager stop",
+        "/Stager",
+    ],
 )
 def test_a_comment_that_begins_with_stager_is_a_command(body: str) -> None:
     event = said(body)
@@ -60,7 +68,7 @@ def test_a_comment_that_begins_with_stager_is_a_command(body: str) -> None:
         "Nice!",
         "/stagers",
         "/stager-restart",
-        "/STAGER",
+        "    /stager restart",
         "> /stager restart",
         "Try\n/stager restart",
     ],
