@@ -91,7 +91,7 @@ class Gate:
 
     def _arrive(self, arrival: _Arrival, guard: Guard, query: bytes) -> Notice:
         """Somebody comes from Stager's page with a grant."""
-        given = parse_qs(query.decode("latin-1"), max_num_fields=8)
+        given = _fields_of(query)
         to = safe_path(given.get("to", ["/"])[0])
         grant = unseal(given.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
         if grant is None or not guard.admits(grant):
@@ -164,6 +164,14 @@ class _Arrival:
             if name in _PARAMETERS
         }
         head.target = path + (mark + b"&".join(kept) if kept else b"")
+
+
+def _fields_of(query: bytes) -> dict[str, list[str]]:
+    """What the way back from Stager's page bears; nothing where there is more than that ever has."""
+    try:
+        return parse_qs(query.decode("latin-1"), max_num_fields=8)
+    except ValueError:
+        return {}
 
 
 def _sent_away(arrival: _Arrival, guard: Guard) -> Notice:
