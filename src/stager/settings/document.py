@@ -27,6 +27,10 @@ MOST_VALUES = 100_000
 """Values of one document, each counted as often as it is referred to: a few lines of aliases of aliases would
 otherwise fill the memory."""
 
+MOST_TEXT = 1_000_000
+"""Characters of one document's values and of what is wrong with them, counted likewise: whoever reads them is
+to come to an end."""
+
 
 def read(text: str, name: str) -> Data:
     """The data of a YAML document; None when it is empty.
@@ -46,7 +50,7 @@ def read(text: str, name: str) -> Data:
     except RecursionError as error:
         raise ConfigurationError(name, [Problem("", "is nested too deeply")]) from error
     except _TooMuch as error:
-        raise ConfigurationError(name, [Problem("", f"has more than {MOST_VALUES} values")]) from error
+        raise ConfigurationError(name, [Problem("", str(error))]) from error
     if reader.problems:
         raise ConfigurationError(name, reader.problems)
     return data
@@ -68,7 +72,7 @@ def _hint(text: str, what: str) -> str:
 
 
 class _TooMuch(Exception):  # noqa: N818 (caught a few lines above)
-    """There are more than `MOST_VALUES`."""
+    """There is more than `MOST_VALUES` or `MOST_TEXT`; says so."""
 
 
 class _Reader:
@@ -77,12 +81,13 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._open: list[yaml.Node] = []
-        self._count = 0
+        self._values = 0
+        self._text = 0
 
     def value(self, node: yaml.Node, trail: Trail) -> Data:
-        self._count += 1
-        if self._count > MOST_VALUES:
-            raise _TooMuch
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _TooMuch(f"has more than {MOST_VALUES} values")
         if any(node is outer for outer in self._open):
             self._refuse(trail, "contains itself")
             return None
@@ -100,6 +105,7 @@ class _Reader:
             return self._mapping(node, trail)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*trail, i)) for i, item in enumerate(node.value)]
+        self._take(node.value)
         if _NO_TEXT.search(node.value):
             self._refuse(trail, "has a character that no text can have")
             return None
@@ -118,6 +124,7 @@ class _Reader:
             elif key.value in own:
                 self._refuse((*trail, key.value), f"is given twice, again at line {key.start_mark.line + 1}")
             else:
+                self._take(key.value)
                 own[key.value] = self.value(item, (*trail, key.value))
         return {**merged, **own}
 
@@ -130,7 +137,14 @@ class _Reader:
                 self._refuse((*trail, "<<"), "should name a mapping to merge")
 
     def _refuse(self, trail: Trail, message: str) -> None:
-        self.problems.append(Problem.at(trail, message))
+        problem = Problem.at(trail, message)
+        self._take(problem.path)
+        self.problems.append(problem)
+
+    def _take(self, text: str) -> None:
+        self._text += len(text)
+        if self._text > MOST_TEXT:
+            raise _TooMuch(f"has more than {MOST_TEXT} characters, those of its aliases among them")
 
 
 def scalar(text: str) -> Data:

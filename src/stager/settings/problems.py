@@ -48,6 +48,7 @@ def path_of(trail: Trail) -> str:
 
 
 def _key(part: str) -> str:
+    part = part if len(part) <= LONGEST_QUOTE else part[:LONGEST_QUOTE] + "…"
     return part if re.fullmatch(r"[\w/-]+", part) else json.dumps(part, ensure_ascii=False)
 
 

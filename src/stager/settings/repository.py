@@ -24,6 +24,9 @@ DEEPEST = 20
 LARGEST = 32 * 1024
 """Bytes of a file: reading the worst takes some two seconds, in which nothing else happens."""
 
+MOST_TOLD, LONGEST_TOLD = 100, 500
+"""Problems of a file that are told, and characters of each."""
+
 ALLOWED = "isn't for this file to say: the administrator keeps it to the configuration"
 
 
@@ -122,12 +125,15 @@ def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str
 
 
 def _invalid(name: str, problems: list[str]) -> Fault:
-    first = problems[0] if len(problems) == 1 else f"{len(problems)} problems"
+    told = [p if len(p) <= LONGEST_TOLD else f"{p[:LONGEST_TOLD]}…" for p in problems[:MOST_TOLD]]
+    first = told[0] if len(problems) == 1 else f"{len(problems)} problems"
     return Fault(
         f"{name} can't be used: {first}",
         hint="The reference of that file says what may stand in it.",
         reason="repository-file-invalid",
-        detail="\n".join(problems),
+        detail="\n".join(
+            told if len(problems) == len(told) else [*told, f"and {len(problems) - len(told)} more"]
+        ),
     )
 
 
@@ -135,7 +141,7 @@ def _with_line(problem: Problem, lines: Mapping[str, int]) -> str:
     """`line 3: port: should be an integer`; of what isn't there, the line of what it should be in."""
     path = problem.path
     while path and path not in lines:
-        path = path.rpartition(".")[0]
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return f"line {lines[path]}: {problem}" if path else str(problem)
 
 

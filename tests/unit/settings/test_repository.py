@@ -103,6 +103,21 @@ class TestEveryKey:
         ("given", "said"),
         [
             ("a: &a {X: y}\nenv: *a", ["line 1: a: unknown key"]),
+            (
+                "build: {args: &a {X: [y]}}\nhooks: {before_kill: [&b [1], *b]}",
+                [
+                    "line 1: build.args.X: should be text, not a list",
+                    "line 2: hooks.before_kill[0]: should be text or a list of texts, not a list",
+                    "line 2: hooks.before_kill[1]: should be text or a list of texts, not a list",
+                ],
+            ),
+            (
+                "env: {A: &a [!x y]}\nhooks: {after_launch: *a}",
+                [
+                    "line 1: env.A[0]: has the tag !x, which means nothing here",
+                    "line 2: hooks.after_launch[0]: has the tag !x, which means nothing here",
+                ],
+            ),
             ("env: &a {X: y}\nbuild: {args: *a}", []),
             ("env: {<<: {X: y}, Z: z}", []),
         ],
@@ -296,7 +311,25 @@ class TestBombs:
         assert problems(text)
 
     def test_many_unknown_keys(self) -> None:
-        assert len(problems("".join(f"a{number}: b\n" for number in range(2_500)))) == 2_500
+        told = problems("".join(f"a{number}: b\n" for number in range(2_500)))
+        assert told[99:] == ["line 100: a99: unknown key", "and 2400 more"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "a: &a '" + "x " * 7_000 + "'\nhooks: {after_launch: [" + "*a, " * 4_000 + "]}",
+            "a: &a [" + "!x y, " * 15 + "]\n? " + "k" * 16_000 + "\n: [" + "*a, " * 3_500 + "]",
+        ],
+        ids=["words", "problems"],
+    )
+    def test_that_says_something_long_often(self, text: str) -> None:
+        assert problems(text) == ["has more than 1000000 characters, those of its aliases among them"]
+
+    def test_what_is_long_is_cut_where_it_is_told(self) -> None:
+        [problem] = problems(f"? {'k' * 9_000}\n: x")
+        assert problem == f"line 1: {'k' * 60}…: unknown key".replace("…:", '…":').replace("1: k", '1: "k')
+        [problem] = problems(f"env: *{'k' * 9_000}")
+        assert len(problem) < 600
 
 
 VALUES = st.recursive(
