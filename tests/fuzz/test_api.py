@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from stager.web.app import create_app
 from stager.web.services import Services
+from tests.length import length
 from tests.unit.cli.client.served import Served, served
 from tests.unit.web.site import basic
 
@@ -48,11 +49,7 @@ def test_it_keeps_to_its_description(
     cases = operation.as_strategy(generation_mode=mode)
 
     @given(case=cases)
-    @settings(
-        max_examples=15,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
+    @length(15)
     def ask(case: Any) -> None:
         case.call_and_validate(base_url=stager.url, headers=basic("ann", "pa:ss"), checks=CHECKS, timeout=20)
 

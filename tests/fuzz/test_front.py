@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from tests.fuzz.readers import panel, read_strictly
 from tests.fuzz.recorder import Recorder
 from tests.fuzz.streams import ANYTHING, CUTS, INNER
+from tests.length import length
 from tests.unit.front.harness import Rig, rig
 
 HOST = "x.test"
@@ -69,7 +70,7 @@ def test_no_stream_is_read_in_two_ways(tmp_path: Path) -> None:
             assert (await front.ask(host=HOST)).status == 200
 
     def many(loop: asyncio.AbstractEventLoop, front: Rig, recorder: Recorder) -> None:
-        @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+        @length(300)
         @given(ANYTHING, CUTS)
         def one(data: bytes, cuts: list[int]) -> None:
             before = len(recorder.connections)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from stager.front.body import request_framing
 from stager.front.head import MessageError, RequestHead, parse_request
 from stager.front.headers import Forwarding, request_head
 from tests.fuzz.readers import Seen, panel, read_strictly
 from tests.fuzz.streams import ANYTHING, CUTS, GOOD
+from tests.length import length
 
 PANEL = list(panel())
 FORWARDING = Forwarding("192.0.2.1", "http", trusted=False)
-LENGTH = settings(max_examples=500, deadline=None)
+LENGTH = length(500)
 
 
 def passed_on(data: bytes, cuts: list[int]) -> tuple[list[RequestHead], bytes]:

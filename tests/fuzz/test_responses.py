@@ -5,15 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import h11
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.front.body import response_framing, response_length
 from stager.front.head import UNTIL_CLOSE, MessageError, parse_response
 from stager.front.headers import response_head
 from tests.fuzz.streams import CUTS, RESPONSES
+from tests.length import length
 
-LENGTH = settings(max_examples=500, deadline=None)
+LENGTH = length(500)
 METHODS = st.sampled_from([b"GET", b"HEAD", b"POST"])
 
 

@@ -4,23 +4,18 @@ Whatever happens, in whatever order, and wherever the control plane dies: once t
 rest with exactly what may run of what is open running, the newest revision of it, and nothing left over; and
 strangers' code that nobody has approved doesn't run for a moment.
 
-`HISTORIES=5000 pytest --timeout=0 tests/machine/test_fakes.py` plays more of them.
+`LONGER=30 pytest --timeout=0 tests/machine/test_fakes.py` plays thirty times as many of them.
 """
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.length import length
 from tests.machine.installation import Installation, Machine, OutOfTouch
 
-HISTORIES = int(os.environ.get("HISTORIES", "150"))
-LENGTH = settings(
-    max_examples=HISTORIES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+LENGTH = length(150, steps=40)
 
 
 @pytest.mark.parametrize("machine", [Installation, OutOfTouch])

@@ -1,0 +1,112 @@
+"""Whatever stands in a comment: only its own first line asks for something, never what it quotes or shows as
+an example; and who hears it and who does it are of one mind."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stager.domain.events import CommandSaid, Delivery, Ignored
+from stager.domain.speech import ADDRESS, ALIASES, LONGEST_WORD, Verb, heard
+from stager.forges.github.webhooks import LONGEST_COMMAND, GithubWebhooks
+from tests.doubles.github import GithubComment, GithubDouble
+from tests.fuzz.junk import damaged
+from tests.length import length
+
+GITHUB = GithubDouble()
+PULL = GITHUB.open_pull(GITHUB.add_repository("acme", "shop"), "x")
+WEBHOOKS = GithubWebhooks("secret")
+
+COMMANDS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from([ADDRESS, "/STAGER", "/Stager"]),
+    st.sampled_from([" ", "  ", "\t"]),
+    st.sampled_from([*Verb, *ALIASES]),
+    st.sampled_from(["", " please", " 1a2b3c4", "\t1a2b3c4 ", "\r\nthanks!", "\n> /stager kill"]),
+)
+"""What asks for something when it is all that a comment says."""
+FRAMES = st.sampled_from(
+    [
+        "> {}",
+        ">{}",
+        "> > {}",
+        "```\n{}\n```",
+        "~~~ sh\n{}\n~~~",
+        "`{}`",
+        "    {}",
+        "\t{}",
+        "  \t{}",
+        "\n\n    {}",
+        "<!-- {} -->",
+        "<!--\n{}\n-->",
+        "<pre>\n{}\n</pre>",
+        "- {}",
+        "1. {}",
+        "# {}",
+        "**{}**",
+        "see {}",
+        "see:\n\n{}",
+        "\\{}",
+        "\u200b{}",
+        "\ufeff{}",
+        "@{}",
+        '"{}"',
+    ]
+)
+"""In these it is quoted, shown, hidden, or in the middle of something else."""
+SCRAPS = st.sampled_from([*"/\r\n\t >`<!-\0\ud800\u2028\xa0İ", "stager", "/stager", "kill"])
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.text(max_size=40).map(f"{ADDRESS} ".__add__),
+    st.lists(SCRAPS, max_size=8).map("".join),
+    damaged(COMMANDS.map(str.encode)).map(lambda data: data.decode("utf-8", "surrogateescape")),
+)  # fmt: skip
+
+
+def told(body: str) -> CommandSaid | Ignored:
+    """What becomes of a comment that GitHub tells of."""
+    payload = GITHUB.comment_event("created", PULL, GithubComment(1, "octocat", body))
+    event = WEBHOOKS.read(Delivery("1", "github", "issue_comment", json.dumps(payload)))
+    assert isinstance(event, CommandSaid | Ignored)
+    return event
+
+
+@length(200)
+@given(COMMANDS, st.sampled_from(["", " ", "   ", "\n", "\r\n \n"]))
+def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
+    event = told(before + command)
+    assert isinstance(event, CommandSaid), event
+    speech = heard(event.text)
+    assert speech is not None
+    word = command.split()[1]
+    assert speech.said == word
+    assert speech.verb == ALIASES.get(word, word)
+
+
+@length(200)
+@given(COMMANDS, FRAMES)
+def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
+    shown = frame.format(command)
+    assert heard(shown) is None
+    assert isinstance(told(shown), Ignored)
+
+
+@length(300)
+@given(TEXTS)
+def test_any_text_is_heard_by_all_or_none(text: str) -> None:
+    event, speech = told(text), heard(text)
+    assert isinstance(event, CommandSaid) is (speech is not None)
+    if speech is None or not isinstance(event, CommandSaid):
+        return
+    first = re.split(r"[\r\n]", text.lstrip())[0]
+    assert first.lower().startswith(ADDRESS)
+    assert len(event.text) <= LONGEST_COMMAND
+    assert len(speech.said) <= LONGEST_WORD
+    assert speech.said in {Verb.HELP, *(word[:LONGEST_WORD] for word in first.lower().split())}
+    again = heard(event.text)
+    assert again is not None
+    assert again.verb == speech.verb
+    assert isinstance(speech.hint, str)

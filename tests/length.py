@@ -1,0 +1,26 @@
+"""How long random tests look: for a moment with all the others, and at length when they are asked to.
+
+`LONGER=50 pytest --timeout=0 tests/fuzz` tries fifty times as many cases, each time others.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+LONGER = int(os.environ.get("LONGER", "1"))
+
+
+def length(cases: int, steps: int = 50) -> settings:
+    """Hypothesis's settings for a test that tries so many cases as long as nobody asks for more of them.
+
+    Args:
+        steps: of one history, for a state machine.
+    """
+    return settings(
+        max_examples=cases * LONGER,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
