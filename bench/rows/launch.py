@@ -36,7 +36,7 @@ def measure(ground: Ground) -> dict[str, Any]:
 async def _measure(ground: Ground) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         web = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        hand = await stack.enter_async_context(ByHand(app_image()))
+        hand = await stack.enter_async_context(ByHand())
         stager = stack.enter_context(ground.stager())
         parties = {"floor": _by_hand(hand), "stager": _with_stager(web, stager)}
         versions = {}
@@ -87,7 +87,7 @@ def _by_hand(hand: ByHand) -> Party:
     async def remove(_: Sequence[str]) -> None:
         await hand.remove()
 
-    return lambda _: hand.launch(), remove
+    return lambda _: hand.launch(app_image()), remove
 
 
 def _with_stager(web: aiohttp.ClientSession, stager: StagerUnderTest) -> Party:

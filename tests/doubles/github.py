@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class Recorded:
 
     Args:
         headers: with lower-case names.
+        at: when it was answered, by `time.monotonic`.
     """
 
     method: str
@@ -100,6 +102,7 @@ class Recorded:
     headers: Mapping[str, str]
     body: str
     status: int
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.github import GithubDouble, GithubPull
+from tests.doubles.github import GithubDouble, GithubPull, Recorded
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_places import GithubDeployment
 
@@ -34,6 +34,11 @@ class Github:
             "incoming_auth": {"hook_secret": "hook-secret"},
             "outgoing_auth": {"user": USER, "password": TOKEN},
         }
+
+    @property
+    def requests(self) -> list[Recorded]:
+        """All that it was asked so far."""
+        return self._double.requests
 
     def open(self, ref: str, sha: str = "", *, fork_of: str = "") -> int:
         """A pull request's number.

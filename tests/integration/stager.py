@@ -252,7 +252,7 @@ class StagerUnderTest:
         return self._client.post(f"{self.url}{path}", content=body, headers=sent)
 
     def clean_up(self) -> None:
-        """Leave nothing: processes, containers, networks."""
+        """Leave nothing: processes, containers, networks, images that it built."""
         self._client.close()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
@@ -265,6 +265,10 @@ class StagerUnderTest:
             docker("rm", "--force", "--volumes", container)
         for network in self.networks():
             docker("network", "rm", network)
+        label = f"--filter=label=stager.instance={self.installation}"
+        images = set(docker("image", "ls", "--quiet", label).split())
+        if images:
+            docker("image", "rm", "--force", *images)
 
 
 def basic(user: str, password: str) -> str:

@@ -61,26 +61,18 @@ MakeTown = Any
 
 
 @pytest.fixture
-def town(make_stager: MakeStager, tmp_path: Path) -> Iterator[MakeTown]:
+def town(make_stager: MakeStager, tmp_path: Path) -> MakeTown:
     """Makes one, with the keys of the application that are given."""
-    stagers: list[StagerUnderTest] = []
 
     def make(**app: Any) -> Town:
         bare = tmp_path / "git" / "shop.git"
         given = {key: value for key, value in {"build": ".", **app}.items() if value is not None}
         stager = make_stager(local_forge=str(bare.parent), images={"shop": given})
-        stagers.append(stager)
         clone = Clone(tmp_path / "clone", bare)
         clone.push("main")
         return Town(stager, clone)
 
-    yield make
-    for stager in stagers:
-        stager.clean_up()
-        label = f"label=stager.instance={stager.installation}"
-        images = docker("image", "ls", "--quiet", "--filter", label).split()
-        if images:
-            docker("image", "rm", "--force", *set(images))
+    return make
 
 
 @contextmanager

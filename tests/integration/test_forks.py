@@ -114,10 +114,9 @@ MakeTown = Any
 @pytest.fixture
 def town(
     make_stager: MakeStager, github: Github, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MakeTown]:
+) -> MakeTown:
     """Makes one, with the keys of the application that are given."""
     monkeypatch.setenv("A_SECRET_ELSEWHERE", SECRETS["env by reference"])
-    stagers: list[StagerUnderTest] = []
 
     def make(**app: Any) -> Town:
         repository = BareRepository(tmp_path / "git" / "acme" / "shop.git")
@@ -134,16 +133,9 @@ def town(
             images={"shop": given},
             post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         )
-        stagers.append(stager)
         return Town(stager, github, repository)
 
-    yield make
-    for stager in stagers:
-        stager.clean_up()
-        label = f"label=stager.instance={stager.installation}"
-        images = docker("image", "ls", "--quiet", "--filter", label).split()
-        if images:
-            docker("image", "rm", "--force", *set(images))
+    return make
 
 
 def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:

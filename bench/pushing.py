@@ -1,0 +1,152 @@
+"""Building and running what was pushed, with Stager and by hand; what the rows on builds measure.
+
+Each branch has a page of its own, in an application whose other layers are in the build cache after the first
+build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from bench.byhand import LOOK_EVERY, ByHand
+from bench.ground import PORT
+from tests.integration.images import base_image
+from tests.integration.stager import PATIENCE, StagerUnderTest, docker
+from tests.local_forge.workshop import Clone
+
+DOCKERFILE = """\
+FROM {base}
+RUN mkdir /site && head -c 20000000 /dev/zero > /site/large
+COPY index.html /site/
+EXPOSE {port}
+CMD ["httpd", "-f", "-p", "{port}", "-h", "/site"]
+"""
+
+
+class Author:
+    """Somebody with a clone, who pushes branches.
+
+    Args:
+        folder: an empty one.
+        remote: the repository that the branches go to.
+    """
+
+    def __init__(self, folder: Path, remote: Path) -> None:
+        self.clone = Clone(folder, remote)
+        self.clone.commit("Dockerfile", DOCKERFILE.format(base=base_image("static"), port=PORT))
+
+    def begin(self, name: str) -> None:
+        """Make a branch, which nobody has yet, and be on it."""
+        self.clone.git("checkout", "--quiet", "-B", name, "main")
+        self.clone.commit("index.html", f"{name} of {self.clone.folder}")
+
+    async def push(self, *names: str) -> None:
+        await asyncio.to_thread(self.clone.push, *names)
+
+    def folder_of(self, name: str) -> Path:
+        """A folder with what is on a branch."""
+        folder = self.clone.folder.parent / f"{self.clone.folder.name}-{name}"
+        self.clone.git("worktree", "add", "--quiet", "--detach", str(folder), name)
+        return folder
+
+
+class BuiltByHand:
+    """`git push` to a bare repository that tells nobody, `docker buildx build`, and a container of the image.
+
+    Args:
+        folder: an empty one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        bare = folder / "shop.git"
+        subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
+        self.author = Author(folder / "by-hand", bare)
+        self._hand = ByHand()
+        self._images: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        await self._hand.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._hand.__aexit__(kind, error, trace)
+        if self._images:
+            docker("image", "rm", "--force", *self._images)
+
+    async def run(self, folder: Path) -> None:
+        """Build what is in a folder, run it, and wait for its first 200."""
+        tag = f"stager-bench/by-hand:{len(self._images) + 1}"
+        self._images.append(tag)
+        build = await asyncio.create_subprocess_exec(
+            *(
+                "docker",
+                "buildx",
+                "build",
+                "--builder",
+                "default",
+                "--quiet",
+                "--load",
+                "--tag",
+                tag,
+                str(folder),
+            ),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        assert await build.wait() == 0, "docker buildx build failed"
+        await self._hand.launch(tag)
+
+    async def remove(self) -> None:
+        """Remove the containers that run."""
+        await self._hand.remove()
+
+
+class Watcher:
+    """Looks at previews until they show what was pushed.
+
+    Args:
+        author: who pushed.
+    """
+
+    def __init__(self, web: aiohttp.ClientSession, stager: StagerUnderTest, author: Author) -> None:
+        self._web = web
+        self._stager = stager
+        self._author = author
+
+    async def shows(self, name: str, every: float = LOOK_EVERY) -> float:
+        """The moment, by `perf_counter`, at which the preview of a branch shows what is on it.
+
+        Args:
+            every: seconds between two looks.
+        """
+        wanted = f"{name} of {self._author.clone.folder}"
+        async with asyncio.timeout(PATIENCE * 5):
+            while await self.page(name) != (200, wanted):  # noqa: ASYNC110 (it is asked as visitors ask)
+                await asyncio.sleep(every)
+        return perf_counter()
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Delete branches, and wait until their previews are gone."""
+        await self._author.push("--delete", *names)
+        async with asyncio.timeout(PATIENCE * 5):
+            while await asyncio.to_thread(self._stager.containers):  # noqa: ASYNC110 (Docker is asked)
+                await asyncio.sleep(0.1)
+
+    async def page(self, name: str) -> tuple[int, str]:
+        """What the preview of a branch answers: status and text."""
+        async with self._web.get(self._stager.url, headers={"Host": self._stager.host(name)}) as answer:
+            return answer.status, await answer.text()
+
+
+def built_here(folder: Path) -> dict[str, Any]:
+    """What a Stager is configured with that builds `shop` from the repositories in a folder."""
+    return {"local_forge": str(folder), "images": {"shop": {"build": ".", "image": None, "port": None}}}

@@ -1,0 +1,182 @@
+"""20 changes at once, each with a build of its own: in what order they come, and what Stager needs for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+
+from bench.figures import rounded, seconds, times
+from bench.ground import Ground
+from bench.processes import memory
+from bench.pushing import Author, BuiltByHand, Watcher, built_here
+from bench.row import Figures, Line, Row
+from tests.integration.stager import StagerUnderTest
+
+CHANGES, AT_ONCE = 20, 2
+"""Branches in one push; builds that run at a time, Stager's default."""
+LIMIT = 1.2
+MOST_OVERTAKEN = 2 * AT_ONCE
+MEMORY_LIMIT = 150
+LOOK_EVERY, VISIT_EVERY = 0.1, 0.02
+"""Seconds between two looks at each preview, for there are many; between two visits of the one that runs."""
+
+
+def measure(ground: Ground) -> dict[str, Any]:
+    """Raw figures: when each was live, in the order of their pushes, and the control plane's memory."""
+    return asyncio.run(_measure(ground))
+
+
+async def _measure(ground: Ground) -> dict[str, Any]:
+    names = [f"change-{number:02}" for number in range(CHANGES)]
+    async with contextlib.AsyncExitStack() as stack:
+        web = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        hand = await stack.enter_async_context(BuiltByHand(ground.folder))
+        stager = stack.enter_context(ground.stager(**built_here(ground.folder / "git")))
+        author = Author(ground.folder / "clone", ground.folder / "git" / "shop.git")
+        await author.push("main")
+        watcher = Watcher(web, stager, author)
+        await _warm(hand, author, watcher)
+        floor = await _by_hand(hand, names)
+        return {"changes": CHANGES, "at_once": AT_ONCE, "floor": floor} | await _with_stager(
+            stager, watcher, author, names
+        )
+
+
+async def _warm(hand: BuiltByHand, author: Author, watcher: Watcher) -> None:
+    """Fill the build cache, and leave a preview for people to visit."""
+    hand.author.begin("first")
+    await hand.run(hand.author.clone.folder)
+    await hand.remove()
+    author.begin("visited")
+    await author.push("visited")
+    await watcher.shows("visited")
+
+
+async def _by_hand(hand: BuiltByHand, names: Sequence[str]) -> float:
+    """Seconds until the last one answers, with as many hands as Stager has builds."""
+    for name in names:
+        hand.author.begin(name)
+    folders = [hand.author.folder_of(name) for name in names]
+    hands = asyncio.Semaphore(AT_ONCE)
+
+    async def one(folder: Any) -> None:
+        async with hands:
+            await hand.run(folder)
+
+    begun = perf_counter()
+    await hand.author.push(*names)
+    await asyncio.gather(*map(one, folders))
+    took = perf_counter() - begun
+    await hand.remove()
+    return round(took, 3)
+
+
+async def _with_stager(
+    stager: StagerUnderTest, watcher: Watcher, author: Author, names: Sequence[str]
+) -> dict[str, Any]:
+    for name in names:
+        author.begin(name)
+    before, peak = memory(stager.control_pid), asyncio.create_task(_peak(stager.control_pid))
+    visits = asyncio.create_task(_visits(watcher))
+    begun = perf_counter()
+    await author.push(*names)
+    live = await asyncio.gather(*(watcher.shows(name, LOOK_EVERY) for name in names))
+    peak.cancel()
+    visits.cancel()
+    answers = await visits
+    return {
+        "live": rounded([moment - begun for moment in live], 3),
+        "bytes": {"before": before, "most": max(await peak, before)},
+        "visits": {"requests": len(answers), "failed": sum(status != 200 for status in answers)},
+    }
+
+
+async def _visits(watcher: Watcher) -> list[int]:
+    """What somebody is answered who asks a preview again and again, until this is cancelled."""
+    answers = []
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            answers.append((await watcher.page("visited"))[0])
+            await asyncio.sleep(VISIT_EVERY)
+    return answers
+
+
+async def _peak(pid: int) -> int:
+    """The most memory that a process held, until this is cancelled."""
+    most = 0
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            most = max(most, memory(pid))
+            await asyncio.sleep(0.05)
+    return most
+
+
+def overtaken(live: Sequence[float]) -> int:
+    """By how many of those that came after it one was overtaken, at most.
+
+    Args:
+        live: when each was, in the order in which they came.
+    """
+    return max(sum(later < moment for later in live[place + 1 :]) for place, moment in enumerate(live))
+
+
+def lines(figures: Figures) -> list[Line]:
+    """Time, order, memory, and what others noticed."""
+    count, last = figures["changes"], max(figures["live"])
+    ratio, order = last / figures["floor"], overtaken(figures["live"])
+    most, visits = figures["bytes"]["most"] / 1e6, figures["visits"]
+    return [
+        Line(
+            what=f"{count} changes at once, each built, to the last one live",
+            floor=seconds(figures["floor"]),
+            ours=f"{seconds(last)}, {times(ratio)}",
+            budget=f"at most {times(LIMIT)}",
+            value=ratio,
+            limit=LIMIT,
+        ),
+        Line(
+            what="Of them, by how many that came later one is overtaken at most",
+            floor="-",
+            ours=str(order),
+            budget=f"at most {MOST_OVERTAKEN}, twice the builds that run at once",
+            value=order,
+            limit=MOST_OVERTAKEN,
+        ),
+        Line(
+            what="The control plane's memory meanwhile",
+            floor=f"{figures['bytes']['before'] / 1e6:.0f} MB before",
+            ours=f"{most:.0f} MB",
+            budget=f"below {MEMORY_LIMIT} MB",
+            value=most,
+            limit=MEMORY_LIMIT,
+        ),
+        Line(
+            what="Requests that fail meanwhile at a preview that runs",
+            floor="0",
+            ours=f"{visits['failed']} of {visits['requests']:,}",
+            budget="0",
+            value=visits["failed"],
+            limit=0,
+        ),
+    ]
+
+
+ABOUT = f"""\
+{CHANGES} branches are pushed in one `git push`, each with a changed file; {AT_ONCE} builds run at a time.
+The floor builds and runs as many by hand, {AT_ONCE} at a time. With Stager one more preview is visited
+meanwhile, every {VISIT_EVERY * 1e3:g} ms. A change is overtaken by each that was pushed after it and live
+before it.
+"""
+
+ROW = Row(
+    "changes",
+    "Many changes at once",
+    ABOUT.strip(),
+    measure,
+    lines,
+)
