@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from stager.domain.source import Access, Repository
-from stager.forges.local import LocalForge
+from stager.forges.local.forge import LocalForge
 from stager.forges.local.repository import LocalRepository
 from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Recovery, Reports
 from tests.contracts.forges import Shown, ShownDeployment

@@ -17,7 +17,7 @@ import uvicorn
 from stager.auth.basic import BasicAuthentication
 from stager.control.access import Roles
 from stager.domain.access import Role
-from stager.forges.local import LocalForge
+from stager.forges.local.forge import LocalForge
 from stager.web import git as web_git
 from stager.web.app import create_app
 from tests.local_forge.workshop import Clone, Ear, listening

@@ -14,7 +14,8 @@ import pytest
 
 from stager.domain.events import ChangeAction
 from stager.domain.source import Access, Repository
-from stager.forges.local import LocalForge, pushed
+from stager.forges.local import pushed
+from stager.forges.local.forge import LocalForge
 from stager.forges.local.repository import LocalRepository
 from tests.local_forge.workshop import Clone, Ear, listening
 

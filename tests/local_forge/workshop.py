@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeSeen
-from stager.forges.local import LocalForge
+from stager.forges.local.forge import LocalForge
 from stager.git import environment
 from tests.doubles.git import WHO
 

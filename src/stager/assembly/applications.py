@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stager.control.applications import Application, Applications
-from stager.forges.local.messages import FORGE as LOCAL
+from stager.forges.local.deliveries import FORGE as LOCAL
 from stager.settings.apps import App
 from stager.settings.model import Settings
 

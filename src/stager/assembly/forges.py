@@ -10,7 +10,7 @@ from stager.forges.github.keyring import Keyring, app_in_force
 from stager.forges.github.setup import GithubSetup
 from stager.forges.github.signing_in import Client, GithubSignIn
 from stager.forges.github.webhooks import GithubWebhooks
-from stager.forges.local import LocalForge
+from stager.forges.local.forge import LocalForge
 from stager.ports.forge import Forge
 from stager.settings.model import Settings
 from stager.state import StateDirectory

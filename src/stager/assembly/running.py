@@ -31,7 +31,7 @@ from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, ch
 from stager.engines.probe import HttpProber
 from stager.forges.github.setup import GithubSetup
 from stager.forges.github.webhooks import FORGE as GITHUB
-from stager.forges.local.messages import FORGE as LOCAL
+from stager.forges.local.deliveries import FORGE as LOCAL
 from stager.front.client import FrontClient
 from stager.front.key import load_key
 from stager.front.launcher import FrontLauncher

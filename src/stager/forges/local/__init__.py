@@ -4,7 +4,3 @@ a change.
 git is asked what is the case (`register`, by way of `forge`); the hook only wakes (`hook`, `pushed`). So a
 push that nobody told of is found by the next resync.
 """
-
-from stager.forges.local.forge import LocalForge
-
-__all__ = ["LocalForge"]

@@ -11,8 +11,8 @@ from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeSeen, Delivery, Event, Ignored
 from stager.domain.source import Access, Change, Repository
-from stager.forges.local import messages
-from stager.forges.local.messages import FORGE, change_of, repository_of
+from stager.forges.local import deliveries, messages
+from stager.forges.local.deliveries import FORGE, change_of, repository_of
 from stager.forges.local.repository import LocalRepository, away
 from stager.ports.forge import (
     Announcement,
@@ -80,18 +80,18 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         return repository_id.startswith(f"{FORGE}:")
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
-        if len(body) > messages.LARGEST_BODY:
+        if len(body) > deliveries.LARGEST_BODY:
             raise Refused("The delivery is larger than 64 KB.", reason="delivery-too-large", status=413)
         name = headers.get(messages.REPOSITORY, "")
-        messages.verify(self._secrets.get(name, b""), headers, body)
-        message = messages.read(body)
+        deliveries.verify(self._secrets.get(name, b""), headers, body)
+        message = deliveries.read(body)
         if message is None or message.repository != name:
             raise Refused("The delivery's body can't be read.", reason="delivery-unreadable")
         delivery_id = headers.get(messages.DELIVERY, "")[:100] or messages.signature(b"", body)
         return Delivery(delivery_id, FORGE, message.action, body.decode())
 
     def read(self, delivery: Delivery) -> Event:
-        message = messages.read(delivery.payload)
+        message = deliveries.read(delivery.payload)
         if message is None:
             return Ignored("the push can't be read")
         change = change_of(message.repository, message.change, self._home())

@@ -16,9 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stager.domain.errors import StagerError
-from stager.domain.events import ChangeAction
 from stager.forges.local import messages
-from stager.forges.local.messages import Message
 from stager.forges.local.register import BRANCHES, Entry
 from stager.forges.local.repository import LocalRepository
 
@@ -30,12 +28,9 @@ LONGEST_ANSWER = 2000
 MOST_WAITED_FOR = 3
 """Branches in one push, of which each preview's URL is waited for; with more, none."""
 
-WORDS = {
-    ChangeAction.OPENED: "opened",
-    ChangeAction.SYNCHRONIZE: "updated",
-    ChangeAction.REOPENED: "reopened",
-    ChangeAction.CLOSED: "closed",
-}
+OPENED, SYNCHRONIZE, REOPENED, CLOSED = "opened", "synchronize", "reopened", "closed"
+WORDS = {OPENED: "opened", SYNCHRONIZE: "updated", REOPENED: "reopened", CLOSED: "closed"}
+"""Of `domain.events.ChangeAction`, which takes longer to load than whoever pushes should wait."""
 
 Say = Callable[[str], None]
 
@@ -66,23 +61,21 @@ def pushed(folder: Path, lines: Iterable[str], say: Say) -> None:
         say(f"stager: {_told(repository, entry, action, deadline=deadline, waits=waits)}")
 
 
-def _told(
-    repository: LocalRepository, entry: Entry, action: ChangeAction, *, deadline: float, waits: bool
-) -> str:
-    message = Message(repository.known.get("name", ""), action, entry)
+def _told(repository: LocalRepository, entry: Entry, action: str, *, deadline: float, waits: bool) -> str:
+    message = messages.write(repository.known.get("name", ""), action, entry)
     try:
-        return _post(repository, messages.write(message), deadline, waits=waits)
+        return _post(repository, message, deadline, waits=waits)
     except (OSError, http.client.HTTPException, ValueError):
-        what = "its preview goes" if action is ChangeAction.CLOSED else "its preview comes"
+        what = "its preview goes" if action == CLOSED else "its preview comes"
         return f"{WORDS[action]} change {entry.number}; {what} as soon as Stager runs"
 
 
-def _action(entry: Entry, is_new: bool) -> ChangeAction:
+def _action(entry: Entry, is_new: bool) -> str:
     if not entry.is_open:
-        return ChangeAction.CLOSED
+        return CLOSED
     if not is_new:
-        return ChangeAction.SYNCHRONIZE
-    return ChangeAction.OPENED if entry.updated_at == entry.created_at else ChangeAction.REOPENED
+        return SYNCHRONIZE
+    return OPENED if entry.updated_at == entry.created_at else REOPENED
 
 
 def _post(repository: LocalRepository, body: bytes, deadline: float, *, waits: bool) -> str:
