@@ -5,6 +5,7 @@ For the drivers that have to do with providers: GitHub, and OpenID Connect.
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Any
 from stager.domain.errors import Retry, StagerError
 
 SECONDS = 8.0
-"""For one request: whoever signs in waits."""
+"""For asking a provider something: whoever signs in waits."""
 S256 = "S256"
 
 Refusal = Callable[[str], StagerError]
@@ -21,7 +22,7 @@ Refusal = Callable[[str], StagerError]
 
 @asynccontextmanager
 async def oauth_client(
-    client: tuple[str, str], title: str, refusal: Refusal, **how: Any
+    client: tuple[str, str], title: str, refusal: Refusal, *, seconds: float = SECONDS, **how: Any
 ) -> AsyncIterator[Any]:
     """Authlib's `AsyncOAuth2Client` with PKCE.
 
@@ -29,6 +30,7 @@ async def oauth_client(
         client: our id and secret with the provider.
         title: the provider's name, for people.
         refusal: the ending for an error code of the provider's (RFC 6749, 5.2).
+        seconds: for all that is asked while it is open.
         how: what else Authlib's client takes.
 
     Raises:
@@ -39,11 +41,15 @@ async def oauth_client(
 
     made, error_type = _class()
     try:
-        async with made(*client, code_challenge_method=S256, timeout=SECONDS, **how) as oauth:
+        # Authlib's limit is for each piece of an answer, of which there may be any number.
+        async with (
+            asyncio.timeout(seconds),
+            made(*client, code_challenge_method=S256, timeout=seconds, **how) as oauth,
+        ):
             yield oauth
     except error_type as error:
         raise refusal(str(error.error)) from None
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx.HTTPError, TimeoutError, ValueError) as error:
         # Without its cause, which may show the request with its secrets.
         raise away(title, type(error).__name__) from None
 

@@ -24,6 +24,9 @@ MOST_OF_ONE = 50
 """Sign-ins that may be under way at a time, together and from one address. Beyond the first, the oldest
 goes."""
 
+LONGEST_WAIT = 300.0
+"""Seconds, whatever a provider asks for."""
+
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """A SHA-256 digest (RFC 7636, 4.2)."""
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -199,12 +202,18 @@ class CurrentLogins:
             raise _gone()
         return found
 
-    def wait(self, handle: str, interval: float) -> None:
-        """The provider isn't to be asked again before so many seconds are over."""
-        found = self._devices[handle]
-        slower = max(interval, found.interval)
+    def wait(self, handle: str, interval: float, slower_by: float = 0.0) -> float:
+        """The provider isn't to be asked again before so many seconds are over, nor sooner than it has said
+        before, and `slower_by` seconds later than that. Returns how long that is.
+
+        Raises:
+            Refused: the flow is over.
+        """
+        found = self.device(handle)
+        slower = min(max(interval, found.interval + slower_by), LONGEST_WAIT)
         following = self._now() + timedelta(seconds=slower)
         self._devices[handle] = replace(found, interval=slower, next_at=following)
+        return slower
 
     def forget_device(self, handle: str) -> None:
         """It is over."""

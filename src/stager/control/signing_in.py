@@ -221,8 +221,7 @@ class SigningIn:
             await self._failed(error, "", address)
             raise
         if isinstance(answer, Pending):
-            self._logins.wait(handle, answer.interval)
-            return Pending(max(answer.interval, device.interval))
+            return Pending(self._logins.wait(handle, answer.interval, answer.slower_by))
         self._logins.forget_device(handle)
         actor = self._actor(device.provider, answer, address)
         _, token = await self._sessions.begin(actor, agent, command_line=True)

@@ -68,10 +68,12 @@ class Pending:
     """Nobody has said yes yet.
 
     Args:
-        interval: seconds to wait before the next question.
+        interval: seconds to wait before the next question, where the provider says so; else 0.
+        slower_by: seconds by which each wait is to be longer from now on (RFC 8628, 3.5).
     """
 
     interval: float
+    slower_by: float = 0.0
 
 
 class SignIn(Protocol):

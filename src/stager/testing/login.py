@@ -16,7 +16,9 @@ class FakeAccounts:
     Attributes:
         tokens: whose each token is.
         rights: what somebody may do with a repository, by login and `owner/name`.
+        is_ready: whether anybody can sign in.
         mood: `Mood.NEVER`: it doesn't answer.
+        waits: what it says next to whoever asks before anybody has agreed; then only that nobody has.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
         asked: how many questions there were about people and repositories.
         polled: how many about device flows.
@@ -32,6 +34,7 @@ class FakeAccounts:
         self.rights: dict[tuple[str, str], Access] = {}
         self.mood = Mood.WELL
         self.agreed: dict[str, str | None] = {}
+        self.waits: list[Pending] = []
         self.asked = self.polled = 0
         self._codes: dict[str, tuple[str, str, str]] = {}
         self._devices: dict[str, str] = {}
@@ -50,29 +53,29 @@ class FakeAccounts:
         return code
 
     async def address(self, asked: Asked) -> str:
-        self._check()
+        self._check_ready()
         query = {"state": asked.state, "code_challenge": asked.challenge, "redirect_uri": asked.redirect}
         return f"https://forge.test/authorize?{urlencode(query, safe='/:')}"
 
     async def exchange(self, code: str, asked: Asked) -> Identity:
-        self._check()
+        self._check_ready()
         login, challenge, redirect = self._codes.pop(code, ("", "", ""))
         if not login or (challenge, redirect) != (asked.challenge, asked.redirect):
             raise Refused("The code isn't known.", reason="sign-in-failed", status=403)
         return Identity(login, self.token(login))
 
     async def begin(self) -> DeviceCode:
-        self._check()
+        self._check_ready()
         number = len(self._devices)
         self._devices[f"device-{number}"] = f"CODE-{number:04d}"
         return DeviceCode(f"device-{number}", f"CODE-{number:04d}", "https://forge.test/device", 5.0, 900.0)
 
     async def poll(self, secret: str) -> Identity | Pending:
-        self._check()
+        self._check_ready()
         self.polled += 1
         code = self._devices.get(secret, "")
         if code and code not in self.agreed:
-            return Pending(0.0)
+            return self.waits.pop(0) if self.waits else Pending(0.0)
         login = self.agreed.pop(code, None)
         self._devices.pop(secret, None)
         if login is None:
@@ -88,6 +91,11 @@ class FakeAccounts:
         self._check()
         self.asked += 1
         return self.rights.get((self.tokens.get(proof, ""), f"{owner}/{name}"), Access.NONE)
+
+    def _check_ready(self) -> None:
+        if not self.is_ready:
+            raise Refused("Nobody can sign in here yet.", reason="sign-in-unavailable", status=404)
+        self._check()
 
     def _check(self) -> None:
         if self.mood is not Mood.WELL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,10 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from stager.control.logins import LONGEST_WAIT
 from stager.control.secrets import new_secret
 from stager.domain.source import Access
-from stager.ports.login import challenge_of
+from stager.ports.login import Pending, challenge_of
 from stager.testing.login import FakeAccounts
+from stager.testing.moods import Mood
 from tests.unit.control.house import SHOP
 from tests.unit.web.site import HOST, Site, basic, site
 
@@ -185,6 +188,52 @@ class TestCommandLine:
         bearer = {"authorization": f"Bearer {answer.json()['token']}"}
         assert (await place.client.get("/account", headers=bearer)).status_code == 200
         assert (await place.client.post("/api/v1/login/device/poll", json=poll)).status_code == 410
+
+    @pytest.mark.parametrize(
+        ("waits", "intervals"),
+        [
+            ([Pending(0.0)], [5.0]),
+            ([Pending(12.0), Pending(0.0)], [12.0, 12.0]),
+            ([Pending(0.0, slower_by=5.0), Pending(0.0, slower_by=5.0), Pending(0.0)], [10.0, 15.0, 15.0]),
+            ([Pending(3.0)], [5.0]),
+            ([Pending(1e15), Pending(0.0, slower_by=5.0)], [LONGEST_WAIT, LONGEST_WAIT]),
+        ],
+    )
+    async def test_a_provider_that_says_slow_down_is_asked_less_often(
+        self, place: Site, accounts: FakeAccounts, waits: list[Pending], intervals: list[float]
+    ) -> None:
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        accounts.waits = waits
+        told, interval = [], begun["interval"]
+        for _ in intervals:
+            await asyncio.sleep(interval - 1)
+            asked = accounts.polled
+            early = await self._poll(place, begun)
+            assert (early.status_code, early.json()["interval"], accounts.polled) == (202, 1.0, asked)
+            await asyncio.sleep(1)
+            answer = await self._poll(place, begun)
+            assert (answer.status_code, accounts.polled) == (202, asked + 1)
+            interval = answer.json()["interval"]
+            told.append(interval)
+        assert told == intervals
+
+    async def test_a_provider_that_is_away_for_a_moment_ends_nothing(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        accounts.agreed[begun["user_code"]] = "octocat"
+        await asyncio.sleep(5)
+        accounts.mood = Mood.NEVER
+        assert (await self._poll(place, begun)).status_code == 503
+
+        accounts.mood = Mood.WELL
+        assert (await self._poll(place, begun)).status_code == 202, "too early"
+        await asyncio.sleep(5)
+        assert (await self._poll(place, begun)).json()["login"] == "octocat"
+
+    @staticmethod
+    async def _poll(place: Site, begun: dict[str, str]) -> httpx.Response:
+        return await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
 
     async def test_without_a_browser_and_without_consent(self, place: Site, accounts: FakeAccounts) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()

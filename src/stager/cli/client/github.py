@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from stager.cli.client.browser import open_at
+from stager.cli.client.connection import PASSING
 from stager.cli.client.errors import ClientError, Code
 from stager.cli.client.screen import has_display, is_terminal
 from stager.cli.client.strategy import AuthStrategy
@@ -83,12 +84,21 @@ class Github(AuthStrategy):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(pause)
-            answer = self._post(path, **how) or {}
+            answer = self._looked(path, **how)
             if answer.get("token"):
                 self.account.say(f"Signed in as {answer.get('login', '')}.")
                 return str(answer["token"])
             pause = float(answer.get("interval", pause))
         raise ClientError("Nobody has agreed in time.", hint="Try again.", code=Code.NOT_SIGNED_IN)
+
+    def _looked(self, path: str, **how: Any) -> dict[str, Any]:
+        """How it stands; nothing where the server, or the provider behind it, doesn't answer just now."""
+        try:
+            return self._post(path, **how) or {}
+        except ClientError as error:
+            if error.passes:
+                return {}
+            raise
 
     def _post(self, path: str, **how: Any) -> dict[str, Any] | None:
         """What is answered; None where the server hasn't got this way to sign in."""
@@ -96,7 +106,7 @@ class Github(AuthStrategy):
         if response.status_code in (404, 405) or (response.is_success and not response.content):
             return None
         if not response.is_success:
-            raise ClientError(_why(response), code=Code.NOT_SIGNED_IN)
+            raise _refusal(response)
         try:
             found: dict[str, Any] = response.json()
         except ValueError:
@@ -104,12 +114,20 @@ class Github(AuthStrategy):
         return found
 
 
-def _why(response: httpx.Response) -> str:
+def _refusal(response: httpx.Response) -> ClientError:
     """What a server says when it refuses: a problem under the API, a sentence elsewhere."""
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
-        return str(response.json().get("title", "The server refuses."))
-    is_text = response.headers.get("content-type", "").startswith("text/plain")
-    return response.text.strip() if is_text else f"The server answered {response.status_code}."
+    kind, message, hint = response.headers.get("content-type", ""), "", ""
+    if kind.startswith("application/problem+json"):
+        told = response.json()
+        message, hint = str(told.get("title", "")), str(told.get("detail", ""))
+    elif kind.startswith("text/plain"):
+        message = response.text.strip()
+    return ClientError(
+        message or f"The server answered {response.status_code}.",
+        hint=hint,
+        code=Code.NOT_SIGNED_IN,
+        passes=response.status_code in PASSING,
+    )
 
 
 def _unavailable() -> str:

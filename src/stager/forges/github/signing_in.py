@@ -31,7 +31,11 @@ RECEIVER = "/event_receiver"
 """Where the walkthrough has GitHub send browsers back to."""
 
 SLOWER_BY = 5.0
-"""Seconds that each `slow_down` adds (RFC 8628, 3.5)."""
+"""Seconds that a `slow_down` adds which doesn't say how long to wait (RFC 8628, 3.5)."""
+
+
+PAUSE = 0.2
+"""Seconds, about, before GitHub is asked a second time: whoever signs in waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class GithubSignIn:
         self._place = place
         self._client = client
         self._scope = scope
+        self._seconds = min(place.timeout, SECONDS)
 
     @property
     def is_ready(self) -> bool:
@@ -117,7 +122,7 @@ class GithubSignIn:
         error = answer.get("error")
         if error in ("authorization_pending", "slow_down"):
             asked = problems.number(str(answer.get("interval", "")))
-            return Pending(asked or (SLOWER_BY if error == "slow_down" else 0.0))
+            return Pending(asked or 0.0, SLOWER_BY if error == "slow_down" and not asked else 0.0)
         if error:
             raise _refused(str(error))
         return await self._identity(answer)
@@ -163,6 +168,7 @@ class GithubSignIn:
             (client.id, client.secret),
             self.title,
             _refused,
+            seconds=self._seconds,
             scope=self._scope,
             redirect_uri=redirect,
             token_endpoint_auth_method="client_secret_post",  # noqa: S106 (a method)
@@ -175,7 +181,7 @@ class GithubSignIn:
                 self._url(path),
                 data=form,
                 headers={"Accept": "application/json"},
-                timeout=aiohttp.ClientTimeout(total=SECONDS),
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
                 allow_redirects=False,
             ) as response:
                 answer = await response.json(content_type=None)
@@ -195,7 +201,8 @@ class GithubSignIn:
         raise _refused("bad_token")
 
     def _rest(self, token: str) -> Rest:
-        return Rest(self._session, self._place.api_url, _Bearer(token), timeout=SECONDS, pause=0.2)
+        pause = min(self._place.pause, PAUSE)
+        return Rest(self._session, self._place.api_url, _Bearer(token), timeout=self._seconds, pause=pause)
 
 
 class _Bearer:
@@ -222,6 +229,8 @@ _SENTENCES = {
     "incorrect_client_credentials": "GitHub doesn't know `github.client_id` and `github.client_secret`.",
     "redirect_uri_mismatch": "The callback URL that is registered with GitHub is another one.",
 }
+_STATUSES = {"expired_token": 410, "device_flow_disabled": 404}
+"""Other than 403. With a 404 a command line tries the other way: new applications have no device flow."""
 
 
 def _refused(error: str) -> Refused:
@@ -229,8 +238,10 @@ def _refused(error: str) -> Refused:
     return Refused(
         "Signing in with GitHub has failed.",
         hint=known or f"GitHub says {error[:60]!r}.",
-        reason={"expired_token": "sign-in-expired", "access_denied": "sign-in-denied"}.get(
-            error, "sign-in-failed"
-        ),
-        status=410 if error == "expired_token" else 403,
+        reason={
+            "access_denied": "sign-in-denied",
+            "device_flow_disabled": "sign-in-unavailable",
+            "expired_token": "sign-in-expired",
+        }.get(error, "sign-in-failed"),
+        status=_STATUSES.get(error, 403),
     )

@@ -112,6 +112,42 @@ def test_a_code_where_there_is_no_browser(there: Stranger, run: Run, tmp_path: P
     assert run("list").exit_code == 0
 
 
+def test_a_provider_that_is_away_for_a_moment_is_asked_again(there: Stranger, tmp_path: Path) -> None:
+    there.answers[DEVICE] = says(
+        handle="h",
+        user_code="WDJB-MJHT",
+        verification_uri="https://github.test/device",
+        interval=0.1,
+        expires_in=60,
+    )
+    away = Answer(503, json.dumps({"title": "GitHub doesn't answer."}), "application/problem+json")
+    there.answers[f"{DEVICE}/poll"] = [away, says(202, interval=0.1), says(token="gho_secret", login="ann")]
+    login = sit(tmp_path, "login", browser=False)
+    assert login.ends() == 0, login.said
+    assert "Signed in as ann." in login.said
+
+
+def test_where_the_device_flow_is_switched_off_an_address_will_do(there: Stranger, tmp_path: Path) -> None:
+    off = {"title": "Signing in with GitHub has failed.", "reason": "sign-in-unavailable"}
+    there.answers[DEVICE] = Answer(404, json.dumps(off), "application/problem+json")
+    there.answers[RECEIVER] = [
+        says(url="https://github.test/authorize", state="s", expires_in=600),
+        says(token="gho_secret", login="ann"),
+    ]
+    login = sit(tmp_path, "login", browser=False)
+    assert login.ends() == 0, login.said
+    assert "https://github.test/authorize" in login.said
+    assert not (tmp_path / "visited").exists()
+
+
+def test_a_refusal_comes_with_what_to_do(there: Stranger, tmp_path: Path) -> None:
+    no = {"title": "Signing in with GitHub has failed.", "detail": "GitHub says 'Not Found'."}
+    there.answers[DEVICE] = Answer(403, json.dumps(no), "application/problem+json")
+    login = sit(tmp_path, "login", browser=False)
+    assert login.ends() == 3
+    assert "Signing in with GitHub has failed. GitHub says 'Not Found'." in login.said
+
+
 @pytest.mark.parametrize(
     ("status", "sentence"), [(403, "Somebody said no."), (410, "There is no such sign-in, or not any more.")]
 )
