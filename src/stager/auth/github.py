@@ -6,11 +6,10 @@ certain counts as no.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from stager.domain.access import Role, role_by
@@ -93,19 +92,22 @@ class GithubAuthentication(AuthenticationStrategy):
 class _Recent(Generic[T]):
     """Answers that needn't be asked for again for a while. Failures aren't answers."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._known: OrderedDict[bytes, tuple[T, float]] = OrderedDict()
 
     def get(self, key: bytes) -> T | None:
         known = self._known.get(key)
-        return known[0] if known and self._clock() < known[1] else None
+        return known[0] if known and _now() < known[1] else None
 
     def put(self, key: bytes, value: T, seconds: float) -> None:
-        self._known[key] = (value, self._clock() + seconds)
+        self._known[key] = (value, _now() + seconds)
         self._known.move_to_end(key)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _token_in(credentials: Credentials) -> str:

@@ -1,0 +1,214 @@
+"""GithubAuthentication: what GitHub doesn't say for certain is a no, and what it said counts for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass, field, replace
+
+import pytest
+import structlog
+
+from stager.auth import github
+from stager.auth.github import MOST_REMEMBERED, NO_REMEMBERED, REMEMBERED, GithubAuthentication
+from stager.control.logins import CurrentLogins
+from stager.domain.access import Role
+from stager.domain.actor import Actor
+from stager.domain.commands import Launch
+from stager.domain.errors import Refused, Retry
+from stager.domain.source import Access
+from stager.ports.handlers import Credentials
+from stager.testing.login import FakeAccounts
+from stager.testing.moods import Mood
+from tests.unit.control.house import SHOP, House
+from tests.unit.control.virtual_time import LoopClock
+
+
+@dataclass
+class Scene:
+    """Octocat may push to acme/shop, mona may read it."""
+
+    accounts: FakeAccounts = field(default_factory=FakeAccounts)
+
+    def __post_init__(self) -> None:
+        self.accounts.rights |= {
+            ("octocat", "acme/shop"): Access.WRITE,
+            ("mona", "acme/shop"): Access.READ,
+        }
+        self.strategy = GithubAuthentication(logins(self.accounts))
+
+    async def known(self, token: str) -> Actor | None:
+        return await self.strategy.authenticate(bearer(token))
+
+    async def role(self, token: str, application: str = "shop", owner: str = "acme") -> Role:
+        return await self.strategy.role(Actor("somebody", "test", proof=token), application, owner)
+
+
+def logins(accounts: FakeAccounts | None) -> CurrentLogins:
+    return CurrentLogins(accounts, lambda: "http://stager.test", LoopClock().now)
+
+
+def bearer(token: str) -> Credentials:
+    return Credentials(f"Bearer {token}", {})
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.requirement("R95", "R98", "R110")
+@pytest.mark.parametrize("way", ["bearer", "parameter", "password"])
+async def test_a_token_comes_in_three_ways(scene: Scene, way: str) -> None:
+    token = scene.accounts.token("octocat")
+    pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    given = {
+        "bearer": bearer(token),
+        "parameter": Credentials("", {"github_token": token}),
+        "password": Credentials(f"Basic {pair}", {}),
+    }[way]
+    actor = await scene.strategy.authenticate(given)
+    assert actor == Actor("octocat", "GithubAuthentication")
+    assert actor.proof == token
+
+
+@pytest.mark.requirement("R98")
+@pytest.mark.parametrize(
+    ("login", "role"), [("octocat", Role.DEVELOPER), ("mona", Role.VIEWER), ("stranger", Role.NONE)]
+)
+async def test_the_role_comes_of_the_rights_in_the_repository(scene: Scene, login: str, role: Role) -> None:
+    token = scene.accounts.token(login)
+    assert await scene.role(token) == role
+    assert await scene.role(token, application="") is Role.VIEWER
+
+
+@pytest.mark.requirement("R97", "R100")
+async def test_an_application_that_is_nobodys_lets_nobody_in(scene: Scene) -> None:
+    token = scene.accounts.token("octocat")
+    assert await scene.role(token, owner="") is Role.NONE
+    assert await scene.role(token, application="other") is Role.NONE
+    assert await scene.role(token, owner="somebody-else") is Role.NONE
+    assert await scene.strategy.role(Actor("octocat", "test"), "shop", "acme") is Role.NONE
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "hunter2", "gho_short", "Bearer", "stager_session_0123456789abcdef0123", "gho_\x00" + "a" * 20,
+     "a" * 39, "A" * 40, "gho_" + "a" * 600],
+)  # fmt: skip
+async def test_what_isnt_a_token_of_githubs_isnt_sent_there(scene: Scene, given: str) -> None:
+    for credentials in (bearer(given), Credentials("", {"github_token": given})):
+        assert await scene.strategy.authenticate(credentials) is None
+    assert scene.accounts.asked == 0
+
+
+async def test_a_yes_is_remembered_for_a_minute(scene: Scene) -> None:
+    token = scene.accounts.token("octocat")
+    assert await scene.known(token)
+    assert await scene.role(token) is Role.DEVELOPER
+    asked = scene.accounts.asked
+
+    del scene.accounts.tokens[token]  # withdrawn
+    await asyncio.sleep(REMEMBERED - 1)
+    assert await scene.known(token)
+    assert await scene.role(token) is Role.DEVELOPER
+    assert await scene.role(token, "SHOP", "Acme") is Role.DEVELOPER, "GitHub's names know no case"
+    assert scene.accounts.asked == asked
+
+    await asyncio.sleep(1)
+    assert await scene.known(token) is None
+    assert await scene.role(token) is Role.NONE
+
+
+async def test_a_no_is_remembered_for_a_moment(scene: Scene) -> None:
+    token = scene.accounts.token("new")
+    del scene.accounts.tokens[token]
+    assert await scene.known(token) is None
+    assert await scene.role(token) is Role.NONE
+    asked = scene.accounts.asked
+
+    scene.accounts.tokens[token] = "new"
+    scene.accounts.rights["new", "acme/shop"] = Access.WRITE
+    await asyncio.sleep(NO_REMEMBERED - 1)
+    assert await scene.known(token) is None
+    assert await scene.role(token) is Role.NONE
+    assert scene.accounts.asked == asked
+
+    await asyncio.sleep(1)
+    assert await scene.known(token)
+    assert await scene.role(token) is Role.DEVELOPER
+
+
+async def test_one_token_doesnt_answer_for_another(scene: Scene) -> None:
+    pusher, reader = scene.accounts.token("octocat"), scene.accounts.token("mona")
+    assert await scene.role(pusher) is Role.DEVELOPER
+    assert await scene.role(reader) is Role.VIEWER
+    for actor, name in ((await scene.known(pusher), "octocat"), (await scene.known(reader), "mona")):
+        assert actor is not None
+        assert actor.name == name
+
+
+async def test_only_so_many_are_remembered(scene: Scene) -> None:
+    first = scene.accounts.token("octocat")
+    assert await scene.known(first)
+    for number in range(MOST_REMEMBERED):
+        await scene.known(f"gho_guess{number:016d}")
+    asked = scene.accounts.asked
+    assert await scene.known(first)
+    assert scene.accounts.asked == asked + 1, "the oldest was forgotten"
+    assert await scene.known(f"gho_guess{MOST_REMEMBERED - 1:016d}") is None
+    assert scene.accounts.asked == asked + 1, "the newest wasn't"
+
+
+@pytest.mark.requirement("R98")
+async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
+    token = scene.accounts.token("octocat")
+    scene.accounts.mood = Mood.NEVER
+    for question in (lambda: scene.known(token), lambda: scene.role(token)):
+        with pytest.raises(Retry) as caught:
+            await question()
+        assert token not in repr(caught.value)
+
+    scene.accounts.mood = Mood.WELL
+    assert await scene.known(token), "that was no answer"
+    assert await scene.role(token) is Role.DEVELOPER
+
+
+def test_without_a_github_nobody_can_be_known() -> None:
+    with pytest.raises(Refused) as caught:
+        GithubAuthentication(logins(None))
+    assert caught.value.reason == "sign-in-unavailable"
+
+
+@pytest.mark.requirement("R97", "R98")
+async def test_only_whoever_may_push_launches() -> None:
+    accounts = FakeAccounts()
+    scene = Scene(accounts)
+    shop = replace(SHOP, owner="acme")
+    async with House([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
+        with structlog.testing.capture_logs() as logs:
+            for login in ("octocat", "mona", "stranger"):
+                actor = await house.life.core.access.actor(bearer(accounts.token(login)))
+                launch = house.life.commands.launch(Launch("shop", login, {}), actor)
+                if login == "octocat":
+                    await launch
+                    continue
+                with pytest.raises(Refused):
+                    await launch
+            with pytest.raises(Refused) as unknown:
+                await house.life.core.access.actor(bearer("gho_nobody0000000000000000"))
+            await house.rest()
+        assert unknown.value.status == 401
+        [environment] = await house.environments()
+        assert environment.name == "octocat"
+        entries = await house.store.read(lambda tx: tx.entries(limit=100))
+        for token in accounts.tokens:
+            for place in (logs, entries, environment, house.engine.there(), house.outside):
+                assert token not in repr(place)
+
+
+def test_nothing_that_holds_a_token_shows_it() -> None:
+    token = FakeAccounts().token("octocat")
+    for holder in (bearer(token), Credentials("", {"github_token": token}), Actor("a", "b", proof=token)):
+        assert token not in f"{holder!r} {holder}"
+    assert token.encode() not in github._digest(token)
