@@ -83,12 +83,12 @@ class Context:
         """The lines that a response of this host's app has besides: whether it may be listed by search
         engines, and its cookies, as far as it may set them. Stager's own are its own business."""
         table, cookies = self.table, head.special.get(b"set-cookie", ())
+        if not cookies and host in table.routes and host not in table.terms:
+            return NOINDEX  # as nearly always
         if table.is_home(host):
             return [b"Set-Cookie: " + value for value in cookies]
         terms = table.terms.get(host)
         robots = NOINDEX if terms is None or not terms.index else NOTHING_MORE
-        if not cookies:
-            return robots
         domain = table.domain.encode("latin-1")
         return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]
 
