@@ -13,7 +13,8 @@ from pkgutil import iter_modules
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.types import Message
 
 from stager import web
 from stager.control.access import Roles
@@ -27,7 +28,7 @@ from stager.domain.speech import Verb
 from stager.ports.handlers import EventListener
 from stager.testing.setup import CODE
 from tests.unit.control.house import SHOP, House
-from tests.unit.web.site import Site, basic, site
+from tests.unit.web.site import HOST, Site, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
@@ -58,6 +59,44 @@ async def withdraw_a_link(site: Site, environment: str) -> httpx.Response:
     link = ShareLink("l1", environment, "ann", "", now, now + timedelta(days=1))
     await site.house.store.write(lambda tx: tx.save_share_link(link))
     return await site.client.delete(f"{ID}/share-links/l1".format(id=environment))
+
+
+SOCKET = "WEBSOCKET"
+"""The method, on this page, of a call that opens one."""
+
+
+async def open_a_terminal(site: Site, environment: str) -> httpx.Response:
+    """The answer to a request for a terminal, in which nobody types then: 101, or the refusal."""
+    path = f"{ID}/exec".format(id=environment)
+    headers = [(name.lower(), value) for name, value in site.client.headers.raw]
+    scope = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "extensions": {"websocket.http.response": {}},
+        "scheme": "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"command=true",
+        "headers": headers,
+        "client": ("192.0.2.1", 1234),
+        "server": (HOST, 80),
+        "subprotocols": [],
+    }
+    coming: list[Message] = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
+    answered: list[int] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            answered.append(101)
+        elif message["type"] == "websocket.http.response.start":
+            answered.append(message["status"])
+
+    await site.app(scope, receive, send)
+    [status] = answered
+    return httpx.Response(status)
 
 
 SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
@@ -93,6 +132,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("GET", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("GET", ID + "/share-links")),
     ("POST", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("POST", ID + "/share-links", json={})),
     ("DELETE", ID_IN_PATH + "/share-links/{link}"): (Action.SHARE, withdraw_a_link),
+    (SOCKET, f"{ID_IN_PATH}/exec"): (Action.EXEC, open_a_terminal),
     ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
     ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
@@ -201,13 +241,14 @@ async def test_what_a_token_gives_is_in_the_same_table(role: Role) -> None:
 
 
 def test_every_call_is_on_this_page() -> None:
+    routes = [route for router in ROUTERS for route in router.routes]
     served = {
         (method, route.path)
-        for router in ROUTERS
-        for route in router.routes
+        for route in routes
         if isinstance(route, APIRoute)
         for method in set(route.methods or ()) - {"HEAD"}
-    }
+    } | {(SOCKET, route.path) for route in routes if isinstance(route, APIWebSocketRoute)}
+    assert all(isinstance(route, APIRoute | APIWebSocketRoute) for route in routes)
     assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY
 
 
