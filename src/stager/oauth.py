@@ -6,6 +6,8 @@ For the drivers that have to do with providers: GitHub, and OpenID Connect.
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +17,8 @@ from stager.domain.errors import Retry, StagerError
 
 SECONDS = 8.0
 """For asking a provider something: whoever signs in waits."""
+MOST_BYTES = 1 << 20
+"""Of one answer. What providers say of themselves, of their keys and of people is a few kilobytes."""
 S256 = "S256"
 
 Refusal = Callable[[str], StagerError]
@@ -35,28 +39,71 @@ async def oauth_client(
 
     Raises:
         StagerError: `refusal` of what the provider says.
-        Retry: it doesn't answer, or not what it should.
+        Retry: it doesn't answer, not in time, or not what it should.
     """
     import httpx  # noqa: PLC0415 (as in `_class`)
 
     made, error_type = _class()
+    how |= {
+        "code_challenge_method": S256,
+        "timeout": seconds,
+        "headers": {"Accept-Encoding": "identity"},
+        "event_hooks": {"response": [_bounding(title)]},
+        "verify": _certificates(),
+    }
     try:
         # Authlib's limit is for each piece of an answer, of which there may be any number.
-        async with (
-            asyncio.timeout(seconds),
-            made(*client, code_challenge_method=S256, timeout=seconds, **how) as oauth,
-        ):
+        async with asyncio.timeout(seconds), made(*client, **how) as oauth:
             yield oauth
     except error_type as error:
         raise refusal(str(error.error)) from None
-    except (httpx.HTTPError, TimeoutError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, RecursionError) as error:
         # Without its cause, which may show the request with its secrets.
         raise away(title, type(error).__name__) from None
 
 
-def away(title: str, why: str) -> Retry:
+def away(title: str, why: str, hint: str = "") -> Retry:
     """A provider that doesn't answer."""
-    return Retry(f"{title} doesn't let anybody sign in now ({why}).", reason="sign-in-away")
+    return Retry(
+        f"{title} doesn't let anybody sign in now ({why}).",
+        hint=hint or "Try again in a minute. If it lasts, somebody has to look at the provider.",
+        reason="sign-in-away",
+    )
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to believe about names. To read them all takes a while, so that is done once."""
+    import httpx  # noqa: PLC0415 (as in `_class`)
+
+    return httpx.create_ssl_context()
+
+
+def _bounding(title: str) -> Callable[[Any], Any]:
+    """A hook that ends an answer which goes on for too long, or unpacks to who knows how much."""
+    import httpx  # noqa: PLC0415 (as in `_class`)
+
+    class Bounded(httpx.AsyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for part in self._stream:
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise away(title, "its answer is too long")
+                yield part
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def bound(response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise away(title, "its answer is packed, which nobody asked for")
+        response.stream = Bounded(response.stream)
+
+    return bound
 
 
 def _class() -> tuple[Any, type[Any]]:
