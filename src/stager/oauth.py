@@ -62,11 +62,11 @@ async def oauth_client(
         raise away(title, type(error).__name__) from None
 
 
-def away(title: str, why: str, hint: str = "") -> Retry:
+def away(title: str, why: str) -> Retry:
     """A provider that doesn't answer."""
     return Retry(
         f"{title} doesn't let anybody sign in now ({why}).",
-        hint=hint or "Try again in a minute. If it lasts, somebody has to look at the provider.",
+        hint="Try again in a minute. If it lasts, somebody has to look at the provider.",
         reason="sign-in-away",
     )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from stager.control.access import Access, Roles
 from stager.control.addresses import Addresses
@@ -165,7 +166,7 @@ class Core:
             ids=world.ids,
             seal=world.seal,
             audit=self.audit,
-            lifetimes=self._conduct.lifetimes,
+            lifetimes=self._lifetimes(),
         )
         self.access = self._access()
         self.signing_in = self._signing_in()
@@ -190,6 +191,12 @@ class Core:
             await self.reporter.close()
         if self.builds:
             await self.builds.close()
+
+    def _lifetimes(self) -> Lifetimes:
+        """As configured, but no longer than what a strategy found out at a sign-in is good for."""
+        most = {type(strategy).__name__: strategy.signed_in_for() for strategy in self._cast.authentication}
+        by_strategy = {name: timedelta(seconds=most) for name, most in most.items() if most is not None}
+        return replace(self._conduct.lifetimes, by_strategy=by_strategy)
 
     def _guards(self) -> Guards:
         return Guards(

@@ -9,14 +9,23 @@ import hmac
 import re
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from stager.control.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.guard import digest_of
-from stager.ports.login import Accounts, Asked, Collected, DeviceCode, Identity, Started, challenge_of
+from stager.ports.login import (
+    Accounts,
+    Asked,
+    Collected,
+    DeviceCode,
+    Identity,
+    SignIn,
+    Started,
+    challenge_of,
+)
 
 GOOD_FOR = timedelta(minutes=10)
 MOST = 2_000
@@ -94,6 +103,7 @@ class CurrentLogins:
         self._accounts = accounts
         self._home = home
         self._now = now
+        self._others: Mapping[str, SignIn] = {}
         self._passes: OrderedDict[str, Pass] = OrderedDict()
         self._devices: OrderedDict[str, Device] = OrderedDict()
 
@@ -103,17 +113,22 @@ class CurrentLogins:
     def accounts(self) -> Accounts | None:
         return self._accounts
 
-    async def start(self, challenge: str, address: str) -> Started:
+    async def start(self, challenge: str, address: str, provider: str = "") -> Started:
         if not CHALLENGE.fullmatch(challenge):
             raise Refused(
                 "The parameter `challenge` should be the S256 challenge of a verifier (RFC 7636).",
                 hint="A newer command line sends it.",
                 reason="challenge-invalid",
             )
-        if self._accounts is None:
-            raise Refused("There is no GitHub to sign in with.", reason="sign-in-unavailable", status=404)
-        begun = self.begin(self._accounts.name, self._accounts.redirect_path, address, challenge=challenge)
-        url = await self._accounts.address(begun.asked)
+        where = self._others.get(provider) if provider else self._accounts
+        if where is None:
+            raise Refused(
+                f"There is no {provider[:40] or 'GitHub'} to sign in with.",
+                reason="sign-in-unavailable",
+                status=404,
+            )
+        begun = self.begin(where.name, where.redirect_path, address, challenge=challenge)
+        url = await where.address(begun.asked)
         return Started(url, begun.asked.state, begun.code, GOOD_FOR.total_seconds())
 
     async def collect(self, state: str, verifier: str) -> Collected | None:
@@ -129,6 +144,10 @@ class CurrentLogins:
         return found.collected
 
     # For signing in.
+
+    def offer(self, places: Mapping[str, SignIn]) -> None:
+        """Let command lines sign in there, too, each by its name."""
+        self._others = places
 
     def begin(
         self,

@@ -7,7 +7,8 @@ and then, and always at a sign-in.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from stager.control.audit import Audit
@@ -39,12 +40,21 @@ class Lifetimes:
         longest: a browser's, whatever happens.
         renew_every: how often its secret is replaced.
         command_line: a command line's.
+        by_strategy: the most for whom a strategy of this class knows, whatever else is said here.
     """
 
     idle: timedelta = timedelta(hours=12)
     longest: timedelta = timedelta(days=7)
     renew_every: timedelta = timedelta(minutes=15)
     command_line: timedelta = timedelta(days=30)
+    by_strategy: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def of(self, strategy: str) -> Lifetimes:
+        """Those of sessions of whom this strategy knows."""
+        most = self.by_strategy.get(strategy)
+        if most is None:
+            return self
+        return replace(self, longest=min(self.longest, most), command_line=min(self.command_line, most))
 
 
 class Sessions:
@@ -74,7 +84,7 @@ class Sessions:
         Args:
             agent: the browser's own words about itself.
         """
-        times, now = self._lifetimes, self._clock.now()
+        times, now = self._lifetimes.of(actor.strategy), self._clock.now()
         secret = new_secret(BEARER if command_line else "")
         session = Session(
             self._ids.new(),
@@ -133,9 +143,9 @@ class Sessions:
         Two requests at the same time make one new secret: the other one's is good for `GRACE`.
         """
         session, now = await self.find(secret), self._clock.now()
-        times = self._lifetimes
         if session is None or session.digest != digest_of(secret) or secret.startswith(BEARER):
             return None
+        times = self._lifetimes.of(session.person.strategy)
         if now - session.renewed_at < times.renew_every:
             return None
         fresh = new_secret()

@@ -53,6 +53,7 @@ class SigningIn:
         found = (Provider(place, type(strategy).__name__) for strategy, place in places if place)
         self.providers: Mapping[str, Provider] = {provider.where.name: provider for provider in found}
         self.takes_passwords = any(not strategy.sign_in() for strategy in strategies)
+        logins.offer({name: provider.where for name, provider in self.providers.items()})
         self._logins = logins
         self._sessions = sessions
         self._access = access

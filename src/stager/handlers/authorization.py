@@ -1,8 +1,9 @@
-"""Signs a command line in with GitHub: calls of `/event_receiver`, as in the first Stager."""
+"""Signs a command line in, in somebody's browser: calls of `/event_receiver`, as in the first Stager."""
 
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from stager.domain.commands import Command, Reply
 from stager.domain.errors import Refused
@@ -20,17 +21,20 @@ class GithubAuthorization(EventListener):
 
     actions = (URL, TOKEN)
     requires_authentication = False
+    provider: ClassVar[str] = ""
+    """The parameter `provider` of the calls that are meant; none for GitHub, as in the first Stager."""
 
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
 
     async def handle(self, event: ChangeSeen | Call) -> Command | None:
-        if isinstance(event, ChangeSeen):
+        if isinstance(event, ChangeSeen) or event.parameters.get("provider", "") != self.provider:
             return None
         return await (self._begin(event) if event.name == URL else self._collect(event))
 
     async def _begin(self, call: Call) -> Reply:
-        started = await self._logins.start(call.parameters.get("challenge", ""), call.address)
+        challenge = call.parameters.get("challenge", "")
+        started = await self._logins.start(challenge, call.address, self.provider)
         answer = {
             "url": started.url,
             "state": started.state,
@@ -47,3 +51,9 @@ class GithubAuthorization(EventListener):
         if collected is None:
             return Reply(json.dumps({"status": "pending"}), JSON, 202)
         return Reply(json.dumps({"token": collected.token, "login": collected.login}), JSON)
+
+
+class OpenIDConnectAuthorization(GithubAuthorization):
+    """Signs a command line in with OpenID Connect: the same calls with `provider=oidc`."""
+
+    provider = "oidc"

@@ -176,6 +176,10 @@ class AuthenticationStrategy(Handler):
         """Where those whom it knows sign in to Stager's own pages; None: nowhere, they have credentials."""
         return None
 
+    def signed_in_for(self) -> float | None:
+        """Seconds that a sign-in holds at most; None: as long as `sessions` in the configuration says."""
+        return None
+
 
 class ContainerRotationStrategy(Handler):
     """Chooses which preview makes room for another when `max_previews` are there."""

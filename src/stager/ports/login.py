@@ -169,12 +169,13 @@ class Logins(Protocol):
     def accounts(self) -> Accounts | None:
         """GitHub's accounts; None where there is no GitHub."""
 
-    async def start(self, challenge: str, address: str) -> Started:
+    async def start(self, challenge: str, address: str, provider: str = "") -> Started:
         """Begin one for a command line.
 
         Args:
             challenge: the command line's own, by S256 (RFC 7636): only who has its verifier gets the token.
             address: the network address that it asks from, which is shown to whoever is to agree.
+            provider: the name of the one to sign in at; empty for GitHub.
 
         Raises:
             Refused: the challenge isn't one; signing in isn't possible.

@@ -52,6 +52,7 @@ KINDS: Mapping[Kind, type[Handler]] = {
 BUILT_IN = (
     "stager.auth.basic",
     "stager.auth.github",
+    "stager.auth.oidc",
     "stager.handlers.authorization",
     "stager.handlers.calls",
     "stager.handlers.comments",

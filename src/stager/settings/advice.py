@@ -44,23 +44,26 @@ def _of_sign_in(settings: Settings) -> Iterator[str]:
         for key, app in settings.images.items():
             if not app.repo_owner and key not in settings.local_forge:
                 yield (f"`images.{key}` has no `repo_owner`, so GithubAuthentication lets nobody launch it.")
+    if "OpenIDConnectAuthentication" in settings.authentication_strategy and not _gives_roles(settings):
+        yield "`oidc.roles` and `roles` name nobody of `oidc`, so whoever signs in there may do nothing."
     if settings.users and not basic:
         yield "`users` has no effect, because `authentication_strategy` lacks BasicAuthentication."
+
+
+def _gives_roles(settings: Settings) -> bool:
+    """Whether anybody who signs in with OpenID Connect has a role."""
+    by_name = any(name.startswith(("oidc:", "openidconnectauthentication:")) for name in settings.roles)
+    return by_name or bool(getattr(getattr(settings, "oidc", None), "roles", None))
 
 
 def _of_github(settings: Settings) -> Iterator[str]:
     listeners = set(settings.event_listeners)
     if listeners & GITHUB_LISTENERS and not settings.github.incoming_auth.hook_secret:
         yield "`github.incoming_auth.hook_secret` is missing, so every delivery of GitHub is refused."
-    signs_in, knows = (
-        "GithubAuthorization" in listeners,
-        "GithubAuthentication" in settings.authentication_strategy,
-    )
-    if signs_in and not knows:
-        yield (
-            "GithubAuthorization signs nobody in, because `authentication_strategy` lacks"
-            " GithubAuthentication."
-        )
+    for provider in ("Github", "OpenIDConnect"):
+        signs_in, knows = f"{provider}Authorization", f"{provider}Authentication"
+        if signs_in in listeners and knows not in settings.authentication_strategy:
+            yield f"{signs_in} signs nobody in, because `authentication_strategy` lacks {knows}."
     if settings.comments and not (settings.github.outgoing_auth.user or settings.github.app_id):
         yield "`github.outgoing_auth` is missing, so no comments can be written."
 

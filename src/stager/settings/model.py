@@ -320,7 +320,8 @@ class Settings(Section):
         tuple[Annotated[str, NameOf("authentication_strategy")], ...], _ONE_OR_MANY
     ] = ()
     """How Stager knows who sends a direct request: `BasicAuthentication` (short: `basic`),
-    `GithubAuthentication` (`github`). Without any, every direct request is refused."""
+    `GithubAuthentication` (`github`), `OpenIDConnectAuthentication` (`oidc`). Without any, every direct
+    request is refused."""
 
     users: tuple[Login, ...] = ()
     """Who may sign in with `BasicAuthentication`. A hash that `stager hash-password` makes may stand in a
@@ -329,7 +330,8 @@ class Settings(Section):
     roles: People = Field(default_factory=dict)
     """Who may do what, by `strategy:name`, such as `github:ann: administrator`; a role is `none`, `viewer`,
     `developer` or `administrator`. Whoever isn't listed has the role that the strategy gives: everything with
-    `BasicAuthentication`, and by their rights in the repository with `GithubAuthentication`."""
+    `BasicAuthentication`, by their rights in the repository with `GithubAuthentication`, by their groups with
+    `OpenIDConnectAuthentication`."""
 
     sessions: Sessions = Sessions()
     """How long whoever signs in stays signed in."""

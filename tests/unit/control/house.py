@@ -106,9 +106,9 @@ class House:
         self.builder = FakeBuilder(self.engine)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Self]:
+    async def open(self, *, rest: bool = True) -> AsyncIterator[Self]:
         """The house with a control plane in it, for as long as the block lasts."""
-        await self.start()
+        await self.start(rest=rest)
         try:
             yield self
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -75,6 +76,27 @@ async def test_goes_on_while_somebody_comes_but_not_for_ever(office: Office) -> 
         renewed = await office.sessions.renew(secret)
         secret = renewed[1] if renewed else secret
     assert lasted == TIMES.longest
+
+
+@pytest.mark.parametrize("command_line", [False, True])
+async def test_goes_on_no_longer_than_the_strategy_says(office: Office, *, command_line: bool) -> None:
+    most = 3 * TIMES.idle / 2
+    office.sessions = Sessions(
+        office.store,
+        office.clock,
+        ids=SequentialIds(),
+        seal=office.seal,
+        audit=office.audit,
+        lifetimes=replace(TIMES, by_strategy={ANN.strategy: most}),
+    )
+    secret = await office.begin(command_line=command_line)
+    office.wait(most - TIMES.idle / 2 - SECOND)
+    _, secret = await office.sessions.renew(secret) or (None, secret)
+    office.wait(TIMES.idle / 2)
+    assert await office.sessions.actor(secret, bearer=command_line)
+    _, secret = await office.sessions.renew(secret) or (None, secret)
+    office.wait(SECOND)
+    assert await office.sessions.actor(secret, bearer=command_line) is None
 
 
 async def test_the_secret_is_replaced_and_the_old_one_serves_for_a_moment(office: Office) -> None:

@@ -23,6 +23,11 @@ CASES = [
     ("event_listeners: LaunchOnGithubPullRequestOpened", "hook_secret` is missing"),
     ("event_listeners: KillOnGithubPullRequestClosed", "hook_secret` is missing"),
     ("event_listeners: GithubAuthorization", "GithubAuthorization signs nobody in"),
+    ("event_listeners: OpenIDConnectAuthorization", "OpenIDConnectAuthorization signs nobody in"),
+    (
+        "{authentication_strategy: oidc, oidc: {issuer: 'https://x', client_id: x, client_secret: y}}",
+        "may do nothing",
+    ),
     ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo_owner`"),
     ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
     ("nginx: {target_dir: sites}", "`nginx` has no effect"),

@@ -19,7 +19,7 @@ from stager.control.forges import Forges
 from stager.control.logins import CurrentLogins
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks import FORGE, GithubWebhooks
-from stager.handlers.authorization import GithubAuthorization
+from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuthorization
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.testing.forge import whole
 from stager.testing.login import FakeAccounts
@@ -87,8 +87,9 @@ async def site(
     listeners: Sequence[EventListener] = (),
     accounts: FakeAccounts | None = None,
     scheme: str = "http",
+    rest: bool = True,
 ) -> AsyncIterator[Site]:
-    """A site of its own, at rest.
+    """A site of its own, at rest unless told otherwise: that takes minutes, where time isn't virtual.
 
     Args:
         applications: what can be launched.
@@ -117,9 +118,14 @@ async def site(
         webhooks=webhooks,
         authentication=authentication or [BasicAuthentication(known)],
         roles=roles or Roles(),
-        listeners=[*walkthrough_listeners(), *listeners, GithubAuthorization(logins)],
+        listeners=[
+            *walkthrough_listeners(),
+            *listeners,
+            GithubAuthorization(logins),
+            OpenIDConnectAuthorization(logins),
+        ],
     )
-    async with house.open():
+    async with house.open(rest=rest):
         setup = FakeSetup()
         app = create_app(replace(services_of(house), setup=setup))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))

@@ -7,8 +7,8 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import httpx
 
@@ -18,7 +18,6 @@ from stager.cli.client.errors import ClientError, Code
 from stager.cli.client.screen import has_display, is_terminal
 from stager.cli.client.strategy import AuthStrategy
 
-KEPT_AS = "github"
 PAUSE = 2.0
 """Seconds between two questions whether somebody has agreed in the browser."""
 INSTEAD = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
@@ -27,10 +26,16 @@ INSTEAD = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
 class Github(AuthStrategy):
     """Signs in at GitHub: in a browser, or with a code where there is none."""
 
+    kept_as: ClassVar[str] = "github"
+    """The name under which the token is kept."""
+    asked_with: ClassVar[Mapping[str, str]] = {}
+    """What tells the server that this is about another provider than GitHub."""
+    title: ClassVar[str] = "GitHub"
+    needs: ClassVar[str] = "GithubAuthentication and GithubAuthorization"
     _token = ""
 
     def headers(self) -> Mapping[str, str]:
-        self._token = self._token or self.account.secret(KEPT_AS)
+        self._token = self._token or self.account.secret(self.kept_as)
         if not self._token:
             self.sign_in()
             self.accepted()
@@ -42,14 +47,17 @@ class Github(AuthStrategy):
         self._token = secret or self._asked()
 
     def accepted(self) -> None:
-        self.account.keep(KEPT_AS, self._token)
+        self.account.keep(self.kept_as, self._token)
 
     def sign_out(self) -> bool:
-        return self.account.forget(KEPT_AS)
+        return self.account.forget(self.kept_as)
 
     def _asked(self) -> str:
-        ways = (self._in_browser, self._with_code) if has_display() else (self._with_code, self._in_browser)
-        return ways[0]() or ways[1]() or _unavailable()
+        return next(filter(None, (way() for way in self._ways())), "") or self._unavailable()
+
+    def _ways(self) -> Sequence[Callable[[], str]]:
+        """In which order to try them."""
+        return (self._in_browser, self._with_code) if has_display() else (self._with_code, self._in_browser)
 
     def _in_browser(self) -> str:
         """The web flow with a challenge (RFC 7636): nobody but us can collect what comes of it. Empty where
@@ -57,7 +65,8 @@ class Github(AuthStrategy):
         verifier = secrets.token_urlsafe(32)
         digest = hashlib.sha256(verifier.encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        begun = self._post("/event_receiver", data={"action": "get_oauth_url", "challenge": challenge})
+        asking = {"action": "get_oauth_url", "challenge": challenge, **self.asked_with}
+        begun = self._post("/event_receiver", data=asking)
         if begun is None:
             return ""
         self.account.say(f"Sign in here, and let this command line in:\n  {begun['url']}")
@@ -65,7 +74,12 @@ class Github(AuthStrategy):
             self.account.say(f"The page shows this code: {begun['code']}")
         if has_display():
             open_at(str(begun["url"]))
-        asked = {"action": "get_oauth_token", "state": begun["state"], "verifier": verifier}
+        asked = {
+            "action": "get_oauth_token",
+            "state": begun["state"],
+            "verifier": verifier,
+            **self.asked_with,
+        }
         return self._waited("/event_receiver", float(begun["expires_in"]), PAUSE, data=asked)
 
     def _with_code(self) -> str:
@@ -113,6 +127,13 @@ class Github(AuthStrategy):
             return None
         return found
 
+    def _unavailable(self) -> str:
+        raise ClientError(
+            f"Nobody can sign in with {self.title} at this server.",
+            hint=f"That takes {self.needs} in its configuration.",
+            code=Code.NOT_SIGNED_IN,
+        )
+
 
 def _refusal(response: httpx.Response) -> ClientError:
     """What a server says when it refuses: a problem under the API, a sentence elsewhere."""
@@ -127,12 +148,4 @@ def _refusal(response: httpx.Response) -> ClientError:
         hint=hint,
         code=Code.NOT_SIGNED_IN,
         passes=response.status_code in PASSING,
-    )
-
-
-def _unavailable() -> str:
-    raise ClientError(
-        "Nobody can sign in with GitHub at this server.",
-        hint="That takes GithubAuthentication and GithubAuthorization in its configuration.",
-        code=Code.NOT_SIGNED_IN,
     )

@@ -21,10 +21,16 @@ from stager.cli.client.strategy import AuthStrategy
 BUILT_IN = {
     "Basic": "stager.cli.client.basic",
     "Github": "stager.cli.client.github",
+    "OpenIDConnect": "stager.cli.client.oidc",
     "Token": "stager.cli.client.bearer",
 }
 """Ours, each with its module."""
-SERVERS_NAMES = {"BasicAuthentication": "Basic", "GithubAuthentication": "Github"}
+SERVERS_NAMES = {
+    "BasicAuthentication": "Basic",
+    "GithubAuthentication": "Github",
+    "OpenIDConnectAuthentication": "OpenIDConnect",
+    "oidc": "OpenIDConnect",
+}
 """What the server calls its end of the same."""
 FOLDER = "auth_strategies"
 """Where files are looked for, below the client's folder."""

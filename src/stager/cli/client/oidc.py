@@ -1,0 +1,20 @@
+"""Accounts at the server's OpenID provider: in a browser, here or elsewhere. The server does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stager.cli.client.github import Github
+
+
+class OpenIDConnect(Github):
+    """Signs in at the server's OpenID provider, in a browser."""
+
+    kept_as = "oidc"
+    asked_with = {"provider": "oidc"}  # noqa: RUF012 (declared as a mapping)
+    title = "OpenID Connect"
+    needs = "OpenIDConnectAuthentication and OpenIDConnectAuthorization"
+
+    def _ways(self) -> Sequence[Callable[[], str]]:
+        """The address can be opened on any machine: its page shows whom it lets in."""
+        return (self._in_browser,)

@@ -1,0 +1,152 @@
+"""Signing in at oidc-provider, which is certified, through Stager's own pages: from the button to what one
+may do, and out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from stager.auth.basic import BasicAuthentication
+from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication
+from stager.control.access import Roles
+from stager.control.secrets import new_secret
+from stager.domain.access import Role
+from stager.ports.login import challenge_of
+from tests.forge import doubles
+from tests.forge.visitor import Visitor
+from tests.unit.web.site import HOST, Site, site
+
+HOME = f"http://{HOST}"
+OURS = {"origin": HOME}
+LAUNCH = {"image_name": "shop", "container_name": "x"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]:
+    with doubles.oidc(tmp_path_factory.mktemp("oidc"), HOME + CALLBACK) as running:
+        yield running
+
+
+@dataclass
+class Scene:
+    """A Stager whose people sign in at the provider."""
+
+    site: Site
+    server: doubles.Server
+
+    async def at_provider(self, url: str, name: str) -> str:
+        """Somebody signs in there. Returns where that sends them."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await Visitor(client, self.server.url, name).go(url)
+
+    async def sign_in(self, name: str) -> httpx.Response:
+        """By the button on our page, and back."""
+        page = (await self.site.client.get("/login?to=/account")).text
+        [address] = re.findall(r'href="(/login/oidc[^"]*)">Sign in with Acme<', page)
+        away = await self.site.client.get(address)
+        back = await self.at_provider(away.headers["location"], name)
+        assert back.startswith(HOME + CALLBACK)
+        return await self.site.client.get(back)
+
+    async def launch(self) -> int:
+        answer = await self.site.client.post("/api/v1/environments", json=LAUNCH, headers=OURS)
+        return answer.status_code
+
+
+@pytest.fixture(name="scene")
+async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
+    strategy = OpenIDConnectAuthentication(
+        OpenIDConnectAuthentication.Settings.model_validate(
+            {
+                "issuer": server.url,
+                "client_id": "basic",
+                "client_secret": "basic-secret",
+                "title": "Acme",
+                "scopes": ["openid", "groups"],
+                "username_claim": "login",
+                "roles_claim": "groups",
+                "roles": {"makers": "developer", "staff": "viewer"},
+            }
+        )
+    )
+    listed = Roles({"oidc:ann": Role.ADMINISTRATOR, "oidc:eve": Role.NONE})
+    authentication = [BasicAuthentication({"ann": "pass"}), strategy]
+    async with site(domain=HOST, authentication=authentication, roles=listed, rest=False) as opened:
+        yield Scene(opened, server)
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "launched"),
+    [
+        ("octocat", "developer", 202),
+        ("octocat-reader", "viewer", 403),
+        ("ann", "administrator", 202),
+        ("eve", "none", 403),
+    ],
+)
+async def test_a_claim_gives_a_role_unless_the_configuration_does(
+    scene: Scene, name: str, role: str, launched: int
+) -> None:
+    answer = await scene.sign_in(name)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+
+    who = (await scene.site.client.get("/api/v1/whoami")).json()
+    assert (who["name"], who["by"], who["role"]) == (name, "OpenIDConnectAuthentication", role)
+    assert await scene.launch() == launched
+
+
+async def test_whoever_signs_out_is_out(scene: Scene) -> None:
+    await scene.sign_in("octocat")
+    kept = dict(scene.site.client.cookies)
+    await scene.site.client.post("/logout", headers=OURS)
+    scene.site.client.cookies.update(kept)
+
+    assert (await scene.site.client.get("/account")).status_code == 401
+
+
+async def test_a_command_line_signs_in(scene: Scene) -> None:
+    client, verifier = scene.site.client, new_secret()
+    query = {"action": "get_oauth_url", "provider": "oidc", "challenge": challenge_of(verifier)}
+    begun = (await client.get("/event_receiver", params=query)).json()
+    back = await scene.at_provider(begun["url"], "octocat")
+    page = await client.get(back)
+    assert begun["code"] in page.text
+    await client.post("/login/agree", data={"state": begun["state"], "answer": "yes"}, headers=OURS)
+
+    form = {
+        "action": "get_oauth_token",
+        "provider": "oidc",
+        "state": begun["state"],
+        "verifier": verifier,
+    }
+    answer = (await client.post("/event_receiver", data=form)).json()
+    bearer = {"authorization": f"Bearer {answer['token']}"}
+    assert (await client.get("/api/v1/whoami", headers=bearer)).json()["role"] == "developer"
+
+
+async def test_another_browser_cant_finish_it(scene: Scene) -> None:
+    away = await scene.site.client.get("/login/oidc")
+    back = await scene.at_provider(away.headers["location"], "octocat")
+    scene.site.client.cookies.clear()
+    answer = await scene.site.client.get(back)
+
+    assert answer.status_code == 403
+    assert "stager-session" not in scene.site.client.cookies
+
+
+async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(scene: Scene) -> None:
+    """Injected into another's sign-in, it meets another verifier and another nonce."""
+    first = await scene.site.client.get("/login/oidc")
+    stolen = await scene.at_provider(first.headers["location"], "octocat")
+    code = parse_qs(urlsplit(stolen).query)["code"][0]
+    second = await scene.site.client.get("/login/oidc")
+    state = parse_qs(urlsplit(second.headers["location"]).query)["state"][0]
+    answer = await scene.site.client.get(CALLBACK, params={"code": code, "state": state})
+
+    assert answer.status_code == 403
+    assert "know this code" in answer.text
