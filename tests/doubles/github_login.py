@@ -10,8 +10,9 @@ It misbehaves where a test asks for it: see `answers` and `mood`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -47,6 +48,8 @@ class GithubLogin:
         answers: what is answered next instead, by path: an error, or whatever it is.
         asked: the form of each request, by path.
         device_flow: whether the application has that switched on.
+        callback: what is registered as its callback URL.
+        visitor: whose browser comes; they agree at once.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
@@ -56,12 +59,15 @@ class GithubLogin:
     answers: dict[str, list[web.StreamResponse | str]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     device_flow: bool = True
+    callback: str = CALLBACK
+    visitor: str = "octocat"
     url: str = ""
     _codes: dict[str, Code] = field(default_factory=dict)
     _devices: dict[str, str] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._as_in_this_mood])
+        app.router.add_get("/login/oauth/authorize", self._authorize)
         app.router.add_post("/login/oauth/access_token", self._token)
         app.router.add_post("/login/device/code", self._device)
         app.router.add_get("/user", self._user)
@@ -90,7 +96,7 @@ class GithubLogin:
         """Somebody signs in at this address, and agrees. Returns the code that the browser brings back."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         assert address.startswith(f"{self.url}/login/oauth/authorize?")
-        assert (query["client_id"], query["redirect_uri"]) == (ID, CALLBACK)
+        assert (query["client_id"], query["redirect_uri"]) == (ID, self.callback)
         assert (query["response_type"], query["code_challenge_method"]) == ("code", "S256")
         code = f"code{len(self._codes):016d}"
         self._codes[code] = Code(login, query["code_challenge"], query["redirect_uri"])
@@ -121,6 +127,11 @@ class GithubLogin:
                 await response.write(b" ")
                 await asyncio.sleep(0.05)
         return response
+
+    async def _authorize(self, request: web.Request) -> web.StreamResponse:
+        code = self.agree(self.visitor, f"{self.url}{request.path_qs}")
+        answer = urlencode({"code": code, "state": request.query["state"]})
+        raise web.HTTPFound(f"{self.callback}?{answer}")
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
@@ -193,6 +204,23 @@ class GithubLogin:
     def _login(self, request: web.Request) -> str:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return self.tokens.get(token, "") if scheme.lower() in ("bearer", "token") else ""
+
+
+@contextmanager
+def running_login(callback: str) -> Iterator[GithubLogin]:
+    """One that answers for as long as the block lasts, for tests that aren't asynchronous."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    double = GithubLogin(callback=callback)
+    try:
+        asyncio.run_coroutine_threadsafe(double.__aenter__(), loop).result(10)
+        yield double
+        asyncio.run_coroutine_threadsafe(double.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def told(request: web.Request, answer: Mapping[str, Any], status: int = 200) -> web.Response:

@@ -84,6 +84,11 @@ class Addresses:
         return f"{self.scheme}://{self._configured or self._learned or self._fallback}"
 
     @property
+    def previews(self) -> str:
+        """The URLs of all previews, as a source of a Content-Security-Policy."""
+        return f"{self.scheme}://*.{self.authority}"
+
+    @property
     def is_local(self) -> bool:
         """Whether Stager's own pages are this machine's alone, as far as their name says."""
         host = urlsplit(self.home).hostname or ""

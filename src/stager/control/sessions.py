@@ -174,6 +174,15 @@ class Sessions:
             if not await self._store.write(lambda tx: self._ended(tx, actor, session_id)):
                 raise Refused("There is no such session of yours.", reason="unknown", status=404)
 
+    async def end_all(self, actor: Actor) -> None:
+        """Sign out everywhere, at once."""
+        async with self._audit.of(actor, "sign-out", subject="everywhere"):
+            await self._store.write(lambda tx: self._all_ended(tx, actor))
+
+    def _all_ended(self, tx: Transaction, actor: Actor) -> None:
+        for session in self._of(tx, Person.of(actor)):
+            tx.end_session(session.id)
+
     def _ended(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
         if all(session.id != session_id for session in self._of(tx, Person.of(actor))):
             return False

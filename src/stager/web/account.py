@@ -41,6 +41,16 @@ async def end_session(request: Request, services: Served, actor: Known, session:
     return RedirectResponse(PATH, 303, headers=FORMS)
 
 
+@router.post(PATH + "/sessions/end")
+async def end_sessions(request: Request, services: Served, actor: Known) -> Response:
+    """Sign out everywhere."""
+    check_origin(request)
+    await services.sessions.end_all(actor)
+    response = RedirectResponse("/", 303, headers=FORMS)
+    cookies.take(response, cookies.SESSION, secure=services.secure)
+    return response
+
+
 class TokenForm(BaseModel):
     """What somebody wants of a new token."""
 

@@ -14,6 +14,7 @@ from stager.domain.errors import Retry
 from stager.domain.status import status_of
 from stager.ports.store import Transaction
 from stager.version import __version__
+from stager.web.agents import in_short
 from stager.web.services import Served, actor_of, visitor_of
 
 router = APIRouter(include_in_schema=False)
@@ -21,6 +22,7 @@ router = APIRouter(include_in_schema=False)
 templates = Environment(
     loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
 )
+templates.filters["browser"] = in_short
 
 SECURITY = {
     "Content-Security-Policy": (

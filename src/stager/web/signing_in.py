@@ -193,7 +193,18 @@ def _form(services: Services, to: str, *, error: Refused | None = None, user: st
         user=user,
         insecure=not services.secure and not services.addresses.is_local,
     )
-    return HTMLResponse(html, error.status if error else 200, headers=FORMS)
+    return HTMLResponse(html, error.status if error else 200, headers=_on_to(services))
+
+
+def _on_to(services: Services) -> dict[str, str]:
+    """Headers of a form from which one may be sent on to a private preview: browsers hold all of that way
+    against `form-action`."""
+    policy = FORMS["Content-Security-Policy"]
+    return FORMS | {
+        "Content-Security-Policy": policy.replace(
+            "form-action 'self'", f"form-action 'self' {services.addresses.previews}"
+        )
+    }
 
 
 def _signed_in(services: Services, stage: str, name: str, **more: str) -> HTMLResponse:

@@ -149,6 +149,7 @@ FOR_WHOEVER_IS_KNOWN = {
 }
 BY_FORM = {
     ("POST", "/account/sessions/{session}/end"),  # from our own pages only: test_signing_in_attacks.py
+    ("POST", "/account/sessions/end"),
     ("POST", "/account/tokens"),
     ("POST", "/account/tokens/{token}/revoke"),
     ("POST", "/login"),

@@ -199,7 +199,16 @@ class TestToken:
 class TestForms:
     @pytest.mark.parametrize("headers", [EVIL, {"origin": "null"}, {"origin": "http://x.preview.test"}, {}])
     @pytest.mark.parametrize(
-        "path", ["/api/v1/environments", "/launch", "/logout", "/login", "/account/tokens", "/login/agree"]
+        "path",
+        [
+            "/api/v1/environments",
+            "/launch",
+            "/logout",
+            "/login",
+            "/account/tokens",
+            "/account/sessions/end",
+            "/login/agree",
+        ],
     )
     async def test_of_other_sites_do_nothing_by_the_cookie(
         self, place: Site, accounts: FakeAccounts, path: str, headers: dict[str, str]
