@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,6 +20,8 @@ from typing import Any, TypeVar
 
 import httpx
 import yaml
+
+from tests.integration.serving import Serving
 
 USER, PASSWORD = "testuser", "test:password"
 SECRET = "hook-secret"
@@ -63,7 +64,7 @@ class StagerUnderTest:
         self.installation = f"test-{secrets.token_hex(4)}"
         self.config = folder / "config.yml"
         self.log = folder / "stager.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Serving | None = None
         self.port = 0
         self._image = image
         self._given = configuration
@@ -98,11 +99,7 @@ class StagerUnderTest:
         (self.state / "instance_id").write_text(self.installation)
         if not self.config.exists():
             self.configure()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "stager", "serve", "--config", str(self.config)],
-                stdout=log, stderr=log, cwd=self.folder,
-            )  # fmt: skip
+        self.process = Serving(self.config, self.folder, self.log)
         until(self._ready, "Stager is ready")
         if not self.port:
             self.port = self._front_port()
@@ -110,7 +107,7 @@ class StagerUnderTest:
 
     def _ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        assert self.process.runs, self.log.read_text()[-4000:]
         connection = http.client.HTTPConnection("stager", timeout=5)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
@@ -145,8 +142,7 @@ class StagerUnderTest:
     def kill9(self) -> None:
         """End the control plane as a power cut would."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
 
     def restart(self) -> None:
         """`kill -9` and start again."""
@@ -156,8 +152,7 @@ class StagerUnderTest:
     def terminate(self) -> int:
         """Ask the control plane to stop; its exit code."""
         assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
+        return self.process.terminate(PATIENCE)
 
     def kill_front(self) -> None:
         """End the front as a power cut would."""
@@ -254,20 +249,16 @@ class StagerUnderTest:
     def clean_up(self) -> None:
         """Leave nothing: processes, containers, networks, images that it built."""
         self._client.close()
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.kill()
-            self.process.wait()
-        subprocess.run(
-            [sys.executable, "-m", "stager", "stop", "--config", str(self.config)],
-            capture_output=True, check=False, timeout=PATIENCE,
-        )  # fmt: skip
-        for container in self.containers():
-            docker("rm", "--force", "--volumes", container)
-        for network in self.networks():
-            docker("network", "rm", network)
+        if front := self.front_pid:
+            os.kill(front, signal.SIGKILL)
+        if containers := self.containers():
+            docker("rm", "--force", "--volumes", *containers)
+        if networks := self.networks():
+            docker("network", "rm", *networks)
         label = f"--filter=label=stager.instance={self.installation}"
-        images = set(docker("image", "ls", "--quiet", label).split())
-        if images:
+        if images := set(docker("image", "ls", "--quiet", label).split()):
             docker("image", "rm", "--force", *images)
 
 
