@@ -320,9 +320,13 @@ class TestDiscovery:
         ["http://id.example.org/x", "ftp://127.0.0.1/x", "https://a@b/x", "https:///x", "", None, 7,
          "https://x/\n", "https://x/ y"],
     )  # fmt: skip
-    @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
-    async def test_that_leads_astray(self, scene: Scene, name: str, address: object) -> None:
-        scene.provider.says[name] = address
+    async def test_that_leads_astray(self, scene: Scene, address: object) -> None:
+        scene.provider.says["token_endpoint"] = address
+        assert "`token_endpoint`" in await scene.refused()
+
+    @pytest.mark.parametrize("name", ["authorization_endpoint", "jwks_uri", "userinfo_endpoint"])
+    async def test_that_leads_astray_elsewhere(self, scene: Scene, name: str) -> None:
+        scene.provider.says[name] = "http://id.example.org/x"
         assert f"`{name}`" in await scene.refused()
 
     async def test_is_kept_for_an_hour(self, scene: Scene) -> None:

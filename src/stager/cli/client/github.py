@@ -31,7 +31,7 @@ class Github(AuthStrategy):
     asked_with: ClassVar[Mapping[str, str]] = {}
     """What tells the server that this is about another provider than GitHub."""
     title: ClassVar[str] = "GitHub"
-    needs: ClassVar[str] = "GithubAuthentication and GithubAuthorization"
+    needs: ClassVar[str] = "GithubAuthentication and GithubAuthorization in its configuration"
     _token = ""
 
     def headers(self) -> Mapping[str, str]:
@@ -130,7 +130,7 @@ class Github(AuthStrategy):
     def _unavailable(self) -> str:
         raise ClientError(
             f"Nobody can sign in with {self.title} at this server.",
-            hint=f"That takes {self.needs} in its configuration.",
+            hint=f"That takes {self.needs}.",
             code=Code.NOT_SIGNED_IN,
         )
 

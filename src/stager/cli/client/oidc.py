@@ -13,7 +13,10 @@ class OpenIDConnect(Github):
     kept_as = "oidc"
     asked_with = {"provider": "oidc"}  # noqa: RUF012 (declared as a mapping)
     title = "OpenID Connect"
-    needs = "OpenIDConnectAuthentication and OpenIDConnectAuthorization"
+    needs = (
+        "OpenIDConnectAuthentication and OpenIDConnectAuthorization in its configuration;"
+        " with auth_strategy=Token, a token from its page /account will do, too"
+    )
 
     def _ways(self) -> Sequence[Callable[[], str]]:
         """The address can be opened on any machine: its page shows whom it lets in."""
