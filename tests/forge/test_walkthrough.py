@@ -88,6 +88,12 @@ class Guest(Person):
         """What the command keeps on disk."""
         return "".join(file.read_text() for file in self.files())
 
+    @property
+    def token(self) -> str:
+        """By which the server knows the command."""
+        kept = self.kept
+        return kept[kept.index("stager_session_") :].partition('"')[0]
+
     def files(self) -> list[Path]:
         return [file for file in (self.folder / "config").rglob("*") if file.is_file()]
 
@@ -132,6 +138,10 @@ class Server:
         """As curl would: without credentials, unless they are in `data`."""
         headers = {"Host": f"localhost:{self.stager.port}"}
         return httpx.post(f"{self.stager.url}{path}", data=data, headers=headers, trust_env=False, timeout=60)
+
+    def get(self, path: str, headers: dict[str, str]) -> httpx.Response:
+        given = {"Host": f"localhost:{self.stager.port}", **headers}
+        return httpx.get(f"{self.stager.url}{path}", headers=given, trust_env=False, timeout=60)
 
     def token(self, name: str) -> str:
         """A token of somebody's own, as the provider gives it."""
@@ -231,7 +241,10 @@ def test_the_section_on_the_command_line(server: Server, meet: Meet) -> None:
     octocat.does("kill", APP, "feature/Other")
     until(lambda: not stager.containers(), "nothing is left of them")
 
+    bearer = {"Authorization": f"Bearer {octocat.token}"}
+    assert server.get("/api/v1/whoami", bearer).status_code == 200
     assert "Signed out" in octocat.does("logout").said
+    assert server.get("/api/v1/whoami", bearer).status_code == 401, "a copy is worth nothing"
     refused = octocat.run("list")
     assert (refused.returncode, refused.stdout) == (3, "")
     assert "stager_session_" not in octocat.kept
@@ -239,8 +252,7 @@ def test_the_section_on_the_command_line(server: Server, meet: Meet) -> None:
 
 def _assert_nothing_leaked(server: Server, guest: Guest, said: str) -> None:
     """Neither the command's token nor the provider's nor our secret is where it doesn't belong."""
-    kept = guest.kept
-    token = kept[kept.index("stager_session_") :].partition('"')[0]
+    kept, token = guest.kept, guest.token
     shown = said + guest.run("configure").stdout + guest.run("configure", "--json").stdout
     pages = "".join(page.text + page.url for page in guest.seen(3)) + guest.visited.read_text()
     inside = "".join(docker("inspect", container) for container in server.stager.containers())

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
 from stager.control.tokens import LONGEST
 from stager.domain.access import Action, Role
+from stager.domain.errors import Refused
 from stager.domain.ledger import Entry, Token
 from stager.web.api import ANSWERS
-from stager.web.services import Known, Served
+from stager.web.services import Known, Served, credentials_of
 
 router = APIRouter(prefix="/api/v1", tags=["people"], responses=ANSWERS)
 
@@ -112,6 +113,17 @@ async def whoami(services: Served, actor: Known) -> WhoView:
         role=str(await services.access.role(actor)),
         apps={name: str(role) for name, role in roles.items() if role},
     )
+
+
+@router.delete("/session", status_code=204)
+async def end_session(request: Request, services: Served, actor: Known) -> Response:
+    """End the session that this request is known by, at once."""
+    given = await credentials_of(request)
+    session = await services.sessions.find(given.bearer or given.session)
+    if session is None:
+        raise Refused("There is no session to end.", reason="unknown", status=404)
+    await services.sessions.end(actor, session.id)
+    return Response(status_code=204)
 
 
 @router.get("/tokens")

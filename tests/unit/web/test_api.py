@@ -232,6 +232,7 @@ class TestDescription:
             ("/api/v1/login/device", "post"),
             ("/api/v1/login/device/poll", "post"),
             ("/api/v1/doctor", "get"),
+            ("/api/v1/session", "delete"),
             ("/api/v1/tokens", "get"),
             ("/api/v1/tokens", "post"),
             ("/api/v1/tokens/{token}", "delete"),

@@ -142,6 +142,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
 FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/environments"),  # says only what they may see: see below
     ("GET", "/api/v1/whoami"),
+    ("DELETE", "/api/v1/session"),  # one's own
     ("GET", "/api/v1/tokens"),  # one's own
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token}"),

@@ -244,6 +244,35 @@ class TestCommandLine:
         assert (answer.status_code, answer.json()["reason"]) == (403, "sign-in-denied")
 
 
+async def test_a_session_ends_itself_and_no_other(place: Site, accounts: FakeAccounts) -> None:
+    tokens = []
+    for _ in range(2):
+        begun = (await place.client.post("/api/v1/login/device")).json()
+        accounts.agreed[begun["user_code"]] = "octocat"
+        await place.house.rest(10)
+        answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
+        tokens.append({"authorization": f"Bearer {answer.json()['token']}"})
+    assert (await place.client.delete("/api/v1/session", headers=tokens[0])).status_code == 204
+
+    known = [await place.client.get("/api/v1/whoami", headers=headers) for headers in tokens]
+    assert [answer.status_code for answer in known] == [401, 200]
+    assert (await place.client.delete("/api/v1/session", headers=tokens[0])).status_code == 401
+    own = {"authorization": f"Bearer {accounts.token('octocat')}"}
+    for headers in (own, basic()):
+        assert (await place.client.delete("/api/v1/session", headers=headers)).status_code == 404
+
+
+async def test_a_page_ends_its_own_session_and_no_other_page_does(
+    place: Site, accounts: FakeAccounts
+) -> None:
+    await sign_in(place, accounts)
+    assert (await place.client.delete("/api/v1/session")).status_code == 401
+    foreign = {"origin": "http://evil.test"}
+    assert (await place.client.delete("/api/v1/session", headers=foreign)).status_code in (401, 403)
+    assert (await place.client.delete("/api/v1/session", headers=OURS)).status_code == 204
+    assert (await place.client.get("/account")).status_code == 401
+
+
 async def test_basic_still_works_beside_it(place: Site) -> None:
     assert (await place.client.get("/api/v1/environments", headers=basic())).status_code == 200
 

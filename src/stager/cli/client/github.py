@@ -18,6 +18,7 @@ from stager.cli.client.errors import ClientError, Code
 from stager.cli.client.screen import has_display, is_terminal
 from stager.cli.client.strategy import AuthStrategy
 
+SESSION = "/api/v1/session"
 PAUSE = 2.0
 """Seconds between two questions whether somebody has agreed in the browser."""
 INSTEAD = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
@@ -50,7 +51,20 @@ class Github(AuthStrategy):
         self.account.keep(self.kept_as, self._token)
 
     def sign_out(self) -> bool:
-        return self.account.forget(self.kept_as)
+        token = self.account.secret(self.kept_as)
+        forgotten = self.account.forget(self.kept_as)
+        if token and not self._ended(token):
+            self.account.say("The server can't be told to end the session there; its page /account ends it.")
+        return forgotten
+
+    def _ended(self, token: str) -> bool:
+        """End the session at the server, so that no copy of its token is good for anything. Returns whether
+        there is none any more."""
+        try:
+            answer = self.account.send("DELETE", SESSION, headers={"Authorization": f"Bearer {token}"})
+        except ClientError:
+            return False
+        return answer.is_success or answer.status_code in (401, 404, 405)
 
     def _asked(self) -> str:
         return next(filter(None, (way() for way in self._ways())), "") or self._unavailable()

@@ -38,7 +38,8 @@ def login(
 
 
 def logout(endpoint: EndpointOption = "") -> None:
-    """Forget the password or token that `stager login` has kept. It stays good wherever else it is used."""
+    """Forget the password or token that `stager login` has kept. A session ends at the server, too; all else
+    stays good wherever it is used."""
     with connected(endpoint) as connection:
         forgotten = strategy_for(connection, stored=True).sign_out()
         note(f"Signed out of {connection.endpoint.url}." if forgotten else "Nothing was kept.")

@@ -93,6 +93,7 @@ def test_the_first_command_goes_through_the_browser_the_second_asks_nothing(
     assert run("list").exit_code == 0
     assert there.asked[-1][2] == "Bearer gho_secret"
     assert run("logout").exit_code == 0
+    assert there.asked[-1][:3] == ("DELETE", "/api/v1/session", "Bearer gho_secret")
     assert run("list").exit_code == 3
 
 
@@ -166,6 +167,18 @@ def test_a_server_without_github_is_said_plainly(there: Stranger, tmp_path: Path
     login = sit(tmp_path, "login", browser=True)
     assert login.ends() == 3
     assert "Nobody can sign in with GitHub at this server." in login.said
+
+
+@pytest.mark.parametrize("answer", [Answer(500), Answer(302, headers={"Location": "http://x.test/"})])
+def test_a_session_that_cant_be_ended_is_said_and_forgotten(
+    there: Stranger, run: Run, answer: Answer
+) -> None:
+    assert run("login", "--stdin", stdin="gho_secret\n").exit_code == 0
+    there.answers["DELETE /api/v1/session"] = answer
+    done = run("logout")
+    assert done.exit_code == 0
+    assert "The server can't be told to end the session there" in done.stderr
+    assert run("list").exit_code == 3
 
 
 def test_without_a_terminal_nobody_is_asked(there: Stranger, run: Run) -> None:
