@@ -18,7 +18,7 @@ from stager.domain.speech import Verb, heard
 from stager.testing import Mood
 from tests.machine.expected import Held
 from tests.machine.ground import OURS, STRANGERS
-from tests.machine.pulls import CHANGES, MESSAGES, SHORT_ID, TELLINGS, Pulls, Telling
+from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, SHORT_ID, TELLINGS, Pulls, Telling, Told
 
 T = TypeVar("T")
 
@@ -80,6 +80,14 @@ class People(Pulls):
             self.expected.may_be_held(number)
         else:
             self._is_brought_back(answer)
+
+    @rule(target=MESSAGES, change=CHANGES)
+    @precondition(lambda self: self._alive)
+    def approve_and_push(self, change: ChangeSeen) -> Told:
+        """What was approved comes up, and then its author pushes what nobody has read."""
+        self.approve(change)
+        self.do(self.house.rest(ENOUGH))
+        return self.push_and_wait(change)
 
     @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), told=TELLINGS)
     def approve_by_comment(

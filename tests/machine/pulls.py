@@ -47,6 +47,8 @@ class Built(Enum):
 TELLINGS = st.sampled_from([Telling.YES, Telling.YES, Telling.LOST, Telling.NO])
 BUILT = st.sampled_from([Built.SOON, Built.SOON, Built.LATE, Built.NEVER])
 FORKS = st.sampled_from([None, None, None, 0, 1])
+ENOUGH = 5.0
+"""Seconds in which a commit is fetched, built, started and asked, if nothing gets in its way."""
 SHORT_ID = 7
 """Digits of a commit's id that tell it from others."""
 
@@ -75,6 +77,19 @@ class Pulls(Ground):
         told: Telling = Telling.YES,
     ) -> ChangeSeen:
         return self._opened(ref, self._commit(built), fork, labels, draft, told)
+
+    @rule(target=CHANGES, ref=REFS, fork=st.sampled_from([None, None, 0]))
+    def open_and_wait(self, ref: str, fork: int | None) -> ChangeSeen:
+        """As on most days, with the time that it takes to come up: much can only go wrong with what runs."""
+        event = self._opened(ref, self._commit(Built.SOON), fork, ("preview",), False, Telling.YES)
+        self.do(self.house.rest(ENOUGH))
+        return event
+
+    @rule(target=MESSAGES, change=CHANGES)
+    def push_and_wait(self, change: ChangeSeen) -> Told:
+        told = self.push(change)
+        self.do(self.house.rest(ENOUGH))
+        return told
 
     @rule(target=CHANGES, ref=REFS, fork=FORKS, like=CHANGES, told=TELLINGS)
     def open_like_another(self, ref: str, fork: int | None, like: ChangeSeen, told: Telling) -> ChangeSeen:
