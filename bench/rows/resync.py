@@ -106,7 +106,6 @@ def lines(figures: Figures) -> list[Line]:
             budget="0",
             value=charged,
             limit=0,
-            headline=f"A resync {what} that finds nothing new: {charged:g} requests of GitHub's rate limit",
         ),
         Line(
             what="Its processor time, every five minutes",
