@@ -1,0 +1,115 @@
+"""The access matrix's side of the command line: every role, every command. What isn't listed fails a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+import typer
+
+from stager.auth.basic import BasicAuthentication
+from stager.cli import client
+from stager.control.access import Roles
+from stager.domain.access import Action, Role, may
+from stager.testing import Program
+from stager.testing.engine import Inner
+from tests.unit.cli.client.conftest import Run
+from tests.unit.cli.client.served import Served, served
+from tests.unit.control.house import IMAGE, House
+
+NOT_KNOWN, REFUSED, NOT_THERE, TOO_LATE = 3, 4, 5, 6
+"""Exit codes; see docs/reference/cli.md."""
+
+COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
+    "launch": (Action.LAUNCH, ("shop", "x", "--no-open")),
+    "kill": (Action.KILL, ("shop", "x")),
+    "redeploy": (Action.REDEPLOY, ("x",)),
+    "wait": (Action.SEE, ("x", "--timeout", "2")),
+    "show": (Action.SEE, ("x",)),
+    "open": (Action.SEE, ("x",)),
+    "logs": (Action.READ_LOGS, ("x",)),
+    "exec": (Action.EXEC, ("x", "--", "speaks")),
+}
+FOR_WHOEVER_IS_KNOWN = {"list": (), "whoami": (), "token list": (), "token create": ("CI",)}
+ONES_OWN = {"configure", "login", "logout", "token revoke"}
+"""These have to do with oneself alone; test_people.py and test_signing_in.py have them."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Served]:
+    """A server with a user of each role, who is called so."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    users = {str(role): "secret" for role in Role}
+    house = House(
+        authentication=[BasicAuthentication(users)], roles=Roles({f"basic:{role}": role for role in Role})
+    )
+    house.engine.add_image(IMAGE, Program(output="ready", inner={"speaks": Inner(0, "said")}))
+    with served(house) as stager:
+        yield stager
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def shop(server: Served, run: Run) -> Served:
+    """The server, with a preview that is live, for somebody who isn't signed in."""
+
+    async def live() -> None:
+        await server.house.launch("x")
+
+    server.call(live)
+    assert run("configure", f"endpoint={server.url}", "auth_strategy=Basic").exit_code == 0
+    return server
+
+
+def by(role: Role | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if role is not None:
+        monkeypatch.setenv("STAGER_USERNAME", str(role))
+        monkeypatch.setenv("STAGER_PASSWORD", "secret")
+
+
+@pytest.mark.parametrize("role", [None, *Role], ids=str)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_cell(
+    shop: Served, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, role: Role | None
+) -> None:
+    del shop
+    by(role, monkeypatch)
+    action, words = COMMANDS[command]
+    done = run(command, *words)
+
+    if role is None:
+        assert done.exit_code == NOT_KNOWN, done.output
+    elif may(role, action):
+        assert done.exit_code not in {NOT_KNOWN, REFUSED, NOT_THERE}, done.output
+    else:
+        # To whom nothing may be shown, it isn't there, however long they wait.
+        hidden = {REFUSED, NOT_THERE, TOO_LATE} if role is Role.NONE else {REFUSED}
+        assert done.exit_code in hidden, done.output
+        assert done.stderr
+
+
+@pytest.mark.parametrize("role", [None, *Role], ids=str)
+@pytest.mark.parametrize("command", FOR_WHOEVER_IS_KNOWN)
+def test_what_whoever_is_known_may_do(
+    shop: Served, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, role: Role | None
+) -> None:
+    del shop
+    by(role, monkeypatch)
+    done = run(*command.split(), *FOR_WHOEVER_IS_KNOWN[command])
+    assert done.exit_code == (NOT_KNOWN if role is None else 0), done.output
+
+
+def test_every_command_is_on_this_page() -> None:
+    app = typer.Typer()
+    client.mount(app)
+    there = set(_names(typer.main.get_command(app)))
+    assert there == COMMANDS.keys() | FOR_WHOEVER_IS_KNOWN.keys() | ONES_OWN
+
+
+def _names(command: object, name: str = "") -> Iterator[str]:
+    within: dict[str, object] = getattr(command, "commands", {})
+    if not within:
+        yield name
+    for word, part in within.items():
+        yield from _names(part, f"{name} {word}".strip())
