@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +65,7 @@ async def _by_hand(hand: BuiltByHand, names: Sequence[str]) -> float:
     folders = [hand.author.folder_of(name) for name in names]
     hands = asyncio.Semaphore(AT_ONCE)
 
-    async def one(folder: Any) -> None:
+    async def one(folder: Path) -> None:
         async with hands:
             await hand.run(folder)
 

@@ -33,6 +33,7 @@ from aiohttp import web
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_places import GithubPlaces, Places
+from tests.doubles.serving import listen
 
 CUT = 499
 """What nginx logs for a connection that ended without an answer."""
@@ -165,11 +166,7 @@ class GithubDouble:
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.web_url = f"http://{host}:{port}"
+        self.web_url = await listen(self._runner)
         self.api_url = f"{self.web_url}/api/v3"
         self.app.web_url = self.web_url
         return self

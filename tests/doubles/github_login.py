@@ -22,6 +22,7 @@ from aiohttp import web
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from stager.testing.moods import Mood
+from tests.doubles.serving import listen
 
 ID, SECRET = "Iv1.0123456789abcdef", "the-clients-secret"
 CALLBACK = "http://stager.test/event_receiver"
@@ -74,10 +75,7 @@ class GithubLogin:
         app.router.add_get("/repos/{owner}/{name}", self._repository)
         self._release = asyncio.Event()
         self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = await listen(self._runner)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -24,6 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from stager.ports.login import challenge_of
+from tests.doubles.serving import listen
 
 CLIENT, SECRET = "stager", "client-secret"
 Json = dict[str, Any]
@@ -75,10 +76,7 @@ class OpenIDDouble:
         application.router.add_post("/token", self._token)
         application.router.add_get("/userinfo", self._userinfo)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = await listen(self._runner)
         return self
 
     async def __aexit__(self, *_: object) -> None:

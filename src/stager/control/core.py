@@ -194,8 +194,11 @@ class Core:
 
     def _lifetimes(self) -> Lifetimes:
         """As configured, but no longer than what a strategy found out at a sign-in is good for."""
-        most = {type(strategy).__name__: strategy.signed_in_for() for strategy in self._cast.authentication}
-        by_strategy = {name: timedelta(seconds=most) for name, most in most.items() if most is not None}
+        by_strategy = {
+            type(strategy).__name__: timedelta(seconds=most)
+            for strategy in self._cast.authentication
+            if (most := strategy.signed_in_for()) is not None
+        }
         return replace(self._conduct.lifetimes, by_strategy=by_strategy)
 
     def _guards(self) -> Guards:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from stager.cli.client.github import Github
 
@@ -11,7 +12,7 @@ class OpenIDConnect(Github):
     """Signs in at the server's OpenID provider, in a browser."""
 
     kept_as = "oidc"
-    asked_with = {"provider": "oidc"}  # noqa: RUF012 (declared as a mapping)
+    asked_with: ClassVar[Mapping[str, str]] = {"provider": "oidc"}
     title = "OpenID Connect"
     needs = (
         "OpenIDConnectAuthentication and OpenIDConnectAuthorization in its configuration;"
