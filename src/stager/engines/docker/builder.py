@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class BuildxBuilder:
         self._cgroup_parent = cgroup_parent
         self._cache_limit = cache_limit
         self._building: Counter[str] = Counter()
+        self._program: Sequence[str] = buildx.BY_DOCKER
 
     async def find(self, key: str) -> str | None:
         """See `Builder.find`."""
@@ -108,7 +109,8 @@ class BuildxBuilder:
         variables = buildx.environment(order.recipe, self._engine, folder / "buildx")
         try:
             async with asyncio.timeout(order.timeout):
-                code = await buildx.run(arguments, variables, progress.feed)
+                self._program = await buildx.program(self._program, variables)
+                code = await buildx.run([*self._program, *arguments], variables, progress.feed)
         except TimeoutError as error:
             raise _too_slow(order, progress) from error
         except FileNotFoundError as error:
