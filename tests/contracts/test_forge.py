@@ -243,14 +243,14 @@ class TestFakeForge:
         forge = FakeForge(secret="hush")
         event = forge.open(forge.add_repository("acme", "shop"), "feature/x", A)
         delivery = forge.delivery(event)
-        received = forge.receive(
+        [received] = await forge.receive(
             {"authorization": "hush", "x-fake-delivery": delivery.id}, delivery.payload.encode()
         )
 
         assert received == delivery == forge.delivery(event)
         assert forge.read(received) == event
         with pytest.raises(Refused):
-            forge.receive({"authorization": "loud"}, b"0")
+            await forge.receive({"authorization": "loud"}, b"0")
 
     async def test_a_slow_one_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stager.testing.moods.SLOW_SECONDS", 0.05)

@@ -30,6 +30,8 @@ from urllib.parse import quote_plus
 
 from aiohttp import web
 
+from stager.domain.events import Delivery
+from stager.forges.github.webhooks import GithubWebhooks
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_places import GithubPlaces, Places
@@ -410,6 +412,12 @@ def signed(
         "x-hub-signature-256": "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest(),
     }
     return headers, body
+
+
+def received(webhooks: GithubWebhooks, headers: Mapping[str, str], body: bytes) -> Delivery:
+    """The one delivery that GitHub sends at a time."""
+    [delivery] = asyncio.run(webhooks.receive(headers, body))
+    return delivery
 
 
 def _sha(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeSeen, ChecksEnded, CommandSaid, Ignored
 from stager.forges.github.webhooks import GithubWebhooks
-from tests.doubles.github import signed
+from tests.doubles.github import received, signed
 from tests.forge.conftest import Example
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import SECRET, StagerUnderTest, until
@@ -47,7 +47,7 @@ def test_r74_every_example_is_verified_and_read(examples: list[Example], form: b
     read: Counter[type] = Counter()
     for number, example in enumerate(examples):
         body = (example.form if form else example.body).encode()
-        event = webhooks.read(webhooks.receive(example.headers(str(number), form=form), body))
+        event = webhooks.read(received(webhooks, example.headers(str(number), form=form), body))
         read[type(event)] += 1
         assert isinstance(event, ChangeSeen) == concerns_us(example), (example.set, example.event, event)
         assert isinstance(event, ChecksEnded) == is_the_end_of_a_check(example), (example.event, event)
@@ -65,7 +65,7 @@ def test_a_comment_on_a_pull_request_may_be_a_command(examples: list[Example]) -
     payload["issue"]["pull_request"] = {"url": payload["issue"]["url"].replace("issues", "pulls")}
     payload["comment"]["body"] = "/stager restart"
     webhooks = GithubWebhooks(SECRET)
-    event = webhooks.read(webhooks.receive(*signed("issue_comment", payload, SECRET)))
+    event = webhooks.read(received(webhooks, *signed("issue_comment", payload, SECRET)))
     assert isinstance(event, CommandSaid)
     assert (event.number, event.text) == (payload["issue"]["number"], "/stager restart")
     assert event.author == payload["comment"]["user"]["login"]
@@ -79,7 +79,7 @@ def test_r76_no_example_passes_with_the_signature_of_another(examples: list[Exam
         if example.body == other.body:
             continue
         with pytest.raises(Refused) as refused:
-            webhooks.receive(other.headers("1"), example.body.encode())
+            received(webhooks, other.headers("1"), example.body.encode())
         assert (refused.value.status, refused.value.reason) == (401, "signature-wrong")
 
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stager.cli import forge
+from stager.forges.local.pushed import AWAY
 from tests.local_forge.workshop import Clone
 
 
@@ -25,7 +26,7 @@ def test_makes_a_repository_that_can_be_pushed_to(tmp_path: Path, monkeypatch: p
     assert f"git remote add stager {bare}" in done.output
     clone = Clone(tmp_path / "clone", bare)
     clone.branch("x")
-    assert clone.push("main", "x") == ["opened change 1; its preview comes as soon as Stager runs"]
+    assert clone.push("main", "x") == [AWAY]
 
 
 def test_takes_in_one_that_is_there_and_configured(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,10 +23,11 @@ class Ear:
     """What hears of pushes in Stager's place. It believes what the forge's own check lets through.
 
     Args:
-        answer: what it says; `{}` becomes the action.
+        answer: what it says of each; `{}` becomes the action.
         heard: the events, in order.
         refused: why others weren't believed.
         pause: set, it answers only when it is.
+        media_type: of its answers.
     """
 
     forge: LocalForge
@@ -34,18 +36,20 @@ class Ear:
     heard: list[ChangeSeen] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     pause: threading.Event | None = None
+    media_type: str = "text/plain; charset=utf-8"
 
     def hear(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         try:
-            event = self.forge.read(self.forge.receive(headers, body))
+            told = [self.forge.read(d) for d in asyncio.run(self.forge.receive(headers, body))]
         except Refused as error:
             self.refused.append(error.reason)
             return error.status, error.message
-        assert isinstance(event, ChangeSeen)
-        self.heard.append(event)
+        events = [event for event in told if isinstance(event, ChangeSeen)]
+        assert events == told
+        self.heard += events
         if self.pause:
             self.pause.wait()
-        return 202, self.answer.format(event.action)
+        return 202, "\n".join(self.answer.format(event.action) for event in events)
 
 
 @contextmanager
@@ -56,6 +60,7 @@ def listening(ear: Ear) -> Iterator[Ear]:
             assert self.path == "/webhooks/local"
             status, text = ear.hear({k.lower(): v for k, v in self.headers.items()}, body)
             self.send_response(status)
+            self.send_header("Content-Type", ear.media_type)
             with suppress(ConnectionError):  # whoever asked has given up
                 self.end_headers()
                 self.wfile.write(text.encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -68,20 +68,23 @@ class RateLimit:
 
 
 class Webhooks(Protocol):
-    """Verifies and reads what a forge sends. Pure: no I/O."""
+    """Verifies and reads what a forge sends."""
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
-        """The delivery, once its signature over the raw bytes is right.
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Delivery]:
+        """What was sent, once its signature over the raw bytes is right. It is one delivery, unless the forge
+        tells of several things at once.
 
         Args:
             headers: with lower-case names.
 
         Raises:
             Refused: 401 for a missing or wrong signature or credentials, 400 for a body that isn't readable.
+            Retry: the forge tells only that something happened, and can't be asked what.
         """
 
     def read(self, delivery: Delivery) -> Event:
-        """What the delivery says; `Ignored` with a reason for everything that concerns nothing here."""
+        """What the delivery says; `Ignored` with a reason for everything that concerns nothing here. Pure: no
+        I/O."""
 
 
 class Changes(Protocol):

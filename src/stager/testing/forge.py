@@ -218,11 +218,11 @@ class FakeForge(FakePlaces, FakePeople):
 
     # What it is asked.
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
         """See `Webhooks.receive`. The header `x-fake-delivery` has the id, the body is `Delivery.payload`."""
         if headers.get("authorization", "") != self._secret:
             raise Refused("The delivery's secret is wrong.", reason="signature-wrong", status=401)
-        return Delivery(headers.get("x-fake-delivery", ""), FORGE, "change", body.decode())
+        return [Delivery(headers.get("x-fake-delivery", ""), FORGE, "change", body.decode())]
 
     def read(self, delivery: Delivery) -> Event:
         if delivery.event != "change":

@@ -118,13 +118,13 @@ async def _delivery(request: Request, services: Services, forge: str) -> Respons
         raise Refused(f'There is no forge "{forge[:40]}" here.', reason="forge-unknown", status=404)
     body = await body_of(request, WEBHOOK_LIMIT)
     try:
-        delivery = webhooks.receive(dict(request.headers), body)
+        deliveries = await webhooks.receive(dict(request.headers), body)
     except Refused:
         services.metrics.delivery("refused")
         raise
     await services.learn_domain(request)
-    new = await services.intake.receive(delivery)
-    return PlainTextResponse("accepted" if new else "accepted before", 202)
+    new = [await services.intake.receive(delivery) for delivery in deliveries]
+    return PlainTextResponse("accepted" if any(new) else "accepted before", 202)
 
 
 def _seconds_to_wait(text: str, default: float) -> float:

@@ -20,6 +20,11 @@ FORGE = "local"
 PATIENCE_SECONDS = 3.0
 """How long whoever pushes waits for the preview's URL."""
 
+MOST_WAITED_FOR = 3
+"""Branches in one push, of which each preview's URL is waited for; with more, none."""
+MOST_SHOWN = 50
+"""Branches in one push that are told of one by one."""
+
 LOOK_SECONDS = 0.05
 WORDS = {
     ChangeAction.OPENED: "opened",
@@ -32,17 +37,18 @@ WORDS = {
 
 @router.post("/webhooks/local")
 async def local(request: Request, services: Served) -> Response:
-    """Take a push to a repository of the local forge. Answers with one line for whoever pushed."""
+    """Take a push to a repository of the local forge. Answers with a line a branch for whoever pushed."""
     webhooks = services.webhooks.get(FORGE)
     if webhooks is None:
         raise Refused("There is no local forge here.", reason="forge-unknown", status=404)
-    delivery = webhooks.receive(dict(request.headers), await body_of(request, FORM_LIMIT))
-    await services.intake.receive(delivery)
-    event = webhooks.read(delivery)
-    if not isinstance(event, ChangeSeen):
-        return PlainTextResponse("noted", 202)
-    patience = 0.0 if request.headers.get("prefer") == "respond-async" else PATIENCE_SECONDS
-    return PlainTextResponse(await _said(services, event, patience), 202)
+    deliveries = await webhooks.receive(dict(request.headers), await body_of(request, FORM_LIMIT))
+    for delivery in deliveries:
+        await services.intake.receive(delivery)
+    events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeSeen)]
+    shown, more = events[:MOST_SHOWN], len(events[MOST_SHOWN:])
+    patience = PATIENCE_SECONDS if len(events) <= MOST_WAITED_FOR else 0.0
+    lines = await asyncio.gather(*(_said(services, event, patience) for event in shown))
+    return PlainTextResponse("\n".join([*lines, *([f"and {more} more"] if more else [])]), 202)
 
 
 async def _said(services: Services, event: ChangeSeen, patience: float) -> str:

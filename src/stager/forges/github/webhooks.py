@@ -55,7 +55,7 @@ class GithubWebhooks(Webhooks):
         self._password = password
         self._app_secrets = app_secrets
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
         if len(body) > LARGEST_BODY:
             raise Refused("The delivery is larger than 25 MB.", reason="delivery-too-large", status=413)
         self._verify(headers, body)
@@ -64,7 +64,7 @@ class GithubWebhooks(Webhooks):
             raise _unreadable("The delivery has no X-GitHub-Event header.")
         # Without an id of its own, a delivery is told by what it says, so that a repetition is still one.
         delivery_id = _header(headers, "x-github-delivery") or _digest(event, body)
-        return Delivery(delivery_id, FORGE, event, _json_text(headers, body))
+        return [Delivery(delivery_id, FORGE, event, _json_text(headers, body))]
 
     def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
         of_apps = [secret.encode() for secret in self._app_secrets()]

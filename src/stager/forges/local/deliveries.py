@@ -1,4 +1,4 @@
-"""What the hook's messages say, once their signature was checked: Stager's side of `messages`."""
+"""What the hook tells, once its signature was checked, and what is recorded of it: a delivery a branch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter, ValidationError
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction
+from stager.domain.events import ChangeAction, Delivery
 from stager.domain.source import Change, Repository
-from stager.forges.local.messages import SIGNATURE, signature
-from stager.forges.local.register import Entry
+from stager.forges.local.pushed import BRANCHES, SIGNATURE, signature
+from stager.forges.local.register import Entry, Register
 
 FORGE = "local"
 """The forge's name, and the owner of all its repositories."""
 
-LARGEST_BODY = 64 * 1024
+LARGEST_BODY = 1024 * 1024
+"""Bytes; some 6,000 branches in one push."""
+
+NO_COMMIT = {"0"}
+"""The digits of the id that git gives for what wasn't there before (githooks(5), `post-receive`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,47 @@ class Message:
 _TEXT = TypeAdapter(Message)
 
 
-def read(text: str | bytes) -> Message | None:
-    """What `messages.write` wrote; None if that isn't what it is."""
+def read(delivery: Delivery) -> Message | None:
+    """What a delivery of ours says; None if it is none."""
     try:
-        return _TEXT.validate_json(text)
+        return _TEXT.validate_json(delivery.payload)
     except ValidationError:
         return None
+
+
+def deliveries(name: str, delivery_id: str, refs: Mapping[str, bool], register: Register) -> list[Delivery]:
+    """What a push amounts to.
+
+    Args:
+        name: the repository's.
+        delivery_id: of what told of it.
+        refs: the refs that were pushed, and whether they are new.
+        register: the repository's changes after it.
+    """
+    changes = register.by_branch
+    known = ((changes.get(ref.removeprefix(BRANCHES)), is_new) for ref, is_new in refs.items())
+    messages = [Message(name, _action(entry, is_new=is_new), entry) for entry, is_new in known if entry]
+    return [
+        Delivery(f"{delivery_id}-{number}", FORGE, message.action, _TEXT.dump_json(message).decode())
+        for number, message in enumerate(messages)
+    ]
+
+
+def refs_of(body: bytes) -> dict[str, bool]:
+    """The branches that the hook tells of, as refs, and whether they are new. Raises `Refused`."""
+    try:
+        lines = [line.split(" ", 2) for line in body.decode(errors="replace").splitlines()]
+        return {ref: set(old) == NO_COMMIT for old, _, ref in lines if ref.startswith(BRANCHES)}
+    except ValueError as error:
+        raise Refused("The delivery's body can't be read.", reason="delivery-unreadable") from error
+
+
+def _action(entry: Entry, *, is_new: bool) -> ChangeAction:
+    if not entry.is_open:
+        return ChangeAction.CLOSED
+    if not is_new:
+        return ChangeAction.SYNCHRONIZE
+    return ChangeAction.OPENED if entry.updated_at == entry.created_at else ChangeAction.REOPENED
 
 
 def verify(secret: bytes, headers: Mapping[str, str], body: bytes) -> None:

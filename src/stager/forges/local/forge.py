@@ -11,8 +11,9 @@ from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeSeen, Delivery, Event, Ignored
 from stager.domain.source import Access, Change, Repository
-from stager.forges.local import deliveries, messages
+from stager.forges.local import deliveries
 from stager.forges.local.deliveries import FORGE, change_of, repository_of
+from stager.forges.local.pushed import DELIVERY, REPOSITORY, signature
 from stager.forges.local.repository import LocalRepository, away
 from stager.ports.forge import (
     Announcement,
@@ -79,19 +80,19 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         """Whether a repository of this id is one of ours."""
         return repository_id.startswith(f"{FORGE}:")
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Delivery:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
+        """See `Webhooks.receive`. The hook tells which branches were pushed; git, what became of them."""
         if len(body) > deliveries.LARGEST_BODY:
-            raise Refused("The delivery is larger than 64 KB.", reason="delivery-too-large", status=413)
-        name = headers.get(messages.REPOSITORY, "")
+            raise Refused("The delivery is larger than 1 MB.", reason="delivery-too-large", status=413)
+        name = headers.get(REPOSITORY, "")
         deliveries.verify(self._secrets.get(name, b""), headers, body)
-        message = deliveries.read(body)
-        if message is None or message.repository != name:
-            raise Refused("The delivery's body can't be read.", reason="delivery-unreadable")
-        delivery_id = headers.get(messages.DELIVERY, "")[:100] or messages.signature(b"", body)
-        return Delivery(delivery_id, FORGE, message.action, body.decode())
+        refs = deliveries.refs_of(body)
+        delivery_id = headers.get(DELIVERY, "")[:100] or signature(b"", body)
+        register = await self._repositories[name].changes()
+        return deliveries.deliveries(name, delivery_id, refs, register)
 
     def read(self, delivery: Delivery) -> Event:
-        message = deliveries.read(delivery.payload)
+        message = deliveries.read(delivery)
         if message is None:
             return Ignored("the push can't be read")
         change = change_of(message.repository, message.change, self._home())

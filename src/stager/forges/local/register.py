@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+
+from pydantic import TypeAdapter, ValidationError
+
+from stager.forges.local.pushed import BRANCHES
 
 LONGEST_TITLE = 256
 """Characters, GitHub's bound for a title."""
 
-Kept = TypeVar("Kept", "Entry", "Register")
-
 PULL = re.compile(r"refs/pull/(\d+)/head")
-BRANCHES = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +74,19 @@ class Register:
         return {f"refs/pull/{entry.number}/head": entry.head for entry in self.changes}
 
 
+_TEXT = TypeAdapter(Register)
+
+
 def read(text: bytes) -> Register | None:
     """What `write` wrote; None if that isn't what it is."""
     try:
-        kept = json.loads(text)
-        return _checked(Register(kept["next"], tuple(_checked(Entry(**row)) for row in kept["changes"])))
-    except (ValueError, KeyError, TypeError):
+        return _TEXT.validate_json(text, strict=True)
+    except ValidationError:
         return None
 
 
 def write(register: Register) -> bytes:
-    return json.dumps(asdict(register), indent=1).encode() + b"\n"
-
-
-def _checked(value: Kept) -> Kept:
-    """The same, if its fields are what they say. By hand, because pydantic takes longer to load than whoever
-    pushes should wait for the hook. Raises TypeError."""
-    for told in fields(value):
-        kind = type(getattr(value, told.name)).__name__
-        if kind != str(told.type).partition("[")[0]:
-            raise TypeError(f"{told.name} is of type {kind}")
-    return value
+    return _TEXT.dump_json(register, indent=1) + b"\n"
 
 
 def tips_of(lines: Iterable[str]) -> dict[str, Tip]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import secrets
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from stager.domain.errors import Refused, Retry
 from stager.forges.local import hook, register
+from stager.forges.local.pushed import NAME, SECRET, SERVER
 from stager.forges.local.register import Entry, Register, Tip
 from stager.git import Done, environment, git
 
@@ -68,7 +68,7 @@ class LocalRepository:
     @property
     def secret(self) -> bytes:
         """What the hook signs with. Raises OSError where it can't be read."""
-        return (self._ours / "secret").read_bytes().strip()
+        return (self.path / SECRET).read_bytes().strip()
 
     def introduce(self, name: str, server: str = "") -> None:
         """Write down for the hook what the repository is called, and where Stager answers.
@@ -76,18 +76,9 @@ class LocalRepository:
         Args:
             server: a URL; empty for what was written before.
         """
-        known = self.known
-        facts = {"name": name, "server": server or known.get("server", "")}
-        _replace(self._ours / "forge.json", json.dumps(facts, indent=1).encode() + b"\n")
-
-    @property
-    def known(self) -> Mapping[str, str]:
-        """What `introduce` wrote: `name` and `server`; empty when nothing was."""
-        try:
-            facts = json.loads((self._ours / "forge.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return facts if isinstance(facts, dict) else {}
+        _replace(self.path / NAME, f"{name}\n".encode())
+        if server or not (self.path / SERVER).exists():
+            _replace(self.path / SERVER, f"{server}\n".encode())
 
     async def changes(self) -> Register:
         """Every branch as a change, as it is now. New ones get their number.
@@ -132,7 +123,7 @@ class LocalRepository:
         return False
 
     def _keep_secret(self) -> None:
-        file = self._ours / "secret"
+        file = self.path / SECRET
         if not file.exists():
             draft = file.with_suffix(".new")
             draft.touch(mode=0o600)

@@ -11,7 +11,7 @@ from stager.domain.errors import Refused
 from stager.domain.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Repository
 from stager.forges.github.webhooks import GithubWebhooks
-from tests.doubles.github import GithubDouble, signed
+from tests.doubles.github import GithubDouble, received, signed
 
 GITHUB = GithubDouble()
 SHOP = GITHUB.add_repository("acme", "shop")
@@ -140,33 +140,33 @@ class TestSecretsOfApps:
     def test_a_delivery_of_any_of_them_passes(self) -> None:
         webhooks = GithubWebhooks("one", app_secrets=lambda: ["two", "three"])
         for secret in ("one", "two", "three"):
-            assert webhooks.receive(*signed("ping", {}, secret)).event == "ping"
+            assert received(webhooks, *signed("ping", {}, secret)).event == "ping"
         with pytest.raises(Refused) as refused:
-            webhooks.receive(*signed("ping", {}, "four"))
+            received(webhooks, *signed("ping", {}, "four"))
         assert (refused.value.status, refused.value.reason) == (401, "signature-wrong")
 
     def test_one_suffices(self) -> None:
         webhooks = GithubWebhooks("", app_secrets=lambda: ["two"])
-        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
+        assert received(webhooks, *signed("ping", {}, "two")).event == "ping"
         with pytest.raises(Refused) as refused:
-            webhooks.receive(*signed("ping", {}, ""))
+            received(webhooks, *signed("ping", {}, ""))
         assert refused.value.reason == "signature-wrong"
 
     def test_an_empty_one_is_none(self) -> None:
         webhooks = GithubWebhooks("", app_secrets=lambda: [""])
         with pytest.raises(Refused) as refused:
-            webhooks.receive(*signed("ping", {}, ""))
+            received(webhooks, *signed("ping", {}, ""))
         assert refused.value.reason == "secret-not-configured"
 
     def test_an_apps_deliveries_need_no_credentials_and_others_do(self) -> None:
         webhooks = GithubWebhooks("one", "user", "password", app_secrets=lambda: ["two"])
-        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
+        assert received(webhooks, *signed("ping", {}, "two")).event == "ping"
         with pytest.raises(Refused) as refused:
-            webhooks.receive(*signed("ping", {}, "one"))
+            received(webhooks, *signed("ping", {}, "one"))
         assert refused.value.reason == "credentials-missing"
 
     def test_they_are_asked_for_each_time(self) -> None:
         secrets: list[str] = []
         webhooks = GithubWebhooks("one", app_secrets=lambda: secrets)
         secrets.append("two")
-        assert webhooks.receive(*signed("ping", {}, "two")).event == "ping"
+        assert received(webhooks, *signed("ping", {}, "two")).event == "ping"
