@@ -144,6 +144,7 @@ class DockerUnderTest:
     reference = IMAGE
 
     def __init__(self, installation: str) -> None:
+        self.installation = installation
         self.docker = connect("unix:///var/run/docker.sock")
         self.http = HttpProber()
         self.images: Images = DockerImages(self.docker)

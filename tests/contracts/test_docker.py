@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from stager.domain.errors import Retry
+from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.docker.instances import STARTS_AT_ONCE
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
@@ -57,6 +58,37 @@ async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
         await engine.instances.start(made.id)
 
         assert await engine.instances.logs(made.id, 10) == ""
+
+
+def networks(installation: str) -> list[str]:
+    named = docker(
+        "network", "ls", "--filter", f"label=stager.instance={installation}", "--format", "{{.Name}}"
+    )
+    return named.split()
+
+
+@pytest.mark.docker
+async def test_the_network_is_made_ahead() -> None:
+    async with docker_under_test() as engine:
+        async with engine.instances.prepared("e1", Trust.TRUSTED), asyncio.timeout(20):
+            while not networks(engine.installation):
+                await asyncio.sleep(0.05)
+            made = await engine.instances.create(await engine.spec("runs", birth()))
+        assert networks(engine.installation) == [made.network]
+
+
+@pytest.mark.docker
+async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def make(*_: object) -> str:
+        raise Retry("No free subnet was found.", reason="no-subnet")
+
+    monkeypatch.setattr(NetworkPool, "make", make)
+    async with docker_under_test() as engine:
+        async with engine.instances.prepared("e1", Trust.TRUSTED):
+            made = await engine.instances.create(await engine.spec("runs", birth()))
+        assert networks(engine.installation) == [made.network]
 
 
 class BusyDocker:

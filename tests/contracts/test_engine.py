@@ -11,6 +11,7 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.source import Trust
 from stager.engines.docker.inside import OUTPUT_KEPT
 from stager.ports.engine import Ran, Size, Terminal
 from stager.testing import FakeEngine
@@ -274,6 +275,39 @@ class TestSweep:
             await asyncio.sleep(0.005)
 
         assert all(instance.state is InstanceState.RUNNING for instance in await making)
+
+
+class TestPrepared:
+    """What is made ahead of an instance."""
+
+    async def test_is_what_the_instance_gets(self, engine: Engine) -> None:
+        async with engine.instances.prepared("e1", Trust.TRUSTED):
+            assert await engine.instances.sweep() == 0
+            instance = await started(engine)
+            assert await engine.instances.sweep() == 0
+        assert await engine.instances.sweep() == 0
+        assert await status(engine, instance)
+        await engine.instances.remove(instance.id)
+        assert await engine.instances.sweep() == 1
+
+    async def test_is_not_swept_before_the_instance_is_made(self, engine: Engine) -> None:
+        async with engine.instances.prepared("e1", Trust.TRUSTED):
+            await asyncio.sleep(0.5)
+            assert await engine.instances.sweep() == 0
+        assert await engine.instances.sweep() == 1
+
+    async def test_is_nothing_where_there_is_an_instance(self, engine: Engine) -> None:
+        first = await started(engine)
+        async with engine.instances.prepared("e1", Trust.TRUSTED):
+            second = await made(engine)
+        assert second.network == first.network
+        assert await engine.instances.sweep() == 0
+
+    async def test_is_for_one_environment(self, engine: Engine) -> None:
+        async with engine.instances.prepared("e1", Trust.TRUSTED):
+            other = await started(engine, environment="e2")
+        assert await engine.instances.sweep() == 1
+        assert await status(engine, other)
 
 
 class TestEvents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
 import structlog
@@ -44,14 +44,26 @@ class Launching:
             raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
         application = self._tools.application(environment)
         amended = await self._amended(environment, deployment, application)
-        deployment = await self._made(environment, deployment, application)
-        deployment = await self._tools.memory.save(
-            deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._tools.clock.now())
-        )
-        await self._showing.tell(environment.id)
-        spec = self._spec(environment, deployment, application.with_manifest(deployment.manifest), amended)
-        made = await self._tools.instances.create(spec)
+        async with self._prepared(environment, application):
+            deployment = await self._made(environment, deployment, application)
+            deployment = await self._tools.memory.save(
+                deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._tools.clock.now())
+            )
+            await self._showing.tell(environment.id)
+            application = application.with_manifest(deployment.manifest)
+            made = await self._tools.instances.create(
+                self._spec(environment, deployment, application, amended)
+            )
         await self._run(deployment, made.id)
+
+    def _prepared(
+        self, environment: Environment, application: Application
+    ) -> AbstractAsyncContextManager[None]:
+        """What an instance needs besides its image is made while that is built; what is there isn't waited
+        for so long."""
+        if application.build is None:
+            return nullcontext()
+        return self._tools.instances.prepared(environment.id, environment.desired.trust)
 
     async def resume(self, look: Look, instance: Instance) -> None:
         """Start an instance that was made but doesn't run."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stager.domain.environment import Birth, Instance
 from stager.domain.route import Endpoint
+from stager.domain.source import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,11 @@ class Instances(Protocol):
 
     async def births(self) -> list[tuple[Instance, Birth]]:
         """All instances with what they were made for, to adopt those that the database doesn't know."""
+
+    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
+        """Have what doesn't depend on the image made meanwhile, such as the network, for an instance of this
+        environment that `create` makes within the context. What can't be made now, `create` makes or raises;
+        what no instance came for, `sweep` removes. There is one context at a time for an environment."""
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """Make the instance with its network, without starting it; the one that there is, when this

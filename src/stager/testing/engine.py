@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
+from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import InstanceSpec, Ran, Size
 from stager.testing.clock import FakeClock
@@ -100,6 +102,7 @@ class FakeEngine:
         self._programs: dict[str, Program] = {}
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
+        self._prepared: set[str] = set()
         self._feed = Feed()
         self._printed = Feed()
         self._terminals: list[tuple[str, FakeTerminal]] = []
@@ -201,6 +204,16 @@ class FakeEngine:
         await self._turn("births")
         return [(c.summary, c.spec.birth) for c in self._containers.values()]
 
+    @asynccontextmanager
+    async def prepared(self, environment: str, trust: Trust) -> AsyncIterator[None]:  # noqa: ARG002
+        network = _network(environment)
+        self._networks.add(network)
+        self._prepared.add(network)
+        try:
+            yield
+        finally:
+            self._prepared.remove(network)
+
     async def create(self, spec: InstanceSpec) -> Instance:
         await self._turn("create")
         birth = spec.birth
@@ -293,7 +306,7 @@ class FakeEngine:
 
     async def sweep(self) -> int:
         await self._turn("sweep")
-        unused = self._networks - {c.instance.network for c in self._containers.values()}
+        unused = self._networks - self._prepared - {c.instance.network for c in self._containers.values()}
         self._networks -= unused
         return len(unused)
 
@@ -318,7 +331,7 @@ class FakeEngine:
             raise Fault(f"There is no image {spec.image}.", reason="create-failed")
         self._made += 1
         birth = spec.birth
-        network = f"network-{birth.environment}"
+        network = _network(birth.environment)
         self._networks.add(network)
         instance = Instance(
             f"container{self._made:04}",
@@ -351,3 +364,7 @@ class FakeEngine:
     def _set(self, instance: str, to: Instance) -> None:
         self._containers[instance] = replace(self._containers[instance], instance=to)
         self._feed.tell(to.environment)
+
+
+def _network(environment: str) -> str:
+    return f"network-{environment}"

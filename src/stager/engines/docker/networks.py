@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -54,7 +55,7 @@ class NetworkPool:
         self._cursor = _start(installation, self._count)
         self._last: dict[str, int] = {}
         self._lock = asyncio.Lock()
-        self._reserved: dict[str, int] = {}
+        self._reserved: Counter[str] = Counter()
 
     async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
         """A place for a new instance of this environment. `release` must follow, once the instance holds it.
@@ -68,14 +69,20 @@ class NetworkPool:
             if subnet is None:
                 network, subnet = await self._create(environment, trust)
             lease = Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
-            self._reserved[network] = self._reserved.get(network, 0) + 1
+            self._reserved[network] += 1
         return lease
 
-    def release(self, lease: Lease) -> None:
+    async def make(self, environment: str, trust: Trust) -> str:
+        """A network for an environment that has none, ahead of its first instance. `release` must follow,
+        once that holds it."""
+        async with self._lock:
+            network, _ = await self._create(environment, trust)
+            self._reserved[network] += 1
+        return network
+
+    def release(self, network: str) -> None:
         """The instance has been made, or has not: the network is only as used as the engine says."""
-        self._reserved[lease.network] -= 1
-        if not self._reserved[lease.network]:
-            del self._reserved[lease.network]
+        self._reserved -= Counter([network])
 
     async def sweep(self, used: Callable[[], Awaitable[set[str]]]) -> int:
         """Remove our networks that nobody uses.

@@ -27,7 +27,7 @@ SECRET, NAME, SERVER = "stager/secret", "stager/name", "stager/server"
 
 AWAY = "Stager isn't running here; what was pushed is taken up as soon as it is."
 SILENT = f"Stager didn't answer within {PATIENCE:g} seconds; it finds by itself what was pushed."
-UNREADABLE = "this push isn't known to Stager yet, which finds it by itself: {} can't be read."
+UNTOLD = "this push isn't known to Stager yet, which finds it by itself: {} can't be read."
 
 
 def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[
     try:
         secret, name, server = (_read(folder, file) for file in (SECRET, NAME, SERVER))
     except OSError as error:
-        say(UNREADABLE.format(error.filename))
+        say(UNTOLD.format(error.filename))
         return
     try:
         answer = _post(server, _request(name, signature(secret.encode(), body), body))
