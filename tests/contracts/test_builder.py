@@ -34,13 +34,14 @@ async def built(under_test: BuilderUnderTest, does: str = "serves", key: str = "
 class TestBuild:
     async def test_makes_an_image_that_is_found_by_its_key(self, under_test: BuilderUnderTest) -> None:
         order = under_test.order("serves")
-        assert await under_test.builder.find(order.key) is None
+        assert await under_test.builder.find(order.app, order.key) is None
 
         image = await under_test.builder.build(order, nobody)
 
         assert await under_test.has(image)
-        assert await under_test.builder.find(order.key) == image
-        assert await under_test.builder.find(under_test.order("serves").key) is None
+        assert await under_test.builder.find(order.app, order.key) == image
+        assert await under_test.builder.find(order.app, under_test.order("serves").key) is None
+        assert await under_test.builder.find("other", order.key) is None
 
     async def test_containers_are_made_of_the_image(self, under_test: BuilderUnderTest) -> None:
         await under_test.use(await built(under_test))
@@ -52,7 +53,7 @@ class TestBuild:
         await built(under_test, "serves", "same")
         newest = await built(under_test, "silent", "same")
 
-        assert await under_test.builder.find("same") == newest
+        assert await under_test.builder.find("shop", "same") == newest
 
     async def test_its_log_is_heard(self, under_test: BuilderUnderTest) -> None:
         said: list[str] = []
@@ -70,7 +71,7 @@ class TestBuild:
         assert "RUN" in caught.value.message
         assert "exit code 1" in caught.value.message
         assert "hello" in caught.value.detail
-        assert await under_test.builder.find(order.key) is None
+        assert await under_test.builder.find(order.app, order.key) is None
 
     async def test_one_that_takes_too_long(self, under_test: BuilderUnderTest) -> None:
         order = under_test.order("endless", timeout=2)
@@ -79,7 +80,7 @@ class TestBuild:
 
         assert caught.value.reason == "build-too-slow"
         assert "2 seconds" in caught.value.message
-        assert await under_test.builder.find(order.key) is None
+        assert await under_test.builder.find(order.app, order.key) is None
 
     async def test_one_that_is_cancelled(self, under_test: BuilderUnderTest) -> None:
         order = under_test.order("endless", timeout=3600)
@@ -90,7 +91,7 @@ class TestBuild:
 
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await under_test.builder.find(order.key) is None
+        assert await under_test.builder.find(order.app, order.key) is None
 
 
 class TestFacts:
@@ -118,7 +119,7 @@ class TestSweep:
         assert await under_test.builder.sweep([wanted]) == 1
         assert not await under_test.has(unwanted)
         assert await under_test.has(wanted)
-        assert await under_test.builder.find(order.key) is None
+        assert await under_test.builder.find(order.app, order.key) is None
         assert await under_test.builder.sweep([wanted]) == 0
 
     async def test_leaves_what_a_container_uses(self, under_test: BuilderUnderTest) -> None:

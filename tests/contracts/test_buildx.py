@@ -442,7 +442,7 @@ class TestImages:
         of_ours = buildx.order_of(f"FROM {base}\nRUN true\n").tree
         docker("buildx", "build", "--load", "--tag", child, str(of_ours))
         try:
-            assert await buildx.builder.find(order.key) == ours
+            assert await buildx.builder.find(order.app, order.key) == ours
             assert await buildx.builder.sweep([]) == 0  # Docker keeps what others are made of
             assert all(map(docker_knows, (committed, child, nameless)))
         finally:
@@ -479,7 +479,7 @@ async def test_docker_is_away(tmp_path: Path) -> None:
     order = BuildOrder("key1", "shop", "c0ffee", tmp_path, Recipe(), 60)
     try:
         for call in (
-            builder.find("key1"),
+            builder.find("shop", "key1"),
             builder.facts("x"),
             builder.sweep([]),
             builder.build(order, nobody),

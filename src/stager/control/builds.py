@@ -190,7 +190,7 @@ class Builds:
             del self._builds[build.key]
 
     async def _made(self, wanted: Wanted, build: _Build) -> str:
-        found = await self._builder.find(wanted.key)
+        found = await self._builder.find(wanted.app, wanted.key)
         if found is not None:
             return found
         self._logs.begin(wanted.key)

@@ -112,8 +112,10 @@ class Making:
     ) -> tuple[Deployment, str]:
         if self.builds is None:
             raise _no_source(application)
-        if deployment.image and await self._tools()[1].find(deployment.build) == deployment.image:
-            return deployment, deployment.image  # an instance was lost: neither forge nor repository is asked
+        if deployment.image:
+            found = await self._tools()[1].find(application.name, deployment.build)
+            if found == deployment.image:  # an instance was lost: neither forge nor repository is asked
+                return deployment, found
         place = await self._place(environment, application)
         sha = deployment.revision.sha
         said = await self._said(environment, place, sha, application)

@@ -54,8 +54,9 @@ class Builder(Protocol):
     """Makes images, and keeps those that it made until they are swept. Every method raises `Retry` while the
     engine doesn't answer."""
 
-    async def find(self, key: str) -> str | None:
-        """The id of the image that was made by this key; None when there is none (any more)."""
+    async def find(self, app: str, key: str) -> str | None:
+        """The id of the image that was made for this application by this key; None when there is none (any
+        more)."""
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """Make the image, and return its id. Cancelling it ends the build at once.

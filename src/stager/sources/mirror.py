@@ -70,6 +70,8 @@ class Mirror:
         """Have the commit here. Raises as `stager.ports.source.Sources` does."""
         if not SHA.fullmatch(sha):
             raise problems.no_commit(origin, sha)
+        if await self._has(sha):
+            return  # whoever fetches others needn't be waited for
         async with self._turn:
             if not await self._has(sha):
                 await self._fetch(origin, sha)
@@ -123,6 +125,8 @@ class Mirror:
         return ("--git-dir", str(self.path))
 
     async def _has(self, sha: str) -> bool:
+        if not (self.path / _ours(sha)).is_file():  # nobody packs our refs, and no git is quicker
+            return False
         done = await git(*self._at, "rev-parse", "--verify", "--quiet", f"{_ours(sha)}^{{tree}}")
         return done.code == 0
 
@@ -131,15 +135,20 @@ class Mirror:
         try:
             await self._fetch_into(origin, sha)
         except StagerError as error:
-            if fresh or error.reason != "source-failed":
+            if fresh or (error.reason != "source-failed" and await self._is_sound()):
                 raise
             await asyncio.to_thread(self.remove)
             await self._prepare(sha)
             await self._fetch_into(origin, sha)
 
+    async def _is_sound(self) -> bool:
+        """Whether git takes it for a repository. What it says of one that isn't could be said of the other
+        end's, too."""
+        return (await git(*self._at, "rev-parse", "--is-bare-repository")).code == 0
+
     async def _prepare(self, sha: str) -> bool:
         """Have a repository here that can be fetched into. Returns whether it is a new one."""
-        if (await git(*self._at, "rev-parse", "--is-bare-repository", environ=environment())).code == 0:
+        if (self.path / "HEAD").is_file():
             await asyncio.to_thread(self._tidy)
             return False
         await asyncio.to_thread(self.remove)

@@ -82,9 +82,9 @@ class FakeBuilder:
 
     # What it is asked.
 
-    async def find(self, key: str) -> str | None:
+    async def find(self, app: str, key: str) -> str | None:
         self._turn()
-        made = self._made.get(key)
+        made = [image for image in self._made.get(key, ()) if self._ordered[image].app == app]
         return made[-1] if made else None
 
     async def build(self, order: BuildOrder, say: Say) -> str:

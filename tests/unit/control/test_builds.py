@@ -478,9 +478,9 @@ class TestLog:
         """Whoever follows while the image is still looked for isn't shown the log of the time before."""
 
         class Slow(FakeBuilder):
-            async def find(self, key: str) -> str | None:
+            async def find(self, app: str, key: str) -> str | None:
                 await asyncio.sleep(5)
-                return await super().find(key)
+                return await super().find(app, key)
 
         yard.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
         with pytest.raises(Fault):

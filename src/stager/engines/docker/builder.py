@@ -71,11 +71,12 @@ class BuildxBuilder:
         self._cgroup_parent = cgroup_parent
         self._cache_limit = cache_limit
         self._building: Counter[str] = Counter()
+        self._root: Path | None = None
         self._program: Sequence[str] = buildx.BY_DOCKER
 
-    async def find(self, key: str) -> str | None:
+    async def find(self, app: str, key: str) -> str | None:
         """See `Builder.find`."""
-        return await self._images.find(key)
+        return await self._images.find(app, key)
 
     async def facts(self, image: str) -> ImageFacts:
         """See `Builder.facts`."""
@@ -127,10 +128,11 @@ class BuildxBuilder:
         here, because the engine is on another machine."""
         if not self._engine.startswith("unix:"):
             return None
-        with engine_errors():
-            root = Path((await self._docker.system.info())["DockerRootDir"])
+        if self._root is None:
+            with engine_errors():
+                self._root = Path((await self._docker.system.info())["DockerRootDir"])
         try:
-            return shutil.disk_usage(root).free
+            return shutil.disk_usage(self._root).free
         except OSError:  # such as Docker Desktop's, which is in a virtual machine
             return None
 

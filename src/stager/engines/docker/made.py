@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import aiodocker
@@ -45,11 +46,15 @@ class MadeImages:
         slug = slugify(app)[:NAME_LENGTH].strip("-") or "app"
         return f"stager/{self._installation}-{slug}:{key}"
 
-    async def find(self, key: str) -> str | None:
-        """The id of the image with this key; None when there is none."""
-        found = await self._list(f"{labels.BUILD}={key}")
-        # The name is the newest one's.
-        return next((str(image["Id"]) for image in found if image["RepoTags"]), None)
+    async def find(self, app: str, key: str) -> str | None:
+        """The id of the image with this key; None when there is none. By its name, which is the newest one's:
+        a list of all images takes Docker 100 us for each that there is."""
+        with suppress(Fault):
+            found = await self.inspect(self._tag(app, key))
+            marks = (found.get("Config") or {}).get("Labels") or {}
+            if marks.get(labels.BUILD) == key and self._is_ours({**found, "Labels": marks}):
+                return str(found["Id"])
+        return None
 
     async def inspect(self, image: str) -> dict[str, Any]:
         """All that Docker knows of an image. Raises `Fault` (`image-missing`) when it isn't there."""
