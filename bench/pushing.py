@@ -13,8 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from bench.byhand import LOOK_EVERY, ByHand
 from bench.ground import PORT
@@ -117,8 +116,7 @@ class Watcher:
         author: who pushed.
     """
 
-    def __init__(self, web: aiohttp.ClientSession, stager: StagerUnderTest, author: Author) -> None:
-        self._web = web
+    def __init__(self, stager: StagerUnderTest, author: Author) -> None:
         self._stager = stager
         self._author = author
 
@@ -142,9 +140,14 @@ class Watcher:
                 await asyncio.sleep(0.1)
 
     async def page(self, name: str) -> tuple[int, str]:
-        """What the preview of a branch answers: status and text."""
-        async with self._web.get(self._stager.url, headers={"Host": self._stager.host(name)}) as answer:
-            return answer.status, await answer.text()
+        """What the preview of a branch answers: status and text. Asked by hand, because a client that takes a
+        millisecond to ask takes a fifth of a processor from those who build, when it asks every 5 ms."""
+        address = urlsplit(self._stager.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(f"GET / HTTP/1.0\r\nHost: {self._stager.host(name)}\r\n\r\n".encode())
+        head, _, text = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return int(head.split(maxsplit=2)[1]), text.decode()
 
 
 def built_here(folder: Path) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
-import aiohttp
-
 from bench.figures import median, rounded, seconds, times
 from bench.ground import Ground
 from bench.pushing import Author, BuiltByHand, Watcher, built_here
@@ -28,12 +26,11 @@ def measure(ground: Ground) -> dict[str, Any]:
 
 async def _measure(ground: Ground) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
-        web = await stack.enter_async_context(aiohttp.ClientSession())
         hand = await stack.enter_async_context(BuiltByHand(ground.folder))
         stager = stack.enter_context(ground.stager(**built_here(ground.folder / "git")))
         author = Author(ground.folder / "clone", ground.folder / "git" / "shop.git")
         await author.push("main")
-        watcher = Watcher(web, stager, author)
+        watcher = Watcher(stager, author)
         parties = {
             "floor": lambda name: _by_hand(hand, name),
             "stager": lambda name: _with_stager(watcher, author, name),

@@ -9,8 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import aiohttp
-
 from bench.figures import rounded, seconds, times
 from bench.ground import Ground
 from bench.processes import memory
@@ -35,12 +33,11 @@ def measure(ground: Ground) -> dict[str, Any]:
 async def _measure(ground: Ground) -> dict[str, Any]:
     names = [f"change-{number:02}" for number in range(CHANGES)]
     async with contextlib.AsyncExitStack() as stack:
-        web = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         hand = await stack.enter_async_context(BuiltByHand(ground.folder))
         stager = stack.enter_context(ground.stager(**built_here(ground.folder / "git")))
         author = Author(ground.folder / "clone", ground.folder / "git" / "shop.git")
         await author.push("main")
-        watcher = Watcher(web, stager, author)
+        watcher = Watcher(stager, author)
         await _warm(hand, author, watcher)
         floor = await _by_hand(hand, names)
         return {"changes": CHANGES, "at_once": AT_ONCE, "floor": floor} | await _with_stager(

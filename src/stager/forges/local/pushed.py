@@ -1,15 +1,16 @@
 """What the hook does after a push: it tells Stager of it, and whoever pushed what Stager says.
 
 `hook` has this file run by itself. It needs nothing of ours and little of Python's, because whoever pushes
-waits while that is loaded: it speaks HTTP by hand, for `http.client` alone takes 60 ms. It never fails: the
-push has happened, and what isn't told is found by the next resync.
+waits while that is loaded: it speaks HTTP by hand, for `http.client` takes 60 ms, and by `_socket`, of which
+`socket` is the part in Python, which takes 20. It never fails: the push has happened, and what isn't told is
+found by the next resync.
 """
 
 from __future__ import annotations
 
+import _socket
 import hmac
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterable
 
@@ -83,11 +84,17 @@ def _request(name: str, signed: str, body: bytes) -> bytes:
 def _post(server: str, request: bytes) -> str:
     """The text of Stager's answer. Raises OSError or ValueError when there is none."""
     host, _, port = server.rpartition("//")[2].rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), PATIENCE) as connection:
+    family = _socket.AF_INET6 if host.startswith("[") else _socket.AF_INET
+    connection = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(PATIENCE)
+        connection.connect((host.strip("[]"), int(port)))
         connection.sendall(request)
         answer = b""
         while len(answer) < LONGEST_ANSWER and (piece := connection.recv(LONGEST_ANSWER)):
             answer += piece
+    finally:
+        connection.close()
     head, _, text = answer.partition(b"\r\n\r\n")
     if b"content-type: text/plain" not in head.lower():
         raise ValueError("somebody else answered")

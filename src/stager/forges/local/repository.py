@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stager.domain.errors import Refused, Retry
 from stager.forges.local import hook, register
-from stager.forges.local.pushed import NAME, SECRET, SERVER
+from stager.forges.local.pushed import BRANCHES, NAME, SECRET, SERVER
 from stager.forges.local.register import Entry, Register, Tip
 from stager.git import Done, environment, git
 
@@ -167,8 +167,9 @@ class LocalRepository:
         return register.tips_of(done.output.decode(errors="replace").splitlines())
 
     async def _default_branch(self, refs: Mapping[str, Tip]) -> str:
-        """What HEAD names; where that was never pushed, the first branch that was, as forges do."""
-        default = (await self._git("symbolic-ref", "--short", "HEAD")).text
+        """What HEAD names (gitrepository-layout(5)); where that was never pushed, the first branch that was,
+        as forges do."""
+        default = (self.path / "HEAD").read_text().strip().removeprefix(f"ref: {BRANCHES}")
         branches = register.branches_of(refs)
         if default in branches or not branches:
             return default
