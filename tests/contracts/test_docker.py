@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from stager.domain.errors import Retry
 from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.docker.ahead import MOST
 from stager.engines.docker.instances import STARTS_AT_ONCE
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
@@ -89,6 +90,23 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
         async with engine.instances.prepared("e1", Trust.TRUSTED):
             made = await engine.instances.create(await engine.spec("runs", birth()))
         assert networks(engine.installation) == [made.network]
+
+
+@pytest.mark.docker
+async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
+    """Whoever isn't among them has one made for itself."""
+    async with docker_under_test() as engine, AsyncExitStack() as stack:
+        environments = [f"e{number}" for number in range(MOST + 1)]
+        for environment in environments:
+            await stack.enter_async_context(engine.instances.prepared(environment, Trust.TRUSTED))
+        async with asyncio.timeout(20):
+            while len(networks(engine.installation)) < MOST:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        assert len(networks(engine.installation)) == MOST
+        last = await engine.instances.create(await engine.spec("runs", birth(environments[-1])))
+        assert last.network in networks(engine.installation)
+        assert len(networks(engine.installation)) == MOST + 1
 
 
 class BusyDocker:

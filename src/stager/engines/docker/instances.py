@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiodocker
@@ -13,10 +13,11 @@ import structlog
 from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Birth, Instance, InstanceState
-from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.engines.docker import labels
+from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
@@ -79,7 +80,7 @@ class DockerInstances:
         self._networks = networks
         self._loopback = loopback
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
-        self._ahead: dict[str, asyncio.Task[str]] = {}
+        self._ahead = NetworksAhead(networks)
 
     async def find(self, environment: str | None = None) -> list[Instance]:
         """See `ports.engine.Instances.find`."""
@@ -101,28 +102,13 @@ class DockerInstances:
                 born.append((self._summarised(container), birth))
         return born
 
-    @asynccontextmanager
-    async def prepared(self, environment: str, trust: Trust) -> AsyncIterator[None]:
+    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
         """See `ports.engine.Instances.prepared`."""
-        task = self._ahead[environment] = asyncio.create_task(self._make_ahead(environment, trust))
-        try:
-            yield
-        finally:
-            del self._ahead[environment]
-            task.cancel()  # what it has begun has our label, and goes with the next sweep
-            [network] = await asyncio.gather(task, return_exceptions=True)
-            if isinstance(network, str):
-                self._networks.release(network)
 
-    async def _make_ahead(self, environment: str, trust: Trust) -> str:
-        """The name of a new network; empty if the environment has one."""
-        return "" if await self._list(environment) else await self._networks.make(environment, trust)
+        async def has_none() -> bool:
+            return not await self._list(environment)
 
-    async def _made_ahead(self, environment: str) -> str:
-        """The network that was made ahead, once it is there; empty if none was, or could be."""
-        with suppress(KeyError, StagerError):
-            return await asyncio.shield(self._ahead[environment])
-        return ""
+        return self._ahead.expecting(environment, trust, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
@@ -131,7 +117,7 @@ class DockerInstances:
         if mine is not None:
             return self._summarised(mine)
         network = next((c["Labels"][labels.NETWORK] for c in others), "")
-        network = network or await self._made_ahead(spec.birth.environment)
+        network = network or await self._ahead.network(spec.birth.environment)
         taken = [c["Labels"][labels.ADDRESS] for c in others]
         lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
         try:
