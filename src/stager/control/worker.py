@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between looks while the engine, the store or the front doesn't answer."""
+SOON = 0.02
+"""Seconds that a step has to end by itself before a look decides whether it goes on."""
 
 
 class Worker:
@@ -70,7 +72,7 @@ class Worker:
         """Take this step, unless the plan changes under way: then give it up."""
         step = asyncio.create_task(self._steps.take(look, action))
         try:
-            while not await self._done_or_woken(step):
+            while not await self._done_or_woken(step) and not await self._done_soon(step):
                 self._woken.clear()
                 _, planned = await self._plan()
                 if not continues(action, planned):
@@ -87,6 +89,12 @@ class Worker:
             await asyncio.wait({step, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
+        return step.done()
+
+    async def _done_soon(self, step: asyncio.Task[None]) -> bool:
+        """Whether it is over in a moment. What wakes is the step's own effect, most often: then a look would
+        come too early, and another one after it."""
+        await asyncio.wait({step}, timeout=SOON)
         return step.done()
 
     async def _sleep(self, seconds: float) -> None:
