@@ -6,17 +6,14 @@ What they do wrong is named in the log and counted, and never goes further than 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-import threading
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import cast, get_args
 
 import structlog
 
 from stager.control.metrics import Metrics
+from stager.control.threads import Threads
 from stager.domain.commands import Command
 from stager.domain.errors import Fault, StagerError, sentences
 from stager.domain.events import Call, ChangeSeen
@@ -25,8 +22,6 @@ from stager.ports.handlers import EventListener, Handler
 log = structlog.get_logger(__name__)
 
 HANDLER_SECONDS = 30.0
-MOST_THREADS = 16
-"""How many threads of one handler may run, those among them that hang for ever."""
 
 
 class Runner:
@@ -39,7 +34,7 @@ class Runner:
     def __init__(self, metrics: Metrics | None = None, seconds: float = HANDLER_SECONDS) -> None:
         self._metrics = metrics
         self._seconds = seconds
-        self._threads: Counter[type] = Counter()
+        self._threads: dict[type, Threads] = {}
 
     async def ask(self, handler: Handler, method: str, *arguments: object) -> object:
         """What the handler answers.
@@ -99,45 +94,6 @@ class Runner:
     ) -> object:
         if inspect.iscoroutinefunction(method):
             return await method(*arguments)
-        answer = await self._in_thread(type(handler), method, arguments)
+        threads = self._threads.setdefault(type(handler), Threads(type(handler).__name__))
+        answer = await threads.call(method, arguments)
         return await answer if inspect.isawaitable(answer) else answer
-
-    async def _in_thread(
-        self, owner: type, method: Callable[..., object], arguments: tuple[object, ...]
-    ) -> object:
-        """Call it in a thread of its own, which nobody waits for any more once the time is over: a pool would
-        run out of threads by and by, and keep this process from ending."""
-        if self._threads[owner] >= MOST_THREADS:
-            raise RuntimeError(f"{MOST_THREADS} earlier calls of it haven't ended yet")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[object] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def settle(result: object, error: BaseException | None) -> None:
-            self._threads[owner] -= 1
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(_as_exception(error))
-
-        def work() -> None:
-            result, failure = None, None
-            try:
-                result = context.run(method, *arguments)
-            except BaseException as error:  # noqa: BLE001 (it is handed on to whoever waits)
-                failure = error
-            with suppress(RuntimeError):  # the loop is closed: Stager has stopped meanwhile
-                loop.call_soon_threadsafe(settle, result, failure)
-
-        self._threads[owner] += 1
-        threading.Thread(target=work, name=owner.__name__, daemon=True).start()
-        return await answer
-
-
-def _as_exception(error: BaseException) -> Exception:
-    """An exception that a future can bear, and that ends nothing but the call."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
