@@ -114,6 +114,4 @@ ROW = Row(
     measure,
     lines,
     charts,
-    missed="Stager hears of a push some 150 ms after it, for the repository's hook starts a Python to tell it"
-    " of that; and the network of a new preview is made after its image, not beside it, which costs 85 ms.",
 )
