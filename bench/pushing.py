@@ -141,9 +141,12 @@ class Watcher:
             stdout=asyncio.subprocess.PIPE,
         )
         assert told.stdout
-        await told.stdout.readline()
-        told.kill()
-        await told.wait()
+        try:
+            async with asyncio.timeout(PATIENCE * 5):
+                await told.stdout.readline()
+        finally:
+            told.kill()
+            await told.wait()
 
     async def remove(self, names: Sequence[str]) -> None:
         """Delete branches, and wait until their previews are gone."""

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Iterator
@@ -142,6 +143,21 @@ class TestSecrets:
 
         assert any(order.key.encode() in line and b"--secret" in line for line in seen)
         assert not any(SECRET.encode() in line for line in seen)
+
+    async def test_are_told_to_no_other_plugin(
+        self, buildx: BuildxUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`docker` runs all of them, to ask what they are. It is asked once where buildx is."""
+        seen, folder = tmp_path / "seen", tmp_path / "bin"
+        folder.mkdir()
+        (folder / "docker").write_text(f'#!/bin/sh\nenv >> {seen}\nexec {shutil.which("docker")} "$@"\n')
+        (folder / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        for _ in range(2):
+            await built(buildx, self.DOCKERFILE, Recipe(secrets={"token": SECRET}))
+
+        assert seen.read_text().count("DOCKER_HOST=") == 1
+        assert SECRET not in seen.read_text()
 
     async def test_are_masked_in_the_log(self, buildx: BuildxUnderTest) -> None:
         said: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stager.web.pushes import MOST_SHOWN
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.local_forge.workshop import Clone
@@ -68,9 +69,27 @@ def test_many_branches_at_once(make_stager: MakeStager, tmp_path: Path) -> None:
     for name in names:
         clone.branch(name)
     lines = clone.push(*names)
-    assert sorted(line.partition(",")[0] for line in lines) == [f"opened change {n}" for n in (1, 2, 3, 4)]
+    assert sorted(lines) == [f"opened change {n}, its preview comes in a moment" for n in (1, 2, 3, 4)]
     for name in names:
         stager.wait_for(name, "live")
+    clone.branch("five")
+    few = clone.push(":one", ":two", "five")
+    assert sorted(few) == [
+        "closed change 2, its preview goes",
+        "closed change 4, its preview goes",
+        f"opened change 5, http://{stager.host('five')}",
+    ]
+
+
+def test_all_too_many_branches_arent_told_of_one_by_one(make_stager: MakeStager, tmp_path: Path) -> None:
+    bare = tmp_path / "git" / "shop.git"
+    rules = {"bases": ["release/*"]}  # which is none of theirs
+    stager = make_stager(local_forge=str(bare.parent), images={"shop": {"pull_requests": rules}})
+    clone = Clone(tmp_path / "clone", bare)
+    *shown, last = clone.push("main", *(f"main:b{number}" for number in range(MOST_SHOWN + 2)))
+    assert last == "and 2 more"
+    assert len(shown) == MOST_SHOWN
+    until(lambda: len(stager.api()) == MOST_SHOWN + 2, "all are known")
 
 
 def test_over_http(make_stager: MakeStager, tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,20 @@ class TestPush:
         clone.push("x")
         assert told(ear) == [(OPENED, 1, "x")]
 
+    async def test_of_a_branch_with_a_strange_name(self, clone: Clone, ear: Ear) -> None:
+        """Some characters end a line for Python, and none for git."""
+        clone.branch("x")
+        clone.push("main", "x:a\u2028b\x85c", "x")
+        assert sorted(branch for _, _, branch in told(ear)) == ["a\u2028b\x85c", "x"]
+
+    async def test_to_a_repository_with_a_detached_head(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        clone.push("main")
+        (bare / "HEAD").write_text(f"{clone.git('rev-parse', 'main').stdout}")
+        clone.branch("x")
+        [line] = clone.push("x")
+        assert "can't be read" in line
+        assert not (bare / "HEAD").read_text().startswith("ref:")
+
     async def test_to_the_refs_of_changes_is_refused(self, clone: Clone, ear: Ear) -> None:
         clone.push("main")
         with pytest.raises(subprocess.CalledProcessError, match="push"):
@@ -144,6 +162,15 @@ class TestPush:
         clone.push(":x")
         clone.git("fetch", "--quiet", "stager", "refs/pull/1/head")
         assert clone.git("rev-parse", "FETCH_HEAD").stdout.strip() == sha
+
+
+def drip(server: socket.socket) -> None:
+    """Answer one client a byte every 0.1 s, until it has enough."""
+    connection, _ = server.accept()
+    with connection, suppress(ConnectionError):
+        for _ in range(200):
+            connection.sendall(b"x")
+            time.sleep(0.1)
 
 
 class TestThatCantBeTold:
@@ -160,9 +187,23 @@ class TestThatCantBeTold:
         await repository.adopt()
         clone.branch("x")
         [line] = clone.push("main", "x")
-        assert "stager/name can't be read" in line
+        assert "isn't known to Stager yet" in line
+        assert "stager/name" in line
         repository.introduce("shop")
         assert clone.push("x:y") == [pushed.AWAY]
+
+    async def test_because_somebody_answers_a_byte_at_a_time(
+        self, bare: Path, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pushed, "PATIENCE", 0.5)
+        said: list[str] = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            await forge.open(f"http://127.0.0.1:{server.getsockname()[1]}")
+            dripping = threading.Thread(target=drip, args=(server,))
+            dripping.start()
+            await asyncio.to_thread(pushed.pushed, bare, [f"{'0' * 40} {'1' * 40} refs/heads/x"], said.append)
+            dripping.join(30)
+        assert said == [pushed.SILENT]
 
     async def test_because_somebody_else_answers(self, clone: Clone, ear: Ear) -> None:
         ear.media_type = "text/html"

@@ -32,7 +32,7 @@ def follow(register: Register, state: dict[str, str], now: int = 1000) -> Regist
 
 @given(states)
 def test_a_branch_keeps_its_number_and_no_other_gets_it(history: list[dict[str, str]]) -> None:
-    register, seen = Register(), dict[str, int]()
+    register, seen = Register(1, ()), dict[str, int]()
     for state in history:
         register = follow(register, state)
         for entry in register.changes:
@@ -45,7 +45,7 @@ def test_a_branch_keeps_its_number_and_no_other_gets_it(history: list[dict[str, 
 
 @given(states)
 def test_no_two_states_have_the_same_stamp(history: list[dict[str, str]]) -> None:
-    register = Register()
+    register = Register(1, ())
     for state in history:
         after = follow(register, state)
         before = register.by_branch
@@ -57,7 +57,7 @@ def test_no_two_states_have_the_same_stamp(history: list[dict[str, str]]) -> Non
 
 @given(states)
 def test_what_hasnt_changed_isnt_touched(history: list[dict[str, str]]) -> None:
-    register = Register()
+    register = Register(1, ())
     for state in history:
         register = follow(register, state)
         assert follow(register, state, now=2000) == register
@@ -67,7 +67,7 @@ def test_what_hasnt_changed_isnt_touched(history: list[dict[str, str]]) -> None:
 
 @given(states)
 def test_a_lost_register_gives_no_number_twice(history: list[dict[str, str]]) -> None:
-    register = Register()
+    register = Register(1, ())
     for state in history:
         register = follow(register, state)
     pulls = {ref: Tip(sha) for ref, sha in register.refs.items()}
@@ -81,7 +81,7 @@ def test_a_lost_register_gives_no_number_twice(history: list[dict[str, str]]) ->
 
 
 def test_the_default_branch_may_become_another() -> None:
-    register = follow(Register(), {"main": "a" * 40, "x": "b" * 40})
+    register = follow(Register(1, ()), {"main": "a" * 40, "x": "b" * 40})
     after = reconciled(
         register, refs({"main": "a" * 40, "x": "b" * 40}), default="x", merged={1}, now=2000
     ).by_branch
@@ -91,6 +91,8 @@ def test_the_default_branch_may_become_another() -> None:
 def test_what_isnt_a_register() -> None:
     assert read(b"") is None
     assert read(b'{"next": "soon"}') is None
+    assert read(b"{}") is None
+    assert read(b'{"next": 3}') is None
 
 
 def test_titles_are_of_bounded_length() -> None:

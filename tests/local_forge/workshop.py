@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stager.domain.errors import Refused
+from stager.domain.errors import Refused, Retry
 from stager.domain.events import ChangeSeen
 from stager.forges.local.forge import LocalForge
 from stager.git import environment
@@ -44,6 +45,8 @@ class Ear:
         except Refused as error:
             self.refused.append(error.reason)
             return error.status, error.message
+        except Retry as error:
+            return 503, error.message
         events = [event for event in told if isinstance(event, ChangeSeen)]
         assert events == told
         self.heard += events
@@ -84,6 +87,7 @@ class Clone:
 
     def __init__(self, folder: Path, remote: Path | str) -> None:
         self.folder = folder
+        self._count = itertools.count(1)
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch=main")
         self.git("remote", "add", "stager", str(remote))
@@ -103,9 +107,10 @@ class Clone:
         return self.git("rev-parse", "HEAD").stdout.strip()
 
     def branch(self, name: str) -> str:
-        """Begin a branch with a commit of its own."""
+        """Begin a branch with a commit of its own, another one each time: two that say the same in the same
+        second are one."""
         self.git("checkout", "--quiet", "-B", name, "main")
-        return self.commit(name.replace("/", "-"), name)
+        return self.commit(name.replace("/", "-"), f"{name} {next(self._count)}")
 
     def push(self, *what: str) -> list[str]:
         """Push, and return the lines that Stager added to git's output."""

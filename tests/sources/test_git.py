@@ -495,6 +495,22 @@ class TestHost:
 
 
 class TestMirror:
+    async def test_what_is_there_waits_for_nothing_that_is_fetched(
+        self, sources: GitSources, shop: BareRepository, host: GitHost
+    ) -> None:
+        here = shop.commit({"x": "1"}, "refs/heads/main")
+        assert await files_of(sources, by_http(host), here) == {"x": "1"}
+        slow = shop.commit({"x": "2"}, "refs/heads/main")
+        host.pause = 60
+        fetch = asyncio.create_task(files_of(sources, by_http(host), slow))
+        while not [line for line in command_lines() if b"remote-http" in line and host.url.encode() in line]:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            assert await files_of(sources, by_http(host), here) == {"x": "1"}
+        fetch.cancel()
+        await asyncio.wait([fetch])
+        assert fetch.cancelled()
+
     async def test_after_a_cancelled_fetch(
         self, sources: GitSources, shop: BareRepository, host: GitHost
     ) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MOST = 16
-"""How many calls of one kind go on at a time; the next ones wait. And how many of those that were given up
-may go on besides, for ever if they hang, before there are no more."""
+"""How many calls of one kind go on at a time, the next ones wait; and how many that were given up may go on
+besides, for ever if they hang, before no more are begun."""
 
 
 class Threads:
@@ -34,9 +34,9 @@ class Threads:
             RuntimeError: too many that were given up haven't ended yet.
             Exception: what it raises.
         """
-        if self._given_up >= MOST:
-            raise RuntimeError(f"{MOST} earlier calls of it haven't ended yet")
         async with self._free:
+            if self._given_up >= MOST:
+                raise RuntimeError(f"{self._given_up} earlier calls of it haven't ended yet")
             answer = self._begin(function, arguments)
             try:
                 return await answer

@@ -156,6 +156,7 @@ class Mirror:
         done = await git(
             "init", "--quiet", "--bare", "--template=",
             f"--object-format={'sha1' if len(sha) == 40 else 'sha256'}", self.path,
+            environ=environment({"init.defaultRefFormat": "files"}),
         )  # fmt: skip
         if done.code:
             raise problems.ending_of(done, Origin(str(self.path)))

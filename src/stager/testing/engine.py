@@ -186,6 +186,11 @@ class FakeEngine:
         """What the instance was made by."""
         return self._containers[instance].spec
 
+    @property
+    def networks(self) -> frozenset[str]:
+        """Those that instances are in or may come to be in, and those that weren't swept yet."""
+        return frozenset(self._networks)
+
     # What it is asked.
 
     async def resolve(self, reference: str) -> str:

@@ -140,6 +140,17 @@ class TestChange:
         assert (await works.status()).state is State.UPDATING
         assert (await works.status()).message == "The preview is being built."
 
+    async def test_its_network_is_made_meanwhile(self, works: Works) -> None:
+        works.builder.default = Result(facts=EXPOSED, seconds=100)
+        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.rest(50)
+        assert (works.engine.there(), len(works.engine.networks)) == ([], 1)
+        assert await works.engine.sweep() == 0
+
+        await works.rest()
+        await works.assert_live()
+        assert len(works.engine.networks) == 1
+
     async def test_a_push_ends_the_pointless_build(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
         event = works.forge.open(works.repository, "feature-x", "a1")

@@ -79,6 +79,23 @@ async def test_of_those_there_are_only_so_many(over: threading.Event) -> None:
     assert await threads.call(abs, (-1,)) == 1
 
 
+async def test_nor_do_those_begin_that_wait_in_line(over: threading.Event) -> None:
+    threads, begun = Threads("x"), 0
+
+    def hang() -> None:
+        nonlocal begun
+        begun += 1
+        over.wait()
+
+    calls = [asyncio.create_task(threads.call(hang, ())) for _ in range(5 * MOST)]
+    for call in calls:
+        await asyncio.sleep(0.005)
+        call.cancel()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert begun < 2 * MOST
+    assert any(isinstance(end, RuntimeError) for end in ends)
+
+
 async def test_one_that_is_given_up_while_it_waits_for_its_turn_was_never_begun(
     over: threading.Event,
 ) -> None:

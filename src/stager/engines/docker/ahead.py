@@ -41,8 +41,9 @@ class NetworksAhead:
 
     async def network(self, environment: str) -> str:
         """The name of the one that was made, once it is there; empty if none was, or could be."""
-        with suppress(KeyError, StagerError):
-            return await asyncio.shield(self._made[environment])
+        making = self._made.get(environment)
+        with suppress(StagerError):
+            return await asyncio.shield(making) if making else ""
         return ""
 
     async def _keep(self, environment: str, trust: Trust, has_none: Asks) -> None:
@@ -50,7 +51,8 @@ class NetworksAhead:
         async with self._places:
             making = self._made[environment] = asyncio.create_task(self._make(environment, trust, has_none))
             try:
-                await asyncio.Event().wait()
+                if await asyncio.shield(making):
+                    await asyncio.Event().wait()
             finally:
                 del self._made[environment]
                 making.cancel()  # what it has begun has our label, and goes with the next sweep

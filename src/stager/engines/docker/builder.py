@@ -72,7 +72,7 @@ class BuildxBuilder:
         self._cache_limit = cache_limit
         self._building: Counter[str] = Counter()
         self._root: Path | None = None
-        self._program: Sequence[str] = buildx.BY_DOCKER
+        self._program: Sequence[str] = ()
 
     async def find(self, app: str, key: str) -> str | None:
         """See `Builder.find`."""
@@ -110,8 +110,8 @@ class BuildxBuilder:
         variables = buildx.environment(order.recipe, self._engine, folder / "buildx")
         try:
             async with asyncio.timeout(order.timeout):
-                self._program = await buildx.program(self._program, variables)
-                code = await buildx.run([*self._program, *arguments], variables, progress.feed)
+                program = await self._buildx(folder)
+                code = await buildx.run([*program, *arguments], variables, progress.feed)
         except TimeoutError as error:
             raise _too_slow(order, progress) from error
         except FileNotFoundError as error:
@@ -120,6 +120,12 @@ class BuildxBuilder:
         if code != 0:
             raise await _failure(progress)
         return id_file.read_text("ascii").strip()
+
+    async def _buildx(self, folder: Path) -> Sequence[str]:
+        """The words that run buildx; asked for once, and again when it isn't there any more."""
+        if not self._program or not shutil.which(self._program[0]):
+            self._program = await buildx.program(buildx.environment(Recipe(), self._engine, folder))
+        return self._program
 
     # The machine.
 

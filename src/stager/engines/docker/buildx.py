@@ -120,29 +120,20 @@ def _bad_name(kind: str, name: str, allowed: str) -> Fault:
 BY_DOCKER = ("docker", "buildx")
 
 
-async def program(known: Sequence[str], variables: Mapping[str, str]) -> Sequence[str]:
+async def program(variables: Mapping[str, str]) -> Sequence[str]:
     """The words that run it: the plugin's own file, where `docker` tells where that is. By way of `docker`,
     which starts it a second time to ask what it is, each build would take some 40 ms longer.
 
     Args:
-        known: what this gave the last time; it isn't asked again while that is there.
-        variables: of its environment.
+        variables: of the environment of `docker`, and of the other plugins, which it asks as well.
     """
-    if shutil.which(known[0]) and known != BY_DOCKER:
-        return known
-    asked = await asyncio.create_subprocess_exec(
-        *("docker", "info", "--format", "{{json .ClientInfo.Plugins}}"),
-        env=dict(variables),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    said, _ = await asked.communicate()
-    try:
-        path = next(plugin["Path"] for plugin in json.loads(said) if plugin["Name"] == "buildx")
-    except (ValueError, TypeError, KeyError, StopIteration):
-        return BY_DOCKER
-    return (path,) if shutil.which(path) else BY_DOCKER
+    said: list[str] = []
+    await run(["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"], variables, said.append)
+    for line in "".join(said).splitlines():  # among complaints, where the engine is away
+        with suppress(ValueError, TypeError, KeyError, StopIteration):
+            path = next(plugin["Path"] for plugin in json.loads(line) if plugin["Name"] == "buildx")
+            return (path,) if shutil.which(path) else BY_DOCKER
+    return BY_DOCKER
 
 
 async def is_there() -> bool:

@@ -49,7 +49,7 @@ def read(delivery: Delivery) -> Message | None:
         return None
 
 
-def deliveries(name: str, delivery_id: str, refs: Mapping[str, bool], register: Register) -> list[Delivery]:
+def of_push(name: str, delivery_id: str, refs: Mapping[str, bool], register: Register) -> list[Delivery]:
     """What a push amounts to.
 
     Args:
@@ -70,7 +70,7 @@ def deliveries(name: str, delivery_id: str, refs: Mapping[str, bool], register: 
 def refs_of(body: bytes) -> dict[str, bool]:
     """The branches that the hook tells of, as refs, and whether they are new. Raises `Refused`."""
     try:
-        lines = [line.split(" ", 2) for line in body.decode(errors="replace").splitlines()]
+        lines = [line.split(" ", 2) for line in body.decode(errors="replace").split("\n") if line]
         return {ref: set(old) == NO_COMMIT for old, _, ref in lines if ref.startswith(BRANCHES)}
     except ValueError as error:
         raise Refused("The delivery's body can't be read.", reason="delivery-unreadable") from error

@@ -89,7 +89,7 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         refs = deliveries.refs_of(body)
         delivery_id = headers.get(DELIVERY, "")[:100] or signature(b"", body)
         register = await self._repositories[name].changes()
-        return deliveries.deliveries(name, delivery_id, refs, register)
+        return deliveries.of_push(name, delivery_id, refs, register)
 
     def read(self, delivery: Delivery) -> Event:
         message = deliveries.read(delivery)

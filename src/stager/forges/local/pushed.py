@@ -12,11 +12,11 @@ import _socket
 import hmac
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 PATIENCE = 10.0
-"""Seconds of silence after which whoever pushes has waited long enough, GitHub's own patience with a
-webhook."""
+"""Seconds after which whoever pushes has waited long enough, GitHub's own patience with a webhook."""
 
 PATH = "/webhooks/local"
 SIGNATURE, REPOSITORY, DELIVERY = "x-stager-signature", "x-stager-repository", "x-stager-delivery"
@@ -28,7 +28,7 @@ SECRET, NAME, SERVER = "stager/secret", "stager/name", "stager/server"
 
 AWAY = "Stager isn't running here; what was pushed is taken up as soon as it is."
 SILENT = f"Stager didn't answer within {PATIENCE:g} seconds; it finds by itself what was pushed."
-UNTOLD = "this push isn't known to Stager yet, which finds it by itself: {} can't be read."
+UNTOLD = "this push isn't known to Stager yet, which finds it by itself: {}"
 
 
 def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[str], None]) -> None:
@@ -44,8 +44,8 @@ def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[
         return
     try:
         secret, name, server = (_read(folder, file) for file in (SECRET, NAME, SERVER))
-    except OSError as error:
-        say(UNTOLD.format(error.filename))
+    except (OSError, ValueError) as error:
+        say(UNTOLD.format(error))
         return
     try:
         answer = _post(server, _request(name, signature(secret.encode(), body), body))
@@ -86,13 +86,14 @@ def _post(server: str, request: bytes) -> str:
     host, _, port = server.rpartition("//")[2].rpartition(":")
     family = _socket.AF_INET6 if host.startswith("[") else _socket.AF_INET
     connection = _socket.socket(family, _socket.SOCK_STREAM)
+    deadline, answer = time.monotonic() + PATIENCE, b""
     try:
         connection.settimeout(PATIENCE)
         connection.connect((host.strip("[]"), int(port)))
         connection.sendall(request)
-        answer = b""
         while len(answer) < LONGEST_ANSWER and (piece := connection.recv(LONGEST_ANSWER)):
             answer += piece
+            connection.settimeout(max(0.1, deadline - time.monotonic()))
     finally:
         connection.close()
     head, _, text = answer.partition(b"\r\n\r\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -61,8 +61,8 @@ class Register:
         next: the number that the next new branch gets.
     """
 
-    next: int = 1
-    changes: tuple[Entry, ...] = field(default=())
+    next: int
+    changes: tuple[Entry, ...]
 
     @property
     def by_branch(self) -> dict[str, Entry]:

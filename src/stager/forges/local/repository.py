@@ -164,13 +164,16 @@ class LocalRepository:
 
     async def _refs(self) -> dict[str, Tip]:
         done = await self._git("for-each-ref", f"--format={register.FORMAT}", "refs/heads", "refs/pull")
-        return register.tips_of(done.output.decode(errors="replace").splitlines())
+        return register.tips_of(done.output.decode(errors="replace").split("\n"))
 
     async def _default_branch(self, refs: Mapping[str, Tip]) -> str:
-        """What HEAD names (gitrepository-layout(5)); where that was never pushed, the first branch that was,
-        as forges do."""
-        default = (self.path / "HEAD").read_text().strip().removeprefix(f"ref: {BRANCHES}")
+        """What HEAD names; where that was never pushed, the first branch that was, as forges do."""
         branches = register.branches_of(refs)
+        # A file, in most repositories (gitrepository-layout(5)), and no git is quicker.
+        head = (self.path / "HEAD").read_text("utf-8", "replace").strip()
+        if (default := head.removeprefix(f"ref: {BRANCHES}")) in branches:
+            return default
+        default = (await self._git("symbolic-ref", "--short", "HEAD")).text
         if default in branches or not branches:
             return default
         first = [name for name in USUAL if name in branches] or (list(branches) if len(branches) == 1 else [])
