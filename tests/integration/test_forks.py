@@ -143,7 +143,7 @@ def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     first = place.open()
     place.commented(f"/stager approve {first[:7]}")
     assert "API\\_KEY, DATABASE, npm" in place.comment(), "what it would go without"
-    assert "from a fork" in place.get()
+    until(lambda: "from a fork" in place.get(), "its page says why it waits")
     assert place.environment["reason"] == "approval"
 
     assert place.say(f"/stager approve {first[:7]}", "mallory") == "refused: no push access"

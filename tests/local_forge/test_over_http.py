@@ -161,8 +161,9 @@ class TestAnswer:
         self, client: httpx.AsyncClient, bare: Path
     ) -> None:
         async def endless() -> AsyncIterator[bytes]:
+            yield b"fff0"  # the length of what follows, in hex digits: git waits for it
             while True:
-                yield b"0000"
+                yield b"x"
                 await asyncio.sleep(0.05)
 
         def at_work() -> list[Path]:
