@@ -165,12 +165,12 @@ class TestPush:
 
 
 def drip(server: socket.socket) -> None:
-    """Answer one client a byte every 0.1 s, until it has enough."""
+    """Answer one client a byte every 0.02 s, until it has enough."""
     connection, _ = server.accept()
     with connection, suppress(ConnectionError):
-        for _ in range(200):
+        for _ in range(1000):
             connection.sendall(b"x")
-            time.sleep(0.1)
+            time.sleep(0.02)
 
 
 class TestThatCantBeTold:

@@ -93,7 +93,9 @@ def _post(server: str, request: bytes) -> str:
         connection.sendall(request)
         while len(answer) < LONGEST_ANSWER and (piece := connection.recv(LONGEST_ANSWER)):
             answer += piece
-            connection.settimeout(max(0.1, deadline - time.monotonic()))
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
     finally:
         connection.close()
     head, _, text = answer.partition(b"\r\n\r\n")
