@@ -14,7 +14,7 @@ from stager.control.applications import Applications
 from stager.control.finding import checked_name, existing, find_named, is_unapproved, unknown
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
-from stager.control.policy import FORKS_ARE_OFF, SHORT
+from stager.control.policy import FORKS_ARE_OFF, check_approval
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
@@ -213,10 +213,11 @@ class Commands:
         """Let this very commit run, which comes from a fork.
 
         Args:
-            sha: its id, or the first seven digits of it at least, as whoever approves has read it.
+            sha: its whole id, 40 or 64 hex digits, as the person who approves has read it.
 
         Raises:
-            Refused: there is none of this id, its pull request is closed, or its commit is another.
+            Refused: there is none of this id, its pull request is closed, the commit's id isn't a whole one,
+                or the environment's commit is another.
         """
         async with self._acting(actor, Action.APPROVE, environment_id):
             environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
@@ -228,13 +229,7 @@ class Commands:
         environment = existing(tx, environment_id)
         self._check_forks(environment)
         head = environment.desired.revision.sha
-        if not head or len(sha) < SHORT or not head.startswith(sha):
-            raise Refused(
-                f'"{sha[:40]}" isn\'t the commit that waits here: that is {head[:SHORT] or "none"}.',
-                hint="Read that one, then approve it; its first seven digits are enough.",
-                reason="commit-outdated",
-                status=409,
-            )
+        check_approval(sha, head)
         hold = environment.desired.hold if not is_unapproved(environment) else None
         desired = replace(environment.desired, hold=hold)
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
