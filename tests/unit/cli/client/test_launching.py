@@ -43,6 +43,13 @@ def test_kill_takes_name_id_or_url(signed_in: Served, run: Run) -> None:
     assert 'There is no preview "x" of shop.' in nothing.stderr
 
 
+def test_a_launch_names_a_branch_or_a_tag(signed_in: Served, run: Run) -> None:
+    refused = run("launch", "shop", "refs/pull/34/head")
+    assert refused.exit_code != 0
+    assert "isn't the name of a branch or a tag" in " ".join(refused.stderr.split())
+    assert signed_in.house.engine.there() == []
+
+
 def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run) -> None:
     async def opened() -> None:
         house = signed_in.house
