@@ -164,7 +164,7 @@ def docker_knows(image: str) -> bool:
 
 
 def remove_images(installation: str) -> None:
-    """Remove every image that bears this installation's label."""
+    """Remove every image that has this installation's label or a name of its own."""
     listing = [
         "docker",
         "images",
@@ -174,6 +174,8 @@ def remove_images(installation: str) -> None:
         f"label=stager.instance={installation}",
     ]
     there = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    by_name = [*listing[:-1], f"reference=stager/{installation}-*"]
+    there += subprocess.run(by_name, capture_output=True, text=True, check=True).stdout.split()
     if there:
         subprocess.run(["docker", "rmi", "--force", *set(there)], capture_output=True, check=False)
 

@@ -141,31 +141,32 @@ def town(
 def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     place: Town = town()
     first = place.open()
-    place.commented(f"/stager approve {first[:7]}")
+    place.commented(f"/stager approve {first}")
     assert "API\\_KEY, DATABASE, npm" in place.comment(), "what it would go without"
     until(lambda: "from a fork" in place.get(), "its page says why it waits")
     assert place.environment["reason"] == "approval"
 
-    assert place.say(f"/stager approve {first[:7]}", "mallory") == "refused: no push access"
-    assert OTHER_COMMIT in place.say("/stager approve 1234567", "olga")
+    assert place.say(f"/stager approve {first}", "mallory") == "refused: no push access"
+    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
+    assert "isn't a whole commit id" in place.say(f"/stager approve {first[:7]}", "olga")
     assert "names the commit" in place.say("/stager approve", "olga")
     assert "comes from a fork" in place.say("/stager launch", "olga")
     assert place.stager.containers() == []
     assert "build_begins" not in place.stager.log.read_text()
 
-    place.say(f"/stager approve {first[:7]}", "olga")
+    place.say(f"/stager approve {first}", "olga")
     place.stager.wait_for(NAME, "live")
     assert place.get() == "first"
     assert place.get("/greeting") == "of-the-base\n", "a stranger's .stager.yml decides nothing"
     assert place.environment["withheld"] == ["API_KEY", "DATABASE", "npm"]
 
     second = place.push()
-    place.commented(f"/stager approve {second[:7]}")
+    place.commented(f"/stager approve {second}")
     place.nothing_runs()
     assert place.get() not in ("first", "second")
-    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}", "olga")
+    assert OTHER_COMMIT in place.say(f"/stager approve {first}", "olga")
     assert place.stager.containers() == []
-    place.say(f"/stager approve {second[:7]}", "olga")
+    place.say(f"/stager approve {second}", "olga")
     place.stager.wait_for(NAME, "live")
     assert place.get() == "second"
 
@@ -175,7 +176,7 @@ def test_off(town: MakeTown) -> None:
     sha = place.open()
     place.commented("comes from a fork")
     assert "/stager approve" not in place.comment()
-    assert place.say(f"/stager approve {sha[:7]}", "olga").startswith("refused: No preview")
+    assert place.say(f"/stager approve {sha}", "olga").startswith("refused: No preview")
     assert place.environment["reason"] == "fork"
     assert place.stager.containers() == []
 

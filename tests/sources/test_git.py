@@ -485,6 +485,9 @@ class TestHost:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
         shop.git("tag", "--annotate", "--message=One", "v1", sha)
         assert await sources.resolve(by_path(shop), "v1") == sha
+        assert await sources.resolve(by_path(shop), sha) == sha
+        shop.commit({"x": "z"}, "refs/heads/main")
+        assert await sources.resolve(by_path(shop), sha) == sha, "the tag's commit, not the tag"
 
     async def test_with_longer_ids(self, sources: GitSources, tmp_path: Path) -> None:
         shop = BareRepository(tmp_path / "shop.git", object_format="sha256")

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from stager.control.access import Access
-from stager.control.applications import Applications
-from stager.control.finding import checked_name, existing, find_named, is_unapproved, unknown
+from stager.control.applications import Application, Applications
+from stager.control.finding import check_ref, checked_name, existing, find_named, is_unapproved, unknown
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
-from stager.control.policy import FORKS_ARE_OFF, SHORT
+from stager.control.policy import FORKS_ARE_OFF, check_approval
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
@@ -25,7 +25,7 @@ from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import BY_POLICY, UNAPPROVED, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.source import Trust
+from stager.domain.source import Revision, Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
@@ -101,17 +101,19 @@ class Commands:
         application = self._applications.get(command.image_name)
         name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
-        environment = await self._store.write(
-            lambda tx: self._launched(tx, application.name, name, parameters)
-        )
+        environment = await self._store.write(lambda tx: self._launched(tx, application, name, parameters))
         log.info("launch", environment=environment.id, app=application.name, name=name)
         await self._written(environment)
         return environment
 
-    def _launched(self, tx: Transaction, app: str, name: str, parameters: dict[str, str]) -> Environment:
-        found = find_named(tx, app, name)
+    def _launched(
+        self, tx: Transaction, application: Application, name: str, parameters: dict[str, str]
+    ) -> Environment:
+        found = find_named(tx, application.name, name)
         if found is None or found.change is None:
-            return self._wishes.run(tx, Wish(EnvironmentKey.of_name(app, name), name, parameters=parameters))
+            check_ref(name, application)
+            key = EnvironmentKey.of_name(application.name, name)
+            return self._wishes.run(tx, Wish(key, name, parameters=parameters))
         _let_run(tx, found)
         return self._wishes.run(tx, _again(found, parameters or found.desired.parameters))
 
@@ -177,8 +179,10 @@ class Commands:
 
     def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
         environment = existing(tx, environment_id)
-        self._applications.get(environment.app)
-        if environment.change is not None and not environment.desired.present:
+        application = self._applications.get(environment.app)
+        if environment.change is None:
+            check_ref(environment.name, application)
+        elif not environment.desired.present:
             raise Refused(
                 f"Pull request #{environment.change.number} is closed.",
                 hint="Reopen it, and its preview comes back.",
@@ -213,10 +217,11 @@ class Commands:
         """Let this very commit run, which comes from a fork.
 
         Args:
-            sha: its id, or the first seven digits of it at least, as whoever approves has read it.
+            sha: its whole id, 40 or 64 hex digits, as the person who approves has read it.
 
         Raises:
-            Refused: there is none of this id, its pull request is closed, or its commit is another.
+            Refused: there is none of this id, its pull request is closed, the commit's id isn't a whole one,
+                or the environment's commit is another.
         """
         async with self._acting(actor, Action.APPROVE, environment_id):
             environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
@@ -228,13 +233,7 @@ class Commands:
         environment = existing(tx, environment_id)
         self._check_forks(environment)
         head = environment.desired.revision.sha
-        if not head or len(sha) < SHORT or not head.startswith(sha):
-            raise Refused(
-                f'"{sha[:40]}" isn\'t the commit that waits here: that is {head[:SHORT] or "none"}.',
-                hint="Read that one, then approve it; its first seven digits are enough.",
-                reason="commit-outdated",
-                status=409,
-            )
+        check_approval(sha, head)
         hold = environment.desired.hold if not is_unapproved(environment) else None
         desired = replace(environment.desired, hold=hold)
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
@@ -383,7 +382,8 @@ def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     return Wish(
         environment.key,
         environment.name,
-        environment.desired.revision,
+        # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
+        environment.desired.revision if environment.change else Revision(),
         parameters,
         environment.desired.trust,
         environment.change,

@@ -100,7 +100,11 @@ def _commit(sha: str) -> str:
 
 
 def _short(sha: str) -> str:
-    return sha[:SHORT] if sha.isalnum() else ""
+    return _plain(sha)[:SHORT]
+
+
+def _plain(sha: str) -> str:
+    return sha if sha.isalnum() else ""
 
 
 def _took(deployment: Deployment) -> str:
@@ -145,7 +149,7 @@ def _verbs(picture: Picture) -> Mapping[str, str]:
     if not desired.present or held_for is HoldReason.FORK:
         return {}
     if held_for is HoldReason.APPROVAL:
-        approve = f"{Verb.APPROVE} {_short(desired.revision.sha)}"
+        approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"
         return {approve: ABOUT[Verb.APPROVE], Verb.HELP: ABOUT[Verb.HELP]}
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}
 

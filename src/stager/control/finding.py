@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from stager.control.applications import Application
 from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
+from stager.domain.refs import ids_in, named_outside
 from stager.ports.store import Transaction
 
 LONGEST_NAME = 255
@@ -70,6 +72,31 @@ def checked_name(name: str) -> str:
             f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
         )
     return name
+
+
+def check_ref(name: str, application: Application) -> None:
+    """Refuse a name given by hand that may mean strangers' code.
+
+    Args:
+        application: what is launched. Where it is built from a commit, an id is looked for among the tips of
+            branches and tags; elsewhere nothing but the image's boot script would look.
+
+    Raises:
+        Refused: `name-not-branch`.
+    """
+    if word := named_outside(name):
+        raise Refused(
+            f'"{word[:LONGEST_NAME]}" isn\'t the name of a branch or a tag.',
+            hint="Launch a branch or a tag by its name. A pull request has a preview of its own.",
+            reason="name-not-branch",
+        )
+    if not application.needs_commit and (word := ids_in(name)):
+        raise Refused(
+            f'"{word}" is a commit id. "{application.name}" isn\'t built from a commit, so Stager can\'t '
+            "check that a branch or a tag points to it.",
+            hint="Launch the branch or the tag by its name.",
+            reason="name-not-branch",
+        )
 
 
 def is_unapproved(environment: Environment) -> bool:

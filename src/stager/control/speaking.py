@@ -122,7 +122,7 @@ class Speaking:
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.APPROVE:
-                await commands.approve(environment.id, _commit_in(event.text), actor)
+                await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:
                 await commands.keep(environment.id, actor, pinned=True)
                 return Note("It is kept when room is made for other previews.")
@@ -148,13 +148,14 @@ def _mark(verb: Verb) -> Reaction:
     return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.APPROVE) else "+1"
 
 
-def _commit_in(text: str) -> str:
-    """The commit that an approval names. Without one, nobody knows what its author has read."""
+def _commit_in(text: str, environment: Environment) -> str:
+    """The commit that an approval names. Without one, it isn't known what its author has read."""
     words = first_line(text).split()
     if len(words) < 3:
         raise Refused(
             "An approval names the commit that was read.",
-            hint="The line above says which, as in `/stager approve 1a2b3c4`.",
+            hint="For the commit that waits here, comment "
+            f"`{ADDRESS} {Verb.APPROVE} {environment.desired.revision.sha}`.",
             reason="commit-unnamed",
         )
     return words[2]

@@ -71,7 +71,24 @@ class RepositoryBuild(Section):
     """The stage to build; the last one if empty."""
 
     args: Variables = Field(default_factory=dict)
-    """Values for the Dockerfile's `ARG` lines. Whoever has the image can read them: secrets go elsewhere."""
+    """Values for the Dockerfile's `ARG` lines. Anybody who has the image can read them: secrets go elsewhere.
+    Only the configuration may give those that BuildKit reads itself: proxies (`http_proxy` and the like) and
+    `BUILDKIT_*`, in any case."""
+
+
+BUILDKITS_OWN = re.compile(r"(http|https|ftp|no|all)_proxy|buildkit_.*", re.IGNORECASE | re.DOTALL)
+"""Arguments that BuildKit takes without an `ARG` line (Dockerfile reference, "Predefined ARGs" and "BuildKit
+built-in build args"). Proxies aren't part of the cache's key, so a build through a proxy of its choice fills
+steps that every other build takes from the cache. `BUILDKIT_SYNTAX` replaces the frontend, and
+`BUILDKIT_CACHE_MOUNT_NS` opens other builds' cache mounts."""
+
+
+def without_buildkits_own(build: RepositoryBuild | None) -> RepositoryBuild | None:
+    """Refuse, all at once, arguments that decide more than this one build."""
+    wrong = [name for name in (build.args if build else ()) if BUILDKITS_OWN.fullmatch(name)]
+    if wrong:
+        refuse(*((("args", name), "can't be given here; only the configuration may") for name in wrong))
+    return build
 
 
 class Build(RepositoryBuild):

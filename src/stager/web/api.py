@@ -50,7 +50,7 @@ class ApprovalBody(BaseModel):
     """What to approve."""
 
     sha: str = Field(
-        max_length=64, description="The commit that was read; its first seven digits are enough."
+        max_length=64, description="The whole id of the commit that was read, 40 or 64 hex digits."
     )
 
 

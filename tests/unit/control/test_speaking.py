@@ -294,7 +294,7 @@ class TestRules:
         assert environment.desired.hold.reason is HoldReason.APPROVAL
         assert environment.approved_sha == ""
         assert note is not None
-        assert f"/stager approve {SHA[:7]}" in note.text
+        assert f"/stager approve {SHA}" in note.text
         assert talk.engine.there() == []
 
     async def test_nor_kill_and_launch(self, talk: Talk) -> None:
@@ -306,7 +306,7 @@ class TestRules:
 
 
 class TestApprove:
-    @pytest.mark.parametrize("sha", [SHA, SHA[:7], SHA[:12], SHA.upper()])
+    @pytest.mark.parametrize("sha", [SHA, SHA.upper()])
     async def test_this_very_commit(self, talk: Talk, sha: str) -> None:
         event = await talk.opened_by_fork()
         assert await talk.say(event, f"/stager approve {sha}") == "rocket"
@@ -320,9 +320,12 @@ class TestApprove:
         [
             ("", "An approval names the commit that was read."),
             ("\n" + SHA, "An approval names the commit that was read."),
-            (" a1b2", '"a1b2" isn\'t the commit that waits here: that is a1b2c3d.'),
-            (f" {OTHER}", f'"{OTHER}" isn\'t the commit that waits here: that is a1b2c3d.'),
-            (" please", '"please" isn\'t the commit that waits here: that is a1b2c3d.'),
+            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that waits here."),
+            (f" {OTHER}", f"{OTHER} isn't the commit that waits here."),
+            (" please", '"please" isn\'t a whole commit id (40 or 64 hex digits).'),
         ],
     )
     async def test_no_other(self, talk: Talk, words: str, said: str) -> None:
@@ -332,11 +335,12 @@ class TestApprove:
         note = await talk.note(event)
         assert note is not None
         assert note.text.startswith(said)
+        assert SHA in note.text, "the id to copy"
         assert talk.engine.there() == []
 
     async def test_not_the_one_that_was_pushed_meanwhile(self, talk: Talk) -> None:
         event = await talk.opened_by_fork()
-        said = talk.forge.say(event, f"/stager approve {SHA[:7]}", "ann")
+        said = talk.forge.say(event, f"/stager approve {SHA}", "ann")
         await talk.tell(talk.forge.push(event, OTHER))
         assert await talk.told(said) == "-1"
 

@@ -31,6 +31,7 @@ class TestBuild:
             ("build: {target: runtime}", Recipe(target="runtime")),
             ("build: {args: {NODE: 22, CI: true}}", Recipe(arguments={"NODE": "22", "CI": "true"})),
             ("build: {args: {T: '${TAG}'}}", Recipe(arguments={"T": "v1"})),
+            ("build: {args: {http_proxy: 'http://p'}}", Recipe(arguments={"http_proxy": "http://p"})),
             ("build: {secrets: {npm: '${TOKEN}'}}", Recipe(secrets={"npm": "hunter2"})),
             ("build: {secrets: {npm: plain}}", Recipe(secrets={"npm": "plain"})),
         ],

@@ -53,6 +53,13 @@ class TestLaunch:
             ({"image_name": "shop"}, 400, "container_name is missing"),
             ({"image_name": "shopp", "container_name": "x"}, 400, 'id you mean "shop"?'),
             ({"image_name": "shop", "container_name": "default"}, 400, '"default" is reserved'),
+            (
+                {"image_name": "shop", "container_name": "refs/pull/34/head"},
+                400,
+                "the name of a branch or a tag",
+            ),
+            ({"image_name": "shop", "container_name": "pull/34/head"}, 400, "the name of a branch or a tag"),
+            ({"image_name": "shop", "container_name": "a" * 40}, 400, "is a commit id"),
             ({"image_name": "shop", "container_name": "x", "PATH": "/tmp"}, 400, '"PATH"'),
             ({"image_name": "shop", "container_name": "x", "STAGER_URL": "u"}, 400, '"STAGER_URL"'),
             ({"image_name": "shop", "container_name": "x", "wait": "soon"}, 400, "wait should be"),

@@ -16,13 +16,14 @@ from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
-from stager.engines.docker import labels
+from stager.engines.docker import labels, seccomp
 from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
-from stager.engines.docker.parameters import create_body
+from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
 from stager.engines.docker.terminal import open_terminal
+from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,10 @@ TO_BLAME = ("OCI runtime", "unable to find user", "unable to find group")
 STUCK = ": already exists"
 """What Docker says to each start of a container whose last run it lost count of, as when it is restarted at
 the wrong moment: its containerd still has the task."""
+
+NOT_RAISED = "error setting rlimit"
+"""What runc says where the engine may not give a container more than it has itself, as in containers and
+without root."""
 
 REDIAL = 2.0
 """Seconds until the event stream is asked for again after it broke."""
@@ -81,6 +86,9 @@ class DockerInstances:
         self._loopback = loopback
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._ahead = NetworksAhead(networks)
+        self._volumes = ImageVolumes(docker, installation)
+        self._takes_profile: bool | None = None
+        self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
 
     async def find(self, environment: str | None = None) -> list[Instance]:
         """See `ports.engine.Instances.find`."""
@@ -126,10 +134,10 @@ class DockerInstances:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
-        body = create_body(spec, self._installation, lease, publish=self._loopback)
         name = self._name(spec.birth.deployment)
         with engine_errors():
             try:
+                body = await self._body(spec, lease)
                 made = await self._docker.containers.create(body, name=name)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
@@ -149,6 +157,23 @@ class DockerInstances:
             InstanceState.CREATED,
             network=lease.network,
         )
+
+    async def _body(self, spec: InstanceSpec, lease: Lease) -> dict[str, Any]:
+        return create_body(
+            spec,
+            self._installation,
+            lease,
+            publish=self._loopback,
+            profile=await self._profile(),
+            ulimits=self._ulimits,
+            volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
+        )
+
+    async def _profile(self) -> str:
+        """The seccomp profile, where the engine takes one; it is asked once."""
+        if self._takes_profile is None:
+            self._takes_profile = await seccomp.takes_profile(self._docker)
+        return seccomp.profile() if self._takes_profile else ""
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
@@ -175,6 +200,14 @@ class DockerInstances:
             return Retry(
                 f"Docker can't start the container any more, so another is made: {error.message}",
                 reason="instance-stuck",
+            )
+        if NOT_RAISED in error.message and OPEN_FILES in self._ulimits:
+            self._ulimits = (NO_CORE,)
+            await self.remove(instance)
+            return Retry(
+                "Docker's own limit of open files is below the one of the container, so another is made "
+                "without that limit.",
+                reason="limit-not-raised",
             )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
