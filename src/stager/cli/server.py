@@ -107,7 +107,7 @@ def _loaded(config: Path | None, host: str | None = None, port: int | None = Non
     except ConfigurationError as error:
         _fail(str(error))
     listen = loaded.settings.listen
-    wanted = Address(host or listen.host, listen.port if port is None else port)
+    wanted = Address(listen.host if host is None else host, listen.port if port is None else port)
     settings = loaded.settings.model_copy(update={"listen": wanted})
     return replace(loaded, settings=settings)
 

@@ -27,7 +27,7 @@ from stager.front.sockets import (
     request_listeners,
 )
 from stager.front.tls import Certificate
-from stager.front.visitors import LOOPBACK
+from stager.front.visitors import LOOPBACK, NO_PROXIES
 
 # Of these, each start has its own.
 _NOT_SETTINGS = ("--fd", "--tls-fd", "--take-over")
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.state_dir,
             settings_of(given),
             limits.from_arguments(asked),
-            tuple(asked.trusted_proxy or LOOPBACK),
+            () if asked.no_trusted_proxies else tuple(asked.trusted_proxy or LOOPBACK),
             not asked.no_access_log,
             certificate,
         )
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CIDR",
         help=f"a proxy whose word about its clients counts; may be repeated (default {', '.join(LOOPBACK)})",
     )
+    add(NO_PROXIES, action="store_true", help="there is no proxy whose word counts, not even on loopback")
     add("--no-access-log", action="store_true", help="keep no access log")
     add("--fd", type=int, metavar="N", help="an inherited socket that listens for HTTP; write --fd=N")
     add("--tls-fd", type=int, metavar="N", help="the same for HTTPS; write --tls-fd=N")

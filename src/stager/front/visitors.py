@@ -13,6 +13,8 @@ C = TypeVar("C")
 Network = IPv4Network | IPv6Network
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+NO_PROXIES = "--no-trusted-proxies"
+"""The option that says so: no `--trusted-proxy` at all means the default."""
 
 
 class Visitors(Generic[C]):
