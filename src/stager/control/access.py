@@ -20,8 +20,9 @@ from stager.control.tokens import PREFIX, Tokens
 from stager.control.tries import Tries
 from stager.domain.access import NEEDED, Action, Role, may
 from stager.domain.actor import Actor
+from stager.domain.clients import holder
 from stager.domain.errors import Refused, StagerError
-from stager.ports.handlers import AuthenticationStrategy, Credentials
+from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 log = structlog.get_logger(__name__)
 
@@ -76,30 +77,43 @@ class Access:
     # Who.
 
     async def actor(self, credentials: Credentials) -> Actor:
-        """Who sends this.
+        """Who sends this. A good session comes first, so that no page can lock out its visitor by what it
+        has their browser send.
 
         Raises:
             Refused: 401, when nobody that we know does; 429, after too many wrong ones from that address.
+            Retry: so many are compared that it takes too long.
         """
-        self._tries.check(credentials.address)
-        actor = await self._known(credentials)
+        actor = await self._signed_in(credentials) or await self._proven(credentials)
         if actor is not None:
             return replace(actor, address=credentials.address)
-        if credentials.are_given:
-            self._tries.wrong(credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured, so nobody is let in."
         raise Refused("Unauthorized", hint=hint, reason="unauthorized", status=401)
 
+    async def _signed_in(self, credentials: Credentials) -> Actor | None:
+        return await self._sessions.actor(credentials.session) if credentials.session else None
+
+    async def _proven(self, credentials: Credentials) -> Actor | None:
+        """Who is known by what the request says. Only `Authorization` counts as a guess: a link can't have a
+        browser send one."""
+        guesser = holder(credentials.address)
+        if not credentials.authorization:
+            self._tries.check(guesser)
+            return await self._known(credentials)
+        async with self._tries.guess(guesser) as guess:
+            actor = await self._known(credentials)
+            guess.is_right = actor is not None
+        return actor
+
     async def _known(self, credentials: Credentials) -> Actor | None:
         token = credentials.bearer
-        if credentials.session and not credentials.are_given:
-            return await self._sessions.actor(credentials.session)
         if token.startswith(BEARER):
             return await self._sessions.actor(token, bearer=True)
         if token.startswith(PREFIX):
             return await self._tokens.actor(token)
         for strategy in self._strategies:
-            actor = await self._asked(strategy, "authenticate", credentials)
+            shown = credentials if strategy.takes_token_parameter else credentials.without_parameter
+            actor = await self._asked(strategy, "authenticate", shown)
             if isinstance(actor, Actor):
                 return replace(actor, strategy=type(strategy).__name__)
         return None
@@ -158,9 +172,12 @@ class Access:
             yield
 
     async def _asked(self, strategy: AuthenticationStrategy, method: str, *arguments: object) -> object:
-        """What the strategy says; one that fails knows nobody, and gives no role."""
+        """What the strategy says; one that fails knows nobody, and gives no role. Raises `Retry` where it has
+        too much to do."""
         try:
             return await self._runner.ask(strategy, method, *arguments)
         except StagerError as error:
+            if error.reason == BUSY:
+                raise
             log.warning("strategy_failed", strategy=type(strategy).__name__, error=error.message)
             return None

@@ -201,8 +201,9 @@ class SigningIn:
     async def begin_device(self, address: str) -> tuple[str, DeviceCode]:
         """A device flow, and the handle by which it is asked for."""
         name, where = self._with_device()
-        code = await where.begin()
-        return self._logins.keep_device(code, name, address), code
+        with self._logins.room_for_device(address):
+            code = await where.begin()
+            return self._logins.keep_device(code, name, address), code
 
     async def poll_device(self, handle: str, address: str, agent: str) -> Collected | Pending:
         """How it went. Asked too early, the provider isn't asked.

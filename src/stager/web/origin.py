@@ -25,5 +25,12 @@ def is_ours(scope: Scope) -> bool:
     return headers.get(b"sec-fetch-site") == "same-origin"
 
 
+def is_from_elsewhere(scope: Scope) -> bool:
+    """Whether a page that isn't ours has a browser send it, a link in it included (Fetch Metadata, section
+    2.3). A preview's page is of our site in the browser's eyes, and not ours either."""
+    site = _headers(scope).get(b"sec-fetch-site")
+    return site is not None and site not in ("same-origin", "none")
+
+
 def _headers(scope: Scope) -> Mapping[bytes, str]:
     return {name: value.decode("latin-1") for name, value in scope["headers"]}

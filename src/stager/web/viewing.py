@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from stager.control.guards import PAGE
 from stager.domain.access import Action
+from stager.domain.clients import holder
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 from stager.domain.guard import LONGEST_PATH, Privacy, Way, safe_path, same
@@ -52,12 +53,14 @@ async def answer(
     environment, privacy = await _private(services, host)
     if privacy is None or "password" not in privacy.ways:
         raise Refused("There is no password for this preview.", reason="no-password", status=404)
-    guessers = (f"{environment.host} {address_of(request, services.trusted)}", environment.host)
-    for tries, guesser in zip(services.guesses, guessers, strict=True):
-        tries.check(guesser)
-    if not same(password, privacy.password):
-        for tries, guesser in zip(services.guesses, guessers, strict=True):
-            tries.wrong(guesser)
+    address = holder(address_of(request, services.trusted))
+    from_there, from_all = services.guesses
+    async with (
+        from_there.guess(f"{environment.host} {address}") as of_one,
+        from_all.guess(environment.host) as of_all,
+    ):
+        of_one.is_right = of_all.is_right = same(password, privacy.password)
+    if not of_one.is_right:
         return _page(services, environment, privacy, to, trouble="That isn't the password.", status=403)
     return _admitted(services, environment, "password", "", to)
 

@@ -18,7 +18,7 @@ from stager.domain.access import Action, Role
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry
 from stager.domain.ledger import Entry
-from stager.ports.handlers import AuthenticationStrategy, Credentials
+from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 from stager.testing import MemoryStore, SequentialIds
 from stager.testing.clock import FakeClock
 from stager.testing.seal import ThinSeal
@@ -47,6 +47,11 @@ class Knows(AuthenticationStrategy):
 class Silent(Knows):
     async def role(self, actor: Actor, application: str, owner: str) -> Role:
         raise Retry("Nobody answers.", reason="away")
+
+
+class Overrun(Knows):
+    async def authenticate(self, credentials: Credentials) -> Actor | None:
+        raise Retry("Not now.", reason=BUSY)
 
 
 class Office:
@@ -115,6 +120,13 @@ class TestWho:
             assert await refusal(office.actor("")) == ("unauthorized", 401)
 
         assert (await office.actor("ann")).name == "ann"
+
+    async def test_who_has_too_much_to_compare_says_so(self) -> None:
+        office = Office(Overrun("ann"), Knows("bob"))
+
+        with pytest.raises(Retry) as caught:
+            await office.actor("ann")
+        assert caught.value.reason == BUSY
 
     async def test_a_proof_isnt_shown(self, office: Office) -> None:
         assert "word" not in repr(await office.actor("ann"))
