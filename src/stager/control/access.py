@@ -6,7 +6,7 @@ audit log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -143,6 +143,10 @@ class Access:
     async def may(self, actor: Actor, action: Action, app: str = "") -> bool:
         """Whether the actor may do this to that application's previews."""
         return may(await self.role(actor, app), action)
+
+    async def seen(self, actor: Actor, apps: Collection[str]) -> frozenset[str]:
+        """Those of these applications whose previews the actor may see."""
+        return frozenset([app for app in apps if await self.may(actor, Action.SEE, app)])
 
     async def check(self, actor: Actor, action: Action, app: str = "") -> None:
         """Raise `Refused` (403) unless the actor may do this."""

@@ -109,7 +109,12 @@ class Previews(Protocol):
     """What a handler may ask about previews."""
 
     async def running(self, image_name: str = "") -> list[Preview]:
-        """Those that are reachable now, oldest first; all of them, or one application's."""
+        """Those that are reachable now, oldest first; all of them, or one application's. Private ones are
+        among them: what is shown to somebody is `seen_by` them."""
+
+    async def seen_by(self, actor: Actor | None, image_name: str = "") -> list[Preview]:
+        """Those of them that the actor may see, by their role for each application and the bounds of their
+        token; none for nobody."""
 
 
 class Handler(ABC):  # noqa: B024 (its kinds have the methods)

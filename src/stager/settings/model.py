@@ -269,6 +269,14 @@ def _is_over_by_then(seconds: float) -> float:
     return seconds
 
 
+class Metrics(Section):
+    """Who may read `/metrics`."""
+
+    allow: tuple[Network, ...] = ()
+    """Networks from which `/metrics` is read without credentials, such as `127.0.0.0/8` for a Prometheus on
+    this machine. Behind a proxy it is the client's address that counts, as far as the proxy forwards it."""
+
+
 class Handlers(Section):
     """Settings of pluggable classes, each under the name of its class."""
 
@@ -406,6 +414,9 @@ class Settings(Section):
 
     access_log: bool = True
     """Whether each request to a preview is logged."""
+
+    metrics: Metrics = Metrics()
+    """Who may read `/metrics`, besides those with credentials."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How Stager logs: `json` is one object a line, `auto` is text on a terminal and json elsewhere."""

@@ -65,6 +65,7 @@ class Services:
         front_figures: what the front counts; raises `Retry` while it is away.
         webhooks: who verifies deliveries, by forge.
         trusted: the networks of proxies that stand before the front.
+        metrics_for: the networks from which the figures are read without credentials.
         builds: the builds under way and their logs; None where nothing is built.
         repositories: the local forge's, by their names.
         forges: those that can be asked.
@@ -97,6 +98,7 @@ class Services:
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     trusted: Sequence[Network] = ()
+    metrics_for: Sequence[Network] = ()
     builds: Builds | None = None
     repositories: Mapping[str, Path] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
@@ -170,6 +172,12 @@ def address_of(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
     peer = request.client.host if request.client else ""
     return sender(request.headers.get("x-forwarded-for", ""), trusted, peer)
+
+
+def is_on_control_socket(request: HTTPConnection) -> bool:
+    """Whether it came by Stager's own socket, which nobody else can open, and not through the front: that
+    always says by which scheme it was asked."""
+    return not {"x-forwarded-for", "x-forwarded-proto"} & set(request.headers)
 
 
 Served = Annotated[Services, Depends(services_of)]
