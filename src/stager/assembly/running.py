@@ -75,7 +75,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             running = [
                 tasks.create_task(front.keep()),
                 tasks.create_task(services.supervisor.run()),
-                tasks.create_task(web.serve()),
+                tasks.create_task(web.listen()),
             ]
             log.info("serving", url=services.addresses.home, state=str(state.path))
             await stopped.wait()

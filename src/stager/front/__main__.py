@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import socket
 import sys
@@ -29,6 +30,9 @@ from stager.front.sockets import (
 from stager.front.tls import Certificate
 from stager.front.visitors import LOOPBACK, NO_PROXIES
 
+_UMASK = 0o077
+"""The table, the log and the key are for nobody else."""
+
 # Of these, each start has its own.
 _NOT_SETTINGS = ("--fd", "--tls-fd", "--take-over")
 
@@ -37,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a front until it is told to stop; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     asked = _parser().parse_args(given)
+    os.umask(_UMASK)
     try:
         asked.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate = _certificate(asked)
