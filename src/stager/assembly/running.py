@@ -139,6 +139,7 @@ async def _assemble(
     core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
     previews.guard(core.access)
     stack.push_async_callback(core.close)
+    stack.push_async_callback(core.audit.flush)
     await core.publisher.adopt()
     await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
     await core.guards.renew()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from stager.control.applications import Applications
-from stager.control.audit import Audit
+from stager.control.audit import NOBODY, SIGN_IN, Audit
 from stager.control.runner import Runner
 from stager.control.sessions import BEARER, Sessions
 from stager.control.tokens import PREFIX, Tokens
@@ -25,6 +25,8 @@ from stager.domain.errors import Refused, StagerError
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 log = structlog.get_logger(__name__)
+
+UNAUTHORIZED = "unauthorized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Access:
         if actor is not None:
             return replace(actor, address=credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured, so nobody is let in."
-        raise Refused("Unauthorized", hint=hint, reason="unauthorized", status=401)
+        raise Refused("Unauthorized", hint=hint, reason=UNAUTHORIZED, status=401)
 
     async def _signed_in(self, credentials: Credentials) -> Actor | None:
         return await self._sessions.actor(credentials.session) if credentials.session else None
@@ -100,10 +102,21 @@ class Access:
         if not credentials.authorization:
             self._tries.check(guesser)
             return await self._known(credentials)
-        async with self._tries.guess(guesser) as guess:
-            actor = await self._known(credentials)
-            guess.is_right = actor is not None
+        try:
+            async with self._tries.guess(guesser) as guess:
+                actor = await self._known(credentials)
+                guess.is_right = actor is not None
+        except Refused as error:
+            self._unknown(credentials, error.reason)
+            raise
+        if actor is None:
+            self._unknown(credentials, UNAUTHORIZED)
         return actor
+
+    def _unknown(self, credentials: Credentials, reason: str) -> None:
+        """Have the audit log say that wrong credentials came from there, and never which."""
+        nobody = Actor(NOBODY, SIGN_IN, address=credentials.address)
+        self._audit.refused(nobody, SIGN_IN, reason=reason)
 
     async def _known(self, credentials: Credentials) -> Actor | None:
         token = credentials.bearer
@@ -149,7 +162,14 @@ class Access:
         return frozenset([app for app in apps if await self.may(actor, Action.SEE, app)])
 
     async def check(self, actor: Actor, action: Action, app: str = "") -> None:
-        """Raise `Refused` (403) unless the actor may do this."""
+        """Raise `Refused` (403) unless the actor may do this. That is counted in the audit log."""
+        try:
+            await self._check(actor, action, app)
+        except Refused as error:
+            self._audit.refused(actor, action, app=app, reason=error.reason)
+            raise
+
+    async def _check(self, actor: Actor, action: Action, app: str) -> None:
         role = await self.role(actor, app)
         if may(role, action):
             return
@@ -172,7 +192,7 @@ class Access:
             Refused: 403, unless they may.
         """
         async with self._audit.of(actor, action, app, subject):
-            await self.check(actor, action, app)
+            await self._check(actor, action, app)  # what happens here has a line of its own in any case
             yield
 
     async def _asked(self, strategy: AuthenticationStrategy, method: str, *arguments: object) -> object:

@@ -108,6 +108,13 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
         answers = Counter(await asyncio.gather(*(guess(n, "wrong") for n in range(50))))
         assert answers == {403: LIMIT, 429: 50 - LIMIT}
         assert await guess(0, "open sesame") == 429
+        lines = await opened.house.life.core.audit.entries(limit=200)
+        refused = [line for line in lines if line.result == "refused"]
+        assert {(line.actor, line.action, line.app) for line in refused} == {
+            ("nobody (password of the preview)", "see", "shop")
+        }
+        assert {line.detail.partition(" ")[0] for line in refused} == {"password-wrong", "too-many-tries"}
+        assert "sesame" not in repr(lines)
 
 
 @pytest.mark.parametrize("written", WRITTEN)
