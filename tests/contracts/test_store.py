@@ -336,6 +336,17 @@ class TestForget:
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(3)
         assert await store.write(lambda tx: tx.forget(NOON)) == 0
 
+    async def test_deliveries_may_be_kept_for_longer(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            tx.save_environment(environment(1, present=False, updated_at=later(-1)))
+            tx.add_delivery(delivery(1), later(-9))
+            tx.finish_delivery(delivery(1), "done", later(-2))
+
+        await store.write(fill)
+
+        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-2))) == 1
+        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-1))) == 1
+
     async def test_a_forgotten_delivery_may_come_again_at_the_end(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
             tx.add_delivery(delivery(1), NOON)

@@ -200,6 +200,27 @@ class TestLife:
         assert (await other.ensure()).pid == front.hello.pid
         other.release()
 
+    async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
+        """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""
+
+        async def heard() -> str:
+            answer = await front.ask("/", "X-Forwarded-For: 203.0.113.9")
+            return str(json.loads(answer.body)["headers"]["x-forwarded-for"])
+
+        async def heard_after(trusted: tuple[str, ...]) -> tuple[int, str]:
+            options = FrontOptions(listen=f"127.0.0.1:{front.port}", trusted_proxies=trusted)
+            successor = FrontLauncher(front.state_dir, options)
+            pid = (await successor.ensure()).pid
+            successor.release()
+            return pid, await heard()
+
+        assert await heard() == "203.0.113.9, 127.0.0.1"
+        nobody, address = await heard_after(())
+        assert (address, nobody != front.hello.pid) == ("127.0.0.1", True)
+        assert await heard_after(()) == (nobody, "127.0.0.1")
+        again, address = await heard_after(("127.0.0.0/8",))
+        assert (address, again != nobody) == ("203.0.113.9, 127.0.0.1", True)
+
     async def test_no_request_fails_while_one_front_replaces_another(self, front: Rig) -> None:
         table = await front.client.current()
         pids = {front.hello.pid}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.route import Endpoint, Page
+from stager.domain.guard import Terms
+from stager.domain.route import Endpoint, Page, RouteTable
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,
@@ -337,6 +338,23 @@ class TestPool:
         assert (await front.ask()).json["app"] == "again"
         assert (await front.ask(method="POST", body=b"x")).json["app"] == "again"
         await again.stop()
+
+    @pytest.mark.parametrize("terms", [None, Terms(index=True)])
+    async def test_an_app_speaks_to_its_own_visitors_alone(
+        self, front: Rig, app: App, terms: Terms | None
+    ) -> None:
+        """Not to an nginx before the front, and of no other hosts' cookies. Stager itself may."""
+        await front.client.apply(
+            RouteTable({HOST: app.endpoint}, DOMAIN, terms={HOST: terms} if terms else {})
+        )
+        answer = await front.ask("/beyond")
+        beyond = {name for name in answer.headers if name.startswith(("x-accel-", "clear-"))}
+        assert (answer.status, beyond, answer.headers["x-acceleration"]) == (200, set(), "yes")
+
+        await front.serve({HOST: app.endpoint}, home=app.endpoint)
+        ours = (await front.ask("/beyond", host=DOMAIN)).headers
+        assert (ours["x-accel-buffering"], ours["x-accel-redirect"]) == ("no", "/secret")
+        assert ours["clear-site-data"] == '"cookies", "storage"'
 
     async def test_log(self, front: Rig) -> None:
         await front.ask("/a?token=secret", "X-Request-Id: me-1")

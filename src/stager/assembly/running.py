@@ -75,7 +75,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             running = [
                 tasks.create_task(front.keep()),
                 tasks.create_task(services.supervisor.run()),
-                tasks.create_task(web.serve()),
+                tasks.create_task(web.listen()),
             ]
             log.info("serving", url=services.addresses.home, state=str(state.path))
             await stopped.wait()
@@ -134,9 +134,12 @@ async def _assemble(
         outposts=outposts,
         logins=logins,
     )
-    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses), logins))
+    previews = RunningPreviews(store, addresses)
+    cast = _cast(Chosen(loaded, previews, logins))
     core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
+    previews.guard(core.access)
     stack.push_async_callback(core.close)
+    stack.push_async_callback(core.audit.flush)
     await core.publisher.adopt()
     await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
     await core.guards.renew()
@@ -221,6 +224,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         supervisor=core.supervisor,
         webhooks=world.webhooks,
         trusted=loaded.settings.trusted_proxies,
+        metrics_for=loaded.settings.metrics.allow,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
         repositories=loaded.settings.local_forge,

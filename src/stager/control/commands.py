@@ -109,7 +109,7 @@ class Commands:
     def _launched(
         self, tx: Transaction, application: Application, name: str, parameters: dict[str, str]
     ) -> Environment:
-        found = find_named(tx, application.name, name)
+        found = find_named(tx, [application.name], name)
         if found is None or found.change is None:
             check_ref(name, application)
             key = EnvironmentKey.of_name(application.name, name)
@@ -124,22 +124,28 @@ class Commands:
             Refused: with the reason; nothing has changed then.
         """
         name, app = command.container_name, command.image_name
-        # Whose it is decides who may; without an application's name, that has to be looked up first.
-        found = await self._store.read(lambda tx: find_named(tx, app, name))
-        async with self._access.acting(actor, Action.KILL, found.app if found else app, name):
-            return await self._kill(command)
+        whose = app or await self._whose(actor, name)
+        async with self._access.acting(actor, Action.KILL, whose, name):
+            if app:
+                self._applications.get(app)
+            return await self._kill(name, whose)
 
-    async def _kill(self, command: Kill) -> Environment | None:
-        name = checked_name(command.container_name)
-        app = self._applications.get(command.image_name).name if command.image_name else ""
-        environment = await self._store.write(lambda tx: self._killed(tx, app, name))
+    async def _whose(self, actor: Actor, name: str) -> str:
+        """The application that this name means, among those that the actor may see; empty for none."""
+        seen = await self._access.seen(actor, await self._store.read(_apps_present))
+        found = await self._store.read(lambda tx: find_named(tx, seen, name))
+        return found.app if found else ""
+
+    async def _kill(self, name: str, app: str) -> Environment | None:
+        checked_name(name)
+        environment = await self._store.write(lambda tx: self._killed(tx, app, name)) if app else None
         log.info("kill", environment=environment.id if environment else "", name=name)
         if environment is not None:
             await self._written(environment)
         return environment
 
     def _killed(self, tx: Transaction, app: str, name: str) -> Environment | None:
-        found = find_named(tx, app, name)
+        found = find_named(tx, [app], name)
         return self._ended(tx, found) if found else None
 
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:
@@ -388,3 +394,8 @@ def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
         environment.desired.trust,
         environment.change,
     )
+
+
+def _apps_present(tx: Transaction) -> frozenset[str]:
+    """The applications that have previews, also those that are in the configuration no more."""
+    return frozenset(environment.app for environment in tx.environments(present=True))

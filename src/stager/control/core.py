@@ -312,7 +312,7 @@ class Core:
             applications=self.applications,
             wishes=self._wishes,
             policy=Policy(world.forges),
-            speaking=Speaking(world.store, world.forges, self.applications, self.commands),
+            speaking=Speaking(world.store, world.forges, self.applications, self.commands, self.audit),
             watch=self.watch,
             wake=self.wake,
             clock=world.clock,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from stager.control.applications import Application
 from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
@@ -13,20 +15,19 @@ LONGEST_NAME = 255
 """Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
 
 
-def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
+def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment | None:
     """The present environment that a person means by this name.
 
     Args:
-        app: the entry under `images:`; empty when the person didn't say, as `/kill` allows.
+        apps: the entries under `images:` that may be meant; several when the person didn't say, as `/kill`
+            allows.
 
     Raises:
         Refused: 409, listing them, when the name may mean several.
     """
     # What a fork names like one of our branches isn't what anybody here means by that.
     present = [
-        e
-        for e in tx.environments(present=True)
-        if e.name == name and app in ("", e.app) and not is_unapproved(e)
+        e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
     ]
     by_hand = [e for e in present if e.change is None]
     candidates = by_hand or [e for e in present if e.desired.hold is None] or present

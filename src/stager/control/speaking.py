@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 import structlog
 
 from stager.control.applications import Applications
+from stager.control.audit import Audit
 from stager.control.belonging import application_of
 from stager.control.commands import Commands
 from stager.control.forges import Forges
@@ -66,7 +67,15 @@ class _Answer:
 class Speaking:
     """Hears comments."""
 
-    def __init__(self, store: Store, forges: Forges, applications: Applications, commands: Commands) -> None:
+    def __init__(
+        self,
+        store: Store,
+        forges: Forges,
+        applications: Applications,
+        commands: Commands,
+        audit: Audit,
+    ) -> None:
+        self._audit = audit
         self._store = store
         self._forges = forges
         self._applications = applications
@@ -100,6 +109,13 @@ class Speaking:
             doubt = Note(sentences(error.message, "Say it again when the forge answers."))
             return _Answer("confused", "put off: nobody knows whether its author may", doubt)
         if not access.may_push:
+            self._audit.refused(
+                Actor(event.author, BY),
+                speech.verb.value if speech.verb else BY,
+                app=environment.app,
+                subject=f"{environment.name} ({environment.id})",
+                reason="no-push-access",
+            )
             refusal = Note(f"{event.author}: only people with push access may ask for that.")
             return _Answer("-1", "refused: no push access", refusal)
         if speech.verb is None:

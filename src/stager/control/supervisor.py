@@ -34,6 +34,7 @@ PAUSE_AFTER_BUG = 5.0
 """Seconds until a worker or a loop that tripped over a bug of ours is started again."""
 FORGET_EVERY = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=7)
+"""At least, whatever is said of previews: one that comes again in that time isn't worked through twice."""
 SWEEP_EVERY = timedelta(minutes=10)
 
 
@@ -248,8 +249,9 @@ class Supervisor:
             await self._publisher.drop(host)
 
     async def _forget(self) -> None:
-        before = self._clock.now() - max(self._intervals.keep_gone, KEEP_DELIVERIES)
-        rows = await self._store.write(lambda tx: tx.forget(before))
+        now, keep_gone = self._clock.now(), self._intervals.keep_gone
+        handled = now - max(keep_gone, KEEP_DELIVERIES)
+        rows = await self._store.write(lambda tx: tx.forget(now - keep_gone, deliveries_before=handled))
         if rows:
             log.info("forgotten", rows=rows)
 

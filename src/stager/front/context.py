@@ -14,7 +14,7 @@ from stager.front.accesslog import AccessLog
 from stager.front.backends import Backends
 from stager.front.cookies import settable
 from stager.front.gate import Gate
-from stager.front.head import RequestHead, ResponseHead
+from stager.front.head import RequestHead, ResponseHead, is_for_others
 from stager.front.limits import Limits
 from stager.front.pages import Sheet
 from stager.front.table import LiveTable
@@ -24,6 +24,12 @@ Event = dict[str, Any]
 
 NOINDEX = (b"X-Robots-Tag: noindex",)
 NOTHING_MORE: tuple[bytes, ...] = ()
+
+
+def _all_of(head: ResponseHead) -> list[bytes]:
+    """The lines of what was set aside, but for what concerns the connection."""
+    kept = [name for name in head.special if name == b"set-cookie" or is_for_others(name)]
+    return [name.title() + b": " + value for name in kept for value in head.special[name]]
 
 
 class Context:
@@ -86,7 +92,7 @@ class Context:
         if not cookies and host in table.routes and host not in table.terms:
             return NOINDEX  # as nearly always
         if table.is_home(host):
-            return [b"Set-Cookie: " + value for value in cookies]
+            return _all_of(head)
         terms = table.terms.get(host)
         robots = NOINDEX if terms is None or not terms.index else NOTHING_MORE
         domain = table.domain.encode("latin-1")

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 
+from stager.domain.clients import canonical
 from stager.domain.route import Endpoint
 from stager.front.context import Context
 from stager.front.exchange import APP_IS_SLOW, CONNECTING, Exchange
@@ -334,4 +335,4 @@ def _address(peer: object) -> str:
     """The address of a peer, as asyncio gives it; empty for a Unix socket or one that has gone already."""
     if not isinstance(peer, tuple) or not peer:
         return ""
-    return str(peer[0]).removeprefix("::ffff:")
+    return canonical(str(peer[0]))

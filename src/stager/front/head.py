@@ -302,6 +302,18 @@ def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[
     return role
 
 
+def _role_in_response(name: bytes) -> bytes | None:
+    """The same for a response. What speaks to a proxy or to a browser's whole storage is set aside: of a
+    preview nobody takes it."""
+    role = _plain_role_in_response(name)
+    return name.lower() if role is None and is_for_others(name.lower()) else role
+
+
+def is_for_others(lower: bytes) -> bool:
+    """Whether a response's header of this name is for a proxy before us, or for a browser's whole storage."""
+    return lower == CLEARING or lower.startswith(TO_PROXY)
+
+
 def _is_impostor(lower: bytes) -> bool:
     """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`.
 
@@ -320,6 +332,10 @@ FORWARDING = frozenset(
         b"x-real-ip",
     }
 )
+CLEARING = b"clear-site-data"
+"""Would have a browser forget the cookies of all previews and of Stager (Clear Site Data, section 3.1)."""
+TO_PROXY = b"x-accel-"
+"""What an nginx before us would obey, such as `X-Accel-Redirect` (nginx docs, ngx_http_proxy_module)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _EVERYDAY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
@@ -343,4 +359,5 @@ _REQUEST_ROLES = Memo(
         _HOP_BY_HOP | {b"proxy"},  # CGI would read it as the variable HTTP_PROXY
     )
 )
-_RESPONSE_ROLES = Memo(_role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP))
+_plain_role_in_response = _role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP)
+_RESPONSE_ROLES = Memo(_role_in_response)

@@ -86,9 +86,13 @@ class Transaction(Ledger, Protocol):
     def save_fact(self, name: str, value: str) -> None:
         """Insert or replace."""
 
-    def forget(self, before: datetime) -> int:
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
         """Remove finished deliveries, gone environments with their deployments, and sessions and share links
-        over their time, that are older. Returns how many rows went."""
+        over their time, that are older. Returns how many rows went.
+
+        Args:
+            deliveries_before: the same for deliveries, where another time counts for them.
+        """
 
 
 class Store(Protocol):

@@ -37,7 +37,7 @@ class RepositoryFile(Section):
     """Where the application listens inside the instance."""
 
     command: Words = ()
-    """What to run; the image's own command if empty."""
+    """What to run; what the configuration says if empty, and else the image's own command."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do."""

@@ -82,6 +82,7 @@ class GitSources(Sources):
         async with self._room() as room:
             tree = room / "tree"
             tree.mkdir()
+            tree.chmod(0o755)  # as the root of what becomes an image; its parent is closed
             with self._using(key) as mirror_of:
                 mirror, what = mirror_of(None), f"Commit {sha[:12]} of {origin.url}"
                 await mirror.have(origin, sha)

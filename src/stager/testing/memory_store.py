@@ -178,11 +178,12 @@ class MemoryTransaction(MemoryLedger):
     def save_fact(self, name: str, value: str) -> None:
         self._to_write.facts[name] = value
 
-    def forget(self, before: datetime) -> int:
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        finished_before = deliveries_before or before
         tables = self._to_write
         gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
         ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
-        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(before)]
+        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
         over = [s.id for s in tables.sessions.values() if s.expires_at < before]
         links = [link.id for link in tables.share_links.values() if link.expires_at < before]
         return (

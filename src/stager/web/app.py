@@ -31,13 +31,16 @@ from stager.web import (
     viewing,
 )
 from stager.web.description import described
-from stager.web.origin import SAFE_METHODS, is_foreign
+from stager.web.origin import BEHIND_TLS, SAFE_METHODS, is_foreign
 from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
 from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
 FOREIGN = problems.Problem(
-    title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
+    title="Requests from other sites' pages are refused.",
+    status=403,
+    detail=BEHIND_TLS,
+    reason="cross-origin",
 )
 UNRENEWED = ("/api/", "/static/", f"{git.PREFIX}/")
 WEBHOOKS = ("/event_receiver", "/webhooks/")
@@ -71,7 +74,26 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Renewing)
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
+    app.add_middleware(Hardened)
     return app
+
+
+class Hardened:
+    """Has browsers take each answer for what it says it is (Fetch Standard, section 3.6), and hand none to a
+    page of another origin, not as an image or a script either (section 3.7)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                given = MutableHeaders(scope=message)
+                given["X-Content-Type-Options"] = "nosniff"
+                given["Cross-Origin-Resource-Policy"] = "same-origin"
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class Renewing:

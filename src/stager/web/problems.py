@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
+AFTER_TOO_MANY = "60"
+"""Seconds in which wrong credentials are counted; see `stager.control.tries`."""
 API = "/api/"
 UNKEPT = {"Cache-Control": "no-store"}
 
@@ -68,6 +70,8 @@ def answer_to(path: str, error: StagerError) -> Response:
         response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
     if isinstance(error, Retry):
         response.headers["Retry-After"] = RETRY_AFTER
+    elif status == 429:
+        response.headers["Retry-After"] = AFTER_TOO_MANY
     return response
 
 

@@ -200,6 +200,19 @@ class TestWho:
         environment = await talk.of(event)
         assert not await talk.store.read(lambda tx: kept_of(tx, environment.id).pinned)
 
+    async def test_what_strangers_ask_for_is_written_down(self, talk: Talk) -> None:
+        event = await talk.opened()
+        for text in ("/stager kill", "/stager kill", "/stager nonsense"):
+            await talk.say(event, text, "mallory")
+        environment = await talk.of(event)
+
+        lines = await talk.life.core.audit.entries(limit=10)
+        assert {(line.actor, line.action, line.app, line.result, line.detail) for line in lines} == {
+            ("mallory (comment)", "kill", "shop", "refused", "no-push-access (2 times)"),
+            ("mallory (comment)", "comment", "shop", "refused", "no-push-access"),
+        }
+        assert {line.subject for line in lines} == {f"feature-x ({environment.id})"}
+
     async def test_the_author_of_a_fork_isnt_one(self, talk: Talk) -> None:
         event = await talk.opened_by_fork()
         assert await talk.say(event, f"/stager approve {SHA}", "mallory") == "-1"

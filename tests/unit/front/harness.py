@@ -130,6 +130,7 @@ class App:
             "/wait": self._wait,
             "/silence": self._silence,
             "/empty": self._empty,
+            "/beyond": self._beyond,
             "/deaf": self._deaf,
             "/count": self._count,
         }
@@ -281,6 +282,15 @@ class App:
             request.size += len(piece)
         body = json.dumps({"size": request.size}).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        return True
+
+    async def _beyond(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Speaks to a proxy before the front, and to the browser about other hosts."""
+        writer.write(
+            b"HTTP/1.1 103 Early Hints\r\nX-Accel-Redirect: /early\r\nX-Mine: 1\r\n\r\n"
+            b'HTTP/1.1 200 OK\r\nClear-Site-Data: "cookies", "storage"\r\nX-Accel-Redirect: /secret\r\n'
+            b"x-accel-BUFFERING: no\r\nX-Accel-Expires: 9\r\nX-Acceleration: yes\r\nContent-Length: 0\r\n\r\n"
+        )
         return True
 
     async def _empty(self, request: Request, reader: Reader, writer: Writer) -> bool:

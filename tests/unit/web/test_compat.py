@@ -199,11 +199,12 @@ class TestOtherPeoplesPages:
         assert answer.status_code == 403
         assert await site.house.environments() == []
 
-    @pytest.mark.parametrize("origin", [f"http://{HOST}", f"https://{HOST}"])
-    async def test_our_own_arent(self, site: Site, origin: str) -> None:
+    @pytest.mark.parametrize(("scheme", "proto"), [("http", ""), ("http", "http"), ("https", "https")])
+    async def test_our_own_arent(self, site: Site, scheme: str, proto: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
+        headers = {"origin": f"{scheme}://{HOST}", **({"x-forwarded-proto": proto} if proto else {})}
 
-        assert (await site.ask("POST", "/launch", data=form, headers={"origin": origin})).status_code == 200
+        assert (await site.ask("POST", "/launch", data=form, headers=headers)).status_code == 200
 
     async def test_may_read_what_anybody_may(self, site: Site) -> None:
         answer = await site.client.get("/healthz", headers={"origin": "https://evil.test"})

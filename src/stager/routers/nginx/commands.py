@@ -114,6 +114,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 (the administrator's own words)
             list(command),
             stdin=subprocess.DEVNULL,
+            umask=0o022,  # what nginx makes, such as a log, is as it would be without us
             capture_output=True,
             text=True,
             errors="replace",

@@ -117,7 +117,7 @@ _SAVE_FACT = upsert(facts, "name")
 
 _long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
 _FORGET: tuple[Delete, ...] = (
-    delete(deliveries).where(deliveries.c.finished_at < bindparam("before")),
+    delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
     delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
     delete(environments).where(_long_gone),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
@@ -197,8 +197,9 @@ class SqliteTransaction(SqliteLedger):
     def save_fact(self, name: str, value: str) -> None:
         self._change(_SAVE_FACT, {"name": name, "value": value})
 
-    def forget(self, before: datetime) -> int:
-        return sum(self._change(statement, {"before": stamp(before)}) for statement in _FORGET)
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        times = {"before": stamp(before), "deliveries_before": stamp(deliveries_before or before)}
+        return sum(self._change(statement, times) for statement in _FORGET)
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:
