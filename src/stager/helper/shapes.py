@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from stager.helper.protocol import refused
@@ -64,17 +64,20 @@ def one_of(*words: str) -> Shape:
     return read
 
 
-def network() -> Shape:
-    """An address or a network in its usual notation, IPv4 or IPv6, without host bits."""
+def address() -> Shape:
+    """An address in its usual notation, IPv4 or IPv6, of one machine."""
 
     def read(value: object, where: str) -> str:
-        wrong = refused(f"{where} must be an address or a network, such as 10.0.0.5 or fd00::/8.")
+        wrong = refused(f"{where} must be an address, such as 10.0.0.5 or fd00::5.")
         if not isinstance(value, str) or "%" in value:
             raise wrong
         try:
-            return str(ip_network(value))
+            parsed = ip_address(value)
         except ValueError:
             raise wrong from None
+        if parsed.is_unspecified or parsed.is_multicast:
+            raise wrong
+        return str(parsed)
 
     return read
 
