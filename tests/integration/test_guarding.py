@@ -20,7 +20,7 @@ import pytest
 from stager.domain.source import Trust
 from stager.engines.docker.networks import bridge_of, tag_of
 from tests.integration.conftest import MakeStager
-from tests.integration.images import base_image
+from tests.integration.images import application_image, base_image
 from tests.integration.places import CONNECT, Helper, Place, needs_namespaces
 from tests.integration.stager import StagerUnderTest, docker, until
 
@@ -129,7 +129,7 @@ def test_this_machine_is_closed_but_for_the_front(guarded: Guarded, service: int
     )
     assert not reaches(stager, "a", network_of(stager, "b")[1], 3000), "another preview"
     assert stager.get("a").status_code == 200
-    beside = ["docker", "run", "--rm", f"--network={network}", "--entrypoint=python3", "stager-test/app:1"]
+    beside = ["docker", "run", "--rm", f"--network={network}", "--entrypoint=python3", application_image()]
     done = subprocess.run([*beside, "-c", CONNECT, address, "3000"], capture_output=True, check=False)
     assert done.returncode == 0, "instances of one preview reach each other"
 
@@ -265,14 +265,15 @@ def test_a_restart_of_docker_leaves_nothing_open(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(host.close)
         work = Path(stack.enter_context(_short_folder()))
-        host.run("ip link add eth0 type dummy; ip address add 198.51.100.1/24 dev eth0; ip link set eth0 up")
+        host.run("ip link add eth0 type veth peer name wire; ip link set wire up; ip link set eth0 up")
+        host.run("ip address add 198.51.100.1/24 dev eth0")
         host.run("ip address add 2001:db8::1/64 dev eth0 nodad; ip route add default dev eth0")
         host.serve("0.0.0.0:80", ":::8080")
         (work / "daemon.json").write_text(json.dumps({"ip6tables": True, "experimental": True}))
         engine = stack.enter_context(_engine(host, work))
-        saved = subprocess.Popen(["docker", "save", "stager-test/app:1"], stdout=subprocess.PIPE)
-        subprocess.run([*engine.docker, "load", "-q"], stdin=saved.stdout, check=True, capture_output=True)
-        saved.wait()
+        load = [*engine.docker, "load", "-q"]
+        with subprocess.Popen(["docker", "save", application_image()], stdout=subprocess.PIPE) as saved:
+            subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
         bridge = "pvtab1200000001"
         engine.run(
             "network", "create", "--ipv6", "--subnet=10.200.0.0/28", "--subnet=fd20::/64",
@@ -289,7 +290,7 @@ def test_a_restart_of_docker_leaves_nothing_open(tmp_path: Path) -> None:
             "--restart=always",
             "--network=one",
             "--entrypoint=sleep",
-            "stager-test/app:1",
+            application_image(),
             "600",
         ]
         container = engine.run(*run)
