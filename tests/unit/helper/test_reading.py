@@ -78,7 +78,8 @@ def test_counts_are_bounded_and_the_latest_are_kept() -> None:
     rows = blocked.rows("ab12")
     assert len(rows) == TARGETS
     assert rows[-1] == {
-        "bridge": "pvtab1200000001", "address": "10.0.0.5", "port": 999, "protocol": "tcp", "count": 2, "last": 5,
+        "bridge": "pvtab1200000001", "address": "10.0.0.5", "port": 999, "protocol": "tcp",
+        "count": 2, "last": 5,
     }  # fmt: skip
     for number in range(BRIDGES + 5):
         blocked.add(f"pvtcd34{number:08x}", Packet(1, "10.0.0.5", 1, "tcp"))
