@@ -13,6 +13,7 @@ from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.forges import LocalForge, with_listeners
+from stager.settings.forks import Forks, ForksSection
 from stager.settings.people import People, Sessions
 from stager.settings.places import (
     Address,
@@ -381,8 +382,14 @@ class Settings(Section):
     builds: Builds = Builds()
     """How images are built."""
 
+    forks: ForksSection = Forks()
+    """How code from forks is built."""
+
     engine: Engine = Field(default=Engine(), validate_default=True)
     """Where instances run."""
+
+    helper_socket: FolderPath = Field(default=Path("/run/stager/helper.sock"), validate_default=True)
+    """The socket of the root helper, `stager-helper`."""
 
     resync_every: Annotated[Duration, POSITIVE] = 300.0
     """How often the forge is asked which changes are open, to heal what webhooks missed."""

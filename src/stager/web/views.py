@@ -46,6 +46,9 @@ class EnvironmentView(BaseModel):
     withheld: list[str] = Field(
         description="The names of the secrets that code from forks doesn't get, for whoever may read them."
     )
+    warnings: list[str] = Field(
+        description="What people should know of it, such as that its code was built beside trusted code."
+    )
     change: ChangeView | None
     created_at: datetime
     updated_at: datetime
@@ -146,6 +149,7 @@ def view_of(
         withheld=list(services.applications.withheld(environment.app, environment.desired.trust))
         if sight.secret_names
         else [],
+        warnings=list(services.applications.warnings(environment.app, environment.desired.trust)),
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,

@@ -97,3 +97,4 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "title", str(change.get("title", ""))
     yield "author", str(change.get("author", ""))
     yield "withheld", ", ".join(str(name) for name in preview.told.get("withheld", []))
+    yield "warning", " ".join(str(warning) for warning in preview.told.get("warnings", []))
