@@ -30,8 +30,10 @@ class HelperClient:
             fields: what JSON can hold; each verb says which it wants, and wants all of them.
 
         Raises:
-            Retry: the helper doesn't answer (`helper-away`), or it can't do it now (`helper-...`).
-            Fault: it will never do this; the sentence is the helper's.
+            Retry: the helper doesn't answer (`helper-away`), or can't do it now (`helper-failed`).
+            Fault: `helper-refused`: it won't do this.
+
+            The sentence, the hint and, as the detail, a slug are the helper's own.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -59,5 +61,7 @@ class HelperClient:
 
 
 def _ending(error: HelperError) -> StagerError:
-    kind = Retry if error.kind == "retry" else Fault
-    return kind(f"The root helper says: {error.message}", hint=error.hint, reason=f"helper-{error.reason}")
+    said = f"The root helper says: {error.message}"
+    if error.kind == "retry":
+        return Retry(said, hint=error.hint, reason="helper-failed", detail=error.reason)
+    return Fault(said, hint=error.hint, reason="helper-refused", detail=error.reason)

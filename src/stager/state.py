@@ -30,6 +30,8 @@ class StateDirectory:
         self.github_app = path / "github-app.json"
         self.seal_key = path / "seal.key"
         self.log = path / "stager.log"
+        self.guarded = path / "guarded"
+        """There since the root helper was first used: from then on nothing starts without it."""
         self._lock_path = path / "stager.pid"
         self._lock: IO[str] | None = None
 

@@ -13,6 +13,7 @@ import structlog
 
 from stager.assembly.applications import applications_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
+from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
 from stager.assembly.webserver import WebServer
 from stager.assembly.workshop import builder_of, workshop_of
@@ -27,7 +28,14 @@ from stager.control.previews import RunningPreviews
 from stager.control.sessions import Lifetimes
 from stager.control.supervisor import Intervals
 from stager.domain.route import Endpoint
-from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
+from stager.engines.docker import (
+    DockerImages,
+    DockerInstances,
+    HelperFirewall,
+    NetworkPool,
+    check_pool,
+    connect,
+)
 from stager.engines.probe import HttpProber
 from stager.forges.github.setup import GithubSetup
 from stager.forges.github.webhooks import FORGE as GITHUB
@@ -104,6 +112,7 @@ async def _assemble(
 ) -> tuple[Services, FrontLauncher]:
     settings = loaded.settings
     check_pool(settings.network.pool)
+    helper = await helper_of(settings, state)
     outposts = await outposts_of(settings, state)
     store = await open_store(state.database)
     stack.push_async_callback(store.close)
@@ -116,13 +125,14 @@ async def _assemble(
 
     addresses, clock = addresses_of(settings, store, listen), SystemClock()
     await addresses.load()
+    firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, addresses))
     github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, addresses)
     logins = CurrentLogins(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
     world = World(
         store=store,
         images=DockerImages(docker),
-        instances=await _instances(settings, state, docker),
+        instances=await _instances(settings, state, docker, firewall),
         prober=prober,
         router=router,
         clock=clock,
@@ -133,6 +143,7 @@ async def _assemble(
         workshop=workshop_of(settings, state, docker),
         outposts=outposts,
         logins=logins,
+        firewall=firewall,
     )
     cast = _cast(Chosen(loaded, RunningPreviews(store, addresses), logins))
     core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
@@ -158,10 +169,12 @@ async def _front(
     return launcher, router, hello.listen
 
 
-async def _instances(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> DockerInstances:
+async def _instances(
+    settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
+) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
-    return DockerInstances(docker, state.installation, networks, loopback=loopback)
+    return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
 def _cast(chosen: Chosen) -> Cast:
@@ -227,6 +240,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         front_figures=front.stats,
         calls=core.calls,
         setup=setup,
+        firewall=world.firewall,
         start_timeout=max((_patience(a) for a in core.applications), default=0.0) + EXTRA_WAIT,
     )
 

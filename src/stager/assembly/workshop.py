@@ -35,9 +35,9 @@ def builder_by_trust(settings: Settings, state: StateDirectory, docker: aiodocke
     trusted, builds, forks = builder_of(settings, state, docker), settings.builds, settings.forks
     if forks.unsafe_shared_builder:
         return BuilderByTrust(trusted, None)
-    lending = Lending(forks.images, forks.registries, forks.largest_image, forks.idle_builder)
+    lending = Lending(forks.images, forks.largest_image, forks.idle_builder)
     untrusted = UntrustedBuilder(
-        HelperClient(settings.helper_socket),
+        None if settings.helper == "off" else HelperClient(settings.helper_socket),
         docker,
         trusted,
         lending,

@@ -50,6 +50,7 @@ from stager.control.wishes import Wishes
 from stager.control.workshop import Workshop
 from stager.ports.clock import Clock, Ids
 from stager.ports.engine import Images, Instances, Prober
+from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import (
     AuthenticationStrategy,
@@ -74,6 +75,7 @@ class World:
         workshop: None where nothing is built.
         outposts: what stands before the router.
         seal: keeps what proves who people are.
+        firewall: what guards instances; None where nothing does.
         logins: sign-ins under way; None where nobody signs in elsewhere.
     """
 
@@ -90,6 +92,7 @@ class World:
     workshop: Workshop | None = None
     outposts: Outposts | None = None
     logins: CurrentLogins | None = None
+    firewall: Firewall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,7 @@ class Core:
             clock=world.clock,
             metrics=self.metrics,
             handling=self.handling,
+            firewall=world.firewall,
         )
 
     def _room(self) -> Room:
@@ -347,6 +351,7 @@ class Core:
             watch=self.watch,
             outposts=world.outposts,
             clear_away=self._clear_away if world.workshop else None,
+            firewall=world.firewall,
         )
 
     async def _clear_away(self) -> int:

@@ -18,6 +18,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober
+from stager.ports.firewall import Firewall
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Tools:
     clock: Clock
     metrics: Metrics
     handling: Handling
+    firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:
         """What people should know of an environment, whatever state it is in."""

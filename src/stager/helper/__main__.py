@@ -11,6 +11,7 @@ import logging
 import os
 import pwd
 import signal
+import stat
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,12 +38,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         account = pwd.getpwnam(given.user)
     except KeyError:
         sys.exit(f"stager-helper: there is no user {given.user}")
+    if account.pw_uid and (path := changeable(account.pw_uid)):
+        sys.exit(f"stager-helper: {path} isn't root's alone, so that {given.user} could become root by it")
     registry = Registry(__version__, [feature.of(given) for feature in FEATURES])
     server = Server(given.socket, account.pw_uid, account.pw_gid, registry, tick=given.check_every)
     try:
         asyncio.run(_serve(server))
     except (OSError, HelperError) as error:
         sys.exit(f"stager-helper: {error}")
+
+
+def changeable(user: int) -> Path | None:
+    """Something that this program is made of, and that this user or everybody could change; None if nothing
+    is. A folder's sticky bit keeps others from what is in it."""
+    made_of = (Path(__file__).parent, Path(sys.prefix), Path(sys.executable).resolve())
+    inside = Path(__file__).parent.glob("*.py")
+    for path in {*inside, *(each for start in made_of for each in (start, *start.parents))}:
+        facts = path.stat()
+        is_sticky = path.is_dir() and facts.st_mode & stat.S_ISVTX
+        if facts.st_uid == user or (facts.st_mode & stat.S_IWOTH and not is_sticky):
+            return path
+    return None
 
 
 async def _serve(server: Server) -> None:

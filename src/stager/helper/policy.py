@@ -15,7 +15,7 @@ gets further than the internet."""
 TRUSTED, UNTRUSTED = "pvt", "pvf"
 """Bridges of previews begin so, then with the installation's tag. `engines.docker.networks` names them."""
 
-PORTS, GROUPS, BRIDGES, ALLOWED, POLICIES = 15, 64, 500, 16, 16
+PORTS, GROUPS, BRIDGES, ALLOWED, POLICIES = 15, 256, 500, 64, 16
 """At most so many public ports (iptables' `multiport` takes no more), groups, bridges and exceptions of each,
 installations."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from stager.settings.base import Section
+from stager.settings.places import OneDestination
 from stager.settings.refusals import Unfit, refuse
 from stager.settings.values import Duration, Form, Size
 
 _IMAGES = re.compile(r"[a-z0-9*?][a-z0-9*?._/-]*(:[0-9]+/[a-z0-9*?._/-]+)?:[A-Za-z0-9*?_][A-Za-z0-9*?._-]*")
-_REGISTRY = re.compile(r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):(?P<port>[0-9]{1,5})")
 
 
 def _images(pattern: str) -> str:
@@ -21,15 +21,9 @@ def _images(pattern: str) -> str:
     return pattern
 
 
-def _registry(address: str) -> str:
-    found = _REGISTRY.fullmatch(address)
-    if not found or not 0 < int(found["port"]) < 1 << 16:
-        raise Unfit('should be a host and a port, such as "registry.example.com:443"')
-    return address
-
-
 ImageOfHost = Annotated[str, AfterValidator(_images), Form("image pattern")]
-Registry = Annotated[str, AfterValidator(_registry), Form("host:port")]
+MOST_REGISTRIES = 4
+"""Each may have four addresses, and the firewall takes sixteen."""
 
 
 class Forks(Section):
@@ -40,7 +34,7 @@ class Forks(Section):
     stands for any characters. All others come from their registries, without credentials. Whoever may open
     a pull request can read all that is in them."""
 
-    registries: tuple[Registry, ...] = ()
+    registries: Annotated[tuple[OneDestination, ...], Field(max_length=MOST_REGISTRIES)] = ()
     """Registries in private networks that builds of code from forks may reach, as `host:port`. They get no
     credentials."""
 

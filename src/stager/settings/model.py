@@ -388,8 +388,13 @@ class Settings(Section):
     engine: Engine = Field(default=Engine(), validate_default=True)
     """Where instances run."""
 
-    helper_socket: FolderPath = Field(default=Path("/run/stager/helper.sock"), validate_default=True)
-    """The socket of the root helper, `stager-helper`."""
+    helper: Literal["auto", "required", "off"] = "auto"
+    """Whether the root helper is used, which keeps previews from the machine and from private networks.
+    `auto`: where its socket is there; once it was used, Stager doesn't start without it. `required`: Stager
+    never starts without it. `off`: nothing is guarded."""
+
+    helper_socket: Annotated[FolderPath, Field(validate_default=True)] = Path("/run/stager/helper.sock")
+    """Where the root helper listens."""
 
     resync_every: Annotated[Duration, POSITIVE] = 300.0
     """How often the forge is asked which changes are open, to heal what webhooks missed."""

@@ -17,6 +17,7 @@ from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import InstanceSpec, Ran, Size
+from stager.ports.firewall import Firewall
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
 from stager.testing.terminal import FakeTerminal
@@ -86,6 +87,7 @@ class FakeEngine:
 
     Args:
         clock: for the times of starts.
+        firewall: what guards instances, where anything does.
 
     Attributes:
         delays: seconds that a method takes, by its name; none where nothing is said.
@@ -93,7 +95,8 @@ class FakeEngine:
         ran: instance and command of each command that was run inside, in order.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
+        self.firewall = firewall
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
@@ -231,6 +234,8 @@ class FakeEngine:
         container = self._containers.get(instance)
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
+        if self.firewall is not None:
+            await self.firewall.guard(container.instance.network, container.spec.birth)
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")

@@ -18,6 +18,7 @@ from stager.web.services import Known, Served
 from stager.web.views import (
     DeploymentView,
     EnvironmentView,
+    blocked_of,
     current,
     deployments_of,
     history,
@@ -75,7 +76,12 @@ async def list_environments(
     pairs = await services.store.read(lambda tx: listed(tx, gone=gone))
     apps = {environment.app for environment, _ in pairs if app in ("", environment.app)}
     seers = {each: await sight_of(services, actor, each) for each in apps}
-    return [view_of(services, *pair, seers[pair[0].app]) for pair in pairs if seers.get(pair[0].app)]
+    blocked = await blocked_of(services) if any(sight.logs for sight in seers.values()) else {}
+    return [
+        view_of(services, *pair, seers[pair[0].app], blocked.get(pair[0].id, ()))
+        for pair in pairs
+        if seers.get(pair[0].app)
+    ]
 
 
 @router.post("/environments", status_code=202)

@@ -35,6 +35,7 @@ from stager.domain.actor import Actor
 from stager.ports.clock import SystemClock
 from stager.ports.doctor import Check
 from stager.ports.engine import Instances
+from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
 from stager.ports.setup import AppSetup
@@ -68,6 +69,7 @@ class Services:
         webhooks: who verifies deliveries, by forge.
         trusted: the networks of proxies that stand before the front.
         builds: the builds under way and their logs; None where nothing is built.
+        firewall: tells what previews were kept from; None where nothing guards them.
         repositories: the local forge's, by their names.
         forges: those that can be asked.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
@@ -104,6 +106,7 @@ class Services:
     forges: Forges = field(default_factory=Forges)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
+    firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)
     guesses: tuple[Tries, Tries] = field(default_factory=_guesses)

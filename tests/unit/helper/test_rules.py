@@ -177,9 +177,9 @@ def _group(**changes: object) -> dict[str, object]:
         _group(allow=[{"address": 167772165, "port": 5432}]),
         _group(allow=[{"address": "10.0.0.5", "port": 65536}]),
         _group(allow=[{"address": "10.0.0.5", "port": 1, "protocol": "all"}]),
-        _group(allow=[{"address": "10.0.0.5", "port": 1}] * 17),
+        _group(allow=[{"address": "10.0.0.5", "port": 1}] * 65),
         _group(rule="-j ACCEPT"),
-        {"groups": [{}] * 65},
+        {"groups": [{}] * 257},
         {"chains": "INPUT"},
     ],
 )

@@ -156,7 +156,7 @@ async def test_idle_callers_are_few_and_soon_turned_away(
         idle = [await asyncio.open_unix_connection(str(path)) for _ in range(module.CONNECTIONS + 5)]
         with pytest.raises(Retry) as busy:
             await HelperClient(path).call("hello")
-        assert busy.value.reason == "helper-busy"
+        assert (busy.value.reason, busy.value.detail) == ("helper-failed", "busy")
         await asyncio.sleep(0.4)
         assert await HelperClient(path).call("hello")
         for _, writer in idle:
@@ -176,7 +176,7 @@ async def test_one_that_takes_long_is_given_up_but_holds_its_lane(tmp_path: Path
         client = HelperClient(path)
         with pytest.raises(Retry) as slow:
             await client.call("sleep")
-        assert slow.value.reason == "helper-slow"
+        assert slow.value.detail == "slow"
         assert await client.call("add", number=1), "other lanes don't wait"
 
 
@@ -186,7 +186,7 @@ async def test_what_was_given_up_before_its_turn_is_never_done(tmp_path: Path) -
         client = HelperClient(path)
         asked = [client.call("sleep") for _ in range(module.CONNECTIONS)]
         ends = await asyncio.gather(*asked, return_exceptions=True)
-    assert [end.reason for end in ends if isinstance(end, Retry)] == ["helper-slow"] * module.CONNECTIONS
+    assert [end.detail for end in ends if isinstance(end, Retry)] == ["slow"] * module.CONNECTIONS
     assert feature.sleeps == 1
 
 
@@ -195,10 +195,10 @@ async def test_what_fails_comes_as_the_right_ending(tmp_path: Path) -> None:
         client = HelperClient(path)
         with pytest.raises(Retry, match=r"No ink is left\..*Buy some") as ink:
             await client.call("fail")
-        assert ink.value.reason == "helper-ink"
+        assert (ink.value.reason, ink.value.detail) == ("helper-failed", "ink")
         with pytest.raises(Fault) as bug:
             await client.call("break")
-        assert bug.value.reason == "helper-bug"
+        assert (bug.value.reason, bug.value.detail) == ("helper-refused", "bug")
         assert "shadow" not in str(bug.value)
         with pytest.raises(Fault):
             await client.call("unheard")

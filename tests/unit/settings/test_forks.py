@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stager.domain.egress import Destination
 from stager.settings.forks import Forks
 from stager.settings.loader import load
 from stager.settings.problems import ConfigurationError
@@ -28,7 +29,7 @@ def test_all_of_it(tmp_path: Path) -> None:
         " largest_image: 1g, idle_builder: 1h, unsafe_shared_builder: true}",
     )
     assert found.images == ("stager-base/*:1", "localhost:5000/a/b:x")
-    assert found.registries == ("10.0.0.1:5000",)
+    assert found.registries == (Destination("10.0.0.1", 5000),)
     assert (found.largest_image, found.idle_builder, found.unsafe_shared_builder) == (1 << 30, 3_600, True)
 
 
@@ -43,9 +44,10 @@ def test_all_of_it(tmp_path: Path) -> None:
         ("images: {a: {port: 1, forks: {images: []}}}", "belongs under `forks` at the top of the file"),
         ("forks: {images: [static]}", "forks.images[0]: should be an image with its tag"),
         ("forks: {images: ['a b:1']}", "should be an image with its tag"),
-        ("forks: {registries: ['http://x:1']}", "forks.registries[0]: should be a host and a port"),
-        ("forks: {registries: ['x:0']}", "should be a host and a port"),
-        ("forks: {registries: ['x:65536']}", "should be a host and a port"),
+        ("forks: {registries: ['http://x:1']}", "forks.registries[0]: should be host:port"),
+        ("forks: {registries: ['x:0']}", "should be host:port"),
+        ("forks: {registries: [a:1, b:1, c:1, d:1, e:1]}", "forks.registries"),
+        ("forks: {registries: ['x:65536']}", "should be host:port"),
         ("forks: {unsafe: true}", "forks.unsafe: unknown key"),
     ],
 )

@@ -92,13 +92,13 @@ class UntrustedBuildCheck:
     """Whether code from forks can be built, and where.
 
     Args:
-        helper: starts the builder for it.
+        helper: starts the builder for it; None where it isn't used.
         is_shared: whether it is built beside trusted code.
     """
 
     subject = "builds of forks"
 
-    def __init__(self, helper: HelperClient, *, is_shared: bool) -> None:
+    def __init__(self, helper: HelperClient | None, *, is_shared: bool) -> None:
         self._helper = helper
         self._is_shared = is_shared
 
@@ -121,6 +121,8 @@ class UntrustedBuildCheck:
         return [Finding(self.subject, Verdict.FINE, "Code from forks has a builder of its own.")]
 
     async def _why_not(self) -> str:
+        if self._helper is None:
+            return "`helper: off` in the configuration."
         if not self._helper.socket.exists():
             return f"there is no root helper at {self._helper.socket}."
         features = (await self._helper.call("hello")).get("features") or {}

@@ -24,6 +24,7 @@ from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import create_body
 from stager.engines.docker.terminal import open_terminal
 from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
+from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class DockerInstances:
 
     Args:
         installation: the id by which what is ours is known.
+        firewall: what guards them; None where nothing does.
         loopback: whether containers are reached by a port published on 127.0.0.1 instead of their own
             address, where the host can't dial that.
     """
@@ -73,9 +75,11 @@ class DockerInstances:
         installation: str,
         networks: NetworkPool,
         *,
+        firewall: Firewall | None = None,
         loopback: bool = False,
     ) -> None:
         self._docker = docker
+        self._firewall = firewall
         self._installation = installation
         self._networks = networks
         self._loopback = loopback
@@ -116,7 +120,9 @@ class DockerInstances:
         mine = next((c for c in others if c["Labels"][labels.DEPLOYMENT] == spec.birth.deployment), None)
         if mine is not None:
             return self._summarised(mine)
-        network = next((c["Labels"][labels.NETWORK] for c in others), "")
+        # A network's bridge tells whose code is in it, so that others' instances don't come into it.
+        alike = [c["Labels"] for c in others if c["Labels"].get(labels.TRUST) == spec.birth.trust.value]
+        network = next((each[labels.NETWORK] for each in alike), "")
         network = network or await self._ahead.network(spec.birth.environment)
         taken = [c["Labels"][labels.ADDRESS] for c in others]
         lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
@@ -152,6 +158,8 @@ class DockerInstances:
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
+        if self._firewall is not None:
+            await self._guard(instance, self._firewall)
         with engine_errors():
             try:
                 async with self._starting:
@@ -164,6 +172,13 @@ class DockerInstances:
         if container is None:
             raise Retry("The container was removed while it started.", reason="instance-gone")
         return self._instance(container)
+
+    async def _guard(self, instance: str, firewall: Firewall) -> None:
+        container = await self._inspect(instance)
+        if container is None:
+            raise Retry("The container was removed before it started.", reason="instance-gone")
+        marks = container["Config"]["Labels"]
+        await firewall.guard(marks[labels.NETWORK], labels.to_birth(marks))
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:

@@ -7,7 +7,6 @@ secrets or cache. What it gives back is one image, without a name, checked on it
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 import aiodocker
 import structlog
 
-from stager.domain.errors import Fault, Refused, Retry, StagerError
+from stager.domain.errors import Fault, Refused, StagerError
 from stager.engines.docker import transfer
 from stager.engines.docker.archive import Expected
 from stager.engines.docker.builder import BuildxBuilder, gigabytes
@@ -37,13 +36,11 @@ class Lending:
 
     Args:
         images: patterns of names of this machine's images.
-        registries: `host:port` of registries in private networks.
         largest_image: bytes.
         idle: seconds after which the builder is stopped.
     """
 
     images: Sequence[str] = ()
-    registries: Sequence[str] = ()
     largest_image: int = 4 << 30
     idle: float = 600.0
 
@@ -52,7 +49,7 @@ class UntrustedBuilder:
     """The builder for untrusted code.
 
     Args:
-        helper: starts it and stops it.
+        helper: starts it and stops it; None where it isn't used.
         host: this machine's engine, by which images run.
         trusted: the builder beside that engine; it keeps what is built here.
         disk_floor: bytes that must be free on the builder's disk, and on the host's besides the image.
@@ -61,7 +58,7 @@ class UntrustedBuilder:
 
     def __init__(
         self,
-        helper: HelperClient,
+        helper: HelperClient | None,
         host: aiodocker.Docker,
         trusted: BuildxBuilder,
         lending: Lending,
@@ -123,7 +120,9 @@ class UntrustedBuilder:
     async def rest(self) -> None:
         """Have it stopped, once it was idle for long enough. What goes wrong is logged only."""
         now = asyncio.get_running_loop().time()
-        if self._building or self._used_at is None or now - self._used_at < self._lending.idle:
+        if self._helper is None or self._building or self._used_at is None:
+            return
+        if now - self._used_at < self._lending.idle:
             return
         self._used_at = None
         try:
@@ -134,8 +133,10 @@ class UntrustedBuilder:
 
     async def _start(self) -> str:
         """The address of its engine, once that runs and has room."""
+        if self._helper is None:
+            raise missing("`helper: off` in the configuration.")
         if not self._helper.socket.exists():
-            raise missing(f"nothing is at {self._helper.socket}")
+            raise missing(f"There is no root helper at {self._helper.socket}.")
         try:
             started = await self._helper.call("builder-start", STARTING)
         except Fault as error:
@@ -167,24 +168,6 @@ def missing(why: str, hint: str = "") -> Refused:
         reason="untrusted-builder-missing",
         detail=why,
     )
-
-
-async def _resolved(registries: Sequence[str]) -> list[str]:
-    """The IPv4 addresses of these, with their ports."""
-    loop, found = asyncio.get_running_loop(), set()
-    for registry in registries:
-        host, _, port = registry.rpartition(":")
-        try:
-            for *_, address in await loop.getaddrinfo(host, int(port), family=socket.AF_INET):
-                found.add(f"{address[0]}:{port}")
-        except OSError as error:
-            raise Retry(
-                f"The address of the registry {registry} can't be found.",
-                hint="`forks.registries` in the configuration names it.",
-                reason="registry-unknown",
-                detail=str(error),
-            ) from error
-    return sorted(found)
 
 
 def _disk_full(where: str, free: int, floor: int) -> Fault:
