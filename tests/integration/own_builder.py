@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from stager.engines.docker.networks import tag_of
 from stager.helper.builder_engine import folder_of_engine
 from stager.helper.protocol import HelperError
 from tests.integration.stager import until
@@ -27,14 +28,18 @@ NETWORKS = IPv4Network("198.18.240.0/20")
 
 
 class OwnBuilder:
-    """A helper, started as root, whose builder has a disk of `size`."""
+    """A helper, started as root, whose builder has a disk of `size`.
 
-    def __init__(self, size: str = "6G") -> None:
+    Args:
+        installation: the one whose previews the helper guards; none, if empty.
+    """
+
+    def __init__(self, size: str = "6G", installation: str = "") -> None:
         self.folder = Path(
             tempfile.mkdtemp(prefix="stager-test-")
         )  # short: a socket's path has 107 bytes at most
         self.folder.chmod(0o755)
-        self.tag = secrets.token_hex(2)
+        self.tag = tag_of(installation or secrets.token_hex(4))
         self.link = f"pvf{self.tag}build"
         self._network = list(NETWORKS.subnets(new_prefix=30))[int(self.tag, 16) % 1024]
         self._size = size
@@ -152,11 +157,11 @@ def why_not() -> str:
 
 
 @contextmanager
-def own_builder(size: str = "6G") -> Iterator[OwnBuilder]:
+def own_builder(size: str = "6G", installation: str = "") -> Iterator[OwnBuilder]:
     """A helper for as long as the block lasts. Skips where there can be none."""
     if reason := why_not():
         pytest.skip(reason)
-    builder = OwnBuilder(size)
+    builder = OwnBuilder(size, installation)
     try:
         builder.start()
         yield builder
