@@ -9,11 +9,12 @@ from stager.checks.helper import HelperCheck
 from stager.checks.machine import Disk, Port
 from stager.checks.names import Wildcard
 from stager.domain.route import normalise_host
-from stager.engines.docker.doctor import BuildCheck, DockerCheck
+from stager.engines.docker.doctor import BuildCheck, DockerCheck, UntrustedBuildCheck
 from stager.engines.docker.networks import tag_of
 from stager.forges.github.account import Place
 from stager.forges.github.doctor import GithubCheck
 from stager.forges.github.keyring import Keyring, app_in_force
+from stager.helper_client import HelperClient
 from stager.ports.doctor import Check
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.doctor import NginxCheck
@@ -33,6 +34,10 @@ def checks_of(
     yield DockerCheck(settings.engine.socket)
     if any(app.build for app in settings.images.values()):
         yield BuildCheck(settings.engine.socket, settings.builds.cgroup_parent)
+    if any(app.build and app.forks != "off" for app in settings.images.values()):
+        is_off = settings.helper == "off"
+        helper = None if is_off else HelperClient(settings.helper_socket)
+        yield UntrustedBuildCheck(helper, is_shared=settings.forks.unsafe_shared_builder)
     yield HelperCheck(
         settings.helper,
         settings.helper_socket,

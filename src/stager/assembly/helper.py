@@ -73,7 +73,13 @@ def firewall_of(
     outward = {name: app.outward for name, app in settings.images.items()}
     # Instances may be left of one that is no longer in the configuration.
     strict = Egress("internet")
-    return HelperFirewall(standing.client, state.installation, ports, lambda app: outward.get(app, strict))
+    return HelperFirewall(
+        standing.client,
+        state.installation,
+        ports,
+        lambda app: outward.get(app, strict),
+        registries=settings.forks.registries,
+    )
 
 
 def public_ports(settings: Settings, listen: str, addresses: Addresses) -> list[int]:

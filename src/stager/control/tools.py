@@ -39,6 +39,10 @@ class Tools:
     handling: Handling
     firewall: Firewall | None = None
 
+    def warnings(self, environment: Environment) -> tuple[str, ...]:
+        """What people should know of an environment, whatever state it is in."""
+        return self.applications.warnings(environment.app, environment.desired.trust)
+
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
         """What an environment is made of; as its repository's own file had it, where a deployment is given.
 

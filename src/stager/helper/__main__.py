@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stager.helper.builder import Builder
 from stager.helper.firewall import Firewall
 from stager.helper.protocol import DEFAULT_SOCKET, HelperError
 from stager.helper.server import CONNECTIONS, TICK, Server
@@ -25,7 +26,7 @@ from stager.version import __version__
 
 log = logging.getLogger("stager-helper")
 
-FEATURES: tuple[type[Feature], ...] = (Firewall,)
+FEATURES: tuple[type[Feature], ...] = (Firewall, Builder)
 """Each is made of the command line: `Feature.of(arguments)`."""
 
 

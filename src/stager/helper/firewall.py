@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +45,7 @@ class Firewall(Feature):
         self._policies: dict[str, Policy] = {}
         self._put: dict[int, tuple[Chains, Chains]] = {}
         """What was wanted when the rules were last set, and how the kernel then told them."""
+        self._setting = threading.Lock()
         self._trouble = "The rules haven't been set yet."
         self._deaf = ""
         self._blocked = Blocked()
@@ -111,7 +113,12 @@ class Firewall(Feature):
             self._listener.close()
 
     def ensure(self) -> bool:
-        """Have the wanted rules in place, and say whether they weren't. Raises `HelperError`."""
+        """Have the wanted rules in place, and say whether they weren't. Any thread may call it. Raises
+        `HelperError`."""
+        with self._setting:
+            return self._ensure_all()
+
+    def _ensure_all(self) -> bool:
         try:
             resolvers = read_resolvers(daemon=self._docker)
             families = [family for family in FAMILIES if iptables.has_family(family)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,9 @@ class Feature:
         """What callers may ask."""
         return ()
 
+    def meet(self, others: Sequence[Feature]) -> None:
+        """Called once, before any is started, with all features."""
+
     def start(self) -> None:
         """Called once, before the socket opens."""
 
@@ -74,6 +77,8 @@ class Registry:
     def __init__(self, version: str, features: Iterable[Feature]) -> None:
         self._version = version
         self.features = tuple(features)
+        for feature in self.features:
+            feature.meet(self.features)
         hello = Verb("hello", Fields({}), self._hello, lane="hello")
         self._verbs = {verb.name: verb for verb in [hello, *_all(self.features)]}
 

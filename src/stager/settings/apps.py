@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.egress import Egress, Reach
 from stager.ports.engine import Limits
 from stager.settings.base import Section
 from stager.settings.building import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
+from stager.settings.forks import check_application_forks
 from stager.settings.places import OneDestination
 from stager.settings.privacy import OptionalPrivate
 from stager.settings.refusals import Path, refuse
@@ -134,7 +135,7 @@ class App(Tuning):
     secrets: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables that code from forks doesn't get."""
 
-    forks: Literal["off", "approve", "open"] = "approve"
+    forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
     """Whether pull requests from forks get a preview: never, once somebody with push access has approved the
     very commit, or always."""
 

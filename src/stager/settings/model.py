@@ -13,6 +13,7 @@ from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.forges import LocalForge, with_listeners
+from stager.settings.forks import Forks, ForksSection
 from stager.settings.people import People, Sessions
 from stager.settings.places import (
     Address,
@@ -398,6 +399,9 @@ class Settings(Section):
 
     builds: Builds = Builds()
     """How images are built."""
+
+    forks: ForksSection = Forks()
+    """How code from forks is built."""
 
     engine: Engine = Field(default=Engine(), validate_default=True)
     """Where instances run."""

@@ -61,6 +61,9 @@ class EnvironmentView(BaseModel):
     withheld: list[str] = Field(
         description="The names of the secrets that code from forks doesn't get, for whoever may read them."
     )
+    warnings: list[str] = Field(
+        description="What people should know of it, such as that its code was built beside trusted code."
+    )
     blocked: list[BlockedView] = Field(
         description="What the firewall kept it from lately, for whoever may read its logs."
     )
@@ -183,6 +186,7 @@ def view_of(
         withheld=list(services.applications.withheld(environment.app, environment.desired.trust))
         if sight.secret_names
         else [],
+        warnings=list(services.applications.warnings(environment.app, environment.desired.trust)),
         blocked=[_blocked_view_of(each) for each in blocked] if sight.logs else [],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",

@@ -99,6 +99,7 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     for each in preview.told.get("blocked", []):
         yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.told.get("withheld", []))
+    yield "warning", " ".join(str(warning) for warning in preview.told.get("warnings", []))
 
 
 def _blocked(told: dict[str, object]) -> str:

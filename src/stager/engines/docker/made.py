@@ -47,6 +47,15 @@ class MadeImages:
         slug = slugify(app)[:NAME_LENGTH].strip("-") or "app"
         return f"stager/{self._installation}-{slug}:{key}"
 
+    async def name(self, image: str, order: BuildOrder) -> None:
+        """Give an image without a name its own. Raises `Fault` (`image-missing`) when it isn't there."""
+        repository, _, tag = self.tag(order).rpartition(":")
+        with engine_errors():
+            try:
+                await self._docker.images.tag(image, repository, tag=tag)
+            except aiodocker.DockerError as error:
+                raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
+
     async def find(self, app: str, key: str) -> str | None:
         """The id of the image with this key; None when there is none. By its name, which is the newest one's:
         a list of all images takes Docker 100 us for each that there is."""
