@@ -16,6 +16,7 @@ from stager.assembly.forges import accounts_of, github_of, local_forge_of, webho
 from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
 from stager.assembly.webserver import WebServer
 from stager.assembly.workshop import builder_of, workshop_of
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
 from stager.control.access import Roles
 from stager.control.applications import Application
@@ -143,7 +144,8 @@ async def _assemble(
     checks = checks_of(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
-    return replace(_services(core, world, loaded, router, setup), checks=tuple(checks)), launcher
+    services = _services(core, world, loaded, router, setup)
+    return replace(services, checks=(*checks, SetAsideDeliveries(store))), launcher
 
 
 async def _front(

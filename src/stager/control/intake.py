@@ -1,4 +1,4 @@
-"""What forges tell: deliveries are recorded at once and worked through in order, one by one.
+"""What forges tell: what each delivery amounts to. `inbox` keeps them, and gives them here one by one.
 
 Every event is a hint. Where the forge can be asked, it is asked how the change stands now; where it can't,
 the newest of what it has told counts. So lost, late and repeated deliveries do no harm.
@@ -6,7 +6,6 @@ the newest of what it has told counts. So lost, late and repeated deliveries do 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from stager.control.applications import Application, Applications
 from stager.control.belonging import application_of, remember
 from stager.control.commands import Wake
 from stager.control.forges import Forges
+from stager.control.inbox import Inbox
 from stager.control.metrics import Metrics
 from stager.control.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.room import Room
@@ -95,34 +95,18 @@ class Intake:
         self._watch = watch
         self._wake = wake
         self._clock = clock
-        self._metrics = metrics
         self._runner = runner
         self._room = room
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox(store, clock, metrics)
         self._ask_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def receive(self, delivery: Delivery) -> bool:
         """Record a verified delivery; on return it can't be lost. False when we had it already."""
-        now = self._clock.now()
-        new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
-        self._metrics.delivery("taken" if new else "repeated")
-        log.info("delivery", forge=delivery.forge, delivery=delivery.id, kind=delivery.event, new=new)
-        self._arrived.set()
-        return new
+        return await self._inbox.receive(delivery)
 
     async def run(self) -> None:
-        """Work through the deliveries, for ever; those that an earlier life left over come first."""
-        while True:
-            self._arrived.clear()
-            delivery = await self._store.read(lambda tx: tx.next_delivery())
-            if delivery is None:
-                await self._arrived.wait()
-                continue
-            outcome = await self._handled(delivery)
-            await self._store.write(
-                lambda tx, d=delivery, o=outcome: tx.finish_delivery(d, o, self._clock.now())  # type: ignore[misc]
-            )
-            log.info("delivery_done", delivery=delivery.id, outcome=outcome)
+        """Process the deliveries until cancelled; those that an earlier life left over come first."""
+        await self._inbox.run(self._handled)
 
     async def _handled(self, delivery: Delivery) -> str:
         """What became of it, in words. A delivery that trips us up is set aside, and stops no other."""
