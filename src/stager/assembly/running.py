@@ -145,7 +145,8 @@ async def _assemble(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
     services = _services(core, world, loaded, router, setup)
-    return replace(services, checks=(*checks, SetAsideDeliveries(store))), launcher
+    checked = (*checks, SetAsideDeliveries(store))
+    return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
 async def _front(
