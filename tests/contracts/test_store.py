@@ -309,19 +309,22 @@ class TestBegunDeliveries:
         assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
 
 
-class TestComments:
+class TestActedOn:
     async def test_one_is_acted_on_once_in_its_repository(self, store: Store) -> None:
-        assert await store.write(lambda tx: tx.add_comment("10", "7", NOON))
-        assert not await store.write(lambda tx: tx.add_comment("10", "7", later(1)))
-        assert await store.write(lambda tx: tx.add_comment("11", "7", NOON))
-        assert await store.write(lambda tx: tx.add_comment("10", "8", NOON))
+        assert not await store.read(lambda tx: tx.was_acted_on("10", "7"))
+        assert await store.write(lambda tx: tx.act_on("10", "7", NOON))
+        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
+        assert await store.write(lambda tx: tx.act_on("11", "7", NOON))
+        assert await store.write(lambda tx: tx.act_on("10", "8", NOON))
+        assert await store.read(lambda tx: tx.was_acted_on("10", "7"))
+        assert not await store.read(lambda tx: tx.was_acted_on("11", "8"))
 
     async def test_are_forgotten_in_their_time(self, store: Store) -> None:
-        await store.write(lambda tx: tx.add_comment("10", "7", NOON))
+        await store.write(lambda tx: tx.act_on("10", "7", NOON))
         assert await store.write(lambda tx: tx.forget(NOON)) == 0
-        assert not await store.write(lambda tx: tx.add_comment("10", "7", later(1)))
+        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
         assert await store.write(lambda tx: tx.forget(later(1))) == 1
-        assert await store.write(lambda tx: tx.add_comment("10", "7", later(2)))
+        assert await store.write(lambda tx: tx.act_on("10", "7", later(2)))
 
 
 class TestChanges:
@@ -484,7 +487,7 @@ class TestTransactions:
             lambda tx: tx.release_delivery(delivery()),
             lambda tx: tx.finish_delivery(delivery(), "done", NOON),
             lambda tx: tx.set_delivery_aside(delivery(), "it hangs", NOON),
-            lambda tx: tx.add_comment("10", "7", NOON),
+            lambda tx: tx.act_on("10", "7", NOON),
             lambda tx: tx.save_change(change()),
             lambda tx: tx.save_repository("shop", BASE),
             lambda tx: tx.save_fact("domain", "a.test"),

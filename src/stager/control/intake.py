@@ -18,6 +18,7 @@ from stager.control.commands import Wake
 from stager.control.forges import Forges
 from stager.control.inbox import Inbox
 from stager.control.metrics import Metrics
+from stager.control.once import Once
 from stager.control.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.room import Room
 from stager.control.runner import Runner
@@ -62,6 +63,7 @@ class Intake:
         wake: called with an environment's id after its wish was written down.
         policy: says which changes may not run.
         speaking: does what comments ask for.
+        once: knows what was acted on.
         runner: calls the listeners.
         room: keeps the number of previews within bounds.
     """
@@ -77,6 +79,7 @@ class Intake:
         wishes: Wishes,
         policy: Policy,
         speaking: Speaking,
+        once: Once,
         watch: Watch,
         wake: Wake,
         clock: Clock,
@@ -92,6 +95,7 @@ class Intake:
         self._wishes = wishes
         self._policy = policy
         self._speaking = speaking
+        self._once = once
         self._watch = watch
         self._wake = wake
         self._clock = clock
@@ -125,7 +129,7 @@ class Intake:
         event = reader.read(delivery) if reader else Ignored(f"nobody here reads {delivery.forge}")
         match event:
             case ChangeSeen():
-                return await self.seen(await self._as_it_is_now(event))
+                return await self._changed(event)
             case CommandSaid():
                 return await self._speaking.said(event)
             case ChecksEnded():
@@ -140,6 +144,17 @@ class Intake:
             seen = ChangeSeen(ChangeAction.EDITED, change)
             await self.seen(await self._as_it_is_now(seen))
         return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
+
+    async def _changed(self, event: ChangeSeen) -> str:
+        """What comes of it. A reopening that was seen already is none: it would start again what was stopped
+        by hand since."""
+        reopened = event.action is ChangeAction.REOPENED
+        repeated = await self._once.repeated(event) if reopened else ""
+        told = replace(event, action=ChangeAction.SYNCHRONIZE) if repeated else event
+        outcome = await self.seen(await self._as_it_is_now(told))
+        if reopened:
+            await self._store.write(lambda tx: self._once.remember(tx, event))
+        return outcome
 
     async def _as_it_is_now(self, event: ChangeSeen) -> ChangeSeen:
         """The event with the change's present state, as far as the forge can be asked for it."""

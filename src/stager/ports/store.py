@@ -97,8 +97,11 @@ class Transaction(Ledger, Protocol):
     def deliveries_set_aside(self) -> list[SetAside]:
         """Those that are set aside, in the order in which they came."""
 
-    def add_comment(self, repository_id: str, comment: str, at: datetime) -> bool:
-        """Remember that a comment was acted on; False and no effect when it is remembered already."""
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        """Whether an event of this name was acted on."""
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        """Remember that an event of this name was acted on; False and no effect when that is known."""
 
     def change(self, repository_id: str, number: int) -> Change | None:
         """The newest state that was seen of a change."""
@@ -122,7 +125,7 @@ class Transaction(Ledger, Protocol):
         """Insert or replace."""
 
     def forget(self, before: datetime) -> int:
-        """Remove finished deliveries, comments that were acted on, gone environments with their deployments,
+        """Remove finished deliveries, events that were acted on, gone environments with their deployments,
         and sessions and share links over their time, that are older. Returns how many of these went."""
 
 

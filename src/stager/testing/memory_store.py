@@ -82,7 +82,7 @@ class _Tables(LedgerTables):
     changes: dict[tuple[str, int], Change] = field(default_factory=dict)
     repositories: dict[tuple[str, str], SeenRepository] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
-    comments: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    acted_on: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
@@ -186,11 +186,14 @@ class MemoryTransaction(MemoryLedger):
             if r.is_set_aside and r.finished_at is not None
         ]
 
-    def add_comment(self, repository_id: str, comment: str, at: datetime) -> bool:
-        comments, key = self._to_write.comments, (repository_id, comment)
-        if key in comments:
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        return (repository_id, event) in self._tables.acted_on
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        events, key = self._to_write.acted_on, (repository_id, event)
+        if key in events:
             return False
-        comments[key] = at
+        events[key] = at
         return True
 
     def change(self, repository_id: str, number: int) -> Change | None:
@@ -219,13 +222,13 @@ class MemoryTransaction(MemoryLedger):
         tables = self._to_write
         gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
         ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
-        heard = [key for key, at in tables.comments.items() if at < before]
+        heard = [key for key, at in tables.acted_on.items() if at < before]
         finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(before)]
         over = [s.id for s in tables.sessions.values() if s.expires_at < before]
         links = [link.id for link in tables.share_links.values() if link.expires_at < before]
         return (
             _drop(tables.receipts, finished)
-            + _drop(tables.comments, heard)
+            + _drop(tables.acted_on, heard)
             + _drop(tables.sessions, over)
             + _drop(tables.share_links, links)
             + _drop(tables.deployments, ended)

@@ -365,6 +365,27 @@ class TestEdits:
         assert hold.reason is HoldReason.KILLED
 
 
+class TestReopened:
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_a_copy_does_not_free_what_was_killed_since(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            closed, reopened = house.forge.close(opened), house.forge.reopen(opened)
+            await house.tell(opened, closed, reopened)
+            await house.rest()
+            await house.assert_live()
+            await house.stop("feature-x")
+            await house.life.intake.receive(house.forge.delivery(reopened, "copy"))
+            await house.rest()
+
+            hold = (await house.the()).desired.hold
+            assert hold is not None
+            assert hold.reason is HoldReason.KILLED
+            await house.tell(house.forge.close(opened), house.forge.reopen(opened))
+            await house.rest()
+            await house.assert_live()
+
+
 class Deaf(EventListener):
     async def handle(self, event: Event) -> Command | None:
         return None

@@ -140,9 +140,8 @@ def _command_said(payload: dict[str, object]) -> Event | str:
     said = event.comment
     if said.by_bot or heard(said.body) is None:
         return "is no command"
-    return CommandSaid(
-        event.repository, event.number, said.author, said.body.strip()[:LONGEST_COMMAND], said.id
-    )
+    text = said.body.strip()[:LONGEST_COMMAND]
+    return CommandSaid(event.repository, event.number, said.author, text, said.id, said.created_at)
 
 
 def _checks_ended(payload: dict[str, object]) -> Event | str:

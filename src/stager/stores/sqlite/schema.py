@@ -116,11 +116,11 @@ attempts = Table(
     ),
 )
 
-comments = Table(
-    "comments",
+acted_on = Table(
+    "acted_on",
     metadata,
     Column("repository_id", Text, primary_key=True),
-    Column("comment", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
     Column("at", Integer, nullable=False, index=True),
 )
 

@@ -50,9 +50,9 @@ from stager.stores.sqlite.rows import (
     stamp,
 )
 from stager.stores.sqlite.schema import (
+    acted_on,
     attempts,
     changes,
-    comments,
     deliveries,
     deployments,
     environments,
@@ -134,7 +134,10 @@ _SET_ASIDE = (
 )
 _SET_DELIVERY_ASIDE = upsert(attempts, "forge", "delivery")
 
-_ADD_COMMENT = insert(comments).on_conflict_do_nothing(index_elements=["repository_id", "comment"]).inline()
+_ACTED_ON = select(acted_on.c.at).where(
+    acted_on.c.repository_id == bindparam("repository_id"), acted_on.c.event == bindparam("event")
+)
+_ACT_ON = insert(acted_on).on_conflict_do_nothing(index_elements=["repository_id", "event"]).inline()
 
 _CHANGE = _rows_of(changes, ChangeRow).where(
     changes.c.repository_id == bindparam("repository_id"), changes.c.number == bindparam("number")
@@ -157,7 +160,7 @@ _SAVE_FACT = upsert(facts, "name")
 _long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
 _FORGET: tuple[Delete, ...] = (
     delete(deliveries).where(deliveries.c.finished_at < bindparam("before")),
-    delete(comments).where(comments.c.at < bindparam("before")),
+    delete(acted_on).where(acted_on.c.at < bindparam("before")),
     delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
     delete(environments).where(_long_gone),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
@@ -237,9 +240,12 @@ class SqliteTransaction(SqliteLedger):
     def deliveries_set_aside(self) -> list[SetAside]:
         return self._all(_SET_ASIDE, _set_aside_of)
 
-    def add_comment(self, repository_id: str, comment: str, at: datetime) -> bool:
-        row = {"repository_id": repository_id, "comment": comment, "at": stamp(at)}
-        return self._change(_ADD_COMMENT, row) == 1
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        return self._first(_ACTED_ON, bool, repository_id=repository_id, event=event) is not None
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        row = {"repository_id": repository_id, "event": event, "at": stamp(at)}
+        return self._change(_ACT_ON, row) == 1
 
     def change(self, repository_id: str, number: int) -> Change | None:
         return self._first(_CHANGE, change_of, repository_id=repository_id, number=number)

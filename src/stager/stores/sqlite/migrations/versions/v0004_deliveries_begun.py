@@ -1,4 +1,4 @@
-"""Deliveries whose processing was begun, and comments that were acted on."""
+"""Deliveries whose processing was begun, and events that were acted on."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
-        "comments",
+        "acted_on",
         sa.Column("repository_id", sa.Text(), nullable=False),
-        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=False),
         sa.Column("at", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("repository_id", "comment", name="pk_comments"),
+        sa.PrimaryKeyConstraint("repository_id", "event", name="pk_acted_on"),
     )
-    op.create_index("ix_comments_at", "comments", ["at"])
+    op.create_index("ix_acted_on_at", "acted_on", ["at"])
