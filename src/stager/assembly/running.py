@@ -17,6 +17,7 @@ from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
 from stager.assembly.webserver import WebServer
 from stager.assembly.workshop import builder_of, workshop_of
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
 from stager.control.access import Roles
 from stager.control.applications import Application
@@ -157,7 +158,9 @@ async def _assemble(
     checks = checks_of(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
-    return replace(_services(core, world, loaded, router, setup), checks=tuple(checks)), launcher
+    services = _services(core, world, loaded, router, setup)
+    checked = (*checks, SetAsideDeliveries(store))
+    return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
 async def _front(

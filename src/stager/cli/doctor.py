@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
@@ -69,7 +70,24 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
-    return [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+    seen = [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+    return [*seen, *await _of_deliveries(state)] if _runs(state) else seen
+
+
+async def _of_deliveries(state: StateDirectory) -> list[Finding]:
+    """Those that are set aside, by the database of the server that runs."""
+    # SQLAlchemy costs a third of a second, which `--help` can save.
+    from stager.stores.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    store = SqliteStore(state.database)
+    try:
+        return await examine([SetAsideDeliveries(store)])
+    finally:
+        await store.close()
+
+
+def _runs(state: StateDirectory) -> bool:
+    return state.path.exists() and state.running() is not None
 
 
 def _of_configuration(loaded: Loaded) -> Finding:

@@ -95,8 +95,8 @@ def status(config: ConfigOption = None) -> None:
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
     answer = _ask(state, "/readyz") if process else None
-    troubles = answer["troubles"] if answer else {}
-    for part, sentence in troubles.items():
+    said = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    for part, sentence in said.items():
         typer.echo(f"{part}: {sentence}")
     if not (process and front and answer and answer["ready"]):
         raise typer.Exit(NOT_RUNNING)

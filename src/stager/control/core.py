@@ -29,6 +29,7 @@ from stager.control.logins import CurrentLogins
 from stager.control.making import Making
 from stager.control.memory import Memory
 from stager.control.metrics import Metrics
+from stager.control.once import Once
 from stager.control.outposts import Outposts
 from stager.control.policy import Policy
 from stager.control.publisher import Publisher
@@ -307,7 +308,7 @@ class Core:
         )
 
     def _intake(self) -> Intake:
-        world = self._world
+        world, once = self._world, Once(self._world.store, self._world.clock)
         return Intake(
             store=world.store,
             webhooks=world.webhooks,
@@ -316,7 +317,10 @@ class Core:
             applications=self.applications,
             wishes=self._wishes,
             policy=Policy(world.forges),
-            speaking=Speaking(world.store, world.forges, self.applications, self.commands, self.audit),
+            speaking=Speaking(
+                world.store, world.forges, self.applications, self.commands, audit=self.audit, once=once
+            ),
+            once=once,
             watch=self.watch,
             wake=self.wake,
             clock=world.clock,

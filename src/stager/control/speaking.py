@@ -15,6 +15,7 @@ from stager.control.audit import Audit
 from stager.control.belonging import application_of
 from stager.control.commands import Commands
 from stager.control.forges import Forges
+from stager.control.once import Once
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.environment import Environment, EnvironmentKey
@@ -57,15 +58,17 @@ class _Answer:
 
     Args:
         outcome: for the record of its delivery.
+        is_final: whether the comment isn't to be acted on again.
     """
 
     reaction: Reaction
     outcome: str
     note: Note | None = None
+    is_final: bool = True
 
 
 class Speaking:
-    """Hears comments."""
+    """Hears comments, each once."""
 
     def __init__(
         self,
@@ -73,9 +76,12 @@ class Speaking:
         forges: Forges,
         applications: Applications,
         commands: Commands,
+        *,
         audit: Audit,
+        once: Once,
     ) -> None:
         self._audit = audit
+        self._once = once
         self._store = store
         self._forges = forges
         self._applications = applications
@@ -89,16 +95,24 @@ class Speaking:
         )
         if speech is None or forge is None or application is None:
             return "ignored: it isn't for us"
+        if repeated := await self._once.repeated(event):
+            return f"ignored: {repeated}"
         key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
         environment = await self._store.read(lambda tx: tx.environment_by_key(key))
         if environment is None:
+            await self._store.write(lambda tx: self._once.remember(tx, event))
             await self._react(forge, event, "confused")
             return "ignored: there is no preview of this pull request"
         answer = await self._answered(forge, event, speech, environment)
-        await self._store.write(lambda tx: _save(tx, environment.id, answer.note))
+        await self._store.write(lambda tx: self._save(tx, event, environment.id, answer))
         await self._react(forge, event, answer.reaction)
         self._commands.changed(environment.id)
         return answer.outcome
+
+    def _save(self, tx: Transaction, event: CommandSaid, environment_id: str, answer: _Answer) -> None:
+        _save(tx, environment_id, answer.note)
+        if answer.is_final:
+            self._once.remember(tx, event)
 
     async def _answered(
         self, forge: Forge, event: CommandSaid, speech: Speech, environment: Environment
@@ -107,7 +121,8 @@ class Speaking:
             access = await forge.people.access(event.repository, event.author)
         except Retry as error:
             doubt = Note(sentences(error.message, "Say it again when the forge answers."))
-            return _Answer("confused", "put off: nobody knows whether its author may", doubt)
+            outcome = "put off: nobody knows whether its author may"
+            return _Answer("confused", outcome, doubt, is_final=False)
         if not access.may_push:
             self._audit.refused(
                 Actor(event.author, BY),

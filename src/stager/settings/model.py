@@ -132,6 +132,10 @@ class IncomingAuth(Credentials):
     hook_secret: Secret = Secret()
     """The webhook's secret, by which GitHub signs deliveries. Without it every delivery is refused."""
 
+    allow_sha1: bool = False
+    """Whether deliveries that are signed with SHA-1 only are accepted. GitHub signs with SHA-256 as well,
+    GitHub Enterprise Server since version 2.23; what is older needs this."""
+
 
 class OutgoingAuth(Credentials):
     """As whom Stager talks to GitHub: to comment, and to see which pull requests are open."""

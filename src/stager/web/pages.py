@@ -71,10 +71,13 @@ async def healthz() -> Response:
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(services: Served) -> Response:
-    """Whether Stager can do its work: its database, the front and the engine answer."""
+    """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
+    is worth a look is counted and not named."""
     troubles = dict(services.supervisor.troubles)
-    await services.store.read(lambda tx: tx.fact("domain"))
-    return JSONResponse({"ready": not troubles, "troubles": troubles}, 503 if troubles else 200)
+    aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
+    notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
+    answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
+    return JSONResponse(answer, 503 if troubles else 200)
 
 
 @router.get("/metrics")

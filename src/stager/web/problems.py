@@ -34,6 +34,21 @@ class Problem(BaseModel):
     """The last lines of the log, where they tell why."""
 
 
+class BodyError(HTTPException):
+    """A body that isn't read to its end. An HTTPException, because FastAPI makes a 400 of any other error
+    that it meets while it reads JSON.
+
+    Args:
+        reason: a slug, as with `StagerError`.
+    """
+
+    def __init__(self, status: int, message: str, hint: str = "", *, reason: str) -> None:
+        headers = {"Retry-After": RETRY_AFTER} if status == 503 else {}
+        super().__init__(status, message, headers)
+        self.hint = hint
+        self.reason = reason
+
+
 def install(app: FastAPI) -> None:
     """Have `app` answer every ending in these words."""
     app.add_exception_handler(StagerError, _ending)
@@ -89,6 +104,8 @@ async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
+    if isinstance(error, BodyError):
+        problem = problem.model_copy(update={"detail": error.hint, "reason": error.reason})
     response = worded(request.url.path, problem)
     response.headers.update(error.headers or {})
     return response

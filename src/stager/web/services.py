@@ -75,6 +75,7 @@ class Services:
         setup: connects the forge from our own pages; None where that can't be done.
         checks: look whether what Stager needs is as it should be.
         states: who was sent to the forge and is expected back.
+        spool: the folder for large bodies while they are read; empty for the system's own.
         guesses: of previews' passwords: from one address, and from all together.
     """
 
@@ -109,6 +110,7 @@ class Services:
     firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)
+    spool: str = ""
     guesses: tuple[Tries, Tries] = field(default_factory=_guesses)
 
     @property

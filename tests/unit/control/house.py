@@ -279,6 +279,6 @@ class Life:
         self.wire.cut()
         self.task.cancel()
         await self.core.close()
+        self.wire.bury()
         with suppress(asyncio.CancelledError):
             await self.task
-        self.wire.bury()

@@ -17,6 +17,7 @@ from stager.domain.rules import Rules
 from stager.domain.source import Repository
 from stager.domain.status import State
 from stager.ports.forge import Checks, Progress
+from stager.settings.patterns import Pattern
 from stager.testing import Mood
 from tests.unit.control.house import ANN, SHOP, House
 
@@ -80,14 +81,20 @@ class Gate(House):
         assert all(hold.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments)
 
 
+def rules_of(**given: Any) -> Rules:
+    """Rules, with a title's pattern as it is written."""
+    said: dict[str, Any] = {k: Pattern(v) if k == "title" else v for k, v in given.items()}
+    return Rules(**said)
+
+
 def ruled(**rules: Any) -> Gate:
     """A house with these rules."""
-    return Gate([replace(APP, rules=Rules(**rules))])
+    return Gate([replace(APP, rules=rules_of(**rules))])
 
 
 def forked(mode: Any, **rules: Any) -> Gate:
     """A house with this mode for forks."""
-    return Gate([replace(APP, forks=mode, rules=Rules(**rules))])
+    return Gate([replace(APP, forks=mode, rules=rules_of(**rules))])
 
 
 class TestRefusals:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stager.control.keeping import Kept, kept_of, save_kept
+from stager.control.once import OLDEST
 from stager.control.speaking import LOG_LINES, Note, note_of
+from stager.control.supervisor import KEEP_DELIVERIES
 from stager.domain.environment import Environment, HoldReason
 from stager.domain.events import ChangeSeen, CommandSaid
 from stager.domain.rules import Rules
-from stager.domain.source import Access, Repository
+from stager.domain.source import Access, Change, Repository
 from stager.domain.speech import ABOUT, Verb
 from stager.domain.status import State
 from stager.ports.forge import Reaction
@@ -275,6 +278,90 @@ class TestWho:
         await talk.told(said)
 
         assert (await talk.assert_live()).generation == 2
+
+
+class TestOnce:
+    """A copy of a delivery may come under an id of its own, because that isn't signed."""
+
+    async def again(self, talk: Talk, said: CommandSaid, number: int = 1) -> None:
+        await talk.life.intake.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.rest(30)
+
+    @pytest.mark.parametrize("word", ["redeploy", "kill", "launch"])
+    async def test_a_comment_is_acted_on_once(self, talk: Talk, word: str) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, f"/stager {word}", "ann")
+        await talk.told(said)
+        if word == "kill":
+            await talk.say(event, "/stager launch")
+        before = await talk.assert_live()
+        for number in range(3):
+            await self.again(talk, said, number)
+
+        assert (await talk.assert_live()).id == before.id
+        assert await talk.say(event, f"/stager {word}") is not None, "another comment is another"
+        assert (await talk.of(event)).desired.generation > before.generation or word == "kill"
+
+    async def test_also_after_a_restart(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager redeploy", "ann")
+        await talk.told(said)
+        await talk.kill()
+        await talk.start()
+        before = await talk.assert_live()
+        await self.again(talk, said)
+
+        assert (await talk.assert_live()).id == before.id
+
+    async def test_one_that_was_refused_is_refused_for_good(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager kill", "bob")
+        assert await talk.told(said) == "-1"
+        talk.forge.allow(talk.repository, "bob", Access.WRITE)
+        await self.again(talk, said)
+
+        await talk.assert_live()
+
+    async def test_one_that_came_before_the_preview_is_not_acted_on_later(
+        self, talk: Talk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def none(repository: Repository) -> list[Change]:
+            return []
+
+        monkeypatch.setattr(talk.forge, "open_changes", none)
+        opened = talk.forge.open(talk.repository, "feature-x", SHA)
+        said = talk.forge.say(opened, "/stager kill", "ann")
+        assert await talk.told(said) == "confused"
+        await talk.tell(opened)
+        await talk.rest(30)
+        await self.again(talk, said)
+
+        await talk.assert_live()
+
+    async def test_one_that_was_put_off_is_acted_on_when_it_comes_again(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager kill", "ann")
+        talk.forge.mood = Mood.FAILING
+        await talk.tell(said)
+        await talk.rest(10)
+        talk.forge.mood = Mood.WELL
+        await self.again(talk, said)
+
+        assert await talk.state(event) is State.STOPPED
+
+    @pytest.mark.parametrize(("age", "acts"), [(timedelta(days=3), True), (timedelta(days=5), False)])
+    async def test_one_that_no_forge_delivers_any_more_is_not_acted_on(
+        self, talk: Talk, age: timedelta, acts: bool
+    ) -> None:
+        """By then it isn't remembered for certain."""
+        event = await talk.opened()
+        said = replace(talk.forge.say(event, "/stager kill", "ann"), said_at=talk.life.clock.now() - age)
+        await talk.told(said)
+
+        assert (await talk.state(event) is State.STOPPED) is acts
+
+    def test_what_was_acted_on_is_remembered_for_longer_than_that(self) -> None:
+        assert KEEP_DELIVERIES > OLDEST
 
 
 class TestRules:

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ENDINGS = {"Refused", "Retry", "Fault", "Problem", "__init__"}
+ENDINGS = {"Refused", "Retry", "Fault", "Problem", "BodyError", "__init__"}
 """What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
 OUTCOME_REASON = 1
 """The place of the reason among `Outcome`'s arguments."""

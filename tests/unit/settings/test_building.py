@@ -10,6 +10,7 @@ from stager.assembly import applications_of
 from stager.control.applications import Application
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.rules import Rules
+from stager.settings.patterns import Pattern
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 
@@ -172,13 +173,15 @@ class TestPullRequests:
         assert found.repository_may == {"port", "command", "health_path", "env", "build", "hooks"}
 
     def test_every_rule(self, load_text: LoadText) -> None:
-        rules = """{labels: preview, without_labels: [wip, stale], title: '^feat', paths: [web/*, '*.css'],
+        rules = """{labels: preview, without_labels: [wip, stale], title: '^feat',
+            without_title: '(?i)^wip', paths: [web/*, '*.css'],
             authors: ann, bases: [main, release/*], drafts: false, bots: true, wait_for_checks: true}"""
 
         assert application(load_text, f"port: 80, pull_requests: {rules}").rules == Rules(
             labels=("preview",),
             without_labels=("wip", "stale"),
-            title="^feat",
+            title=Pattern("^feat"),
+            without_title=Pattern("(?i)^wip"),
             paths=("web/*", "*.css"),
             authors=("ann",),
             bases=("main", "release/*"),
@@ -200,7 +203,7 @@ class TestPullRequests:
         [
             (
                 "pull_requests: {title: '('}",
-                "images.shop.pull_requests.title: should be a regular expression;",
+                "images.shop.pull_requests.title: should be a regular expression of RE2,",
             ),
             ("pull_requests: {drafts: perhaps}", "images.shop.pull_requests.drafts: should be true or false"),
             (

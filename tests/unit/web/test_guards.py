@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 from stager.web import problems
-from stager.web.app import Bounded, SameOrigin
-from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT, body_of, parameters_of
+from stager.web.app import SameOrigin
+from stager.web.bodies import Bounded
+from stager.web.parameters import FORM_LIMIT, parameters_of
 from tests.unit.web.site import HOST, basic, site
 
 
@@ -36,7 +37,7 @@ def guarded() -> FastAPI:
     @app.post("/event_receiver")
     async def event_receiver(request: Request) -> int:
         await parameters_of(request)
-        return len(await body_of(request, WEBHOOK_LIMIT))
+        return len(await request.body())
 
     return app
 
@@ -66,9 +67,17 @@ async def test_a_body_beyond_all_measure_is_refused(client: httpx.AsyncClient, p
 
 
 async def test_a_delivery_may_be_longer(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/event_receiver", content=in_pieces(2 * FORM_LIMIT))
+    headers = {"X-GitHub-Event": "push"}
+    answer = await client.post("/event_receiver", content=in_pieces(2 * FORM_LIMIT), headers=headers)
 
     assert (answer.status_code, answer.text) == (200, str(2 * FORM_LIMIT))
+
+
+async def test_what_is_no_delivery_may_not(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await client.post("/event_receiver", content=in_pieces(2 * FORM_LIMIT), headers=headers)
+
+    assert answer.status_code == 413
 
 
 async def test_a_form_can_still_be_read_raw(client: httpx.AsyncClient) -> None:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from stager.domain.events import Delivery
 from stager.ports.forge import RateLimit
+from stager.testing.clock import START
 from tests.unit.web.site import Site, basic, site
 
 
@@ -54,13 +56,26 @@ class TestHealth:
         assert (answer.status_code, answer.text) == (200, "ok")
 
     async def test_whether_it_can_work(self, site: Site) -> None:
-        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}}
+        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
         site.house.engine.leave()
         await site.house.rest()
         answer = await site.client.get("/readyz")
 
         assert answer.status_code == 503
-        assert answer.json() == {"ready": False, "troubles": {"engine": "The engine doesn't answer."}}
+        assert answer.json() == {
+            "ready": False,
+            "troubles": {"engine": "The engine doesn't answer."},
+            "notices": {},
+        }
+
+    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: Site) -> None:
+        delivery = Delivery("secret-id", "github", "pull_request", "{}")
+        await site.house.store.write(lambda tx: tx.add_delivery(delivery, START))
+        await site.house.store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: why", START))
+        answer = await site.client.get("/readyz")
+
+        assert answer.status_code == 200
+        assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
 
     async def test_a_page_that_isnt_there(self, site: Site) -> None:
         answer = await site.client.get("/nothing")

@@ -73,8 +73,8 @@ class ImageVolumes:
         if strange := next((path for path in declared if not path.startswith("/")), None):
             raise Fault(
                 f'The image declares a volume with a relative path, "{strange[:200]}", so it has no bound.',
-                hint="Write the whole path after VOLUME in the Dockerfile. Where the root file system is read-only, "
-                "volumes are bounded.",
+                hint="Write the whole path after VOLUME in the Dockerfile. With a read-only root, volumes "
+                "are bounded.",
                 reason="volume-unbounded",
             )
         # Docker takes a tmpfs for a volume's place only where both are written alike.
