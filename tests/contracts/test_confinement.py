@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stager.domain.errors import Fault
+from stager.ports.clock import RandomIds
 from stager.ports.engine import Ran
-from tests.contracts.engines import DockerUnderTest, birth, docker_under_test
+from tests.contracts.engines import LIMITS, DockerUnderTest, birth, docker_under_test
 
 pytestmark = pytest.mark.docker
 
@@ -195,7 +199,7 @@ class TestLimits:
         assert host["MemorySwap"] == host["Memory"] > 0
 
     async def test_an_administrator_s_limits_count(self, engine: DockerUnderTest) -> None:
-        given = {"memory": 100 << 20, "Ulimits": [{"name": "nofile", "soft": 100, "hard": 200}]}
+        given = {"memory": 100 << 20, "Ulimits": [{"name": "nofile", "soft": 200, "hard": 200}]}
         said = await python(
             engine,
             "import resource as r; print(r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_CORE))",
@@ -203,7 +207,7 @@ class TestLimits:
         )
         host = host_config(engine)
 
-        assert said == "(100, 200) (0, 0)"
+        assert said == "(200, 200) (0, 0)"
         assert (host["Memory"], host["MemorySwap"]) == (100 << 20, 100 << 20)
 
     @pytest.mark.parametrize(
@@ -220,3 +224,101 @@ class TestLimits:
         await inside(engine, "true", host=given)
 
         assert host_config(engine)["MemorySwap"] == held
+
+
+VOLUMES = f"""FROM {PYTHON}
+RUN mkdir /data /other && echo hidden > /data/file && chown 1234:1235 /data && chmod 2750 /data
+VOLUME ["//data", "/missing/./folder", "/other/"]
+USER 1234
+"""
+LOOK = """
+import os, re
+for path in ("/data", "/missing/folder", "/other"):
+    found, [mount] = os.stat(path), [l.split() for l in open("/proc/mounts") if l.split()[1] == path][-1:]
+    print(path, found.st_uid, found.st_gid, oct(found.st_mode & 0o7777), mount[2], os.listdir(path))
+"""
+FILL = """
+try:
+    with open("/data/x", "wb") as file:
+        for _ in range(10_000): file.write(bytes(1 << 20)); file.flush()
+except OSError as error: print(error.errno, os.path.getsize("/data/x") >> 20)
+"""
+
+
+@pytest.fixture
+def with_volumes(tmp_path: Path) -> Iterator[str]:
+    """An image that declares volumes, one of them of a user of its own."""
+    with image_of(tmp_path, VOLUMES) as name:
+        yield name
+
+
+@contextmanager
+def image_of(folder: Path, dockerfile: str) -> Iterator[str]:
+    """An image, which goes at the end."""
+    name = f"stager-test/volumes-{RandomIds().new()}:1"
+    (folder / "Dockerfile").write_text(dockerfile)
+    build = ["docker", "buildx", "build", "--load", "--label", "stager.test", "--tag", name, str(folder)]
+    subprocess.run(build, check=True, capture_output=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], capture_output=True, check=False)
+
+
+class TestVolumesOfImages:
+    async def test_are_bounded_where_the_root_is_read_only(
+        self, engine: DockerUnderTest, with_volumes: str
+    ) -> None:
+        host = {"ReadonlyRootfs": True}
+        said = await python(engine, f"{LOOK}{FILL}", image=with_volumes, host=host)
+
+        assert said.splitlines() == [
+            "/data 1234 1235 0o2750 tmpfs []",
+            "/missing/folder 0 0 0o1777 tmpfs []",
+            "/other 0 0 0o755 tmpfs []",
+            f"28 {LIMITS.memory // 2 >> 20}",
+        ]
+        assert volumes_of(engine) == []
+
+    async def test_are_docker_s_where_it_isn_t(self, engine: DockerUnderTest, with_volumes: str) -> None:
+        """That is, the test above can fail."""
+        assert await python(engine, "import os; print(os.listdir('/data'))", image=with_volumes) == "['file']"
+        assert volumes_of(engine)
+
+    async def test_what_an_administrator_mounts_stays(
+        self, engine: DockerUnderTest, with_volumes: str
+    ) -> None:
+        host = {"readonlyrootfs": True, "tmpfs": {"/data/": "size=1m,uid=1234"}}
+        said = await python(engine, f"{LOOK}{FILL}", image=with_volumes, host=host)
+
+        assert said.splitlines()[0] == "/data 1234 0 0o2750 tmpfs []"
+        assert said.splitlines()[-1] == "28 1"
+
+    async def test_one_with_a_relative_path_is_refused(self, engine: DockerUnderTest, tmp_path: Path) -> None:
+        """Docker would make it on its disk, whatever is mounted there."""
+        with image_of(tmp_path, f"FROM {PYTHON}\nVOLUME data\n") as image, pytest.raises(Fault) as caught:
+            await inside(engine, "true", image=image, host={"ReadonlyRootfs": True})
+
+        assert caught.value.reason == "volume-unbounded"
+
+    async def test_nothing_is_left_of_the_look_at_the_image(
+        self, engine: DockerUnderTest, with_volumes: str
+    ) -> None:
+        left = f"stager-{engine.installation}-volumes"
+        subprocess.run(
+            ["docker", "create", "--label", "stager.test", "--name", left, PYTHON, "true"],
+            check=True,
+            capture_output=True,
+        )
+        await inside(engine, "true", image=with_volumes, host={"ReadonlyRootfs": True})
+
+        inspected = subprocess.run(["docker", "inspect", left], capture_output=True, check=False)
+        assert inspected.returncode != 0
+
+
+def volumes_of(engine: DockerUnderTest) -> list[str]:
+    """The volumes of the only instance."""
+    listing = ["docker", "ps", "--all", "--quiet", "--filter", f"label=stager.instance={engine.installation}"]
+    [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    shown = ["docker", "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", container]
+    return subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()

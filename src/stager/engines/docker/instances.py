@@ -21,8 +21,9 @@ from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
-from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body
+from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
 from stager.engines.docker.terminal import open_terminal
+from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,7 @@ class DockerInstances:
         self._loopback = loopback
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._ahead = NetworksAhead(networks)
+        self._volumes = ImageVolumes(docker, installation)
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
 
@@ -132,17 +134,10 @@ class DockerInstances:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
-        body = create_body(
-            spec,
-            self._installation,
-            lease,
-            publish=self._loopback,
-            profile=await self._profile(),
-            ulimits=self._ulimits,
-        )
         name = self._name(spec.birth.deployment)
         with engine_errors():
             try:
+                body = await self._body(spec, lease)
                 made = await self._docker.containers.create(body, name=name)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
@@ -161,6 +156,17 @@ class DockerInstances:
             spec.birth.generation,
             InstanceState.CREATED,
             network=lease.network,
+        )
+
+    async def _body(self, spec: InstanceSpec, lease: Lease) -> dict[str, Any]:
+        return create_body(
+            spec,
+            self._installation,
+            lease,
+            publish=self._loopback,
+            profile=await self._profile(),
+            ulimits=self._ulimits,
+            volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
         )
 
     async def _profile(self) -> str:

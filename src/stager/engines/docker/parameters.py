@@ -6,6 +6,7 @@ What belongs together is completed in between. An administrator who gives `Memor
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,17 @@ OPEN_FILES: Mapping[str, Any] = {"Name": "nofile", "Soft": 16_384, "Hard": 16_38
 """Open files of one process: ten times what servers and databases take by default, and a small part of what
 the machine has (proc_sys_fs(5), `file-max`). Few engines run with less themselves."""
 
-COMPLETED = ("Memory", "MemorySwap", "Privileged", "SecurityOpt", "Ulimits")
+COMPLETED = (
+    "Binds",
+    "Memory",
+    "MemorySwap",
+    "Mounts",
+    "Privileged",
+    "ReadonlyRootfs",
+    "SecurityOpt",
+    "Tmpfs",
+    "Ulimits",
+)
 """Parameters of `HostConfig` that are looked at here. Docker reads their names without regard to case."""
 
 
@@ -35,6 +46,7 @@ def create_body(
     publish: bool,
     profile: str = "",
     ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
+    volumes: Mapping[str, str] = {},
 ) -> dict[str, Any]:
     """What to ask Docker for.
 
@@ -43,10 +55,23 @@ def create_body(
             the container's own.
         profile: the seccomp profile where the administrator names none; empty for the engine's own.
         ulimits: those that hold where the administrator gives no others of their names.
+        volumes: paths that get a tmpfs of half the memory each, unless the administrator mounts something
+            there; with further options of that.
     """
     body = merge(_defaults(spec), _with_known_names(spec.parameters))
-    body = merge(body, {"HostConfig": _completion(body["HostConfig"], profile, ulimits)})
+    tmpfs = _tmpfs(body, volumes, spec.limits.memory)
+    body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], profile, ulimits), **tmpfs}})
     return merge(body, _ours(spec, installation, lease, publish=publish))
+
+
+def cleaned(path: str) -> str:
+    """A path as Docker compares it: without doubled slashes, dots and one at its end (Go's `path.Clean`)."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def is_read_only(spec: InstanceSpec) -> bool:
+    """Whether the administrator has the instance's root file system read-only."""
+    return bool(_with_known_names(spec.parameters)["HostConfig"].get("ReadonlyRootfs"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +109,32 @@ def _completion(
     if profile and not is_chosen:
         completion["SecurityOpt"] = [*options, f"seccomp={profile}"]
     return completion
+
+
+def _tmpfs(body: Mapping[str, Any], volumes: Mapping[str, str], memory: int) -> dict[str, Any]:
+    """The tmpfs mounts in the place of volumes. Half the memory each: one that is full has the application
+    fail to write, and not be killed."""
+    host, mounted = body["HostConfig"], _mounted(body)
+    size = (host.get("Memory") or memory) // 2
+    wanted = {path: more for path, more in volumes.items() if cleaned(path) not in mounted}
+    if not wanted:
+        return {}
+    options = {path: f"rw,exec,size={size}{more and ','}{more}" for path, more in wanted.items()}
+    return {"Tmpfs": {**(host.get("Tmpfs") or {}), **options}}
+
+
+def _mounted(body: Mapping[str, Any]) -> set[str]:
+    """Where the administrator mounts something himself."""
+    host = body["HostConfig"]
+    mounts = [
+        value
+        for mount in host.get("Mounts") or ()
+        for key, value in mount.items()
+        if key.casefold() == "target"
+    ]
+    binds = [f"{bind}:".split(":")[1] for bind in host.get("Binds") or ()]
+    volumes = [path for key in body if key.casefold() == "volumes" for path in body[key] or ()]
+    return {cleaned(path) for path in (*mounts, *binds, *volumes, *(host.get("Tmpfs") or ()))}
 
 
 def _defaults(spec: InstanceSpec) -> dict[str, Any]:

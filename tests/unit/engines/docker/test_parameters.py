@@ -79,3 +79,48 @@ def test_one_limit_of_the_administrator_s_leaves_the_others() -> None:
     mine = {"name": "core", "soft": -1, "hard": -1}
 
     assert host_of({"Ulimits": [mine]})["Ulimits"] == [mine, NOFILE]
+
+
+class TestVolumes:
+    """A tmpfs in the place of what an image declares."""
+
+    @staticmethod
+    def tmpfs(host: Mapping[str, Any], **top: Any) -> dict[str, str]:
+        limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
+        parameters = {"HostConfig": dict(host), **top}
+        spec = InstanceSpec(BIRTH, "sha256:1", (), 3000, {}, limits, parameters=parameters)
+        volumes = {"/data": "uid=7,gid=8,mode=700", "/cache/": ""}
+        body = create_body(spec, "test", Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
+        found: dict[str, str] = body["HostConfig"].get("Tmpfs", {})
+        return found
+
+    def test_of_half_the_memory(self) -> None:
+        half = MEMORY // 2
+
+        assert self.tmpfs({}) == {
+            "/data": f"rw,exec,size={half},uid=7,gid=8,mode=700",
+            "/cache/": f"rw,exec,size={half}",
+        }
+        assert f"size={1 << 20}" in self.tmpfs({"memory": 2 << 20})["/data"]
+        assert f"size={half}" in self.tmpfs({"Memory": 0})["/data"]
+
+    @pytest.mark.parametrize(
+        ("host", "top"),
+        [
+            ({"Tmpfs": {"/data": "", "/cache": ""}}, {}),
+            ({"tmpfs": {"/data/": ""}, "binds": ["/srv:/cache:ro"]}, {}),
+            ({"Binds": ["a:/data", "/srv:/cache/:ro"]}, {}),
+            ({"Tmpfs": {"//data": "", "/cache/x/..": ""}}, {}),
+            ({"Mounts": [{"Type": "volume", "Target": "/data"}, {"type": "bind", "target": "/cache"}]}, {}),
+            ({}, {"Volumes": {"/data": {}, "/cache": {}}}),
+        ],
+    )
+    def test_not_where_the_administrator_mounts_something(
+        self, host: Mapping[str, Any], top: Mapping[str, Any]
+    ) -> None:
+        given: dict[str, str] = next((value for key, value in host.items() if key.lower() == "tmpfs"), {})
+
+        assert self.tmpfs(host, **top) == given
+
+    def test_his_others_stay(self) -> None:
+        assert self.tmpfs({"Tmpfs": {"/tmp": "size=1m"}}).keys() == {"/tmp", "/data", "/cache/"}
