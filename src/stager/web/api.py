@@ -59,7 +59,7 @@ class LaunchBody(BaseModel):
     """What to launch."""
 
     image_name: str = Field(description="The entry under `images:`.")
-    container_name: str = Field(description="The branch, or any other name.")
+    container_name: str = Field(description="The branch or the tag, or any other name.")
     parameters: dict[str, str] = Field(
         default_factory=dict, description="Environment variables for the instance."
     )
