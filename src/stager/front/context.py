@@ -69,12 +69,17 @@ class Context:
         return Sheet("away") if self.table.is_home(host) else Sheet("unknown", name=host)
 
     def lookup_door(self, door: int, head: RequestHead) -> Endpoint | Sheet:
-        """The same for a request that came in by a door; it becomes one for that door's host.
+        """The same for a request that came in by a door.
 
-        A door never leads to Stager's own pages, not even one whose host is gone.
+        Its `Host` decides when that is a preview's or lies under the domain of previews, so that an nginx
+        that doesn't know a host yet, or no longer, never shows another preview. Any other request becomes
+        one for the door's host. A door never leads to Stager's own pages, not even one whose host is gone.
         """
-        host = self.table.ports.get(door, "")
-        if host not in self.table.routes:
+        table = self.table
+        if not table.is_home(head.host):
+            return self.lookup(head.host)
+        host = table.ports.get(door, "")
+        if host not in table.routes:
             return Sheet("unknown", name=host or head.host)
         head.readdress(host)
         return self.lookup(host)
