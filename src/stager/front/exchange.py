@@ -104,9 +104,10 @@ class Exchange:
         self._context = context
         self._client = client
         self._head = head
-        self._address = forwarding.client(head)
+        facts = forwarding.facts(head)
+        self._address = facts.client
         self._id = request_id_of(head) or context.next_id()
-        self._wire = request_head(head, forwarding, self._id)
+        self._wire = request_head(head, facts, self._id)
         self._request: Framing = NOTHING if head.length is None else request_framing(head)
         self._backend = context.backends.of(endpoint)
         self._backend.busy.add(self)

@@ -278,8 +278,13 @@ def _check_method(method: bytes) -> None:
         raise MessageError(400, "The method is malformed.")
 
 
+def is_authority(text: bytes) -> bool:
+    """Whether it may stand in a `Host` header: a name or an address, with or without a port."""
+    return _HOST.fullmatch(text) is not None
+
+
 def _read_host(authority: bytes) -> str:
-    if _HOST.fullmatch(authority) is None:
+    if not is_authority(authority):
         raise MessageError(400, "The Host header is malformed.")
     return normalise_host(authority.decode("ascii"))
 
@@ -317,6 +322,8 @@ FORWARDING = frozenset(
         b"x-forwarded-host",
         b"x-forwarded-port",
         b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-ssl",
         b"x-real-ip",
     }
 )
