@@ -97,14 +97,18 @@ class Context:
         domain = table.domain.encode("latin-1")
         return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]
 
-    def unreachable(self, host: str, state: str) -> Sheet:
-        """The sheet for a host whose endpoint let us down, once those who watch have been told."""
+    def unreachable(self, host: str, state: str, why: str = "") -> Sheet:
+        """The sheet for a host whose endpoint let us down, once those who watch have been told.
+
+        Args:
+            why: a sentence on what is wrong with what it sent; empty when it sent nothing.
+        """
         if self.table.is_home(host):
             return Sheet("away")
         if self.now - self._told.get(host, -10.0) >= 1.0:
             self._told[host] = self.now
-            self.tell({"event": state, "host": host})
-        return Sheet(state, name=host)
+            self.tell({"event": state, "host": host, **({"why": why} if why else {})})
+        return Sheet(state, name=host, message=f"What it sent isn't proper HTTP. {why}" if why else "")
 
     def tell(self, event: Event) -> None:
         """Tell everybody who watches."""
@@ -122,8 +126,9 @@ class Context:
         request_id: bytes,
         endpoint: str,
         outcome: str,
+        why: str = "",
     ) -> None:
-        """Count a request that has ended, and note it in the log."""
+        """Count a request that has ended, and note it in the log; `why` as for `unreachable`."""
         self.outcomes[outcome] += 1
         self.log.add(
             host=head.host,
@@ -136,6 +141,7 @@ class Context:
             request_id=request_id,
             endpoint=endpoint,
             outcome=outcome,
+            why=why,
         )
 
     def tick(self) -> None:

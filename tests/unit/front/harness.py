@@ -241,7 +241,7 @@ class App:
         return False
 
     async def _garbage(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\nContent-Length: 1\n\nx\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent Length: 1\r\n\r\nx")
         return True
 
     async def _continue(self, request: Request, reader: Reader, writer: Writer) -> bool:
