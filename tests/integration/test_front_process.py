@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 from collections import Counter
@@ -30,10 +29,12 @@ from tests.unit.front.harness import (
     Reader,
     Rig,
     Writer,
+    certificate_in,
     free_port,
     read_response,
     request,
     rig,
+    trusting,
 )
 
 
@@ -413,7 +414,7 @@ class TestLimits:
 
 class TestTls:
     async def test_https(self, tmp_path: Path, app: App) -> None:
-        certificate, key = _certificate(tmp_path)
+        certificate, key = certificate_in(tmp_path)
         plain, secure = free_port(), free_port()
         options = FrontOptions(
             listen=f"127.0.0.1:{plain}",
@@ -425,7 +426,7 @@ class TestTls:
             await running.serve({HOST: app.endpoint})
             first = await _peer(secure)
             assert await _forwarded_proto(secure) == "https"
-            _certificate(tmp_path)
+            certificate_in(tmp_path)
             os.kill(running.hello.pid, signal.SIGHUP)
             await asyncio.sleep(0.3)
             assert await _peer(secure) != first
@@ -435,7 +436,7 @@ class TestTls:
             assert await _forwarded_proto(secure) == "https"
 
     async def test_big_bodies_over_tls(self, tmp_path: Path, app: App) -> None:
-        certificate, key = _certificate(tmp_path)
+        certificate, key = certificate_in(tmp_path)
         secure = free_port()
         options = FrontOptions(
             listen=f"127.0.0.1:{free_port()}",
@@ -445,7 +446,7 @@ class TestTls:
         )
         async with rig(tmp_path, options) as running:
             await running.serve({HOST: app.endpoint})
-            reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=_trusting())
+            reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=trusting())
             writer.write(request("/", method="POST", body=bytes(20 << 20)))
             assert (await asyncio.wait_for(read_response(reader), 20)).json["size"] == 20 << 20
             writer.write(request("/big?20"))
@@ -473,26 +474,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    certificate, key = directory / "tls.pem", directory / "tls.key"
-    subprocess.run(
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={HOST}"
-        f" -keyout {key} -out {certificate}".split(),
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-def _trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def _peer(port: int) -> bytes | None:
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_trusting())
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
     try:
         peer: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return peer
@@ -501,7 +484,7 @@ async def _peer(port: int) -> bytes | None:
 
 
 async def _forwarded_proto(port: int) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_trusting())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
     try:
         writer.write(request())
         headers = (await read_response(reader)).json["headers"]

@@ -161,6 +161,14 @@ class Launching:
         endpoint = instance.endpoint
         status = await self._tools.prober.answers(endpoint, environment.host, path) if endpoint else None
         what = "didn't answer" if status is None else f"answered with status {status}"
+        refusal = self._tools.prober.refusal(endpoint) if endpoint else ""
+        if refusal:
+            return Fault(
+                f"The application's answer on port {application.port} (GET {path}) isn't HTTP/1.1: {refusal}",
+                hint="The front refuses to pass it on. `curl -v` shows what the application sends.",
+                reason="bad-response",
+                detail=await self._tools.instances.logs(instance.id, LOG_LINES),
+            )
         return Fault(
             f"The application {what} on port {application.port} (GET {path})"
             f" for {application.start_timeout:g} s.",

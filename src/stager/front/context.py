@@ -75,12 +75,17 @@ class Context:
         return Sheet("away") if self.table.is_home(host) else Sheet("unknown", name=host)
 
     def lookup_door(self, door: int, head: RequestHead) -> Endpoint | Sheet:
-        """The same for a request that came in by a door; it becomes one for that door's host.
+        """The same for a request that came in by a door.
 
-        A door never leads to Stager's own pages, not even one whose host is gone.
+        Its `Host` decides when that is a preview's or lies under the domain of previews, so that an nginx
+        that doesn't know a host yet, or no longer, never shows another preview. Any other request becomes
+        one for the door's host. A door never leads to Stager's own pages, not even one whose host is gone.
         """
-        host = self.table.ports.get(door, "")
-        if host not in self.table.routes:
+        table = self.table
+        if not table.is_home(head.host):
+            return self.lookup(head.host)
+        host = table.ports.get(door, "")
+        if host not in table.routes:
             return Sheet("unknown", name=host or head.host)
         head.readdress(host)
         return self.lookup(host)
@@ -98,14 +103,18 @@ class Context:
         domain = table.domain.encode("latin-1")
         return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]
 
-    def unreachable(self, host: str, state: str) -> Sheet:
-        """The sheet for a host whose endpoint let us down, once those who watch have been told."""
+    def unreachable(self, host: str, state: str, why: str = "") -> Sheet:
+        """The sheet for a host whose endpoint let us down, once those who watch have been told.
+
+        Args:
+            why: a sentence on what is wrong with what it sent; empty when it sent nothing.
+        """
         if self.table.is_home(host):
             return Sheet("away")
         if self.now - self._told.get(host, -10.0) >= 1.0:
             self._told[host] = self.now
-            self.tell({"event": state, "host": host})
-        return Sheet(state, name=host)
+            self.tell({"event": state, "host": host, **({"why": why} if why else {})})
+        return Sheet(state, name=host, message=f"What it sent isn't proper HTTP. {why}" if why else "")
 
     def tell(self, event: Event) -> None:
         """Tell everybody who watches."""
@@ -123,8 +132,9 @@ class Context:
         request_id: bytes,
         endpoint: str,
         outcome: str,
+        why: str = "",
     ) -> None:
-        """Count a request that has ended, and note it in the log."""
+        """Count a request that has ended, and note it in the log; `why` as for `unreachable`."""
         self.outcomes[outcome] += 1
         self.log.add(
             host=head.host,
@@ -137,6 +147,7 @@ class Context:
             request_id=request_id,
             endpoint=endpoint,
             outcome=outcome,
+            why=why,
         )
 
     def tick(self) -> None:

@@ -251,7 +251,7 @@ class Downstream(asyncio.Protocol):
         target = context.lookup_door(self._door, head) if self._door else context.lookup(head.host)
         terms = context.table.terms.get(head.host)
         if (terms is not None or head.marked) and not context.table.is_home(head.host):
-            target = context.gate.meet(head, terms, secure=self._forwarding.is_secure(head)) or target
+            target = context.gate.meet(head, terms, secure=self._forwarding.facts(head).secure) or target
         if not isinstance(target, Endpoint):
             self._buffer = rest
             self._show_page(target, head)
@@ -276,7 +276,7 @@ class Downstream(asyncio.Protocol):
             status=sheet.status,
             size=len(data),
             started=started,
-            client=self._forwarding.client(head),
+            client=self._forwarding.facts(head).client,
             request_id=request_id,
             endpoint="",
             outcome="page" if isinstance(sheet, Sheet) else "private",

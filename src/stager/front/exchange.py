@@ -104,9 +104,10 @@ class Exchange:
         self._context = context
         self._client = client
         self._head = head
-        self._address = forwarding.client(head)
+        facts = forwarding.facts(head)
+        self._address = facts.client
         self._id = request_id_of(head) or context.next_id()
-        self._wire = request_head(head, forwarding, self._id)
+        self._wire = request_head(head, facts, self._id)
         self._request: Framing = NOTHING if head.length is None else request_framing(head)
         self._backend = context.backends.of(endpoint)
         self._backend.busy.add(self)
@@ -250,8 +251,10 @@ class Exchange:
         elif self._status:
             self._end("broken-off")
             self._client.cut()
-        elif heard or not self._head.replayable:
-            self._fail("garbled" if heard else "unreachable")
+        elif heard:
+            self._fail("garbled", "It hung up within the head of its answer.")
+        elif not self._head.replayable:
+            self._fail("unreachable")
         elif reused:
             # It had closed the connection before it saw the request: the usual race of kept connections.
             self._connect()
@@ -267,14 +270,14 @@ class Exchange:
             self._half_closed = True
             self._client.end_writing()
 
-    def garbled(self) -> None:
+    def garbled(self, words: str) -> None:
         """What the app sent isn't HTTP."""
         self._upstream = None
         if self._status:
-            self._end("garbled")
+            self._end("garbled", why=words)
             self._client.cut()
         else:
-            self._fail("garbled")
+            self._fail("garbled", words)
 
     def hold(self) -> None:
         """The app reads too slowly."""
@@ -338,14 +341,14 @@ class Exchange:
         else:
             self._fail("unreachable")
 
-    def _fail(self, state: str) -> None:
-        self._show(self._context.unreachable(self._head.host, state), state)
+    def _fail(self, state: str, why: str = "") -> None:
+        self._show(self._context.unreachable(self._head.host, state, why), state, why)
 
-    def _show(self, sheet: Sheet, outcome: str) -> None:
+    def _show(self, sheet: Sheet, outcome: str, why: str = "") -> None:
         self._sent = self._client.show(sheet, self._id)
-        self._end(outcome, status=sheet.status)
+        self._end(outcome, status=sheet.status, why=why)
 
-    def _end(self, outcome: str, status: int = 0) -> None:
+    def _end(self, outcome: str, status: int = 0, why: str = "") -> None:
         """Let go of the app, and close the books on this request."""
         self._over = True
         if self._upstream is not None:
@@ -363,4 +366,5 @@ class Exchange:
             request_id=self._id,
             endpoint=self._backend.name,
             outcome=outcome,
+            why=why,
         )

@@ -1,8 +1,9 @@
 """Heads of HTTP/1.1 messages, read strictly: whatever two servers could read differently is refused.
 
 Pure: bytes in, values out. A request that this parser and the app behind it understood differently could be
-used to smuggle a second one past the front, so nothing doubtful is repaired (RFC 9112, sections 2.2, 3, 5 and
-6).
+used to smuggle a second one past the front, so nothing doubtful in one is repaired (RFC 9112, sections 2.2,
+3, 5 and 6). In responses, which nobody but the client of that request gets, the few liberties that those
+sections allow are taken: lines that end with LF alone, folded headers, and a Content-Length that is repeated.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ UNTIL_CLOSE = -2
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CRLF = b"\r\n"
+_END = b"\r\n\r\n"
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_FOLD = re.compile(rb"[ \t]*\n[ \t]+")
 _TAB = 0x09
 _HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
@@ -140,6 +144,42 @@ def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
     )
 
 
+def read_response(
+    data: bytes, most_bytes: int = 65_536, most_headers: int = 200
+) -> tuple[ResponseHead, bytes] | None:
+    """Take the head of a response off what has come; with it comes the rest. None while the head isn't whole.
+
+    Args:
+        data: everything from the first byte of the response.
+        most_bytes: a longer head is refused, and so are more headers than `most_headers`.
+
+    Raises:
+        MessageError: it is malformed, ambiguous, or too much.
+    """
+    end = data.find(_END)
+    if 0 <= end <= most_bytes:
+        try:
+            return parse_response(data[:end], most_headers), data[end + 4 :]
+        except MessageError:
+            pass  # it may be one of which the lines end with LF alone, or a folded one
+    blank = _BLANK_LINE.search(data)
+    if (blank.start() if blank else len(data)) > most_bytes:
+        raise MessageError(502, "The head is too long.")
+    if blank is None:
+        return None
+    return parse_response(_mended(data[: blank.start()]), most_headers), data[blank.end() :]
+
+
+def _mended(block: bytes) -> bytes:
+    """The head of a response with CR LF at the end of each line, and unfolded (RFC 9112, 2.2 and 5.2)."""
+    status_line, *headers = block.replace(b"\r\n", b"\n").split(b"\n", 1)
+    if not headers:
+        return status_line
+    if headers[0][:1] in {b" ", b"\t"}:
+        raise MessageError(502, "A blank stands before the first header.")
+    return status_line + _CRLF + _FOLD.sub(b" ", headers[0]).replace(b"\n", _CRLF)
+
+
 def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
     """Read the head of a response; `block` as for `parse_request`. Raises MessageError."""
     lines = _split(block, most_headers)
@@ -153,7 +193,7 @@ def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
         options = _options(special[b"connection"])
         keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         plain = _without(plain, options)
-    length = None if _FRAMING.isdisjoint(special) else _length(special, minor)
+    length = None if _FRAMING.isdisjoint(special) else _length(special, minor, may_repeat=True)
     return ResponseHead(status, lines[0], minor, plain, special, length, keep_alive)
 
 
@@ -254,10 +294,10 @@ def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 
-def _length(special: dict[bytes, list[bytes]], minor: int) -> int | None:
+def _length(special: dict[bytes, list[bytes]], minor: int, *, may_repeat: bool = False) -> int | None:
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     if codings is None:
-        return _number(lengths) if lengths else None
+        return _number(lengths, may_repeat=may_repeat) if lengths else None
     if lengths:
         raise MessageError(400, "There are both Content-Length and Transfer-Encoding.")
     if minor == 0:
@@ -267,7 +307,10 @@ def _length(special: dict[bytes, list[bytes]], minor: int) -> int | None:
     return CHUNKED
 
 
-def _number(lengths: list[bytes]) -> int:
+def _number(lengths: list[bytes], *, may_repeat: bool) -> int:
+    if may_repeat and (len(lengths) > 1 or b"," in lengths[0]):
+        # RFC 9110, section 8.6: several that agree are one.
+        lengths = [*{value.strip(b" \t") for line in lengths for value in line.split(b",")}]
     if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
         raise MessageError(400, "The Content-Length should be one number.")
     return int(lengths[0])
@@ -278,8 +321,13 @@ def _check_method(method: bytes) -> None:
         raise MessageError(400, "The method is malformed.")
 
 
+def is_authority(text: bytes) -> bool:
+    """Whether it may stand in a `Host` header: a name or an address, with or without a port."""
+    return _HOST.fullmatch(text) is not None
+
+
 def _read_host(authority: bytes) -> str:
-    if _HOST.fullmatch(authority) is None:
+    if not is_authority(authority):
         raise MessageError(400, "The Host header is malformed.")
     return normalise_host(authority.decode("ascii"))
 
@@ -329,6 +377,8 @@ FORWARDING = frozenset(
         b"x-forwarded-host",
         b"x-forwarded-port",
         b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-ssl",
         b"x-real-ip",
     }
 )

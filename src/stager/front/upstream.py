@@ -8,10 +8,8 @@ import os
 from typing import Protocol
 
 from stager.front.body import Framing, UntilClose, response_framing, response_length
-from stager.front.head import UNTIL_CLOSE, MessageError, ResponseHead, parse_response
+from stager.front.head import UNTIL_CLOSE, MessageError, ResponseHead, read_response
 from stager.front.limits import Limits
-
-_END = b"\r\n\r\n"
 
 
 class Asker(Protocol):
@@ -44,8 +42,8 @@ class Asker(Protocol):
     def ended(self) -> None:
         """The app's side of a tunnel has ended."""
 
-    def garbled(self) -> None:
-        """What came isn't HTTP/1.1."""
+    def garbled(self, words: str) -> None:
+        """What came isn't HTTP/1.1; the words say why."""
 
     def hold(self) -> None:
         """The app reads too slowly: send less."""
@@ -151,9 +149,9 @@ class Upstream(asyncio.Protocol):
                 asker.receive(piece)
                 if self._body.done:
                     self._finish(asker, rest)
-        except MessageError:
+        except MessageError as wrong:
             self.discard()
-            asker.garbled()
+            asker.garbled(wrong.words)
 
     def eof_received(self) -> bool:
         """The app has said all that it will."""
@@ -201,15 +199,12 @@ class Upstream(asyncio.Protocol):
         data = self._start + data if self._start else data
         limits = self._pool.limits
         while True:
-            end = data.find(_END)
-            if end > limits.head_bytes or (end < 0 and len(data) > limits.head_bytes):
-                raise MessageError(502, "The head is too long.")
-            if end < 0:
+            read = read_response(data, limits.head_bytes, limits.headers)
+            if read is None:
                 self._start = data
                 return
             self._start = b""
-            head = parse_response(data[:end], limits.headers)
-            data = data[end + 4 :]
+            head, data = read
             if head.status >= 200:
                 self._read_answer(asker, head, data)
                 return

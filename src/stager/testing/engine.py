@@ -59,6 +59,7 @@ class Program:
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
+        refusal: why its answers can't be passed on to visitors; it has no status then.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
@@ -67,6 +68,7 @@ class Program:
     output: str = ""
     starts: bool = True
     healthy: bool | None = None
+    refusal: str = ""
     inner: Mapping[str, Inner] = field(default_factory=dict)
 
 
@@ -330,6 +332,12 @@ class FakeEngine:
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
         return self._programs[container.spec.image].status if container else None
+
+    def refusal(self, endpoint: Endpoint) -> str:
+        """See `Prober.refusal`."""
+        running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
+        container = next(running, None)
+        return self._programs[container.spec.image].refusal if container else ""
 
     async def _turn(self, method: str) -> None:
         await asyncio.sleep(self.delays.get(method, 0))

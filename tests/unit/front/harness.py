@@ -9,6 +9,8 @@ import json
 import os
 import random
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,7 +242,7 @@ class App:
         return False
 
     async def _garbage(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\nContent-Length: 1\n\nx\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent Length: 1\r\n\r\nx")
         return True
 
     async def _continue(self, request: Request, reader: Reader, writer: Writer) -> bool:
@@ -375,6 +377,26 @@ async def rig(state_dir: Path, options: FrontOptions | None = None, port: int = 
         await client.close()
         await launcher.stop(0.0)
     assert "Traceback" not in (log := (state_dir / "front.log").read_text()), log
+
+
+def certificate_in(directory: Path) -> tuple[Path, Path]:
+    """A certificate of its own signing for `HOST`, and its key."""
+    certificate, key = directory / "tls.pem", directory / "tls.key"
+    subprocess.run(
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={HOST}"
+        f" -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def trusting() -> ssl.SSLContext:
+    """What a client needs that minds no certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def resident(pid: int) -> int:
