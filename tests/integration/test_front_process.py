@@ -201,6 +201,11 @@ class TestLife:
         assert (await other.ensure()).pid == front.hello.pid
         other.release()
 
+    @pytest.mark.attack(
+        "X-Forwarded-For from this machine while trusted_proxies is empty",
+        profile="preview",
+        result="it is replaced by the address that the front sees",
+    )
     async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
         """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""
 

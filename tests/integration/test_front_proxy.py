@@ -339,6 +339,11 @@ class TestPool:
         assert (await front.ask(method="POST", body=b"x")).json["app"] == "again"
         await again.stop()
 
+    @pytest.mark.attack(
+        "Clear-Site-Data, and X-Accel-Redirect for an nginx before Stager",
+        profile="repository's own code",
+        result="both are taken out of the answer",
+    )
     @pytest.mark.parametrize("terms", [None, Terms(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(
         self, front: Rig, app: App, terms: Terms | None
