@@ -83,6 +83,23 @@ def test_the_unit_is_one_that_systemd_takes(sample: Sample, tmp_path: Path) -> N
     assert unit.name not in verified.stderr
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_helper_s_unit_with_a_builder_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    [unit] = [sample for sample in samples("ini") if "helper" in sample.page.name]
+    [more] = [
+        s for s in samples("text") if s.page.name == "build-code-from-forks.md" and "[Service]" in s.text
+    ]
+    file, folder = tmp_path / "stager-helper.service", tmp_path / "stager-helper.service.d"
+    folder.mkdir()
+    file.write_text(unit.text.replace("/opt/stager/.venv/bin", str(Path(sys.executable).parent)))
+    (folder / "builder.conf").write_text(more.text)
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 0
+    assert "stager-helper" not in verified.stderr
+
+
 @pytest.mark.requirement("R84", "R86")
 def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
     origin, clone = tmp_path / "origin", tmp_path / "stager-demo"
