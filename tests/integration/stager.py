@@ -85,6 +85,7 @@ class StagerUnderTest:
             "github": {"incoming_auth": {"hook_secret": SECRET}},
             "log_format": "json",
             "pass_every": "5s",
+            "helper": "off",  # the machine's own helper, if there is one, isn't the test's
         }
         merged = {**basics, **self._given, **self.more, **more}
         images = merged.get("images", {"shop": {}})

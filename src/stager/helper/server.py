@@ -65,7 +65,8 @@ class Server:
             OSError: the socket can't be made.
             HelperError: the folder isn't safe, or another helper has the socket.
         """
-        with contextlib.ExitStack() as stack:
+        check_folder(self._path.parent)
+        with _only_one(self._path), contextlib.ExitStack() as stack:
             for feature in self._registry.features:
                 stack.callback(feature.stop)
                 await asyncio.to_thread(feature.start)
@@ -176,8 +177,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 @contextlib.asynccontextmanager
 async def _listening(path: Path, user: int, group: int, serve: Serve) -> AsyncIterator[None]:
     """A socket at this path that only this user may open."""
-    check_folder(path.parent)
-    with _only_one(path), _bound(path) as listener:
+    with _bound(path) as listener:
         os.chown(path, user, group)
         async with await asyncio.start_unix_server(serve, sock=listener, limit=LINE_LIMIT):
             yield

@@ -25,9 +25,12 @@ def test_its_command_line_decides(tmp_path: Path) -> None:
     for wrong in ("--chains=INPUT", "--tag=*", "--builder-link=eth0", "--chains=STAGER;id"):
         assert started("--user=root", wrong).returncode == 2, wrong
     tmp_path.chmod(0o777)
-    refused = started("--user=root", f"--socket={tmp_path}/helper.sock")
+    refused = started("--user=root", f"--socket={tmp_path}/helper.sock", "--chains=STAGER-NEVER")
     assert "nobody else may write" in refused.stderr
     assert refused.returncode == 1
+    if shutil.which("iptables-save"):
+        rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
+        assert "STAGER-NEVER" not in rules, "nothing was done before that"
 
 
 def test_its_code_loads_nothing_of_the_rest() -> None:
@@ -46,7 +49,7 @@ def test_code_that_its_user_may_change_isnt_run_as_root(tmp_path: Path) -> None:
     copy = tmp_path / "stager"
     shutil.copytree(Path(stager.helper.__file__).parents[1], copy)
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    options = ("--user=nobody", f"--socket={tmp_path}/none/helper.sock")
+    options = ("--user=nobody", f"--socket={tmp_path}/none/helper.sock", "--chains=STAGER-NEVER")
     for path, deed in (
         (copy / "helper" / "rules.py", lambda path: os.chown(path, 65534, 65534)),
         (copy / "helper", lambda path: os.chown(path, 65534, 65534)),

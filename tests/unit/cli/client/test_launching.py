@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
+from stager.ports.firewall import Blocked
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
 
@@ -39,3 +41,13 @@ def test_kill_takes_name_id_or_url(signed_in: Served, run: Run) -> None:
     nothing = run("kill", "shop", "x")
     assert (nothing.exit_code, nothing.stdout) == (5, "")
     assert 'There is no preview "x" of shop.' in nothing.stderr
+
+
+def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: Run) -> None:
+    environment = json.loads(run("launch", "shop", "x", "--json").stdout)["id"]
+    now = datetime.now(UTC)
+    signed_in.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
+    signed_in.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
+    shown = run("show", "x").stdout
+    assert 'blocked:     10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] opens it\n' in shown
+    assert "blocked:     10.0.0.6/icmp, 1 times\n" in shown
