@@ -1,7 +1,7 @@
 """The builder for untrusted code: a Docker engine of its own, started when it is wanted.
 
 Where it lies, how large its disk is and which programs run it is said on the helper's command line. A caller
-can start it, stop it, and have its disk emptied.
+can start it and stop it, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOCKET = "builder.sock"
 
 
 class Builder(Feature):
-    """The verbs `builder-start`, `builder-stop` and `builder-reset`."""
+    """The verbs `builder-start` and `builder-stop`."""
 
     name = "builder"
 
@@ -99,7 +99,6 @@ class Builder(Feature):
         return [
             Verb("builder-start", fields(), self._start, self.name, timeout=60.0),
             Verb("builder-stop", fields(), self._stop, self.name, timeout=30.0),
-            Verb("builder-reset", fields(), self._reset, self.name, timeout=30.0),
         ]
 
     def meet(self, others: Sequence[Feature]) -> None:
@@ -142,13 +141,6 @@ class Builder(Feature):
         was = self._process.was_started
         self._end()
         return {"stopped": was}
-
-    def _reset(self, given: Mapping[str, Any]) -> Result:
-        """End it, and forget all that it has: images, cache, what broke its file system."""
-        del given
-        self._end()
-        builder_disk.remove(self._folder)
-        return {}
 
     def _guard(self) -> None:
         """Have the firewall's rules in place. Raises `HelperError`."""
