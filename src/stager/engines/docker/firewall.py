@@ -37,6 +37,7 @@ class HelperFirewall:
     Args:
         ports: tells the machine's ports at which visitors come in; they may change while Stager runs.
         egress_of: what an application's previews may connect to, by its name.
+        builder_allow: what the builder of untrusted code may connect to besides the internet.
     """
 
     def __init__(
@@ -45,13 +46,16 @@ class HelperFirewall:
         installation: str,
         ports: Callable[[], Sequence[int]],
         egress_of: Callable[[str], Egress],
+        *,
         names: Names | None = None,
+        builder_allow: Sequence[Destination] = (),
     ) -> None:
         self._helper = helper
         self._installation = installation
         self._ports = ports
         self._egress_of = egress_of
         self._names = names or Names()
+        self._builder_allow = tuple(builder_allow)
         self._members: dict[str, _Member] = {}
         self._news: set[str] = set()
         """Bridges that were guarded since a renewal began."""
@@ -85,8 +89,8 @@ class HelperFirewall:
             for instance, birth in there
         }
         self._members = {b: m for b, m in self._members.items() if b in news} | listed
-        allowed = (each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow)
-        await self._names.look_up(allowed, again=True)
+        allowed = [each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow]
+        await self._names.look_up([*allowed, *self._builder_allow], again=True)
         await self._apply()
 
     async def blocked(self) -> list[Blocked]:
@@ -122,7 +126,7 @@ class HelperFirewall:
             "tag": tag_of(self._installation),
             "ports": sorted(set(self._ports())),
             "groups": list(self._groups()),
-            "builder_allow": [],
+            "builder_allow": self._addresses(self._builder_allow),
         }
 
     def _groups(self) -> Iterator[dict[str, Any]]:
@@ -134,11 +138,14 @@ class HelperFirewall:
             if reach != usual or egress.allow:
                 alike[reach, egress.allow].append(bridge)
         for (reach, allow), bridges in sorted(alike.items(), key=str):
-            addresses = [
-                {"address": address, "port": each.port}
-                for each in allow
-                for address in self._names.addresses(each.host)
-            ]
+            addresses = self._addresses(allow)
             for start in range(0, len(bridges), BRIDGES):
                 some = sorted(bridges)[start : start + BRIDGES]
                 yield {"egress": reach, "allow": addresses, "bridges": some}
+
+    def _addresses(self, allow: Sequence[Destination]) -> list[dict[str, Any]]:
+        return [
+            {"address": address, "port": each.port}
+            for each in allow
+            for address in self._names.addresses(each.host)
+        ]
