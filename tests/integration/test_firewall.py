@@ -290,3 +290,30 @@ def test_the_capabilities_of_the_documented_unit_are_enough(places: dict[str, Pl
         assert reached(places["preview"]) >= {"front", "internet"}
         assert "host" not in reached(places["preview"])
         assert helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"] == ""
+
+
+def test_without_the_kernels_log_the_rules_hold_all_the_same(
+    places: dict[str, Place], tmp_path: Path
+) -> None:
+    """One that lacks hashlimit, played by an iptables-restore that refuses it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("iptables-restore", "ip6tables-restore"):
+        script = f'''#!/bin/sh
+            text=$(cat); case "$text" in *hashlimit*) echo "no hashlimit" >&2; exit 2;; esac
+            echo "$text" | /usr/sbin/{name} "$@"'''
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    code = (
+        "import sys; from stager.helper import iptables; from stager.helper.__main__ import main;"
+        " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
+    )
+    with helping(tmp_path, places["host"].enter) as helper:
+        helper.stop()
+        at = helper._command.index("-m")
+        helper._command[at : at + 2] = ["-c", code, str(tools)]
+        helper.start()
+        applied(helper)
+        assert reached(places["preview"]) == TRUSTED
+        assert "no hashlimit" in helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"]
+        assert helper.ask("hello")["result"]["features"]["firewall"] == ""

@@ -90,7 +90,7 @@ def firewall_of(
         state.installation,
         ports,
         lambda app: outward.get(app, strict),
-        registries=settings.forks.registries,
+        builder_allow=settings.forks.registries,
     )
 
 

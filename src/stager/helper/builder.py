@@ -112,9 +112,9 @@ class Builder(Feature):
             self._link.remove()
 
     def tick(self) -> None:
-        """See `Feature.tick`: leave nothing of one that ended by itself; put back rules that were flushed."""
+        """See `Feature.tick`: leave nothing of one that ended by itself, and none without the firewall."""
         if self._process.engine is not None:
-            self._link.keep_open()
+            self._keep_guarded()
         elif self._process.was_started:
             log.warning("the builder has ended by itself; its log is in %s", self._folder)
             self._end()
@@ -155,13 +155,26 @@ class Builder(Feature):
                 error.hint,
             ) from error
 
+    def _keep_guarded(self) -> None:
+        try:
+            self._guard()
+        except HelperError as error:
+            log.warning("%s", error.message)
+            self._end()
+        else:
+            self._link.keep_open()
+
     def _begin(self) -> None:
         programs = folder_of_engine(self._programs)
         builder_disk.make(self._folder, self._size)
         room = Room(self._folder, programs, self._inside, self._link.outside, self._size)
         room.write_files()
-        with self._process.start(room.command(), self._user) as engine:
-            self._link.make(engine)
+        try:
+            with self._process.start(room.command(), self._user) as engine:
+                self._link.make(engine)
+        except HelperError:
+            self._link.remove()
+            raise
         log.info("the builder for untrusted code runs as process %s", self._process.engine)
 
     def _end(self) -> None:
