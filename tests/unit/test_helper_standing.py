@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from stager.assembly import helper as module
 from stager.assembly.helper import firewall_of, helper_of, public_ports
@@ -135,3 +136,24 @@ def test_the_ports_at_which_visitors_come_in(
         fallback=fallback,
     )  # fmt: skip
     assert public_ports(given, listen, addresses) == ports
+
+
+BUILT = "images: {shop: {build: '.', repo_owner: acme, forks: approve}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BUILT, "Code from forks isn't built."),
+        (f"{BUILT}forks: {{unsafe_shared_builder: true}}", "built beside trusted code"),
+        (BUILT.replace("approve", "'off'"), ""),
+        ("images: {shop: {port: 80}}", ""),
+    ],
+)
+async def test_the_log_says_how_code_from_forks_is_built(
+    tmp_path: Path, state: StateDirectory, text: str, said: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await helper_of(settings(tmp_path / "helper.sock", text), state)
+    told = [str(entry["builds"]) for entry in logs if entry["event"] == "untrusted_builder_off"]
+    assert (said in told[0] and len(told) == 1) if said else not told

@@ -24,6 +24,9 @@ SOON = 10.0
 """Seconds that a helper has to come, where Stager doesn't start without it: both may just be starting."""
 PAUSE = 0.25
 FIREWALL = "firewall"
+BUILDER = "builder"
+SHARED = "Code from forks is built beside trusted code, and can change what trusted builds make."
+NOT_BUILT = "Code from forks isn't built."
 OFF = "Previews reach services of this machine and its private networks."
 HINT = "docs/how-to/root-helper.md says how to install it; `helper: off` says that it isn't wanted."
 
@@ -61,7 +64,16 @@ async def helper_of(settings: Settings, state: StateDirectory) -> Standing:
     else:
         state.guarded.touch()
         log.info("helper_used", socket=str(settings.helper_socket))
+    if settings.builds_forks:
+        _tell_of_builder(settings, standing.lacks(BUILDER))
     return standing
+
+
+def _tell_of_builder(settings: Settings, lack: str) -> None:
+    if settings.forks.unsafe_shared_builder:
+        log.warning("untrusted_builder_off", builds=SHARED, why="`forks.unsafe_shared_builder` is on.")
+    elif lack:
+        log.warning("untrusted_builder_off", builds=NOT_BUILT, why=lack)
 
 
 def firewall_of(
@@ -78,7 +90,7 @@ def firewall_of(
         state.installation,
         ports,
         lambda app: outward.get(app, strict),
-        registries=settings.forks.registries,
+        builder_allow=settings.forks.registries,
     )
 
 

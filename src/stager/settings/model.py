@@ -443,6 +443,11 @@ class Settings(Section):
         return self.preview_domain or self.domain
 
     @property
+    def builds_forks(self) -> bool:
+        """Whether code from forks is to be built, of one application at least."""
+        return any(app.build and app.forks != "off" for app in self.images.values())
+
+    @property
     def comments(self) -> bool:
         """Whether pull requests get a comment."""
         by_handler = "AddGithubPullRequestCommentOnLaunch" in self.post_launch_handlers
