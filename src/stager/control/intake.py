@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.belonging import application_of, remember
+from stager.control.belonging import application_of, remember, why_not
 from stager.control.commands import Wake
 from stager.control.forges import Forges
 from stager.control.inbox import Inbox
@@ -29,7 +29,7 @@ from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
 from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Ignored
-from stager.domain.source import Change, Revision
+from stager.domain.source import Change, Repository, Revision
 from stager.ports.clock import Clock
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
@@ -178,7 +178,7 @@ class Intake:
         """Let the listeners decide on an event, and write down what it amounts to; what it was, in words."""
         application = await self._application(event)
         if application is None:
-            return f"ignored: no entry under images: is for {event.change.repository.full_name}"
+            return await self._not_ours(event.change.repository)
         event = replace(event, app=application.name)
         if await self._store.read(lambda tx: _is_stale(tx, event)):
             return "ignored: something newer is known of this change"
@@ -196,6 +196,12 @@ class Intake:
     async def _application(self, event: ChangeSeen) -> Application | None:
         repository = event.change.repository
         return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
+
+    async def _not_ours(self, repository: Repository) -> str:
+        why = await self._store.read(lambda tx: why_not(tx, self._applications, repository))
+        if why.startswith("refused"):
+            log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
+        return why
 
     async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
         key = _key(application, event)

@@ -12,7 +12,7 @@ import structlog
 
 from stager.control.applications import Applications
 from stager.control.audit import Audit
-from stager.control.belonging import application_of
+from stager.control.belonging import application_of, why_not
 from stager.control.commands import Commands
 from stager.control.forges import Forges
 from stager.control.once import Once
@@ -93,8 +93,10 @@ class Speaking:
         application = await self._store.read(
             lambda tx: application_of(tx, self._applications, event.repository)
         )
-        if speech is None or forge is None or application is None:
+        if speech is None or forge is None:
             return "ignored: it isn't for us"
+        if application is None:
+            return await self._store.read(lambda tx: why_not(tx, self._applications, event.repository))
         if repeated := await self._once.repeated(event):
             return f"ignored: {repeated}"
         key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)

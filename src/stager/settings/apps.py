@@ -126,7 +126,9 @@ class App(Tuning):
     """The first Stager's word for `image`."""
 
     repo_owner: str = ""
-    """Who owns the repository that is named like this entry."""
+    """Who owns the repository that is named like this entry. Without it, the first repository of this name
+    that sends a signed delivery counts, whoever owns it, and no other one after that. To have another one
+    count, set this."""
 
     env: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables of every instance. What only refers to a value, as `${TOKEN}` or `file:token`
