@@ -19,6 +19,7 @@ from stager.front.headers import (
     stays_open,
     switching_head,
 )
+from stager.front.lateness import Rest
 from stager.front.pages import Sheet
 from stager.front.upstream import Upstream
 
@@ -52,8 +53,8 @@ class Client(Protocol):
     def show(self, sheet: Sheet, request_id: bytes) -> int:
         """Answer with a page, and end the exchange; returns its size."""
 
-    def finished(self, *, keep: bool) -> None:
-        """The response has been sent whole."""
+    def finished(self, *, keep: bool, rest: Rest | None = None) -> None:
+        """The response has been sent whole; `rest` is what the app may still read of the request."""
 
     def cut(self) -> None:
         """Close so that nobody takes what was sent for the whole."""
@@ -90,6 +91,7 @@ class Exchange:
         "_sent",
         "_started",
         "_status",
+        "_streams",
         "_upstream",
         "_wire",
         "method",
@@ -119,6 +121,7 @@ class Exchange:
         self._keep = False
         self._awaits_continue = head.expects_continue
         self._half_closed = False
+        self._streams = False
         self._over = False
 
     # The client's side
@@ -162,7 +165,14 @@ class Exchange:
 
     def client_ended(self) -> bool:
         """The client will send no more. Whether it may still want to read."""
-        if not self.tunnelling or self._half_closed or self._upstream is None:
+        if self.tunnelling:
+            return self._end_tunnel()
+        # It may have closed only its side (RFC 9112, section 9.6), or gone for good. While it gets a stream
+        # without an end, the second is assumed, so that the app hears of it.
+        return self._request.done and not self._streams
+
+    def _end_tunnel(self) -> bool:
+        if self._half_closed or self._upstream is None:
             return False
         self._half_closed = True
         self._upstream.end_writing()
@@ -225,6 +235,7 @@ class Exchange:
         """Pass on the head of the response, together with what there is of its body."""
         self._client.touch()
         self._status = head.status
+        self._streams = length < 0
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
         more = self._context.more_of(head, self._head.host)
@@ -238,9 +249,12 @@ class Exchange:
 
     def complete(self) -> None:
         """The response is whole."""
-        self._upstream = None
+        upstream, self._upstream = self._upstream, None
         self._end("proxied")
-        self._client.finished(keep=self._keep)
+        if self._request.done or upstream is None:
+            self._client.finished(keep=self._keep)
+        else:
+            self._client.finished(keep=False, rest=Rest(self._request, upstream))
 
     def lost(self, *, reused: bool, heard: bool) -> None:
         """The app hung up on us."""
