@@ -82,8 +82,8 @@ class Downstream(asyncio.Protocol):
                 self._buffer += data
                 self.hold(_NEXT_REQUEST)
             else:
-                self.touch()
                 self._buffer = exchange.send_body(data)
+                self.touch()
         except MessageError as wrong:
             self._blame(wrong)
 
@@ -138,11 +138,14 @@ class Downstream(asyncio.Protocol):
 
     def touch(self) -> None:
         """Something moved: begin to count the patience anew."""
-        context, exchange = self._context, self._exchange
-        stalls = exchange is not None and not self._holds and exchange.waits_for_client
-        self.deadline = context.now + (
-            context.limits.body_seconds if stalls else context.limits.upstream_seconds
-        )
+        exchange, limits = self._exchange, self._context.limits
+        if exchange is None or exchange.answered:
+            patience = limits.upstream_seconds
+        elif not self._holds and exchange.waits_for_client:
+            patience = limits.body_seconds
+        else:
+            patience = exchange.patience
+        self.deadline = self._context.now + patience
 
     def hold(self, reason: int) -> None:
         """Read no more while this reason lasts."""
@@ -298,8 +301,8 @@ class Downstream(asyncio.Protocol):
             return
         exchange = self._exchange = Exchange(context, self, head, self._forwarding, target)
         self._buffer = b""
-        self.touch()
         rest = exchange.begin(rest)
+        self.touch()
         if rest:
             self._buffer = rest
             self.hold(_NEXT_REQUEST)

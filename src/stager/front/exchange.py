@@ -95,6 +95,7 @@ class Exchange:
         "_upstream",
         "_wire",
         "method",
+        "patience",
         "unwraps",
     )
 
@@ -103,6 +104,9 @@ class Exchange:
     ) -> None:
         self.method = head.method
         self.unwraps = head.minor == 0
+        limits = context.limits
+        # Stager itself may take long, as for a launch that is waited for.
+        self.patience = limits.upstream_seconds if endpoint is context.table.home else limits.response_seconds
         self._context = context
         self._client = client
         self._head = head
@@ -233,8 +237,10 @@ class Exchange:
 
     def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:
         """Pass on the head of the response, together with what there is of its body."""
-        self._client.touch()
         self._status = head.status
+        self._client.touch()
+        if self._context.silences:
+            self._context.heard(self._head.host)
         self._streams = length < 0
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)

@@ -393,6 +393,10 @@ class Settings(Section):
     keep_gone_for: Duration = 30 * 86_400.0
     """How long removed previews and their logs are remembered."""
 
+    response_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """How long an application may take to begin its answer once it has the whole request; then the visitor
+    gets a page with status 504. It limits neither answers that have begun nor open WebSockets."""
+
     access_log: bool = True
     """Whether each request to a preview is logged."""
 
