@@ -428,6 +428,10 @@ class Settings(Section):
     """How long removed previews and their logs are remembered; an hour at least, so that they are surely
     gone by then."""
 
+    response_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """How long an application may take to begin its answer once it has the whole request; then the visitor
+    gets a page with status 504. It limits neither answers that have begun nor open WebSockets."""
+
     access_log: bool = True
     """Whether each request to a preview is logged."""
 
