@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDirectory:
     return StateDirectory(tmp_path / "state")
 
 
-def settings(socket: Path, text: str = "") -> Settings:
-    path = socket.parent / "config.yml"
-    path.write_text(f"helper_socket: {socket}\nengine: {{socket: 'unix:///var/run/docker.sock'}}\n{text}")
+def settings(where: Path, text: str = "") -> Settings:
+    path = where.parent / "config.yml"
+    path.write_text(f"helper_socket: {where}\nengine: {{socket: 'unix:///var/run/docker.sock'}}\n{text}")
     return load(path, environ={}).settings
 
 
@@ -69,6 +70,18 @@ async def test_once_used_nothing_starts_without_it_until_it_is_off(
     off = await helper_of(settings(path, "helper: off"), state)
     assert off.lacks("firewall") == "`helper: off` in the configuration."
     assert (await helper_of(settings(path), state)).client is None, "as at first"
+
+
+async def test_one_that_is_there_and_doesnt_answer_is_no_reason_to_do_without(
+    tmp_path: Path, state: StateDirectory
+) -> None:
+    path = tmp_path / "helper.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(Fault, match="doesn't answer") as missing:
+        await helper_of(settings(path), state)
+    assert missing.value.reason == "helper-missing"
+    assert (await helper_of(settings(path, "helper: off"), state)).client is None
 
 
 async def test_required_it_must_be_there_and_able(tmp_path: Path, state: StateDirectory) -> None:

@@ -128,10 +128,12 @@ async def _standing(settings: Settings, *, must: bool) -> Standing:
     if not settings.engine.socket.startswith("unix://"):
         return _without("Docker runs on another machine, where no helper of this one guards.", must=must)
     client = HelperClient(settings.helper_socket)
+    # One that is there and doesn't answer is about to, or broken; neither is a reason to do without.
+    insists = must or os.access(settings.helper_socket, os.R_OK | os.W_OK)
     try:
-        features = await _hello(client, patience=SOON if must else 0.0)
+        features = await _hello(client, patience=SOON if insists else 0.0)
     except StagerError as error:
-        return _without(_why(settings, error), must=must)
+        return _without(_why(settings, error), must=insists)
     if must and features.get(FIREWALL, "none"):
         raise _missing(f"The root helper can't guard previews: {features.get(FIREWALL, 'it is too old')}")
     return Standing(client, "", features)
@@ -168,7 +170,7 @@ def _without(why: str, *, must: bool) -> Standing:
 
 def _missing(why: str) -> Fault:
     return Fault(
-        f"helper: {why} Previews aren't started unguarded, because it was used before or is required.",
+        f"helper: {why} Previews aren't started unguarded where it is there, was used before or is required.",
         hint=HINT,
         reason="helper-missing",
     )

@@ -18,8 +18,9 @@ from stager.engines.docker.networks import bridge_of, tag_of
 from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked
 
-PATIENCE = 10.0
-"""Seconds for one answer of the helper's, which mostly takes a hundredth of one."""
+PATIENCE, GLANCE = 10.0, 2.0
+"""Seconds for one answer of the helper's, which mostly takes a hundredth of one; and for one that only a page
+waits for."""
 BRIDGES = 500
 """In one group, as the helper takes them."""
 
@@ -95,7 +96,7 @@ class HelperFirewall:
 
     async def blocked(self) -> list[Blocked]:
         """See `ports.firewall.Firewall.blocked`."""
-        told = await self._helper.call("firewall-blocked", PATIENCE, tag=tag_of(self._installation))
+        told = await self._helper.call("firewall-blocked", GLANCE, tag=tag_of(self._installation))
         return [
             Blocked(
                 member.environment,
