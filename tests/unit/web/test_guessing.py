@@ -238,6 +238,19 @@ class TestPagesOfOthers:
         assert (await place.client.get(address, headers={"sec-fetch-site": "none"})).status_code == 200
         assert (await place.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
 
+    async def test_the_provider_isnt_asked_for_any_number_of_tokens(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        asked = accounts.asked
+        answers = [
+            (await place.client.get(f"{API}?github_token=gho_{number:036d}")).status_code
+            for number in range(3 * LIMIT)
+        ]
+
+        assert Counter(answers) == {401: LIMIT, 429: 2 * LIMIT}
+        assert accounts.asked - asked == LIMIT
+        assert (await place.client.get(API, headers=basic())).status_code == 200
+
     async def test_a_token_is_sent_to_no_provider_where_no_strategy_takes_it(self) -> None:
         seen: list[str] = []
 
@@ -247,6 +260,8 @@ class TestPagesOfOthers:
                 return await super().authenticate(credentials)
 
         async with site(authentication=[Curious({"ann": "pass"})]) as opened:
-            assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
+            for _ in range(2 * LIMIT):
+                assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
+            assert await opened.house.life.core.audit.entries(limit=9) == [], "it isn't even looked at"
             assert (await opened.client.get(f"{API}?github_token=x", headers=basic())).status_code == 200
         assert set(seen) == {""}
