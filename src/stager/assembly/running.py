@@ -143,7 +143,8 @@ async def _assemble(
     checks = checks_of(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
-    return replace(_services(core, world, loaded, router, setup), checks=tuple(checks)), launcher
+    services = _services(core, world, loaded, router, setup)
+    return replace(services, checks=(*checks, core.failures)), launcher
 
 
 async def _front(
@@ -212,6 +213,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         sharing=core.sharing,
         builds=core.builds,
         commands=core.commands,
+        failures=core.failures,
         forges=world.forges,
         instances=world.instances,
         intake=core.intake,

@@ -16,7 +16,7 @@ from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.doctor import asked, tell
-from stager.cli.server import ConfigOption
+from stager.cli.server import ConfigOption, readiness
 from stager.control.doctor import examine
 from stager.domain.errors import StagerError
 from stager.front.client import FrontClient
@@ -69,7 +69,8 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
-    return [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+    processes = [*_of_processes(state, is_up=is_up), *_as_it_says_itself(state)]
+    return [_of_configuration(loaded), *processes, *await examine(checks)]
 
 
 def _of_configuration(loaded: Loaded) -> Finding:
@@ -95,6 +96,14 @@ def _of_processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
         what = "the front doesn't" if process else "only the front does: previews go on"
         return [Finding("Stager", Verdict.WRONG, f"Not all of it runs: {what}.", hint)]
     return [Finding("Stager", Verdict.WARNING, "It doesn't run.", "`stager serve` starts it.")]
+
+
+def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
+    """What troubles the Stager that runs here, as far as it tells anybody."""
+    answer = readiness(state) if state.path.exists() else None
+    told = {**answer["troubles"], **answer.get("warnings", {})} if answer else {}
+    hint = f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
+    return [Finding(part, Verdict.WRONG, sentence, hint) for part, sentence in told.items()]
 
 
 async def _front_answers(state: StateDirectory) -> bool:

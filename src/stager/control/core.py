@@ -21,6 +21,7 @@ from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.commenting import Commenting
 from stager.control.errands import Errands
+from stager.control.failures import Failures
 from stager.control.forges import Forges
 from stager.control.guards import Guards
 from stager.control.handling import Handling
@@ -149,6 +150,7 @@ class Core:
         self._world, self._cast, self._conduct = world, cast or Cast(), conduct or Conduct()
         self.addresses, self.applications = addresses, applications
         self.watch, self.metrics = Watch(), metrics or Metrics()
+        self.failures = Failures()
         self._runner = runner or Runner(self.metrics)
         self._memory = Memory(world.store)
         self.publisher = Publisher(world.router, world.outposts)
@@ -250,6 +252,7 @@ class Core:
             clock=world.clock,
             metrics=self.metrics,
             handling=self.handling,
+            failures=self.failures,
         )
 
     def _room(self) -> Room:

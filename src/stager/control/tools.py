@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
+from stager.control.failures import Failures
 from stager.control.guards import Guards
 from stager.control.handling import Handling
 from stager.control.making import Making
@@ -36,6 +37,7 @@ class Tools:
     clock: Clock
     metrics: Metrics
     handling: Handling
+    failures: Failures
 
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
         """What an environment is made of; as its repository's own file had it, where a deployment is given.

@@ -62,10 +62,12 @@ async def healthz() -> Response:
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(services: Served) -> Response:
-    """Whether Stager can do its work: its database, the front and the engine answer."""
+    """Whether Stager can do its work: its database, the front and the engine answer. Previews that fail by
+    an error of Stager's own are warnings: one preview's code mustn't have all of Stager count as broken."""
     troubles = dict(services.supervisor.troubles)
     await services.store.read(lambda tx: tx.fact("domain"))
-    return JSONResponse({"ready": not troubles, "troubles": troubles}, 503 if troubles else 200)
+    answer = {"ready": not troubles, "troubles": troubles, "warnings": services.failures.warnings}
+    return JSONResponse(answer, 503 if troubles else 200)
 
 
 @router.get("/metrics")

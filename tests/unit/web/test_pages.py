@@ -54,13 +54,34 @@ class TestHealth:
         assert (answer.status_code, answer.text) == (200, "ok")
 
     async def test_whether_it_can_work(self, site: Site) -> None:
-        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}}
+        ready = (await site.client.get("/readyz")).json()
+        assert ready == {"ready": True, "troubles": {}, "warnings": {}}
         site.house.engine.leave()
         await site.house.rest()
         answer = await site.client.get("/readyz")
 
         assert answer.status_code == 503
-        assert answer.json() == {"ready": False, "troubles": {"engine": "The engine doesn't answer."}}
+        assert not answer.json()["ready"]
+        assert answer.json()["troubles"] == {"engine": "The engine doesn't answer."}
+
+    @pytest.mark.attack(
+        "/readyz after a preview failed by an error of Stager's own",
+        profile="visitor",
+        result="200, with the number of such previews and no name; one preview's code can't make it 503",
+    )
+    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, site: Site) -> None:
+        async def fail(reference: str) -> str:
+            raise ValueError(f"secret {reference}")
+
+        site.house.engine.resolve = fail  # type: ignore[method-assign]
+        await site.post("/launch", image_name="shop", container_name="hidden", wait="0")
+        await site.house.rest()
+        answer = await site.client.get("/readyz")
+
+        assert answer.status_code == 200
+        assert answer.json()["warnings"]["previews"].startswith("1 preview fails")
+        assert "hidden" not in answer.text
+        assert "secret" not in answer.text
 
     async def test_a_page_that_isnt_there(self, site: Site) -> None:
         answer = await site.client.get("/nothing")
