@@ -128,8 +128,7 @@ class Commands:
             return await self._kill(command)
 
     async def _kill(self, command: Kill) -> Environment | None:
-        name = checked_name(command.container_name)
-        app = self._applications.get(command.image_name).name if command.image_name else ""
+        name, app = checked_name(command.container_name), command.image_name
         environment = await self._store.write(lambda tx: self._killed(tx, app, name))
         log.info("kill", environment=environment.id if environment else "", name=name)
         if environment is not None:
@@ -138,6 +137,9 @@ class Commands:
 
     def _killed(self, tx: Transaction, app: str, name: str) -> Environment | None:
         found = find_named(tx, app, name)
+        # One that left the configuration may still have previews; only a name that never had any is wrong.
+        if app and found is None and all(e.app != app for e in tx.environments()):
+            self._applications.get(app)
         return self._ended(tx, found) if found else None
 
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:

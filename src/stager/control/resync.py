@@ -68,13 +68,17 @@ class Resync:
 
     async def _repositories(self) -> list[Repository]:
         """Those that deliveries came from, or adopted previews, and those that the configuration names an
-        owner for."""
+        owner for; also those that are no application's any more, for as long as they have previews."""
         await self._look_up()
         return await self._store.read(self._ours)
 
     def _ours(self, tx: Transaction) -> list[Repository]:
-        seen = _seen_repositories(tx)
-        return [s.repository for s in seen if application_of(tx, self._applications, s.repository)]
+        staged = {e.change.repository_id for e in tx.environments(present=True) if e.change}
+        return [
+            s.repository
+            for s in _seen_repositories(tx)
+            if s.repository.id in staged or application_of(tx, self._applications, s.repository)
+        ]
 
     async def _look_up(self) -> None:
         """Find the repositories that the configuration names and nobody has told of, at least not by that

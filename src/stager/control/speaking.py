@@ -13,6 +13,7 @@ import structlog
 from stager.control.applications import Applications
 from stager.control.belonging import application_of
 from stager.control.commands import Commands
+from stager.control.finding import previews_of
 from stager.control.forges import Forges
 from stager.domain.access import Role
 from stager.domain.actor import Actor
@@ -75,13 +76,9 @@ class Speaking:
     async def said(self, event: CommandSaid) -> str:
         """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
         speech, forge = heard(event.text), self._forges.of(event.repository.id)
-        application = await self._store.read(
-            lambda tx: application_of(tx, self._applications, event.repository)
-        )
-        if speech is None or forge is None or application is None:
+        is_ours, environment = await self._store.read(lambda tx: self._meant(tx, event))
+        if speech is None or forge is None or not is_ours:
             return "ignored: it isn't for us"
-        key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
-        environment = await self._store.read(lambda tx: tx.environment_by_key(key))
         if environment is None:
             await self._react(forge, event, "confused")
             return "ignored: there is no preview of this pull request"
@@ -90,6 +87,17 @@ class Speaking:
         await self._react(forge, event, answer.reaction)
         self._commands.changed(environment.id)
         return answer.outcome
+
+    def _meant(self, tx: Transaction, event: CommandSaid) -> tuple[bool, Environment | None]:
+        """Whether the repository is ours, or was, and the preview of the change; one that was made for an
+        application that is gone can still be removed."""
+        application = application_of(tx, self._applications, event.repository)
+        if application is not None:
+            key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
+            if (found := tx.environment_by_key(key)) is not None:
+                return True, found
+        former = previews_of(tx, event.repository, event.number)
+        return application is not None or bool(former), former[0] if former else None
 
     async def _answered(
         self, forge: Forge, event: CommandSaid, speech: Speech, environment: Environment
