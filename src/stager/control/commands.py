@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
 from stager.control.access import Access
-from stager.control.applications import Applications
+from stager.control.applications import Application, Applications
 from stager.control.finding import checked_name, existing, find_named, is_unapproved, unknown
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
@@ -18,7 +18,7 @@ from stager.control.policy import FORKS_ARE_OFF, SHORT
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
-from stager.control.wishes import Wish, Wishes
+from stager.control.wishes import Wish, Wishes, again
 from stager.domain.access import Action
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
@@ -58,6 +58,7 @@ class Commands:
         wake: called with an environment's id after its wish was written down.
         room: keeps the number of previews within bounds.
         access: says whether whoever asks may; everything here asks it first.
+        check_branch: refuses to launch an application by hand from a branch that isn't there.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Commands:
         room: Room,
         clock: Clock,
         access: Access,
+        check_branch: Callable[[Application, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._memory = memory
@@ -86,6 +88,7 @@ class Commands:
         self._room = room
         self._clock = clock
         self._access = access
+        self._check_branch = check_branch
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
         """Have a preview running, afresh when it runs already.
@@ -101,6 +104,9 @@ class Commands:
         application = self._applications.get(command.image_name)
         name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
+        found = await self._store.read(lambda tx: find_named(tx, application.name, name))
+        if found is None or found.change is None:
+            await self._check_branch(application, name)
         environment = await self._store.write(
             lambda tx: self._launched(tx, application.name, name, parameters)
         )
@@ -113,7 +119,7 @@ class Commands:
         if found is None or found.change is None:
             return self._wishes.run(tx, Wish(EnvironmentKey.of_name(app, name), name, parameters=parameters))
         _let_run(tx, found)
-        return self._wishes.run(tx, _again(found, parameters or found.desired.parameters))
+        return self._wishes.run(tx, again(found, parameters or found.desired.parameters))
 
     async def kill(self, command: Kill, actor: Actor) -> Environment | None:
         """Have a preview removed; None when there is none of this name, which is fine.
@@ -188,7 +194,7 @@ class Commands:
                 status=409,
             )
         _let_run(tx, environment)
-        return self._wishes.run(tx, _again(environment, environment.desired.parameters))
+        return self._wishes.run(tx, again(environment, environment.desired.parameters))
 
     async def let_run(self, environment_id: str, actor: Actor) -> Environment:
         """Have a pull request's preview running, whatever the rules for pull requests or an earlier kill say.
@@ -375,18 +381,3 @@ def _let_run(tx: Transaction, environment: Environment) -> None:
     hold = environment.desired.hold
     if hold is not None and hold.reason in BY_POLICY - UNAPPROVED:
         tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
-
-
-def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
-    """The wish that an environment stands for, with other parameters."""
-    hold = environment.desired.hold
-    if hold is not None and is_unapproved(environment):
-        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
-    return Wish(
-        environment.key,
-        environment.name,
-        environment.desired.revision,
-        parameters,
-        environment.desired.trust,
-        environment.change,
-    )

@@ -66,6 +66,7 @@ class Supervisor:
         watch: Watch,
         outposts: Outposts | None = None,
         clear_away: Callable[[], Awaitable[int]] | None = None,
+        at_start: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._instances = instances
@@ -80,6 +81,7 @@ class Supervisor:
         self._watch = watch
         self._outposts = outposts
         self._clear_away = clear_away
+        self._at_start = at_start
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
@@ -211,6 +213,8 @@ class Supervisor:
         first one wakes all, because nobody knows what an earlier life left undone."""
         try:
             await self._adopt()
+            if self._survey is None and self._at_start is not None:
+                await self._at_start()
             await self._wake_what_changed()
             await self._instances.sweep()
         except Retry as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stager.control.addresses import Addresses
+from stager.control.finding import is_unapproved
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -19,6 +20,7 @@ from stager.domain.environment import (
     EnvironmentKey,
     Hold,
 )
+from stager.domain.errors import Refused
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
 from stager.ports.store import Transaction
@@ -47,6 +49,25 @@ def link_of(change: Change) -> ChangeLink:
         title=change.title,
         author=change.author,
         url=change.url,
+    )
+
+
+def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
+    """The wish that an environment stands for, with other parameters.
+
+    Raises:
+        Refused: it is strangers' code that nobody has let run.
+    """
+    hold = environment.desired.hold
+    if hold is not None and is_unapproved(environment):
+        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
+    return Wish(
+        environment.key,
+        environment.name,
+        environment.desired.revision,
+        parameters,
+        environment.desired.trust,
+        environment.change,
     )
 
 
