@@ -127,12 +127,11 @@ class Wishes:
         )
 
     def _renewed(self, tx: Transaction, before: Environment, wish: Wish, now: datetime) -> Environment:
-        """The next generation. Its URL is the one it had, unless another took that while it was gone."""
+        """The next generation. Its URL is the one it had, unless another took that while it was gone, or the
+        configuration gives previews other hosts since it last ran."""
         host = before.host
-        if not before.desired.present:
-            holder = tx.environment_by_host(host)
-            if holder is not None and holder.id != before.id and holder.desired.present:
-                host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
+        if self._has_lost_its_host(tx, before):
+            host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
         generation = before.desired.generation + 1
         return replace(
             before,
@@ -142,6 +141,14 @@ class Wishes:
             updated_at=now,
             change=wish.change,
         )
+
+    def _has_lost_its_host(self, tx: Transaction, before: Environment) -> bool:
+        """What is reachable keeps its host, whatever the configuration says by now: it is known by that."""
+        if before.serving is not None:
+            return False
+        holder = tx.environment_by_host(before.host)
+        is_anothers = holder is not None and holder.id != before.id and holder.desired.present
+        return is_anothers or not self._addresses.fits(before.host, before.key, before.name)
 
     def _deployment(self, environment: Environment, now: datetime) -> Deployment:
         desired = environment.desired
