@@ -26,6 +26,7 @@ from stager.control.outposts import Outposts
 from stager.control.previews import RunningPreviews
 from stager.control.sessions import Lifetimes
 from stager.control.supervisor import Intervals
+from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
 from stager.engines.probe import HttpProber
@@ -57,6 +58,9 @@ log = structlog.get_logger(__name__)
 
 EXTRA_WAIT = 60.0
 """Seconds that a launch is waited for beyond the application's own time to start."""
+
+LAST_SWEEP = 5.0
+"""Seconds that the end waits for Docker to remove networks that nothing uses."""
 
 
 async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
@@ -110,6 +114,8 @@ async def _assemble(
     launcher, router, listen = await _front(settings, state, stack)
     docker = connect(settings.engine.socket)
     stack.push_async_callback(docker.close)
+    instances = await _instances(settings, state, docker)
+    stack.push_async_callback(_leave_no_networks, instances)
     prober = HttpProber()
     stack.push_async_callback(prober.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
@@ -122,7 +128,7 @@ async def _assemble(
     world = World(
         store=store,
         images=DockerImages(docker),
-        instances=await _instances(settings, state, docker),
+        instances=instances,
         prober=prober,
         router=router,
         clock=clock,
@@ -163,6 +169,15 @@ async def _instances(settings: Settings, state: StateDirectory, docker: aiodocke
     loopback = await reaches_by_loopback(settings, docker)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     return DockerInstances(docker, state.installation, networks, loopback=loopback)
+
+
+async def _leave_no_networks(instances: DockerInstances) -> None:
+    """The next start may be far: networks that no container is in go now. Those of previews stay."""
+    try:
+        async with asyncio.timeout(LAST_SWEEP):
+            await instances.sweep()
+    except (StagerError, TimeoutError) as error:
+        log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
 def _cast(chosen: Chosen) -> Cast:

@@ -44,6 +44,8 @@ class Steps:
     async def settle(self, look: Look) -> None:
         """There is nothing to do: see to it that the store and the visitor's page say so."""
         environment_id = look.environment.id
+        if not look.environment.desired.wanted and not look.observed.instances:
+            await self._clear_networks(look.environment)
         serving = look.observed.serving
         generation = serving.generation if serving else None
         deployment = look.deployments.get(serving.generation) if serving else None
@@ -160,6 +162,15 @@ class Steps:
                 deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
             )
         await self._tools.instances.remove(instance.id)
+        if not look.environment.desired.wanted and look.observed.instances == (instance,):
+            await self._clear_networks(look.environment)
+
+    async def _clear_networks(self, environment: Environment) -> None:
+        """Nothing of it is left that needs a network. What can't be removed now goes with a later pass."""
+        try:
+            await self._tools.instances.sweep()
+        except StagerError as error:
+            log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 
     async def _record(self, look: Look, instance: Instance) -> None:
         text = await self._tools.instances.logs(instance.id, LOG_LINES)

@@ -514,6 +514,40 @@ class TestSuperseded:
 
 
 class TestRemoval:
+    async def test_no_network_stays_until_the_next_pass(self, house: House) -> None:
+        for name in ("stays", "goes", "is-killed-while-starting"):
+            await house.launch(name)
+        await house.rest()
+        assert len(house.engine.networks) == 3
+        killed = await house.stop("goes")
+        assert killed is not None
+        await house.life.commands.until_removed(killed, 60)
+        assert len(house.engine.networks) == 2
+
+        house.engine.delays["start"] = 100
+        await house.launch("is-killed-while-starting")
+        await house.rest(1)
+        await house.stop("is-killed-while-starting")
+        await house.rest(20)
+        assert len(house.engine.networks) == 1
+
+    async def test_a_network_that_cant_be_removed_costs_no_removal(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await house.launch()
+        await house.rest()
+
+        async def refuse() -> int:
+            raise Retry("Docker is busy.", reason="engine-away")
+
+        monkeypatch.setattr(house.engine, "sweep", refuse)
+        await house.stop()
+        await house.rest(20)
+        await house.assert_gone()
+        monkeypatch.undo()
+        await house.rest()
+        assert house.engine.networks == frozenset()
+
     async def test_a_page_says_so(self, house: House) -> None:
         environment = await house.launch()
         await house.rest()
