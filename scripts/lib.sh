@@ -129,26 +129,33 @@ buildx_package() {
 
 has_package() { dpkg-query --show --showformat '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
-# Takes the program out of Debian 13's package, from the mirrors that this machine uses anyway and under apt's
-# own signatures, without touching apt's lists: nothing else of Debian 13 gets here by it.
 fetch_buildx() {
   local folder target status=0
   say "fetching docker buildx from Debian 13"
   folder="$(mktemp -d)"
   target="$(buildx_folder)"
-  newer_sources >"$folder/trixie.list"
-  {
-    mkdir -p "$folder/lists/partial" "$folder/archives/partial"
-    private_apt "$folder" update
-    (cd "$folder" && private_apt "$folder" download docker-buildx)
-    dpkg-deb -x "$folder"/docker-buildx_*.deb "$folder/tree"
-  } >"$folder/log" 2>&1 || true
+  fetch_newer "$folder" docker-buildx
   if ! put_plugin "$folder"/tree/usr/libexec/docker/cli-plugins/docker-buildx "$target" 2>>"$folder/log"; then
     tail -n 5 "$folder/log" >&2
     status=1
   fi
   rm -rf "$folder"
   return "$status"
+}
+
+# fetch_newer FOLDER PACKAGE...: unpacks Debian 13's packages in FOLDER/tree, from the mirrors that this machine uses
+# anyway and under apt's own signatures, without touching apt's lists: nothing else of Debian 13 gets here by it. What
+# was said is in FOLDER/log.
+fetch_newer() {
+  local folder="$1" package
+  shift
+  newer_sources >"$folder/trixie.list"
+  {
+    mkdir -p "$folder/lists/partial" "$folder/archives/partial"
+    private_apt "$folder" update
+    (cd "$folder" && private_apt "$folder" download "$@")
+    for package in "$@"; do dpkg-deb -x "$folder/$package"_*.deb "$folder/tree"; done
+  } >"$folder/log" 2>&1 || true
 }
 
 # For everybody on the machine where that may be, such as a service's user; for this user otherwise.
@@ -171,6 +178,41 @@ private_apt() {
   shift
   apt-get -q -o Dir::Etc::SourceList="$folder/trixie.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$folder/lists" \
     -o Dir::Cache="$folder" -o Dir::Cache::Archives="$folder/archives" -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+# --- the engine of the builder for code from forks ----------------------------------------------------------
+
+BUILDER_ENGINE=/usr/libexec/stager/docker # where stager-helper looks for it, before it takes the system's
+BUILDER_ENGINE_OLDEST=25                  # as in src/stager/helper/builder_engine.py
+
+# major_of PROGRAM: the first part of a dockerd's version; 0 where there is none.
+major_of() { { "$1" --version 2>/dev/null || true; } | sed -n 's/.*version \([0-9]*\)\..*/\1/p' | grep . || echo 0; }
+
+has_builder_engine() {
+  [ "$(major_of "$BUILDER_ENGINE/dockerd")" -ge "$BUILDER_ENGINE_OLDEST" ] ||
+    { [ ! -e "$BUILDER_ENGINE/dockerd" ] && [ "$(major_of dockerd)" -ge "$BUILDER_ENGINE_OLDEST" ]; }
+}
+
+# The Docker engine by which stager-helper builds code from forks: the system's where it is new enough; on Debian 12
+# that of Debian 13, beside it, with Debian 12's runc. Without it everything works but builds of code from forks.
+fetch_builder_engine() {
+  local folder
+  if has_builder_engine || ! is_debian_like; then return 0; fi
+  if [ "$(release_name)" = bookworm ] && may_be_root; then
+    say "fetching Docker of Debian 13, in which code from forks is built"
+    folder="$(mktemp -d)"
+    fetch_newer "$folder" docker.io containerd
+    if ! put_builder_engine "$folder/tree" 2>>"$folder/log"; then tail -n 5 "$folder/log" >&2; fi
+    rm -rf "$folder"
+  fi
+  has_builder_engine || say "there is no Docker $BUILDER_ENGINE_OLDEST or later, so code from forks can't be built here; docs/how-to/build-code-from-forks.md has more"
+}
+
+put_builder_engine() {
+  local program
+  for program in usr/bin/containerd usr/bin/containerd-shim-runc-v2 usr/sbin/docker-proxy usr/sbin/dockerd; do
+    as_root install -D -m 755 "$1/$program" "$BUILDER_ENGINE/$(basename "$program")" || return 1
+  done
 }
 
 # --- Python -----------------------------------------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stager.checks.certificate import Expiry
+from stager.checks.helper import HelperCheck
 from stager.checks.machine import Disk, Port
 from stager.checks.names import Wildcard
 from stager.domain.route import normalise_host
-from stager.engines.docker.doctor import BuildCheck, DockerCheck
+from stager.engines.docker.doctor import BuildCheck, DockerCheck, UntrustedBuildCheck
+from stager.engines.docker.networks import tag_of
 from stager.forges.github.account import Place
 from stager.forges.github.doctor import GithubCheck
 from stager.forges.github.keyring import Keyring, app_in_force
+from stager.helper_client import HelperClient
 from stager.ports.doctor import Check
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.doctor import NginxCheck
@@ -31,6 +34,16 @@ def checks_of(
     yield DockerCheck(settings.engine.socket)
     if any(app.build for app in settings.images.values()):
         yield BuildCheck(settings.engine.socket, settings.builds.cgroup_parent)
+    if settings.builds_forks:
+        is_off = settings.helper == "off"
+        helper = None if is_off else HelperClient(settings.helper_socket)
+        yield UntrustedBuildCheck(helper, is_shared=settings.forks.unsafe_shared_builder)
+    yield HelperCheck(
+        settings.helper,
+        settings.helper_socket,
+        tag_of(state.installation) if state.path.exists() else "",
+        was_used=state.guarded.exists(),
+    )
     yield Disk(state.path)
     yield Port(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:

@@ -81,6 +81,11 @@ def environment(configuration: Configuration | None = None, *, protocols: str = 
     return {name: os.environ[name] for name in KEPT if name in os.environ} | told
 
 
+USUAL_UMASK = 0o022
+"""What git writes becomes an image, in which other users must be able to read it, or a repository that others
+may clone. Our own files are in folders that are closed to others."""
+
+
 @asynccontextmanager
 async def started(
     arguments: Sequence[str | Path],
@@ -108,6 +113,7 @@ async def started(
             cwd=cwd,
             env=environ,
             start_new_session=True,
+            umask=USUAL_UMASK,
         )
     except FileNotFoundError as error:
         raise Fault(

@@ -7,14 +7,18 @@ import itertools
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pytest
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.engines.docker import BuildxBuilder, connect
+from stager.engines.docker.by_trust import BuilderByTrust
+from stager.engines.docker.untrusted import Lending, UntrustedBuilder
+from stager.helper_client import HelperClient
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
 from stager.ports.clock import RandomIds
 from stager.ports.engine import InstanceSpec
@@ -134,21 +138,52 @@ class BuildxUnderTest:
         return docker_knows(image)
 
 
+class UntrustedUnderTest(BuildxUnderTest):
+    """The builder for untrusted code, with Docker's beside it."""
+
+    def __init__(self, folder: Path, installation: str, helper: Path) -> None:
+        super().__init__(folder, installation)
+        trusted = BuildxBuilder(self.docker, ENGINE, installation)
+        lending = Lending(images=(IMAGE,))
+        untrusted = UntrustedBuilder(HelperClient(helper), self.docker, trusted, lending)
+        self.builder = BuilderByTrust(trusted, untrusted)
+
+    def order_of(
+        self, dockerfile: str, *, key: str = "", timeout: float = 60, recipe: Recipe | None = None
+    ) -> BuildOrder:
+        return replace(
+            super().order_of(dockerfile, key=key, timeout=timeout, recipe=recipe), by_stranger=True
+        )
+
+
+@asynccontextmanager
+async def untrusted_under_test(folder: Path, helper: Path) -> AsyncIterator[UntrustedUnderTest]:
+    """The builder for untrusted code that this helper starts; see `buildx_under_test`."""
+    async with _with_nothing_left(UntrustedUnderTest(folder, f"test-{RandomIds().new()}", helper)) as found:
+        yield found
+
+
 @asynccontextmanager
 async def buildx_under_test(folder: Path) -> AsyncIterator[BuildxUnderTest]:
     """Docker's builder, with nothing left behind at the end. Skips where there is none."""
-    reason = why_no_docker() or _why_no_buildx()
-    if reason:
+    if reason := why_no_docker() or why_no_buildx():
         pytest.skip(reason)
-    installation = f"test-{RandomIds().new()}"
-    under_test = BuildxUnderTest(folder, installation)
+    async with _with_nothing_left(BuildxUnderTest(folder, f"test-{RandomIds().new()}")) as found:
+        yield found
+
+
+_Docker = TypeVar("_Docker", bound=BuildxUnderTest)
+
+
+@asynccontextmanager
+async def _with_nothing_left(under_test: _Docker) -> AsyncIterator[_Docker]:
     try:
         yield under_test
     finally:
         await under_test.docker.close()
-        clean_up(f"stager.instance={installation}")
-        remove_images(installation)
-        remove_images(f"{installation}-b")
+        clean_up(f"stager.instance={under_test.installation}")
+        remove_images(under_test.installation)
+        remove_images(f"{under_test.installation}-b")
 
 
 def docker(*arguments: str) -> str:
@@ -164,7 +199,7 @@ def docker_knows(image: str) -> bool:
 
 
 def remove_images(installation: str) -> None:
-    """Remove every image that bears this installation's label."""
+    """Remove every image that has this installation's label or a name of its own."""
     listing = [
         "docker",
         "images",
@@ -174,12 +209,15 @@ def remove_images(installation: str) -> None:
         f"label=stager.instance={installation}",
     ]
     there = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    by_name = [*listing[:-1], f"reference=stager/{installation}-*"]
+    there += subprocess.run(by_name, capture_output=True, text=True, check=True).stdout.split()
     if there:
         subprocess.run(["docker", "rmi", "--force", *set(there)], capture_output=True, check=False)
 
 
 @functools.cache
-def _why_no_buildx() -> str:
+def why_no_buildx() -> str:
+    """Why nothing can be built on this machine; empty where it can."""
     version = ["docker", "buildx", "version"]
     there = subprocess.run(version, capture_output=True, check=False).returncode == 0
     return "" if there else "there is no docker buildx: scripts/setup gets it"

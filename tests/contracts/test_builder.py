@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from stager.domain.errors import Fault
 from stager.ports.builder import ImageFacts
-from tests.contracts.builders import BuilderUnderTest, FakeBuilderUnderTest, buildx_under_test
-from tests.contracts.engines import PORT
+from tests.contracts.builders import (
+    BuilderUnderTest,
+    FakeBuilderUnderTest,
+    buildx_under_test,
+    untrusted_under_test,
+    why_no_buildx,
+)
+from tests.contracts.engines import PORT, why_no_docker
+from tests.integration.own_builder import own_builder
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(scope="module")
+def helper() -> Iterator[Path]:
+    """The socket of a root helper that starts builders for untrusted code."""
+    if reason := why_no_docker() or why_no_buildx():
+        pytest.skip(reason)
+    with own_builder() as found:
+        yield found.socket
+
+
+KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.docker) for kind in ("docker", "untrusted"))]
+
+
+@pytest.fixture(params=KINDS)
 async def under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BuilderUnderTest]:
-    if request.param == "memory":
-        yield FakeBuilderUnderTest(tmp_path)
-        return
-    async with buildx_under_test(tmp_path) as docker:
-        yield docker
+    match request.param:
+        case "memory":
+            yield FakeBuilderUnderTest(tmp_path)
+        case "docker":
+            async with buildx_under_test(tmp_path) as docker:
+                yield docker
+        case _:
+            helper: Path = request.getfixturevalue("helper")
+            async with untrusted_under_test(tmp_path, helper) as docker:
+                yield docker
 
 
 def nobody(line: str) -> None:

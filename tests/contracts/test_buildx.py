@@ -59,6 +59,14 @@ def command_lines() -> Iterator[tuple[int, bytes]]:
             yield int(folder.name), (folder / "cmdline").read_bytes()
 
 
+def unlabelled(buildx: BuildxUnderTest, name: str, *labels: str) -> str:
+    """An image as a frontend leaves it that does nothing about labels, or sets these."""
+    tree = buildx.order_of(f"FROM {IMAGE}\nRUN echo {name} > /name\n").tree
+    given = [word for label in ("stager.test", *labels) for word in ("--label", label)]
+    docker("buildx", "build", "--load", "--tag", name, *given, str(tree))
+    return docker("image", "inspect", "--format", "{{.Id}}", name)
+
+
 def running(words: str) -> list[int]:
     """The processes that have these words among their arguments."""
     return [process for process, line in command_lines() if words.encode() in line.replace(b"\0", b" ")]
@@ -471,6 +479,74 @@ class TestImages:
 
         assert await buildx.builder.sweep([new]) == 1
         assert not docker_knows(old)
+
+    async def test_one_whose_frontend_set_no_labels(self, buildx: BuildxUnderTest) -> None:
+        """A `# syntax=` line chooses who makes the image; what it leaves is the name, which we gave."""
+        name = f"stager/{buildx.installation}-shop:key1"
+        image = unlabelled(buildx, name)
+        assert await buildx.builder.find("shop", "key1") == image
+        assert await buildx.builder.sweep([image]) == 0
+        assert docker_knows(image)
+
+        assert await buildx.builder.sweep([]) == 1
+        assert not docker_knows(image)
+
+    @pytest.mark.parametrize("label", ["stager.build=other", "stager.instance=another", "stager.app=x"])
+    async def test_one_whose_frontend_set_wrong_labels(self, buildx: BuildxUnderTest, label: str) -> None:
+        image = unlabelled(buildx, f"stager/{buildx.installation}-shop:key1", label)
+        assert await buildx.builder.find("shop", "key1") == image
+
+        assert await buildx.builder.sweep([]) == 1
+        assert not docker_knows(image)
+
+    async def test_one_that_two_orders_have_in_common(self, buildx: BuildxUnderTest) -> None:
+        """Without labels, two commits may come to the same image."""
+        names = [f"stager/{buildx.installation}-{app}" for app in ("shop:key1", "shop:key2", "blog:key3")]
+        image = unlabelled(buildx, names[0])
+        for name in names[1:]:
+            docker("tag", image, name)
+        assert await buildx.builder.find("shop", "key2") == image
+
+        assert await buildx.builder.sweep([]) == 1
+        assert not docker_knows(image)
+
+    async def test_one_without_labels_that_a_container_uses_stays(self, buildx: BuildxUnderTest) -> None:
+        image = unlabelled(buildx, f"stager/{buildx.installation}-shop:key1")
+        await buildx.use(image)
+
+        assert await buildx.builder.sweep([]) == 0
+        assert docker_knows(image)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "stager/{0}b-shop:key1",  # another installation's
+            "stager/b{0}-shop:key1",
+            "stager/{0}:key1",
+            "stager/shop:{0}",
+            "stager-test/{0}-shop:key1",
+            "127.0.0.1:5000/stager/{0}-shop:key1",
+        ],
+    )
+    async def test_a_name_that_only_looks_like_ours_stays(self, buildx: BuildxUnderTest, name: str) -> None:
+        told = name.format(buildx.installation)
+        image = unlabelled(buildx, told)
+        try:
+            assert await buildx.builder.sweep([]) == 0
+            assert docker_knows(told)
+        finally:
+            docker("rmi", image)
+
+    async def test_people_s_image_that_a_frontend_made_again_stays(self, buildx: BuildxUnderTest) -> None:
+        """What a frontend makes may be, bit for bit, an image that is here already."""
+        theirs = f"stager-test/theirs-{buildx.installation}:1"
+        image = unlabelled(buildx, theirs)
+        docker("tag", image, f"stager/{buildx.installation}-shop:key1")
+        try:
+            assert await buildx.builder.sweep([]) == 0
+            assert docker_knows(theirs)
+        finally:
+            docker("rmi", "--force", image)
 
     async def test_one_that_somebody_named_stays(self, buildx: BuildxUnderTest) -> None:
         image = await built(buildx, f"FROM {IMAGE}\nRUN true\n")

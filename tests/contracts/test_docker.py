@@ -17,6 +17,7 @@ from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.docker.ahead import MOST
 from stager.engines.docker.instances import STARTS_AT_ONCE
+from stager.engines.docker.networks import bridge_of
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
 
@@ -169,3 +170,19 @@ async def test_an_image_isnt_missing_because_docker_is_away(tmp_path: Path) -> N
             await DockerImages(away).resolve(IMAGE)
     finally:
         await away.close()
+
+
+@pytest.mark.docker
+async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
+    """By the bridge's name the firewall tells them apart."""
+    async with docker_under_test() as engine:
+        networks: dict[Trust, set[str]] = {}
+        for generation, trust in enumerate((Trust.TRUSTED, Trust.FORK, Trust.TRUSTED, Trust.FORK)):
+            spec = await engine.spec("runs", replace(birth("e1", generation), trust=trust))
+            networks.setdefault(trust, set()).add((await engine.instances.create(spec)).network)
+        [trusted], [untrusted] = networks[Trust.TRUSTED], networks[Trust.FORK]
+        assert trusted != untrusted
+        for trust, network in ((Trust.TRUSTED, trusted), (Trust.FORK, untrusted)):
+            made = await (await engine.docker.networks.get(network)).show()
+            bridge = bridge_of(engine.installation, network, trust)
+            assert made["Options"]["com.docker.network.bridge.name"] == bridge

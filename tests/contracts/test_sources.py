@@ -23,6 +23,16 @@ FILES: Files = {
     "link": Link("Dockerfile"),
 }
 MISSING = "d" * 40
+STRANGERS = [
+    "refs/pull/34/head",
+    "refs/pull/34/merge",
+    "refs/merge-requests/34/head",
+    "refs/pull-requests/34/from",
+    "refs/changes/34/34/1",
+    "refs/stager/x",
+    "refs/notes/x",
+]
+"""Refs outside of branches and tags: anybody's commits may be there."""
 
 
 class Remote(Protocol):
@@ -134,6 +144,69 @@ class TestResolve:
         assert await remote.sources.resolve(remote.origin, "main") == before
         after = remote.commit({"other": "file"}, "refs/heads/main")
         assert await remote.sources.resolve(remote.origin, "main") == after
+
+    async def test_a_tag_by_its_short_and_its_full_name(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/tags/v1")
+
+        assert await remote.sources.resolve(remote.origin, "v1") == sha
+        assert await remote.sources.resolve(remote.origin, "refs/tags/v1") == sha
+
+    async def test_the_branch_where_a_tag_has_the_same_name(self, remote: Remote) -> None:
+        tag = remote.commit(FILES, "refs/tags/both")
+        branch = remote.commit({"other": "file"}, "refs/heads/both")
+
+        assert await remote.sources.resolve(remote.origin, "both") == branch
+        assert await remote.sources.resolve(remote.origin, "refs/tags/both") == tag
+
+    async def test_a_full_name_means_nothing_else(self, remote: Remote) -> None:
+        remote.commit(FILES, "refs/heads/refs/heads/main", "refs/tags/refs/heads/main", "refs/tags/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, "refs/heads/main")
+        assert caught.value.reason == "ref-missing"
+
+    @pytest.mark.parametrize("kind", ["refs/heads", "refs/tags"])
+    async def test_an_id_to_which_a_branch_or_a_tag_points(self, remote: Remote, kind: str) -> None:
+        remote.commit({"other": "file"}, "refs/heads/main")
+        sha = remote.commit(FILES, f"{kind}/x")
+
+        assert await remote.sources.resolve(remote.origin, sha) == sha
+
+    async def test_an_id_before_the_branch_that_is_called_so(self, remote: Remote) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        other = remote.commit({"other": "file"}, f"refs/heads/{sha}", f"refs/heads/{MISSING}")
+
+        assert await remote.sources.resolve(remote.origin, sha) == sha
+        assert await remote.sources.resolve(remote.origin, MISSING) == other
+
+    @pytest.mark.parametrize("ref", STRANGERS)
+    async def test_nothing_of_strangers(self, remote: Remote, ref: str) -> None:
+        """What a forge keeps of pull requests lies in the same repository."""
+        remote.commit({"other": "file"}, "refs/heads/main")
+        sha = remote.commit(FILES, ref)
+        short = ref.removeprefix("refs/")
+        for name in (ref, short, f"heads/../{short}", f"refs/heads/../{short}", sha[:7], sha[:12]):
+            with pytest.raises(Fault) as caught:
+                await remote.sources.resolve(remote.origin, name)
+            assert caught.value.reason == "ref-missing"
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, sha)
+        assert caught.value.reason == "commit-not-a-tip"
+
+    @pytest.mark.parametrize(
+        "name", ["HEAD", "@", "FETCH_HEAD", "main~0", "main^0", "main@{0}", ":/x", "head*"]
+    )
+    async def test_nothing_that_git_works_out(self, remote: Remote, name: str) -> None:
+        remote.commit(FILES, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, name)
+        assert caught.value.reason == "ref-missing"
+
+    async def test_a_commit_below_the_tip(self, remote: Remote) -> None:
+        before = remote.commit(FILES, "refs/heads/main")
+        remote.commit({"other": "file"}, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.resolve(remote.origin, before)
+        assert caught.value.reason == "commit-not-a-tip"
 
     async def test_what_isnt_there(self, remote: Remote) -> None:
         remote.commit(FILES, "refs/heads/main")

@@ -13,7 +13,7 @@ import pytest
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, Store, Transaction
+from stager.ports.store import SeenRepository, SetAside, Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import (
@@ -246,6 +246,87 @@ class TestDeliveries:
         assert await store.read(lambda tx: tx.next_delivery()) == delivery()
 
 
+class TestBegunDeliveries:
+    async def test_beginnings_without_an_end_are_counted(self, store: Store) -> None:
+        for number in (1, 2):
+            await store.write(lambda tx, n=number: tx.add_delivery(delivery(n), NOON))  # type: ignore[misc]
+        assert await store.write(lambda tx: tx.begin_delivery(delivery(1))) == 1
+        assert await store.write(lambda tx: tx.begin_delivery(delivery(1))) == 2
+        assert await store.write(lambda tx: tx.begin_delivery(delivery(2))) == 1
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(1)
+
+    async def test_one_that_is_released_does_not_count(self, store: Store) -> None:
+        await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
+        for _ in range(3):
+            assert await store.write(lambda tx: tx.begin_delivery(delivery())) == 1
+            await store.write(lambda tx: tx.release_delivery(delivery()))
+        await store.write(lambda tx: tx.release_delivery(delivery()))
+        assert await store.write(lambda tx: tx.begin_delivery(delivery())) == 1
+
+    async def test_there_are_none_of_what_is_unknown_or_finished(self, store: Store) -> None:
+        assert await store.write(lambda tx: tx.begin_delivery(delivery())) == 0
+        await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
+        await store.write(lambda tx: tx.begin_delivery(delivery()))
+        await store.write(lambda tx: tx.finish_delivery(delivery(), "done", NOON))
+        assert await store.write(lambda tx: tx.begin_delivery(delivery())) == 0
+
+    async def test_one_that_is_set_aside_is_listed_and_not_given_out(self, store: Store) -> None:
+        for number in (1, 2):
+            await store.write(lambda tx, n=number: tx.add_delivery(delivery(n), NOON))  # type: ignore[misc]
+        await store.write(lambda tx: tx.begin_delivery(delivery(1)))
+        await store.write(lambda tx: tx.set_delivery_aside(delivery(1), "it hangs", later(1)))
+
+        one = delivery(1)
+        [found] = await store.read(lambda tx: tx.deliveries_set_aside())
+        assert found == SetAside(one.forge, one.id, one.event, later(1), "it hangs")
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(2)
+
+    async def test_setting_an_unknown_one_aside_has_no_effect(self, store: Store) -> None:
+        await store.write(lambda tx: tx.set_delivery_aside(delivery(), "it hangs", NOON))
+        assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+    async def test_one_that_was_set_aside_and_comes_again_is_taken_after_the_others(
+        self, store: Store
+    ) -> None:
+        for number in (1, 2):
+            await store.write(lambda tx, n=number: tx.add_delivery(delivery(n), NOON))  # type: ignore[misc]
+        await store.write(lambda tx: tx.set_delivery_aside(delivery(1), "it hangs", later(1)))
+
+        assert await store.write(lambda tx: tx.add_delivery(delivery(1, payload="again"), later(2)))
+        assert not await store.write(lambda tx: tx.add_delivery(delivery(1), later(2)))
+        assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(2)
+        await store.write(lambda tx: tx.finish_delivery(delivery(2), "done", later(3)))
+        assert await store.read(lambda tx: tx.next_delivery()) == delivery(1, payload="again")
+        assert await store.write(lambda tx: tx.begin_delivery(delivery(1))) == 1
+
+    async def test_one_that_is_set_aside_is_forgotten_in_its_time(self, store: Store) -> None:
+        await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
+        await store.write(lambda tx: tx.set_delivery_aside(delivery(), "it hangs", later(1)))
+
+        assert await store.write(lambda tx: tx.forget(later(1))) == 0
+        assert await store.write(lambda tx: tx.forget(later(2))) == 1
+        assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+
+class TestActedOn:
+    async def test_one_is_acted_on_once_in_its_repository(self, store: Store) -> None:
+        assert not await store.read(lambda tx: tx.was_acted_on("10", "7"))
+        assert await store.write(lambda tx: tx.act_on("10", "7", NOON))
+        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
+        assert await store.write(lambda tx: tx.act_on("11", "7", NOON))
+        assert await store.write(lambda tx: tx.act_on("10", "8", NOON))
+        assert await store.read(lambda tx: tx.was_acted_on("10", "7"))
+        assert not await store.read(lambda tx: tx.was_acted_on("11", "8"))
+
+    async def test_are_forgotten_in_their_time(self, store: Store) -> None:
+        await store.write(lambda tx: tx.act_on("10", "7", NOON))
+        assert await store.write(lambda tx: tx.forget(NOON)) == 0
+        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
+        assert await store.write(lambda tx: tx.forget(later(1))) == 1
+        assert await store.write(lambda tx: tx.act_on("10", "7", later(2)))
+
+
 class TestChanges:
     @pytest.mark.parametrize("head", [FORK, BASE, None], ids=["fork", "own", "deleted"])
     async def test_comes_back_as_it_was_saved(self, store: Store, head: Repository | None) -> None:
@@ -336,6 +417,17 @@ class TestForget:
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(3)
         assert await store.write(lambda tx: tx.forget(NOON)) == 0
 
+    async def test_deliveries_may_be_kept_for_longer(self, store: Store) -> None:
+        def fill(tx: Transaction) -> None:
+            tx.save_environment(environment(1, present=False, updated_at=later(-1)))
+            tx.add_delivery(delivery(1), later(-9))
+            tx.finish_delivery(delivery(1), "done", later(-2))
+
+        await store.write(fill)
+
+        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-2))) == 1
+        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-1))) == 1
+
     async def test_a_forgotten_delivery_may_come_again_at_the_end(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
             tx.add_delivery(delivery(1), NOON)
@@ -402,7 +494,11 @@ class TestTransactions:
             lambda tx: tx.save_environment(environment()),
             lambda tx: tx.save_deployment(deployment()),
             lambda tx: tx.add_delivery(delivery(), NOON),
+            lambda tx: tx.begin_delivery(delivery()),
+            lambda tx: tx.release_delivery(delivery()),
             lambda tx: tx.finish_delivery(delivery(), "done", NOON),
+            lambda tx: tx.set_delivery_aside(delivery(), "it hangs", NOON),
+            lambda tx: tx.act_on("10", "7", NOON),
             lambda tx: tx.save_change(change()),
             lambda tx: tx.save_repository("shop", BASE),
             lambda tx: tx.save_fact("domain", "a.test"),

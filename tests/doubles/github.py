@@ -501,4 +501,9 @@ def _pull_json(pull: GithubPull, web_url: str) -> Json:
 
 
 def _comment_json(comment: GithubComment) -> Json:
-    return {"id": comment.id, "user": _account_json(comment.author), "body": comment.body}
+    return {
+        "id": comment.id,
+        "user": _account_json(comment.author),
+        "body": comment.body,
+        "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

@@ -58,7 +58,10 @@ def _checked(kind: str, state: str) -> dict[str, Any]:
 PULL_REQUESTS = st.builds(_told, st.sampled_from(ACTIONS), st.integers(0, 1), st.integers(0, 59))
 COMMENTS = st.builds(
     _said,
-    st.sampled_from(["/stager launch", "/stager", "/stager approve 0505", "hello"]) | st.text(max_size=20),
+    st.sampled_from(
+        ["/stager launch", "/stager", "/stager approve 0505", f"/stager approve {'05' * 20}", "hello"]
+    )
+    | st.text(max_size=20),
     st.sampled_from(["octocat", "stager[bot]", None]),
 )
 CHECKS = st.builds(

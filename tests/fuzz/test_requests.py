@@ -34,7 +34,7 @@ def passed_on(data: bytes, cuts: list[int]) -> tuple[list[RequestHead], bytes]:
                         break
                     head = parse_request(block)
                     heads.append(head)
-                    wire += request_head(head, FORWARDING, b"id")
+                    wire += request_head(head, FORWARDING.facts(head), b"id")
                     waiting, framing = rest, request_framing(head)
                 if not framing.done:
                     piece, waiting = framing.feed(waiting)

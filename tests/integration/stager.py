@@ -68,6 +68,8 @@ class StagerUnderTest:
         self.port = 0
         self._image = image
         self._given = configuration
+        self.more: dict[str, Any] = {}
+        """Keys besides those, for what is only known once this is made."""
         self._client = httpx.Client(timeout=PATIENCE, trust_env=False)
 
     def configure(self, **more: Any) -> None:
@@ -83,8 +85,9 @@ class StagerUnderTest:
             "github": {"incoming_auth": {"hook_secret": SECRET}},
             "log_format": "json",
             "pass_every": "5s",
+            "helper": "off",  # the machine's own helper, if there is one, isn't the test's
         }
-        merged = {**basics, **self._given, **more}
+        merged = {**basics, **self._given, **self.more, **more}
         images = merged.get("images", {"shop": {}})
         built = {"drain_timeout": 5, "stop_grace": 1, "start_timeout": 30}
         merged["images"] = {
@@ -191,6 +194,13 @@ class StagerUnderTest:
         answer = self._client.request(method, f"{self.url}/api/v1{path}", auth=(USER, PASSWORD), **options)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
+
+    def preview_page(self, environment: str) -> str:
+        """Stager's own page of a preview."""
+        url = f"{self.url}/previews/{environment}"
+        answer = self._client.get(url, headers={"Host": f"localhost:{self.port}"}, auth=(USER, PASSWORD))
+        assert answer.is_success, answer.text
+        return answer.text
 
     def text(self, path: str) -> str:
         """What the API answers in plain text."""

@@ -1,86 +1,28 @@
-"""The firewall rules of the security page, as they stand there, in a network namespace of the test's own.
-
-Nothing leaves this machine: the internet, a private network and a cloud's metadata service are stand-ins in
-namespaces beside it.
-"""
+"""The firewall of the root helper, in namespaces of the test's own: what previews reach, what undoes it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-import sys
+import pwd
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.places import ASK, Helper, Place, helping, join, needs_namespaces
 from tests.unit.docs.pages import samples
 
+pytestmark = needs_namespaces
+
+TAG = "ab12"
+PREVIEW, FORK = f"pvt{TAG}00000001", f"pvf{TAG}00000002"
 INTERNET, PRIVATE, METADATA = "203.0.113.2", "192.168.77.2", "169.254.169.254"
-SERVE = (
-    "import socket, sys\n"
-    "servers = [socket.create_server((address, int(port))) for address, port in "
-    "(pair.split(':') for pair in sys.argv[1:])]\n"
-    "print('ready', flush=True)\n"
-    "sys.stdin.read()\n"
-)
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3).close()"
-
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("iptables") or not shutil.which("ip"),
-    reason="only root on Linux may make a network namespace, and it takes iptables and ip",
-)
-
-
-class Place:
-    """A network namespace, which lives as long as a process in it."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
-        self._servers: list[subprocess.Popen[str]] = []
-        # Until it has moved there, its namespace is ours.
-        ours = os.readlink("/proc/self/ns/net")
-        while os.readlink(f"/proc/{self.pid}/ns/net") == ours:
-            time.sleep(0.01)
-        self.run("ip link set lo up")
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def run(self, script: str) -> None:
-        """Run this there, each line of which must work."""
-        done = subprocess.run(
-            [*self._enter, "bash", "-e", "-c", script], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (script, done.stderr)
-
-    def serve(self, *addresses: str) -> None:
-        """Let everybody in at these, each with its port."""
-        server = subprocess.Popen(
-            [*self._enter, sys.executable, "-c", SERVE, *addresses],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-        self._servers.append(server)
-
-    def reaches(self, address: str, port: int = 80) -> bool:
-        """Whether somebody lets us in there."""
-        connect = [*self._enter, sys.executable, "-c", CONNECT, address, str(port)]
-        return subprocess.run(connect, capture_output=True, check=False).returncode == 0
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.communicate("")
-        self._process.kill()
-        self._process.wait()
-
-    @property
-    def _enter(self) -> list[str]:
-        return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
+INTERNET6, PRIVATE6, METADATA6 = "2001:db8:1::2", "fd77::2", "fd00:ec2::254"
+RESOLVER = "10.53.53.53"
+HOST = "198.51.100.1"
 
 
 @pytest.fixture
@@ -92,50 +34,286 @@ def places() -> Iterator[dict[str, Place]]:
             made[name] = Place()
             stack.callback(made[name].close)
         host, outside = made["host"], made["outside"]
-        for name, bridge, net in (("preview", "pvt0", "10.200.0"), ("fork", "pvf0", "10.200.1")):
-            _join(host, made[name], bridge, f"{net}.1/28", f"{net}.2/28")
-            made[name].run(f"ip route add default via {net}.1")
-        _join(host, outside, "eth0", "198.51.100.1/24", "198.51.100.2/24")
-        for address in (INTERNET, PRIVATE, METADATA):
+        for number, (name, bridge) in enumerate((("preview", PREVIEW), ("fork", FORK))):
+            net, net6 = f"10.200.{number}", f"fd2{number}:"
+            both = {f"{net}.1/28": f"{net}.2/28", f"{net6}:1/64": f"{net6}:2/64"}
+            join(host, made[name], bridge, both)
+            made[name].run(f"ip route add default via {net}.1; ip -6 route add default via {net6}:1")
+        join(host, outside, "eth0", {f"{HOST}/24": "198.51.100.2/24", "2001:db8::1/64": "2001:db8::2/64"})
+        for address in (INTERNET, PRIVATE, METADATA, RESOLVER):
             outside.run(f"ip address add {address}/32 dev lo")
             host.run(f"ip route add {address}/32 via 198.51.100.2")
+        for address in (INTERNET6, PRIVATE6, METADATA6):
+            outside.run(f"ip address add {address}/128 dev lo nodad")
+            host.run(f"ip -6 route add {address}/128 via 2001:db8::2")
         outside.run("ip route add 10.200.0.0/14 via 198.51.100.1")
+        outside.run("for n in 0 1; do ip -6 route add fd2$n::/64 via 2001:db8::1; done")
         # As Docker makes them; of its own rules only this chain matters here.
-        host.run("echo 1 >/proc/sys/net/ipv4/ip_forward")
+        host.run("echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
         host.run(
             "iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER; iptables -A DOCKER-USER -j RETURN"
         )
-        host.serve("0.0.0.0:80")
+        host.serve("0.0.0.0:80", "0.0.0.0:443", ":::8080")
         outside.serve(*(f"{address}:80" for address in (INTERNET, PRIVATE, METADATA)))
+        outside.serve(*(f"{address}:80" for address in (INTERNET6, PRIVATE6, METADATA6)))
+        outside.serve(f"{RESOLVER}:53", f"udp:{RESOLVER}:53", f"{RESOLVER}:80", f"{PRIVATE}:5432")
         made["preview"].serve("10.200.0.2:3000")
-        made["fork"].serve("10.200.1.2:3000")
+        made["fork"].serve("10.200.1.2:3000", "fd21::2:3000")
         yield made
 
 
-def _join(host: Place, guest: Place, bridge: str, gateway: str, address: str) -> None:
-    host.run(f"ip link add {bridge} type veth peer name eth0 netns {guest.pid}")
-    host.run(f"ip address add {gateway} dev {bridge}; ip link set {bridge} up")
-    guest.run(f"ip address add {address} dev eth0; ip link set eth0 up")
+@pytest.fixture
+def helper(places: dict[str, Place], tmp_path: Path) -> Iterator[Helper]:
+    """A helper on that host."""
+    dns = tmp_path / "daemon.json"
+    dns.write_text(f'{{"dns": ["{RESOLVER}"]}}')
+    options = ("--check-every=0.1", f"--docker-config={dns}", "--chains=STAGER-T")
+    with helping(tmp_path, places["host"].enter, *options) as started:
+        yield started
 
 
-def reached(places: dict[str, Place], who: str) -> dict[str, bool]:
-    place = places[who]
-    return {
-        "host": place.reaches("198.51.100.1"),
-        "private": place.reaches(PRIVATE),
-        "metadata": place.reaches(METADATA),
-        "internet": place.reaches(INTERNET),
+def applied(helper: Helper, *groups: dict[str, Any], ports: tuple[int, ...] = (443,)) -> None:
+    answer = helper.ask("firewall-apply", tag=TAG, ports=ports, groups=groups, builder_allow=[])
+    assert answer["ok"], answer
+
+
+def group(*bridges: str, egress: str = "private", allow: tuple[tuple[str, int], ...] = ()) -> dict[str, Any]:
+    allowed = [{"address": address, "port": port} for address, port in allow]
+    return {"egress": egress, "allow": allowed, "bridges": bridges}
+
+
+def reached(place: Place) -> set[str]:
+    there = {
+        "host": (HOST, 80),
+        "host's gateway": ("10.200.0.1", 80),
+        "front": (HOST, 443),
+        "private": (PRIVATE, 80),
+        "database": (PRIVATE, 5432),
+        "metadata": (METADATA, 80),
+        "internet": (INTERNET, 80),
+        "resolver": (RESOLVER, 53),
+        "resolver's other port": (RESOLVER, 80),
+        "other preview": ("10.200.1.2", 3000),
     }
+    return _reached(place, there)
 
 
-def test_the_rules_of_the_security_page(places: dict[str, Place]) -> None:
-    everything = dict.fromkeys(("host", "private", "metadata", "internet"), True)
-    assert reached(places, "preview") == reached(places, "fork") == everything, "without them"
-    [rules] = [s.text for s in samples("bash") if s.page.name == "security.md"]
-    places["host"].run(rules)
-    nothing = dict.fromkeys(everything, False)
-    assert reached(places, "preview") == nothing | {"internet": True}
-    assert reached(places, "fork") == nothing
-    assert places["host"].reaches("10.200.0.2", 3000), "the front reaches a preview"
-    assert places["host"].reaches("10.200.1.2", 3000)
-    assert reached(places, "host")["private"], "the machine itself goes where it likes"
+def reached6(place: Place) -> set[str]:
+    there = {
+        "host": ("2001:db8::1", 8080),
+        "private": (PRIVATE6, 80),
+        "metadata": (METADATA6, 80),
+        "internet": (INTERNET6, 80),
+        "other preview": ("fd21::2", 3000),
+    }
+    return _reached(place, there)
+
+
+def _reached(place: Place, there: dict[str, tuple[str, int]]) -> set[str]:
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda target: place.reaches(*target), there.values())
+    return {name for name, is_reached in zip(there, found, strict=True) if is_reached}
+
+
+TRUSTED = {"front", "private", "database", "internet", "resolver", "resolver's other port"}
+UNTRUSTED = {"front", "internet", "resolver"}
+
+
+def test_without_it_previews_reach_everything(places: dict[str, Place]) -> None:
+    assert len(reached(places["preview"])) == 10
+    assert len(reached6(places["preview"])) == 5
+
+
+def test_what_previews_reach(places: dict[str, Place], helper: Helper) -> None:
+    assert reached(places["preview"]) == TRUSTED - {"front"}, "before Stager told it anything"
+    applied(helper)
+    assert reached(places["preview"]) == TRUSTED
+    assert reached(places["fork"]) - {"other preview"} == UNTRUSTED
+    assert places["preview"].reaches(RESOLVER, 53, ASK)
+    assert places["fork"].reaches(RESOLVER, 53, ASK)
+    assert not places["fork"].reaches(PRIVATE, 53, ASK)
+
+
+def test_the_same_by_ipv6(places: dict[str, Place], helper: Helper) -> None:
+    applied(helper)
+    assert reached6(places["preview"]) == {"private", "internet"}
+    assert reached6(places["fork"]) - {"other preview"} == {"internet"}
+    # A neighbour is still found after its entry expired.
+    places["preview"].run("ip -6 neigh flush dev eth0")
+    places["host"].run(f"ip -6 neigh flush dev {PREVIEW}")
+    assert places["preview"].reaches(INTERNET6)
+
+
+def test_the_machine_itself_goes_where_it_likes(places: dict[str, Place], helper: Helper) -> None:
+    applied(helper)
+    host = places["host"]
+    assert host.reaches("10.200.0.2", 3000), "the front reaches a preview"
+    assert host.reaches("10.200.1.2", 3000)
+    assert host.reaches("fd21::2", 3000)
+    assert host.reaches(PRIVATE)
+    assert places["outside"].reaches(HOST, 80), "and is reached by others"
+    assert places["outside"].reaches("10.200.0.2", 3000), "as before: the rules are about what previews do"
+
+
+def test_what_an_application_says(places: dict[str, Place], helper: Helper) -> None:
+    applied(helper, group(PREVIEW, egress="internet"), group(FORK, egress="none"))
+    assert reached(places["preview"]) == UNTRUSTED
+    assert reached(places["fork"]) - {"other preview"} == set()
+    allow = ((PRIVATE, 5432), (HOST, 80), (PRIVATE6, 80))
+    applied(helper, group(PREVIEW, egress="none", allow=allow), group(FORK, egress="internet", allow=allow))
+    assert reached(places["preview"]) == {"database", "host"}
+    assert reached(places["fork"]) - {"other preview"} == {*UNTRUSTED, "database", "host"}
+    assert reached6(places["preview"]) == {"private"}
+    applied(helper)
+    assert reached(places["preview"]) == TRUSTED, "and it is taken back"
+    assert "STAGER-T-OUT-0" not in places["host"].run("iptables-save")
+
+
+def test_published_ports_of_other_containers_are_host_services(
+    places: dict[str, Place], helper: Helper
+) -> None:
+    """Docker redirects them before any of our rules."""
+    host = places["host"]
+    there = f"-d {HOST} -p tcp --dport"
+    host.run(f"iptables -t nat -A PREROUTING {there} 9000 -j DNAT --to-destination {INTERNET}:80")
+    host.run(f"iptables -t nat -A PREROUTING {there} 9443 -j DNAT --to-destination {PRIVATE}:80")
+    applied(helper)
+    assert not places["preview"].reaches(HOST, 9000)
+    applied(helper, group(PREVIEW, allow=((HOST, 9000),)), ports=(443, 9443))
+    # As Docker, which stops whatever goes from one of its networks to another.
+    host.run(f"iptables -A FORWARD -i {PREVIEW} -j DROP; iptables -A FORWARD -o {PREVIEW} -j DROP")
+    assert places["preview"].reaches(HOST, 9000)
+    assert places["preview"].reaches(HOST, 9443), "visitors come in there"
+    assert not places["preview"].reaches(INTERNET, 80)
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "iptables -F STAGER-T-IN; iptables -F STAGER-T-OUT",
+        "iptables -F STAGER-T-OUT-PV",
+        "iptables -I STAGER-T-OUT-PV 1 -j RETURN",
+        "iptables -D STAGER-T-BLOCK 1",
+        "iptables -F DOCKER-USER",
+        "iptables -F INPUT",
+        "iptables -I INPUT 1 -j ACCEPT",
+        "iptables -I DOCKER-USER 1 -j ACCEPT",
+        "iptables -I FORWARD 1 -j ACCEPT",
+        "iptables -F; iptables -X",
+        "iptables -F FORWARD; iptables -F DOCKER-USER; iptables -X DOCKER-USER",
+        "ip6tables -F; ip6tables -X",
+        "nft flush ruleset || { iptables -F; iptables -X; ip6tables -F; ip6tables -X; }",
+    ],
+)
+def test_rules_that_went_come_back(places: dict[str, Place], helper: Helper, deed: str) -> None:
+    applied(helper)
+    before = helper.ask("hello")["result"]["features"]["firewall"]
+    places["host"].run(deed)
+    time.sleep(1.0)
+    assert before == helper.ask("hello")["result"]["features"]["firewall"] == ""
+    assert not places["preview"].reaches(HOST, 80)
+    assert not places["preview"].reaches(METADATA, 80)
+    assert not places["preview"].reaches("2001:db8::1", 8080)
+    assert "have been set again" in helper.log
+    writes = helper.log.count("set again")
+    time.sleep(0.5)
+    assert helper.log.count("set again") == writes, "it rests then"
+
+
+def test_an_application_of_it_repairs_at_once(places: dict[str, Place], tmp_path: Path) -> None:
+    with helping(tmp_path, places["host"].enter, "--check-every=600") as helper:
+        asked = {"tag": TAG, "ports": [443], "groups": [], "builder_allow": []}
+        assert helper.ask("firewall-apply", **asked)["result"] == {"changed": True}
+        assert helper.ask("firewall-apply", **asked)["result"] == {"changed": False}
+        places["host"].run("iptables -F DOCKER-USER")
+        assert places["preview"].reaches(METADATA, 80)
+        assert helper.ask("firewall-apply", **asked)["result"] == {"changed": True}
+        assert not places["preview"].reaches(METADATA, 80)
+
+
+def test_the_rules_outlive_the_helper_and_the_next_one_knows_them(
+    places: dict[str, Place], helper: Helper
+) -> None:
+    applied(helper, group(PREVIEW, allow=((HOST, 80),)))
+    for end in (helper.stop, helper.kill9):
+        end()
+        assert reached(places["preview"]) == {*TRUSTED, "host"}
+        helper.start()
+        assert reached(places["preview"]) == {*TRUSTED, "host"}
+    assert not places["fork"].reaches(HOST, 80)
+
+
+def test_two_helpers_get_along(places: dict[str, Place], helper: Helper, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    options = ("--check-every=0.1", "--chains=STAGER-U", "--tag=0000", "--log-group=718")
+    applied(helper)
+    with helping(tmp_path / "other", places["host"].enter, *options) as other:
+        answer = other.ask("firewall-apply", tag=TAG, ports=[80], groups=[], builder_allow=[])
+        assert answer["reason"] == "other-installation"
+        time.sleep(0.5)
+        before = helper.log.count("set again"), other.log.count("set again")
+        time.sleep(0.5)
+        assert (helper.log.count("set again"), other.log.count("set again")) == before
+        assert reached(places["preview"]) == TRUSTED
+
+
+def test_what_is_blocked_is_rejected_at_once_and_told(places: dict[str, Place], helper: Helper) -> None:
+    applied(helper)
+    began = time.monotonic()
+    for _ in range(3):
+        assert not places["preview"].reaches(HOST, 80)
+    assert not places["fork"].reaches(PRIVATE6, 80)
+    assert not places["fork"].reaches(PRIVATE, 53, ASK)
+    assert time.monotonic() - began < 2.5, "rejected, not dropped"
+    deadline = time.monotonic() + 5
+    rows: list[dict[str, Any]] = []
+    while len(rows) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        rows = helper.ask("firewall-blocked", tag=TAG)["result"]["blocked"]
+    told = {(r["bridge"], r["address"], r["port"], r["protocol"], r["count"]) for r in rows}
+    assert told == {
+        (PREVIEW, HOST, 80, "tcp", 3),
+        (FORK, PRIVATE6, 80, "tcp", 1),
+        (FORK, PRIVATE, 53, "udp", 1),
+    }
+    assert helper.ask("firewall-blocked", tag="0000")["result"]["blocked"] == []
+
+
+def test_the_capabilities_of_the_documented_unit_are_enough(places: dict[str, Place], tmp_path: Path) -> None:
+    [unit] = [sample.text for sample in samples("ini") if sample.page.name == "root-helper.md"]
+    [names] = [line.split("=")[1] for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in names.split())
+    confined = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", "--pdeathsig=TERM"]
+    with helping(tmp_path, [*places["host"].enter, *confined], "--user=nobody") as helper:
+        assert helper.socket.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        applied(helper)
+        assert reached(places["preview"]) >= {"front", "internet"}
+        assert "host" not in reached(places["preview"])
+        assert helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"] == ""
+
+
+def test_without_the_kernels_log_the_rules_hold_all_the_same(
+    places: dict[str, Place], tmp_path: Path
+) -> None:
+    """One that lacks hashlimit, played by an iptables-restore that refuses it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("iptables-restore", "ip6tables-restore"):
+        script = f'''#!/bin/sh
+            text=$(cat); case "$text" in *hashlimit*) echo "no hashlimit" >&2; exit 2;; esac
+            echo "$text" | /usr/sbin/{name} "$@"'''
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    code = (
+        "import sys; from stager.helper import iptables; from stager.helper.__main__ import main;"
+        " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
+    )
+    with helping(tmp_path, places["host"].enter) as helper:
+        helper.stop()
+        at = helper._command.index("-m")
+        helper._command[at : at + 2] = ["-c", code, str(tools)]
+        helper.start()
+        applied(helper)
+        assert reached(places["preview"]) == TRUSTED
+        assert "no hashlimit" in helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"]
+        assert helper.ask("hello")["result"]["features"]["firewall"] == ""

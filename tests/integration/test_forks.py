@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import uuid
@@ -15,11 +16,13 @@ import pytest
 from tests.doubles.git import BareRepository
 from tests.integration.conftest import MakeStager
 from tests.integration.github import TOKEN, USER, Github
+from tests.integration.own_builder import own_builder
 from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, until
 
 BASE, HEAD = "refs/heads/main", "refs/pull/1/head"
 NAME = "feature"
 OTHER_COMMIT = "isn't the commit that waits here"
+BASE_IMAGE = "stager-base/static:1"
 DOCKERFILE = """\
 FROM stager-base/static:1
 COPY page /site/index.html
@@ -114,11 +117,14 @@ MakeTown = Any
 @pytest.fixture
 def town(
     make_stager: MakeStager, github: Github, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> MakeTown:
-    """Makes one, with the keys of the application that are given."""
+) -> Iterator[MakeTown]:
+    """Makes one, with the keys of the application that are given.
+
+    `builds` is the section `forks` of the configuration; `helper` says whether a root helper has a builder.
+    """
     monkeypatch.setenv("A_SECRET_ELSEWHERE", SECRETS["env by reference"])
 
-    def make(**app: Any) -> Town:
+    def make(builds: dict[str, Any] | None = None, helper: bool = True, **app: Any) -> Town:
         repository = BareRepository(tmp_path / "git" / "acme" / "shop.git")
         github.serve(tmp_path / "git")
         given = {
@@ -129,53 +135,96 @@ def town(
             **app,
         }
         stager = make_stager(
+            start=False,
             github=github.settings,
             images={"shop": given},
             post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         )
+        stager.more = {"forks": {"images": [BASE_IMAGE]} if builds is None else builds}
+        if helper:
+            builder = stack.enter_context(own_builder(installation=stager.installation))
+            stager.more["helper_socket"] = str(builder.socket)
+        else:
+            stager.more["helper"] = "off"
+        stager.start()
         return Town(stager, github, repository)
 
-    return make
+    with contextlib.ExitStack() as stack:
+        yield make
 
 
 def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     place: Town = town()
     first = place.open()
-    place.commented(f"/stager approve {first[:7]}")
+    place.commented(f"/stager approve {first}")
     assert "API\\_KEY, DATABASE, npm" in place.comment(), "what it would go without"
     until(lambda: "from a fork" in place.get(), "its page says why it waits")
     assert place.environment["reason"] == "approval"
 
-    assert place.say(f"/stager approve {first[:7]}", "mallory") == "refused: no push access"
-    assert OTHER_COMMIT in place.say("/stager approve 1234567", "olga")
+    assert place.say(f"/stager approve {first}", "mallory") == "refused: no push access"
+    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
+    assert "isn't a whole commit id" in place.say(f"/stager approve {first[:7]}", "olga")
     assert "names the commit" in place.say("/stager approve", "olga")
     assert "comes from a fork" in place.say("/stager launch", "olga")
     assert place.stager.containers() == []
     assert "build_begins" not in place.stager.log.read_text()
 
-    place.say(f"/stager approve {first[:7]}", "olga")
+    place.say(f"/stager approve {first}", "olga")
     place.stager.wait_for(NAME, "live")
     assert place.get() == "first"
     assert place.get("/greeting") == "of-the-base\n", "a stranger's .stager.yml decides nothing"
     assert place.environment["withheld"] == ["API_KEY", "DATABASE", "npm"]
 
     second = place.push()
-    place.commented(f"/stager approve {second[:7]}")
+    place.commented(f"/stager approve {second}")
     place.nothing_runs()
     assert place.get() not in ("first", "second")
-    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}", "olga")
+    assert OTHER_COMMIT in place.say(f"/stager approve {first}", "olga")
     assert place.stager.containers() == []
-    place.say(f"/stager approve {second[:7]}", "olga")
+    place.say(f"/stager approve {second}", "olga")
     place.stager.wait_for(NAME, "live")
     assert place.get() == "second"
 
 
+def test_without_a_builder_of_its_own_it_is_not_built(
+    town: MakeTown, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place: Town = town(helper=False, forks="open")
+    place.stager.configure(helper="off")
+    place.stager.restart()
+    place.open()
+    failed = place.stager.wait_for(NAME, "failed")
+    assert failed["reason"] == "untrusted-builder-missing"
+    assert "stager-helper" in failed["hint"]
+    place.commented("there is no builder for it")
+    until(lambda: "there is no builder for it" in place.get(), "its page says so")
+    assert "untrusted-builder-missing" in place.stager.log.read_text()
+    assert place.stager.containers() == []
+
+
+def test_the_shared_builder_is_used_only_by_name_and_shown(town: MakeTown) -> None:
+    place: Town = town(builds={"unsafe_shared_builder": True}, helper=False, forks="open")
+    place.open()
+    place.stager.wait_for(NAME, "live")
+    assert place.get() == "first"
+    place.commented("built beside trusted code")
+    [warning] = place.environment["warnings"]
+    assert "forks.unsafe_shared_builder" in warning
+    page = place.stager.preview_page(place.environment["id"])
+    assert "built beside trusted code" in page
+
+    own = place.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
+    place.stager.deliver(place.github.event("opened", place.github.open("own", own)))
+    place.stager.wait_for("own", "live")
+    assert place.stager.environment("own")["warnings"] == []
+
+
 def test_off(town: MakeTown) -> None:
-    place: Town = town(forks="off")
+    place: Town = town(helper=False, forks="off")
     sha = place.open()
     place.commented("comes from a fork")
     assert "/stager approve" not in place.comment()
-    assert place.say(f"/stager approve {sha[:7]}", "olga").startswith("refused: No preview")
+    assert place.say(f"/stager approve {sha}", "olga").startswith("refused: No preview")
     assert place.environment["reason"] == "fork"
     assert place.stager.containers() == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stager.domain.guard import Guard, Terms
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.front.launcher import FrontLauncher, FrontOptions
 from tests.unit.front.harness import (
@@ -83,9 +84,9 @@ async def open_doors(front: Rig, app: App, home: Endpoint = HOME) -> tuple[int, 
     return a, b, table
 
 
-@pytest.mark.parametrize("host", ["whatever", "a", OTHER, DOMAIN, "127.0.0.1", f"{HOST}:3201", HOST.upper()])
+@pytest.mark.parametrize("host", ["whatever", "a", DOMAIN, "127.0.0.1", f"{HOST}:3201", HOST.upper()])
 @pytest.mark.parametrize("minor", [0, 1])
-async def test_it_leads_to_its_host_whatever_the_host_header_says(
+async def test_it_leads_to_its_host_where_the_host_header_names_no_preview(
     front: Rig, app: App, host: str, minor: int
 ) -> None:
     a, b, _ = await open_doors(front, app)
@@ -96,7 +97,45 @@ async def test_it_leads_to_its_host_whatever_the_host_header_says(
     # A right one stays as sent; instead of a wrong one the application sees its own.
     assert headers["host"] == (host if host.lower().startswith(HOST) else HOST)
     assert headers["x-forwarded-host"] == headers["host"]
-    assert (await enter(b, host, minor=minor)).status == 503
+    other = await enter(b, host, minor=minor)
+    assert other.status == (200 if host.lower().startswith(HOST) else 503)
+
+
+async def test_a_host_of_the_preview_domain_decides(front: Rig, app: App, home: App) -> None:
+    other = App("other")
+    await other.start()
+    a, b, table = await open_doors(front, app, home.endpoint)
+    table = replace(table, routes={HOST: app.endpoint, OTHER: other.endpoint, "old.test": other.endpoint})
+    await front.client.apply(table)
+    for port in (a, b):
+        assert (await enter(port, HOST)).json["app"] == "app"
+        assert (await enter(port, OTHER.upper() + ":8080")).json["app"] == "other"
+        # A preview of an earlier domain counts as well.
+        assert (await enter(port, "old.test")).json["app"] == "other"
+        unknown = await enter(port, f"nobody.{DOMAIN}")
+        assert unknown.status == 404
+        assert unknown.json["name"] == f"nobody.{DOMAIN}"
+    # Also on a connection that was open before, and by the door of a preview that is gone.
+    reader, writer = await asyncio.open_connection("127.0.0.1", a)
+    writer.write(request(host=HOST))
+    assert (await read_response(reader)).json["app"] == "app"
+    await front.client.apply(table.delete(HOST))
+    for host, status in ((HOST, 404), (OTHER, 200), ("whatever", 404)):
+        writer.write(request(host=host))
+        assert (await read_response(reader)).status == status
+    writer.close()
+    await other.stop()
+
+
+async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: App) -> None:
+    a, b, table = await open_doors(front, app)
+    guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
+    table = replace(table, routes={HOST: app.endpoint, OTHER: app.endpoint}, terms={OTHER: Terms(guard)})
+    await front.client.apply(table)
+    for port in (a, b):
+        assert (await enter(port, HOST)).status == 200
+        assert (await enter(port, OTHER)).status == 401
+    assert (await enter(b, "whatever")).status == 401
 
 
 async def test_it_never_leads_home(front: Rig, app: App, home: App) -> None:

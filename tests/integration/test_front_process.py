@@ -8,9 +8,9 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,10 +30,12 @@ from tests.unit.front.harness import (
     Reader,
     Rig,
     Writer,
+    certificate_in,
     free_port,
     read_response,
     request,
     rig,
+    trusting,
 )
 
 
@@ -200,6 +202,32 @@ class TestLife:
         assert (await other.ensure()).pid == front.hello.pid
         other.release()
 
+    @pytest.mark.attack(
+        "X-Forwarded-For from this machine while trusted_proxies is empty",
+        profile="preview",
+        result="it is replaced by the address that the front sees",
+    )
+    async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
+        """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""
+
+        async def heard() -> str:
+            answer = await front.ask("/", "X-Forwarded-For: 203.0.113.9")
+            return str(json.loads(answer.body)["headers"]["x-forwarded-for"])
+
+        async def heard_after(trusted: tuple[str, ...]) -> tuple[int, str]:
+            options = FrontOptions(listen=f"127.0.0.1:{front.port}", trusted_proxies=trusted)
+            successor = FrontLauncher(front.state_dir, options)
+            pid = (await successor.ensure()).pid
+            successor.release()
+            return pid, await heard()
+
+        assert await heard() == "203.0.113.9, 127.0.0.1"
+        nobody, address = await heard_after(())
+        assert (address, nobody != front.hello.pid) == ("127.0.0.1", True)
+        assert await heard_after(()) == (nobody, "127.0.0.1")
+        again, address = await heard_after(("127.0.0.0/8",))
+        assert (address, again != nobody) == ("203.0.113.9, 127.0.0.1", True)
+
     async def test_no_request_fails_while_one_front_replaces_another(self, front: Rig) -> None:
         table = await front.client.current()
         pids = {front.hello.pid}
@@ -345,7 +373,8 @@ class TestLimits:
             body_seconds=0.5,
             idle_seconds=0.5,
             connect_seconds=0.5,
-            upstream_seconds=2.0,
+            response_seconds=1.5,
+            upstream_seconds=4.0,
             connections=6,
             head_bytes=8192,
             line_bytes=4096,
@@ -371,6 +400,60 @@ class TestLimits:
     async def test_a_silent_app(self, strict: Rig) -> None:
         response = await strict.ask("/silence")
         assert (response.status, response.json["state"]) == (504, "silent")
+        assert "within 1.5 s" in str(response.json["detail"])
+
+    async def test_an_app_that_is_silent_after_an_upload(self, strict: Rig) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/silence", "Content-Length: 4", method="POST") + b"bo")
+            await asyncio.sleep(0.1)
+            writer.write(b"dy")
+            began = time.monotonic()
+            assert (await asyncio.wait_for(read_response(reader), 10)).status == 504
+            assert time.monotonic() - began > 1.3
+
+    async def test_an_answer_that_has_begun_may_pause_for_longer(self, strict: Rig, app: App) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/sse"))
+            await reader.readuntil(b"data: 0\n\n")
+            await asyncio.sleep(2.8)
+            app.go.set()
+            await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), 2)
+
+    async def test_an_open_websocket_may_be_silent_for_longer(self, strict: Rig) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/ws", "Connection: Upgrade", "Upgrade: websocket"))
+            await reader.readuntil(b"\r\n\r\nhi")
+            await asyncio.sleep(2.8)
+            writer.write(b"ping")
+            assert await asyncio.wait_for(reader.readexactly(4), 2) == b"ping"
+
+    async def test_stager_itself_may_take_longer(self, strict: Rig, app: App) -> None:
+        await strict.serve({HOST: app.endpoint}, home=app.endpoint)
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/wait", host=DOMAIN))
+            await asyncio.sleep(2.8)
+            app.go.set()
+            assert (await asyncio.wait_for(read_response(reader), 2)).status == 200
+
+    async def test_the_third_silence_in_a_row_makes_it_unresponsive(self, strict: Rig, app: App) -> None:
+        async def unresponsive() -> object:
+            return (await strict.client.stats())["unresponsive"]
+
+        for _ in range(2):
+            await strict.ask("/silence")
+        await strict.ask("/")  # an answer between them
+        await asyncio.gather(*(strict.ask("/silence") for _ in range(2)))
+        assert await unresponsive() == []
+        await strict.ask("/silence")
+        assert await unresponsive() == [HOST]
+        await strict.ask("/")
+        assert await unresponsive() == []
+        await asyncio.gather(*(strict.ask("/silence") for _ in range(3)))
+        assert await unresponsive() == [HOST]
+        other = App("other")
+        await strict.serve({HOST: await other.start()})
+        assert await unresponsive() == [], "another app is another one"
+        await other.stop()
 
     async def test_a_client_that_does_not_read(self, strict: Rig, app: App) -> None:
         async with strict.dial() as (_, writer):
@@ -392,7 +475,7 @@ class TestLimits:
 
 class TestTls:
     async def test_https(self, tmp_path: Path, app: App) -> None:
-        certificate, key = _certificate(tmp_path)
+        certificate, key = certificate_in(tmp_path)
         plain, secure = free_port(), free_port()
         options = FrontOptions(
             listen=f"127.0.0.1:{plain}",
@@ -404,7 +487,7 @@ class TestTls:
             await running.serve({HOST: app.endpoint})
             first = await _peer(secure)
             assert await _forwarded_proto(secure) == "https"
-            _certificate(tmp_path)
+            certificate_in(tmp_path)
             os.kill(running.hello.pid, signal.SIGHUP)
             await asyncio.sleep(0.3)
             assert await _peer(secure) != first
@@ -414,7 +497,7 @@ class TestTls:
             assert await _forwarded_proto(secure) == "https"
 
     async def test_big_bodies_over_tls(self, tmp_path: Path, app: App) -> None:
-        certificate, key = _certificate(tmp_path)
+        certificate, key = certificate_in(tmp_path)
         secure = free_port()
         options = FrontOptions(
             listen=f"127.0.0.1:{free_port()}",
@@ -424,7 +507,7 @@ class TestTls:
         )
         async with rig(tmp_path, options) as running:
             await running.serve({HOST: app.endpoint})
-            reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=_trusting())
+            reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=trusting())
             writer.write(request("/", method="POST", body=bytes(20 << 20)))
             assert (await asyncio.wait_for(read_response(reader), 20)).json["size"] == 20 << 20
             writer.write(request("/big?20"))
@@ -452,26 +535,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    certificate, key = directory / "tls.pem", directory / "tls.key"
-    subprocess.run(
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={HOST}"
-        f" -keyout {key} -out {certificate}".split(),
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-def _trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def _peer(port: int) -> bytes | None:
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_trusting())
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
     try:
         peer: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return peer
@@ -480,7 +545,7 @@ async def _peer(port: int) -> bytes | None:
 
 
 async def _forwarded_proto(port: int) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=_trusting())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
     try:
         writer.write(request())
         headers = (await read_response(reader)).json["headers"]

@@ -181,7 +181,11 @@ def test_an_instance_is_confined(stager: StagerUnderTest) -> None:
     assert host["PidsLimit"] == 256
     assert host["Init"] is True
     assert host["RestartPolicy"]["Name"] == "no"
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    no_privileges, profile = host["SecurityOpt"]
+    assert no_privileges == "no-new-privileges"
+    assert profile.startswith('seccomp={"defaultAction":"SCMP_ACT_ERRNO"')
+    assert host["MemorySwap"] == host["Memory"]
+    assert {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]} == {"core": 0, "nofile": 16_384}
     assert {"CAP_NET_RAW", "CAP_MKNOD", "CAP_AUDIT_WRITE"} <= {
         f"CAP_{c.removeprefix('CAP_')}" for c in host["CapDrop"]
     }

@@ -110,3 +110,25 @@ def test_a_repository_of_its_own_that_isnt_configured(make_stager: MakeStager) -
     stager = make_stager()
     answer = stager.post("/git/shop.git/git-receive-pack")
     assert (answer.status_code, "`local_forge` in the configuration has none" in answer.text) == (404, True)
+
+
+def test_a_launch_by_hand_finds_branches_and_tags_only(make_stager: MakeStager, tmp_path: Path) -> None:
+    """What lies in `refs/pull` may be a stranger's, and a launch by hand is trusted."""
+    bare = tmp_path / "git" / "shop.git"
+    stager = make_stager(local_forge=str(bare.parent), images={"shop": {"image": "stager-test/none:{sha}"}})
+    clone = Clone(tmp_path / "clone", bare)
+    clone.push("main")
+    sha = clone.branch("gone")
+    clone.push("gone")
+    clone.push("--delete", "gone")
+    for name in ("refs/pull/1/head", "pull/1/head", "+refs/pull/1/head"):
+        answer = stager.launch(name)
+        assert (answer.status_code, "isn't the name of a branch or a tag" in answer.text) == (400, True)
+    assert f"points to commit {sha}" in stager.launch(sha).text
+    assert stager.containers() == []
+
+    tip = clone.branch("here")
+    clone.push("here")
+    stager.launch(tip, wait="0")
+    deployments = f"/environments/{stager.environment(tip)['id']}/deployments"
+    until(lambda: [d["sha"] for d in stager.api(deployments)] == [tip], "its commit is found")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from tests.integration.conftest import MakeStager
 from tests.integration.nginx import BINARY, NginxUnderTest
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.integration.test_walkthrough import curl
-from tests.unit.front.harness import free_port
+from tests.unit.front.harness import free_port, read_response, request
 
 pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scripts/test installs one")
 
@@ -62,6 +66,46 @@ def test_dead_subdomains_are_answered_in_our_words(
                        "--user", f"{USER}:{PASSWORD}") == status  # fmt: skip
         assert "aaa" not in curl(url)
     assert len(stager.containers()) == 1
+
+
+def test_no_preview_answers_for_another(nginx: NginxUnderTest, behind: Behind) -> None:
+    # Without the one for all: names that nginx doesn't know go to the preview whose file it read first.
+    stager = behind(base=False)
+    names = ("aaa", "bbb", "ccc")
+    hosts = [f"{name}.localhost:{nginx.port}" for name in (*names, "never-heard-of")]
+    stager.launched("bbb")
+    until(lambda: answers(f"http://{hosts[1]}") == "200", "nginx listens")
+    seen: Counter[str] = Counter()
+    for name in ("aaa", "ccc", "aaa", "bbb", "aaa", "bbb"):
+        answer = stager.kill(name) if name in nginx.files() else stager.launch(name)
+        assert answer.status_code == 200, answer.text
+        seen += asyncio.run(asked_at_once(nginx.port, hosts, 210))
+    print(dict(seen))
+    assert seen.total() >= 10_000
+    assert seen["wrong"] == 0
+    assert seen["right"] >= 3_000
+
+
+async def asked_at_once(port: int, hosts: list[str], each: int) -> Counter[str]:
+    """Whose answers these hosts get, one after the other, on eight connections with so many requests each."""
+    seen: Counter[str] = Counter()
+    turns = itertools.cycle(hosts)
+
+    async def ask(share: int) -> None:
+        while share > 0:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # a reload closes idle ones
+                for _ in range(share):
+                    host = next(turns)
+                    writer.write(request(host=host))
+                    answer = await asyncio.wait_for(read_response(reader), 20)
+                    share -= 1
+                    mine = answer.body.decode().split()[0] == host.partition(".")[0]
+                    seen["right" if mine else "wrong" if answer.status == 200 else str(answer.status)] += 1
+            writer.close()
+
+    await asyncio.gather(*(ask(each) for _ in range(8)))
+    return seen
 
 
 def test_one_server_for_all_is_never_touched(nginx: NginxUnderTest, behind: Behind) -> None:

@@ -25,7 +25,9 @@ def test_r23_it_says_that_it_runs_before_anything_is_configured(
     tmp_path: Path, make_stager: MakeStager
 ) -> None:
     stager = make_stager(start=False)
-    stager.config.write_text(f"listen: 127.0.0.1:0\nstate_dir: {stager.state}\nlog_format: json\n")
+    stager.config.write_text(
+        f"listen: 127.0.0.1:0\nstate_dir: {stager.state}\nlog_format: json\nhelper: off\n"
+    )
     stager.start()
     page = stager._client.get(stager.url, headers={"Accept": "text/html"})
     assert page.status_code == 200
@@ -64,7 +66,7 @@ def test_r59_the_url_is_a_slug_of_the_name(stager: StagerUnderTest) -> None:
 @pytest.mark.parametrize("block", ["block1.yml", "block2.yml", "block3.yml"])
 def test_r62_each_configuration_of_the_walkthrough_starts(make_stager: MakeStager, block: str) -> None:
     stager = make_stager(start=False)
-    native = f"listen: 127.0.0.1:0\nstate_dir: {stager.state}\nlog_format: json\n"
+    native = f"listen: 127.0.0.1:0\nstate_dir: {stager.state}\nlog_format: json\nhelper: off\n"
     stager.config.write_text(native + (WALKTHROUGH / block).read_text())
     stager.start()
     assert stager._client.get(stager.url).status_code == 200

@@ -18,7 +18,7 @@ from stager.domain.speech import Verb, heard
 from stager.testing import Mood
 from tests.machine.expected import Held
 from tests.machine.ground import OURS, STRANGERS
-from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, SHORT_ID, TELLINGS, Pulls, Telling, Told
+from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, TELLINGS, Pulls, Telling, Told
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class People(Pulls):
         if environment is None:
             return
         self.let_run.add((number, sha))
-        approval = self.house.life.commands.approve(environment.id, sha[:SHORT_ID], Actor(OURS, "test"))
+        approval = self.house.life.commands.approve(environment.id, sha, Actor(OURS, "test"))
         try:
             answer = self._answered(approval)
         except Refused:
@@ -94,7 +94,7 @@ class People(Pulls):
         self, change: ChangeSeen, author: str = OURS, stale: bool = False, told: Telling = Telling.YES
     ) -> CommandSaid:
         sha = self._read(change, stale=stale)
-        return self._said(change, f"/stager approve {sha[:SHORT_ID]}", author, told)
+        return self._said(change, f"/stager approve {sha}", author, told)
 
     @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, verb=VERBS, told=TELLINGS)
     def comment(

@@ -49,8 +49,6 @@ BUILT = st.sampled_from([Built.SOON, Built.SOON, Built.LATE, Built.NEVER])
 FORKS = st.sampled_from([None, None, None, 0, 1])
 ENOUGH = 5.0
 """Seconds in which a commit is fetched, built, started and asked, if nothing gets in its way."""
-SHORT_ID = 7
-"""Digits of a commit's id that tell it from others."""
 
 
 CHANGES, MESSAGES = Bundle("changes"), Bundle("messages")

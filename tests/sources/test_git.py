@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,20 @@ class TestHostileRepository:
         with contextlib.suppress(Fault):
             await files_of(sources, by_path(shop), sha)
         assert not (tmp_path / "planted").exists()
+
+    async def test_may_be_read_by_other_users_of_the_image(
+        self, sources: GitSources, shop: BareRepository
+    ) -> None:
+        """Whatever our own umask is: what is checked out becomes an image."""
+        sha = shop.commit({"a/file": "x"}, "refs/heads/main")
+        before = os.umask(0o077)
+        try:
+            async with sources.checkout(KEY, by_path(shop), sha) as folder:
+                modes = [stat.S_IMODE(p.stat().st_mode) for p in (folder, folder / "a", folder / "a/file")]
+        finally:
+            os.umask(before)
+
+        assert modes == [0o755, 0o755, 0o644]
 
     async def test_whose_links_lead_out_arent_followed(
         self, sources: GitSources, shop: BareRepository
@@ -485,6 +500,9 @@ class TestHost:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
         shop.git("tag", "--annotate", "--message=One", "v1", sha)
         assert await sources.resolve(by_path(shop), "v1") == sha
+        assert await sources.resolve(by_path(shop), sha) == sha
+        shop.commit({"x": "z"}, "refs/heads/main")
+        assert await sources.resolve(by_path(shop), sha) == sha, "the tag's commit, not the tag"
 
     async def test_with_longer_ids(self, sources: GitSources, tmp_path: Path) -> None:
         shop = BareRepository(tmp_path / "shop.git", object_format="sha256")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -47,3 +48,61 @@ def test_a_look_at_the_lock_keeps_nobody_from_starting(tmp_path: Path) -> None:
             looking.join()
 
     assert time.monotonic() - began >= 0.04
+
+
+def modes_of(path: Path) -> dict[str, int]:
+    return {entry.name: stat.S_IMODE(entry.lstat().st_mode) for entry in path.iterdir()}
+
+
+def made_by_an_older_one(path: Path) -> Path:
+    """As a Stager left it that didn't mind its umask."""
+    for folder in (path, path / "front"):
+        folder.mkdir()
+        folder.chmod(0o755)
+    for name in ("instance_id", "stager.db", "front/access.key"):
+        (path / name).write_text("x")
+        (path / name).chmod(0o664)
+    return path
+
+
+def test_a_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    path, elsewhere = made_by_an_older_one(tmp_path / "state"), tmp_path / "elsewhere"
+    elsewhere.touch(mode=0o644)
+    (path / "link").symlink_to(elsewhere)
+    with locked(path):
+        found = modes_of(path) | modes_of(path / "front") | {"": stat.S_IMODE(path.stat().st_mode)}
+
+    del found["link"]
+    assert [name for name, mode in found.items() if mode & 0o077] == []
+    assert found[""] == 0o700
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o644, "links lead to what isn't ours"
+
+
+def test_a_folder_that_others_use_isnt_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "srv"
+    path.mkdir()
+    path.chmod(0o755)
+    (path / "www").mkdir()
+
+    with pytest.raises(Fault, match=f"others may look into {path}.* `chmod 700 {path}`"):
+        StateDirectory(path).lock()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert sorted(modes_of(path)) == ["www"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to somebody else")
+def test_somebody_elses_folder_isnt_either(tmp_path: Path) -> None:
+    path = made_by_an_older_one(tmp_path / "state")
+    os.chown(path, 12345, 12345)
+
+    with pytest.raises(Fault) as caught:
+        StateDirectory(path).lock()
+    assert caught.value.reason == "state-open"
+
+
+def test_an_empty_one_is_for_stager_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.mkdir()
+    path.chmod(0o777)
+    with locked(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700

@@ -12,7 +12,10 @@ from stager.settings.model import Settings
 
 def applications_of(settings: Settings) -> Applications:
     """The entries under `images:` as control needs them."""
-    applications = {name: _application(name, app) for name, app in settings.images.items()}
+    shares = settings.forks.unsafe_shared_builder
+    applications = {
+        name: replace(_application(name, app), shares_builder=shares) for name, app in settings.images.items()
+    }
     local = {name: replace(applications[name], owner=LOCAL) for name in settings.local_forge}
     return Applications(applications | local)
 

@@ -26,6 +26,7 @@ def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
         incoming.user,
         incoming.password.reveal(),
         app_secrets=setup.secrets,
+        sha1=incoming.allow_sha1,
     )
 
 

@@ -13,9 +13,11 @@ import structlog
 
 from stager.assembly.applications import applications_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
+from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
 from stager.assembly.webserver import WebServer
 from stager.assembly.workshop import builder_of, workshop_of
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
 from stager.control.access import Roles
 from stager.control.applications import Application
@@ -28,7 +30,14 @@ from stager.control.sessions import Lifetimes
 from stager.control.supervisor import Intervals
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
-from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, check_pool, connect
+from stager.engines.docker import (
+    DockerImages,
+    DockerInstances,
+    HelperFirewall,
+    NetworkPool,
+    check_pool,
+    connect,
+)
 from stager.engines.probe import HttpProber
 from stager.forges.github.setup import GithubSetup
 from stager.forges.github.webhooks import FORGE as GITHUB
@@ -79,7 +88,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             running = [
                 tasks.create_task(front.keep()),
                 tasks.create_task(services.supervisor.run()),
-                tasks.create_task(web.serve()),
+                tasks.create_task(web.listen()),
             ]
             log.info("serving", url=services.addresses.home, state=str(state.path))
             await stopped.wait()
@@ -108,20 +117,22 @@ async def _assemble(
 ) -> tuple[Services, FrontLauncher]:
     settings = loaded.settings
     check_pool(settings.network.pool)
+    helper = await helper_of(settings, state)
     outposts = await outposts_of(settings, state)
     store = await open_store(state.database)
     stack.push_async_callback(store.close)
     launcher, router, listen = await _front(settings, state, stack)
     docker = connect(settings.engine.socket)
     stack.push_async_callback(docker.close)
-    instances = await _instances(settings, state, docker)
-    stack.push_async_callback(_leave_no_networks, instances)
     prober = HttpProber()
     stack.push_async_callback(prober.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
 
     addresses, clock = addresses_of(settings, store, listen), SystemClock()
     await addresses.load()
+    firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, addresses))
+    instances = await _instances(settings, state, docker, firewall)
+    stack.push_async_callback(_leave_no_networks, instances)
     github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, addresses)
     logins = CurrentLogins(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
@@ -139,10 +150,14 @@ async def _assemble(
         workshop=workshop_of(settings, state, docker),
         outposts=outposts,
         logins=logins,
+        firewall=firewall,
     )
-    cast = _cast(Chosen(loaded, RunningPreviews(store, addresses), logins))
+    previews = RunningPreviews(store, addresses)
+    cast = _cast(Chosen(loaded, previews, logins))
     core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
+    previews.guard(core.access)
     stack.push_async_callback(core.close)
+    stack.push_async_callback(core.audit.flush)
     await core.publisher.adopt()
     await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
     await core.guards.renew()
@@ -150,7 +165,8 @@ async def _assemble(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
     services = _services(core, world, loaded, router, setup)
-    return replace(services, checks=(*checks, core.failures)), launcher
+    checked = (*checks, core.failures, SetAsideDeliveries(store))
+    return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
 async def _front(
@@ -165,10 +181,12 @@ async def _front(
     return launcher, router, hello.listen
 
 
-async def _instances(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> DockerInstances:
+async def _instances(
+    settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
+) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
-    return DockerInstances(docker, state.installation, networks, loopback=loopback)
+    return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
 async def _leave_no_networks(instances: DockerInstances) -> None:
@@ -238,12 +256,14 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         supervisor=core.supervisor,
         webhooks=world.webhooks,
         trusted=loaded.settings.trusted_proxies,
+        metrics_for=loaded.settings.metrics.allow,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
         repositories=loaded.settings.local_forge,
         front_figures=front.stats,
         calls=core.calls,
         setup=setup,
+        firewall=world.firewall,
         start_timeout=max((_patience(a) for a in core.applications), default=0.0) + EXTRA_WAIT,
     )
 

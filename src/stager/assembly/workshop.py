@@ -7,6 +7,9 @@ import aiodocker
 from stager.control.applications import SHA_PLACE
 from stager.control.workshop import Workshop
 from stager.engines.docker.builder import BuildxBuilder
+from stager.engines.docker.by_trust import BuilderByTrust
+from stager.engines.docker.untrusted import Lending, UntrustedBuilder
+from stager.helper_client import HelperClient
 from stager.settings.model import Settings
 from stager.sources.git import GitSources
 from stager.sources.limits import Limits
@@ -21,10 +24,27 @@ def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Doc
     builds = settings.builds
     return Workshop(
         sources=GitSources(state.path / "sources", Limits(builds.largest_source, builds.fetch_timeout)),
-        builder=builder_of(settings, state, docker),
+        builder=builder_by_trust(settings, state, docker),
         logs=FileLogs(state.path / "builds"),
         at_once=builds.at_once,
     )
+
+
+def builder_by_trust(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuilderByTrust:
+    """What builds our own code, with what builds that of forks."""
+    trusted, builds, forks = builder_of(settings, state, docker), settings.builds, settings.forks
+    if forks.unsafe_shared_builder:
+        return BuilderByTrust(trusted, None)
+    lending = Lending(forks.images, forks.largest_image, forks.idle_builder)
+    untrusted = UntrustedBuilder(
+        None if settings.helper == "off" else HelperClient(settings.helper_socket),
+        docker,
+        trusted,
+        lending,
+        disk_floor=builds.disk_floor,
+        cgroup_parent=builds.cgroup_parent,
+    )
+    return BuilderByTrust(trusted, untrusted)
 
 
 def builder_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildxBuilder:

@@ -9,19 +9,24 @@ import asyncio
 import hmac
 import secrets
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from stager.domain.access import Role
 from stager.domain.actor import Actor
-from stager.ports.handlers import AuthenticationStrategy, Credentials
+from stager.domain.errors import Retry
+from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 HASHED = "$argon2"
 """What a hash begins with (the PHC string format), and no password should."""
 AT_ONCE = 2
 """Hashes that are compared at the same time: each takes 64 MiB and a processor."""
+MOST_WAITING = 50
+PATIENCE_SECONDS = 10.0
+"""Comparisons that wait for their turn, and for how long."""
 MOST_REMEMBERED = 1_000
 
 
@@ -97,14 +102,37 @@ class Hashed:
         self._hasher = PasswordHasher()
         self._decoy = self._hasher.hash(secrets.token_urlsafe())
         self._few = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
         for user, given in hashes.items():
             self._check(user, given)
 
     async def fits(self, user: str, password: str) -> bool:
-        """Whether this is the user's password; it takes as long for users that there aren't."""
+        """Whether this is the user's password; it takes as long for users that there aren't.
+
+        Raises:
+            Retry: `sign-in-busy`: too many are compared, so this one wasn't.
+        """
         given = self._hashes.get(user, self._decoy)
-        async with self._few:
+        async with self._turn():
             return await asyncio.to_thread(self._verify, given, password)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the few that are compared now. Raises `Retry` when too many wait, or for too long."""
+        if self._waiting >= MOST_WAITING:
+            raise _busy()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._few.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._few.release()
 
     def _verify(self, given: str, password: str) -> bool:
         try:
@@ -120,6 +148,10 @@ class Hashed:
                 f"The password of {user} begins like an Argon2 hash and isn't one;"
                 " `stager hash-password` makes one."
             ) from None
+
+
+def _busy() -> Retry:
+    return Retry("Too many passwords are being compared.", hint="Try again in a moment.", reason=BUSY)
 
 
 def hash_of(password: str) -> str:

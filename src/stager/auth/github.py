@@ -47,6 +47,7 @@ class GithubAuthentication(AuthenticationStrategy):
 
     name = "GithubAuthentication"
     short_name = "github"
+    takes_token_parameter = True
 
     def __init__(self, logins: Logins) -> None:
         if logins.accounts is None:

@@ -59,8 +59,8 @@ class OpenIDConnectAuthentication(AuthenticationStrategy):
         """What the provider is called on the page for signing in."""
 
         scopes: tuple[str, ...] = ("openid", "profile", "email")
-        """What is asked for, besides `openid`; some providers tell groups only if they are asked for
-        them."""
+        """What is asked for, besides `openid`, which alone is if it is empty; some providers tell groups only
+        if they are asked for them."""
 
         username_claim: str = ""
         """The claim that names people; without, `preferred_username`, or `sub` for whom it isn't given. It

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
@@ -70,7 +71,24 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
     processes = [*_of_processes(state, is_up=is_up), *_as_it_says_itself(state)]
-    return [_of_configuration(loaded), *processes, *await examine(checks)]
+    seen = [_of_configuration(loaded), *processes, *await examine(checks)]
+    return [*seen, *await _of_deliveries(state)] if _runs(state) else seen
+
+
+async def _of_deliveries(state: StateDirectory) -> list[Finding]:
+    """Those that are set aside, by the database of the server that runs."""
+    # SQLAlchemy costs a third of a second, which `--help` can save.
+    from stager.stores.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    store = SqliteStore(state.database)
+    try:
+        return await examine([SetAsideDeliveries(store)])
+    finally:
+        await store.close()
+
+
+def _runs(state: StateDirectory) -> bool:
+    return state.path.exists() and state.running() is not None
 
 
 def _of_configuration(loaded: Loaded) -> Finding:
@@ -101,7 +119,7 @@ def _of_processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
 def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
     """What troubles the Stager that runs here, as far as it tells anybody."""
     answer = readiness(state) if state.path.exists() else None
-    told = {**answer["troubles"], **answer.get("warnings", {})} if answer else {}
+    told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
     hint = f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
     return [Finding(part, Verdict.WRONG, sentence, hint) for part, sentence in told.items()]
 

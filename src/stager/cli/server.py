@@ -24,7 +24,7 @@ from stager.front.launcher import FrontLauncher
 from stager.settings.loader import Loaded, find, load, state_dir_of
 from stager.settings.places import Address
 from stager.settings.problems import ConfigurationError
-from stager.state import StateDirectory
+from stager.state import UMASK, StateDirectory
 
 STOP_SECONDS = 30.0
 START_SECONDS = 60.0
@@ -62,6 +62,7 @@ def serve(
     """
     loaded = _loaded(config, host, port)
     state = StateDirectory(loaded.settings.state_dir)
+    os.umask(UMASK)
     if detach:
         _detach(state)
     else:
@@ -94,8 +95,8 @@ def status(config: ConfigOption = None) -> None:
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
     answer = readiness(state) if process else None
-    told = {**answer["troubles"], **answer.get("warnings", {})} if answer else {}
-    for part, sentence in told.items():
+    said = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    for part, sentence in said.items():
         typer.echo(f"{part}: {sentence}")
     if not (process and front and answer and answer["ready"]):
         raise typer.Exit(NOT_RUNNING)
@@ -107,7 +108,7 @@ def _loaded(config: Path | None, host: str | None = None, port: int | None = Non
     except ConfigurationError as error:
         _fail(str(error))
     listen = loaded.settings.listen
-    wanted = Address(host or listen.host, listen.port if port is None else port)
+    wanted = Address(listen.host if host is None else host, listen.port if port is None else port)
     settings = loaded.settings.model_copy(update={"listen": wanted})
     return replace(loaded, settings=settings)
 

@@ -6,24 +6,27 @@ audit log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from stager.control.applications import Applications
-from stager.control.audit import Audit
+from stager.control.audit import NOBODY, SIGN_IN, Audit
 from stager.control.runner import Runner
 from stager.control.sessions import BEARER, Sessions
 from stager.control.tokens import PREFIX, Tokens
 from stager.control.tries import Tries
 from stager.domain.access import NEEDED, Action, Role, may
 from stager.domain.actor import Actor
+from stager.domain.clients import holder
 from stager.domain.errors import Refused, StagerError
-from stager.ports.handlers import AuthenticationStrategy, Credentials
+from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 log = structlog.get_logger(__name__)
+
+UNAUTHORIZED = "unauthorized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +79,54 @@ class Access:
     # Who.
 
     async def actor(self, credentials: Credentials) -> Actor:
-        """Who sends this.
+        """Who sends this. A good session comes first, so that no page can lock out its visitor by what it
+        has their browser send.
 
         Raises:
             Refused: 401, when nobody that we know does; 429, after too many wrong ones from that address.
+            Retry: so many are compared that it takes too long.
         """
-        self._tries.check(credentials.address)
-        actor = await self._known(credentials)
+        actor = await self._signed_in(credentials) or await self._proven(credentials)
         if actor is not None:
             return replace(actor, address=credentials.address)
-        if credentials.are_given:
-            self._tries.wrong(credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured, so nobody is let in."
-        raise Refused("Unauthorized", hint=hint, reason="unauthorized", status=401)
+        raise Refused("Unauthorized", hint=hint, reason=UNAUTHORIZED, status=401)
+
+    async def _signed_in(self, credentials: Credentials) -> Actor | None:
+        return await self._sessions.actor(credentials.session) if credentials.session else None
+
+    async def _proven(self, credentials: Credentials) -> Actor | None:
+        """Who is known by what the request says. Only `Authorization` counts as a guess: a link can't have a
+        browser send one."""
+        guesser = holder(credentials.address)
+        if not credentials.authorization:
+            self._tries.check(guesser)
+            return await self._known(credentials)
+        try:
+            async with self._tries.guess(guesser) as guess:
+                actor = await self._known(credentials)
+                guess.is_right = actor is not None
+        except Refused as error:
+            self._unknown(credentials, error.reason)
+            raise
+        if actor is None:
+            self._unknown(credentials, UNAUTHORIZED)
+        return actor
+
+    def _unknown(self, credentials: Credentials, reason: str) -> None:
+        """Have the audit log say that wrong credentials came from there, and never which."""
+        nobody = Actor(NOBODY, SIGN_IN, address=credentials.address)
+        self._audit.refused(nobody, SIGN_IN, reason=reason)
 
     async def _known(self, credentials: Credentials) -> Actor | None:
         token = credentials.bearer
-        if credentials.session and not credentials.are_given:
-            return await self._sessions.actor(credentials.session)
         if token.startswith(BEARER):
             return await self._sessions.actor(token, bearer=True)
         if token.startswith(PREFIX):
             return await self._tokens.actor(token)
         for strategy in self._strategies:
-            actor = await self._asked(strategy, "authenticate", credentials)
+            shown = credentials if strategy.takes_token_parameter else credentials.without_parameter
+            actor = await self._asked(strategy, "authenticate", shown)
             if isinstance(actor, Actor):
                 return replace(actor, strategy=type(strategy).__name__)
         return None
@@ -130,8 +157,19 @@ class Access:
         """Whether the actor may do this to that application's previews."""
         return may(await self.role(actor, app), action)
 
+    async def seen(self, actor: Actor, apps: Collection[str]) -> frozenset[str]:
+        """Those of these applications whose previews the actor may see."""
+        return frozenset([app for app in apps if await self.may(actor, Action.SEE, app)])
+
     async def check(self, actor: Actor, action: Action, app: str = "") -> None:
-        """Raise `Refused` (403) unless the actor may do this."""
+        """Raise `Refused` (403) unless the actor may do this. That is counted in the audit log."""
+        try:
+            await self._check(actor, action, app)
+        except Refused as error:
+            self._audit.refused(actor, action, app=app, reason=error.reason)
+            raise
+
+    async def _check(self, actor: Actor, action: Action, app: str) -> None:
         role = await self.role(actor, app)
         if may(role, action):
             return
@@ -154,13 +192,16 @@ class Access:
             Refused: 403, unless they may.
         """
         async with self._audit.of(actor, action, app, subject):
-            await self.check(actor, action, app)
+            await self._check(actor, action, app)  # what happens here has a line of its own in any case
             yield
 
     async def _asked(self, strategy: AuthenticationStrategy, method: str, *arguments: object) -> object:
-        """What the strategy says; one that fails knows nobody, and gives no role."""
+        """What the strategy says; one that fails knows nobody, and gives no role. Raises `Retry` where it has
+        too much to do."""
         try:
             return await self._runner.ask(strategy, method, *arguments)
         except StagerError as error:
+            if error.reason == BUSY:
+                raise
             log.warning("strategy_failed", strategy=type(strategy).__name__, error=error.message)
             return None

@@ -18,6 +18,11 @@ ForkMode = Literal["off", "approve", "open"]
 SHA_PLACE = "{sha}"
 """In an image's name: the commit."""
 
+SHARED_BUILDER = (
+    "Code from a fork is built beside trusted code, because `forks.unsafe_shared_builder` is on: it can "
+    "change what other builds on this machine make."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -42,6 +47,7 @@ class Application:
         repository_file: the repository's own file; empty for none.
         repository_may: the keys that it may have.
         forks: whether code from forks may run.
+        shares_builder: whether code from forks is built where trusted code is.
         rules: which changes get a preview.
         privacy: what is asked of those who want to see previews; None where anybody may.
         index: whether search engines may list previews.
@@ -68,6 +74,7 @@ class Application:
     repository_file: str = ""
     repository_may: frozenset[str] = frozenset()
     forks: ForkMode = "approve"
+    shares_builder: bool = False
     rules: Rules = field(default_factory=Rules)
     privacy: Privacy | None = None
     index: bool = False
@@ -99,6 +106,11 @@ class Application:
         if trust is Trust.TRUSTED:
             return ()
         return tuple(sorted({*self.secrets, *(self.build.secrets if self.build else ())}))
+
+    def warnings(self, trust: Trust) -> tuple[str, ...]:
+        """What people should know of previews of code of this trust."""
+        is_shared = trust is Trust.FORK and self.build is not None and self.shares_builder
+        return (SHARED_BUILDER,) if is_shared else ()
 
     def is_of(self, repository: Repository) -> bool:
         """Whether this repository's changes are its previews. GitHub's names don't distinguish case."""
@@ -136,6 +148,11 @@ class Applications:
         """See `Application.withheld`; nothing of one that isn't there any more."""
         found = self.find(name)
         return found.withheld(trust) if found else ()
+
+    def warnings(self, name: str, trust: Trust) -> tuple[str, ...]:
+        """See `Application.warnings`; nothing of one that isn't there any more."""
+        found = self.find(name)
+        return found.warnings(trust) if found else ()
 
     def owner(self, name: str) -> str:
         """Whose repository belongs to this application; empty where that isn't said, or there is none."""

@@ -11,10 +11,10 @@ import structlog
 
 from stager.control.access import Access
 from stager.control.applications import Application, Applications
-from stager.control.finding import checked_name, existing, find_named, is_unapproved, unknown
+from stager.control.finding import check_ref, checked_name, existing, find_named, is_unapproved, unknown
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
-from stager.control.policy import FORKS_ARE_OFF, SHORT
+from stager.control.policy import FORKS_ARE_OFF, check_approval
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
@@ -104,20 +104,23 @@ class Commands:
         application = self._applications.get(command.image_name)
         name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
-        found = await self._store.read(lambda tx: find_named(tx, application.name, name))
+        found = await self._store.read(lambda tx: find_named(tx, [application.name], name))
         if found is None or found.change is None:
+            check_ref(name, application)
             await self._check_branch(application, name)
-        environment = await self._store.write(
-            lambda tx: self._launched(tx, application.name, name, parameters)
-        )
+        environment = await self._store.write(lambda tx: self._launched(tx, application, name, parameters))
         log.info("launch", environment=environment.id, app=application.name, name=name)
         await self._written(environment)
         return environment
 
-    def _launched(self, tx: Transaction, app: str, name: str, parameters: dict[str, str]) -> Environment:
-        found = find_named(tx, app, name)
+    def _launched(
+        self, tx: Transaction, application: Application, name: str, parameters: dict[str, str]
+    ) -> Environment:
+        found = find_named(tx, [application.name], name)
         if found is None or found.change is None:
-            return self._wishes.run(tx, Wish(EnvironmentKey.of_name(app, name), name, parameters=parameters))
+            check_ref(name, application)
+            key = EnvironmentKey.of_name(application.name, name)
+            return self._wishes.run(tx, Wish(key, name, parameters=parameters))
         _let_run(tx, found)
         return self._wishes.run(tx, again(found, parameters or found.desired.parameters))
 
@@ -128,24 +131,28 @@ class Commands:
             Refused: with the reason; nothing has changed then.
         """
         name, app = command.container_name, command.image_name
-        # Whose it is decides who may; without an application's name, that has to be looked up first.
-        found = await self._store.read(lambda tx: find_named(tx, app, name))
-        async with self._access.acting(actor, Action.KILL, found.app if found else app, name):
-            return await self._kill(command)
+        whose = app or await self._whose(actor, name)
+        async with self._access.acting(actor, Action.KILL, whose, name):
+            if app and not await self._store.read(lambda tx: _had_previews(tx, app)):
+                self._applications.get(app)
+            return await self._kill(name, whose)
 
-    async def _kill(self, command: Kill) -> Environment | None:
-        name, app = checked_name(command.container_name), command.image_name
-        environment = await self._store.write(lambda tx: self._killed(tx, app, name))
+    async def _whose(self, actor: Actor, name: str) -> str:
+        """The application that this name means, among those that the actor may see; empty for none."""
+        seen = await self._access.seen(actor, await self._store.read(_apps_present))
+        found = await self._store.read(lambda tx: find_named(tx, seen, name))
+        return found.app if found else ""
+
+    async def _kill(self, name: str, app: str) -> Environment | None:
+        checked_name(name)
+        environment = await self._store.write(lambda tx: self._killed(tx, app, name)) if app else None
         log.info("kill", environment=environment.id if environment else "", name=name)
         if environment is not None:
             await self._written(environment)
         return environment
 
     def _killed(self, tx: Transaction, app: str, name: str) -> Environment | None:
-        found = find_named(tx, app, name)
-        # One that left the configuration may still have previews; only a name that never had any is wrong.
-        if app and found is None and all(e.app != app for e in tx.environments()):
-            self._applications.get(app)
+        found = find_named(tx, [app], name)
         return self._ended(tx, found) if found else None
 
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:
@@ -185,8 +192,10 @@ class Commands:
 
     def _redeployed(self, tx: Transaction, environment_id: str) -> Environment:
         environment = existing(tx, environment_id)
-        self._applications.get(environment.app)
-        if environment.change is not None and not environment.desired.present:
+        application = self._applications.get(environment.app)
+        if environment.change is None:
+            check_ref(environment.name, application)
+        elif not environment.desired.present:
             raise Refused(
                 f"Pull request #{environment.change.number} is closed.",
                 hint="Reopen it, and its preview comes back.",
@@ -221,10 +230,11 @@ class Commands:
         """Let this very commit run, which comes from a fork.
 
         Args:
-            sha: its id, or the first seven digits of it at least, as whoever approves has read it.
+            sha: its whole id, 40 or 64 hex digits, as the person who approves has read it.
 
         Raises:
-            Refused: there is none of this id, its pull request is closed, or its commit is another.
+            Refused: there is none of this id, its pull request is closed, the commit's id isn't a whole one,
+                or the environment's commit is another.
         """
         async with self._acting(actor, Action.APPROVE, environment_id):
             environment = await self._store.write(lambda tx: self._approved(tx, environment_id, sha.lower()))
@@ -236,13 +246,7 @@ class Commands:
         environment = existing(tx, environment_id)
         self._check_forks(environment)
         head = environment.desired.revision.sha
-        if not head or len(sha) < SHORT or not head.startswith(sha):
-            raise Refused(
-                f'"{sha[:40]}" isn\'t the commit that waits here: that is {head[:SHORT] or "none"}.',
-                hint="Read that one, then approve it; its first seven digits are enough.",
-                reason="commit-outdated",
-                status=409,
-            )
+        check_approval(sha, head)
         hold = environment.desired.hold if not is_unapproved(environment) else None
         desired = replace(environment.desired, hold=hold)
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
@@ -381,3 +385,13 @@ def _let_run(tx: Transaction, environment: Environment) -> None:
     hold = environment.desired.hold
     if hold is not None and hold.reason in BY_POLICY - UNAPPROVED:
         tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
+
+
+def _apps_present(tx: Transaction) -> frozenset[str]:
+    """The applications that have previews, also those that are in the configuration no more."""
+    return frozenset(environment.app for environment in tx.environments(present=True))
+
+
+def _had_previews(tx: Transaction, app: str) -> bool:
+    """Whether this application had a preview that is remembered, whatever the configuration says by now."""
+    return any(environment.app == app for environment in tx.environments())

@@ -45,13 +45,20 @@ WAITING = {
 """Refusals that end by themselves or by a word."""
 
 
-def comment_body(picture: Picture, url: str, log_url: str = "", withheld: Sequence[str] = ()) -> str:
+def comment_body(
+    picture: Picture,
+    url: str,
+    log_url: str = "",
+    withheld: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> str:
     """The comment's text.
 
     Args:
         url: where the preview answers, or will.
         log_url: Stager's own page for it; empty while nobody knows by which name Stager is called.
         withheld: the names of the secrets that code from a fork doesn't get.
+        warnings: what people should know of it, whatever state it is in.
     """
     status = picture.status
     parts = [
@@ -62,6 +69,7 @@ def comment_body(picture: Picture, url: str, log_url: str = "", withheld: Sequen
         _said(picture),
         *(f"⚠️ {_escaped(hitch)}" for hitch in picture.hitches[:MOST_LINES]),
         _withheld(picture, withheld),
+        *(f"⚠️ {_escaped(warning)}" for warning in warnings if picture.environment.desired.present),
         _folded("The last lines of its log", _fenced(status.lines)) if status.lines else "",
         _folded("QR code", _fenced(qr_lines(url))) if _is_up(picture) and leads_elsewhere(url) else "",
         _folded("What can be typed here", _commands(picture)),
@@ -100,7 +108,11 @@ def _commit(sha: str) -> str:
 
 
 def _short(sha: str) -> str:
-    return sha[:SHORT] if sha.isalnum() else ""
+    return _plain(sha)[:SHORT]
+
+
+def _plain(sha: str) -> str:
+    return sha if sha.isalnum() else ""
 
 
 def _took(deployment: Deployment) -> str:
@@ -145,7 +157,7 @@ def _verbs(picture: Picture) -> Mapping[str, str]:
     if not desired.present or held_for is HoldReason.FORK:
         return {}
     if held_for is HoldReason.APPROVAL:
-        approve = f"{Verb.APPROVE} {_short(desired.revision.sha)}"
+        approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"
         return {approve: ABOUT[Verb.APPROVE], Verb.HELP: ABOUT[Verb.HELP]}
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}
 

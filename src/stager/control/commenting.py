@@ -69,6 +69,7 @@ class Commenting:
             self._addresses.url(environment.host),
             self._addresses.page(environment.id),
             self._applications.withheld(environment.app, environment.desired.trust),
+            self._applications.warnings(environment.app, environment.desired.trust),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == await self._store.read(lambda tx: tx.fact(_fact(environment.id))):

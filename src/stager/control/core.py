@@ -30,6 +30,7 @@ from stager.control.logins import CurrentLogins
 from stager.control.making import Making
 from stager.control.memory import Memory
 from stager.control.metrics import Metrics
+from stager.control.once import Once
 from stager.control.outposts import Outposts
 from stager.control.policy import Policy
 from stager.control.publisher import Publisher
@@ -52,6 +53,7 @@ from stager.control.wishes import Wishes
 from stager.control.workshop import Workshop
 from stager.ports.clock import Clock, Ids
 from stager.ports.engine import Images, Instances, Prober
+from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import (
     AuthenticationStrategy,
@@ -76,6 +78,7 @@ class World:
         workshop: None where nothing is built.
         outposts: what stands before the router.
         seal: keeps what proves who people are.
+        firewall: what guards instances; None where nothing does.
         logins: sign-ins under way; None where nobody signs in elsewhere.
     """
 
@@ -92,6 +95,7 @@ class World:
     workshop: Workshop | None = None
     outposts: Outposts | None = None
     logins: CurrentLogins | None = None
+    firewall: Firewall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +262,7 @@ class Core:
             metrics=self.metrics,
             handling=self.handling,
             failures=self.failures,
+            firewall=world.firewall,
         )
 
     def _room(self) -> Room:
@@ -312,7 +317,7 @@ class Core:
         )
 
     def _intake(self) -> Intake:
-        world = self._world
+        world, once = self._world, Once(self._world.store, self._world.clock)
         return Intake(
             store=world.store,
             webhooks=world.webhooks,
@@ -321,7 +326,10 @@ class Core:
             applications=self.applications,
             wishes=self._wishes,
             policy=Policy(world.forges),
-            speaking=Speaking(world.store, world.forges, self.applications, self.commands),
+            speaking=Speaking(
+                world.store, world.forges, self.applications, self.commands, audit=self.audit, once=once
+            ),
+            once=once,
             watch=self.watch,
             wake=self.wake,
             clock=world.clock,
@@ -357,6 +365,7 @@ class Core:
             outposts=world.outposts,
             clear_away=self._clear_away if world.workshop else None,
             at_start=self._second_tries().begin,
+            firewall=world.firewall,
         )
 
     def _second_tries(self) -> SecondTries:

@@ -35,7 +35,7 @@ class Failures:
         self._by_environment.pop(environment_id, None)
 
     @property
-    def warnings(self) -> dict[str, str]:
+    def notices(self) -> dict[str, str]:
         """What anybody may know of them, by part; empty when there are none."""
         count = len(self._by_environment)
         if not count:

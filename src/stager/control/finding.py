@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from stager.control.applications import Application
 from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
+from stager.domain.refs import ids_in, named_outside
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
@@ -12,20 +16,19 @@ LONGEST_NAME = 255
 """Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
 
 
-def find_named(tx: Transaction, app: str, name: str) -> Environment | None:
+def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment | None:
     """The present environment that a person means by this name.
 
     Args:
-        app: the entry under `images:`; empty when the person didn't say, as `/kill` allows.
+        apps: the entries under `images:` that may be meant; several when the person didn't say, as `/kill`
+            allows.
 
     Raises:
         Refused: 409, listing them, when the name may mean several.
     """
     # What a fork names like one of our branches isn't what anybody here means by that.
     present = [
-        e
-        for e in tx.environments(present=True)
-        if e.name == name and app in ("", e.app) and not is_unapproved(e)
+        e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
     ]
     by_hand = [e for e in present if e.change is None]
     candidates = by_hand or [e for e in present if e.desired.hold is None] or present
@@ -81,6 +84,31 @@ def checked_name(name: str) -> str:
             f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
         )
     return name
+
+
+def check_ref(name: str, application: Application) -> None:
+    """Refuse a name given by hand that may mean strangers' code.
+
+    Args:
+        application: what is launched. Where it is built from a commit, an id is looked for among the tips of
+            branches and tags; elsewhere nothing but the image's boot script would look.
+
+    Raises:
+        Refused: `name-not-branch`.
+    """
+    if word := named_outside(name):
+        raise Refused(
+            f'"{word[:LONGEST_NAME]}" isn\'t the name of a branch or a tag.',
+            hint="Launch a branch or a tag by its name. A pull request has a preview of its own.",
+            reason="name-not-branch",
+        )
+    if not application.needs_commit and (word := ids_in(name)):
+        raise Refused(
+            f'"{word}" is a commit id. "{application.name}" isn\'t built from a commit, so Stager can\'t '
+            "check that a branch or a tag points to it.",
+            hint="Launch the branch or the tag by its name.",
+            reason="name-not-branch",
+        )
 
 
 def is_unapproved(environment: Environment) -> bool:

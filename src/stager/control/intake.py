@@ -1,4 +1,4 @@
-"""What forges tell: deliveries are recorded at once and worked through in order, one by one.
+"""What forges tell: what each delivery amounts to. `inbox` keeps them, and gives them here one by one.
 
 Every event is a hint. Where the forge can be asked, it is asked how the change stands now; where it can't,
 the newest of what it has told counts. So lost, late and repeated deliveries do no harm.
@@ -6,7 +6,6 @@ the newest of what it has told counts. So lost, late and repeated deliveries do 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.belonging import application_of, remember
+from stager.control.belonging import application_of, remember, why_not
 from stager.control.commands import Wake
 from stager.control.finding import previews_of
 from stager.control.forges import Forges
+from stager.control.inbox import Inbox
 from stager.control.metrics import Metrics
+from stager.control.once import Once
 from stager.control.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.room import Room
 from stager.control.runner import Runner
@@ -29,7 +30,7 @@ from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
 from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Ignored
-from stager.domain.source import Change, Revision
+from stager.domain.source import Change, Repository, Revision
 from stager.ports.clock import Clock
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
@@ -63,6 +64,7 @@ class Intake:
         wake: called with an environment's id after its wish was written down.
         policy: says which changes may not run.
         speaking: does what comments ask for.
+        once: knows what was acted on.
         runner: calls the listeners.
         room: keeps the number of previews within bounds.
     """
@@ -78,6 +80,7 @@ class Intake:
         wishes: Wishes,
         policy: Policy,
         speaking: Speaking,
+        once: Once,
         watch: Watch,
         wake: Wake,
         clock: Clock,
@@ -93,37 +96,22 @@ class Intake:
         self._wishes = wishes
         self._policy = policy
         self._speaking = speaking
+        self._once = once
         self._watch = watch
         self._wake = wake
         self._clock = clock
-        self._metrics = metrics
         self._runner = runner
         self._room = room
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox(store, clock, metrics)
         self._ask_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def receive(self, delivery: Delivery) -> bool:
         """Record a verified delivery; on return it can't be lost. False when we had it already."""
-        now = self._clock.now()
-        new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
-        self._metrics.delivery("taken" if new else "repeated")
-        log.info("delivery", forge=delivery.forge, delivery=delivery.id, kind=delivery.event, new=new)
-        self._arrived.set()
-        return new
+        return await self._inbox.receive(delivery)
 
     async def run(self) -> None:
-        """Work through the deliveries, for ever; those that an earlier life left over come first."""
-        while True:
-            self._arrived.clear()
-            delivery = await self._store.read(lambda tx: tx.next_delivery())
-            if delivery is None:
-                await self._arrived.wait()
-                continue
-            outcome = await self._handled(delivery)
-            await self._store.write(
-                lambda tx, d=delivery, o=outcome: tx.finish_delivery(d, o, self._clock.now())  # type: ignore[misc]
-            )
-            log.info("delivery_done", delivery=delivery.id, outcome=outcome)
+        """Process the deliveries until cancelled; those that an earlier life left over come first."""
+        await self._inbox.run(self._handled)
 
     async def _handled(self, delivery: Delivery) -> str:
         """What became of it, in words. A delivery that trips us up is set aside, and stops no other."""
@@ -142,7 +130,7 @@ class Intake:
         event = reader.read(delivery) if reader else Ignored(f"nobody here reads {delivery.forge}")
         match event:
             case ChangeSeen():
-                return await self.seen(await self._as_it_is_now(event))
+                return await self._changed(event)
             case CommandSaid():
                 return await self._speaking.said(event)
             case ChecksEnded():
@@ -157,6 +145,17 @@ class Intake:
             seen = ChangeSeen(ChangeAction.EDITED, change)
             await self.seen(await self._as_it_is_now(seen))
         return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
+
+    async def _changed(self, event: ChangeSeen) -> str:
+        """What comes of it. A reopening that was seen already is none: it would start again what was stopped
+        by hand since."""
+        reopened = event.action is ChangeAction.REOPENED
+        repeated = await self._once.repeated(event) if reopened else ""
+        told = replace(event, action=ChangeAction.SYNCHRONIZE) if repeated else event
+        outcome = await self.seen(await self._as_it_is_now(told))
+        if reopened:
+            await self._store.write(lambda tx: self._once.remember(tx, event))
+        return outcome
 
     async def _as_it_is_now(self, event: ChangeSeen) -> ChangeSeen:
         """The event with the change's present state, as far as the forge can be asked for it."""
@@ -179,7 +178,7 @@ class Intake:
     async def seen(self, event: ChangeSeen) -> str:
         """Let the listeners decide on an event, and write down what it amounts to; what it was, in words."""
         if not await self._is_ours(event):
-            return _nobodys(event)
+            return await self._not_ours(event.change.repository)
         application = await self._application(event)
         event = replace(event, app=application.name if application else await self._former(event))
         if await self._store.read(lambda tx: _is_stale(tx, event)):
@@ -208,6 +207,12 @@ class Intake:
     async def _application(self, event: ChangeSeen) -> Application | None:
         repository = event.change.repository
         return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
+
+    async def _not_ours(self, repository: Repository) -> str:
+        why = await self._store.read(lambda tx: why_not(tx, self._applications, repository))
+        if why.startswith("refused"):
+            log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
+        return why
 
     async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
         key = _key(application, event)
@@ -247,7 +252,7 @@ class Intake:
                 environment, outcome = self._asked_for(tx, application, event, launch, decided.hold)
                 return [environment] if environment else [], outcome
             case Launch():
-                return [], _nobodys(event)
+                return [], why_not(tx, self._applications, event.change.repository)
             case Kill():
                 present = previews_of(tx, event.change.repository, event.change.number)
                 ended = [self._wishes.end(tx, environment) for environment in present]
@@ -276,10 +281,6 @@ class Intake:
         if hold is not None:
             return self._wishes.hold(tx, wish, hold), f"refused: {hold.reason.value}"
         return self._wishes.run(tx, wish), "launched"
-
-
-def _nobodys(event: ChangeSeen) -> str:
-    return f"ignored: no entry under images: is for {event.change.repository.full_name}"
 
 
 def _still(hold: Hold | None, before: Environment | None, change: Change) -> Hold | None:

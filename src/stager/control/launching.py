@@ -18,7 +18,7 @@ from stager.control.variables import of_instance
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Birth, Environment, Instance
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Launching:
             async with asyncio.timeout(application.start_timeout):
                 last = await self._until_it_answers(look.environment, application, instance)
         except TimeoutError:
-            raise await self._silence(look.environment.host, application, instance) from None
+            raise await self._silence(look.environment, application, instance) from None
         if not _answered_before(deployment, instance):
             await run_hooks(self._tools.instances, instance, "after_launch", application.hooks.after_launch)
         await self._tools.memory.save(
@@ -156,18 +156,39 @@ class Launching:
         """Whether the image's own check finds the instance healthy, where it has one."""
         return not application.has_healthcheck or await self._tools.instances.is_healthy(instance.id)
 
-    async def _silence(self, host: str, application: Application, instance: Instance) -> Fault:
+    async def _silence(self, environment: Environment, application: Application, instance: Instance) -> Fault:
         path = application.health_path or "/"
         endpoint = instance.endpoint
-        status = await self._tools.prober.answers(endpoint, host, path) if endpoint else None
+        status = await self._tools.prober.answers(endpoint, environment.host, path) if endpoint else None
         what = "didn't answer" if status is None else f"answered with status {status}"
+        refusal = self._tools.prober.refusal(endpoint) if endpoint else ""
+        if refusal:
+            return Fault(
+                f"The application's answer on port {application.port} (GET {path}) isn't HTTP/1.1: {refusal}",
+                hint="The front refuses to pass it on. `curl -v` shows what the application sends.",
+                reason="bad-response",
+                detail=await self._tools.instances.logs(instance.id, LOG_LINES),
+            )
         return Fault(
             f"The application {what} on port {application.port} (GET {path})"
             f" for {application.start_timeout:g} s.",
-            hint=_hint(status, application),
+            hint=await self._blocked(environment) or _hint(status, application),
             reason="no-answer",
             detail=await self._tools.instances.logs(instance.id, LOG_LINES),
         )
+
+    async def _blocked(self, environment: Environment) -> str:
+        """A hint where the firewall kept it from something, which may be what it waits for. Visitors read it
+        as well, so that it names no addresses."""
+        if self._tools.firewall is None:
+            return ""
+        with suppress(StagerError):
+            if any(each.environment == environment.id for each in await self._tools.firewall.blocked()):
+                return (
+                    "Some of its connections were blocked, which may be what it waits for. Its page at Stager"
+                    " and `stager show` list them, with the setting that opens each."
+                )
+        return ""
 
     def _spec(
         self,

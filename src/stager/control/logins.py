@@ -9,11 +9,13 @@ import hmac
 import re
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from stager.control.secrets import new_secret
+from stager.domain.clients import holder
 from stager.domain.errors import Refused
 from stager.domain.guard import digest_of
 from stager.ports.login import (
@@ -106,6 +108,7 @@ class CurrentLogins:
         self._others: Mapping[str, SignIn] = {}
         self._passes: OrderedDict[str, Pass] = OrderedDict()
         self._devices: OrderedDict[str, Device] = OrderedDict()
+        self._beginning: Counter[str] = Counter()
 
     # For handlers and strategies.
 
@@ -203,9 +206,25 @@ class CurrentLogins:
         self.keep(back)
         return back
 
+    @contextmanager
+    def room_for_device(self, address: str) -> Iterator[None]:
+        """What happens inside may begin one device flow, and counts as one from now on: so many at the same
+        time ask the provider no more often than they may.
+
+        Raises:
+            Refused: 429, too many are under way from this address.
+        """
+        whose = holder(address)
+        self._make_room(self._devices, address, self._beginning[whose])
+        self._beginning[whose] += 1
+        try:
+            yield
+        finally:
+            self._beginning[whose] -= 1
+            self._beginning += Counter()  # without those of whom none is left
+
     def keep_device(self, code: DeviceCode, provider: str, address: str) -> str:
-        """A device flow has begun. Returns the handle by which it is spoken of."""
-        self._make_room(self._devices, address)
+        """A device flow has begun, for which there was room. Returns the handle by which it is spoken of."""
         now, handle = self._now(), new_secret()
         until, interval = now + timedelta(seconds=code.expires_in), max(code.interval, 1.0)
         first = now + timedelta(seconds=interval)
@@ -249,12 +268,15 @@ class CurrentLogins:
             )
         return home
 
-    def _make_room(self, those: OrderedDict[str, Pass] | OrderedDict[str, Device], address: str) -> None:
+    def _make_room(
+        self, those: OrderedDict[str, Pass] | OrderedDict[str, Device], address: str, beginning: int = 0
+    ) -> None:
         """Forget what is too old. Raises `Refused` (429) when too many are under way from this address."""
         now = self._now()
         for key in [key for key, one in those.items() if now >= one.until]:
             del those[key]
-        if Counter(one.address for one in those.values())[address] >= MOST_OF_ONE:
+        whose = holder(address)
+        if beginning + sum(holder(one.address) == whose for one in those.values()) >= MOST_OF_ONE:
             raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
 
 

@@ -16,6 +16,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Refused, Retry
 from stager.domain.recipe import Manifest, Recipe
+from stager.domain.refs import BRANCHES
 from stager.domain.source import Repository, Revision, Trust
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock
@@ -85,7 +86,7 @@ class Making:
     async def _with_commit(
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Deployment:
-        """A launch by hand names a branch: the commit is the one that it has now."""
+        """A launch by hand names a branch or a tag: the commit is the one that it has now."""
         if deployment.revision.sha:
             return deployment
         place = await self._place(environment, application)
@@ -169,7 +170,7 @@ class Making:
         if environment.desired.trust is Trust.FORK and environment.change is not None:
             base = await self._origin(place.repository, None)
             place = replace(place, origin=base)
-            sha = await sources.resolve(base, environment.change.base_ref)
+            sha = await sources.resolve(base, f"{BRANCHES}{environment.change.base_ref}")
         name = application.repository_file
         content = await sources.read(place.repository.id, place.origin, sha, name)
         return Said() if content is None else read_file(content, name, application.repository_may)

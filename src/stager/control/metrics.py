@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 from stager.ports.forge import RateLimit
 
@@ -82,9 +83,28 @@ class Metrics:
         for name, value in _flat(figures):
             self._front.labels(name).set(value)
 
-    def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, apps: Collection[str] | None = None) -> bytes:
+        """What is counted, in Prometheus' text format.
+
+        Args:
+            apps: the applications that may be named; None for all.
+        """
+        if apps is None:
+            return generate_latest(self.registry)
+        return generate_latest(cast("CollectorRegistry", _Of(self.registry, apps)))
+
+
+class _Of:
+    """A registry, without the samples of other applications than these."""
+
+    def __init__(self, registry: CollectorRegistry, apps: Collection[str]) -> None:
+        self._registry = registry
+        self._apps = apps
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [s for s in metric.samples if s.labels.get("app") in (None, *self._apps)]
+            yield metric
 
 
 def _flat(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:

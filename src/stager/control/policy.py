@@ -7,15 +7,16 @@ import structlog
 from stager.control.applications import Application
 from stager.control.forges import Forges
 from stager.domain.environment import Environment, Hold, HoldReason
-from stager.domain.errors import Retry
+from stager.domain.errors import Refused, Retry
 from stager.domain.rules import refusal, refusal_by_paths
-from stager.domain.source import Change, Trust
+from stager.domain.source import Change, Trust, is_commit_id
+from stager.domain.speech import ADDRESS, Verb
 from stager.ports.forge import Checks, Forge
 
 log = structlog.get_logger(__name__)
 
 SHORT = 7
-"""Digits of a commit's id that people are shown, and have to type."""
+"""Digits of a commit's id that people are shown where nothing is decided by it."""
 
 FORKS_ARE_OFF = Hold(
     HoldReason.FORK,
@@ -95,12 +96,39 @@ def _held_fork(application: Application, change: Change) -> Hold | None:
         return None
     if application.forks == "off":
         return FORKS_ARE_OFF
-    sha = change.head_sha[:SHORT]
     return Hold(
         HoldReason.APPROVAL,
-        f"No preview yet: this pull request comes from a fork, and nobody has approved its commit {sha}.",
-        f"Someone with push access who has read it can comment `/stager approve {sha}`.",
+        "No preview yet: this pull request comes from a fork, and nobody has approved its newest commit.",
+        "Someone with push access who has read that commit can comment "
+        f"`{ADDRESS} {Verb.APPROVE} {change.head_sha}`.",
     )
+
+
+def check_approval(sha: str, head: str) -> None:
+    """Refuse an approval that doesn't name exactly the commit that would run.
+
+    Args:
+        sha: what the approval names, in lower case.
+        head: the id of the commit that would run; empty for none.
+
+    Raises:
+        Refused: `commit-incomplete` for anything but a whole id, `commit-outdated` for another commit.
+    """
+    waiting = f"The commit that waits here is {head}." if head else "No commit waits here."
+    if not is_commit_id(sha):
+        raise Refused(
+            f'"{sha[:64]}" isn\'t a whole commit id (40 or 64 hex digits). {waiting}',
+            hint="Compare it with the commit that you have read, then copy the whole id: many commits can "
+            "share its first digits.",
+            reason="commit-incomplete",
+        )
+    if sha != head:
+        raise Refused(
+            f"{sha} isn't the commit that waits here. {waiting}",
+            hint="Read that one, then approve it by its whole id.",
+            reason="commit-outdated",
+            status=409,
+        )
 
 
 def _held_by_checks(checks: Checks) -> Hold | None:

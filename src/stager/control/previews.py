@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from stager.control.access import Access
 from stager.control.addresses import Addresses
+from stager.domain.actor import Actor
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.ports.handlers import Preview, Previews
@@ -15,6 +17,11 @@ class RunningPreviews(Previews):
     def __init__(self, store: Store, addresses: Addresses) -> None:
         self._store = store
         self._addresses = addresses
+        self._access: Access | None = None
+
+    def guard(self, access: Access) -> None:
+        """Have this say who may see what. Handlers are made before it; until then nobody sees anything."""
+        self._access = access
 
     async def running(self, image_name: str = "") -> list[Preview]:
         pairs = await self._store.read(_serving)
@@ -23,6 +30,13 @@ class RunningPreviews(Previews):
             for environment, deployment in pairs
             if image_name in ("", environment.app)
         ]
+
+    async def seen_by(self, actor: Actor | None, image_name: str = "") -> list[Preview]:
+        if actor is None or self._access is None:
+            return []
+        running = await self.running(image_name)
+        seen = await self._access.seen(actor, {preview.image_name for preview in running})
+        return [preview for preview in running if preview.image_name in seen]
 
 
 def preview_of(environment: Environment, deployment: Deployment | None, addresses: Addresses) -> Preview:

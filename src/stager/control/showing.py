@@ -43,6 +43,8 @@ class Showing:
         if not await self._tools.memory.has_its_host(environment):
             return
         status = live_status(environment, deployment, self._tools.making.builds)
+        warnings = self._tools.warnings(environment)
+        status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
         await self._tools.guards.lead(environment, page_of(environment, status))
 
     async def excuse(self, environment_id: str, error: StagerError) -> None:

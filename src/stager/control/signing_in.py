@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stager.control.access import Access
-from stager.control.audit import Audit, result_of
+from stager.control.audit import NOBODY, SIGN_IN, Audit, result_of
 from stager.control.logins import CurrentLogins, Pass
 from stager.control.sessions import Sessions
 from stager.domain.actor import Actor
@@ -20,8 +20,6 @@ from stager.domain.ledger import Session
 from stager.ports.clock import Clock
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Collected, DeviceCode, DeviceSignIn, Identity, Pending, SignIn
-
-SIGN_IN = "sign-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +190,8 @@ class SigningIn:
             actor = await self._access.actor(replace(credentials, session=""))
             _check_can_sign_in(actor)
         except Refused as error:
-            await self._failed(error, "", credentials.address)
+            if error.status == 403:  # wrong ones are in the log already
+                await self._failed(error, "", credentials.address)
             raise
         return await self._sessions.begin(actor, agent)
 
@@ -201,8 +200,9 @@ class SigningIn:
     async def begin_device(self, address: str) -> tuple[str, DeviceCode]:
         """A device flow, and the handle by which it is asked for."""
         name, where = self._with_device()
-        code = await where.begin()
-        return self._logins.keep_device(code, name, address), code
+        with self._logins.room_for_device(address):
+            code = await where.begin()
+            return self._logins.keep_device(code, name, address), code
 
     async def poll_device(self, handle: str, address: str, agent: str) -> Collected | Pending:
         """How it went. Asked too early, the provider isn't asked.
@@ -247,7 +247,7 @@ class SigningIn:
         return Actor(identity.name, strategy, strategy=strategy, proof=identity.proof, address=address)
 
     async def _failed(self, error: StagerError, name: str, address: str) -> None:
-        actor = Actor(name or "nobody", SIGN_IN, address=address)
+        actor = Actor(name or NOBODY, SIGN_IN, address=address)
         await self._audit.record(actor, SIGN_IN, result=result_of(error), detail=error.reason)
 
 

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field
 import structlog
 
 from stager.control.applications import Applications
-from stager.control.belonging import application_of
+from stager.control.audit import Audit
+from stager.control.belonging import application_of, why_not
 from stager.control.commands import Commands
 from stager.control.finding import previews_of
 from stager.control.forges import Forges
+from stager.control.once import Once
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.environment import Environment, EnvironmentKey
@@ -57,17 +59,30 @@ class _Answer:
 
     Args:
         outcome: for the record of its delivery.
+        is_final: whether the comment isn't to be acted on again.
     """
 
     reaction: Reaction
     outcome: str
     note: Note | None = None
+    is_final: bool = True
 
 
 class Speaking:
-    """Hears comments."""
+    """Hears comments, each once."""
 
-    def __init__(self, store: Store, forges: Forges, applications: Applications, commands: Commands) -> None:
+    def __init__(
+        self,
+        store: Store,
+        forges: Forges,
+        applications: Applications,
+        commands: Commands,
+        *,
+        audit: Audit,
+        once: Once,
+    ) -> None:
+        self._audit = audit
+        self._once = once
         self._store = store
         self._forges = forges
         self._applications = applications
@@ -77,13 +92,18 @@ class Speaking:
         """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
         speech, forge = heard(event.text), self._forges.of(event.repository.id)
         is_ours, environment = await self._store.read(lambda tx: self._meant(tx, event))
-        if speech is None or forge is None or not is_ours:
+        if speech is None or forge is None:
             return "ignored: it isn't for us"
+        if not is_ours:
+            return await self._store.read(lambda tx: why_not(tx, self._applications, event.repository))
+        if repeated := await self._once.repeated(event):
+            return f"ignored: {repeated}"
         if environment is None:
+            await self._store.write(lambda tx: self._once.remember(tx, event))
             await self._react(forge, event, "confused")
             return "ignored: there is no preview of this pull request"
         answer = await self._answered(forge, event, speech, environment)
-        await self._store.write(lambda tx: _save(tx, environment.id, answer.note))
+        await self._store.write(lambda tx: self._save(tx, event, environment.id, answer))
         await self._react(forge, event, answer.reaction)
         self._commands.changed(environment.id)
         return answer.outcome
@@ -99,6 +119,11 @@ class Speaking:
         former = previews_of(tx, event.repository, event.number)
         return application is not None or bool(former), former[0] if former else None
 
+    def _save(self, tx: Transaction, event: CommandSaid, environment_id: str, answer: _Answer) -> None:
+        _save(tx, environment_id, answer.note)
+        if answer.is_final:
+            self._once.remember(tx, event)
+
     async def _answered(
         self, forge: Forge, event: CommandSaid, speech: Speech, environment: Environment
     ) -> _Answer:
@@ -106,8 +131,16 @@ class Speaking:
             access = await forge.people.access(event.repository, event.author)
         except Retry as error:
             doubt = Note(sentences(error.message, "Say it again when the forge answers."))
-            return _Answer("confused", "put off: nobody knows whether its author may", doubt)
+            outcome = "put off: nobody knows whether its author may"
+            return _Answer("confused", outcome, doubt, is_final=False)
         if not access.may_push:
+            self._audit.refused(
+                Actor(event.author, BY),
+                speech.verb.value if speech.verb else BY,
+                app=environment.app,
+                subject=f"{environment.name} ({environment.id})",
+                reason="no-push-access",
+            )
             refusal = Note(f"{event.author}: only people with push access may ask for that.")
             return _Answer("-1", "refused: no push access", refusal)
         if speech.verb is None:
@@ -130,7 +163,7 @@ class Speaking:
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.APPROVE:
-                await commands.approve(environment.id, _commit_in(event.text), actor)
+                await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:
                 await commands.keep(environment.id, actor, pinned=True)
                 return Note("It is kept when room is made for other previews.")
@@ -156,13 +189,14 @@ def _mark(verb: Verb) -> Reaction:
     return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.APPROVE) else "+1"
 
 
-def _commit_in(text: str) -> str:
-    """The commit that an approval names. Without one, nobody knows what its author has read."""
+def _commit_in(text: str, environment: Environment) -> str:
+    """The commit that an approval names. Without one, it isn't known what its author has read."""
     words = first_line(text).split()
     if len(words) < 3:
         raise Refused(
             "An approval names the commit that was read.",
-            hint="The line above says which, as in `/stager approve 1a2b3c4`.",
+            hint="For the commit that waits here, comment "
+            f"`{ADDRESS} {Verb.APPROVE} {environment.desired.revision.sha}`.",
             reason="commit-unnamed",
         )
     return words[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,12 +20,13 @@ from stager.control.resync import Resync
 from stager.control.steps import Steps
 from stager.control.watch import Watch
 from stager.control.worker import Worker
-from stager.domain.environment import Environment
+from stager.domain.environment import Birth, Environment, Instance
 from stager.domain.errors import Retry, StagerError
 from stager.domain.route import Page
 from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
+from stager.ports.firewall import Firewall
 from stager.ports.router import Router
 from stager.ports.store import Store
 
@@ -35,6 +36,7 @@ PAUSE_AFTER_BUG, LONGEST_PAUSE = 5.0, 60.0
 """Seconds until a loop that failed with an error nobody expected is begun again, at first and in the end."""
 FORGET_EVERY = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=7)
+"""At least, whatever is said of previews: one that comes again in that time isn't worked through twice."""
 SWEEP_EVERY = timedelta(minutes=10)
 
 
@@ -67,6 +69,7 @@ class Supervisor:
         outposts: Outposts | None = None,
         clear_away: Callable[[], Awaitable[int]] | None = None,
         at_start: Callable[[], Awaitable[None]] | None = None,
+        firewall: Firewall | None = None,
     ) -> None:
         self._store = store
         self._instances = instances
@@ -82,6 +85,7 @@ class Supervisor:
         self._outposts = outposts
         self._clear_away = clear_away
         self._at_start = at_start
+        self._firewall = firewall
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
@@ -225,6 +229,19 @@ class Supervisor:
         await self._guards.renew()
         await self._publisher.tidy()
 
+    async def _renew_firewall(self, born: Sequence[tuple[Instance, Birth]]) -> None:
+        """Have the rules of these instances in place. While that can't be done, none is started; those that
+        run keep the rules that they had."""
+        if self._firewall is None:
+            return
+        try:
+            await self._firewall.renew(born)
+        except StagerError as error:
+            self._report("firewall", error.message)
+            log.warning("firewall_not_renewed", reason=error.reason, error=error.message)
+        else:
+            self._report("firewall", "")
+
     async def _sweep(self) -> None:
         """Clear away what builds have left behind."""
         gone = await self._clear_away() if self._clear_away else 0
@@ -239,6 +256,7 @@ class Supervisor:
 
     async def _adopt(self) -> None:
         born = await self._instances.births()
+        await self._renew_firewall(born)
         now = self._clock.now()
         known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
         unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
@@ -273,8 +291,9 @@ class Supervisor:
             await self._publisher.drop(host)
 
     async def _forget(self) -> None:
-        before = self._clock.now() - max(self._intervals.keep_gone, KEEP_DELIVERIES)
-        rows = await self._store.write(lambda tx: tx.forget(before))
+        now, keep_gone = self._clock.now(), self._intervals.keep_gone
+        handled = now - max(keep_gone, KEEP_DELIVERIES)
+        rows = await self._store.write(lambda tx: tx.forget(now - keep_gone, deliveries_before=handled))
         if rows:
             log.info("forgotten", rows=rows)
 

@@ -19,6 +19,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober
+from stager.ports.firewall import Firewall
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Tools:
     metrics: Metrics
     handling: Handling
     failures: Failures
+    firewall: Firewall | None = None
+
+    def warnings(self, environment: Environment) -> tuple[str, ...]:
+        """What people should know of an environment, whatever state it is in."""
+        return self.applications.warnings(environment.app, environment.desired.trust)
 
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
         """What an environment is made of; as its repository's own file had it, where a deployment is given.

@@ -64,7 +64,8 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     return Wish(
         environment.key,
         environment.name,
-        environment.desired.revision,
+        # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
+        environment.desired.revision if environment.change else Revision(),
         parameters,
         environment.desired.trust,
         environment.change,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from stager.domain.actor import Actor
@@ -46,6 +47,7 @@ class CommandSaid:
         author: the login.
         text: the comment from its first line on, of bounded length.
         comment: its id, to react to.
+        said_at: when it was written; None where the forge doesn't tell.
     """
 
     repository: Repository
@@ -53,6 +55,7 @@ class CommandSaid:
     author: str
     text: str
     comment: str
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

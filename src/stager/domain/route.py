@@ -86,8 +86,9 @@ class RouteTable:
         routes: host to target.
         domain: the domain under which previews live, without port; empty while none is known.
         home: Stager's own pages and API.
-        ports: port to host, for hosts with a door of their own: a port of the loopback interface on which
-            every request is for that host, whatever its `Host` header says. For what stands before the front.
+        ports: port to host, for hosts with a door of their own: a port of the loopback interface on which a
+            request whose `Host` header is neither in `routes` nor under `domain` is for that host. For what
+            stands before the front.
         terms: host to the terms on which it is served, for those of `routes` with others than the usual ones.
     """
 
@@ -139,11 +140,12 @@ def wants_door(target: Target | None) -> bool:
 
 
 def normalise_host(host: str) -> str:
-    """The host as tables know it: lower case, without port and trailing dot. `[::1]:80` becomes `::1`."""
+    """The host as tables know it: lower case, without port (which may be empty) and trailing dot. `[::1]:80`
+    becomes `::1`."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     name, colon, port = host.rpartition(":")
-    bare = name if colon and port.isdigit() and ":" not in name else host
+    bare = name if colon and (port.isdigit() or not port) and ":" not in name else host
     return bare.rstrip(".").lower()
 
 

@@ -6,12 +6,24 @@ import fnmatch
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from stager.domain.environment import Hold, HoldReason
 from stager.domain.source import Change
 
 SKIP = re.compile(r"\[(?:skip|no) preview\]|\[preview skip\]", re.IGNORECASE)
 """In a title or a description: its author wants no preview."""
+
+
+class TitlePattern(Protocol):
+    """A regular expression that is matched in linear time: anybody may write titles."""
+
+    @property
+    def text(self) -> str:
+        """The expression as it was written."""
+
+    def is_in(self, text: str) -> bool:
+        """Whether some part of `text` matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +33,8 @@ class Rules:
     Args:
         labels: it bears one of these.
         without_labels: it bears none of these.
-        title: a regular expression that its title contains.
+        title: what its title contains.
+        without_title: what its title doesn't contain.
         paths: shell patterns, one of which a file that it touches fits; `*` matches `/` as well.
         authors: who may have opened it; GitHub's logins don't distinguish case.
         bases: shell patterns, one of which the branch that it is meant for fits.
@@ -32,7 +45,8 @@ class Rules:
 
     labels: tuple[str, ...] = ()
     without_labels: tuple[str, ...] = ()
-    title: str = ""
+    title: TitlePattern | None = None
+    without_title: TitlePattern | None = None
     paths: tuple[str, ...] = ()
     authors: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
@@ -70,6 +84,7 @@ def _complaints(rules: Rules, change: Change) -> Sequence[tuple[str, str]]:
         (_by_labels(rules, change), "It comes with the label."),
         (_by_forbidden_labels(rules, change), "It comes without the label."),
         (_by_title(rules, change), ""),
+        (_by_forbidden_title(rules, change), "It comes when the title is another."),
     )
 
 
@@ -107,8 +122,13 @@ def _by_forbidden_labels(rules: Rules, change: Change) -> str:
 
 
 def _by_title(rules: Rules, change: Change) -> str:
-    fits = not rules.title or re.search(rules.title, change.title) is not None
-    return "" if fits else f"its title doesn't fit `{rules.title}`"
+    fits = rules.title is None or rules.title.is_in(change.title)
+    return "" if rules.title is None or fits else f"its title doesn't fit `{rules.title.text}`"
+
+
+def _by_forbidden_title(rules: Rules, change: Change) -> str:
+    pattern = rules.without_title
+    return f"its title fits `{pattern.text}`" if pattern and pattern.is_in(change.title) else ""
 
 
 def _folded(labels: Collection[str]) -> set[str]:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""A whole commit id: of SHA-1, or of SHA-256 (git-config(1), `extensions.objectFormat`). Anybody can make two
+commits that share a shorter one: seven digits take 0.1 s."""
+
+
+def is_commit_id(text: str) -> bool:
+    """Whether this is a whole commit id, in lower case, as git prints it."""
+    return COMMIT_ID.fullmatch(text) is not None
 
 
 class Trust(StrEnum):

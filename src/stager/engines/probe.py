@@ -1,38 +1,59 @@
-"""Asks an instance over HTTP whether it serves, by its address and with the Host that visitors will use."""
+"""Asks an instance over HTTP whether it serves, by its address and with the Host that visitors will use.
+
+The front's own reader of responses decides what an answer is, so that nothing passes here that visitors
+wouldn't get, and nothing fails that they would.
+"""
 
 from __future__ import annotations
 
-import aiohttp
+import asyncio
+from urllib.parse import quote
+
+import structlog
 
 from stager.domain.route import Endpoint
+from stager.front.asking import Answer, ask
+from stager.front.limits import Limits
+
+log = structlog.get_logger(__name__)
 
 ANSWER_TIMEOUT = 10.0
 """Seconds for one answer; an application that is still warming up is asked again."""
+_MOST_REFUSALS = 1024
+_REQUEST = "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: stager-health-check\r\nAccept: */*\r\n\r\n"
 
 
 class HttpProber:
     """See `ports.engine.Prober`. Redirects aren't followed: they would lead away from the instance."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._refusals: dict[Endpoint, str] = {}
 
     async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
         """See `ports.engine.Prober.answers`."""
-        if self._session is None:
-            connector = aiohttp.TCPConnector(force_close=True, limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
-            )
-        headers = {"Host": host, "User-Agent": "stager-health-check"}
+        target = quote(path.partition("#")[0], safe="/?%:@!$&'()*+,;=~-._[]")
+        head = _REQUEST.format(target=target, host=host).encode()
         try:
-            async with self._session.get(
-                f"http://{endpoint}{path}", headers=headers, allow_redirects=False
-            ) as response:
-                return response.status
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return None
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                answer = await ask(endpoint, head, Limits(connect_seconds=ANSWER_TIMEOUT))
+        except OSError:  # TimeoutError is one
+            answer = Answer()
+        self._remember(endpoint, host, answer)
+        return answer.status
+
+    def refusal(self, endpoint: Endpoint) -> str:
+        """See `ports.engine.Prober.refusal`."""
+        return self._refusals.get(endpoint, "")
 
     async def close(self) -> None:
-        """Close what is open."""
-        if self._session is not None:
-            await self._session.close()
+        """Nothing is kept open."""
+
+    def _remember(self, endpoint: Endpoint, host: str, answer: Answer) -> None:
+        before = self._refusals.pop(endpoint, "")
+        if not answer.refusal:
+            return
+        if len(self._refusals) >= _MOST_REFUSALS:
+            self._refusals.clear()
+        self._refusals[endpoint] = answer.refusal
+        if answer.refusal != before:
+            log.warning("health_check_refused", host=host, error=answer.refusal)

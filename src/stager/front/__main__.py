@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import socket
 import sys
@@ -27,7 +28,10 @@ from stager.front.sockets import (
     request_listeners,
 )
 from stager.front.tls import Certificate
-from stager.front.visitors import LOOPBACK
+from stager.front.visitors import LOOPBACK, NO_PROXIES
+
+_UMASK = 0o077
+"""The table, the log and the key are for nobody else."""
 
 # Of these, each start has its own.
 _NOT_SETTINGS = ("--fd", "--tls-fd", "--take-over")
@@ -37,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a front until it is told to stop; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     asked = _parser().parse_args(given)
+    os.umask(_UMASK)
     try:
         asked.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate = _certificate(asked)
@@ -46,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.state_dir,
             settings_of(given),
             limits.from_arguments(asked),
-            tuple(asked.trusted_proxy or LOOPBACK),
+            () if asked.no_trusted_proxies else tuple(asked.trusted_proxy or LOOPBACK),
             not asked.no_access_log,
             certificate,
         )
@@ -87,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CIDR",
         help=f"a proxy whose word about its clients counts; may be repeated (default {', '.join(LOOPBACK)})",
     )
+    add(NO_PROXIES, action="store_true", help="there is no proxy whose word counts, not even on loopback")
     add("--no-access-log", action="store_true", help="keep no access log")
     add("--fd", type=int, metavar="N", help="an inherited socket that listens for HTTP; write --fd=N")
     add("--tls-fd", type=int, metavar="N", help="the same for HTTPS; write --tls-fd=N")

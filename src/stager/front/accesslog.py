@@ -38,17 +38,23 @@ class AccessLog:
         request_id: bytes,
         endpoint: str,
         outcome: str,
+        why: str = "",
     ) -> None:
-        """Note one request. The line is put together by hand: `json.dumps` would cost too much."""
+        """Note one request. The line is put together by hand: `json.dumps` would cost too much.
+
+        Args:
+            why: why the app's answer was refused; empty when it wasn't.
+        """
         if self._file is None:
             return
         verb = quote(method.decode("latin-1"))
         path = quote(target.partition(b"?")[0].decode("utf-8", "replace"))
         request = quote(request_id.decode("latin-1"))
+        more = f', "why": {quote(why)}' if why else ""
         self._waiting.append(
             f'{{"time": "{self._now()}", "host": "{host}", "method": {verb}, "path": {path}, '
             f'"status": {status}, "bytes": {size}, "ms": {seconds * 1000:.1f}, "client": {quote(client)}, '
-            f'"request_id": {request}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"}}\n'
+            f'"request_id": {request}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"{more}}}\n'
         )
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()

@@ -1,8 +1,8 @@
 """Doors: ports of the loopback interface, each of which leads to one host of the table.
 
 What stands before the front, such as an nginx with a vhost for each preview, tells by the port which preview
-it means, so that it may send whatever `Host` it likes. Doors aren't handed from one front to the next, which
-opens them again.
+it means where the `Host` that it sends doesn't say; see `context.Context.lookup_door`. Doors aren't
+handed from one front to the next, which opens them again.
 """
 
 from __future__ import annotations

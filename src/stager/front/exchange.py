@@ -19,6 +19,7 @@ from stager.front.headers import (
     stays_open,
     switching_head,
 )
+from stager.front.lateness import Rest
 from stager.front.pages import Sheet
 from stager.front.upstream import Upstream
 
@@ -52,8 +53,8 @@ class Client(Protocol):
     def show(self, sheet: Sheet, request_id: bytes) -> int:
         """Answer with a page, and end the exchange; returns its size."""
 
-    def finished(self, *, keep: bool) -> None:
-        """The response has been sent whole."""
+    def finished(self, *, keep: bool, rest: Rest | None = None) -> None:
+        """The response has been sent whole; `rest` is what the app may still read of the request."""
 
     def cut(self) -> None:
         """Close so that nobody takes what was sent for the whole."""
@@ -90,9 +91,11 @@ class Exchange:
         "_sent",
         "_started",
         "_status",
+        "_streams",
         "_upstream",
         "_wire",
         "method",
+        "patience",
         "unwraps",
     )
 
@@ -101,12 +104,16 @@ class Exchange:
     ) -> None:
         self.method = head.method
         self.unwraps = head.minor == 0
+        limits = context.limits
+        # Stager itself may take long, as for a launch that is waited for.
+        self.patience = limits.upstream_seconds if endpoint is context.table.home else limits.response_seconds
         self._context = context
         self._client = client
         self._head = head
-        self._address = forwarding.client(head)
+        facts = forwarding.facts(head)
+        self._address = facts.client
         self._id = request_id_of(head) or context.next_id()
-        self._wire = request_head(head, forwarding, self._id)
+        self._wire = request_head(head, facts, self._id)
         self._request: Framing = NOTHING if head.length is None else request_framing(head)
         self._backend = context.backends.of(endpoint)
         self._backend.busy.add(self)
@@ -118,6 +125,7 @@ class Exchange:
         self._keep = False
         self._awaits_continue = head.expects_continue
         self._half_closed = False
+        self._streams = False
         self._over = False
 
     # The client's side
@@ -161,7 +169,14 @@ class Exchange:
 
     def client_ended(self) -> bool:
         """The client will send no more. Whether it may still want to read."""
-        if not self.tunnelling or self._half_closed or self._upstream is None:
+        if self.tunnelling:
+            return self._end_tunnel()
+        # It may have closed only its side (RFC 9112, section 9.6), or gone for good. While it gets a stream
+        # without an end, the second is assumed, so that the app hears of it.
+        return self._request.done and not self._streams
+
+    def _end_tunnel(self) -> bool:
+        if self._half_closed or self._upstream is None:
             return False
         self._half_closed = True
         self._upstream.end_writing()
@@ -222,8 +237,11 @@ class Exchange:
 
     def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:
         """Pass on the head of the response, together with what there is of its body."""
-        self._client.touch()
         self._status = head.status
+        self._client.touch()
+        if self._context.silences:
+            self._context.heard(self._head.host)
+        self._streams = length < 0
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
         more = self._context.more_of(head, self._head.host)
@@ -237,9 +255,12 @@ class Exchange:
 
     def complete(self) -> None:
         """The response is whole."""
-        self._upstream = None
+        upstream, self._upstream = self._upstream, None
         self._end("proxied")
-        self._client.finished(keep=self._keep)
+        if self._request.done or upstream is None:
+            self._client.finished(keep=self._keep)
+        else:
+            self._client.finished(keep=False, rest=Rest(self._request, upstream))
 
     def lost(self, *, reused: bool, heard: bool) -> None:
         """The app hung up on us."""
@@ -250,8 +271,10 @@ class Exchange:
         elif self._status:
             self._end("broken-off")
             self._client.cut()
-        elif heard or not self._head.replayable:
-            self._fail("garbled" if heard else "unreachable")
+        elif heard:
+            self._fail("garbled", "It hung up within the head of its answer.")
+        elif not self._head.replayable:
+            self._fail("unreachable")
         elif reused:
             # It had closed the connection before it saw the request: the usual race of kept connections.
             self._connect()
@@ -267,14 +290,14 @@ class Exchange:
             self._half_closed = True
             self._client.end_writing()
 
-    def garbled(self) -> None:
+    def garbled(self, words: str) -> None:
         """What the app sent isn't HTTP."""
         self._upstream = None
         if self._status:
-            self._end("garbled")
+            self._end("garbled", why=words)
             self._client.cut()
         else:
-            self._fail("garbled")
+            self._fail("garbled", words)
 
     def hold(self) -> None:
         """The app reads too slowly."""
@@ -338,14 +361,14 @@ class Exchange:
         else:
             self._fail("unreachable")
 
-    def _fail(self, state: str) -> None:
-        self._show(self._context.unreachable(self._head.host, state), state)
+    def _fail(self, state: str, why: str = "") -> None:
+        self._show(self._context.unreachable(self._head.host, state, why), state, why)
 
-    def _show(self, sheet: Sheet, outcome: str) -> None:
+    def _show(self, sheet: Sheet, outcome: str, why: str = "") -> None:
         self._sent = self._client.show(sheet, self._id)
-        self._end(outcome, status=sheet.status)
+        self._end(outcome, status=sheet.status, why=why)
 
-    def _end(self, outcome: str, status: int = 0) -> None:
+    def _end(self, outcome: str, status: int = 0, why: str = "") -> None:
         """Let go of the app, and close the books on this request."""
         self._over = True
         if self._upstream is not None:
@@ -363,4 +386,5 @@ class Exchange:
             request_id=self._id,
             endpoint=self._backend.name,
             outcome=outcome,
+            why=why,
         )

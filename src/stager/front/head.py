@@ -1,8 +1,9 @@
 """Heads of HTTP/1.1 messages, read strictly: whatever two servers could read differently is refused.
 
 Pure: bytes in, values out. A request that this parser and the app behind it understood differently could be
-used to smuggle a second one past the front, so nothing doubtful is repaired (RFC 9112, sections 2.2, 3, 5 and
-6).
+used to smuggle a second one past the front, so nothing doubtful in one is repaired (RFC 9112, sections 2.2,
+3, 5 and 6). In responses, which nobody but the client of that request gets, the few liberties that those
+sections allow are taken: lines that end with LF alone, folded headers, and a Content-Length that is repeated.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ UNTIL_CLOSE = -2
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CRLF = b"\r\n"
+_END = b"\r\n\r\n"
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_FOLD = re.compile(rb"[ \t]*\n[ \t]+")
 _TAB = 0x09
-_HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
+_HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
 
 Fields = tuple[list[bytes], dict[bytes, list[bytes]]]
@@ -140,6 +144,42 @@ def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
     )
 
 
+def read_response(
+    data: bytes, most_bytes: int = 65_536, most_headers: int = 200
+) -> tuple[ResponseHead, bytes] | None:
+    """Take the head of a response off what has come; with it comes the rest. None while the head isn't whole.
+
+    Args:
+        data: everything from the first byte of the response.
+        most_bytes: a longer head is refused, and so are more headers than `most_headers`.
+
+    Raises:
+        MessageError: it is malformed, ambiguous, or too much.
+    """
+    end = data.find(_END)
+    if 0 <= end <= most_bytes:
+        try:
+            return parse_response(data[:end], most_headers), data[end + 4 :]
+        except MessageError:
+            pass  # it may be one of which the lines end with LF alone, or a folded one
+    blank = _BLANK_LINE.search(data)
+    if (blank.start() if blank else len(data)) > most_bytes:
+        raise MessageError(502, "The head is too long.")
+    if blank is None:
+        return None
+    return parse_response(_mended(data[: blank.start()]), most_headers), data[blank.end() :]
+
+
+def _mended(block: bytes) -> bytes:
+    """The head of a response with CR LF at the end of each line, and unfolded (RFC 9112, 2.2 and 5.2)."""
+    status_line, *headers = block.replace(b"\r\n", b"\n").split(b"\n", 1)
+    if not headers:
+        return status_line
+    if headers[0][:1] in {b" ", b"\t"}:
+        raise MessageError(502, "A blank stands before the first header.")
+    return status_line + _CRLF + _FOLD.sub(b" ", headers[0]).replace(b"\n", _CRLF)
+
+
 def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
     """Read the head of a response; `block` as for `parse_request`. Raises MessageError."""
     lines = _split(block, most_headers)
@@ -153,7 +193,7 @@ def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
         options = _options(special[b"connection"])
         keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         plain = _without(plain, options)
-    length = None if _FRAMING.isdisjoint(special) else _length(special, minor)
+    length = None if _FRAMING.isdisjoint(special) else _length(special, minor, may_repeat=True)
     return ResponseHead(status, lines[0], minor, plain, special, length, keep_alive)
 
 
@@ -229,9 +269,15 @@ def _unusual_target(method: bytes, target: bytes, authority: bytes) -> bytes:
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise MessageError(400, "The request target is malformed.")
-    if match[1].lower() != authority.lower():
+    default = b":443" if match[1].lower() == b"https" else b":80"
+    if _without_port(match[2], default) != _without_port(authority, default):
         raise MessageError(400, "The request target and the Host header name different hosts.")
-    return match[2] if match[2].startswith(b"/") else b"/" + match[2]
+    return match[3] if match[3].startswith(b"/") else b"/" + match[3]
+
+
+def _without_port(authority: bytes, default: bytes) -> bytes:
+    """An authority in lower case, without a port that says nothing (RFC 9110, section 4.2.3)."""
+    return authority.lower().removesuffix(default).removesuffix(b":")
 
 
 def _options(values: list[bytes]) -> set[bytes]:
@@ -240,10 +286,10 @@ def _options(values: list[bytes]) -> set[bytes]:
 
 def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int) -> bytes:
     """What to upgrade to. Not to HTTP/2: it would carry requests past everything that is checked here."""
-    wanted = b", ".join(special.get(b"upgrade", ()))
-    if b"upgrade" not in options or minor == 0 or b"h2c" in wanted.lower():
+    if b"upgrade" not in options or minor == 0:
         return b""
-    return wanted
+    wanted = [name.strip(b" \t") for value in special.get(b"upgrade", ()) for name in value.split(b",")]
+    return b", ".join(name for name in wanted if name and not name.lower().startswith(_HTTP_2))
 
 
 def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
@@ -254,10 +300,10 @@ def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in listed]
 
 
-def _length(special: dict[bytes, list[bytes]], minor: int) -> int | None:
+def _length(special: dict[bytes, list[bytes]], minor: int, *, may_repeat: bool = False) -> int | None:
     lengths, codings = special.get(b"content-length"), special.get(b"transfer-encoding")
     if codings is None:
-        return _number(lengths) if lengths else None
+        return _number(lengths, may_repeat=may_repeat) if lengths else None
     if lengths:
         raise MessageError(400, "There are both Content-Length and Transfer-Encoding.")
     if minor == 0:
@@ -267,7 +313,10 @@ def _length(special: dict[bytes, list[bytes]], minor: int) -> int | None:
     return CHUNKED
 
 
-def _number(lengths: list[bytes]) -> int:
+def _number(lengths: list[bytes], *, may_repeat: bool) -> int:
+    if may_repeat and (len(lengths) > 1 or b"," in lengths[0]):
+        # RFC 9110, section 8.6: several that agree are one.
+        lengths = [*{value.strip(b" \t") for line in lengths for value in line.split(b",")}]
     if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
         raise MessageError(400, "The Content-Length should be one number.")
     return int(lengths[0])
@@ -278,8 +327,13 @@ def _check_method(method: bytes) -> None:
         raise MessageError(400, "The method is malformed.")
 
 
+def is_authority(text: bytes) -> bool:
+    """Whether it may stand in a `Host` header: a name or an address, with or without a port."""
+    return _HOST.fullmatch(text) is not None
+
+
 def _read_host(authority: bytes) -> str:
-    if _HOST.fullmatch(authority) is None:
+    if not is_authority(authority):
         raise MessageError(400, "The Host header is malformed.")
     return normalise_host(authority.decode("ascii"))
 
@@ -302,6 +356,18 @@ def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[
     return role
 
 
+def _role_in_response(name: bytes) -> bytes | None:
+    """The same for a response. What speaks to a proxy or to a browser's whole storage is set aside: of a
+    preview nobody takes it."""
+    role = _plain_role_in_response(name)
+    return name.lower() if role is None and is_for_others(name.lower()) else role
+
+
+def is_for_others(lower: bytes) -> bool:
+    """Whether a response's header of this name is for a proxy before us, or for a browser's whole storage."""
+    return lower == CLEARING or lower.startswith(TO_PROXY)
+
+
 def _is_impostor(lower: bytes) -> bool:
     """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`.
 
@@ -317,10 +383,17 @@ FORWARDING = frozenset(
         b"x-forwarded-host",
         b"x-forwarded-port",
         b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-ssl",
         b"x-real-ip",
     }
 )
+CLEARING = b"clear-site-data"
+"""Would have a browser forget the cookies of all previews and of Stager (Clear Site Data, section 3.1)."""
+TO_PROXY = b"x-accel-"
+"""What an nginx before us would obey, such as `X-Accel-Redirect` (nginx docs, ngx_http_proxy_module)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_HTTP_2 = (b"h2", b"http/2")
 _EVERYDAY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 _HOP_BY_HOP = frozenset(
@@ -343,4 +416,5 @@ _REQUEST_ROLES = Memo(
         _HOP_BY_HOP | {b"proxy"},  # CGI would read it as the variable HTTP_PROXY
     )
 )
-_RESPONSE_ROLES = Memo(_role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP))
+_plain_role_in_response = _role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP)
+_RESPONSE_ROLES = Memo(_role_in_response)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stager.front.forwarded import OWN, Facts, told
 from stager.front.head import CHUNKED, FORWARDING, UNTIL_CLOSE, RequestHead, ResponseHead
 
 _LINE = b"\r\n"
-_DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 
 
 class Forwarding:
@@ -23,67 +23,24 @@ class Forwarding:
         trusted: whether the peer is a proxy of ours, whose own word about its client counts.
     """
 
-    __slots__ = ("_address", "_authority", "_lines", "_scheme", "_trusted")
+    __slots__ = ("_peer", "_trusted")
 
     def __init__(self, address: str, scheme: str, *, trusted: bool) -> None:
-        self._address = address.encode("ascii", "replace")
-        self._scheme = scheme.encode("ascii")
         self._trusted = trusted
-        self._authority: bytes | None = None
-        self._lines = b""
+        self._peer = f"{address}\n{scheme}".encode("ascii", "replace")
 
-    def lines(self, head: RequestHead) -> bytes:
-        """The `Host` header, as sent, and the ones about the client."""
+    def facts(self, head: RequestHead) -> Facts:
+        """What is known of the client that sent this request."""
         if self._trusted and not FORWARDING.isdisjoint(head.special):
-            return self._write(head.authority, self._told(head.special))
-        if head.authority != self._authority:
-            self._authority = head.authority
-            self._lines = self._write(head.authority, self._own(head.authority))
-        return self._lines
-
-    def is_secure(self, head: RequestHead) -> bool:
-        """Whether the client came over https: with us, or with a trusted proxy that says so."""
-        told = head.special.get(b"x-forwarded-proto")
-        scheme = told[-1].rpartition(b",")[2].strip().lower() if told and self._trusted else self._scheme
-        return scheme == b"https"
-
-    def client(self, head: RequestHead) -> str:
-        """The address to log: that of the peer, or the one that a trusted proxy saw last."""
-        told = head.special.get(b"x-forwarded-for")
-        address = told[-1].rpartition(b",")[2].strip() if told and self._trusted else self._address
-        return address.decode("ascii", "replace")
-
-    def _own(self, authority: bytes) -> dict[bytes, bytes]:
-        host = authority or b"localhost"
-        node = b'"[%b]"' % self._address if b":" in self._address else self._address or b"unknown"
-        return {
-            b"X-Forwarded-For": self._address,
-            b"X-Forwarded-Proto": self._scheme,
-            b"X-Forwarded-Host": host,
-            b"X-Forwarded-Port": _port(authority) or _DEFAULT_PORTS[self._scheme],
-            b"X-Real-IP": self._address,
-            b"Forwarded": b'for=%b;host="%b";proto=%b' % (node, host, self._scheme),
-        }
-
-    def _told(self, special: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
-        """Our own headers, with what the trusted proxy said before ours, or in place of ours."""
-        headers = self._own(special[b"host"][0] if b"host" in special else b"")
-        for name, own in headers.items():
-            told = b", ".join(special.get(name.lower(), ()))
-            if told:
-                headers[name] = told + b", " + own if name in {b"X-Forwarded-For", b"Forwarded"} else told
-        return headers
-
-    def _write(self, authority: bytes, headers: dict[bytes, bytes]) -> bytes:
-        lines = [b"%b: %b" % (name, value) for name, value in headers.items() if value]
-        return _LINE.join([b"Host: " + (authority or b"localhost"), *lines])
+            return told(self._peer, head)
+        return OWN[self._peer + b"\n" + head.authority]
 
 
-def request_head(head: RequestHead, forwarding: Forwarding, request_id: bytes) -> bytes:
+def request_head(head: RequestHead, facts: Facts, request_id: bytes) -> bytes:
     """The head of the request as the app gets it."""
     lines = [
         b"%b %b HTTP/1.1" % (head.method, head.target),
-        forwarding.lines(head),
+        facts.lines,
         b"X-Request-Id: " + request_id,
         *head.lines,
     ]
@@ -143,8 +100,3 @@ def stays_open(request: RequestHead, length: int) -> bool:
 
 def _body_line(length: int) -> bytes:
     return b"Transfer-Encoding: chunked" if length == CHUNKED else b"Content-Length: %d" % length
-
-
-def _port(authority: bytes) -> bytes:
-    port = authority.rpartition(b":")[2]
-    return port if port.isdigit() and b":" in authority else b""

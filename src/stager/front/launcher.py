@@ -24,6 +24,7 @@ from stager.front.client import FrontClient, Hello
 from stager.front.control import PROTOCOL
 from stager.front.limits import Limits
 from stager.front.sockets import Listener, request_listeners
+from stager.front.visitors import LOOPBACK, NO_PROXIES
 from stager.version import __version__
 
 _START_SECONDS = 15.0
@@ -35,27 +36,30 @@ _LONGEST_PAUSE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class FrontOptions:
-    """How the front is to run, as in `python -m stager.front --help`. One that runs otherwise is replaced."""
+    """How the front is to run, as in `python -m stager.front --help`. One that runs otherwise is replaced.
+
+    Args:
+        trusted_proxies: networks; an empty tuple trusts no proxy at all.
+    """
 
     listen: str = "127.0.0.1:8000"
     tls_listen: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = LOOPBACK
     access_log: bool = True
     limits: Limits = field(default_factory=Limits)
 
     def arguments(self, state_dir: Path) -> list[str]:
         """The command line."""
         named = {
-            "--listen": self.listen,
             "--tls-listen": self.tls_listen,
             "--tls-certificate": self.tls_certificate,
             "--tls-key": self.tls_key,
             "--state-dir": str(state_dir),
         }
-        given = [f"{name}={value}" for name, value in named.items() if value]
-        given += [f"--trusted-proxy={network}" for network in self.trusted_proxies]
+        given = [f"--listen={self.listen}", *(f"{name}={value}" for name, value in named.items() if value)]
+        given += [f"--trusted-proxy={network}" for network in self.trusted_proxies] or [NO_PROXIES]
         given += [] if self.access_log else ["--no-access-log"]
         return given + limits.to_arguments(self.limits)
 

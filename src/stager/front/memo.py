@@ -13,18 +13,24 @@ class Memo(dict[bytes, V]):
 
     Strangers choose the keys, so neither their number nor their length may fill the memory: long ones are
     never kept, and when there are too many all are forgotten.
+
+    Args:
+        function: computes what isn't known.
+        most: how many are kept.
+        longest: the bytes of a key that is kept.
     """
 
-    __slots__ = ("_function", "_most")
+    __slots__ = ("_function", "_longest", "_most")
 
-    def __init__(self, function: Callable[[bytes], V], most: int = 2048) -> None:
+    def __init__(self, function: Callable[[bytes], V], most: int = 2048, longest: int = 128) -> None:
         super().__init__()
         self._function = function
         self._most = most
+        self._longest = longest
 
     def __missing__(self, key: bytes) -> V:
         value = self._function(key)
-        if len(key) <= 128:
+        if len(key) <= self._longest:
             if len(self) >= self._most:
                 self.clear()
             self[key] = value

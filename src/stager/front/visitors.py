@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Generic, TypeVar
 
+from stager.domain.clients import Network, holder, is_among
 from stager.front.limits import Limits
 
 C = TypeVar("C")
-Network = IPv4Network | IPv6Network
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+NO_PROXIES = "--no-trusted-proxies"
+"""The option that says so: no `--trusted-proxy` at all means the default."""
 
 
 class Visitors(Generic[C]):
@@ -37,24 +39,25 @@ class Visitors(Generic[C]):
         if address not in self._known:
             if len(self._known) > 4096:
                 self._known.clear()
-            peer = ip_address(address.partition("%")[0])
-            self._known[address] = any(peer in network for network in self._networks)
+            self._known[address] = is_among(address, self._networks)
         return self._known[address]
 
     def enter(self, connection: C, address: str) -> tuple[int, str] | None:
         """Count a connection in. What comes back, if anything, is the status and the words to refuse it."""
         full = len(self.connections) >= self._limits.connections
         self.connections.add(connection)
-        self._by_address[address] += 1
+        whose = holder(address)
+        self._by_address[whose] += 1
         if full:
             return 503, "There are too many connections; please try again in a moment."
-        if self._by_address[address] > self._limits.connections_per_client and not self.trusts(address):
+        if self._by_address[whose] > self._limits.connections_per_client and not self.trusts(address):
             return 429, "There are too many connections from your address."
         return None
 
     def leave(self, connection: C, address: str) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
+        whose = holder(address)
+        self._by_address[whose] -= 1
+        if self._by_address[whose] <= 0:
+            del self._by_address[whose]

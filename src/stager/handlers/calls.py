@@ -10,7 +10,8 @@ from stager.ports.handlers import EventListener, Preview, Previews
 
 
 class StatusReport(EventListener):
-    """Answers `action=status` with what is running, as JSON; `image_name` narrows it to one application."""
+    """Answers `action=status` with what is running, as far as its sender may see it, as JSON; `image_name`
+    narrows it to one application."""
 
     actions = ("status",)
 
@@ -20,8 +21,8 @@ class StatusReport(EventListener):
     async def handle(self, event: ChangeSeen | Call) -> Command | None:
         if isinstance(event, ChangeSeen):
             return None
-        running = await self._previews.running(event.parameters.get("image_name", ""))
-        return Reply(json.dumps([_row(preview) for preview in running]), "application/json")
+        seen = await self._previews.seen_by(event.actor, event.parameters.get("image_name", ""))
+        return Reply(json.dumps([_row(preview) for preview in seen]), "application/json")
 
 
 def _row(preview: Preview) -> dict[str, str | None]:

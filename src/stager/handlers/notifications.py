@@ -45,6 +45,8 @@ class NotifyOnLaunch(PostLaunchHandler):
         @field_validator("message")
         @classmethod
         def _can_be_filled_in(cls, message: str) -> str:
+            if not message.strip():
+                raise ValueError("should say something; leave it out for the usual message")
             try:
                 message.format(image_name="", container_name="", url="")
             except (LookupError, ValueError, AttributeError):

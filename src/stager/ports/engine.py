@@ -181,3 +181,7 @@ class Prober(Protocol):
 
     async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
         """The status of one `GET path` with this Host header, or None when nothing answered in time."""
+
+    def refusal(self, endpoint: Endpoint) -> str:
+        """Why the last answer from there can't be passed on to visitors, a sentence on what isn't HTTP/1.1 in
+        it; empty when it can, or when there was none."""

@@ -67,8 +67,28 @@ class RateLimit:
     resets_at: datetime
 
 
+class Signed(Protocol):
+    """A body of which the headers have told how it is signed, while it comes in."""
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece of it."""
+
+    def check(self) -> None:
+        """Return if all that came was signed as the headers say. Raises `Refused` (401)."""
+
+
 class Webhooks(Protocol):
     """Verifies and reads what a forge sends."""
+
+    def expect(self, headers: Mapping[str, str]) -> Signed:
+        """What the body must be like, by the headers alone: a body that can't be a delivery's isn't read.
+
+        Args:
+            headers: with lower-case names.
+
+        Raises:
+            Refused: 401 for a signature or credentials that are missing, or that no body could make right.
+        """
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Delivery]:
         """What was sent, once its signature over the raw bytes is right. It is one delivery, unless the forge

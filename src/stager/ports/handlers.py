@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
@@ -30,6 +30,13 @@ EVERY_ACTION = "*"
 """In a listener's `actions`: it wants to hear every call."""
 
 
+BUSY = "sign-in-busy"
+"""The reason of the `Retry` that a strategy raises when it has too much to compare; the answer is 503."""
+
+TOKEN_PARAMETER = "github_token"  # noqa: S105
+"""The parameter that may hold a token, as with the first Stager."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What came with a request by which its sender may be known.
@@ -38,7 +45,7 @@ class Credentials:
         authorization: the `Authorization` header; empty when there is none.
         parameters: the request's parameters.
         address: the network address that it came from, as far as that is known.
-        session: the secret of a session at Stager's own pages; counts where nothing else is given.
+        session: the secret of a session at Stager's own pages; a good one counts before anything else.
     """
 
     authorization: str = field(repr=False)
@@ -48,11 +55,11 @@ class Credentials:
 
     @property
     def bearer(self) -> str:
-        """The bearer token (RFC 6750) or, as the first Stager took it, the parameter `github_token`; empty
-        when there is none."""
+        """The bearer token (RFC 6750) or, for a strategy that `takes_token_parameter`, the parameter
+        `github_token`, as the first Stager took it; empty when there is none."""
         scheme, _, token = self.authorization.partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
-        return given or self.parameters.get("github_token", "")
+        return given or self.parameters.get(TOKEN_PARAMETER, "")
 
     @property
     def basic(self) -> str:
@@ -66,9 +73,10 @@ class Credentials:
             return ""
 
     @property
-    def are_given(self) -> bool:
-        """Whether there are any, right or wrong."""
-        return bool(self.authorization or self.bearer)
+    def without_parameter(self) -> Credentials:
+        """These without the parameter `github_token`."""
+        rest = {name: value for name, value in self.parameters.items() if name != TOKEN_PARAMETER}
+        return replace(self, parameters=rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,12 @@ class Previews(Protocol):
     """What a handler may ask about previews."""
 
     async def running(self, image_name: str = "") -> list[Preview]:
-        """Those that are reachable now, oldest first; all of them, or one application's."""
+        """Those that are reachable now, oldest first; all of them, or one application's. Private ones are
+        among them: what is shown to somebody is `seen_by` them."""
+
+    async def seen_by(self, actor: Actor | None, image_name: str = "") -> list[Preview]:
+        """Those of them that the actor may see, by their role for each application and the bounds of their
+        token; none for nobody."""
 
 
 class Handler(ABC):  # noqa: B024 (its kinds have the methods)
@@ -158,6 +171,9 @@ class PreKillHandler(Handler):
 
 class AuthenticationStrategy(Handler):
     """Knows who sends a direct request, and what they may do."""
+
+    takes_token_parameter: ClassVar[bool] = False
+    """Whether a token may also come as the parameter `github_token`, which others don't get to see."""
 
     @abstractmethod
     def authenticate(self, credentials: Credentials) -> Maybe[Actor | None]:

@@ -32,16 +32,24 @@ class Sources(Protocol):
     """Commits on this machine. `key` tells a repository from every other, and never changes: its forge's id.
 
     Every method raises:
-        Fault: `commit-missing`, `ref-missing`: there is no such thing there; `source-too-large`,
-            `source-too-slow`: it is over a limit; `source-refused`: the credentials are no good;
-            `repository-missing`: there is none, or none that may be seen; `submodule-refused`: one leads
-            elsewhere; `lfs-missing`, `git-missing`: what it takes isn't installed; `disk-full`;
-            `source-failed`: git says no for another reason, which the detail has.
+        Fault: `commit-missing`, `ref-missing`, `commit-not-a-tip`: there is no such thing there;
+            `source-too-large`, `source-too-slow`: it is over a limit;
+            `source-refused`: the credentials are no good; `repository-missing`: there is none, or none that
+            may be seen; `submodule-refused`: one leads elsewhere; `lfs-missing`, `git-missing`: what it takes
+            isn't installed; `disk-full`; `source-failed`: git says no otherwise, which the detail has.
         Retry: `source-away`: the repository's host doesn't answer.
     """
 
-    async def resolve(self, origin: Origin, ref: str) -> str:
-        """The commit's id (40 or 64 hex digits) that a branch, a tag or a full ref points to now."""
+    async def resolve(self, origin: Origin, name: str) -> str:
+        """The commit's id (40 or 64 hex digits) that a branch or a tag points to now.
+
+        Nothing else that git may find in the repository counts: forges keep strangers' commits there, too,
+        such as in `refs/pull/7/head`.
+
+        Args:
+            name: of a branch or a tag, short or full (`refs/heads/...`, `refs/tags/...`); the branch counts
+                where both have it. A whole commit id is itself where a branch or a tag points to it.
+        """
 
     def checkout(self, key: str, origin: Origin, sha: str) -> AbstractAsyncContextManager[Path]:
         """A folder with exactly the files of this commit, its submodules' and what LFS keeps elsewhere; no

@@ -24,6 +24,24 @@ class SeenRepository:
     repository: Repository
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A delivery whose processing doesn't end, so that it isn't processed any more.
+
+    Args:
+        delivery: its id.
+        event: the forge's name for the kind of event.
+        at: when it was set aside.
+        outcome: why, in words.
+    """
+
+    forge: str
+    delivery: str
+    event: str
+    at: datetime
+    outcome: str
+
+
 class Transaction(Ledger, Protocol):
     """Reads and writes that happen all or not at all."""
 
@@ -57,13 +75,33 @@ class Transaction(Ledger, Protocol):
         this generation."""
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
-        """Record a delivery; False and no effect when one of this forge and id is recorded already."""
+        """Record a delivery; False and no effect when one of this forge and id is recorded already. One that
+        was set aside is recorded afresh, after all others: somebody had it sent again."""
 
     def next_delivery(self) -> Delivery | None:
         """The oldest delivery that isn't finished."""
 
+    def begin_delivery(self, delivery: Delivery) -> int:
+        """Count one more beginning of its processing. Returns how many there are without an end, this one
+        included; 0 and no effect when there is no such delivery, or it is finished."""
+
+    def release_delivery(self, delivery: Delivery) -> None:
+        """Take back its last beginning, which ended early for a reason that isn't the delivery's."""
+
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         """Remember how it went; it isn't given out again."""
+
+    def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        """Remember why it isn't processed; it isn't given out again, but listed."""
+
+    def deliveries_set_aside(self) -> list[SetAside]:
+        """Those that are set aside, in the order in which they came."""
+
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        """Whether an event of this name was acted on."""
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        """Remember that an event of this name was acted on; False and no effect when that is known."""
 
     def change(self, repository_id: str, number: int) -> Change | None:
         """The newest state that was seen of a change."""
@@ -86,9 +124,13 @@ class Transaction(Ledger, Protocol):
     def save_fact(self, name: str, value: str) -> None:
         """Insert or replace."""
 
-    def forget(self, before: datetime) -> int:
-        """Remove finished deliveries, gone environments with their deployments, and sessions and share links
-        over their time, that are older. Returns how many rows went."""
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        """Remove finished deliveries, events that were acted on, gone environments with their deployments,
+        and sessions and share links over their time, that are older. Returns how many of these went.
+
+        Args:
+            deliveries_before: the same for deliveries and events, where another time counts for them.
+        """
 
 
 class Store(Protocol):

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from stager.domain.egress import Egress, Reach
 from stager.ports.engine import Limits
 from stager.settings.base import Section
 from stager.settings.building import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
+from stager.settings.forks import check_application_forks
+from stager.settings.places import OneDestination
 from stager.settings.privacy import OptionalPrivate
 from stager.settings.refusals import Path, refuse
 from stager.settings.secret import Secret
@@ -66,12 +69,25 @@ class Tuning(Section):
     index: bool = False
     """Whether search engines may list previews. By default every response says `X-Robots-Tag: noindex`."""
 
+    egress: Reach = "private"
+    """Where previews may connect to, as the root helper guards them: `private`, to private networks and the
+    internet; `internet`, to that alone; `none`, nowhere. Code from forks never reaches private networks."""
+
+    egress_allow: Annotated[tuple[OneDestination, ...], Field(max_length=16)] = ()
+    """What previews may reach besides, each as `host:port`: a service of this machine's, or a database in a
+    private network. Names are looked up again every minute."""
+
     @field_validator("memory")
     @classmethod
     def _enough(cls, memory: int) -> int:
         if memory < LEAST_MEMORY:
             raise ValueError('should be "6m" at least, which is the least that Docker gives')
         return memory
+
+    @property
+    def outward(self) -> Egress:
+        """Where previews may connect to."""
+        return Egress(self.egress, self.egress_allow)
 
     @property
     def limits(self) -> Limits:
@@ -110,7 +126,9 @@ class App(Tuning):
     """The first Stager's word for `image`."""
 
     repo_owner: str = ""
-    """Who owns the repository that is named like this entry."""
+    """Who owns the repository that is named like this entry. Without it, the first repository of this name
+    that sends a signed delivery counts, whoever owns it, and no other one after that. To have another one
+    count, set this."""
 
     env: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables of every instance. What only refers to a value, as `${TOKEN}` or `file:token`
@@ -119,7 +137,7 @@ class App(Tuning):
     secrets: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables that code from forks doesn't get."""
 
-    forks: Literal["off", "approve", "open"] = "approve"
+    forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
     """Whether pull requests from forks get a preview: never, once somebody with push access has approved the
     very commit, or always."""
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.rules import Rules
 from stager.settings.base import Section
+from stager.settings.patterns import Pattern, pattern
 from stager.settings.refusals import Unfit, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import POSITIVE, Duration, Form, Words, one_or_many
@@ -71,7 +72,24 @@ class RepositoryBuild(Section):
     """The stage to build; the last one if empty."""
 
     args: Variables = Field(default_factory=dict)
-    """Values for the Dockerfile's `ARG` lines. Whoever has the image can read them: secrets go elsewhere."""
+    """Values for the Dockerfile's `ARG` lines. Anybody who has the image can read them: secrets go elsewhere.
+    Only the configuration may give those that BuildKit reads itself: proxies (`http_proxy` and the like) and
+    `BUILDKIT_*`, in any case."""
+
+
+BUILDKITS_OWN = re.compile(r"(http|https|ftp|no|all)_proxy|buildkit_.*", re.IGNORECASE | re.DOTALL)
+"""Arguments that BuildKit takes without an `ARG` line (Dockerfile reference, "Predefined ARGs" and "BuildKit
+built-in build args"). Proxies aren't part of the cache's key, so a build through a proxy of its choice fills
+steps that every other build takes from the cache. `BUILDKIT_SYNTAX` replaces the frontend, and
+`BUILDKIT_CACHE_MOUNT_NS` opens other builds' cache mounts."""
+
+
+def without_buildkits_own(build: RepositoryBuild | None) -> RepositoryBuild | None:
+    """Refuse, all at once, arguments that decide more than this one build."""
+    wrong = [name for name in (build.args if build else ()) if BUILDKITS_OWN.fullmatch(name)]
+    if wrong:
+        refuse(*((("args", name), "can't be given here; only the configuration may") for name in wrong))
+    return build
 
 
 class Build(RepositoryBuild):
@@ -125,12 +143,7 @@ _ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[st
 Texts = Annotated[tuple[str, ...], _ONE_OR_MANY]
 
 
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise Unfit(f"should be a regular expression; {error}") from error
-    return value
+_Pattern = Annotated[str, AfterValidator(pattern)]
 
 
 class PullRequests(Section):
@@ -143,8 +156,12 @@ class PullRequests(Section):
     without_labels: Texts = ()
     """Only those that bear none of these labels."""
 
-    title: Annotated[str, AfterValidator(_pattern)] = ""
-    """Only those whose title contains what this regular expression matches."""
+    title: _Pattern = ""
+    """Only those whose title contains what this regular expression matches, such as `^feat`. In RE2's
+    syntax, which has no lookaround and no backreferences; `(?i)` at its beginning ignores case."""
+
+    without_title: _Pattern = ""
+    """Only those whose title doesn't contain what this regular expression matches, such as `(?i)^wip`."""
 
     paths: Texts = ()
     """Only those that touch a file that fits one of these patterns, such as `web/*`; `*` matches `/` too."""
@@ -167,7 +184,9 @@ class PullRequests(Section):
     @property
     def rules(self) -> Rules:
         """The rules as the domain takes them."""
-        return Rules(**self.model_dump())
+        given = self.model_dump()
+        patterns = {key: Pattern(given[key]) if given[key] else None for key in ("title", "without_title")}
+        return Rules(**{**given, **patterns})
 
 
 def required_port(port: int | None, build: Build | None) -> None:

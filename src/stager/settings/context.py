@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, Vali
 from pydantic_core import CoreSchema, core_schema
 
 from stager.settings.known import Kind, Known
+from stager.settings.refusals import Unfit
 from stager.settings.values import Form
 
 
@@ -47,6 +48,13 @@ class NameOf:
         return Context.of(info).known.full_name(self.kind, name)
 
 
+def _named(path: Any) -> Any:
+    """Empty text would be the configuration file's own folder, which is never what is meant."""
+    if path == "":
+        raise Unfit("should be a path")
+    return path
+
+
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
     return Context.of(info).folder.absolute() / path
 
@@ -59,7 +67,7 @@ def _from_folder_if_any(path: Path | None, info: ValidationInfo) -> Path | None:
     return path and _from_folder(path, info)
 
 
-FolderPath = Annotated[Path, AfterValidator(_from_folder), Form("path")]
+FolderPath = Annotated[Path, BeforeValidator(_named), AfterValidator(_from_folder), Form("path")]
 """A path that starts from the configuration file's folder; always absolute once read."""
 
 OptionalPath = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from stager.settings.context import FolderPath
-from stager.settings.refusals import refuse
+from stager.settings.refusals import Unfit, refuse
 from stager.settings.values import Form
 
 LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
@@ -18,6 +18,8 @@ def _one_folder_for_all(value: Any, info: ValidationInfo) -> Any:
     """A folder stands for a repository in it for each application that has no other."""
     if value is None:
         return {}
+    if value == "":
+        raise Unfit("should be a folder, or a mapping of names to paths")
     if not isinstance(value, str) or "images" not in info.data:
         return value
     images = info.data["images"]
@@ -34,8 +36,8 @@ def _of_applications(repositories: dict[str, Path], info: ValidationInfo) -> dic
 
 def with_listeners(data: Any) -> Any:
     """The configuration with the listeners that make previews of changes, where it has a local repository and
-    names no listener."""
-    if not isinstance(data, dict) or not data.get("local_forge") or data.get("event_listeners"):
+    says nothing of listeners. An empty list says that there are none."""
+    if not isinstance(data, dict) or not data.get("local_forge") or data.get("event_listeners") is not None:
         return data
     return {**data, "event_listeners": LISTENERS}
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.settings.apps import App, Tuning, check_names
 from stager.settings.base import Section
 from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.forges import LocalForge, with_listeners
+from stager.settings.forks import Forks, ForksSection
 from stager.settings.people import People, Sessions
 from stager.settings.places import (
     Address,
@@ -43,6 +44,9 @@ _ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
 HANDOVER_SOCKET = Path("front", "handover.sock")
 LONGEST_SOCKET_PATH = 100
 """Unix allows 107 bytes on Linux and 103 on macOS."""
+
+SHORTEST_MEMORY = 3600.0
+"""Seconds: removing what runs may take a while, and until then it must be known."""
 
 DEFAULT_NETWORKS: tuple[Any, ...] = ("127.0.0.0/8", "::1/128")
 _ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
@@ -128,6 +132,10 @@ class IncomingAuth(Credentials):
     hook_secret: Secret = Secret()
     """The webhook's secret, by which GitHub signs deliveries. Without it every delivery is refused."""
 
+    allow_sha1: bool = False
+    """Whether deliveries that are signed with SHA-1 only are accepted. GitHub signs with SHA-256 as well,
+    GitHub Enterprise Server since version 2.23; what is older needs this."""
+
 
 class OutgoingAuth(Credentials):
     """As whom Stager talks to GitHub: to comment, and to see which pull requests are open."""
@@ -209,7 +217,7 @@ class Builds(Section):
     """The control group that builds run in, where the engine's builder can; it bounds their memory and
     processor time."""
 
-    largest_source: Size = 1 << 30
+    largest_source: Annotated[Size, POSITIVE] = 1 << 30
     """How large a commit may be, fetched and checked out."""
 
     fetch_timeout: Annotated[Duration, POSITIVE] = 300.0
@@ -260,6 +268,20 @@ class Engine(Section):
         return self.model_copy(update={"socket": self.socket or default})
 
 
+def _is_over_by_then(seconds: float) -> float:
+    if seconds < SHORTEST_MEMORY:
+        raise Unfit('should be "1h" at least')
+    return seconds
+
+
+class Metrics(Section):
+    """Who may read `/metrics`."""
+
+    allow: tuple[Network, ...] = ()
+    """Networks from which `/metrics` is read without credentials, such as `127.0.0.0/8` for a Prometheus on
+    this machine. Behind a proxy it is the client's address that counts, as far as the proxy forwards it."""
+
+
 class Handlers(Section):
     """Settings of pluggable classes, each under the name of its class."""
 
@@ -294,7 +316,8 @@ class Settings(Section):
     """Where to listen for HTTPS besides, and with which certificate."""
 
     trusted_proxies: tuple[Network, ...] = Field(default=DEFAULT_NETWORKS, validate_default=True)
-    """Networks from which `X-Forwarded-*` headers are believed, because a proxy of ours stands there."""
+    """Networks from which `X-Forwarded-*` headers are believed, because a proxy of ours stands there. An
+    empty list believes nobody, not even this machine."""
 
     state_dir: FolderPath = Field(default=Path(".stager"), validate_default=True)
     """Where Stager keeps everything that it writes. Starts from the configuration file's folder."""
@@ -338,7 +361,7 @@ class Settings(Section):
 
     event_listeners: Annotated[tuple[Annotated[str, NameOf("event_listeners")], ...], _ONE_OR_MANY] = ()
     """What listens to events, in this order; the first that takes an event has it. With `local_forge`, by
-    default the two that make previews of changes."""
+    default the two that make previews of changes; an empty list has none."""
 
     pre_launch_handlers: Annotated[
         tuple[Annotated[str, NameOf("pre_launch_handlers")], ...], _ONE_OR_MANY
@@ -381,8 +404,19 @@ class Settings(Section):
     builds: Builds = Builds()
     """How images are built."""
 
+    forks: ForksSection = Forks()
+    """How code from forks is built."""
+
     engine: Engine = Field(default=Engine(), validate_default=True)
     """Where instances run."""
+
+    helper: Literal["auto", "required", "off"] = "auto"
+    """Whether the root helper is used, which keeps previews from the machine and from private networks.
+    `auto`: where its socket is there; once it was used, Stager doesn't start without it. `required`: Stager
+    never starts without it. `off`: nothing is guarded."""
+
+    helper_socket: Annotated[FolderPath, Field(validate_default=True)] = Path("/run/stager/helper.sock")
+    """Where the root helper listens."""
 
     resync_every: Annotated[Duration, POSITIVE] = 300.0
     """How often the forge is asked which changes are open, to heal what webhooks missed."""
@@ -390,11 +424,19 @@ class Settings(Section):
     pass_every: Annotated[Duration, POSITIVE] = 60.0
     """How often everything is looked at and put right, besides when something happens."""
 
-    keep_gone_for: Duration = 30 * 86_400.0
-    """How long removed previews and their logs are remembered."""
+    keep_gone_for: Annotated[Duration, AfterValidator(_is_over_by_then)] = 30 * 86_400.0
+    """How long removed previews and their logs are remembered; an hour at least, so that they are surely
+    gone by then."""
+
+    response_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """How long an application may take to begin its answer once it has the whole request; then the visitor
+    gets a page with status 504. It limits neither answers that have begun nor open WebSockets."""
 
     access_log: bool = True
     """Whether each request to a preview is logged."""
+
+    metrics: Metrics = Metrics()
+    """Who may read `/metrics`, besides those with credentials."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How Stager logs: `json` is one object a line, `auto` is text on a terminal and json elsewhere."""
@@ -403,6 +445,11 @@ class Settings(Section):
     def previews(self) -> str:
         """The domain that previews live under; empty while none is set."""
         return self.preview_domain or self.domain
+
+    @property
+    def builds_forks(self) -> bool:
+        """Whether code from forks is to be built, of one application at least."""
+        return any(app.build and app.forks != "off" for app in self.images.values())
 
     @property
     def comments(self) -> bool:
@@ -456,7 +503,8 @@ class Settings(Section):
     @field_validator("max_previews")
     @classmethod
     def _as_many_as_ports(cls, count: int | None, info: ValidationInfo) -> int | None:
-        counts = bool({"MIN_PORT", "MAX_PORT"} & Context.of(info).environ.keys())
+        environ = Context.of(info).environ
+        counts = any(environ.get(name) for name in ("MIN_PORT", "MAX_PORT"))
         if count is None and counts and "ports" in info.data:
             return len(tuple(info.data["ports"]))
         return count

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
+from stager.domain.egress import Destination
 from stager.settings.refusals import Unfit
 from stager.settings.values import Form
 
@@ -76,6 +77,33 @@ def is_dns_name(text: str) -> bool:
 Listen = Annotated[
     Address,
     PlainValidator(Address.read, json_schema_input_type=str),
+    PlainSerializer(str),
+    Form("host:port"),
+]
+
+
+def _destination(value: object) -> Destination:
+    if isinstance(value, Destination):
+        return value
+    try:
+        address = Address.read(value)
+    except Unfit:
+        address = Address("", 0)
+    if not address.port:
+        raise Unfit('should be host:port such as "10.0.0.5:5432" or "db.example.org:5432"')
+    if address.host == "localhost" or (
+        is_ip(address.host) and ipaddress.ip_address(address.host).is_loopback
+    ):
+        raise Unfit(
+            "should be an address of this machine as previews see it, such as 172.17.0.1; by"
+            f" {address.host} a preview reaches itself"
+        )
+    return Destination(address.host, address.port)
+
+
+OneDestination = Annotated[
+    Destination,
+    PlainValidator(_destination, json_schema_input_type=str),
     PlainSerializer(str),
     Form("host:port"),
 ]

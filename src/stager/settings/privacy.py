@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
@@ -28,6 +28,19 @@ def _is_long(token: Secret) -> Secret:
     return token
 
 
+def _has_some(ways: tuple[AskedWay, ...]) -> tuple[AskedWay, ...]:
+    if not ways:
+        raise Unfit(f"should name a way in: {', '.join(get_args(AskedWay))}; leave it out for the usual one")
+    return ways
+
+
+def _is_given(password: Secret) -> Secret:
+    # An empty variable would have it fall back to signing in.
+    if not password:
+        raise Unfit("should be a password; leave it out if there is none")
+    return password
+
+
 def _is_bounded(seconds: float) -> float:
     if not 60 <= seconds <= LONGEST_STAY:
         raise Unfit('should be between "1m" and "400d"')
@@ -42,12 +55,13 @@ class Private(Section):
     ways: Annotated[
         tuple[AskedWay, ...],
         BeforeValidator(one_or_many, json_schema_input_type=AskedWay | list[AskedWay]),
+        AfterValidator(_has_some),
     ] = ()
     """In which ways people get in, one of which is enough: `sign-in` for those who may see the application at
     Stager, `password` for whoever knows that, and `link` for whoever was sent a share link. If it isn't
     given: `password` where there is one, else `sign-in`."""
 
-    password: Secret = Secret()
+    password: Annotated[Secret, AfterValidator(_is_given)] = Secret()
     """The password for the way of this name, best as `${VARIABLE}` or `file:path`."""
 
     bypass_token: Annotated[Secret, AfterValidator(_is_long)] = Secret()

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import NOTHING_SAID, Manifest, Recipe
 from stager.settings import document
 from stager.settings.base import Section
-from stager.settings.building import HookCommands, RepositoryBuild, Variables
+from stager.settings.building import HookCommands, RepositoryBuild, Variables, without_buildkits_own
 from stager.settings.problems import ConfigurationError, Problem, Trail, path_of, problems_of
 from stager.settings.values import Form, PortNumber, UrlPath, Words
 
@@ -37,7 +37,7 @@ class RepositoryFile(Section):
     """Where the application listens inside the instance."""
 
     command: Words = ()
-    """What to run; the image's own command if empty."""
+    """What to run; what the configuration says if empty, and else the image's own command."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do."""
@@ -51,6 +51,7 @@ class RepositoryFile(Section):
             lambda data: {"context": data} if isinstance(data, str) else data,
             json_schema_input_type=RepositoryBuild | str | None,
         ),
+        AfterValidator(without_buildkits_own),
     ] = None
     """How the image is built: a folder of the repository, or a mapping."""
 

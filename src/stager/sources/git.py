@@ -9,11 +9,13 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path, PurePosixPath
 
 from stager.domain.errors import Fault
+from stager.domain.refs import full_names
+from stager.domain.source import is_commit_id
 from stager.git import git
 from stager.ports.source import Origin, Sources
 from stager.sources import problems
@@ -45,11 +47,27 @@ class GitSources(Sources):
         self._used: Counter[str] = Counter()
         self._open: set[str] = set()
 
-    async def resolve(self, origin: Origin, ref: str) -> str:
-        if _NO_REF.search(ref):
-            raise problems.no_ref(origin, ref)
-        names = (ref, f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}")
-        command = ("ls-remote", "--quiet", *by_path(origin), "--", origin.url, *names)
+    async def resolve(self, origin: Origin, name: str) -> str:
+        if _NO_REF.search(name):
+            raise problems.no_ref(origin, name)
+        # What is tagged with a message has two lines: the tag's own, and the commit's with a mark at its end.
+        names = [mark for full in full_names(name) for mark in (f"{full}^{{}}", full)]
+        is_id = is_commit_id(name)
+        found = await self._tips(origin, [] if is_id else names)
+        if is_id and name in found.values():
+            return name
+        if sha := next((found[full] for full in names if full in found), ""):
+            return sha
+        raise problems.no_tip(origin, name) if is_id else problems.no_ref(origin, name)
+
+    async def _tips(self, origin: Origin, names: Sequence[str]) -> dict[str, str]:
+        """The commits that branches and tags point to now, by their full names.
+
+        Args:
+            names: only these; all of them if there are none here.
+        """
+        kinds = ("--heads", "--tags")  # has a server of protocol 2 leave out the rest (gitprotocol-v2(5))
+        command = ("ls-remote", "--quiet", *kinds, *by_path(origin), "--", origin.url, *names)
         try:
             async with asyncio.timeout(self._limits.seconds):
                 done = await git(*command, environ=reaching(origin))
@@ -57,16 +75,14 @@ class GitSources(Sources):
             raise too_slow(f"The list of refs of {origin.url}", self._limits) from None
         if done.code:
             raise problems.ending_of(done, origin)
-        found = {name: sha for sha, _, name in (line.partition("\t") for line in done.text.splitlines())}
-        if not (sha := next((found[name] for name in names if name in found), "")):
-            raise problems.no_ref(origin, ref)
-        return sha
+        return {name: sha for sha, _, name in (line.partition("\t") for line in done.text.splitlines())}
 
     @asynccontextmanager
     async def checkout(self, key: str, origin: Origin, sha: str) -> AsyncIterator[Path]:
         async with self._room() as room:
             tree = room / "tree"
             tree.mkdir()
+            tree.chmod(0o755)  # as the root of what becomes an image; its parent is closed
             with self._using(key) as mirror_of:
                 mirror, what = mirror_of(None), f"Commit {sha[:12]} of {origin.url}"
                 await mirror.have(origin, sha)

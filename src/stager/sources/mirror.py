@@ -7,7 +7,6 @@ names it, and git writes that only once everything that belongs to the commit is
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -16,12 +15,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stager.domain.errors import Fault, StagerError
+from stager.domain.source import is_commit_id
 from stager.git import Done, environment, git, started
 from stager.ports.source import Origin
 from stager.sources import problems
 from stager.sources.limits import Limits, bounded
 
-SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 DEPTH_OF_REFS = "50"
 """Commits that are fetched from the tip of a ref, where a commit can't be had by its id: one that was pushed
 over meanwhile is among them."""
@@ -68,7 +67,7 @@ class Mirror:
 
     async def have(self, origin: Origin, sha: str) -> None:
         """Have the commit here. Raises as `stager.ports.source.Sources` does."""
-        if not SHA.fullmatch(sha):
+        if not is_commit_id(sha):
             raise problems.no_commit(origin, sha)
         if await self._has(sha):
             return  # whoever fetches others needn't be waited for

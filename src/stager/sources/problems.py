@@ -93,6 +93,14 @@ def no_ref(origin: Origin, ref: str) -> Fault:
     )
 
 
+def no_tip(origin: Origin, sha: str) -> Fault:
+    return Fault(
+        f"No branch and no tag of {origin.url} points to commit {sha}.",
+        hint="A launch by hand runs a branch or a tag. A pull request has a preview of its own.",
+        reason="commit-not-a-tip",
+    )
+
+
 def detail_of(words: str, origin: Origin) -> str:
     """The end of git's words, printable, without the credentials, whole or in part."""
     for secret in _secrets(origin.authorization):

@@ -7,6 +7,7 @@ drivers.
 from stager.testing.builder import FakeBuilder, Result
 from stager.testing.clock import FakeClock, SequentialIds
 from stager.testing.engine import FakeEngine, Program
+from stager.testing.firewall import FakeFirewall
 from stager.testing.forge import FakeForge
 from stager.testing.memory_store import MemoryStore
 from stager.testing.moods import Mood
@@ -18,6 +19,7 @@ __all__ = [
     "FakeBuilder",
     "FakeClock",
     "FakeEngine",
+    "FakeFirewall",
     "FakeForge",
     "FakeOutpost",
     "FakeRouter",

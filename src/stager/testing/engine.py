@@ -17,6 +17,7 @@ from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import InstanceSpec, Ran, Size
+from stager.ports.firewall import Firewall
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
 from stager.testing.terminal import FakeTerminal
@@ -58,6 +59,7 @@ class Program:
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
+        refusal: why its answers can't be passed on to visitors; it has no status then.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
@@ -66,6 +68,7 @@ class Program:
     output: str = ""
     starts: bool = True
     healthy: bool | None = None
+    refusal: str = ""
     inner: Mapping[str, Inner] = field(default_factory=dict)
 
 
@@ -86,6 +89,7 @@ class FakeEngine:
 
     Args:
         clock: for the times of starts.
+        firewall: what guards instances, where anything does.
 
     Attributes:
         delays: seconds that a method takes, by its name; none where nothing is said.
@@ -93,7 +97,8 @@ class FakeEngine:
         ran: instance and command of each command that was run inside, in order.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
+        self.firewall = firewall
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
@@ -231,6 +236,8 @@ class FakeEngine:
         container = self._containers.get(instance)
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
+        if self.firewall is not None:
+            await self.firewall.guard(container.instance.network, container.spec.birth)
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")
@@ -325,6 +332,12 @@ class FakeEngine:
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
         return self._programs[container.spec.image].status if container else None
+
+    def refusal(self, endpoint: Endpoint) -> str:
+        """See `Prober.refusal`."""
+        running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
+        container = next(running, None)
+        return self._programs[container.spec.image].refusal if container else ""
 
     async def _turn(self, method: str) -> None:
         await asyncio.sleep(self.delays.get(method, 0))

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen, CommandSaid, Delivery, Event, Ignored
 from stager.domain.source import Change, Repository
-from stager.ports.forge import Forge, RateLimit
+from stager.ports.forge import Forge, RateLimit, Signed
 from stager.ports.source import Origin
 from stager.testing.clock import START
 from stager.testing.forge_people import FakePeople
@@ -33,6 +33,16 @@ class Lost:
 
     delivery: Delivery
     at: datetime
+
+
+class _Anything(Signed):
+    """A body of which nothing is to be proved."""
+
+    def update(self, piece: bytes) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
 
 
 class FakeForge(FakePlaces, FakePeople):
@@ -218,10 +228,15 @@ class FakeForge(FakePlaces, FakePeople):
 
     # What it is asked.
 
-    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
-        """See `Webhooks.receive`. The header `x-fake-delivery` has the id, the body is `Delivery.payload`."""
+    def expect(self, headers: Mapping[str, str]) -> Signed:
+        """See `Webhooks.expect`. Its headers alone prove a delivery: the secret itself is one of them."""
         if headers.get("authorization", "") != self._secret:
             raise Refused("The delivery's secret is wrong.", reason="signature-wrong", status=401)
+        return _Anything()
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
+        """See `Webhooks.receive`. The header `x-fake-delivery` has the id, the body is `Delivery.payload`."""
+        self.expect(headers)
         return [Delivery(headers.get("x-fake-delivery", ""), FORGE, "change", body.decode())]
 
     def read(self, delivery: Delivery) -> Event:

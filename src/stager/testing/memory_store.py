@@ -13,7 +13,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository
+from stager.ports.store import SeenRepository, SetAside
 from stager.testing.memory_ledger import LedgerTables, MemoryLedger
 
 T = TypeVar("T")
@@ -59,12 +59,14 @@ class MemoryStore:
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    """A delivery with when it came, and when and how it was finished."""
+    """A delivery with when it came, how often it was begun, and when and how it was finished."""
 
     delivery: Delivery
     received_at: datetime
     finished_at: datetime | None = None
     outcome: str = ""
+    begun: int = 0
+    is_set_aside: bool = False
 
     def was_finished(self, before: datetime) -> bool:
         return self.finished_at is not None and self.finished_at < before
@@ -80,6 +82,7 @@ class _Tables(LedgerTables):
     changes: dict[tuple[str, int], Change] = field(default_factory=dict)
     repositories: dict[tuple[str, str], SeenRepository] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    acted_on: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
@@ -142,8 +145,9 @@ class MemoryTransaction(MemoryLedger):
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
-        if key in receipts:
+        if key in receipts and not receipts[key].is_set_aside:
             return False
+        receipts.pop(key, None)
         receipts[key] = _Receipt(delivery, at)
         return True
 
@@ -151,10 +155,46 @@ class MemoryTransaction(MemoryLedger):
         waiting = (r.delivery for r in self._tables.receipts.values() if r.finished_at is None)
         return next(waiting, None)
 
-    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+    def begin_delivery(self, delivery: Delivery) -> int:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key not in receipts or receipts[key].finished_at is not None:
+            return 0
+        receipts[key] = replace(receipts[key], begun=receipts[key].begun + 1)
+        return receipts[key].begun
+
+    def release_delivery(self, delivery: Delivery) -> None:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key in receipts:
-            receipts[key] = replace(receipts[key], finished_at=at, outcome=outcome)
+            receipts[key] = replace(receipts[key], begun=max(receipts[key].begun - 1, 0))
+
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        self._finish(delivery, outcome, at, is_set_aside=False)
+
+    def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        self._finish(delivery, outcome, at, is_set_aside=True)
+
+    def _finish(self, delivery: Delivery, outcome: str, at: datetime, *, is_set_aside: bool) -> None:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key in receipts:
+            ended = replace(receipts[key], finished_at=at, outcome=outcome, begun=0)
+            receipts[key] = replace(ended, is_set_aside=is_set_aside)
+
+    def deliveries_set_aside(self) -> list[SetAside]:
+        return [
+            SetAside(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
+            for r in self._tables.receipts.values()
+            if r.is_set_aside and r.finished_at is not None
+        ]
+
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        return (repository_id, event) in self._tables.acted_on
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        events, key = self._to_write.acted_on, (repository_id, event)
+        if key in events:
+            return False
+        events[key] = at
+        return True
 
     def change(self, repository_id: str, number: int) -> Change | None:
         return self._tables.changes.get((repository_id, number))
@@ -178,15 +218,18 @@ class MemoryTransaction(MemoryLedger):
     def save_fact(self, name: str, value: str) -> None:
         self._to_write.facts[name] = value
 
-    def forget(self, before: datetime) -> int:
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        finished_before = deliveries_before or before
         tables = self._to_write
         gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
         ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
-        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(before)]
+        heard = [key for key, at in tables.acted_on.items() if at < finished_before]
+        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
         over = [s.id for s in tables.sessions.values() if s.expires_at < before]
         links = [link.id for link in tables.share_links.values() if link.expires_at < before]
         return (
             _drop(tables.receipts, finished)
+            + _drop(tables.acted_on, heard)
             + _drop(tables.sessions, over)
             + _drop(tables.share_links, links)
             + _drop(tables.deployments, ended)

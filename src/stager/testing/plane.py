@@ -96,6 +96,7 @@ class FakeStager:
             runner=Runner(metrics, seconds),
             metrics=metrics,
         )
+        self.previews.guard(self._core.access)
         self.access, self.calls, self.intake = self._core.access, self._core.calls, self._core.intake
         self._commands = self._core.commands
 

@@ -11,6 +11,8 @@ from enum import Enum, auto
 from pathlib import Path
 
 from stager.domain.errors import Fault, Retry
+from stager.domain.refs import BRANCHES, TAGS, full_names
+from stager.domain.source import is_commit_id
 from stager.ports.source import Origin, Sources
 
 SLOW_SECONDS = 10.0
@@ -85,12 +87,19 @@ class FakeSources(Sources):
 
     # What it is asked.
 
-    async def resolve(self, origin: Origin, ref: str) -> str:
+    async def resolve(self, origin: Origin, name: str) -> str:
         await self._turn()
-        names = (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")
-        found = next((self._refs[origin.url, n] for n in names if (origin.url, n) in self._refs), None)
+        tips = {
+            ref: sha
+            for (url, ref), sha in self._refs.items()
+            if url == origin.url and ref.startswith((BRANCHES, TAGS))
+        }
+        if is_commit_id(name) and name in tips.values():
+            return name
+        found = next((tips[ref] for ref in full_names(name) if ref in tips), None)
         if found is None:
-            raise Fault(f"There is no {ref} in {origin.url}.", reason="ref-missing")
+            reason = "commit-not-a-tip" if is_commit_id(name) else "ref-missing"
+            raise Fault(f"There is no {name} in {origin.url}.", reason=reason)
         return found
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from stager.domain.access import Role
+from stager.domain.access import Action, Role
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
 from stager.version import __version__
@@ -84,9 +84,16 @@ async def _made(services: Services, actor: Actor, form: TokenForm) -> str:
     label = form.label.strip()
     if not label:
         raise Refused("A token needs a name.", reason="token-label")
-    apps = [services.applications.get(form.app).name] if form.app else None
+    apps = [await _seen(services, actor, form.app)] if form.app else None
     _, secret = await services.tokens.make(actor, label, _role(form.role), apps, timedelta(days=form.days))
     return secret
+
+
+async def _seen(services: Services, actor: Actor, app: str) -> str:
+    """The application of this name. Raises `Refused` unless there is one that they may see."""
+    if services.applications.find(app) is None or not await services.access.may(actor, Action.SEE, app):
+        raise Refused("You may see no application of this name.", reason="image-unknown", status=404)
+    return app
 
 
 def _role(name: str) -> Role:
@@ -105,16 +112,18 @@ async def _page(
     error: StagerError | None = None,
 ) -> HTMLResponse:
     here = await services.sessions.find(cookies.read(request, cookies.SESSION, secure=services.secure))
-    names = [application.name for application in services.applications][:MOST_APPLICATIONS]
+    known = [application.name for application in services.applications]
+    roles = [(name, role) for name in known if (role := await services.access.role(actor, name))]
+    roles = roles[:MOST_APPLICATIONS]
     html = templates.get_template("account.html").render(
         version=__version__,
         actor=actor,
         everywhere=await services.access.role(actor),
-        roles=[(name, await services.access.role(actor, name)) for name in names],
+        roles=roles,
         sessions=list(reversed(await services.sessions.of(actor))) if actor.strategy else [],
         here=here.id if here else "",
         tokens=list(reversed(await services.tokens.of(actor))) if actor.strategy else [],
-        names=names,
+        names=[name for name, _ in roles],
         secret=secret,
         error=error,
     )

@@ -18,6 +18,7 @@ from stager.web.services import Known, Served
 from stager.web.views import (
     DeploymentView,
     EnvironmentView,
+    blocked_of,
     current,
     deployments_of,
     history,
@@ -50,7 +51,7 @@ class ApprovalBody(BaseModel):
     """What to approve."""
 
     sha: str = Field(
-        max_length=64, description="The commit that was read; its first seven digits are enough."
+        max_length=64, description="The whole id of the commit that was read, 40 or 64 hex digits."
     )
 
 
@@ -58,7 +59,7 @@ class LaunchBody(BaseModel):
     """What to launch."""
 
     image_name: str = Field(description="The entry under `images:`.")
-    container_name: str = Field(description="The branch, or any other name.")
+    container_name: str = Field(description="The branch or the tag, or any other name.")
     parameters: dict[str, str] = Field(
         default_factory=dict, description="Environment variables for the instance."
     )
@@ -75,7 +76,12 @@ async def list_environments(
     pairs = await services.store.read(lambda tx: listed(tx, gone=gone))
     apps = {environment.app for environment, _ in pairs if app in ("", environment.app)}
     seers = {each: await sight_of(services, actor, each) for each in apps}
-    return [view_of(services, *pair, seers[pair[0].app]) for pair in pairs if seers.get(pair[0].app)]
+    blocked = await blocked_of(services) if any(sight.logs for sight in seers.values()) else {}
+    return [
+        view_of(services, *pair, seers[pair[0].app], blocked.get(pair[0].id, ()))
+        for pair in pairs
+        if seers.get(pair[0].app)
+    ]
 
 
 @router.post("/environments", status_code=202)

@@ -6,7 +6,6 @@ from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,17 +29,19 @@ from stager.web import (
     terminal,
     viewing,
 )
+from stager.web.bodies import Bounded
 from stager.web.description import described
-from stager.web.origin import SAFE_METHODS, is_foreign
-from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
+from stager.web.origin import BEHIND_TLS, SAFE_METHODS, is_foreign
 from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
 FOREIGN = problems.Problem(
-    title="Requests from other sites' pages are refused.", status=403, reason="cross-origin"
+    title="Requests from other sites' pages are refused.",
+    status=403,
+    detail=BEHIND_TLS,
+    reason="cross-origin",
 )
 UNRENEWED = ("/api/", "/static/", f"{git.PREFIX}/")
-WEBHOOKS = ("/event_receiver", "/webhooks/")
 
 
 def create_app(services: Services) -> FastAPI:
@@ -71,7 +72,26 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Renewing)
     app.add_middleware(Bounded)
     app.add_middleware(SameOrigin)
+    app.add_middleware(Hardened)
     return app
+
+
+class Hardened:
+    """Has browsers take each answer for what it says it is (Fetch Standard, section 3.6), and hand none to a
+    page of another origin, not as an image or a script either (section 3.7)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                given = MutableHeaders(scope=message)
+                given["X-Content-Type-Options"] = "nosniff"
+                given["Cross-Origin-Resource-Policy"] = "same-origin"
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class Renewing:
@@ -104,30 +124,6 @@ async def _renewing(request: Request, send: Send) -> Send:
         await send(message)
 
     return with_cookie
-
-
-class Bounded:
-    """Refuses bodies that are longer than they need be. A body is read before anybody knows who sent it, so
-    it must not fill the memory."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = WEBHOOK_LIMIT if scope.get("path", "").startswith(WEBHOOKS) else FORM_LIMIT
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit:
-                raise HTTPException(413, f"The body is longer than {limit} bytes.")
-            return message
-
-        # What git sends is handed on as it comes, and bounded there.
-        is_git = scope.get("path", "").startswith(f"{git.PREFIX}/")
-        await self._app(scope, receive if is_git else counted, send)
 
 
 class SameOrigin:

@@ -11,9 +11,10 @@ from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.errors import Refused
 from stager.domain.status import status_of
 from stager.web import signing_in
-from stager.web.parameters import WEBHOOK_LIMIT, body_of, parameters_of
+from stager.web.parameters import parameters_of
 from stager.web.problems import fault
 from stager.web.services import Known, Served, Services, actor_of, address_of
+from stager.web.webhooks import deliveries_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -116,12 +117,7 @@ async def _delivery(request: Request, services: Services, forge: str) -> Respons
     webhooks = services.webhooks.get(forge)
     if webhooks is None:
         raise Refused(f'There is no forge "{forge[:40]}" here.', reason="forge-unknown", status=404)
-    body = await body_of(request, WEBHOOK_LIMIT)
-    try:
-        deliveries = await webhooks.receive(dict(request.headers), body)
-    except Refused:
-        services.metrics.delivery("refused")
-        raise
+    deliveries = await deliveries_of(request, services, webhooks)
     await services.learn_domain(request)
     new = [await services.intake.receive(delivery) for delivery in deliveries]
     return PlainTextResponse("accepted" if any(new) else "accepted before", 202)

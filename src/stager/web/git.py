@@ -47,7 +47,8 @@ class GitOverHttp:
         address = address_of(request, services.trusted)
         actor = await services.access.actor(Credentials(authorization, {}, address))
         await services.learn_domain(request)
-        name, call = _asked(scope, services.repositories)
+        seen = await services.access.seen(actor, services.repositories)
+        name, call = _asked(scope, {name: services.repositories[name] for name in seen})
         # What is pushed becomes a preview, so a push takes what a launch does.
         await services.access.check(actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name)
         variables = _variables(request, services.repositories[name], call, actor)

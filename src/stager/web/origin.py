@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from starlette.types import Scope
+
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""Of an ASGI server's scope, and of the page that it speaks with."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+BEHIND_TLS = (
+    "Behind a proxy with TLS set `scheme: https`, or have the proxy send X-Forwarded-Proto and name it in"
+    " `trusted_proxies`."
+)
+
+
 def is_foreign(scope: Scope) -> bool:
-    """Whether a page of another origin sends it. Clients that aren't browsers say nothing of it."""
+    """Whether a page of another origin sends it: of another scheme, host or port (RFC 6454, section 4).
+    Clients that aren't browsers say nothing of it."""
     headers = _headers(scope)
     origin = headers.get(b"origin")
-    return origin is not None and origin.partition("://")[2] != headers.get(b"host")
+    return origin is not None and origin not in _origins(scope, headers)
+
+
+def _origins(scope: Scope, headers: Mapping[bytes, str]) -> Iterator[str]:
+    """Those that pages of ours have at this host: by the scheme that the request came with, as the front has
+    it from whoever asked or from a proxy that it trusts; and the one that the configuration says, for a proxy
+    that doesn't tell."""
+    host = headers.get(b"host", "")
+    told = headers.get(b"x-forwarded-proto", "").rpartition(",")[2].strip()
+    yield f"{told or _SCHEMES.get(scope.get('scheme', ''), 'http')}://{host}"
+    services = getattr(scope["app"].state, "services", None) if "app" in scope else None
+    if services is not None and services.addresses.home.partition("://")[2] == host:
+        yield services.addresses.home
 
 
 def is_ours(scope: Scope) -> bool:
@@ -23,6 +45,13 @@ def is_ours(scope: Scope) -> bool:
     if b"origin" in headers:
         return not is_foreign(scope)
     return headers.get(b"sec-fetch-site") == "same-origin"
+
+
+def is_from_elsewhere(scope: Scope) -> bool:
+    """Whether a page that isn't ours has a browser send it, a link in it included (Fetch Metadata, section
+    2.3). A preview's page is of our site in the browser's eyes, and not ours either."""
+    site = _headers(scope).get(b"sec-fetch-site")
+    return site is not None and site not in ("same-origin", "none")
 
 
 def _headers(scope: Scope) -> Mapping[bytes, str]:

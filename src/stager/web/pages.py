@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from stager.domain.access import Action
+from stager.domain.access import Action, Role
+from stager.domain.clients import is_among
 from stager.domain.errors import Retry
 from stager.domain.status import status_of
 from stager.ports.store import Transaction
 from stager.version import __version__
 from stager.web.agents import in_short
-from stager.web.services import Served, actor_of, visitor_of
+from stager.web.services import (
+    Served,
+    Services,
+    actor_of,
+    address_of,
+    is_on_control_socket,
+    visitor_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -62,40 +71,53 @@ async def healthz() -> Response:
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(services: Served) -> Response:
-    """Whether Stager can do its work: its database, the front and the engine answer. Previews that fail by
-    an error of Stager's own are warnings: one preview's code mustn't have all of Stager count as broken."""
+    """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
+    is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
+    preview's code mustn't have all of Stager count as broken."""
     troubles = dict(services.supervisor.troubles)
-    await services.store.read(lambda tx: tx.fact("domain"))
-    answer = {"ready": not troubles, "troubles": troubles, "warnings": services.failures.warnings}
+    aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
+    notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
+    notices |= services.failures.notices
+    answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 
 
 @router.get("/metrics")
 async def metrics(request: Request, services: Served) -> Response:
-    """What is counted, for Prometheus: for this machine itself, and for whoever has credentials. The front's
-    figures are left out while it is away."""
-    if not _is_local(request):
-        await services.access.check(await actor_of(request, services), Action.READ_METRICS)
-    services.metrics.environments(await services.store.read(_count_by_state))
+    """What is counted, for Prometheus: on the control socket, for `metrics.allow`, and for whoever has
+    credentials, of the applications that they may see. The front's figures are left out while it is away."""
+    apps = await _apps_counted(request, services)
+    figures: Mapping[str, object] = {}
+    with suppress(Retry):
+        figures = await services.front_figures()
+    by_state = await services.store.read(lambda tx: _count_by_state(tx, apps))
+    # Nothing is awaited from here on: these are counted for this answer.
+    services.metrics.environments(by_state)
+    services.metrics.front(figures)
     for forge in services.forges:
         if (limit := forge.recovery.limits()) is not None:
             services.metrics.forge_limit(forge.name, limit)
-    with suppress(Retry):
-        services.metrics.front(await services.front_figures())
-    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(services.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _is_local(request: Request) -> bool:
-    """Whether the front saw the request come from this machine. Behind a proxy that it trusts, all that they
-    say counts: whoever sends the request may have written the first address."""
-    addresses = request.headers.get("x-forwarded-for", "").split(",")
-    return all(address.strip() in ("127.0.0.1", "::1") for address in addresses)
+async def _apps_counted(request: Request, services: Services) -> frozenset[str] | None:
+    """The applications whose figures the sender may read; None for all of them."""
+    address = address_of(request, services.trusted)
+    if is_on_control_socket(request) or is_among(address, services.metrics_for):
+        return None
+    actor = await actor_of(request, services)
+    await services.access.check(actor, Action.READ_METRICS)
+    if await services.access.role(actor) is Role.ADMINISTRATOR:
+        return None
+    return await services.access.seen(actor, {application.name for application in services.applications})
 
 
-def _count_by_state(tx: Transaction) -> dict[str, int]:
+def _count_by_state(tx: Transaction, apps: frozenset[str] | None) -> dict[str, int]:
     """How many environments there are in each state."""
     counts = Counter[str]()
     for environment in tx.environments():
+        if apps is not None and environment.app not in apps:
+            continue
         deployment = tx.deployment_of(environment.id, environment.desired.generation)
         counts[status_of(environment, deployment).state.value] += 1
     return dict(counts)

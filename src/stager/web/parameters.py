@@ -1,4 +1,4 @@
-"""Reads what came with a request, with limits."""
+"""Reads what came with a request. `bodies` bounds it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,11 @@ WEBHOOK_LIMIT = 25 * 1024 * 1024
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-async def body_of(request: Request, limit: int) -> bytes:
-    """The raw body. Raises `Refused` (413) as soon as it is longer than `limit` bytes."""
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise Refused(f"The body is longer than {limit} bytes.", reason="too-large", status=413)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 async def parameters_of(request: Request) -> dict[str, str]:
     """The query's parameters and the form's, which win. Raises `Refused` when the form can't be read."""
     parameters = dict(request.query_params)
     if not request.headers.get("content-type", "").startswith(FORMS):
         return parameters
-    if int(request.headers.get("content-length") or 0) > FORM_LIMIT:
-        raise Refused(f"The form is longer than {FORM_LIMIT} bytes.", reason="too-large", status=413)
     await request.body()  # kept, so that a delivery's raw bytes can still be read after its form
     try:
         form = await request.form(max_files=0, max_fields=200, max_part_size=FORM_LIMIT)

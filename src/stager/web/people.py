@@ -94,7 +94,10 @@ class EntryView(BaseModel):
     app: str
     subject: str = Field(description="What it was about.")
     result: str = Field(description="`done`, `refused` or `failed`.")
-    detail: str = Field(description="The reason's slug where it wasn't done.")
+    detail: str = Field(
+        description="The reason's slug where it wasn't done; and how often in a minute, where that was more"
+        " than once."
+    )
 
     @classmethod
     def of(cls, entry: Entry) -> Self:

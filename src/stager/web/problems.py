@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
+AFTER_TOO_MANY = "60"
+"""Seconds in which wrong credentials are counted; see `stager.control.tries`."""
 API = "/api/"
 UNKEPT = {"Cache-Control": "no-store"}
 
@@ -30,6 +32,21 @@ class Problem(BaseModel):
     """A slug that stays the same from version to version."""
     lines: list[str] = []
     """The last lines of the log, where they tell why."""
+
+
+class BodyError(HTTPException):
+    """A body that isn't read to its end. An HTTPException, because FastAPI makes a 400 of any other error
+    that it meets while it reads JSON.
+
+    Args:
+        reason: a slug, as with `StagerError`.
+    """
+
+    def __init__(self, status: int, message: str, hint: str = "", *, reason: str) -> None:
+        headers = {"Retry-After": RETRY_AFTER} if status == 503 else {}
+        super().__init__(status, message, headers)
+        self.hint = hint
+        self.reason = reason
 
 
 def install(app: FastAPI) -> None:
@@ -68,6 +85,8 @@ def answer_to(path: str, error: StagerError) -> Response:
         response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
     if isinstance(error, Retry):
         response.headers["Retry-After"] = RETRY_AFTER
+    elif status == 429:
+        response.headers["Retry-After"] = AFTER_TOO_MANY
     return response
 
 
@@ -85,6 +104,8 @@ async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
+    if isinstance(error, BodyError):
+        problem = problem.model_copy(update={"detail": error.hint, "reason": error.reason})
     response = worded(request.url.path, problem)
     response.headers.update(error.headers or {})
     return response

@@ -11,8 +11,8 @@ from fastapi.responses import PlainTextResponse, Response
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, ChangeSeen
-from stager.web.parameters import FORM_LIMIT, body_of
 from stager.web.services import Served, Services
+from stager.web.webhooks import deliveries_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,7 +41,7 @@ async def local(request: Request, services: Served) -> Response:
     webhooks = services.webhooks.get(FORGE)
     if webhooks is None:
         raise Refused("There is no local forge here.", reason="forge-unknown", status=404)
-    deliveries = await webhooks.receive(dict(request.headers), await body_of(request, FORM_LIMIT))
+    deliveries = await deliveries_of(request, services, webhooks)
     for delivery in deliveries:
         await services.intake.receive(delivery)
     events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeSeen)]

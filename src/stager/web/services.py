@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -33,19 +32,19 @@ from stager.control.supervisor import Supervisor
 from stager.control.tokens import Tokens
 from stager.control.tries import Tries
 from stager.domain.actor import Actor
+from stager.domain.clients import Network, sender
 from stager.ports.clock import SystemClock
 from stager.ports.doctor import Check
 from stager.ports.engine import Instances
+from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
 from stager.ports.setup import AppSetup
 from stager.ports.store import Store
 from stager.web import cookies
-from stager.web.origin import SAFE_METHODS, is_ours
+from stager.web.origin import SAFE_METHODS, is_from_elsewhere, is_ours
 from stager.web.parameters import parameters_of
 from stager.web.states import States
-
-Network = IPv4Network | IPv6Network
 
 GUESSES_OF_ALL = 200
 """Wrong passwords a minute for one preview, from wherever: too few to guess by, too many to be in people's
@@ -68,7 +67,9 @@ class Services:
         front_figures: what the front counts; raises `Retry` while it is away.
         webhooks: who verifies deliveries, by forge.
         trusted: the networks of proxies that stand before the front.
+        metrics_for: the networks from which the figures are read without credentials.
         builds: the builds under way and their logs; None where nothing is built.
+        firewall: tells what previews were kept from; None where nothing guards them.
         repositories: the local forge's, by their names.
         forges: those that can be asked.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
@@ -76,6 +77,7 @@ class Services:
         failures: of previews, by errors of Stager's own.
         checks: look whether what Stager needs is as it should be.
         states: who was sent to the forge and is expected back.
+        spool: the folder for large bodies while they are read; empty for the system's own.
         guesses: of previews' passwords: from one address, and from all together.
     """
 
@@ -101,14 +103,17 @@ class Services:
     start_timeout: float
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     trusted: Sequence[Network] = ()
+    metrics_for: Sequence[Network] = ()
     builds: Builds | None = None
     repositories: Mapping[str, Path] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
     failures: Failures = field(default_factory=Failures)
+    firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)
+    spool: str = ""
     guesses: tuple[Tries, Tries] = field(default_factory=_guesses)
 
     @property
@@ -147,7 +152,9 @@ async def credentials_of(request: Request) -> Credentials:
     authorization = request.headers.get("authorization", "")
     services = await services_of(request)
     address = address_of(request, services.trusted)
-    return Credentials(authorization, await parameters_of(request), address, session_of(request, services))
+    session = session_of(request, services)
+    given = Credentials(authorization, await parameters_of(request), address, session)
+    return given.without_parameter if is_from_elsewhere(request.scope) else given
 
 
 async def visitor_of(request: Request, services: Services) -> Actor | None:
@@ -171,18 +178,14 @@ def as_basic(user: str, password: str) -> str:
 def address_of(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     """The address that the request came from: the last that isn't a proxy's that we trust. Whatever stands
     before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
-    told = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",")]
-    for address in reversed(told):
-        if address and not _is_in(address, trusted):
-            return address
-    return told[0] or (request.client.host if request.client else "")
+    peer = request.client.host if request.client else ""
+    return sender(request.headers.get("x-forwarded-for", ""), trusted, peer)
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        return any(ip_address(address) in network for network in networks)
-    except ValueError:
-        return False
+def is_on_control_socket(request: HTTPConnection) -> bool:
+    """Whether it came by Stager's own socket, which nobody else can open, and not through the front: that
+    always says by which scheme it was asked."""
+    return not {"x-forwarded-for", "x-forwarded-proto"} & set(request.headers)
 
 
 Served = Annotated[Services, Depends(services_of)]

@@ -12,8 +12,11 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from stager.control.audit import NOBODY
 from stager.control.guards import PAGE
 from stager.domain.access import Action
+from stager.domain.actor import Actor
+from stager.domain.clients import holder
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 from stager.domain.guard import LONGEST_PATH, Privacy, Way, safe_path, same
@@ -23,6 +26,8 @@ from stager.web.pages import SECURITY, templates
 from stager.web.services import Known, Served, Services, address_of
 
 router = APIRouter(include_in_schema=False)
+
+BY_PASSWORD = "password of the preview"  # noqa: S105
 
 LONGEST_HOST, LONGEST_PASSWORD = 300, 1024
 Host = Annotated[str, Query(max_length=LONGEST_HOST)]
@@ -52,12 +57,14 @@ async def answer(
     environment, privacy = await _private(services, host)
     if privacy is None or "password" not in privacy.ways:
         raise Refused("There is no password for this preview.", reason="no-password", status=404)
-    guessers = (f"{environment.host} {address_of(request, services.trusted)}", environment.host)
-    for tries, guesser in zip(services.guesses, guessers, strict=True):
-        tries.check(guesser)
-    if not same(password, privacy.password):
-        for tries, guesser in zip(services.guesses, guessers, strict=True):
-            tries.wrong(guesser)
+    address = address_of(request, services.trusted)
+    try:
+        is_right = await _is_right(services, environment.host, address, password, privacy)
+    except Refused as error:
+        _not_let_in(services, Actor(NOBODY, BY_PASSWORD, address=address), environment, error.reason)
+        raise
+    if not is_right:
+        _not_let_in(services, Actor(NOBODY, BY_PASSWORD, address=address), environment, "password-wrong")
         return _page(services, environment, privacy, to, trouble="That isn't the password.", status=403)
     return _admitted(services, environment, "password", "", to)
 
@@ -70,6 +77,7 @@ async def signed_in(services: Served, actor: Known, host: Host, to: To = "/") ->
         raise Refused("Signing in doesn't open this preview.", reason="no-sign-in", status=404)
     await services.access.check(actor, Action.SEE, environment.app)
     if await services.access.role(actor, environment.app) < privacy.viewers:
+        _not_let_in(services, actor, environment, "not-permitted")
         raise Refused(
             f"{actor.name} may not see this preview.",
             hint=f"That takes the role {privacy.viewers} for its application.",
@@ -77,6 +85,20 @@ async def signed_in(services: Served, actor: Known, host: Host, to: To = "/") ->
             status=403,
         )
     return _admitted(services, environment, "sign-in", actor.name, to)
+
+
+async def _is_right(services: Services, host: str, address: str, password: str, privacy: Privacy) -> bool:
+    """Whether this is the preview's password. Raises `Refused` (429) after too many that weren't, from this
+    address or from all together."""
+    from_there, from_all = services.guesses
+    async with from_there.guess(f"{host} {holder(address)}") as of_one, from_all.guess(host) as of_all:
+        of_one.is_right = of_all.is_right = same(password, privacy.password)
+    return of_one.is_right
+
+
+def _not_let_in(services: Services, actor: Actor, environment: Environment, reason: str) -> None:
+    subject = f"{environment.name} ({environment.id})"
+    services.audit.refused(actor, Action.SEE, app=environment.app, subject=subject, reason=reason)
 
 
 async def _private(services: Services, host: str) -> tuple[Environment, Privacy | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +16,9 @@ from stager.domain.access import Action, may
 from stager.domain.actor import Actor
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
+from stager.domain.errors import StagerError
 from stager.domain.status import State
+from stager.ports.firewall import Blocked
 from stager.ports.store import Transaction
 from stager.web.services import Services
 
@@ -27,6 +31,17 @@ class ChangeView(BaseModel):
     title: str
     author: str
     url: str
+
+
+class BlockedView(BaseModel):
+    """Something that an environment's instances were kept from connecting to."""
+
+    address: str
+    port: int = Field(description="0 where the protocol has none.")
+    protocol: str = Field(description="`tcp`, `udp`, `icmp`, or a number.")
+    count: int = Field(description="Attempts, at least.")
+    last: datetime
+    opens: str = Field(description="The entry of `egress_allow` that opens it; may be empty.")
 
 
 class EnvironmentView(BaseModel):
@@ -45,6 +60,12 @@ class EnvironmentView(BaseModel):
     sha: str
     withheld: list[str] = Field(
         description="The names of the secrets that code from forks doesn't get, for whoever may read them."
+    )
+    warnings: list[str] = Field(
+        description="What people should know of it, such as that its code was built beside trusted code."
+    )
+    blocked: list[BlockedView] = Field(
+        description="What the firewall kept it from lately, for whoever may read its logs."
     )
     change: ChangeView | None
     created_at: datetime
@@ -112,7 +133,18 @@ async def current(services: Services, environment_id: str, actor: Actor) -> Envi
     environment, deployments = await services.store.read(lambda tx: history(tx, environment_id))
     generation = environment.desired.generation
     current = next((d for d in deployments if d.generation == generation), None)
-    return view_of(services, environment, current, sight)
+    blocked = await blocked_of(services) if sight.logs else {}
+    return view_of(services, environment, current, sight, blocked.get(environment_id, ()))
+
+
+async def blocked_of(services: Services) -> dict[str, list[Blocked]]:
+    """What previews were kept from, by environment; nothing while nobody can tell."""
+    found: dict[str, list[Blocked]] = {}
+    if services.firewall is not None:
+        with suppress(StagerError):
+            for each in await services.firewall.blocked():
+                found.setdefault(each.environment, []).append(each)
+    return found
 
 
 async def deployments_of(services: Services, environment_id: str, actor: Actor) -> list[DeploymentView]:
@@ -127,9 +159,17 @@ async def deployments_of(services: Services, environment_id: str, actor: Actor) 
 
 
 def view_of(
-    services: Services, environment: Environment, deployment: Deployment | None, sight: Sight
+    services: Services,
+    environment: Environment,
+    deployment: Deployment | None,
+    sight: Sight,
+    blocked: Sequence[Blocked] = (),
 ) -> EnvironmentView:
-    """The view of an environment with the deployment of its desired generation."""
+    """The view of an environment with the deployment of its desired generation.
+
+    Args:
+        blocked: what it was kept from; shown to those who may read its logs.
+    """
     status, change = live_status(environment, deployment, services.builds), environment.change
     return EnvironmentView(
         id=environment.id,
@@ -146,6 +186,8 @@ def view_of(
         withheld=list(services.applications.withheld(environment.app, environment.desired.trust))
         if sight.secret_names
         else [],
+        warnings=list(services.applications.warnings(environment.app, environment.desired.trust)),
+        blocked=[_blocked_view_of(each) for each in blocked] if sight.logs else [],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,
@@ -157,6 +199,17 @@ def view_of(
         else None,
         created_at=environment.created_at,
         updated_at=environment.updated_at,
+    )
+
+
+def _blocked_view_of(blocked: Blocked) -> BlockedView:
+    return BlockedView(
+        address=blocked.address,
+        port=blocked.port,
+        protocol=blocked.protocol,
+        count=blocked.count,
+        last=blocked.last,
+        opens=blocked.opens,
     )
 
 

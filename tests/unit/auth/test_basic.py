@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stager.auth import basic as basic_module
 from stager.auth.basic import BasicAuthentication, Hashed, hash_of
 from stager.domain.actor import Actor
-from stager.ports.handlers import Credentials
+from stager.domain.errors import Retry
+from stager.ports.handlers import BUSY, Credentials
 
 USERS = {"testuser": "testpassword", "anna": "a:b:c", "zoë": "pässwörd", "empty": ""}
 STRATEGY = BasicAuthentication(USERS)
@@ -141,6 +145,36 @@ class TestHashed:
         for user in ("ann", "nobody"):
             assert not await hashed.fits(user, "wrong")
         assert compared[0] == compared[1]
+
+    @pytest.mark.attack(
+        "Hashed passwords in a flood, from many addresses",
+        profile="visitor",
+        result="two are compared at a time, fifty wait for ten seconds at most, the others are answered 503",
+    )
+    async def test_few_wait_and_not_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(basic_module, "PATIENCE_SECONDS", 0.3)
+        hashed, release = Hashed({"ann": hash_of("word")}), threading.Event()
+        under_way = 0
+
+        def held(given: str, password: str) -> bool:
+            nonlocal under_way
+            under_way += 1
+            release.wait(10)
+            return True
+
+        monkeypatch.setattr(hashed, "_verify", held)
+        asked = [asyncio.create_task(hashed.fits("ann", "word")) for _ in range(100)]
+        done, _ = await asyncio.wait(asked, timeout=0.1)
+        assert len(done) == 100 - basic_module.AT_ONCE - basic_module.MOST_WAITING, "no more wait"
+        await asyncio.sleep(0.4)
+        release.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+
+        assert (answers.count(True), under_way) == (basic_module.AT_ONCE,) * 2
+        refused = [answer for answer in answers if isinstance(answer, Retry)]
+        assert len(refused) == 100 - basic_module.AT_ONCE
+        assert {error.reason for error in refused} == {BUSY}
+        assert await hashed.fits("ann", "word"), "and nobody is in the way afterwards"
 
     def test_a_broken_hash_is_told(self) -> None:
         with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash and isn't one"):

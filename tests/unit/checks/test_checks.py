@@ -14,16 +14,20 @@ from pathlib import Path
 import pytest
 
 from stager.checks.certificate import Expiry
+from stager.checks.deliveries import SetAsideDeliveries
 from stager.checks.machine import Disk, Port
 from stager.checks.names import Wildcard, judged, own_addresses
 from stager.control import doctor
 from stager.domain.errors import Retry
+from stager.domain.events import Delivery
 from stager.engines.docker.doctor import BuildCheck, DockerCheck, number_of
 from stager.forges.github.account import Place
 from stager.forges.github.doctor import GithubCheck
 from stager.ports.doctor import Check, Finding, Verdict
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.doctor import NginxCheck
+from stager.testing import MemoryStore
+from stager.testing.clock import START
 from tests.unit.cli.client.stranger import Answer, Stranger, stranger
 
 FINE, WARNING, WRONG = Verdict
@@ -31,6 +35,18 @@ FINE, WARNING, WRONG = Verdict
 
 async def verdicts(check: Check) -> list[Verdict]:
     return [finding.verdict for finding in await doctor.examine([check])]
+
+
+async def test_deliveries_that_are_set_aside() -> None:
+    store, delivery = MemoryStore(), Delivery("d1", "github", "pull_request", "{}")
+    assert await verdicts(SetAsideDeliveries(store)) == [FINE]
+    await store.write(lambda tx: tx.add_delivery(delivery, START))
+    await store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: it hangs", START))
+
+    [found] = await SetAsideDeliveries(store).look()
+    assert found.verdict is WARNING
+    assert found.message.startswith("github's delivery d1 (pull_request) was set aside: it hangs, at 20")
+    assert "Redeliver" in found.hint
 
 
 class TestExamine:

@@ -67,7 +67,7 @@ def test_only_what_is_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_the_server_here_says_of_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"ready": False, "troubles": {"engine": "Away."}, "warnings": {"previews": "1 preview fails."}}
+    said = {"ready": False, "troubles": {"engine": "Away."}, "notices": {"previews": "1 preview fails."}}
     monkeypatch.setattr(doctor, "readiness", lambda _: said)
     found = doctor._as_it_says_itself(StateDirectory(here))
     assert [(f.subject, f.verdict, f.message) for f in found] == [

@@ -30,7 +30,7 @@ from stager.ports.engine import Limits
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction
-from stager.testing import FakeEngine, FakeForge, FakeRouter, MemoryStore, SequentialIds
+from stager.testing import FakeEngine, FakeFirewall, FakeForge, FakeRouter, MemoryStore, SequentialIds
 from stager.testing.builder import FakeBuilder
 from stager.testing.forge import FORGE, whole
 from stager.testing.logs import MemoryLogs
@@ -95,6 +95,7 @@ class House:
     scheme: str = "http"
     template: str = "{slug}.{domain}"
     store: MemoryStore = field(default_factory=MemoryStore)
+    firewall: FakeFirewall = field(default_factory=FakeFirewall)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
     router: FakeRouter = field(default_factory=FakeRouter)
     forge: FakeForge = field(default_factory=FakeForge)
@@ -104,6 +105,7 @@ class House:
     _life: Life | None = None
 
     def __post_init__(self) -> None:
+        self.engine.firewall = self.firewall
         self.engine.add_image(IMAGE)
         self.builder = FakeBuilder(self.engine)
 
@@ -238,6 +240,7 @@ class Life:
             ids=house.ids,
             seal=ThinSeal(),
             logins=house.logins,
+            firewall=house.firewall,
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
             workshop=Workshop(
@@ -278,6 +281,6 @@ class Life:
         self.wire.cut()
         self.task.cancel()
         await self.core.close()
+        self.wire.bury()
         with suppress(asyncio.CancelledError):
             await self.task
-        self.wire.bury()

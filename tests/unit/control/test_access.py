@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from stager.control.access import Access, Roles
 from stager.control.applications import Applications
 from stager.control.audit import Audit
+from stager.control.refusals import MOST as MOST_LINES
 from stager.control.sessions import Sessions
 from stager.control.tokens import LONGEST, MOST, Tokens
 from stager.control.tries import LIMIT, PER_SECONDS, Tries
@@ -18,7 +20,7 @@ from stager.domain.access import Action, Role
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry
 from stager.domain.ledger import Entry
-from stager.ports.handlers import AuthenticationStrategy, Credentials
+from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 from stager.testing import MemoryStore, SequentialIds
 from stager.testing.clock import FakeClock
 from stager.testing.seal import ThinSeal
@@ -47,6 +49,11 @@ class Knows(AuthenticationStrategy):
 class Silent(Knows):
     async def role(self, actor: Actor, application: str, owner: str) -> Role:
         raise Retry("Nobody answers.", reason="away")
+
+
+class Overrun(Knows):
+    async def authenticate(self, credentials: Credentials) -> Actor | None:
+        raise Retry("Not now.", reason=BUSY)
 
 
 class Office:
@@ -116,6 +123,13 @@ class TestWho:
 
         assert (await office.actor("ann")).name == "ann"
 
+    async def test_who_has_too_much_to_compare_says_so(self) -> None:
+        office = Office(Overrun("ann"), Knows("bob"))
+
+        with pytest.raises(Retry) as caught:
+            await office.actor("ann")
+        assert caught.value.reason == BUSY
+
     async def test_a_proof_isnt_shown(self, office: Office) -> None:
         assert "word" not in repr(await office.actor("ann"))
 
@@ -182,6 +196,91 @@ class TestWhatIsWrittenDown:
 
         [line] = await office.lines()
         assert (line.result, line.detail, len(line.subject)) == ("failed", "away", 300)
+
+
+class TestWhatIsCounted:
+    """Strangers may send any number of requests, and the log mustn't grow by each."""
+
+    async def lines(self, office: Office) -> list[Entry]:
+        """As the database has them."""
+        return list(reversed(await office.store.read(lambda tx: tx.entries(limit=2_000))))
+
+    async def test_wrong_credentials_are_a_line_a_minute_for_each_address(self, office: Office) -> None:
+        began = office.clock.now()
+        for address in (ADDRESS, "192.0.2.8"):
+            for _ in range(LIMIT + 90):
+                await refusal(office.actor("eve", address))
+        assert await self.lines(office) == []
+        office.clock.advance(PER_SECONDS)
+        await asyncio.sleep(PER_SECONDS + 1)
+
+        lines = await self.lines(office)
+        assert {(line.actor, line.action, line.result, line.at) for line in lines} == {
+            ("nobody (sign-in)", "sign-in", "refused", began)
+        }
+        assert sorted((line.address, line.detail) for line in lines) == [
+            (ADDRESS, f"too-many-tries ({90} times)"),
+            (ADDRESS, f"unauthorized ({LIMIT} times)"),
+            ("192.0.2.8", f"too-many-tries ({90} times)"),
+            ("192.0.2.8", f"unauthorized ({LIMIT} times)"),
+        ]
+        assert "eve" not in repr(lines), "what was given may be a password"
+
+        await refusal(office.actor("eve"))
+        await asyncio.sleep(PER_SECONDS + 1)
+        assert [line.detail for line in (await self.lines(office))[4:]] == ["unauthorized"]
+
+    async def test_who_gives_no_credentials_is_no_line(self, office: Office) -> None:
+        await refusal(office.actor(""))
+        assert await office.lines() == []
+
+    async def test_what_a_role_doesnt_allow(self, office: Office) -> None:
+        ann = await office.actor("ann")
+        for _ in range(3):
+            await refusal(office.access.check(ann, Action.READ_LOGS, "blog"))
+
+        [line] = await office.lines()
+        assert (line.actor, line.action, line.app, line.address) == (
+            "ann (test)",
+            "read-logs",
+            "blog",
+            ADDRESS,
+        )
+        assert (line.result, line.detail) == ("refused", "not-permitted (3 times)")
+
+    async def test_the_last_minute_is_there_for_whoever_reads(self, office: Office) -> None:
+        await refusal(office.actor("eve"))
+        [line] = await office.lines()
+        assert line.detail == "unauthorized"
+        assert await office.lines() == [line], "and once only"
+
+    async def test_many_addresses_fill_neither_memory_nor_disk(self, office: Office) -> None:
+        for number in range(MOST_LINES + 500):
+            await refusal(office.actor("eve", f"10.0.{number // 250}.{number % 250}"))
+        await asyncio.sleep(PER_SECONDS + 1)
+
+        lines = await self.lines(office)
+        assert len(lines) == MOST_LINES + 1
+        [rest] = [line for line in lines if not line.address]
+        assert (rest.actor, rest.detail) == ("many (refused)", "too-many-to-list (500 times)")
+
+    async def test_what_cant_be_written_now_is_written_later(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = office.store.write
+
+        async def busy(work: object) -> None:
+            raise Retry("The database is busy.", reason="database-busy")
+
+        monkeypatch.setattr(office.store, "write", busy)
+        await refusal(office.actor("eve"))
+        await asyncio.sleep(PER_SECONDS + 1)
+        await refusal(office.actor("eve"))
+        monkeypatch.setattr(office.store, "write", write)
+        await asyncio.sleep(PER_SECONDS + 1)
+
+        [line] = await self.lines(office)
+        assert line.detail == "unauthorized (2 times)"
 
 
 DAY = timedelta(days=1)

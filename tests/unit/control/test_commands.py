@@ -18,6 +18,35 @@ from stager.domain.status import State
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 
+OUTSIDE = [
+    *("refs/pull/34/head", "REFS/pull/34/head", "pull/34/head", "pull/34/merge", "pull//34/head", "pull/34/"),
+    *("refs/changes/34/34/1", "changes/34/34/1", "refs/merge-requests/3/head", "merge-requests/3/head"),
+    *("refs/pull-requests/3/from", "pull-requests/3/from", "refs/notes/x", "refs/x", "remotes/mallory/x"),
+    *(
+        "refs/heads/../pull/34/head",
+        "keep-around/0123",
+        "pipelines/7",
+        "HEAD",
+        "@",
+        "FETCH_HEAD",
+        "MERGE_HEAD",
+    ),
+    *("+refs/pull/34/head", "refs/pull/34/head:x", "main:refs/pull/34/head", "main refs/pull/34/head"),
+    *("main pull/34/head", "+pull/34/head:refs/heads/main"),
+]
+"""Names by which git finds what is in no branch and no tag."""
+
+INSIDE = [
+    "feature/x",
+    "refs/heads/main",
+    "refs/tags/v1",
+    "pull/request",
+    "changes/august",
+    "head",
+    "My Demo: 2",
+]
+INSIDE += ["notes/34", "a1b2c3d", "a" * 39, "refs", "HEADER", "pull", "x@y"]
+
 
 async def refusal(asked: Awaitable[object]) -> tuple[str, int]:
     """The reason and the status with which this is refused."""
@@ -55,6 +84,27 @@ class TestLaunch:
     ) -> None:
         assert await refusal(house.launch(name, app)) == (reason, 400)
         assert await house.environments() == []
+
+    @pytest.mark.parametrize("name", [*OUTSIDE, "a" * 40, "A" * 40, "b" * 64, f"+{'a' * 40}:x"])
+    async def test_what_may_mean_strangers_code(self, house: House, name: str) -> None:
+        """A prebuilt image's boot script hands the name to git."""
+        assert await refusal(house.launch(name)) == ("name-not-branch", 400)
+        assert await house.environments() == []
+        assert house.engine.there() == []
+
+    @pytest.mark.parametrize("name", INSIDE)
+    async def test_other_names_may_be_given(self, house: House, name: str) -> None:
+        assert (await house.launch(name)).name == name
+
+    async def test_nor_is_it_redeployed(self, house: House) -> None:
+        """An environment of such a name may be there from before."""
+        environment = await house.launch("x")
+        await house.store.write(
+            lambda tx: tx.save_environment(replace(environment, name="refs/pull/34/head"))
+        )
+        asked = house.life.commands.redeploy(environment.id, ANN)
+
+        assert await refusal(asked) == ("name-not-branch", 400)
 
     async def test_a_wrong_name_of_an_image_gets_a_hint(self, house: House) -> None:
         with pytest.raises(Refused, match=r'(?i)did you mean "shop"\?'):
@@ -218,11 +268,12 @@ class TestNames:
         assert house.engine.spec((await house.assert_live()).id).variables["GREETING"] == "hallo"
 
     async def test_of_several_changes_is_ambiguous(self, house: House) -> None:
-        await opened(house, owner="acme")
-        await opened(house, owner="other")
+        first = await opened(house)
+        await house.tell(house.forge.open(first.change.repository, "feature-x", "a2"))
+        await house.rest()
 
         assert await refusal(house.launch("feature-x")) == ("name-ambiguous", 409)
-        with pytest.raises(Refused, match=r"shop \(pull request #1\), shop \(pull request #1\)"):
+        with pytest.raises(Refused, match=r"shop \(pull request #1\), shop \(pull request #2\)"):
             await house.stop("feature-x")
         for environment in await house.environments():
             await house.assert_live(environment)

@@ -32,7 +32,7 @@ from tests.unit.control.qr_reader import read
 
 URL = "http://feature-x.preview.test"
 PAGE = "http://preview.test/previews/e1"
-SHA = "c0ffee1234"
+SHA = "c0ffee1234" * 4
 APPROVAL = Hold(HoldReason.APPROVAL, "No preview yet: nobody has approved its commit.")
 
 
@@ -142,7 +142,7 @@ class TestForks:
         body = body_of(Picture(held))
 
         assert "The preview waits for an approval" in body
-        assert "- `/stager approve c0ffee1`:" in body
+        assert f"- `/stager approve {SHA}`:" in body
         assert "/stager launch" not in body
         assert URL not in body
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from stager.control.inbox import LONGEST_SECONDS
 from stager.control.runner import HANDLER_SECONDS
 from stager.domain.commands import Command, Reply
 from stager.domain.environment import HoldReason
+from stager.domain.errors import Retry
 from stager.domain.events import Call, ChangeSeen, Ignored
+from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
     KillOnGithubPullRequestClosed,
@@ -199,6 +205,117 @@ class TestDeliveries:
         assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
 
 
+class Hang:
+    """Has a house's forge hang when it is asked about a change whose head is `bad`."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.lasts = True
+        original = house.forge.change
+
+        async def change(repository: Repository, number: int) -> Change | None:
+            found = await original(repository, number)
+            if self.lasts and found is not None and found.head_ref == "bad":
+                self.begun += 1
+                await asyncio.Event().wait()
+            return found
+
+        monkeypatch.setattr(house.forge, "change", change)
+
+
+class TestWithoutAnEnd:
+    """A delivery whose processing ends the process, or never ends, doesn't keep the others waiting."""
+
+    @pytest.fixture
+    def hang(self, house: House, monkeypatch: pytest.MonkeyPatch) -> Hang:
+        monkeypatch.setattr(house.forge, "open_changes", _nothing)  # or the resync would repair it all
+        return Hang(house, monkeypatch)
+
+    async def tell_both(self, house: House) -> tuple[ChangeSeen, ChangeSeen]:
+        bad = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
+        good = house.forge.open(bad.change.repository, "good", "b")
+        await house.tell(bad, good)
+        await house.rest(5)
+        return bad, good
+
+    async def again(self, house: House) -> None:
+        """The process ends where it stands, and the next one begins."""
+        await house.kill()
+        await house.start(rest=False)
+        await house.rest(5)
+
+    async def test_one_that_ends_the_process_twice_is_set_aside(self, house: House, hang: Hang) -> None:
+        bad, _ = await self.tell_both(house)
+        await self.again(house)
+        assert (hang.begun, await house.environments()) == (2, [])
+        await self.again(house)
+
+        assert hang.begun == 2
+        assert [e.name for e in await house.environments()] == ["good"]
+        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
+        assert aside.delivery == house.forge.delivery(bad).id
+        assert aside.outcome == ("set aside: Stager ended or hung 2 times while it processed this delivery")
+        assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in house.life.metrics.text().decode()
+
+    async def test_one_that_was_set_aside_is_processed_when_it_is_sent_again(
+        self, house: House, hang: Hang
+    ) -> None:
+        bad, _ = await self.tell_both(house)
+        for _ in range(2):
+            await self.again(house)
+        hang.lasts = False
+        await house.tell(bad)
+        await house.rest()
+
+        assert {e.name for e in await house.environments()} == {"good", "bad"}
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+    async def test_one_that_hangs_and_lets_others_work_is_set_aside_after_a_while(
+        self, house: House, hang: Hang
+    ) -> None:
+        await self.tell_both(house)
+        assert await house.environments() == []
+        await house.rest(LONGEST_SECONDS)
+
+        assert [e.name for e in await house.environments()] == ["good"]
+        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
+        assert aside.outcome == "set aside: it wasn't processed within 300 seconds"
+
+    async def test_an_orderly_stop_does_not_count(self, house: House, hang: Hang) -> None:
+        await self.tell_both(house)
+        for life in range(1, 5):
+            assert hang.begun == life
+            house.life.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await house.life.task
+            await house.kill()
+            await house.start(rest=False)
+            await house.rest(5)
+
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+    async def test_trouble_of_the_store_does_not_count(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original, left = house.store.write, iter([True] * 8)
+
+        async def write(work: Callable[[Any], Any]) -> Any:
+            if next(left, False) and "seen" in {frame.function for frame in inspect.stack()}:
+                raise Retry("The disk is full.", reason="disk-full")
+            return await original(work)
+
+        monkeypatch.setattr(house.store, "write", write)
+        await self.tell_both(house)
+        await house.rest()
+
+        assert {e.name for e in await house.environments()} == {"good", "bad"}
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+
+async def _nothing(repository: Repository) -> list[Change]:
+    return []
+
+
 class TestEdits:
     """A label, a draft made ready, a new title: something for rules to look at, and nothing to build."""
 
@@ -247,6 +364,27 @@ class TestEdits:
         hold = (await house.the()).desired.hold
         assert hold is not None
         assert hold.reason is HoldReason.KILLED
+
+
+class TestReopened:
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_a_copy_does_not_free_what_was_killed_since(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            closed, reopened = house.forge.close(opened), house.forge.reopen(opened)
+            await house.tell(opened, closed, reopened)
+            await house.rest()
+            await house.assert_live()
+            await house.stop("feature-x")
+            await house.life.intake.receive(house.forge.delivery(reopened, "copy"))
+            await house.rest()
+
+            hold = (await house.the()).desired.hold
+            assert hold is not None
+            assert hold.reason is HoldReason.KILLED
+            await house.tell(house.forge.close(opened), house.forge.reopen(opened))
+            await house.rest()
+            await house.assert_live()
 
 
 class Deaf(EventListener):
@@ -391,20 +529,30 @@ class TestApplications:
 
             assert bool(await house.environments()) is taken
 
-    async def test_two_repositories_of_one_name(self, house: House) -> None:
-        ours, theirs = house.forge.add_repository("acme", "shop"), house.forge.add_repository("other", "shop")
-        opened = [house.forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
-        await house.tell(*opened)
-        await house.rest()
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_of_two_repositories_of_one_name_the_first_has_it(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            forge = house.forge
+            ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+            opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
+            with capture_logs() as logs:
+                await house.tell(*opened)
+                await house.rest()
 
-        first, second = await house.environments()
-        assert first.host != second.host
-        await house.assert_live(first)
-        await house.assert_live(second)
-        await house.tell(house.forge.close(opened[0]))
-        await house.rest()
-        await house.assert_gone(first)
-        await house.assert_live(second)
+            [environment] = await house.environments()
+            assert environment.change
+            assert environment.change.repository_id == ours.id
+            [done] = [line for line in logs if line.get("delivery") == forge.delivery(opened[1]).id][1:]
+            assert done["outcome"].startswith(
+                "refused: images.shop is bound to acme/shop, the repository with"
+            )
+            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
+                "mallory/shop"
+            ]
+            await house.tell(forge.say(opened[1], "/stager launch"))
+            await house.rest()
+            assert len(await house.environments()) == 1
 
 
 class TestNames:

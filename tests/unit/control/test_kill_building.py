@@ -29,6 +29,7 @@ APP = replace(
 MADE = Result(facts=ImageFacts((3000,)), seconds=5, lines=("#1 FROM base", "#2 RUN make"))
 BROKEN = Result(failure=Fault("RUN make failed.", reason="build-failed", detail="no such target"), seconds=5)
 URL = "https://forge.test/acme/shop.git"
+SHA = "abcdef0123" * 4
 
 
 class Built(Scenario):
@@ -106,18 +107,18 @@ class Approved(Built):
         fork = self.house.forge.add_repository("mallory", "shop")
         self.house.forge.allow(self.repository, "ann", Access.WRITE)
         self.event: ChangeSeen = await self.tell(
-            self.house.forge.open(self.repository, "feature-x", "abcdef0123", fork=fork)
+            self.house.forge.open(self.repository, "feature-x", SHA, fork=fork)
         )
 
     async def happen(self) -> None:
-        await self.house.tell(self.house.forge.say(self.event, "/stager approve abcdef0", "ann"))
+        await self.house.tell(self.house.forge.say(self.event, f"/stager approve {SHA}", "ann"))
 
     async def at_the_end(self) -> None:
         environment = await self.house.the()
         if not environment.approved_sha:  # it was killed before the comment was recorded
             assert self.house.engine.there() == []
             return
-        await self.assert_live_and_reported("abcdef0123", environment.desired.generation)
+        await self.assert_live_and_reported(SHA, environment.desired.generation)
         assert environment.desired.generation <= 3
 
 

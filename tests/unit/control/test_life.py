@@ -252,6 +252,16 @@ class TestFailures:
         assert status.lines == ("listening on the wrong port",)
         assert house.engine.there() == []
 
+    async def test_what_answers_as_visitors_can_t_be_answered_is_given_up_with_the_reason(
+        self, house: House
+    ) -> None:
+        house.engine.add_image(IMAGE, Program(status=None, refusal="A header has no colon."))
+        await house.launch()
+        await house.rest(SHOP.start_timeout + 3)
+        status = await house.status()
+        assert (status.state, status.reason) == (State.FAILED, "bad-response")
+        assert "A header has no colon." in status.message
+
     @pytest.mark.parametrize(
         ("image", "program", "reason"),
         [("acme/none:1", None, "image-missing"), (IMAGE, Program(starts=False), "start-failed")],

@@ -18,7 +18,7 @@ from stager.domain.errors import Fault, Refused
 from stager.domain.events import ChangeSeen
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.route import Page
-from stager.domain.source import Repository
+from stager.domain.source import Repository, Revision
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
@@ -259,6 +259,35 @@ class TestByHand:
         assert (await works.the()).desired.generation == 2
         await works.assert_live()
 
+    async def test_a_commit_of_a_pull_request_isnt_launched_by_its_id(self, works: Works) -> None:
+        """A fork's commit is in the repository, too, and by hand it would run with secrets."""
+        sha = "f1e2" * 10
+        works.sources.add(URL, sha, {"Dockerfile": ""}, "refs/pull/34/head")
+        await works.launch(sha)
+        await works.rest()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "commit-not-a-tip")
+        assert works.builds == []
+
+        works.sources.add(URL, sha, {"Dockerfile": ""}, "refs/heads/merged")
+        await works.launch(sha)
+        await works.rest()
+        assert works.builds == [sha]
+
+    async def test_after_the_database_was_lost_the_branch_counts(self, works: Works) -> None:
+        works.sources.add(URL, "c3", {"Dockerfile": ""}, "refs/heads/main")
+        await works.launch("main")
+        await works.rest()
+        environment = await works.the()
+        adopted = replace(environment, desired=replace(environment.desired, revision=Revision("c3", "main")))
+        await works.store.write(lambda tx: tx.save_environment(adopted))
+        works.sources.add(URL, "d4", {"Dockerfile": ""}, "refs/heads/main")
+        await works.life.commands.redeploy(environment.id, ANN)
+        await works.rest()
+
+        assert works.builds == ["c3", "d4"]
+
     async def test_of_a_repository_that_a_delivery_came_from(self) -> None:
         async with Works([replace(READER, owner="")]).open() as works:
             await works.opened()
@@ -336,6 +365,15 @@ class TestRepositoryFile:
         spec = await works.spec()
         assert works.builds == ["f1"]
         assert (spec.port, spec.command, spec.variables["WHOSE"]) == (4000, (), "ours")
+
+    async def test_of_a_fork_whose_base_branch_is_gone(self, works: Works) -> None:
+        """A tag of that name isn't the base."""
+        works.file("port: 4000", "t1", "refs/tags/main")
+        works.sources.remove(URL, "refs/heads/main")
+        await works.opened_by_fork("f1")
+
+        assert (await works.status()).reason == "ref-missing"
+        assert works.builds == []
 
     async def test_of_a_fork_whose_base_has_none(self, works: Works) -> None:
         works.file("command: evil", "f1")

@@ -17,6 +17,7 @@ from stager.domain.rules import Rules
 from stager.domain.source import Repository
 from stager.domain.status import State
 from stager.ports.forge import Checks, Progress
+from stager.settings.patterns import Pattern
 from stager.testing import Mood
 from tests.unit.control.house import ANN, SHOP, House
 
@@ -80,14 +81,20 @@ class Gate(House):
         assert all(hold.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments)
 
 
+def rules_of(**given: Any) -> Rules:
+    """Rules, with a title's pattern as it is written."""
+    said: dict[str, Any] = {k: Pattern(v) if k == "title" else v for k, v in given.items()}
+    return Rules(**said)
+
+
 def ruled(**rules: Any) -> Gate:
     """A house with these rules."""
-    return Gate([replace(APP, rules=Rules(**rules))])
+    return Gate([replace(APP, rules=rules_of(**rules))])
 
 
 def forked(mode: Any, **rules: Any) -> Gate:
     """A house with this mode for forks."""
-    return Gate([replace(APP, forks=mode, rules=Rules(**rules))])
+    return Gate([replace(APP, forks=mode, rules=rules_of(**rules))])
 
 
 class TestRefusals:
@@ -415,7 +422,7 @@ class TestForks:
             event = await gate.opened_by_fork()
             await gate.assert_refused(HoldReason.FORK, "comes from a fork, so its code isn't run here")
             with pytest.raises(Refused) as caught:
-                await gate.life.commands.approve((await gate.the()).id, SHA[:7], ANN)
+                await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
             assert caught.value.reason == "fork"
             await gate.happened(gate.forge.push(event, OTHER))
 
@@ -450,7 +457,7 @@ class TestForks:
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             await gate.assert_refused(
-                HoldReason.APPROVAL, "nobody has approved its commit a1b2c3d", "`/stager approve a1b2c3d`"
+                HoldReason.APPROVAL, "nobody has approved its newest commit", f"`/stager approve {SHA}`"
             )
             await gate.rest(2 * RESYNC)
             await gate.assert_refused(HoldReason.APPROVAL)
@@ -466,7 +473,7 @@ class TestForks:
             event = await gate.opened_by_fork()
             await self.approve(gate)
             await gate.happened(gate.forge.push(event, OTHER))
-            await gate.assert_refused(HoldReason.APPROVAL, OTHER[:7])
+            await gate.assert_refused(HoldReason.APPROVAL, OTHER)
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
@@ -481,15 +488,30 @@ class TestForks:
 
             await gate.assert_live()
 
-    @pytest.mark.parametrize("sha", ["", "a", "a1b2c3", OTHER, OTHER[:7], SHA + "0", "zzzzzzz", SHA[1:8]])
+    @pytest.mark.parametrize("sha", [OTHER, "0" * 40, SHA[:39] + "0", SHA[:7] + OTHER[7:], "a" * 64])
     async def test_another_commit_than_the_one_that_waits(self, sha: str) -> None:
+        """Also one that shares its first digits."""
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             with pytest.raises(Refused) as caught:
                 await gate.life.commands.approve((await gate.the()).id, sha, ANN)
 
             assert (caught.value.reason, caught.value.status) == ("commit-outdated", 409)
-            assert "a1b2c3d" in caught.value.message
+            assert SHA in caught.value.message
+            await gate.assert_refused(HoldReason.APPROVAL)
+
+    @pytest.mark.parametrize(
+        "sha", ["", "a", SHA[:7], SHA[:12], SHA[:39], SHA + "0", f"{SHA}\n", "z" * 40, "١" * 40, "HEAD"]
+    )
+    async def test_anything_but_a_whole_id(self, sha: str) -> None:
+        """Two commits with the same first digits are made in no time."""
+        async with forked("approve").open() as gate:
+            await gate.opened_by_fork()
+            with pytest.raises(Refused) as caught:
+                await gate.life.commands.approve((await gate.the()).id, sha, ANN)
+
+            assert (caught.value.reason, caught.value.status) == ("commit-incomplete", 400)
+            assert SHA in caught.value.message
             await gate.assert_refused(HoldReason.APPROVAL)
 
     async def test_the_commit_before_the_last_push(self) -> None:
@@ -497,8 +519,8 @@ class TestForks:
         async with forked("approve").open() as gate:
             event = await gate.opened_by_fork()
             await gate.happened(gate.forge.push(event, OTHER))
-            with pytest.raises(Refused, match=OTHER[:7]):
-                await gate.life.commands.approve((await gate.the()).id, SHA[:7], ANN)
+            with pytest.raises(Refused, match=OTHER):
+                await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
 
             await gate.assert_refused(HoldReason.APPROVAL)
 

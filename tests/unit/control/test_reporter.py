@@ -16,10 +16,11 @@ from stager.testing.forge_places import Comment
 from tests.unit.control.house import IMAGE, SHOP, House
 
 URL = "http://feature-x.preview.test"
+SHA = "c0ffee1234" * 4
 
 
 async def opened(house: House, ref: str = "feature-x") -> ChangeSeen:
-    event = house.forge.open(house.forge.add_repository("acme", "shop"), ref, "c0ffee1234")
+    event = house.forge.open(house.forge.add_repository("acme", "shop"), ref, SHA)
     await house.tell(event)
     await house.rest()
     return event
@@ -145,7 +146,7 @@ class TestRefusals:
 
     async def opened(self, house: House, **how: Any) -> ChangeSeen:
         repository = house.forge.add_repository("acme", "shop")
-        event = house.forge.open(repository, "feature-x", "c0ffee1234", **how)
+        event = house.forge.open(repository, "feature-x", SHA, **how)
         await house.tell(event)
         await house.rest()
         return event
@@ -156,7 +157,7 @@ class TestRefusals:
 
         body = the_comment(house).body
         assert "waits for an approval" in body
-        assert "`/stager approve c0ffee1`" in body
+        assert f"`/stager approve {SHA}`" in body
         assert "/stager redeploy" not in body
 
     @pytest.mark.parametrize(

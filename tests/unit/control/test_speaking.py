@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stager.control.keeping import Kept, kept_of, save_kept
+from stager.control.once import OLDEST
 from stager.control.speaking import LOG_LINES, Note, note_of
+from stager.control.supervisor import KEEP_DELIVERIES
 from stager.domain.environment import Environment, HoldReason
 from stager.domain.events import ChangeSeen, CommandSaid
 from stager.domain.rules import Rules
-from stager.domain.source import Access, Repository
+from stager.domain.source import Access, Change, Repository
 from stager.domain.speech import ABOUT, Verb
 from stager.domain.status import State
 from stager.ports.forge import Reaction
@@ -200,6 +203,19 @@ class TestWho:
         environment = await talk.of(event)
         assert not await talk.store.read(lambda tx: kept_of(tx, environment.id).pinned)
 
+    async def test_what_strangers_ask_for_is_written_down(self, talk: Talk) -> None:
+        event = await talk.opened()
+        for text in ("/stager kill", "/stager kill", "/stager nonsense"):
+            await talk.say(event, text, "mallory")
+        environment = await talk.of(event)
+
+        lines = await talk.life.core.audit.entries(limit=10)
+        assert {(line.actor, line.action, line.app, line.result, line.detail) for line in lines} == {
+            ("mallory (comment)", "kill", "shop", "refused", "no-push-access (2 times)"),
+            ("mallory (comment)", "comment", "shop", "refused", "no-push-access"),
+        }
+        assert {line.subject for line in lines} == {f"feature-x ({environment.id})"}
+
     async def test_the_author_of_a_fork_isnt_one(self, talk: Talk) -> None:
         event = await talk.opened_by_fork()
         assert await talk.say(event, f"/stager approve {SHA}", "mallory") == "-1"
@@ -264,6 +280,90 @@ class TestWho:
         assert (await talk.assert_live()).generation == 2
 
 
+class TestOnce:
+    """A copy of a delivery may come under an id of its own, because that isn't signed."""
+
+    async def again(self, talk: Talk, said: CommandSaid, number: int = 1) -> None:
+        await talk.life.intake.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.rest(30)
+
+    @pytest.mark.parametrize("word", ["redeploy", "kill", "launch"])
+    async def test_a_comment_is_acted_on_once(self, talk: Talk, word: str) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, f"/stager {word}", "ann")
+        await talk.told(said)
+        if word == "kill":
+            await talk.say(event, "/stager launch")
+        before = await talk.assert_live()
+        for number in range(3):
+            await self.again(talk, said, number)
+
+        assert (await talk.assert_live()).id == before.id
+        assert await talk.say(event, f"/stager {word}") is not None, "another comment is another"
+        assert (await talk.of(event)).desired.generation > before.generation or word == "kill"
+
+    async def test_also_after_a_restart(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager redeploy", "ann")
+        await talk.told(said)
+        await talk.kill()
+        await talk.start()
+        before = await talk.assert_live()
+        await self.again(talk, said)
+
+        assert (await talk.assert_live()).id == before.id
+
+    async def test_one_that_was_refused_is_refused_for_good(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager kill", "bob")
+        assert await talk.told(said) == "-1"
+        talk.forge.allow(talk.repository, "bob", Access.WRITE)
+        await self.again(talk, said)
+
+        await talk.assert_live()
+
+    async def test_one_that_came_before_the_preview_is_not_acted_on_later(
+        self, talk: Talk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def none(repository: Repository) -> list[Change]:
+            return []
+
+        monkeypatch.setattr(talk.forge, "open_changes", none)
+        opened = talk.forge.open(talk.repository, "feature-x", SHA)
+        said = talk.forge.say(opened, "/stager kill", "ann")
+        assert await talk.told(said) == "confused"
+        await talk.tell(opened)
+        await talk.rest(30)
+        await self.again(talk, said)
+
+        await talk.assert_live()
+
+    async def test_one_that_was_put_off_is_acted_on_when_it_comes_again(self, talk: Talk) -> None:
+        event = await talk.opened()
+        said = talk.forge.say(event, "/stager kill", "ann")
+        talk.forge.mood = Mood.FAILING
+        await talk.tell(said)
+        await talk.rest(10)
+        talk.forge.mood = Mood.WELL
+        await self.again(talk, said)
+
+        assert await talk.state(event) is State.STOPPED
+
+    @pytest.mark.parametrize(("age", "acts"), [(timedelta(days=3), True), (timedelta(days=5), False)])
+    async def test_one_that_no_forge_delivers_any_more_is_not_acted_on(
+        self, talk: Talk, age: timedelta, acts: bool
+    ) -> None:
+        """By then it isn't remembered for certain."""
+        event = await talk.opened()
+        said = replace(talk.forge.say(event, "/stager kill", "ann"), said_at=talk.life.clock.now() - age)
+        await talk.told(said)
+
+        assert (await talk.state(event) is State.STOPPED) is acts
+
+    def test_what_was_acted_on_is_remembered_for_longer_than_that(self) -> None:
+        assert KEEP_DELIVERIES > OLDEST
+
+
 class TestRules:
     async def test_launch_gets_round_them(self) -> None:
         async with Talk([replace(APP, rules=Rules(labels=("preview",)))]).open() as talk:
@@ -294,7 +394,7 @@ class TestRules:
         assert environment.desired.hold.reason is HoldReason.APPROVAL
         assert environment.approved_sha == ""
         assert note is not None
-        assert f"/stager approve {SHA[:7]}" in note.text
+        assert f"/stager approve {SHA}" in note.text
         assert talk.engine.there() == []
 
     async def test_nor_kill_and_launch(self, talk: Talk) -> None:
@@ -306,7 +406,7 @@ class TestRules:
 
 
 class TestApprove:
-    @pytest.mark.parametrize("sha", [SHA, SHA[:7], SHA[:12], SHA.upper()])
+    @pytest.mark.parametrize("sha", [SHA, SHA.upper()])
     async def test_this_very_commit(self, talk: Talk, sha: str) -> None:
         event = await talk.opened_by_fork()
         assert await talk.say(event, f"/stager approve {sha}") == "rocket"
@@ -320,9 +420,12 @@ class TestApprove:
         [
             ("", "An approval names the commit that was read."),
             ("\n" + SHA, "An approval names the commit that was read."),
-            (" a1b2", '"a1b2" isn\'t the commit that waits here: that is a1b2c3d.'),
-            (f" {OTHER}", f'"{OTHER}" isn\'t the commit that waits here: that is a1b2c3d.'),
-            (" please", '"please" isn\'t the commit that waits here: that is a1b2c3d.'),
+            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that waits here."),
+            (f" {OTHER}", f"{OTHER} isn't the commit that waits here."),
+            (" please", '"please" isn\'t a whole commit id (40 or 64 hex digits).'),
         ],
     )
     async def test_no_other(self, talk: Talk, words: str, said: str) -> None:
@@ -332,11 +435,12 @@ class TestApprove:
         note = await talk.note(event)
         assert note is not None
         assert note.text.startswith(said)
+        assert SHA in note.text, "the id to copy"
         assert talk.engine.there() == []
 
     async def test_not_the_one_that_was_pushed_meanwhile(self, talk: Talk) -> None:
         event = await talk.opened_by_fork()
-        said = talk.forge.say(event, f"/stager approve {SHA[:7]}", "ann")
+        said = talk.forge.say(event, f"/stager approve {SHA}", "ann")
         await talk.tell(talk.forge.push(event, OTHER))
         assert await talk.told(said) == "-1"
 

@@ -74,14 +74,14 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         [finding] = await findings(works)
         assert finding.verdict is Verdict.WRONG
         assert finding.message.startswith("shop, feature-x: Internal error")
-        assert works.life.core.failures.warnings["previews"].startswith("1 preview fails")
+        assert works.life.core.failures.notices["previews"].startswith("1 preview fails")
 
         broken.error = None
         await works.tell(works.forge.push(event, "a2"))
         await works.rest()
         await works.assert_live()
         assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
-        assert works.life.core.failures.warnings == {}
+        assert works.life.core.failures.notices == {}
 
 
 async def test_a_value_that_is_too_large_fails_at_once() -> None:
@@ -123,13 +123,13 @@ async def test_no_step_is_repeated_without_a_pause(house: House, port: str, meth
 
     assert 1 <= broken.calls < 300, "481 times in 18 minutes is too often"
     assert SECRET not in house.outside
-    assert house.life.core.failures.warnings
+    assert house.life.core.failures.notices
 
     broken.error = None
     await house.launch()
     await house.rest()
     await house.assert_live()
-    assert house.life.core.failures.warnings == {}
+    assert house.life.core.failures.notices == {}
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
@@ -140,12 +140,12 @@ async def test_what_is_to_go_goes_in_the_end(house: House, method: str) -> None:
     await house.stop()
     await house.rest(HALF_AN_HOUR)
     assert 1 <= broken.calls < 300
-    assert house.life.core.failures.warnings
+    assert house.life.core.failures.notices
 
     broken.error = None
     await house.rest()
     await house.assert_gone()
-    assert house.life.core.failures.warnings == {}
+    assert house.life.core.failures.notices == {}
 
 
 async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: House) -> None:

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ENDINGS = {"Refused", "Retry", "Fault", "Problem", "__init__"}
+ENDINGS = {"Refused", "Retry", "Fault", "Problem", "BodyError", "__init__"}
 """What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
 OUTCOME_REASON = 1
 """The place of the reason among `Outcome`'s arguments."""
@@ -25,8 +25,9 @@ def reasons(source: Path) -> dict[str, Path]:
     Args:
         source: the folder of the package.
     """
-    fakes = source / "testing"
-    paths = [path for path in sorted(source.rglob("*.py")) if not path.is_relative_to(fakes)]
+    # The fakes aren't shown to anybody, and the helper's slugs come as the detail of `helper-failed`.
+    others = (source / "testing", source / "helper")
+    paths = [path for path in sorted(source.rglob("*.py")) if not any(map(path.is_relative_to, others))]
     modules = [Module(path) for path in paths]
     constants = {name: value for module in modules for name, value in module.constants.items()}
     found: dict[str, Path] = {}

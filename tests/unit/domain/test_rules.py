@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from stager.domain.environment import Hold, HoldReason
 from stager.domain.rules import Rules, refusal, refusal_by_paths
 from stager.domain.source import Change, Repository
+from stager.settings.patterns import Pattern
 
 SHOP = Repository("101", "acme", "shop")
 CHANGE = Change(
@@ -46,7 +48,11 @@ def complaint(found: Hold | None) -> str:
 
 
 def refused(given: Change, **rules: Any) -> str:
-    return complaint(refusal(Rules(**rules), given))
+    return complaint(refusal(Rules(**_with_patterns(rules)), given))
+
+
+def _with_patterns(rules: dict[str, Any]) -> dict[str, Any]:
+    return {key: Pattern(value) if "title" in key else value for key, value in rules.items()}
 
 
 class TestNoRules:
@@ -215,6 +221,23 @@ class TestTitle:
             "" if fits else f"its title doesn't fit `{pattern}`"
         )
 
+    @pytest.mark.parametrize(
+        ("title", "fits"), [("WIP: cart", False), ("wip cart", False), ("Add WIP", True)]
+    )
+    def test_may_say_what_it_must_not_contain(self, title: str, fits: bool) -> None:
+        assert refused(change(title=title), without_title="(?i)^wip") == (
+            "" if fits else "its title fits `(?i)^wip`"
+        )
+
+    def test_of_a_stranger_costs_no_time(self) -> None:
+        began = time.process_time()
+        assert refused(change(title="a" * 30 + "!"), title=r"^(\w+\s?)+$") != ""
+        assert refused(change(title="a" * 100_000 + "!"), without_title=r"^(\w+\s?)+$") == ""
+        assert time.process_time() - began < 1
+
+    def test_with_what_utf_8_does_not_have(self) -> None:
+        assert refused(change(title="\ud800 cart"), title="cart") == ""
+
 
 class TestPaths:
     @pytest.mark.parametrize(
@@ -239,6 +262,16 @@ class TestPaths:
     ) -> None:
         assert (refusal_by_paths(Rules(paths=patterns), paths) is None) is fits
 
+    @pytest.mark.parametrize(
+        "pattern", ["*a" * 30 + "b", "*[ab]" * 30 + "c", "?*" * 30 + "b", "*?a" * 20 + "*b*c"]
+    )
+    def test_of_a_stranger_cost_no_time(self, pattern: str) -> None:
+        """`fnmatch` gives nothing back that it matched once: no path makes it try all ways."""
+        began = time.process_time()
+        assert refusal_by_paths(Rules(paths=(pattern,)), ["a" * 4_000]) is not None
+        assert refused(change(base_ref="a" * 4_000), bases=(pattern,)) != ""
+        assert time.process_time() - began < 2
+
     def test_says_what_was_looked_for(self) -> None:
         found = refusal_by_paths(Rules(paths=("web/*", "*.css")), ["README"])
         assert complaint(found) == 'this pull request touches no file that fits "web/*" or "*.css"'
@@ -253,7 +286,7 @@ class TestOrder:
     EVERYTHING = Rules(
         labels=("preview",),
         without_labels=("wip",),
-        title="^feat",
+        title=Pattern("^feat"),
         authors=("ann",),
         bases=("release/*",),
         drafts=False,

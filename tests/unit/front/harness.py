@@ -9,6 +9,8 @@ import json
 import os
 import random
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +114,7 @@ class App:
         self.open = 0
         self.hung_up = asyncio.Event()
         self.go = asyncio.Event()
+        self.late = Request("", "", {})
         self.endpoint = Endpoint()
         self._server: asyncio.Server | None = None
         self._writers: set[Writer] = set()
@@ -120,6 +123,8 @@ class App:
             "/ws-unasked": self._websocket,
             "/sse": self._events,
             "/early": self._early,
+            "/early-and-reads": self._early_and_reads,
+            "/early-and-deaf": self._early_and_deaf,
             "/half": self._half,
             "/half-chunk": self._half,
             "/until-close": self._until_close,
@@ -130,6 +135,7 @@ class App:
             "/wait": self._wait,
             "/silence": self._silence,
             "/empty": self._empty,
+            "/beyond": self._beyond,
             "/deaf": self._deaf,
             "/count": self._count,
         }
@@ -219,6 +225,23 @@ class App:
         await writer.drain()
         return False
 
+    async def _early_and_reads(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Answers before it reads the body, and notes what it then got."""
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")
+        self.late = request
+        digest = hashlib.sha256()
+        async for piece in _body(request, reader):
+            request.size += len(piece)
+            digest.update(piece)
+        request.digest = digest.hexdigest()
+        return True
+
+    async def _early_and_deaf(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Answers, reads nothing, and doesn't hang up."""
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno")
+        await self.go.wait()
+        return False
+
     async def _half(self, request: Request, reader: Reader, writer: Writer) -> bool:
         """Promises more than it sends."""
         framing = (
@@ -239,7 +262,7 @@ class App:
         return False
 
     async def _garbage(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\nContent-Length: 1\n\nx\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent Length: 1\r\n\r\nx")
         return True
 
     async def _continue(self, request: Request, reader: Reader, writer: Writer) -> bool:
@@ -281,6 +304,15 @@ class App:
             request.size += len(piece)
         body = json.dumps({"size": request.size}).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        return True
+
+    async def _beyond(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Speaks to a proxy before the front, and to the browser about other hosts."""
+        writer.write(
+            b"HTTP/1.1 103 Early Hints\r\nX-Accel-Redirect: /early\r\nX-Mine: 1\r\n\r\n"
+            b'HTTP/1.1 200 OK\r\nClear-Site-Data: "cookies", "storage"\r\nX-Accel-Redirect: /secret\r\n'
+            b"x-accel-BUFFERING: no\r\nX-Accel-Expires: 9\r\nX-Acceleration: yes\r\nContent-Length: 0\r\n\r\n"
+        )
         return True
 
     async def _empty(self, request: Request, reader: Reader, writer: Writer) -> bool:
@@ -365,6 +397,26 @@ async def rig(state_dir: Path, options: FrontOptions | None = None, port: int = 
         await client.close()
         await launcher.stop(0.0)
     assert "Traceback" not in (log := (state_dir / "front.log").read_text()), log
+
+
+def certificate_in(directory: Path) -> tuple[Path, Path]:
+    """A certificate of its own signing for `HOST`, and its key."""
+    certificate, key = directory / "tls.pem", directory / "tls.key"
+    subprocess.run(
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={HOST}"
+        f" -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def trusting() -> ssl.SSLContext:
+    """What a client needs that minds no certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def resident(pid: int) -> int:

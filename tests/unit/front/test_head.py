@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.front.head import CHUNKED, MessageError, check_incomplete, parse_request, parse_response
+from stager.front.head import (
+    CHUNKED,
+    MessageError,
+    check_incomplete,
+    parse_request,
+    parse_response,
+    read_response,
+)
 
 
 def request(*lines: str, first: str = "GET / HTTP/1.1", host: str | None = "x.test") -> bytes:
@@ -55,6 +62,50 @@ class TestWhatIsTaken:
         assert parse_request(request("Content-Length: 0")).length == 0
         assert parse_request(request("Content-Length:12")).length == 12
         assert parse_request(request("Transfer-Encoding: Chunked")).length == CHUNKED
+
+    def test_an_empty_port(self) -> None:
+        head = parse_request(b"GET / HTTP/1.1\r\nHost: x.test:")
+        assert head.host == "x.test"
+
+    @pytest.mark.parametrize(
+        ("target", "host"),
+        [
+            ("http://x.test:80/a", "x.test"),
+            ("http://x.test/a", "x.test:80"),
+            ("http://x.test:/a", "X.test"),
+            ("https://x.test:443/a", "x.test"),
+            ("HTTP://X.TEST:8080/a", "x.test:8080"),
+        ],
+    )
+    def test_a_port_that_says_nothing_is_no_difference(self, target: str, host: str) -> None:
+        head = parse_request(f"GET {target} HTTP/1.1\r\nHost: {host}".encode())
+        assert (head.target, head.host) == (b"/a", "x.test")
+
+    @pytest.mark.parametrize(
+        ("target", "host"),
+        [
+            ("http://x.test:443/", "x.test"),
+            ("https://x.test:80/", "x.test"),
+            ("http://x.test:8080/", "x.test"),
+        ],
+    )
+    def test_another_port_is_another_host(self, target: str, host: str) -> None:
+        with pytest.raises(MessageError):
+            parse_request(f"GET {target} HTTP/1.1\r\nHost: {host}".encode())
+
+    @pytest.mark.parametrize(
+        ("upgrade", "passed"),
+        [
+            ("h2c, websocket", b"websocket"),
+            ("websocket, H2C", b"websocket"),
+            ("websocket", b"websocket"),
+            ("a/1, b", b"a/1, b"),
+            ("h2c", b""),
+            ("h2, HTTP/2.0,", b""),
+        ],
+    )
+    def test_an_upgrade_to_http_2_is_left_out(self, upgrade: str, passed: bytes) -> None:
+        assert parse_request(request("Connection: Upgrade", f"Upgrade: {upgrade}")).upgrade == passed
 
     def test_absolute_form_becomes_origin_form(self) -> None:
         assert parse_request(request(first="GET http://X.test/a?b HTTP/1.1")).target == b"/a?b"
@@ -191,7 +242,7 @@ class TestWhatIsRefused:
             "a/b",
             "a@b",
             "a:b",
-            "a:",
+            "a::",
             "x.test:80:80",
             "[::1",
             "::1",
@@ -283,3 +334,64 @@ class TestResponses:
     def test_malformed_ones(self, block: bytes) -> None:
         with pytest.raises(MessageError):
             parse_response(block)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"HTTP/1.1 200 OK\nX: y\nContent-Length: 3\n\nabc",
+            b"HTTP/1.1 200 OK\r\nX: y\nContent-Length: 3\r\n\nabc",
+            b"HTTP/1.1 200 OK\nX: y\nContent-Length: 3\n\r\nabc",
+            b"HTTP/1.1 200 OK\r\nX:\r\n y\r\nContent-Length: 3\r\n\r\nabc",
+            b"HTTP/1.1 200 OK\nX:\n\t  y\nContent-Length: 3\n\nabc",
+            b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+            b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 3, 3\r\n\r\nabc",
+        ],
+    )
+    @pytest.mark.parametrize("body", [b"", b"\r\n\r\n", b"\n\n"])
+    def test_liberties_that_are_taken(self, data: bytes, body: bytes) -> None:
+        read = read_response(data + body)
+        assert read is not None
+        head, rest = read
+        assert (head.status, head.lines, head.length) == (200, [b"X: y"], 3)
+        assert rest == b"abc" + body
+        # However it comes in, it is whole at the same byte.
+        end = len(data) - 3
+        assert read_response(data[: end - 1]) is None
+        assert read_response(data[:end]) is not None
+
+    def test_a_fold_goes_on_with_one_blank(self) -> None:
+        read = read_response(b"HTTP/1.1 200 OK\r\nX: a \r\n\t b\r\n  c\r\nY: d\r\n\r\n")
+        assert read is not None
+        assert read[0].lines == [b"X: a b c", b"Y: d"]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"HTTP/1.1 200 OK\r\n X: y\r\n\r\n",
+            b"HTTP/1.1 200 OK\n X: y\n\n",
+            b"HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\x01b\n\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1,\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
+            b"\r\n\r\n",
+            b"\n\n",
+            b"HTTP/1.1 200 OK\nX: " + b"y" * 70_000,
+            b"HTTP/1.1 200 OK\nX: " + b"y" * 70_000 + b"\n\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        ],
+    )
+    def test_what_is_refused_all_the_same(self, data: bytes) -> None:
+        with pytest.raises(MessageError):
+            read_response(data)
+
+    def test_no_liberties_in_requests(self) -> None:
+        for block in (
+            b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c",
+            b"GET / HTTP/1.1\r\nHost: x\nA: b",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3",
+        ):
+            with pytest.raises(MessageError):
+                parse_request(block)

@@ -22,6 +22,12 @@ def fields(block: bytes) -> dict[str, str]:
     return found
 
 
+def sent(request: RequestHead, forwarding: Forwarding) -> bytes:
+    """The head as the app gets it."""
+    return request_head(request, forwarding.facts(request), b"1")
+
+
+PROXY = Forwarding("127.0.0.1", "http", trusted=True)
 STRANGER = Forwarding("192.0.2.7", "http", trusted=False)
 LIAR = [
     "X-Forwarded-For: 1.1.1.1",
@@ -34,7 +40,7 @@ LIAR = [
 
 
 def test_the_app_is_told_about_the_client() -> None:
-    assert fields(request_head(head("Accept: */*"), STRANGER, b"id-1")) == {
+    assert fields(request_head(head("Accept: */*"), STRANGER.facts(head()), b"id-1")) == {
         "Host": "x.test:8000",
         "X-Forwarded-For": "192.0.2.7",
         "X-Forwarded-Proto": "http",
@@ -48,49 +54,46 @@ def test_the_app_is_told_about_the_client() -> None:
 
 
 def test_what_a_stranger_says_about_itself_is_replaced() -> None:
-    assert request_head(head(*LIAR), STRANGER, b"1") == request_head(head(), STRANGER, b"1")
-    assert STRANGER.client(head(*LIAR)) == "192.0.2.7"
+    lies = [*LIAR, "X-Forwarded-Ssl: on", "X-Forwarded-Scheme: https", "X_Forwarded_Ssl: on"]
+    assert sent(head(*lies), STRANGER) == sent(head(), STRANGER)
+    assert STRANGER.facts(head(*lies)).client == "192.0.2.7"
+    assert not STRANGER.facts(head(*lies)).secure
 
 
 def test_what_a_trusted_proxy_says_is_kept() -> None:
-    proxy = Forwarding("127.0.0.1", "http", trusted=True)
-    told = fields(request_head(head(*LIAR), proxy, b"1"))
+    told = fields(sent(head(*LIAR), PROXY))
     assert told["X-Forwarded-For"] == "1.1.1.1, 127.0.0.1"
     assert told["X-Forwarded-Proto"] == "https"
     assert told["X-Forwarded-Host"] == "evil.test"
+    assert told["X-Forwarded-Port"] == "1"
     assert told["X-Real-IP"] == "1.1.1.1"
-    assert told["Forwarded"] == 'for=1.1.1.1, for=127.0.0.1;host="x.test:8000";proto=http'
-    assert proxy.client(head("X-Forwarded-For: 6.6.6.6, 2.2.2.2")) == "2.2.2.2"
+    assert told["Forwarded"] == 'for=1.1.1.1;host="evil.test";proto=https, for=127.0.0.1'
+    assert PROXY.facts(head("X-Forwarded-For: 6.6.6.6, 2.2.2.2")).client == "2.2.2.2"
 
 
 def test_the_next_host_on_the_same_connection_gets_its_own_lines() -> None:
     stranger = Forwarding("2001:db8::1", "https", trusted=False)
-    request_head(head(), stranger, b"1")
+    sent(head(), stranger)
     other = parse_request(b"GET / HTTP/1.1\r\nHost: y.test")
-    told = fields(request_head(other, stranger, b"1"))
+    told = fields(sent(other, stranger))
     assert (told["Host"], told["X-Forwarded-Host"], told["X-Forwarded-Port"]) == ("y.test", "y.test", "443")
     assert told["Forwarded"] == 'for="[2001:db8::1]";host="y.test";proto=https'
 
 
 def test_framing_is_written_anew() -> None:
-    assert fields(request_head(head("content-length:  7"), STRANGER, b"1"))["Content-Length"] == "7"
-    assert fields(request_head(head("Content-Length: 0"), STRANGER, b"1"))["Content-Length"] == "0"
-    assert (
-        fields(request_head(head("Transfer-Encoding: CHUNKED"), STRANGER, b"1"))["Transfer-Encoding"]
-        == "chunked"
-    )
+    assert fields(sent(head("content-length:  7"), STRANGER))["Content-Length"] == "7"
+    assert fields(sent(head("Content-Length: 0"), STRANGER))["Content-Length"] == "0"
+    assert fields(sent(head("Transfer-Encoding: CHUNKED"), STRANGER))["Transfer-Encoding"] == "chunked"
 
 
 def test_upgrade_is_the_only_hop_by_hop_header_that_passes() -> None:
-    passed = fields(
-        request_head(head("Connection: Upgrade, x-a", "Upgrade: websocket", "X-A: 1"), STRANGER, b"1")
-    )
+    passed = fields(sent(head("Connection: Upgrade, x-a", "Upgrade: websocket", "X-A: 1"), STRANGER))
     assert (passed["Connection"], passed["Upgrade"]) == ("Upgrade", "websocket")
     assert "X-A" not in passed
 
 
 def test_http_1_0_becomes_1_1_with_a_host() -> None:
-    block = request_head(parse_request(b"GET / HTTP/1.0"), STRANGER, b"1")
+    block = sent(parse_request(b"GET / HTTP/1.0"), STRANGER)
     assert block.startswith(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
 
 

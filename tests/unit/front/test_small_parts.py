@@ -101,9 +101,14 @@ class TestVisitors:
 
 
 def test_limits_survive_the_command_line() -> None:
-    wanted = Limits(head_seconds=2.5, connections=7)
+    wanted = Limits(head_seconds=2.5, connections=7, upstream_idle_seconds=0.0, connections_per_client=0)
     given = limits.to_arguments(wanted)
-    assert given == ["--head-seconds=2.5", "--connections=7"]
+    assert given == [
+        "--head-seconds=2.5",
+        "--upstream-idle-seconds=0.0",
+        "--connections=7",
+        "--connections-per-client=0",
+    ]
     parser = argparse.ArgumentParser()
     limits.add_arguments(parser)
     assert limits.from_arguments(parser.parse_args(given)) == wanted

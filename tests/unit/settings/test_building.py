@@ -10,6 +10,7 @@ from stager.assembly import applications_of
 from stager.control.applications import Application
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.rules import Rules
+from stager.settings.patterns import Pattern
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 
@@ -31,6 +32,7 @@ class TestBuild:
             ("build: {target: runtime}", Recipe(target="runtime")),
             ("build: {args: {NODE: 22, CI: true}}", Recipe(arguments={"NODE": "22", "CI": "true"})),
             ("build: {args: {T: '${TAG}'}}", Recipe(arguments={"T": "v1"})),
+            ("build: {args: {http_proxy: 'http://p'}}", Recipe(arguments={"http_proxy": "http://p"})),
             ("build: {secrets: {npm: '${TOKEN}'}}", Recipe(secrets={"npm": "hunter2"})),
             ("build: {secrets: {npm: plain}}", Recipe(secrets={"npm": "plain"})),
         ],
@@ -171,13 +173,15 @@ class TestPullRequests:
         assert found.repository_may == {"port", "command", "health_path", "env", "build", "hooks"}
 
     def test_every_rule(self, load_text: LoadText) -> None:
-        rules = """{labels: preview, without_labels: [wip, stale], title: '^feat', paths: [web/*, '*.css'],
+        rules = """{labels: preview, without_labels: [wip, stale], title: '^feat',
+            without_title: '(?i)^wip', paths: [web/*, '*.css'],
             authors: ann, bases: [main, release/*], drafts: false, bots: true, wait_for_checks: true}"""
 
         assert application(load_text, f"port: 80, pull_requests: {rules}").rules == Rules(
             labels=("preview",),
             without_labels=("wip", "stale"),
-            title="^feat",
+            title=Pattern("^feat"),
+            without_title=Pattern("(?i)^wip"),
             paths=("web/*", "*.css"),
             authors=("ann",),
             bases=("main", "release/*"),
@@ -199,7 +203,7 @@ class TestPullRequests:
         [
             (
                 "pull_requests: {title: '('}",
-                "images.shop.pull_requests.title: should be a regular expression;",
+                "images.shop.pull_requests.title: should be a regular expression of RE2,",
             ),
             ("pull_requests: {drafts: perhaps}", "images.shop.pull_requests.drafts: should be true or false"),
             (

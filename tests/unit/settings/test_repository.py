@@ -93,6 +93,27 @@ class TestEveryKey:
     def test_none_of_them(self, text: str | bytes) -> None:
         assert read(text) == Said(NOTHING_SAID, None)
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("http_proxy", "HTTP_PROXY", "Http_Proxy", "https_proxy", "ftp_proxy", "no_proxy", "ALL_PROXY"),
+            *("BUILDKIT_SYNTAX", "BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_X", "buildkit_syntax", "BUILDKIT_"),
+        ],
+    )
+    def test_no_argument_that_decides_for_other_builds(self, name: str) -> None:
+        said = f"line 2: build.args.{name}: can't be given here; only the configuration may"
+
+        assert problems(f"build:\n  args: {{NODE: 22, {name}: x}}") == [said]
+
+    def test_all_of_them_at_once(self) -> None:
+        found = problems("build: {args: {http_proxy: x, HTTP_PROXY: y}}")
+
+        assert [each.split(": ")[1] for each in found] == ["build.args.http_proxy", "build.args.HTTP_PROXY"]
+
+    @pytest.mark.parametrize("name", ["PROXY", "HTTP_PROXY_HOST", "MY_HTTP_PROXY", "BUILDKIT"])
+    def test_arguments_that_only_look_so(self, name: str) -> None:
+        assert read(f"build: {{args: {{{name}: x}}}}").recipe(Recipe()).arguments == {name: "x"}
+
     def test_a_byte_order_mark_is_no_part_of_a_key(self) -> None:
         assert read(b"\xef\xbb\xbfport: 80").manifest.port == 80
 

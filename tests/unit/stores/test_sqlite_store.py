@@ -221,7 +221,11 @@ class TestIndexes:
             tx.deployments("env1")
             tx.add_delivery(delivery(), NOON)
             tx.next_delivery()
+            tx.begin_delivery(delivery())
+            tx.release_delivery(delivery())
             tx.finish_delivery(delivery(), "done", NOON)
+            tx.act_on("10", "7", NOON)
+            tx.was_acted_on("10", "7")
             tx.save_change(change())
             tx.change("10", 7)
             tx.open_changes("10")
@@ -238,7 +242,7 @@ class TestIndexes:
                     steps = " ".join(step[3] for step in plan)
                     assert "SCAN" not in steps, (statement, steps)
                     assert "TEMP B-TREE" not in steps, (statement, steps)
-        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 17
+        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 22
 
 
 WRITER = """

@@ -162,6 +162,7 @@ def services_of(house: House) -> services.Services:
         warnings=("One.",),
         start_timeout=WAIT,
         front_figures=_away,
+        firewall=house.firewall,
     )
 
 

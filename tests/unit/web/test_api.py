@@ -154,6 +154,7 @@ class TestProblems:
             ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "image_name": "blog"}}, 400, "image-unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "default"}}, 400, "name-reserved"),
+            ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "refs/x"}}, 400, "name-not-branch"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "parameters": {"PATH": "x"}}}, 400, "parameter-refused"),
             ("POST", ENVIRONMENTS, {"json": {}}, 422, "invalid"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "parameters": {"A": 1}}}, 422, "invalid"),

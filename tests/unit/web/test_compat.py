@@ -53,6 +53,13 @@ class TestLaunch:
             ({"image_name": "shop"}, 400, "container_name is missing"),
             ({"image_name": "shopp", "container_name": "x"}, 400, 'id you mean "shop"?'),
             ({"image_name": "shop", "container_name": "default"}, 400, '"default" is reserved'),
+            (
+                {"image_name": "shop", "container_name": "refs/pull/34/head"},
+                400,
+                "the name of a branch or a tag",
+            ),
+            ({"image_name": "shop", "container_name": "pull/34/head"}, 400, "the name of a branch or a tag"),
+            ({"image_name": "shop", "container_name": "a" * 40}, 400, "is a commit id"),
             ({"image_name": "shop", "container_name": "x", "PATH": "/tmp"}, 400, '"PATH"'),
             ({"image_name": "shop", "container_name": "x", "STAGER_URL": "u"}, 400, '"STAGER_URL"'),
             ({"image_name": "shop", "container_name": "x", "wait": "soon"}, 400, "wait should be"),
@@ -133,8 +140,9 @@ class TestKill:
         assert (await site.post("/kill", **form)).status_code == status
 
     async def test_of_a_name_that_may_mean_several(self, site: Site) -> None:
-        for owner in ("acme", "other"):
-            pull = site.github.open_pull(site.github.add_repository(owner, "shop"), "feature-x")
+        repository = site.github.add_repository("acme", "shop")
+        for _ in range(2):  # for two of its branches
+            pull = site.github.open_pull(repository, "feature-x")
             await site.deliver("pull_request", site.github.event("opened", pull))
         await site.house.rest()
         answer = await site.post("/kill", container_name="feature-x")
@@ -192,11 +200,12 @@ class TestOtherPeoplesPages:
         assert answer.status_code == 403
         assert await site.house.environments() == []
 
-    @pytest.mark.parametrize("origin", [f"http://{HOST}", f"https://{HOST}"])
-    async def test_our_own_arent(self, site: Site, origin: str) -> None:
+    @pytest.mark.parametrize(("scheme", "proto"), [("http", ""), ("http", "http"), ("https", "https")])
+    async def test_our_own_arent(self, site: Site, scheme: str, proto: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
+        headers = {"origin": f"{scheme}://{HOST}", **({"x-forwarded-proto": proto} if proto else {})}
 
-        assert (await site.ask("POST", "/launch", data=form, headers={"origin": origin})).status_code == 200
+        assert (await site.ask("POST", "/launch", data=form, headers=headers)).status_code == 200
 
     async def test_may_read_what_anybody_may(self, site: Site) -> None:
         answer = await site.client.get("/healthz", headers={"origin": "https://evil.test"})
@@ -342,7 +351,8 @@ class TestCaps:
 
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
     async def test_a_delivery(self, site: Site, path: str) -> None:
-        headers = {"x-github-event": "ping", "content-type": "application/json"}
+        signature = "sha256=" + "0" * 64
+        headers = {"x-github-event": "ping", "x-hub-signature-256": signature}
         body = self.pieces(WEBHOOK_LIMIT)
 
         assert (await site.client.post(path, headers=headers, content=body)).status_code == 413

@@ -111,7 +111,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("POST", "/api/v1/environments/{environment}/approve"): (
         Action.APPROVE,
-        asking("POST", ID + "/approve", json={"sha": "0123456"}),
+        asking("POST", ID + "/approve", json={"sha": "0123456789" * 4}),
     ),
     ("GET", "/api/v1/environments/{environment}/deployments"): (
         Action.SEE,
@@ -263,7 +263,7 @@ async def test_comments(verb: Verb, access: Access) -> None:
         event = house.forge.open(repository, "x", "a1b2c3d4" * 5)
         await house.tell(event)
         await house.rest(30)
-        said = house.forge.say(event, f"/stager {verb} a1b2c3d", "bob")
+        said = house.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
         await house.tell(said)
         await house.rest(30)
         [comment] = [c for c in house.forge.comments if c.id == said.comment]

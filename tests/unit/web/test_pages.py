@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from stager.domain.events import Delivery
 from stager.ports.forge import RateLimit
+from stager.testing.clock import START
 from tests.unit.web.site import Site, basic, site
 
 
@@ -54,15 +56,17 @@ class TestHealth:
         assert (answer.status_code, answer.text) == (200, "ok")
 
     async def test_whether_it_can_work(self, site: Site) -> None:
-        ready = (await site.client.get("/readyz")).json()
-        assert ready == {"ready": True, "troubles": {}, "warnings": {}}
+        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
         site.house.engine.leave()
         await site.house.rest()
         answer = await site.client.get("/readyz")
 
         assert answer.status_code == 503
-        assert not answer.json()["ready"]
-        assert answer.json()["troubles"] == {"engine": "The engine doesn't answer."}
+        assert answer.json() == {
+            "ready": False,
+            "troubles": {"engine": "The engine doesn't answer."},
+            "notices": {},
+        }
 
     @pytest.mark.attack(
         "/readyz after a preview failed by an error of Stager's own",
@@ -79,9 +83,18 @@ class TestHealth:
         answer = await site.client.get("/readyz")
 
         assert answer.status_code == 200
-        assert answer.json()["warnings"]["previews"].startswith("1 preview fails")
+        assert answer.json()["notices"]["previews"].startswith("1 preview fails")
         assert "hidden" not in answer.text
         assert "secret" not in answer.text
+
+    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: Site) -> None:
+        delivery = Delivery("secret-id", "github", "pull_request", "{}")
+        await site.house.store.write(lambda tx: tx.add_delivery(delivery, START))
+        await site.house.store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: why", START))
+        answer = await site.client.get("/readyz")
+
+        assert answer.status_code == 200
+        assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
 
     async def test_a_page_that_isnt_there(self, site: Site) -> None:
         answer = await site.client.get("/nothing")
@@ -93,8 +106,9 @@ class TestHealth:
 class TestMetrics:
     async def test_are_for_whoever_has_credentials(self, site: Site) -> None:
         await site.post("/launch", image_name="shop", container_name="x")
-        assert (await site.client.get("/metrics")).status_code == 401
-        answer = await site.client.get("/metrics", headers=basic())
+        through_the_front = {"x-forwarded-for": "127.0.0.1"}
+        assert (await site.client.get("/metrics", headers=through_the_front)).status_code == 401
+        answer = await site.client.get("/metrics", headers=basic() | through_the_front)
 
         assert answer.status_code == 200
         assert 'stager_deployments_total{app="shop",outcome="live"} 1.0' in answer.text

@@ -18,6 +18,7 @@ from tests.unit.web.site import Site, basic, site
 
 BUILT = replace(SHOP, build=Recipe(), owner="acme")
 API = "/api/v1/environments"
+SHA = "c0ffee1234" * 4
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def workshop() -> AsyncIterator[Site]:
 async def opened(site: Site, seconds: float = 300, **how: Any) -> str:
     """A pull request, and so much time after it. Returns the environment's id."""
     base = site.house.forge.add_repository("acme", "shop")
-    await site.house.tell(site.house.forge.open(base, "feature-x", "c0ffee1234", **how))
+    await site.house.tell(site.house.forge.open(base, "feature-x", SHA, **how))
     await site.house.rest(seconds)
     return (await site.house.the()).id
 
@@ -161,7 +162,7 @@ class TestApproval:
     async def test_lets_the_commit_run(self, workshop: Site) -> None:
         environment = await self.held(workshop)
         assert (await workshop.ask("GET", f"{API}/{environment}")).json()["state"] == "refused"
-        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "c0ffee1"})
+        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
         assert (answer.status_code, answer.json()["state"]) == (202, "starting")
         await workshop.house.rest()
 
@@ -169,13 +170,24 @@ class TestApproval:
 
     async def test_names_the_commit_that_waits(self, workshop: Site) -> None:
         environment = await self.held(workshop)
-        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "beef000"})
+        other = SHA[:7] + "0" * 33
+        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": other})
 
         assert (answer.status_code, answer.json()["reason"]) == (409, "commit-outdated")
+        assert SHA in answer.json()["title"]
+
+    async def test_by_its_whole_id(self, workshop: Site) -> None:
+        environment = await self.held(workshop)
+        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA[:7]})
+
+        assert (answer.status_code, answer.json()["reason"]) == (400, "commit-incomplete")
+        assert SHA in answer.json()["title"]
+        page = await workshop.ask("GET", f"/previews/{environment}")
+        assert f"/stager approve {SHA}" in page.text
 
     async def test_tells_the_deployments_with_their_phases(self, workshop: Site) -> None:
         environment = await self.held(workshop)
-        await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": "c0ffee1"})
+        await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
         await workshop.house.rest()
         [deployment] = (await workshop.ask("GET", f"{API}/{environment}/deployments")).json()[:1]
 

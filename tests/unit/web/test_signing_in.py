@@ -283,9 +283,10 @@ async def test_what_happened_is_written_down(place: Site, accounts: FakeAccounts
     await place.client.post("/logout", headers=OURS)
 
     entries = await place.house.life.core.audit.entries(limit=10)
-    told = [(e.action, e.actor, e.result, e.address) for e in reversed(entries)]
-    assert told == [
+    told = {(e.action, e.actor, e.result, e.address) for e in entries}
+    assert told == {
         ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),
         ("sign-in", "nobody (sign-in)", "refused", "192.0.2.1"),
         ("sign-out", "octocat (GithubAuthentication)", "done", ""),
-    ]
+    }
+    assert len(entries) == 3

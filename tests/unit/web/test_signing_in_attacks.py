@@ -274,6 +274,7 @@ class TestCookie:
     async def test_is_no_bearers_token(self, place: Site, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         bearer = {"authorization": f"Bearer {place.client.cookies[SESSION]}"}
+        place.client.cookies.clear()
 
         assert (await place.client.get("/account", headers=bearer)).status_code == 401
 

@@ -91,6 +91,10 @@ class Api:
         """Have it started afresh. Answers at once."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/redeploy"))
 
+    def approve(self, id_: str, sha: str) -> Preview:
+        """Let this commit of a fork run, by its whole id. Answers at once."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/approve", {"sha": sha}))
+
     def deployments(self, id_: str) -> list[Deployment]:
         """Its deployments, newest first."""
         found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/deployments"))

@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy` and `wait`: what should be, and waiting until it is."""
+"""`stager launch`, `kill`, `redeploy`, `approve` and `wait`: what should be, and waiting until it is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Open = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (launch, kill, redeploy):
+    for command in (launch, kill, redeploy, approve):
         app.command(cls=ClientCommand)(command)
 
 
@@ -70,6 +70,26 @@ def redeploy(
     """Start a preview afresh, with what it was last launched with."""
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def approve(
+    sha: Annotated[
+        str, typer.Argument(metavar="COMMIT", help="The whole id of the commit that you have read.")
+    ],
+    which: Which,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = PATIENCE,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let the commit of a pull request from a fork run, once you have read it.
+
+    It is approved by its whole id, 40 or 64 hex digits, which must be that of the newest commit.
+    """
+    with server(endpoint) as api:
+        preview = api.approve(find(api, which).id, sha)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 

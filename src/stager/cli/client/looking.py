@@ -96,4 +96,14 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "pull request", str(change.get("url", ""))
     yield "title", str(change.get("title", ""))
     yield "author", str(change.get("author", ""))
+    for each in preview.told.get("blocked", []):
+        yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.told.get("withheld", []))
+    yield "warning", " ".join(str(warning) for warning in preview.told.get("warnings", []))
+
+
+def _blocked(told: dict[str, object]) -> str:
+    """One destination, how often it was tried, and the setting that opens it."""
+    port = f" port {told['port']}" if told.get("port") else ""
+    opens = f'; egress_allow: ["{told["opens"]}"] opens it' if told.get("opens") else ""
+    return f"{told.get('address')}{port}/{told.get('protocol')}, {told.get('count')} times{opens}"

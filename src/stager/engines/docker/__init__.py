@@ -2,8 +2,17 @@
 
 from stager.engines.docker.builder import BuildxBuilder
 from stager.engines.docker.client import connect
+from stager.engines.docker.firewall import HelperFirewall
 from stager.engines.docker.images import DockerImages
 from stager.engines.docker.instances import DockerInstances
 from stager.engines.docker.networks import NetworkPool, check_pool
 
-__all__ = ["BuildxBuilder", "DockerImages", "DockerInstances", "NetworkPool", "check_pool", "connect"]
+__all__ = [
+    "BuildxBuilder",
+    "DockerImages",
+    "DockerInstances",
+    "HelperFirewall",
+    "NetworkPool",
+    "check_pool",
+    "connect",
+]

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,9 @@ AWAY = re.compile(
 code for a server that went away, in the ways in which releases of BuildKit write it,
 https://grpc.io/docs/guides/status-codes/."""
 
+NO_ENGINE = "unix:///dev/null"
+"""An address at which nothing answers."""
+
 HONOURS_CGROUPS = 23
 """The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
 
@@ -52,6 +55,8 @@ class BuildxBuilder:
             for the engine's own. Docker 23 or later heeds it.
         cache_limit: bytes of build cache that `prune_cache` leaves. The cache isn't ours alone; None leaves
             it alone.
+        isolated: whether the engine isn't trusted: it then gets nothing of our environment and Docker
+            configuration, and images without names.
     """
 
     def __init__(
@@ -63,13 +68,16 @@ class BuildxBuilder:
         disk_floor: int = 0,
         cgroup_parent: str = "",
         cache_limit: int | None = None,
+        isolated: bool = False,
     ) -> None:
+        self.installation = installation
         self._docker = docker
         self._engine = engine
         self._images = MadeImages(docker, installation)
         self._disk_floor = disk_floor
         self._cgroup_parent = cgroup_parent
         self._cache_limit = cache_limit
+        self._isolated = isolated
         self._building: Counter[str] = Counter()
         self._root: Path | None = None
         self._program: Sequence[str] = ()
@@ -91,7 +99,7 @@ class BuildxBuilder:
         context = locate(order.tree, order.recipe)
         await self._check_room()
         await self._check_cgroup(say)
-        with self._noted(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
+        with self.noted(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
             image = await self._run(order, context, Path(folder), say)
             return str((await self._images.inspect(image))["Id"])
 
@@ -101,13 +109,13 @@ class BuildxBuilder:
             context,
             order.recipe,
             labels=self._images.labels(order),
-            tag=self._images.tag(order),
+            tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
             by_stranger=order.by_stranger,
         )
         progress = Progress(say, masking(order.recipe))
-        variables = buildx.environment(order.recipe, self._engine, folder / "buildx")
+        variables = self._variables(order.recipe, folder)
         try:
             async with asyncio.timeout(order.timeout):
                 program = await self._buildx(folder)
@@ -121,11 +129,26 @@ class BuildxBuilder:
             raise await _failure(progress)
         return id_file.read_text("ascii").strip()
 
+    def _variables(self, recipe: Recipe, folder: Path) -> Mapping[str, str]:
+        if self._isolated:
+            return buildx.isolated_environment(self._engine, folder / "buildx")
+        return buildx.environment(recipe, self._engine, folder / "buildx")
+
     async def _buildx(self, folder: Path) -> Sequence[str]:
         """The words that run buildx; asked for once, and again when it isn't there any more."""
         if not self._program or not shutil.which(self._program[0]):
-            self._program = await buildx.program(buildx.environment(Recipe(), self._engine, folder))
+            # An engine that isn't trusted isn't asked: with the question come headers of our configuration.
+            engine = NO_ENGINE if self._isolated else self._engine
+            self._program = await buildx.program(buildx.environment(Recipe(), engine, folder))
         return self._program
+
+    def labels(self, order: BuildOrder) -> Mapping[str, str]:
+        """What the image of this order bears."""
+        return self._images.labels(order)
+
+    async def name(self, image: str, order: BuildOrder) -> None:
+        """Make an image that is there the one of this order."""
+        await self._images.name(image, order)
 
     # The machine.
 
@@ -156,8 +179,8 @@ class BuildxBuilder:
         free = await self.free_bytes()
         if free is not None and free < self._disk_floor:
             raise Fault(
-                f"Too little room to build: {_gigabytes(free)} are free on Docker's disk, and "
-                f"{_gigabytes(self._disk_floor)} have to be.",
+                f"Too little room to build: {gigabytes(free)} are free on Docker's disk, and "
+                f"{gigabytes(self._disk_floor)} have to be.",
                 hint="`docker system df` tells what takes it; `docker builder prune` frees some.",
                 reason="disk-full",
             )
@@ -171,7 +194,8 @@ class BuildxBuilder:
             say(f"WARNING: Docker {version} doesn't heed {self._cgroup_parent}: this build has no limits")
 
     @contextmanager
-    def _noted(self, key: str) -> Iterator[None]:
+    def noted(self, key: str) -> Iterator[None]:
+        """Keep `sweep` from the image of this key while the block lasts."""
         self._building[key] += 1
         try:
             yield
@@ -237,5 +261,6 @@ def _engine_away(why: str) -> Retry:
     )
 
 
-def _gigabytes(count: int) -> str:
+def gigabytes(count: int) -> str:
+    """Bytes, for people."""
     return f"{count / 1e9:.1f} GB"

@@ -28,6 +28,9 @@ _HANDED_ON_BEGINNINGS = ("DOCKER_", "XDG_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 """Of our own environment, which has secrets in it, the process gets this alone."""
 
+_PLAIN_IMAGES = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "0"}
+"""Attestations make an index of an image, which not every engine can keep."""
+
 _SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -50,6 +53,7 @@ def command(
     in `environment`.
 
     Args:
+        tag: the image's name; empty for none.
         id_file: where the image's id is to be written.
         cgroup_parent: the cgroup under which steps run; empty for the engine's own.
         by_stranger: whether its cache mounts are apart from those of others.
@@ -59,7 +63,8 @@ def command(
     """
     return [
         *("build", "--builder", "default", "--progress", "rawjson", "--load"),
-        *("--file", str(context.dockerfile), "--iidfile", str(id_file), "--tag", tag),
+        *("--file", str(context.dockerfile), "--iidfile", str(id_file)),
+        *(("--tag", tag) if tag else ()),
         *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
         *(("--target", recipe.target) if recipe.target else ()),
         *_arguments(recipe),
@@ -81,10 +86,27 @@ def environment(recipe: Recipe, engine: str, folder: Path) -> dict[str, str]:
     return ours | {
         "DOCKER_HOST": engine,
         "BUILDX_CONFIG": str(folder),
-        # Attestations make an index of an image, which not every engine can keep.
-        "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
-        "BUILDX_GIT_INFO": "0",
+        **_PLAIN_IMAGES,
         **{variable: recipe.secrets[name] for name, variable in _secrets(recipe)},
+    }
+
+
+def isolated_environment(engine: str, folder: Path) -> dict[str, str]:
+    """The process's environment variables where the engine isn't trusted. Of ours there is the search path
+    alone. The Docker configuration is an empty folder: there are no credentials, proxies or headers.
+
+    Args:
+        folder: see `environment`.
+    """
+    home = folder / "home"
+    home.mkdir(parents=True)
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "DOCKER_CONFIG": str(home),
+        "DOCKER_HOST": engine,
+        "BUILDX_CONFIG": str(folder),
+        **_PLAIN_IMAGES,
     }
 
 

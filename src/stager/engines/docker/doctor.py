@@ -6,8 +6,11 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from stager.domain.errors import StagerError
 from stager.engines.docker.builder import HONOURS_CGROUPS
 from stager.engines.docker.client import connect, engine_errors
+from stager.engines.docker.untrusted import HOW_TO_OPEN
+from stager.helper_client import HelperClient
 from stager.ports.doctor import Finding, Verdict
 
 OLDEST = 20
@@ -83,6 +86,47 @@ class BuildCheck:
             message = f"Docker {version} doesn't heed `builds.cgroup_parent`."
             return Finding(self.subject, Verdict.WARNING, message, hint)
         return Finding(self.subject, Verdict.FINE, f"They run under {self._cgroup_parent}.")
+
+
+class UntrustedBuildCheck:
+    """Whether code from forks can be built, and where.
+
+    Args:
+        helper: starts the builder for it; None where it isn't used.
+        is_shared: whether it is built beside trusted code.
+    """
+
+    subject = "builds of forks"
+
+    def __init__(self, helper: HelperClient | None, *, is_shared: bool) -> None:
+        self._helper = helper
+        self._is_shared = is_shared
+
+    async def look(self) -> Sequence[Finding]:
+        """See `ports.doctor.Check.look`."""
+        if self._is_shared:
+            hint = (
+                "Set `forks.unsafe_shared_builder` to false, and have `stager-helper` build code from forks."
+            )
+            message = "Code from forks is built beside trusted code, and can change what trusted builds make."
+            return [Finding(self.subject, Verdict.WARNING, message, hint)]
+        try:
+            why = await self._why_not()
+        except StagerError as error:
+            why = f"{error.message} {error.hint}"
+        if why:
+            hint = f"`stager-helper` has it; {HOW_TO_OPEN}."
+            message = f"Code from forks can't be built: {why}"
+            return [Finding(self.subject, Verdict.WARNING, message, hint)]
+        return [Finding(self.subject, Verdict.FINE, "Code from forks has a builder of its own.")]
+
+    async def _why_not(self) -> str:
+        if self._helper is None:
+            return "`helper: off` in the configuration."
+        if not self._helper.socket.exists():
+            return f"there is no root helper at {self._helper.socket}."
+        features = (await self._helper.call("hello")).get("features") or {}
+        return str(features.get("builder", "the root helper is too old."))
 
 
 async def version_of(address: str) -> str:

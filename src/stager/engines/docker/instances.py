@@ -16,14 +16,16 @@ from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
-from stager.engines.docker import labels
+from stager.engines.docker import labels, seccomp
 from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.inside import is_healthy, run_inside
 from stager.engines.docker.networks import Lease, NetworkPool
-from stager.engines.docker.parameters import create_body
+from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
 from stager.engines.docker.terminal import open_terminal
+from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
+from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,10 @@ TO_BLAME = ("OCI runtime", "unable to find user", "unable to find group")
 STUCK = ": already exists"
 """What Docker says to each start of a container whose last run it lost count of, as when it is restarted at
 the wrong moment: its containerd still has the task."""
+
+NOT_RAISED = "error setting rlimit"
+"""What runc says where the engine may not give a container more than it has itself, as in containers and
+without root."""
 
 REDIAL = 2.0
 """Seconds until the event stream is asked for again after it broke."""
@@ -63,6 +69,7 @@ class DockerInstances:
 
     Args:
         installation: the id by which what is ours is known.
+        firewall: what guards them; None where nothing does.
         loopback: whether containers are reached by a port published on 127.0.0.1 instead of their own
             address, where the host can't dial that.
     """
@@ -73,14 +80,21 @@ class DockerInstances:
         installation: str,
         networks: NetworkPool,
         *,
+        firewall: Firewall | None = None,
         loopback: bool = False,
     ) -> None:
         self._docker = docker
+        self._firewall = firewall
         self._installation = installation
         self._networks = networks
         self._loopback = loopback
+        self._fresh: dict[str, tuple[str, Birth]] = {}
+        """Network and birth of containers that weren't started yet, which needn't be asked for."""
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._ahead = NetworksAhead(networks)
+        self._volumes = ImageVolumes(docker, installation)
+        self._takes_profile: bool | None = None
+        self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
 
     async def find(self, environment: str | None = None) -> list[Instance]:
         """See `ports.engine.Instances.find`."""
@@ -116,7 +130,9 @@ class DockerInstances:
         mine = next((c for c in others if c["Labels"][labels.DEPLOYMENT] == spec.birth.deployment), None)
         if mine is not None:
             return self._summarised(mine)
-        network = next((c["Labels"][labels.NETWORK] for c in others), "")
+        # A network's bridge tells whose code is in it, so that others' instances don't come into it.
+        alike = [c["Labels"] for c in others if c["Labels"].get(labels.TRUST) == spec.birth.trust.value]
+        network = next((each[labels.NETWORK] for each in alike), "")
         network = network or await self._ahead.network(spec.birth.environment)
         taken = [c["Labels"][labels.ADDRESS] for c in others]
         lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
@@ -126,10 +142,10 @@ class DockerInstances:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
-        body = create_body(spec, self._installation, lease, publish=self._loopback)
         name = self._name(spec.birth.deployment)
         with engine_errors():
             try:
+                body = await self._body(spec, lease)
                 made = await self._docker.containers.create(body, name=name)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
@@ -141,6 +157,8 @@ class DockerInstances:
                     hint="The image's `container_create_params` in the configuration are the first suspect.",
                     reason="create-failed",
                 ) from error
+        if self._firewall is not None:
+            self._fresh[made.id] = lease.network, spec.birth
         return Instance(
             made.id,
             spec.birth.environment,
@@ -150,8 +168,27 @@ class DockerInstances:
             network=lease.network,
         )
 
+    async def _body(self, spec: InstanceSpec, lease: Lease) -> dict[str, Any]:
+        return create_body(
+            spec,
+            self._installation,
+            lease,
+            publish=self._loopback,
+            profile=await self._profile(),
+            ulimits=self._ulimits,
+            volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
+        )
+
+    async def _profile(self) -> str:
+        """The seccomp profile, where the engine takes one; it is asked once."""
+        if self._takes_profile is None:
+            self._takes_profile = await seccomp.takes_profile(self._docker)
+        return seccomp.profile() if self._takes_profile else ""
+
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
+        if self._firewall is not None:
+            await self._guard(instance, self._firewall)
         with engine_errors():
             try:
                 async with self._starting:
@@ -165,6 +202,16 @@ class DockerInstances:
             raise Retry("The container was removed while it started.", reason="instance-gone")
         return self._instance(container)
 
+    async def _guard(self, instance: str, firewall: Firewall) -> None:
+        fresh = self._fresh.pop(instance, None)
+        if fresh is None:
+            container = await self._inspect(instance)
+            if container is None:
+                raise Retry("The container was removed before it started.", reason="instance-gone")
+            marks = container["Config"]["Labels"]
+            fresh = marks[labels.NETWORK], labels.to_birth(marks)
+        await firewall.guard(*fresh)
+
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:
             # Its network was removed behind our back; the next one is made with a network of its own.
@@ -176,6 +223,14 @@ class DockerInstances:
                 f"Docker can't start the container any more, so another is made: {error.message}",
                 reason="instance-stuck",
             )
+        if NOT_RAISED in error.message and OPEN_FILES in self._ulimits:
+            self._ulimits = (NO_CORE,)
+            await self.remove(instance)
+            return Retry(
+                "Docker's own limit of open files is below the one of the container, so another is made "
+                "without that limit.",
+                reason="limit-not-raised",
+            )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
         return Fault(
@@ -186,6 +241,7 @@ class DockerInstances:
 
     async def remove(self, instance: str) -> None:
         """See `ports.engine.Instances.remove`."""
+        self._fresh.pop(instance, None)
         container = self._docker.containers.container(instance)
         with engine_errors():
             try:

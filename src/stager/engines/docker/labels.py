@@ -22,6 +22,7 @@ ADDRESS = "stager.address"
 PORT = "stager.port"
 APP = "stager.app"
 SHA = "stager.sha"
+TRUST = "stager.trust"
 BUILD = "stager.build"
 """The key by which an image was built."""
 
@@ -50,7 +51,7 @@ def from_birth(birth: Birth) -> dict[str, str]:
         "stager.host": birth.host,
         SHA: birth.revision.sha,
         "stager.ref": birth.revision.ref,
-        "stager.trust": birth.trust.value,
+        TRUST: birth.trust.value,
         "stager.change": json.dumps(asdict(birth.change)) if birth.change else "",
         "stager.parameters": json.dumps(dict(birth.parameters)),
     }
@@ -72,7 +73,7 @@ def to_birth(labels: Mapping[str, str]) -> Birth:
         name=labels["stager.name"],
         host=labels["stager.host"],
         revision=Revision(labels[SHA], labels["stager.ref"]),
-        trust=Trust(labels["stager.trust"]),
+        trust=Trust(labels[TRUST]),
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels["stager.parameters"]),
     )

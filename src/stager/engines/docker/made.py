@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import aiodocker
@@ -46,13 +47,21 @@ class MadeImages:
         slug = slugify(app)[:NAME_LENGTH].strip("-") or "app"
         return f"stager/{self._installation}-{slug}:{key}"
 
+    async def name(self, image: str, order: BuildOrder) -> None:
+        """Give an image without a name its own. Raises `Fault` (`image-missing`) when it isn't there."""
+        repository, _, tag = self.tag(order).rpartition(":")
+        with engine_errors():
+            try:
+                await self._docker.images.tag(image, repository, tag=tag)
+            except aiodocker.DockerError as error:
+                raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
+
     async def find(self, app: str, key: str) -> str | None:
         """The id of the image with this key; None when there is none. By its name, which is the newest one's:
         a list of all images takes Docker 100 us for each that there is."""
         with suppress(Fault):
             found = await self.inspect(self._tag(app, key))
-            marks = (found.get("Config") or {}).get("Labels") or {}
-            if marks.get(labels.BUILD) == key and self._is_ours({**found, "Labels": marks}):
+            if self._is_ours(_Row.of(found, (found.get("Config") or {}).get("Labels"))):
                 return str(found["Id"])
         return None
 
@@ -75,15 +84,18 @@ class MadeImages:
         """
         used = await self._used()
         unwanted = [
-            image["Id"]
-            for image in await self._list(labels.BUILD)
-            if image["Id"] not in keep
-            and image["Id"] not in used
-            and image["Labels"][labels.BUILD] not in building
+            row
+            for row in await self._list()
+            if row.id not in keep and row.id not in used and not row.keys & set(building)
         ]
-        return sum([await self._remove(image) for image in unwanted])
+        return sum([await self._remove(row) for row in unwanted])
 
-    async def _remove(self, image: str) -> bool:
+    async def _remove(self, row: _Row) -> bool:
+        """Remove an image. By its id, for which Docker refuses where the image has another name by now; so
+        all its names but one go first."""
+        return all([await self._delete(name) for name in (*row.names[1:], row.id)])
+
+    async def _delete(self, image: str) -> bool:
         with engine_errors():
             try:
                 await self._docker.images.delete(image)
@@ -93,25 +105,66 @@ class MadeImages:
                 return False
         return True
 
-    async def _list(self, label: str) -> list[dict[str, Any]]:
-        wanted = {"label": [f"{labels.INSTALLATION}={self._installation}", label]}
+    async def _list(self) -> list[_Row]:
+        """All that builds of ours made: those with our labels, and those with a name of ours. A Dockerfile's
+        `# syntax=` line may choose a frontend that sets no labels, or wrong ones."""
+        by_label = {"label": [f"{labels.INSTALLATION}={self._installation}", labels.BUILD]}
+        by_name = {"reference": [f"{self._prefix}*"]}
         with engine_errors():
-            found = await self._docker.images.list(filters=wanted)
-        rows = [{**image, "RepoTags": _names(image)} for image in found]
-        return [row for row in rows if self._is_ours(row)]
+            found = [
+                image
+                for wanted in (by_label, by_name)
+                for image in await self._docker.images.list(filters=wanted)
+            ]
+        rows = {image["Id"]: _Row.of(image, image.get("Labels")) for image in found}
+        return [row for row in rows.values() if self._is_ours(row)]
 
-    def _is_ours(self, row: Mapping[str, Any]) -> bool:
-        """Whether a build of ours made it. What people commit or build from one of ours has our labels as
-        well, but not the name, or another one besides; and without a name, it has a parent."""
-        marks = row["Labels"]
-        ours = self._tag(marks.get(labels.APP, ""), marks[labels.BUILD])
-        return row["RepoTags"] == [ours] or (not row["RepoTags"] and not row.get("ParentId"))
+    @property
+    def _prefix(self) -> str:
+        """How each name of ours begins, and no other installation's: ids have no `-` in them."""
+        return f"stager/{self._installation}-"
+
+    def _is_ours(self, row: _Row) -> bool:
+        """Whether a build of ours made it. Its names decide, for we alone give them. What people commit or
+        build from one of ours has our labels as well, but not the name, or another one besides; and without
+        a name, it has a parent."""
+        if not row.names:
+            return row.marks.get(labels.INSTALLATION) == self._installation and not row.has_parent
+        other = row.marks.get(labels.INSTALLATION, self._installation)
+        is_anothers = other != self._installation and row.names[0].startswith(f"stager/{other}-")
+        return all(name.startswith(self._prefix) for name in row.names) and not is_anothers
 
     async def _used(self) -> set[str]:
         """The ids of the images of which there are containers."""
         with engine_errors():
             containers = await self._docker.containers.list(all=1)
         return {container._container["ImageID"] for container in containers}  # noqa: SLF001 (the only way)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An image as Docker lists it.
+
+    Args:
+        names: its tags; it may have none.
+        marks: its labels.
+        has_parent: whether it was made from another image on this machine, as `docker commit` does.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    marks: Mapping[str, str]
+    has_parent: bool
+
+    @classmethod
+    def of(cls, image: Mapping[str, Any], marks: Mapping[str, str] | None) -> _Row:
+        names = tuple(name for name in image.get("RepoTags") or () if name != "<none>:<none>")
+        return cls(image["Id"], names, marks or {}, bool(image.get("ParentId") or image.get("Parent")))
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that it was made by: those in its names, or what its label says where it has none."""
+        return {name.rpartition(":")[2] for name in self.names} or {self.marks.get(labels.BUILD, "")}
 
 
 def facts(inspected: Mapping[str, Any]) -> ImageFacts:
@@ -123,7 +176,3 @@ def facts(inspected: Mapping[str, Any]) -> ImageFacts:
         ports=tuple(sorted(int(port) for port, _, protocol in exposed if protocol in ("", "tcp"))),
         has_healthcheck=check != ["NONE"],
     )
-
-
-def _names(image: Mapping[str, Any]) -> list[str]:
-    return [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]

@@ -25,10 +25,27 @@ from stager.engines.docker.client import engine_errors
 
 BRIDGE_PREFIXES = {Trust.TRUSTED: "pvt", Trust.FORK: "pvf"}
 """Fixed for each trust profile, so that a firewall's rules can be written once for all bridges."""
+TAG, OWN = 4, 8
+"""Hex digits of a bridge's name that tell the installation, and then the network: with the prefix 15
+characters, which is all that Linux has for the name of an interface (`IFNAMSIZ`)."""
 
 ROUTES = Path("/proc/net/route")
 TRIES = 64
 """How many subnets are tried in a row when others on this machine hold them."""
+
+
+def tag_of(installation: str) -> str:
+    """What the names of this installation's bridges have in common after the prefix."""
+    return _digits(installation, TAG)
+
+
+def bridge_of(installation: str, network: str, trust: Trust) -> str:
+    """The name of the bridge of one of this installation's networks."""
+    return f"{BRIDGE_PREFIXES[trust]}{tag_of(installation)}{_digits(network, OWN)}"
+
+
+def _digits(text: str, count: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +155,12 @@ class NetworkPool:
         )
 
     def _config(self, name: str, subnet: IPv4Network, trust: Trust) -> dict[str, object]:
-        suffix = hashlib.sha256(name.encode()).hexdigest()[:10]
         return {
             "Name": name,
             "CheckDuplicate": True,
             "Driver": "bridge",
             "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
-            "Options": {"com.docker.network.bridge.name": f"{BRIDGE_PREFIXES[trust]}{suffix}"},
+            "Options": {"com.docker.network.bridge.name": bridge_of(self._installation, name, trust)},
             "Labels": {labels.INSTALLATION: self._installation},
         }
 

@@ -24,6 +24,8 @@ LINE_LIMIT = 2_000
 """Characters of one line of a log that are worth keeping."""
 OBJECT_LIMIT = 4 << 20
 """Characters that one object may have. BuildKit cuts what a step prints at 2 MiB, and sends it in pieces."""
+ERROR_LIMIT = 8_000
+"""Characters of a step's error that are read. It quotes the step's command, which may be of any length."""
 LAST_LINES = 30
 """Lines that a failure shows."""
 
@@ -177,7 +179,7 @@ class Progress:
     def _plain(self, line: str) -> None:
         self._tell(line)
         if line.startswith("ERROR: ") or not self.complaint:
-            self.complaint = self._mask(line.removeprefix("ERROR: "))
+            self.complaint = _both_ends(self._mask(line.removeprefix("ERROR: ")))
 
     def _status(self, status: dict[str, Any]) -> None:
         for vertex in status.get("vertexes") or ():
@@ -209,7 +211,7 @@ class Progress:
             self._tell(f"#{vertex.number} CACHED")
         if error and not _CANCELLED.search(error):
             self._tell(f"#{vertex.number} ERROR: {error}")
-            self.failed = self.failed or Step(self._mask(vertex.name), self._mask(error))
+            self.failed = self.failed or Step(self._mask(vertex.name), _both_ends(self._mask(error)))
 
     def _transfer(self, facts: dict[str, Any]) -> None:
         """Said once, when it is over; progress bars are for those who watch."""
@@ -246,6 +248,12 @@ def shortened(text: str, length: int = 120) -> str:
     """The text on one line, cut with an ellipsis where it is longer than so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _both_ends(text: str) -> str:
+    """The text without its middle where it is too long: why a step failed stands at an end."""
+    half = ERROR_LIMIT // 2
+    return text if len(text) <= ERROR_LIMIT else f"{text[:half]} … {text[-half:]}"
 
 
 def _decoded(data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -37,6 +38,7 @@ class Comment:
     author: str
     body: str
     by_bot: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,10 @@ class _Comment(Wire):
     id: int
     body: Text = ""
     user: _Account | None = None
+    created_at: Stamp | None = None
 
     def comment(self) -> Comment:
-        return Comment(str(self.id), _login(self.user), self.body, _is_bot(self.user))
+        return Comment(str(self.id), _login(self.user), self.body, _is_bot(self.user), self.created_at)
 
 
 class _Issue(Wire):

@@ -12,7 +12,8 @@ from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandS
 from stager.domain.source import Repository
 from stager.domain.speech import heard
 from stager.forges.github import payloads, signature, wire
-from stager.ports.forge import Webhooks
+from stager.forges.github.signature import Digests
+from stager.ports.forge import Signed, Webhooks
 
 FORGE = "github"
 LARGEST_BODY = 25 * 1024 * 1024
@@ -40,6 +41,7 @@ class GithubWebhooks(Webhooks):
         user: the Basic credentials that deliveries signed with it must have besides.
         password: with `user` empty too, no credentials are demanded.
         app_secrets: tells the secrets of Apps. Their deliveries come without credentials.
+        sha1: whether deliveries that are signed with SHA-1 only are accepted.
     """
 
     def __init__(
@@ -49,28 +51,39 @@ class GithubWebhooks(Webhooks):
         password: str = "",
         *,
         app_secrets: Callable[[], Sequence[str]] = tuple,
+        sha1: bool = False,
     ) -> None:
         self._secret = secret
         self._user = user
         self._password = password
         self._app_secrets = app_secrets
+        self._sha1 = sha1
+
+    def expect(self, headers: Mapping[str, str]) -> Signed:
+        of_apps = [secret.encode() for secret in self._app_secrets()]
+        own = self._secret.encode()
+        signature.demand_a_secret(own, *of_apps)
+        given = signature.given_in(headers, sha1=self._sha1)
+
+        def check_credentials() -> None:
+            signature.verify_credentials(self._user, self._password, headers)
+
+        if not any(of_apps):  # else only the body tells whether it comes from an App
+            check_credentials()
+        return _Signed(Digests(given, of_apps), Digests(given, [own]), check_credentials)
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
         if len(body) > LARGEST_BODY:
             raise Refused("The delivery is larger than 25 MB.", reason="delivery-too-large", status=413)
-        self._verify(headers, body)
+        signed = self.expect(headers)
+        signed.update(body)
+        signed.check()
         event = _header(headers, "x-github-event")
         if not event:
             raise _unreadable("The delivery has no X-GitHub-Event header.")
         # Without an id of its own, a delivery is told by what it says, so that a repetition is still one.
         delivery_id = _header(headers, "x-github-delivery") or _digest(event, body)
         return [Delivery(delivery_id, FORGE, event, _json_text(headers, body))]
-
-    def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
-        of_apps = [secret.encode() for secret in self._app_secrets()]
-        if not signature.fits(of_apps, headers, body):
-            signature.verify_credentials(self._user, self._password, headers)
-            signature.verify(self._secret.encode(), headers, body, also_known=any(of_apps))
 
     def read(self, delivery: Delivery) -> Event:
         payload = _parse(delivery.payload)
@@ -85,6 +98,26 @@ class GithubWebhooks(Webhooks):
         except wire.Unreadable as error:
             return Ignored(f"the {delivery.event} delivery can't be read: {error}", repository)
         return Ignored(f"{delivery.event} {read}", repository) if isinstance(read, str) else read
+
+
+class _Signed(Signed):
+    """A body that an App has signed, or somebody who knows the webhook's secret and its credentials."""
+
+    def __init__(self, by_app: Digests, by_hook: Digests, check_credentials: Callable[[], None]) -> None:
+        self._by_app = by_app
+        self._by_hook = by_hook
+        self._check_credentials = check_credentials
+
+    def update(self, piece: bytes) -> None:
+        self._by_app.update(piece)
+        self._by_hook.update(piece)
+
+    def check(self) -> None:
+        if self._by_app.fit():
+            return
+        self._check_credentials()
+        if not self._by_hook.fit():
+            raise signature.wrong()
 
 
 def _change_seen(payload: dict[str, object]) -> Event | str:
@@ -107,9 +140,8 @@ def _command_said(payload: dict[str, object]) -> Event | str:
     said = event.comment
     if said.by_bot or heard(said.body) is None:
         return "is no command"
-    return CommandSaid(
-        event.repository, event.number, said.author, said.body.strip()[:LONGEST_COMMAND], said.id
-    )
+    text = said.body.strip()[:LONGEST_COMMAND]
+    return CommandSaid(event.repository, event.number, said.author, text, said.id, said.created_at)
 
 
 def _checks_ended(payload: dict[str, object]) -> Event | str:

@@ -6,14 +6,16 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from pydantic import TypeAdapter, ValidationError
 
 from stager.domain.errors import Refused
 from stager.domain.events import ChangeAction, Delivery
 from stager.domain.source import Change, Repository
-from stager.forges.local.pushed import BRANCHES, SIGNATURE, signature
+from stager.forges.local.pushed import BRANCHES, PREFIX, SIGNATURE
 from stager.forges.local.register import Entry, Register
+from stager.ports.forge import Signed
 
 FORGE = "local"
 """The forge's name, and the owner of all its repositories."""
@@ -84,19 +86,32 @@ def _action(entry: Entry, *, is_new: bool) -> ChangeAction:
     return ChangeAction.OPENED if entry.updated_at == entry.created_at else ChangeAction.REOPENED
 
 
-def verify(secret: bytes, headers: Mapping[str, str], body: bytes) -> None:
-    """Return if `body` was signed with `secret`.
+class SignedPush(Signed):
+    """A body that is to be signed with this secret.
 
     Raises:
-        Refused: 401, `signature-missing` or `signature-wrong`.
+        Refused: 401, `signature-missing` or, where no body could be right, `signature-wrong`.
     """
-    given = headers.get(SIGNATURE, "")
-    if not given:
-        raise refused("signature-missing", "The delivery isn't signed.")
-    if not secret or not hmac.compare_digest(
-        given.encode("utf-8", "replace"), signature(secret, body).encode()
-    ):
-        raise refused("signature-wrong", "The delivery's signature doesn't fit its body.")
+
+    def __init__(self, secret: bytes, headers: Mapping[str, str]) -> None:
+        self._given = headers.get(SIGNATURE, "")
+        if not self._given:
+            raise refused("signature-missing", "The delivery isn't signed.")
+        if not secret or len(self._given) != len(PREFIX) + sha256().digest_size * 2:
+            raise _wrong()
+        self._mac = hmac.new(secret, b"", "sha256")
+
+    def update(self, piece: bytes) -> None:
+        self._mac.update(piece)
+
+    def check(self) -> None:
+        expected = PREFIX + self._mac.hexdigest()
+        if not hmac.compare_digest(self._given.encode("utf-8", "replace"), expected.encode()):
+            raise _wrong()
+
+
+def _wrong() -> Refused:
+    return refused("signature-wrong", "The delivery's signature doesn't fit its body.")
 
 
 def refused(reason: str, message: str) -> Refused:

@@ -27,6 +27,7 @@ from stager.ports.forge import (
     Reaction,
     Recovery,
     Reports,
+    Signed,
     Webhooks,
 )
 from stager.ports.source import Origin
@@ -80,12 +81,18 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         """Whether a repository of this id is one of ours."""
         return repository_id.startswith(f"{FORGE}:")
 
+    def expect(self, headers: Mapping[str, str]) -> Signed:
+        """See `Webhooks.expect`."""
+        return deliveries.SignedPush(self._secrets.get(headers.get(REPOSITORY, ""), b""), headers)
+
     async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
         """See `Webhooks.receive`. The hook tells which branches were pushed; git, what became of them."""
         if len(body) > deliveries.LARGEST_BODY:
             raise Refused("The delivery is larger than 1 MB.", reason="delivery-too-large", status=413)
+        signed = self.expect(headers)
+        signed.update(body)
+        signed.check()
         name = headers.get(REPOSITORY, "")
-        deliveries.verify(self._secrets.get(name, b""), headers, body)
         refs = deliveries.refs_of(body)
         delivery_id = headers.get(DELIVERY, "")[:100] or signature(b"", body)
         register = await self._repositories[name].changes()

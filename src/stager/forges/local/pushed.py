@@ -20,6 +20,7 @@ PATIENCE = 10.0
 
 PATH = "/webhooks/local"
 SIGNATURE, REPOSITORY, DELIVERY = "x-stager-signature", "x-stager-repository", "x-stager-delivery"
+PREFIX = "sha256="
 LONGEST_ANSWER = 16 * 1024
 BRANCHES = "refs/heads/"
 
@@ -59,7 +60,7 @@ def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[
 
 def signature(secret: bytes, body: bytes) -> str:
     """What shows that a message comes from who knows the repository's secret."""
-    return "sha256=" + hmac.new(secret, body, "sha256").hexdigest()
+    return PREFIX + hmac.new(secret, body, "sha256").hexdigest()
 
 
 def _read(folder: str | os.PathLike[str], file: str) -> str:

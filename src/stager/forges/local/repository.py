@@ -105,7 +105,9 @@ class LocalRepository:
 
     async def _initialised(self) -> bool:
         if not self.path.exists() or not any(self.path.iterdir()):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.parent.exists():
+                self.path.parent.mkdir(parents=True)
+                self.path.parent.chmod(0o755)  # others may clone what is in it
             done = await git("init", "--quiet", "--bare", "--initial-branch=main", self.path)
             if done.code:
                 raise Refused(

@@ -101,6 +101,12 @@ class SqliteLedger:
             raise RuntimeError("a read must not write; use Store.write")
         return self._connection.execute(statement, values).rowcount
 
+    def _changed(self, statement: Executable, values: Mapping[str, object]) -> Any:
+        """Run a statement that writes. Returns the first value that it returns; None without one."""
+        if not self._writable:
+            raise RuntimeError("a read must not write; use Store.write")
+        return self._connection.execute(statement, values).scalar()
+
 
 # The columns come in the order of `schema`.
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0003"
+VERSION = "0004"
 """The migration that brings a database to these tables."""
 
 metadata = MetaData(
@@ -96,6 +97,31 @@ deliveries = Table(
     Column("outcome", Text),
     Column("payload", Text, nullable=False),
     UniqueConstraint("forge", "id"),
+)
+
+# A row for a delivery that is being processed, or is set aside; a table of its own, so that a beginning
+# doesn't write the payload again.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("forge", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),
+    Column("begun", Integer, nullable=False),
+    Column("set_aside", Boolean, nullable=False, server_default=text("0")),
+    ForeignKeyConstraint(
+        ["forge", "delivery"],
+        ["deliveries.forge", "deliveries.id"],
+        name="fk_attempts_forge_deliveries",
+        ondelete="CASCADE",
+    ),
+)
+
+acted_on = Table(
+    "acted_on",
+    metadata,
+    Column("repository_id", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("at", Integer, nullable=False, index=True),
 )
 
 changes = Table(

@@ -6,6 +6,7 @@ the connection keeps it prepared.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    literal,
     not_,
     select,
     update,
@@ -26,7 +28,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository
+from stager.ports.store import SeenRepository, SetAside
 from stager.stores.sqlite.ledger import SqliteLedger
 from stager.stores.sqlite.rows import (
     ChangeRow,
@@ -42,11 +44,14 @@ from stager.stores.sqlite.rows import (
     deployment_row,
     environment_of,
     environment_row,
+    moment,
     repository_of,
     repository_row,
     stamp,
 )
 from stager.stores.sqlite.schema import (
+    acted_on,
+    attempts,
     changes,
     deliveries,
     deployments,
@@ -93,9 +98,46 @@ _NEXT_DELIVERY = (
     .order_by(deliveries.c.seq)
     .limit(1)
 )
-_FINISH_DELIVERY = update(deliveries).where(
-    deliveries.c.forge == bindparam("of_forge"), deliveries.c.id == bindparam("of_id")
+_of_delivery = (deliveries.c.forge == bindparam("of_forge")) & (deliveries.c.id == bindparam("of_id"))
+_FINISH_DELIVERY = update(deliveries).where(_of_delivery)
+_DROP_DELIVERY = delete(deliveries).where(_of_delivery)
+
+_of_attempt = (attempts.c.forge == bindparam("of_forge")) & (attempts.c.delivery == bindparam("of_id"))
+_BEGIN_DELIVERY = (
+    insert(attempts)
+    .from_select(
+        ["forge", "delivery", "begun"],
+        select(deliveries.c.forge, deliveries.c.id, literal(1)).where(
+            _of_delivery, deliveries.c.finished_at.is_(None)
+        ),
+        include_defaults=False,
+    )
+    .on_conflict_do_update(index_elements=["forge", "delivery"], set_={"begun": attempts.c.begun + 1})
+    .returning(attempts.c.begun)
 )
+_RELEASE_DELIVERY = (
+    update(attempts).where(_of_attempt, attempts.c.begun > 0).values(begun=attempts.c.begun - 1)
+)
+_END_ATTEMPTS = delete(attempts).where(_of_attempt)
+_IS_SET_ASIDE = select(attempts.c.begun).where(_of_attempt, attempts.c.set_aside)
+_SET_ASIDE = (
+    select(
+        deliveries.c.forge,
+        deliveries.c.id,
+        deliveries.c.event,
+        deliveries.c.finished_at,
+        deliveries.c.outcome,
+    )
+    .join(attempts, (attempts.c.forge == deliveries.c.forge) & (attempts.c.delivery == deliveries.c.id))
+    .where(attempts.c.set_aside)
+    .order_by(deliveries.c.seq)
+)
+_SET_DELIVERY_ASIDE = upsert(attempts, "forge", "delivery")
+
+_ACTED_ON = select(acted_on.c.at).where(
+    acted_on.c.repository_id == bindparam("repository_id"), acted_on.c.event == bindparam("event")
+)
+_ACT_ON = insert(acted_on).on_conflict_do_nothing(index_elements=["repository_id", "event"]).inline()
 
 _CHANGE = _rows_of(changes, ChangeRow).where(
     changes.c.repository_id == bindparam("repository_id"), changes.c.number == bindparam("number")
@@ -117,7 +159,8 @@ _SAVE_FACT = upsert(facts, "name")
 
 _long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
 _FORGET: tuple[Delete, ...] = (
-    delete(deliveries).where(deliveries.c.finished_at < bindparam("before")),
+    delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
+    delete(acted_on).where(acted_on.c.at < bindparam("deliveries_before")),
     delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
     delete(environments).where(_long_gone),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
@@ -167,14 +210,42 @@ class SqliteTransaction(SqliteLedger):
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         row = {**delivery_row(delivery)._asdict(), "received_at": stamp(at)}
+        if self._change(_ADD_DELIVERY, row) == 1:
+            return True
+        if self._first(_IS_SET_ASIDE, bool, **_key(delivery)) is None:
+            return False
+        self._change(_DROP_DELIVERY, _key(delivery))
         return self._change(_ADD_DELIVERY, row) == 1
 
     def next_delivery(self) -> Delivery | None:
         return self._first(_NEXT_DELIVERY, delivery_of)
 
+    def begin_delivery(self, delivery: Delivery) -> int:
+        return self._changed(_BEGIN_DELIVERY, _key(delivery)) or 0
+
+    def release_delivery(self, delivery: Delivery) -> None:
+        self._change(_RELEASE_DELIVERY, _key(delivery))
+
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        key = {"of_forge": delivery.forge, "of_id": delivery.id}
-        self._change(_FINISH_DELIVERY, {**key, "outcome": outcome, "finished_at": stamp(at)})
+        ending = {"outcome": outcome, "finished_at": stamp(at)}
+        if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
+            self._change(_END_ATTEMPTS, _key(delivery))
+
+    def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        ending = {"outcome": outcome, "finished_at": stamp(at)}
+        if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
+            row = {"forge": delivery.forge, "delivery": delivery.id, "begun": 0, "set_aside": True}
+            self._change(_SET_DELIVERY_ASIDE, row)
+
+    def deliveries_set_aside(self) -> list[SetAside]:
+        return self._all(_SET_ASIDE, _set_aside_of)
+
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        return self._first(_ACTED_ON, bool, repository_id=repository_id, event=event) is not None
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        row = {"repository_id": repository_id, "event": event, "at": stamp(at)}
+        return self._change(_ACT_ON, row) == 1
 
     def change(self, repository_id: str, number: int) -> Change | None:
         return self._first(_CHANGE, change_of, repository_id=repository_id, number=number)
@@ -197,8 +268,18 @@ class SqliteTransaction(SqliteLedger):
     def save_fact(self, name: str, value: str) -> None:
         self._change(_SAVE_FACT, {"name": name, "value": value})
 
-    def forget(self, before: datetime) -> int:
-        return sum(self._change(statement, {"before": stamp(before)}) for statement in _FORGET)
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        times = {"before": stamp(before), "deliveries_before": stamp(deliveries_before or before)}
+        return sum(self._change(statement, times) for statement in _FORGET)
+
+
+def _key(delivery: Delivery) -> dict[str, object]:
+    return {"of_forge": delivery.forge, "of_id": delivery.id}
+
+
+def _set_aside_of(columns: Sequence[Any]) -> SetAside:
+    forge, delivery, event, at, outcome = columns
+    return SetAside(forge, delivery, event, moment(at), outcome)
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:

@@ -2,7 +2,7 @@
 
 const SOON = 2_000;
 const LATE = 15_000;
-const REPLACED = ["standing", "deployments", "log"];
+const REPLACED = ["standing", "deployments", "blocked", "log"];
 
 let following = "";
 

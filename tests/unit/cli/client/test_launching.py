@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
+from stager.ports.firewall import Blocked
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
+
+SHA = "c0ffee1234" * 4
 
 
 def test_a_launch_ends_with_the_url_on_standard_output(signed_in: Served, run: Run) -> None:
@@ -39,3 +43,42 @@ def test_kill_takes_name_id_or_url(signed_in: Served, run: Run) -> None:
     nothing = run("kill", "shop", "x")
     assert (nothing.exit_code, nothing.stdout) == (5, "")
     assert 'There is no preview "x" of shop.' in nothing.stderr
+
+
+def test_a_launch_names_a_branch_or_a_tag(signed_in: Served, run: Run) -> None:
+    refused = run("launch", "shop", "refs/pull/34/head")
+    assert refused.exit_code != 0
+    assert "isn't the name of a branch or a tag" in " ".join(refused.stderr.split())
+    assert signed_in.house.engine.there() == []
+
+
+def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run) -> None:
+    async def opened() -> None:
+        house = signed_in.house
+        base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
+        await house.tell(house.forge.open(base, "feature-x", SHA, fork=fork))
+
+    signed_in.call(opened)
+    for given, said in (
+        (SHA[:7], "isn't a whole commit id"),
+        (SHA[:7] + "0" * 33, "isn't the commit that waits here"),
+    ):
+        refused = run("approve", given, "shop", "feature-x")
+        assert refused.exit_code != 0
+        assert said in " ".join(refused.stderr.split())
+    assert SHA in run("show", "feature-x").stdout
+    assert signed_in.house.engine.there() == []
+
+    approved = run("approve", SHA, "shop", "feature-x", "--json")
+    assert approved.exit_code == 0, approved.output
+    assert (json.loads(approved.stdout)["state"], json.loads(approved.stdout)["sha"]) == ("live", SHA)
+
+
+def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: Run) -> None:
+    environment = json.loads(run("launch", "shop", "x", "--json").stdout)["id"]
+    now = datetime.now(UTC)
+    signed_in.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
+    signed_in.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
+    shown = run("show", "x").stdout
+    assert 'blocked:     10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] opens it\n' in shown
+    assert "blocked:     10.0.0.6/icmp, 1 times\n" in shown

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from stager.domain.errors import Retry
+from stager.domain.errors import Fault, Retry
 from stager.engines.docker import DockerInstances, connect
 
 STUCK = "task 72184ce4979202445ff4e1bb8a2144a465fa04d0bec2e94d80dbc80053fcbc6d: already exists"
 """The words of Docker 20.10 after it was killed while it started a container."""
+
+RLIMIT = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container "
+    "process: error during container init: error setting rlimits for ready process: error setting rlimit "
+    "type 7: operation not permitted: unknown"
+)
+"""The words of Docker 20.10 that runs with a smaller limit itself."""
 
 
 class FewLines:
@@ -61,6 +68,20 @@ async def test_a_container_that_docker_lost_count_of_makes_room_for_another(
         await instances.start("c1")
     assert caught.value.reason == "instance-stuck"
     assert docker.removed
+
+
+async def test_an_engine_with_fewer_open_files_than_the_limit_gets_none(
+    docker: FewLines, instances: DockerInstances
+) -> None:
+    docker.answer = RLIMIT
+    with pytest.raises(Retry, match="without that limit") as caught:
+        await instances.start("c1")
+    assert (caught.value.reason, docker.removed) == ("limit-not-raised", True)
+
+    docker.removed = False
+    with pytest.raises(Fault) as again:
+        await instances.start("c1")
+    assert (again.value.reason, docker.removed) == ("start-failed", False), "now it is the administrator's"
 
 
 async def test_no_other_trouble_of_docker_s_costs_a_container(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stager.engines.docker.causes import likely_cause, sentence
 from stager.engines.docker.progress import Objects, Progress, Step
 
 A, B, C = (f"sha256:{digit * 64}" for digit in "abc")
@@ -189,3 +191,17 @@ def test_it_may_come_in_any_pieces(cuts: list[int]) -> None:
     assert found == list(Objects().feed(WHOLE, last=True))
     assert [o for o in found if isinstance(o, str)] == ["a line {", "the last one"]
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("piece", ["failed to compute cache key: ", "/", "lstat ", '"/', "sh: "])
+def test_a_commands_length_costs_no_time(piece: str) -> None:
+    """A step's error quotes its command, and is read for causes."""
+    error = f'process "/bin/sh -c {piece * (1_000_000 // len(piece))}" did not end: exit code: 3'
+    _, progress = read(vertex(A, "[1/1] RUN x", started=NOW, completed=NOW, error=error))
+    assert progress.failed is not None
+    assert progress.failed.exit_code == 3
+    began = time.process_time()
+    likely_cause(progress.failed, progress.failed.error)
+    sentence(progress.failed, "")
+    sentence(Step("[internal] x", progress.failed.error.replace("exit code", "")), "")
+    assert time.process_time() - began < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_a_comment_that_begins_with_stager_is_a_command(body: str) -> None:
     assert (event.repository, event.author, event.text) == (REPOSITORY, "mona", body.strip())
     assert event.number > 0
     assert event.comment.isdigit()
+    assert event.said_at is not None
+    assert timedelta(0) <= datetime.now(UTC) - event.said_at < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import hmac
 import pytest
 
 from stager.domain.errors import Refused
-from stager.forges.github.signature import verify, verify_credentials
+from stager.forges.github.signature import verify_credentials
+from stager.forges.github.webhooks import GithubWebhooks
 
 SECRET = b"a secret"
 BODY = b'{"zen": "Speak like a human."}'
@@ -18,9 +19,19 @@ def sign(algorithm: str, secret: bytes = SECRET, body: bytes = BODY) -> str:
     return f"{algorithm}={hmac.new(secret, body, algorithm).hexdigest()}"
 
 
-def refusal(headers: dict[str, str], body: bytes = BODY, secret: bytes = SECRET) -> tuple[int, str]:
+def verify(secret: bytes, headers: dict[str, str], body: bytes, *, sha1: bool = False) -> None:
+    """As it is done with a body that comes in pieces."""
+    signed = GithubWebhooks(secret.decode(), sha1=sha1).expect(headers)
+    for start in range(0, len(body), 7):
+        signed.update(body[start : start + 7])
+    signed.check()
+
+
+def refusal(
+    headers: dict[str, str], body: bytes = BODY, secret: bytes = SECRET, *, sha1: bool = False
+) -> tuple[int, str]:
     with pytest.raises(Refused) as caught:
-        verify(secret, headers, body)
+        verify(secret, headers, body, sha1=sha1)
     return caught.value.status, caught.value.reason
 
 
@@ -68,16 +79,37 @@ def test_r76_a_body_tampered_with_in_any_place_is_refused(position: int) -> None
     assert refusal({"x-hub-signature-256": sign("sha256")}, bytes(tampered)) == (401, "signature-wrong")
 
 
-def test_sha1_counts_when_it_is_all_there_is() -> None:
-    verify(SECRET, {"x-hub-signature": sign("sha1")}, BODY)
-    assert refusal({"x-hub-signature": sign("sha1", secret=b"another")}) == (401, "signature-wrong")
-    assert refusal({"x-hub-signature": sign("sha256")}) == (401, "signature-wrong")
+def test_sha1_alone_is_refused() -> None:
+    assert refusal({"x-hub-signature": sign("sha1")}) == (401, "signature-weak")
+
+
+def test_sha1_alone_counts_where_the_configuration_says_so() -> None:
+    verify(SECRET, {"x-hub-signature": sign("sha1")}, BODY, sha1=True)
+    for wrong in (sign("sha1", secret=b"another"), sign("sha256"), "sha1=", sign("sha1")[:-1]):
+        assert refusal({"x-hub-signature": wrong}, sha1=True) == (401, "signature-wrong")
+
+
+@pytest.mark.parametrize("text", ["", "sha256=", "sha256=00", sign("sha256").upper(), "sha1=" + "0" * 40])
+def test_what_no_body_can_fit_is_refused_by_the_headers(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        GithubWebhooks(SECRET.decode()).expect({"x-hub-signature-256": text})
+    assert caught.value.reason == "signature-wrong"
+
+
+def test_missing_credentials_are_refused_by_the_headers_unless_an_app_may_send_it() -> None:
+    headers = {"x-hub-signature-256": sign("sha256")}
+    with pytest.raises(Refused) as caught:
+        GithubWebhooks(SECRET.decode(), "hook", "pass").expect(headers)
+    assert caught.value.reason == "credentials-missing"
+    of_app = GithubWebhooks("other", "hook", "pass", app_secrets=lambda: [SECRET.decode()]).expect(headers)
+    of_app.update(BODY)
+    of_app.check()
 
 
 @pytest.mark.parametrize("stronger", ["", "sha256=00", sign("sha1")])
 def test_a_right_sha1_does_not_help_a_wrong_sha256(stronger: str) -> None:
     headers = {"x-hub-signature-256": stronger, "x-hub-signature": sign("sha1")}
-    assert refusal(headers) == (401, "signature-wrong")
+    assert refusal(headers, sha1=True) == (401, "signature-wrong")
 
 
 @pytest.mark.requirement("R76")

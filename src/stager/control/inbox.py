@@ -1,0 +1,97 @@
+"""The queue of deliveries: recorded at once, processed in order, none of them for longer than it may take.
+
+A delivery that ends the process, or makes it hang until somebody ends it, would be the first in the queue at
+the next start as well. So each beginning is recorded before the processing, and after two without an end the
+delivery is set aside: it is listed, and processed again only when the forge sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from stager.control.metrics import Metrics
+from stager.domain.events import Delivery
+from stager.ports.clock import Clock
+from stager.ports.store import Store
+
+log = structlog.get_logger(__name__)
+
+MOST_BEGINNINGS: Final = 2
+"""Beginnings without an end. One may be a power cut."""
+
+LONGEST_SECONDS: Final = 300.0
+"""Seconds that one delivery may take. It asks the forge a few times, and calls listeners, each of which has
+half a minute: what isn't done then never will be."""
+
+Handle = Callable[[Delivery], Awaitable[str]]
+"""Processes a delivery. Returns what became of it, in words."""
+
+
+class Inbox:
+    """Keeps deliveries until they are processed."""
+
+    def __init__(self, store: Store, clock: Clock, metrics: Metrics) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._arrived = asyncio.Event()
+
+    async def receive(self, delivery: Delivery) -> bool:
+        """Record a verified delivery; on return it can't be lost. False when we had it already."""
+        now = self._clock.now()
+        new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
+        self._metrics.delivery("taken" if new else "repeated")
+        log.info("delivery", forge=delivery.forge, delivery=delivery.id, kind=delivery.event, new=new)
+        self._arrived.set()
+        return new
+
+    async def run(self, handle: Handle) -> None:
+        """Process the deliveries until cancelled; those that an earlier life left over come first."""
+        while True:
+            self._arrived.clear()
+            delivery = await self._store.read(lambda tx: tx.next_delivery())
+            if delivery is None:
+                await self._arrived.wait()
+            else:
+                await self._process(delivery, handle)
+
+    async def _process(self, delivery: Delivery, handle: Handle) -> None:
+        begun = await self._store.write(lambda tx: tx.begin_delivery(delivery))
+        if begun > MOST_BEGINNINGS:
+            await self._set_aside(
+                delivery, f"Stager ended or hung {MOST_BEGINNINGS} times while it processed this delivery"
+            )
+            return
+        try:
+            await self._finish(delivery, handle)
+        except BaseException:  # the store's trouble, or an orderly stop: not the delivery's fault
+            await self._store.write(lambda tx: tx.release_delivery(delivery))
+            raise
+
+    async def _finish(self, delivery: Delivery, handle: Handle) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                outcome = await handle(delivery)
+        except TimeoutError:
+            await self._set_aside(delivery, f"it wasn't processed within {LONGEST_SECONDS:g} seconds")
+            return
+        now = self._clock.now()
+        await self._store.write(lambda tx: tx.finish_delivery(delivery, outcome, now))
+        log.info("delivery_done", delivery=delivery.id, outcome=outcome)
+
+    async def _set_aside(self, delivery: Delivery, why: str) -> None:
+        now = self._clock.now()
+        await self._store.write(lambda tx: tx.set_delivery_aside(delivery, f"set aside: {why}", now))
+        self._metrics.delivery("set_aside")
+        log.error(
+            "delivery_set_aside",
+            forge=delivery.forge,
+            delivery=delivery.id,
+            kind=delivery.event,
+            why=why,
+            hint="Have the forge send it again once the cause is removed.",
+        )

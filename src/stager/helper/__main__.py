@@ -1,0 +1,90 @@
+"""The program: `python -I -m stager.helper --user stager`, or `stager-helper`.
+
+Its command line decides all that is powerful.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import pwd
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from stager.helper.builder import Builder
+from stager.helper.firewall import Firewall
+from stager.helper.protocol import DEFAULT_SOCKET, HelperError
+from stager.helper.server import CONNECTIONS, TICK, Server
+from stager.helper.verbs import Feature, Registry
+from stager.version import __version__
+
+log = logging.getLogger("stager-helper")
+
+FEATURES: tuple[type[Feature], ...] = (Firewall, Builder)
+"""Each is made of the command line: `Feature.of(arguments)`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. What was put in place for Stager stays."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    try:
+        account = pwd.getpwnam(given.user)
+    except KeyError:
+        sys.exit(f"stager-helper: there is no user {given.user}")
+    if account.pw_uid and (path := changeable(account.pw_uid)):
+        sys.exit(f"stager-helper: {path} isn't root's alone, so that {given.user} could become root by it")
+    registry = Registry(__version__, [feature.of(given) for feature in FEATURES])
+    server = Server(given.socket, account.pw_uid, account.pw_gid, registry, tick=given.check_every)
+    try:
+        asyncio.run(_serve(server))
+    except (OSError, HelperError) as error:
+        sys.exit(f"stager-helper: {error}")
+
+
+def changeable(user: int) -> Path | None:
+    """Something that this program is made of, and that this user or everybody could change; None if nothing
+    is. A folder's sticky bit keeps others from what is in it."""
+    made_of = (Path(__file__).parent, Path(sys.prefix), Path(sys.executable).resolve())
+    inside = Path(__file__).parent.glob("*.py")
+    for path in {*inside, *(each for start in made_of for each in (start, *start.parents))}:
+        facts = path.stat()
+        is_sticky = path.is_dir() and facts.st_mode & stat.S_ISVTX
+        if facts.st_uid == user or (facts.st_mode & stat.S_IWOTH and not is_sticky):
+            return path
+    return None
+
+
+async def _serve(server: Server) -> None:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2 * CONNECTIONS))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await server.run(stopped)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stager-helper", description="Does what Stager needs root for, and nothing else."
+    )
+    parser.add_argument("--user", required=True, help="the user that Stager runs as")
+    parser.add_argument("--socket", type=Path, default=Path(DEFAULT_SOCKET), help="default: %(default)s")
+    parser.add_argument(
+        "--check-every", type=float, default=TICK, metavar="SECONDS",
+        help="how often what was put in place is looked at; default: %(default)s",
+    )  # fmt: skip
+    for feature in FEATURES:
+        feature.add_arguments(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        log.warning("not root: most verbs won't work")
+    main()

@@ -1,0 +1,59 @@
+"""Runs `iptables`, the variant that Docker uses: the one that `iptables` is on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from stager.helper.protocol import HelperError
+from stager.helper.verbs import failed
+
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+COMMANDS = {4: "iptables", 6: "ip6tables"}
+TIMEOUT = 10.0
+"""Seconds for one call."""
+LOCK = 5
+"""Seconds to wait for others that change rules (`-w`); only the older variant has the lock."""
+IF_INET6 = Path("/proc/self/net/if_inet6")
+
+
+def has_family(family: int) -> bool:
+    """Whether this machine speaks it. Without IPv6 nothing has to be closed there."""
+    return family == 4 or IF_INET6.exists()
+
+
+def save(family: int) -> str:
+    """The `filter` table. Raises `HelperError`."""
+    return _run(family, "-save", ["-t", "filter"])
+
+
+def restore(family: int, text: str) -> None:
+    """Apply this, all or nothing. Raises `HelperError`."""
+    _run(family, "-restore", ["--noflush", "-w", str(LOCK)], text)
+
+
+def _run(family: int, which: str, arguments: list[str], given: str = "") -> str:
+    name = f"{COMMANDS[family]}{which}"
+    command = shutil.which(name, path=PATH)
+    if command is None:
+        raise failed(
+            f"{name} isn't installed.",
+            "firewall-unavailable",
+            "Install `iptables`, which Docker needs as well.",
+        )
+    try:
+        done = subprocess.run(  # noqa: S603 (no argument is a caller's)
+            [command, *arguments], input=given, capture_output=True, text=True,
+            timeout=TIMEOUT, check=False, env={"PATH": PATH, "LC_ALL": "C"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise failed(f"{name} took longer than {TIMEOUT:g} s.", "firewall-failed") from None
+    if done.returncode:
+        raise _error(name, done.stderr)
+    return done.stdout
+
+
+def _error(name: str, said: str) -> HelperError:
+    last = (said.strip().splitlines() or ["no reason given"])[0][:300]
+    return failed(f"{name} failed: {last}", "firewall-failed", "The helper's log has all of it.")

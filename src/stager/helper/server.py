@@ -1,0 +1,224 @@
+"""The helper's socket: who may speak, how much, for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import stat
+import struct
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+
+from stager.helper.protocol import (
+    LINE_LIMIT,
+    HelperError,
+    Request,
+    decode_request,
+    encode_error,
+    encode_result,
+    refused,
+)
+from stager.helper.verbs import Feature, Registry, Verb
+
+log = logging.getLogger("stager-helper")
+
+CONNECTIONS = 16
+"""Callers at once; more are turned away. Stager starts eight containers at once."""
+PATIENCE = 5.0
+"""Seconds that a request may take to arrive, and an answer to be taken."""
+LEAVE = 0.2
+"""Seconds that a caller who is turned away has to finish the request."""
+TICK = 5.0
+"""Seconds between two looks of a feature at what it keeps in place."""
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+CREDENTIALS = struct.Struct("3i")
+"""`struct ucred` of unix(7): process, user, group."""
+
+
+class Server:
+    """Answers one request a connection.
+
+    Args:
+        path: of the socket; its folder must belong to root (or to who runs this, in tests) alone.
+        user, group: whose socket it is. Besides them only the helper's own user is heard.
+    """
+
+    def __init__(self, path: Path, user: int, group: int, registry: Registry, *, tick: float = TICK) -> None:
+        self._path, self._user, self._group = path, user, group
+        self._registry = registry
+        self._tick = tick
+        self._lanes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._open = 0
+        self._running: set[asyncio.Task[Mapping[str, object]]] = set()
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Serve until `stopped` is set; then finish what was begun.
+
+        Raises:
+            OSError: the socket can't be made.
+            HelperError: the folder isn't safe, or another helper has the socket.
+        """
+        check_folder(self._path.parent)
+        with _only_one(self._path), contextlib.ExitStack() as stack:
+            for feature in self._registry.features:
+                stack.callback(feature.stop)
+                await asyncio.to_thread(feature.start)
+            async with _listening(self._path, self._user, self._group, self._serve):
+                log.info("listening on %s", self._path)
+                ticking = [asyncio.create_task(self._ticking(each)) for each in self._registry.features]
+                await stopped.wait()
+                for task in ticking:
+                    task.cancel()
+            await asyncio.gather(*ticking, *self._running, return_exceptions=True)
+
+    async def _ticking(self, feature: Feature) -> None:
+        while True:
+            await asyncio.sleep(self._tick)
+            try:
+                async with self._lanes[feature.name]:
+                    await asyncio.to_thread(feature.tick)
+            except HelperError as error:
+                log.warning("%s: %s", feature.name, error.message)
+            except Exception:
+                log.exception("%s", feature.name)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        try:
+            answer = await self._answer(reader, writer)
+            writer.write(answer)
+            async with asyncio.timeout(PATIENCE):
+                await writer.drain()
+        except (OSError, TimeoutError):
+            pass  # the caller has gone
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        try:
+            await self._let_in(reader, writer)
+            return encode_result(await self._do(decode_request(await _line(reader))))
+        except HelperError as error:
+            if error.kind == "refused":
+                log.warning("refused: %s", error.message)
+            return encode_error(error)
+        except Exception:
+            log.exception("a bug")
+            bug = HelperError("The helper has a bug; its log says more.", kind="fault", reason="bug")
+            return encode_error(bug)
+
+    async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self._check(writer)
+        except HelperError:
+            with contextlib.suppress(Exception):  # who is cut off while it writes may not get to the answer
+                async with asyncio.timeout(LEAVE):
+                    await reader.readuntil(b"\n")
+            raise
+
+    def _check(self, writer: asyncio.StreamWriter) -> None:
+        connection: socket.socket = writer.get_extra_info("socket")
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        _, user, _ = CREDENTIALS.unpack(packed)
+        if user not in (self._user, os.geteuid()):
+            raise refused(f"User {user} may not ask; user {self._user} may.", "not-allowed")
+        if self._open > CONNECTIONS:
+            raise HelperError(f"More than {CONNECTIONS} ask at the same time.", kind="retry", reason="busy")
+
+    async def _do(self, request: Request) -> Mapping[str, object]:
+        verb = self._registry.find(request.verb)
+        given = verb.shape(request.fields, "fields")
+        begun = asyncio.Event()
+        task = asyncio.create_task(self._in_lane(verb, given, begun))
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        finished, _ = await asyncio.wait({task}, timeout=verb.timeout)
+        if not finished:
+            if not begun.is_set():
+                task.cancel()
+            raise HelperError(
+                f"{verb.name} took longer than {verb.timeout:g} s.", kind="retry", reason="slow"
+            )
+        return task.result()
+
+    def _done(self, task: asyncio.Task[Mapping[str, object]]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("a verb failed: %r", error)
+
+    async def _in_lane(
+        self, verb: Verb, given: Mapping[str, object], begun: asyncio.Event
+    ) -> Mapping[str, object]:
+        async with self._lanes[verb.lane]:
+            begun.set()
+            return await asyncio.to_thread(verb.run, given)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await reader.readuntil(b"\n")
+    except TimeoutError:
+        raise refused(f"No whole line came within {PATIENCE:g} s.", "half-line") from None
+    except asyncio.IncompleteReadError:
+        raise refused("The line has no end.", "half-line") from None
+    except asyncio.LimitOverrunError:
+        raise refused(f"A request has at most {LINE_LIMIT} bytes.", "too-long") from None
+
+
+@contextlib.asynccontextmanager
+async def _listening(path: Path, user: int, group: int, serve: Serve) -> AsyncIterator[None]:
+    """A socket at this path that only this user may open."""
+    with _bound(path) as listener:
+        os.chown(path, user, group)
+        async with await asyncio.start_unix_server(serve, sock=listener, limit=LINE_LIMIT):
+            yield
+
+
+@contextlib.contextmanager
+def _bound(path: Path) -> Iterator[socket.socket]:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    try:
+        yield listener
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Held by the kernel for as long as this process lives."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HelperError(f"Another helper serves {path}.", kind="fault", reason="running") from None
+        yield
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which somebody else could put another socket, or a link, in our place.
+
+    Raises:
+        HelperError: it isn't a folder of ours, or others may write there.
+    """
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise HelperError(
+            f"{folder} must be a folder that belongs to root, and that nobody else may write to.",
+            kind="fault",
+            reason="unsafe-folder",
+        )

@@ -1,0 +1,53 @@
+"""A firewall that keeps nobody from anything, but remembers whom it was asked to guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stager.domain.environment import Birth, Instance
+from stager.domain.errors import Retry
+from stager.ports.firewall import UNGUARDED, Blocked
+
+
+class FakeFirewall:
+    """See `ports.firewall.Firewall`.
+
+    Attributes:
+        guarded: the environments whose instances' rules are in place, by network.
+        renewals: how often all of it was renewed.
+    """
+
+    def __init__(self) -> None:
+        self.guarded: dict[str, str] = {}
+        self.renewals = 0
+        self._away = False
+        self._blocked: list[Blocked] = []
+
+    def leave(self) -> None:
+        """Be away: every call fails, until `come_back`."""
+        self._away = True
+
+    def come_back(self) -> None:
+        self._away = False
+
+    def block(self, blocked: Blocked) -> None:
+        """An instance was kept from this."""
+        self._blocked.append(blocked)
+
+    async def guard(self, network: str, birth: Birth) -> None:
+        self._turn()
+        self.guarded[network] = birth.environment
+
+    async def renew(self, there: Sequence[tuple[Instance, Birth]]) -> None:
+        self._turn()
+        self.renewals += 1
+        self.guarded = {instance.network: birth.environment for instance, birth in there}
+
+    async def blocked(self) -> list[Blocked]:
+        self._turn()
+        known = set(self.guarded.values())
+        return [blocked for blocked in self._blocked if blocked.environment in known]
+
+    def _turn(self) -> None:
+        if self._away:
+            raise Retry("The firewall doesn't answer.", reason=UNGUARDED)

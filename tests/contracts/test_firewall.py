@@ -1,0 +1,128 @@
+"""What every firewall promises. Each test runs against the one in memory and against the root helper's, in
+network namespaces of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from stager.domain.egress import Egress
+from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.errors import Retry
+from stager.domain.source import Trust
+from stager.engines.docker import HelperFirewall
+from stager.engines.docker.networks import bridge_of
+from stager.helper_client import HelperClient
+from stager.ports.firewall import UNGUARDED, Blocked, Firewall
+from stager.testing import FakeFirewall
+from tests.contracts.engines import birth
+from tests.integration.places import Helper, Place, join, needs_namespaces
+
+INSTALLATION, NETWORK, HOST = "contract", "network-1", "198.51.100.1"
+
+
+class Ground(Protocol):
+    """A firewall under test, and what happens to it."""
+
+    firewall: Firewall
+
+    def leave(self) -> None:
+        """Have it not answer."""
+
+    def come_back(self) -> None:
+        """Have it answer."""
+
+    def try_it(self) -> None:
+        """The instance in `NETWORK` tries to connect to a service of its machine."""
+
+
+class FakeGround:
+    def __init__(self) -> None:
+        self._fake = FakeFirewall()
+        self.firewall: Firewall = self._fake
+        self.leave, self.come_back = self._fake.leave, self._fake.come_back
+
+    def try_it(self) -> None:
+        self._fake.block(Blocked(birth().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
+
+
+class HelperGround:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        host, self._guest = Place(), Place()
+        stack.callback(host.close)
+        stack.callback(self._guest.close)
+        bridge = bridge_of(INSTALLATION, NETWORK, Trust.TRUSTED)
+        join(host, self._guest, bridge, {f"{HOST}/24": "198.51.100.2/24"})
+        self._helper = Helper(folder, host.enter, "--chains=STAGER-C")
+        self._helper.start()
+        stack.callback(self._helper.stop)
+        client = HelperClient(self._helper.socket)
+        self.firewall: Firewall = HelperFirewall(client, INSTALLATION, lambda: (443,), lambda _: Egress())
+
+    def leave(self) -> None:
+        self._helper.stop()
+
+    def come_back(self) -> None:
+        self._helper.start()
+
+    def try_it(self) -> None:
+        assert not self._guest.reaches(HOST, 80)
+
+
+@pytest.fixture(params=["memory", pytest.param("helper", marks=needs_namespaces)])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    with contextlib.ExitStack() as stack:
+        yield FakeGround() if request.param == "memory" else HelperGround(tmp_path, stack)
+
+
+@pytest.fixture
+def firewall(ground: Ground) -> Firewall:
+    return ground.firewall
+
+
+def there(born: Birth) -> tuple[Instance, Birth]:
+    made = Instance("c1", born.environment, born.deployment, 1, InstanceState.RUNNING, network=NETWORK)
+    return made, born
+
+
+async def test_says_when_an_instance_is_guarded(firewall: Firewall) -> None:
+    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, birth())
+    await firewall.renew([there(birth())])
+    await firewall.renew([])
+
+
+async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Firewall) -> None:
+    await firewall.guard(NETWORK, birth())
+    ground.leave()
+    with pytest.raises(Retry) as unguarded:
+        await firewall.guard(NETWORK, birth())
+    assert unguarded.value.reason == UNGUARDED
+    with pytest.raises(Retry):
+        await firewall.renew([there(birth())])
+    with pytest.raises(Retry):
+        await firewall.blocked()
+    ground.come_back()
+    await firewall.guard(NETWORK, birth())
+
+
+async def test_tells_what_was_blocked_of_those_that_it_knows(ground: Ground, firewall: Firewall) -> None:
+    await firewall.renew([there(replace(birth("e2"), trust=Trust.FORK))])
+    ground.try_it()
+    assert await firewall.blocked() == []
+    await firewall.guard(NETWORK, birth())
+    for _ in range(100):
+        if found := await firewall.blocked():
+            break
+        await asyncio.sleep(0.05)
+    [blocked] = found
+    facts = (blocked.environment, blocked.address, blocked.port, blocked.protocol, blocked.count)
+    assert facts == (birth().environment, HOST, 80, "tcp", 1)
+    assert abs((datetime.now(UTC) - blocked.last).total_seconds()) < 30

@@ -1,0 +1,60 @@
+"""What the firewall kept previews from, for those who may read their logs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from stager.ports.firewall import Blocked
+from tests.unit.web.site import Site
+
+API = "/api/v1/environments"
+WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+async def kept_from(site: Site, *addresses: str) -> str:
+    """A preview that was kept from these; its id."""
+    answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": "x"})
+    await site.house.rest()
+    environment = str(answer.json()["id"])
+    for address in addresses:
+        site.house.firewall.block(Blocked(environment, address, 5432, "tcp", 7, WHEN))
+    return environment
+
+
+async def test_the_api_tells_it_with_the_entry_that_opens_it(site: Site) -> None:
+    environment = await kept_from(site, "10.0.0.5", "fd00::5")
+    one = (await site.ask("GET", f"{API}/{environment}")).json()["blocked"]
+    assert [each["opens"] for each in one] == ["10.0.0.5:5432", "[fd00::5]:5432"]
+    assert (one[0]["count"], one[0]["last"]) == (7, "2026-01-02T03:04:05Z")
+    [listed] = (await site.ask("GET", API)).json()
+    assert listed["blocked"] == one
+
+
+async def test_the_page_shows_it_and_nothing_where_there_is_none(site: Site) -> None:
+    environment = await kept_from(site)
+    assert "Blocked connections" not in (await site.ask("GET", f"/previews/{environment}")).text
+    site.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, WHEN))
+    page = (await site.ask("GET", f"/previews/{environment}")).text
+    assert "Blocked connections" in page
+    assert "<code>&#34;10.0.0.5:5432&#34;</code>" in page or '<code>"10.0.0.5:5432"</code>' in page
+    site.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, WHEN))
+    assert "10.0.0.6/icmp" in (await site.ask("GET", f"/previews/{environment}")).text
+
+
+async def test_viewers_dont_learn_of_addresses(site: Site) -> None:
+    environment = await kept_from(site, "10.0.0.5")
+    token = (await site.ask("POST", "/api/v1/tokens", json={"label": "CI", "role": "viewer"})).json()["token"]
+    viewer = {"headers": {"Authorization": f"Bearer {token}"}}
+    for path in (API, f"{API}/{environment}", f"/previews/{environment}"):
+        answer = await site.client.get(path, **viewer)  # type: ignore[arg-type]
+        assert answer.status_code == 200
+        assert "10.0.0.5" not in answer.text
+
+
+async def test_a_firewall_that_is_away_costs_no_page(site: Site) -> None:
+    environment = await kept_from(site, "10.0.0.5")
+    site.house.firewall.leave()
+    for path in (API, f"{API}/{environment}", f"/previews/{environment}"):
+        answer = await site.ask("GET", path)
+        assert answer.status_code == 200
+        assert "10.0.0.5" not in answer.text
