@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
 from stager.domain.route import Endpoint, Page
+from stager.domain.source import Access
 from stager.domain.status import State
-from stager.ports.store import Transaction
+from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 from tests.unit.control.tripwire import Tripwire
@@ -524,6 +526,40 @@ class TestSuperseded:
 
 
 class TestRemoval:
+    async def test_nothing_of_a_preview_is_remembered_after_its_time(self) -> None:
+        keep = timedelta(days=8)
+        async with House([replace(SHOP, owner="acme")], keep_gone=keep).open() as house:
+            repository = house.forge.add_repository("acme", "shop")
+            house.forge.allow(repository, "ann", Access.WRITE)
+            event = house.forge.open(repository, "feature-x", "a1")
+            await house.tell(event)
+            await house.rest()
+            environment = await house.the()
+            await house.tell(house.forge.say(event, "/stager pin", "ann"))
+            await house.tell(house.forge.say(event, "/stager logs", "ann"))
+            await house.rest()
+
+            def about(tables: Any) -> list[str]:
+                return sorted(name for name in tables.facts if environment.id in name.split(":"))
+
+            kinds = {name.removesuffix(environment.id) for name in about(house.store._tables)}
+            assert kinds <= set(ABOUT_ENVIRONMENTS)
+            assert kinds >= {
+                "announced:deployment:",
+                "announced:status:",
+                "comment:",
+                "handlers:",
+                "kept:",
+                "note:",
+            }
+            await house.tell(house.forge.close(event))
+            await house.rest()
+            assert about(house.store._tables)
+
+            await house.rest((keep + timedelta(hours=2)).total_seconds())
+            assert await house.environments() == []
+            assert about(house.store._tables) == []
+
     async def test_no_network_stays_until_the_next_pass(self, house: House) -> None:
         for name in ("stays", "goes", "is-killed-while-starting"):
             await house.launch(name)
