@@ -113,14 +113,22 @@ class Addresses:
                 branch by naming one of theirs like it.
         """
         host = ""
-        labels = list(names.labels(name, app=key.app, key=str(key)))
-        for label in labels[-1:] if trust is Trust.FORK else labels:
-            app = names.slugify(key.app)
-            host = self._template.format(slug=label, app=app, domain=self.domain)
+        hosts = self._hosts(key, name)
+        for host in hosts[-1:] if trust is Trust.FORK else hosts:
             holder = tx.environment_by_host(host)
             if holder is None or holder.key == key or not holder.desired.present:
                 return host
-        return host  # the last label has a hash of the key in it, so nobody else can have it
+        return host  # the last one has a hash of the key in it, so nobody else can have it
+
+    def fits(self, host: str, key: EnvironmentKey, name: str) -> bool:
+        """Whether this environment's host could be this one, by the domain and the template of today."""
+        return host in self._hosts(key, name)
+
+    def _hosts(self, key: EnvironmentKey, name: str) -> list[str]:
+        """All that an environment may have, the best first."""
+        app, domain = names.slugify(key.app), self.domain
+        labels = names.labels(name, app=key.app, key=str(key))
+        return [self._template.format(slug=label, app=app, domain=domain) for label in labels]
 
 
 def _first(tx: Transaction, domain: str) -> str:
