@@ -16,7 +16,7 @@ from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.doctor import asked, tell
-from stager.cli.server import ConfigOption
+from stager.cli.server import ConfigOption, ask
 from stager.control.doctor import examine
 from stager.domain.errors import StagerError
 from stager.front.client import FrontClient
@@ -24,6 +24,9 @@ from stager.ports.doctor import Finding, Verdict
 from stager.settings.loader import Loaded, find, load
 from stager.settings.problems import ConfigurationError
 from stager.state import StateDirectory
+
+FRONT_PARTS = frozenset({"front", "routes"})
+"""What the control plane calls the parts of which nothing but it knows what is the matter."""
 
 
 def mount(app: typer.Typer) -> None:
@@ -69,7 +72,20 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
-    return [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+    return [
+        _of_configuration(loaded),
+        *_of_processes(state, is_up=is_up),
+        *await asyncio.to_thread(_of_front, state),
+        *await examine(checks),
+    ]
+
+
+def _of_front(state: StateDirectory) -> list[Finding]:
+    """What keeps the front from starting, or from saving its routes, as the control plane knows."""
+    answer = ask(state, "/readyz") or {}
+    hint = f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
+    troubles = {part: text for part, text in answer.get("troubles", {}).items() if part in FRONT_PARTS}
+    return [Finding(part, Verdict.WRONG, sentence, hint) for part, sentence in troubles.items()]
 
 
 def _of_configuration(loaded: Loaded) -> Finding:

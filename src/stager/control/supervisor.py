@@ -17,6 +17,7 @@ from stager.control.intake import Intake
 from stager.control.outposts import Outposts
 from stager.control.publisher import Publisher
 from stager.control.resync import Resync
+from stager.control.silence import Silence
 from stager.control.steps import Steps
 from stager.control.watch import Watch
 from stager.control.worker import Worker
@@ -77,6 +78,7 @@ class Supervisor:
         self._clock = clock
         self._intervals = intervals
         self._watch = watch
+        self._silence = Silence(store)
         self._outposts = outposts
         self._clear_away = clear_away
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
@@ -115,7 +117,7 @@ class Supervisor:
                 if self._clear_away is not None:
                     loops.create_task(self._every(SWEEP_EVERY, self._after_adoption(self._sweep)))
                 if self._outposts is not None:
-                    loops.create_task(self._outposts.run(self._report))
+                    loops.create_task(self._outposts.run(self.report))
                 # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
                 loops.create_task(self._unending(self._after_adoption(self._intake.run)))
                 if self._resync is not None:
@@ -177,10 +179,19 @@ class Supervisor:
         else:
             await self.look_at_everything()
 
+    async def _look_at_front(self) -> None:
+        """Learn how the front is, and which previews stopped answering there."""
+        health = await self._router.health()
+        self.report("routes", health.trouble)
+        for environment_id in await self._silence.compare(health.unresponsive):
+            self._watch.changed(environment_id)
+
     async def _router_event(self, host: str) -> None:
         if not host:
             await self._publisher.again()
+            await self._look_at_front()
             return
+        await self._look_at_front()
         found = await self._store.read(lambda tx: tx.environment_by_host(host))
         if found is not None:
             self.wake(found.id)
@@ -199,6 +210,7 @@ class Supervisor:
         await self._drop_strangers()
         await self._guards.renew()
         await self._publisher.tidy()
+        await self._look_at_front()
 
     async def _sweep(self) -> None:
         """Clear away what builds have left behind."""
@@ -206,7 +218,8 @@ class Supervisor:
         if gone:
             log.info("swept", things=gone)
 
-    def _report(self, part: str, trouble: str) -> None:
+    def report(self, part: str, trouble: str) -> None:
+        """Have `troubles` say what is the matter with a part; nothing when all is well."""
         if trouble:
             self.troubles[part] = trouble
         else:
