@@ -111,8 +111,9 @@ root, or wherever `repository_file` in the configuration says. All of it is opti
   limits, mounts, secrets and privileges are the configuration's alone.
 - What it says of `port`, `command`, `health_path`, `hooks` and `build` goes before the configuration, of
   `env` behind it.
-- Without it, the Dockerfile tells what it can: the first `EXPOSE` is the port, unless the configuration has
-  one, and a `HEALTHCHECK` says when an instance is ready, unless there is a `health_path`.
+- Without it, the Dockerfile tells what it can: the first `EXPOSE` of the stage that is built is the port,
+  unless the configuration has one, and a `HEALTHCHECK` says when an instance is ready, unless there is a
+  `health_path`.
 - What is wrong with it fails the deployment; the pull request shows every problem with its line.
 
 ```yaml

@@ -33,7 +33,7 @@ MAY = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
 READER = replace(BUILT, repository_may=MAY)
 URL = "https://forge.test/acme/shop.git"
 FORK_URL = "https://forge.test/mallory/shop.git"
-EXPOSED = ImageFacts(ports=(3000, 9000))
+EXPOSED = ImageFacts((80, 3000), first=3000)
 BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="#2 RUN make\nno such target")
 
 
@@ -410,20 +410,22 @@ class TestPort:
     @pytest.mark.parametrize(
         ("configured", "file", "exposed", "port"),
         [
-            (None, "", (3000, 9000), 3000),
-            (None, "port: 4000", (3000,), 4000),
-            (None, "port: 4000", (), 4000),
-            (5000, "", (3000,), 5000),
-            (5000, "", (), 5000),
-            (5000, "port: 4000", (3000,), 4000),
+            (None, "", ImageFacts((80, 3000), first=3000), 3000),
+            (None, "", ImageFacts((3000,)), 3000),
+            (None, "port: 4000", ImageFacts((80, 3000)), 4000),
+            (None, "port: 4000", ImageFacts(), 4000),
+            (5000, "", ImageFacts((3000,), 3000), 5000),
+            (5000, "", ImageFacts((80, 3000)), 5000),
+            (5000, "", ImageFacts(), 5000),
+            (5000, "port: 4000", ImageFacts((3000,)), 4000),
         ],
     )
     async def test_who_says_it(
-        self, configured: int | None, file: str, exposed: tuple[int, ...], port: int
+        self, configured: int | None, file: str, exposed: ImageFacts, port: int
     ) -> None:
         async with Works([replace(READER, port=configured)]).open() as works:
             works.file(file)
-            works.builder.default = Result(facts=ImageFacts(exposed))
+            works.builder.default = Result(facts=exposed)
             await works.opened()
 
             instance = await works.assert_live()
@@ -439,6 +441,23 @@ class TestPort:
         assert (status.state, status.reason) == (State.FAILED, "port-unknown")
         assert "EXPOSE" in status.hint
         assert works.engine.there() == []
+
+    async def test_several_of_the_base_image(self, works: Works) -> None:
+        works.builder.default = Result(facts=ImageFacts((80, 443)))
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "port-ambiguous")
+        assert "(80, 443)" in status.message
+        assert "`port`" in status.hint
+
+    async def test_udp_alone(self, works: Works) -> None:
+        works.builder.default = Result(facts=ImageFacts(others=("53/udp",)))
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "port-unknown")
+        assert "(only 53/udp)" in status.message
 
     async def test_of_no_answer_names_it(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(status=None))

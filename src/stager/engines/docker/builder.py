@@ -100,7 +100,7 @@ class BuildxBuilder:
         arguments = buildx.command(
             context,
             order.recipe,
-            labels=self._images.labels(order),
+            labels=self._images.labels(order, context.dockerfile.read_text("utf-8", "replace")),
             tag=self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,

@@ -24,6 +24,8 @@ APP = "stager.app"
 SHA = "stager.sha"
 BUILD = "stager.build"
 """The key by which an image was built."""
+EXPOSE = "stager.expose"
+"""The words of the `EXPOSE` lines by which an image was built, in their order, which Docker doesn't keep."""
 
 
 def filters(installation: str, environment: str | None = None) -> str:
