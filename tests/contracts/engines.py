@@ -35,11 +35,17 @@ _COMMANDS = {
     "serves": "echo ready; exec httpd -f -p 8080 -h /etc",
     "exits": "echo first; echo last; exit 3",
     "runs": "echo ready; exec sleep 600",
+    "hungry": "exec dd if=/dev/zero of=/dev/null bs=800M",
+    "has-a-hungry-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 1",
+    "forgives-its-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 0",
 }
 _PROGRAMS = {
     "serves": Program(status=404, output="ready"),
     "exits": Program(exit_code=3, output="first\nlast"),
     "runs": Program(status=None, output="ready"),
+    "hungry": Program(exit_code=137, hungry=True),
+    "has-a-hungry-child": Program(exit_code=1, hungry=True),
+    "forgives-its-child": Program(exit_code=0),
     "unstartable": Program(starts=False),
     "well": Program(healthy=True),
     "ill": Program(healthy=False),
@@ -85,8 +91,8 @@ class Engine(Protocol):
     """An image that it has."""
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, or whose
-        image's own check finds it `well` or `ill`."""
+        """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
+        its memory (`hungry`), or whose image's own check finds it `well` or `ill`."""
 
     def inner(self, does: str) -> Sequence[str]:
         """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a

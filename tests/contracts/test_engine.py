@@ -16,6 +16,7 @@ from stager.engines.docker.inside import OUTPUT_KEPT
 from stager.ports.engine import Ran, Size, Terminal
 from stager.testing import FakeEngine
 from tests.contracts.engines import (
+    LIMITS,
     DockerUnderTest,
     Engine,
     FakeEngineUnderTest,
@@ -197,11 +198,28 @@ class TestEnd:
         assert await engine.instances.logs(instance.id, 10) == "first\nlast"
         assert await engine.instances.logs(instance.id, 1) == "last"
 
+    @pytest.mark.parametrize(
+        ("does", "exit_code", "exceeded"),
+        [
+            ("hungry", 137, LIMITS.memory),
+            ("has-a-hungry-child", 1, LIMITS.memory),
+            ("forgives-its-child", 0, 0),
+            ("exits", 3, 0),
+        ],
+    )
+    async def test_by_its_memory_limit(
+        self, engine: Engine, does: str, exit_code: int, exceeded: int
+    ) -> None:
+        instance = await until_stopped(engine, await started(engine, does))
+
+        assert (instance.exit_code, instance.memory_exceeded) == (exit_code, exceeded)
+
     async def test_by_somebody_elses_hand(self, engine: Engine) -> None:
         instance = await started(engine)
         await engine.kill(instance.id)
 
-        assert (await until_stopped(engine, instance)).exit_code == 137
+        killed = await until_stopped(engine, instance)
+        assert (killed.exit_code, killed.memory_exceeded) == (137, 0)
 
     async def test_started_again_it_is_another_run_at_the_same_place(self, engine: Engine) -> None:
         first = await started(engine)

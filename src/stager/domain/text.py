@@ -17,3 +17,11 @@ def as_on_screen(line: str) -> str:
 def lines_on_screen(text: str) -> list[str]:
     """The lines of a text, each as a terminal would show it in the end."""
     return [as_on_screen(line) for line in text.rstrip("\n").split("\n")] if text else []
+
+
+def binary_size(count: int) -> str:
+    """Bytes for people, such as `512 MiB`."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return f"{count} B"

@@ -55,6 +55,7 @@ class Program:
     Args:
         status: what it answers every request with; None: it runs, but nothing listens.
         exit_code: it ends at once, with this; None: it goes on running.
+        hungry: it ends because it exceeds its memory limit, with `exit_code`.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
@@ -63,6 +64,7 @@ class Program:
 
     status: int | None = 200
     exit_code: int | None = None
+    hungry: bool = False
     output: str = ""
     starts: bool = True
     healthy: bool | None = None
@@ -136,9 +138,16 @@ class FakeEngine:
         """Have everything made of this instance's image do something else from now on."""
         self._programs[self._containers[instance].spec.image] = program
 
-    def end(self, instance: str, exit_code: int = KILLED) -> None:
-        """The instance's process ends, as by itself or by somebody else's hand."""
-        self._set(instance, replace(self._stopped(self._containers[instance].instance), exit_code=exit_code))
+    def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
+        """The instance's process ends, as by itself or by somebody else's hand.
+
+        Args:
+            hungry: because it exceeded its memory limit.
+        """
+        container = self._containers[instance]
+        exceeded = container.spec.limits.memory if hungry else 0
+        ended = replace(self._stopped(container.instance), exit_code=exit_code, memory_exceeded=exceeded)
+        self._set(instance, ended)
         self._ended(instance)
 
     def lose(self, instance: str) -> None:
@@ -237,7 +246,7 @@ class FakeEngine:
         if container.instance.state is not InstanceState.RUNNING:
             self._set(instance, self._running(container))
             if program.exit_code is not None:
-                self.end(instance, program.exit_code)
+                self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
 
     async def remove(self, instance: str) -> None:
@@ -359,6 +368,7 @@ class FakeEngine:
             state=InstanceState.RUNNING,
             started_at=started.isoformat(),
             exit_code=None,
+            memory_exceeded=0,
             endpoint=container.endpoint,
         )
 

@@ -239,6 +239,15 @@ class TestFailures:
         assert house.engine.there() == []
         assert (await house.deployment()).log == BROKEN.output
 
+    async def test_one_that_exceeds_its_memory_says_so(self, house: House) -> None:
+        house.engine.add_image(IMAGE, replace(BROKEN, exit_code=137, hungry=True))
+        await house.launch()
+        await house.rest()
+
+        status = await house.status()
+        assert (status.state, status.reason) == (State.FAILED, "out-of-memory")
+        assert "256 MiB" in status.message
+
     async def test_what_never_answers_is_given_up_after_its_time(self, house: House) -> None:
         house.engine.add_image(IMAGE, SILENT)
         await house.launch()

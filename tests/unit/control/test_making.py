@@ -579,6 +579,13 @@ class TestHooks:
         assert works.engine.there() == []
         assert (await works.page()).state == "failed"
 
+    async def test_one_that_is_killed_names_the_memory_limit(self, works: Works) -> None:
+        program = Program(inner={"bin/migrate": Inner(137)})
+        works.builder.default = Result(facts=EXPOSED, program=program)
+        await works.opened()
+
+        assert "`memory`" in (await works.status()).hint
+
     async def test_the_rest_isnt_run_then(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(inner={"bin/migrate": Inner(1)}))
         await works.opened()

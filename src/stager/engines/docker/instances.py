@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -309,6 +310,7 @@ class DockerInstances:
             state,
             started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
             exit_code=None if running else facts["ExitCode"],
+            memory_exceeded=_memory_exceeded(container),
             endpoint=self._endpoint(container) if running else None,
         )
 
@@ -334,3 +336,11 @@ class DockerInstances:
         network = container["NetworkSettings"]["Networks"].get(marks[labels.NETWORK]) or {}
         address = network.get("IPAddress") or ""
         return Endpoint(address, int(port)) if address else None
+
+
+def _memory_exceeded(container: Mapping[str, Any]) -> int:
+    """See `Instance.memory_exceeded`. Docker notes it when any process of the container was killed for that;
+    one that went on and ended well, or was stopped, didn't end by it."""
+    facts = container["State"]
+    ended_badly = facts["Status"] != "running" and facts["ExitCode"] not in (0, 128 + signal.SIGTERM)
+    return int(container["HostConfig"]["Memory"]) if facts.get("OOMKilled") and ended_badly else 0
