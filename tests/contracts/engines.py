@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -101,6 +102,9 @@ class Engine(Protocol):
     async def kill(self, instance: str) -> None:
         """End its process behind everybody's back."""
 
+    async def variables(self, instance: str) -> dict[str, str]:
+        """Its environment variables, the image's included."""
+
 
 _numbers = itertools.count(1)
 
@@ -133,7 +137,7 @@ class FakeEngineUnderTest:
         self.prober: Prober = self._engine
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        program = replace(_PROGRAMS[does], inner=_INNER)
+        program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
         image = self._engine.add_image(f"{does}-{birth.deployment}", program)
         return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
 
@@ -142,6 +146,9 @@ class FakeEngineUnderTest:
 
     async def kill(self, instance: str) -> None:
         self._engine.end(instance)
+
+    async def variables(self, instance: str) -> dict[str, str]:
+        return self._engine.variables(instance)
 
 
 class DockerUnderTest:
@@ -176,6 +183,10 @@ class DockerUnderTest:
 
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)
+
+    async def variables(self, instance: str) -> dict[str, str]:
+        shown = _docker("inspect", "--format", "{{json .Config.Env}}", instance)
+        return dict(pair.split("=", 1) for pair in json.loads(shown))
 
 
 @asynccontextmanager

@@ -119,6 +119,16 @@ class TestCreate:
         assert first.network == second.network != other.network
         assert len({first.endpoint, second.endpoint, other.endpoint}) == 3
 
+    async def test_fallbacks_give_way_to_the_image_and_to_variables(self, engine: Engine) -> None:
+        spec = await engine.spec("serves", birth())
+        given = {"PATH": "/nowhere", "PORT": "8080", "EMPTY": "x", "MINE": "x"}
+        spec = replace(spec, variables={"EMPTY": "", "MINE": "y"}, fallbacks=given)
+        variables = await engine.variables((await engine.instances.create(spec)).id)
+
+        assert variables["PORT"] == "8080"
+        assert (variables["EMPTY"], variables["MINE"]) == ("", "y")
+        assert variables["PATH"] not in ("/nowhere", "")
+
 
 class TestFind:
     async def test_nothing_at_first(self, engine: Engine) -> None:

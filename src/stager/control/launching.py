@@ -185,6 +185,7 @@ class Launching:
             limits=application.limits,
             stop_grace=application.stop_grace,
             parameters=application.parameters,
+            fallbacks={"PORT": str(application.port)} if application.port else {},
         )
 
 

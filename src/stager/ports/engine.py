@@ -39,6 +39,7 @@ class InstanceSpec:
         command: what to run, already split into words; empty for the image's own.
         port: where the application listens inside.
         variables: its environment variables.
+        fallbacks: those that it gets where neither its image nor `variables` sets them.
         stop_grace: seconds between the polite stop and the other one.
         parameters: further parameters of the engine's create call, from the administrator's settings.
     """
@@ -51,6 +52,7 @@ class InstanceSpec:
     limits: Limits
     stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

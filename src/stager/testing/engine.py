@@ -59,6 +59,7 @@ class Program:
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
+        variables: the environment variables that the image sets.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
@@ -69,6 +70,7 @@ class Program:
     starts: bool = True
     healthy: bool | None = None
     inner: Mapping[str, Inner] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,11 @@ class FakeEngine:
     def spec(self, instance: str) -> InstanceSpec:
         """What the instance was made by."""
         return self._containers[instance].spec
+
+    def variables(self, instance: str) -> dict[str, str]:
+        """All environment variables of the instance."""
+        spec = self._containers[instance].spec
+        return {**spec.fallbacks, **self._programs[spec.image].variables, **spec.variables}
 
     @property
     def networks(self) -> frozenset[str]:

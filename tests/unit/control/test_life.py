@@ -125,6 +125,7 @@ class TestLaunch:
                 "STAGER_NAME": "feature/x",
                 "STAGER_URL": "http://featurex.preview.test",
                 "STAGER_HOST": "featurex.preview.test",
+                "STAGER_PORT": "3000",
                 "STAGER_TRUST": "trusted",
                 "STAGER_SHA": "",
                 "STAGER_REF": "feature/x",

@@ -433,6 +433,26 @@ class TestPort:
             assert instance.endpoint
             assert instance.endpoint.port == port
 
+    async def test_the_application_learns_it(self) -> None:
+        async with Works([replace(READER, variables={"DEBUG": "1"})]).open() as works:
+            await works.opened()
+
+            instance = await works.assert_live()
+            variables = works.engine.variables(instance.id)
+            assert (variables["PORT"], variables["STAGER_PORT"]) == ("3000", "3000")
+
+    @pytest.mark.parametrize("where", ["configuration", "file", "image"])
+    async def test_its_variable_gives_way(self, where: str) -> None:
+        app = replace(READER, variables={"PORT": "1"} if where == "configuration" else {})
+        async with Works([app]).open() as works:
+            works.file("env: {PORT: 1}" if where == "file" else "")
+            program = Program(variables={"PORT": "1"} if where == "image" else {})
+            works.builder.default = Result(facts=EXPOSED, program=program)
+            await works.opened()
+
+            variables = works.engine.variables((await works.assert_live()).id)
+            assert (variables["PORT"], variables["STAGER_PORT"]) == ("1", "3000")
+
     async def test_nobody(self, works: Works) -> None:
         works.builder.default = Result()
         await works.opened()

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import aiodocker
@@ -127,6 +128,7 @@ class DockerInstances:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
+        spec = await self._with_fallbacks(spec)
         body = create_body(spec, self._installation, lease, publish=self._loopback)
         name = self._name(spec.birth.deployment)
         with engine_errors():
@@ -150,6 +152,21 @@ class DockerInstances:
             InstanceState.CREATED,
             network=lease.network,
         )
+
+    async def _with_fallbacks(self, spec: InstanceSpec) -> InstanceSpec:
+        """With those of its fallbacks among the variables that the image doesn't set."""
+        if not spec.fallbacks:
+            return spec
+        with engine_errors():
+            try:
+                image = await self._docker.images.inspect(spec.image)
+            except aiodocker.DockerError as error:
+                if error.status != 404:
+                    raise
+                return spec  # the create call says that it isn't there
+        named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
+        fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
+        return replace(spec, variables={**fallbacks, **spec.variables})
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
