@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Protocol
 
 import pytest
@@ -20,7 +20,7 @@ from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
-from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Prober
+from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Listener, Prober
 from stager.testing import FakeEngine, Program
 from stager.testing.engine import Inner
 
@@ -36,22 +36,32 @@ _COMMANDS = {
     "serves": "echo ready; exec httpd -f -p 8080 -h /etc",
     "exits": "echo first; echo last; exit 3",
     "runs": "echo ready; exec sleep 600",
+    "serves-itself": "httpd -p 127.0.0.1:8080 -h /etc; exec httpd -f -p 127.0.0.1:8081 -h /etc",
     "hungry": "exec dd if=/dev/zero of=/dev/null bs=800M",
     "has-a-hungry-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 1",
     "forgives-its-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 0",
 }
 _PROGRAMS = {
-    "serves": Program(status=404, output="ready"),
+    "serves": Program(status=404, output="ready", listeners=(Listener(IPv6Address("::"), PORT),)),
+    "serves-itself": Program(
+        status=None,
+        listeners=(Listener(IPv4Address("127.0.0.1"), PORT), Listener(IPv4Address("127.0.0.1"), 8081)),
+    ),
     "exits": Program(exit_code=3, output="first\nlast"),
-    "runs": Program(status=None, output="ready"),
+    "runs": Program(status=None, output="ready", listeners=()),
     "hungry": Program(exit_code=137, hungry=True),
     "has-a-hungry-child": Program(exit_code=1, hungry=True),
     "forgives-its-child": Program(exit_code=0),
     "unstartable": Program(starts=False),
-    "well": Program(healthy=True),
-    "ill": Program(healthy=False),
+    "well": Program(healthy=True, check_output="fine"),
+    "ill": Program(healthy=False, check_output="no table"),
+    "uncheckable": Program(healthy=False, checkable=False, check_output="sh: curl: not found"),
 }
-_HEALTHCHECKS = {"well": "true", "ill": "exit 1"}
+_HEALTHCHECKS = {
+    "well": "echo fine",
+    "ill": "echo no table; exit 1",
+    "uncheckable": "curl -f http://localhost || exit 1",
+}
 _INNER = {
     "speaks": Inner(0, "first\nlast"),
     "fails": Inner(3, "no such table"),
@@ -93,7 +103,8 @@ class Engine(Protocol):
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
         """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
-        its memory (`hungry`), or whose image's own check finds it `well` or `ill`."""
+        its memory (`hungry`), `serves-itself` on loopback addresses, or whose image's own check finds it
+        `well` or `ill`, or can't be run in it (`uncheckable`)."""
 
     def inner(self, does: str) -> Sequence[str]:
         """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a

@@ -32,6 +32,7 @@ def _application(name: str, app: App) -> Application:
         },
         health_path=app.health_path,
         start_timeout=app.start_timeout,
+        answer_timeout=app.answer_timeout,
         drain_timeout=app.drain_timeout,
         stop_grace=app.stop_grace,
         parameters=app.parameters,

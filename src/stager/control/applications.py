@@ -32,6 +32,7 @@ class Application:
         secrets: those that code from forks doesn't get.
         health_path: asked until it answers 2xx or 3xx; None: any answer of `/` below 500 will do.
         start_timeout: seconds until an application that doesn't answer is given up.
+        answer_timeout: seconds that one response may take until then.
         drain_timeout: seconds that open requests have to end before an old instance goes.
         stop_grace: seconds between the polite stop of an instance and the other one.
         parameters: for the engine's create call.
@@ -58,6 +59,7 @@ class Application:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     health_path: str | None = None
     start_timeout: float = 300.0
+    answer_timeout: float = 10.0
     drain_timeout: float = 30.0
     stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -12,8 +12,9 @@ from datetime import datetime
 import structlog
 
 from stager.control.hooks import run_hooks
-from stager.control.launching import LOG_LINES, Launching
+from stager.control.launching import Launching
 from stager.control.looking import Look, look_at
+from stager.control.readiness import LOG_LINES
 from stager.control.showing import Showing
 from stager.control.tools import Tools
 from stager.domain import plan as planning

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 
 from stager.domain.route import Endpoint
 
-ANSWER_TIMEOUT = 10.0
-"""Seconds for one answer; an application that is still warming up is asked again."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds in which a connection is accepted or refused."""
 
 
 class HttpProber:
@@ -16,21 +18,34 @@ class HttpProber:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
         """See `ports.engine.Prober.answers`."""
         if self._session is None:
             connector = aiohttp.TCPConnector(force_close=True, limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT)
-            )
+            self._session = aiohttp.ClientSession(connector=connector)
         headers = {"Host": host, "User-Agent": "stager-health-check"}
         try:
             async with self._session.get(
-                f"http://{endpoint}{path}", headers=headers, allow_redirects=False
+                f"http://{endpoint}{path}",
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
                 return response.status
         except (TimeoutError, aiohttp.ClientError, OSError):
             return None
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """See `ports.engine.Prober.accepts`."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, writer = await asyncio.open_connection(endpoint.address, endpoint.port)
+        except ConnectionRefusedError:
+            return False
+        except (TimeoutError, OSError):
+            return None
+        writer.close()
+        return True
 
     async def close(self) -> None:
         """Close what is open."""

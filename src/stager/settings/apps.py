@@ -41,6 +41,10 @@ class Tuning(Section):
     start_timeout: Annotated[Duration, POSITIVE] = 300.0
     """How long an instance may take until it answers."""
 
+    answer_timeout: Annotated[Duration, POSITIVE] = 10.0
+    """How long one response may take while Stager checks whether an instance is ready, such as the first one
+    of an application that compiles on demand."""
+
     stop_grace: Duration = 10.0
     """How long an instance may take to stop after it was asked to, before it is killed."""
 

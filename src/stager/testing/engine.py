@@ -16,7 +16,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
-from stager.ports.engine import InstanceSpec, Ran, Size
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
 from stager.testing.terminal import FakeTerminal
@@ -59,6 +59,11 @@ class Program:
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
+        checkable: False: its own check can't be run in it.
+        check_output: what that prints.
+        check_seconds: how long that takes.
+        accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
+        listeners: where it listens; None: that can't be found out.
         variables: the environment variables that the image sets.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
@@ -69,6 +74,11 @@ class Program:
     output: str = ""
     starts: bool = True
     healthy: bool | None = None
+    checkable: bool = True
+    check_output: str = ""
+    check_seconds: float = 0.0
+    accepts: bool | None = None
+    listeners: tuple[Listener, ...] | None = None
     inner: Mapping[str, Inner] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -283,12 +293,21 @@ class FakeEngine:
         finally:
             await printed.aclose()  # type: ignore[attr-defined]
 
-    async def is_healthy(self, instance: str) -> bool:
-        await self._turn("is_healthy")
-        container = self._containers.get(instance)
-        if container is None or container.instance.state is not InstanceState.RUNNING:
-            return False
-        return self._programs[container.spec.image].healthy is True
+    async def check(self, instance: str) -> Checked | None:
+        await self._turn("check")
+        if not self._runs(instance):
+            return Checked(healthy=False)
+        program = self._programs[self._containers[instance].spec.image]
+        await asyncio.sleep(program.check_seconds)
+        if program.healthy is None:
+            return None
+        return Checked(program.healthy if program.checkable else None, program.check_output)
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        await self._turn("listeners")
+        if not self._runs(instance):
+            return None
+        return self._programs[self._containers[instance].spec.image].listeners
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         await self._turn("run")
@@ -334,13 +353,26 @@ class FakeEngine:
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
 
-    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
         """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
-        await asyncio.sleep(self.delays.get("answers", 0))
+        delay = self.delays.get("answers", 0)
+        await asyncio.sleep(min(delay, timeout))
         self.asked.append((host, path))
+        program = self._at(endpoint)
+        return program.status if program and delay <= timeout else None
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """See `Prober.accepts`."""
+        program = self._at(endpoint)
+        if program is None:
+            return False
+        return True if program.status is not None else program.accepts
+
+    def _at(self, endpoint: Endpoint) -> Program | None:
+        """What runs there."""
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
-        return self._programs[container.spec.image].status if container else None
+        return self._programs[container.spec.image] if container else None
 
     async def _turn(self, method: str) -> None:
         await asyncio.sleep(self.delays.get(method, 0))

@@ -485,7 +485,7 @@ class TestPort:
 
         status = await works.status()
         assert status.reason == "no-answer"
-        assert "on port 3000 (GET /)" in status.message
+        assert "on port 3000" in status.message
 
 
 class TestHealthcheck:
@@ -499,14 +499,57 @@ class TestHealthcheck:
         status = await works.status()
         assert status.state is (State.LIVE if healthy else State.FAILED)
         if not healthy:
-            assert status.reason == "no-answer"
-            assert "HEALTHCHECK" in status.hint
+            assert status.reason == "unhealthy"
+            assert "`health_path`" in status.hint
+
+    async def test_that_fails_is_shown_with_its_last_output(self, works: Works) -> None:
+        program = Program(healthy=False, output="booting", check_output="no table")
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        assert (await works.status()).lines == ("booting", "The HEALTHCHECK printed:", "no table")
+
+    async def test_that_cant_be_run_doesnt_count_and_is_noted(self, works: Works) -> None:
+        program = Program(healthy=False, checkable=False, check_output="sh: curl: not found")
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        await works.assert_live()
+        status = await works.status()
+        assert (status.state, status.reason) == (State.LIVE, "")
+        assert "curl: not found" in status.hint
+        assert "HEALTHCHECK can't be run" in works.forge.comments[-1].body
+
+    async def test_that_never_ends_isnt_a_wrong_status(self, works: Works) -> None:
+        program = Program(healthy=True, check_seconds=3600)
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        assert (await works.status()).reason == "unhealthy"
+
+    async def test_is_run_at_once_and_then_each_second(self, works: Works) -> None:
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
+        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.rest(0.5)
+        await works.assert_live()
+
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=False))
+        await works.tell(works.forge.open(works.repository, "feature-y", "a2"))
+        await works.rest(10)
+        assert 9 <= len(works.engine.asked) - 1 <= 12
+
+    async def test_is_left_to_stager_alone(self, works: Works) -> None:
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
+        await works.opened()
+
+        assert (await works.spec()).runs_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
+        assert not (await works.spec()).runs_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:

@@ -21,11 +21,12 @@ from stager.domain.source import Trust
 from stager.engines.docker import labels
 from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
-from stager.engines.docker.inside import is_healthy, run_inside
+from stager.engines.docker.inside import check, run_inside
+from stager.engines.docker.listening import listeners_of
 from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import create_body
 from stager.engines.docker.terminal import open_terminal
-from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal
 
 log = structlog.get_logger(__name__)
 
@@ -238,9 +239,13 @@ class DockerInstances:
                 if error.status not in (404, 409, UNREADABLE):
                     raise
 
-    async def is_healthy(self, instance: str) -> bool:
-        """See `ports.engine.Instances.is_healthy`."""
-        return await is_healthy(self._docker, instance)
+    async def check(self, instance: str) -> Checked | None:
+        """See `ports.engine.Instances.check`."""
+        return await check(self._docker, instance)
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        """See `ports.engine.Instances.listeners`."""
+        return await listeners_of(self._docker, instance)
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         """See `ports.engine.Instances.run`."""

@@ -24,6 +24,8 @@ APP = "stager.app"
 SHA = "stager.sha"
 BUILD = "stager.build"
 """The key by which an image was built."""
+HEALTHCHECK = "stager.healthcheck"
+"""`image`: Stager runs the image's own check; the container has none, so that Docker doesn't."""
 EXPOSE = "stager.expose"
 """The words of the `EXPOSE` lines by which an image was built, in their order, which Docker doesn't keep."""
 
