@@ -86,6 +86,14 @@ class TestRecipe:
 
         assert content(await built(buildx, dockerfile, recipe), "/greeting") == "hello = 'world'"
 
+    async def test_the_commit_where_it_is_declared(self, buildx: BuildxUnderTest) -> None:
+        dockerfile = f"FROM {IMAGE} AS first\nARG STAGER_SHA\nARG SOURCE_COMMIT=none\nARG OTHER=none\n"
+        dockerfile += "RUN echo $STAGER_SHA $SOURCE_COMMIT $OTHER > /commit\n"
+        order = buildx.order_of(dockerfile, recipe=Recipe(arguments={"SOURCE_COMMIT": "mine"}))
+        image = await buildx.builder.build(order, nobody)
+
+        assert content(image, "/commit") == f"{order.sha} mine none"
+
     async def test_a_folder_and_a_dockerfile_of_another_name(self, buildx: BuildxUnderTest) -> None:
         order = buildx.order("fails")
         web = order.tree / "web"

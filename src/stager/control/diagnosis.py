@@ -75,10 +75,10 @@ def _unanswered(application: Application, seen: Seen) -> Fault:
     if seen.listeners is None:
         return _by_connecting(application, seen)
     here = [listener for listener in seen.listeners if listener.port == application.port]
+    if not seen.listeners:
+        return _nowhere(application, seen)
     if not here:
-        return (
-            _elsewhere(application, seen, seen.listeners) if seen.listeners else _nowhere(application, seen)
-        )
+        return _elsewhere(application, seen, seen.listeners)
     if all(listener.address.is_loopback for listener in here):
         return _fault(
             seen,

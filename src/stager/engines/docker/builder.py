@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiodocker
@@ -21,6 +22,7 @@ from stager.domain.recipe import Recipe
 from stager.engines.docker import buildx, causes
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.context import Context, locate
+from stager.engines.docker.dockerfile import declared
 from stager.engines.docker.made import MadeImages, facts
 from stager.engines.docker.progress import Progress
 from stager.ports.builder import BuildOrder, ImageFacts, Say
@@ -36,6 +38,9 @@ AWAY = re.compile(
 """By these words the process says that it isn't the build that failed: those of `docker` itself, and gRPC's
 code for a server that went away, in the ways in which releases of BuildKit write it,
 https://grpc.io/docs/guides/status-codes/."""
+
+COMMIT_ARGUMENTS = frozenset({"STAGER_SHA", "SOURCE_COMMIT"})
+"""Build arguments that have the commit: named like the variable of instances, and as hosting platforms do."""
 
 HONOURS_CGROUPS = 23
 """The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
@@ -97,10 +102,12 @@ class BuildxBuilder:
 
     async def _run(self, order: BuildOrder, context: Context, folder: Path, say: Say) -> str:
         id_file = folder / "image"
+        dockerfile = context.dockerfile.read_text("utf-8", "replace")
+        order = with_commit(order, dockerfile)
         arguments = buildx.command(
             context,
             order.recipe,
-            labels=self._images.labels(order, context.dockerfile.read_text("utf-8", "replace")),
+            labels=self._images.labels(order, dockerfile),
             tag=self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
@@ -177,6 +184,19 @@ class BuildxBuilder:
             yield
         finally:
             self._building -= Counter([key])
+
+
+def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
+    """The order with its commit among the build arguments, where the Dockerfile declares one for it and the
+    recipe doesn't give that.
+
+    Args:
+        dockerfile: its text.
+    """
+    wanted = dict.fromkeys(sorted(declared(dockerfile) & COMMIT_ARGUMENTS), order.sha)
+    if not wanted:
+        return order
+    return replace(order, recipe=replace(order.recipe, arguments={**wanted, **order.recipe.arguments}))
 
 
 def masking(recipe: Recipe) -> Callable[[str], str]:

@@ -59,6 +59,11 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "have the right name server and proxy?",
     ),
     (
+        r"\"/\.git(?:/[^\"]*)?\" not found|buildkit-mount\d+/\.git\b|not a git repository",
+        "The build context has the commit's files alone, without `.git` and the history. A line "
+        "`ARG STAGER_SHA` in the Dockerfile has the commit's id; pass on what else is needed by `build.args`.",
+    ),
+    (
         r"failed to compute cache key: .*not found|\"/([^\"]+)\" not found",
         "It isn't in the build context, or `.dockerignore` leaves it out. Paths are from the folder "
         "`build.context`, and capital letters matter.",

@@ -61,6 +61,12 @@ def exposed(text: str, arguments: Mapping[str, str], target: str = "") -> tuple[
     return tuple(stage.exposed) if stage else ()
 
 
+def declared(text: str) -> frozenset[str]:
+    """The names of all build arguments that the Dockerfile declares, in whatever stage."""
+    lines = (rest for keyword, rest in instructions(text) if keyword == "ARG")
+    return frozenset(word.partition("=")[0] for rest in lines for word in _words(rest))
+
+
 def first_port(words: Iterable[str], variables: Mapping[str, str]) -> int | None:
     """The first TCP port of these words; None where there is none.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.engines.docker.dockerfile import exposed, first_port
+from stager.engines.docker.dockerfile import declared, exposed, first_port
 
 RANGED = "FROM x\nEXPOSE 8000-8005 22"
 
@@ -49,6 +49,11 @@ RANGED = "FROM x\nEXPOSE 8000-8005 22"
 )
 def test_words_in_their_order(dockerfile: str, words: str) -> None:
     assert " ".join(exposed(dockerfile, {})) == words
+
+
+def test_declared_arguments() -> None:
+    text = "ARG A=1\nFROM x\narg B C=2\nRUN <<EOF\nARG D\nEOF\n# ARG E\nENV F=1\nFROM y\nARG G='a b'"
+    assert declared(text) == {"A", "B", "C", "G"}
 
 
 def test_build_arguments_go_before_defaults() -> None:
