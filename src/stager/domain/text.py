@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import re
 
+_CODE = re.compile(r"`([^`\n]+)`")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 """What colours terminals and moves their cursors: ECMA-48, sections 5.3 and 5.4, and titles of windows."""
+
+
+def with_code(html: str) -> str:
+    """The HTML with `<code>` for what stands between backticks.
+
+    Args:
+        html: escaped already: what stands there may be anybody's.
+    """
+    return _CODE.sub(r"<code>\1</code>", html)
 
 
 def as_on_screen(line: str) -> str:

@@ -71,6 +71,7 @@ class TestBuild:
                 "build: {dockerfile: ''}",
                 "images.shop.build.dockerfile: should be a path within the repository",
             ),
+            ("build: {context: a, dockerfile: ../../x}", "images.shop.build.dockerfile: should be a path"),
             (
                 "build: {dokcerfile: x}",
                 'images.shop.build.dokcerfile: unknown key; did you mean "dockerfile"?',
