@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from stager.domain.errors import Retry
+from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect, listening
 from stager.engines.docker.ahead import MOST
@@ -263,3 +263,53 @@ async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
 
 def test_another_process_with_the_number_is_not_asked() -> None:
     assert listening._of_process(os.getpid(), "0" * 64) is None
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("lines", "command", "says"),
+    [
+        (r"RUN printf '#!/bin/sh\r\ntrue\r\n' > /run.sh; chmod +x /run.sh", ("/run.sh",), "carriage return"),
+        (r"RUN printf '#!/bin/bash\ntrue\n' > /run.sh; chmod +x /run.sh", ("/run.sh",), "`/bin/bash`"),
+        (r"RUN printf '#!/bin/sh\ntrue\n' > /run.sh", ("/run.sh",), "--chmod=+x"),
+        (r"RUN printf '#!/no/env sh\n' > /r; chmod +x /r; ln -s /r /l", ("/l",), "`/no/env`"),
+        (
+            "RUN mkdir /app; printf '#!/nothing' > /app/r; chmod +x /app/r\nWORKDIR /app",
+            ("./r",),
+            "`/nothing`",
+        ),
+        ("", ("/not/there",), "There is no `/not/there`"),
+        ("", ("gulp", "serve"), "no program `gulp`"),
+        ('ENTRYPOINT ["echo"]', ("echo", "hunter2"), "`echo echo ...`"),
+        ('ENTRYPOINT ["echo", "x"]\nCMD ["y"]', (), ""),
+        ("CMD exit 3", (), ""),
+        ("", ("sh", "-c", "exit 3"), ""),
+    ],
+)
+@pytest.mark.parametrize("with_init", [True, False])
+async def test_what_an_end_at_the_start_tells(
+    committed: str, lines: str, command: tuple[str, ...], says: str, with_init: bool
+) -> None:
+    async with docker_under_test() as engine:
+        image = checked_image(committed, lines)
+        parameters = {} if with_init else {"HostConfig": {"Init": False}}
+        spec = await engine.spec("runs", birth())
+        spec = replace(spec, image=image, command=command, parameters=parameters)
+        made = await engine.instances.create(spec)
+        try:
+            await engine.instances.start(made.id)
+        except Fault as error:
+            assert not with_init
+            found = error.hint
+        else:
+            docker("wait", made.id)
+            found = await engine.instances.post_mortem(made.id, await engine.instances.logs(made.id, 10))
+        assert says in found
+        assert bool(says) == bool(found)
+        assert "hunter2" not in found
+
+
+@pytest.mark.docker
+async def test_one_that_is_gone_tells_nothing() -> None:
+    async with docker_under_test() as engine:
+        assert await engine.instances.post_mortem("0" * 64, "exec /x: no such file") == ""

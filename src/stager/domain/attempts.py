@@ -31,12 +31,13 @@ def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
     )
 
 
-def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) -> Attempt:
+def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hint: str = "") -> Attempt:
     """The attempt after its instance ended. At boot that is final where it ended by itself or exceeded its
     memory limit; later it is started again, and so is one that somebody killed.
 
     Args:
         log: the instance's last lines.
+        hint: what was found out about an end at boot; empty for nothing.
     """
     long_run = _ran_for(instance, now) >= LONG_RUN
     failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
@@ -46,7 +47,7 @@ def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) ->
         attempt,
         failures=failures,
         retry_at=None if final else now + pause(failures),
-        outcome=_exit_outcome(attempt, instance, log),
+        outcome=_exit_outcome(attempt, instance, log, hint),
         final=final,
     )
 
@@ -74,7 +75,7 @@ def _ran_for(instance: Instance, now: datetime) -> timedelta:
         return timedelta()
 
 
-def _exit_outcome(attempt: Attempt, instance: Instance, log: str) -> Outcome:
+def _exit_outcome(attempt: Attempt, instance: Instance, log: str, hint: str) -> Outcome:
     if instance.memory_exceeded:
         return Outcome(
             "fault",
@@ -92,6 +93,6 @@ def _exit_outcome(attempt: Attempt, instance: Instance, log: str) -> Outcome:
         "fault",
         "exited",
         f"The application ended{code} before it answered.",
-        "Its last lines tell why; the command must stay in the foreground.",
+        hint or "Its last lines tell why; the command must stay in the foreground.",
         log,
     )

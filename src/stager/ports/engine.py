@@ -170,6 +170,14 @@ class Instances(Protocol):
     async def logs(self, instance: str, lines: int) -> str:
         """The last lines of its output; empty when it isn't there."""
 
+    async def post_mortem(self, instance: str, words: str) -> str:
+        """What to do about an instance that ended at its start, as far as it and its files tell; empty when
+        they tell nothing.
+
+        Args:
+            words: what it printed.
+        """
+
     def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """The last lines of its output, and then what it prints, piece by piece, until it ends or whoever
         follows goes; nothing when it isn't there. Raises `Retry` as soon as the engine doesn't answer."""

@@ -98,7 +98,8 @@ class App(Tuning):
     `EXPOSE`."""
 
     command: Words = ()
-    """What to run: text, split into words as a shell would, or a list. The image's own command if empty."""
+    """What to run: text, split into words as a shell would, or a list. It takes the place of the image's
+    `CMD`, so that an `ENTRYPOINT` comes before it. The image's own command if empty."""
 
     build: OptionalBuild = None
     """Has the image built from the change's commit: a folder of the repository, or a mapping."""

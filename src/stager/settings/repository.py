@@ -37,7 +37,8 @@ class RepositoryFile(Section):
     """Where the application listens inside the instance."""
 
     command: Words = ()
-    """What to run; the image's own command if empty."""
+    """What to run, in the place of the image's `CMD`, so that an `ENTRYPOINT` comes before it; the image's
+    own command if empty."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do."""

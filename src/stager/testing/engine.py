@@ -65,6 +65,7 @@ class Program:
         accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
         listeners: where it listens; None: that can't be found out.
         variables: the environment variables that the image sets.
+        post_mortem: what is found out once it has ended.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
@@ -81,6 +82,7 @@ class Program:
     listeners: tuple[Listener, ...] | None = None
     inner: Mapping[str, Inner] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    post_mortem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,11 @@ class FakeEngine:
             return ""
         output = self._programs[container.spec.image].output
         return "\n".join(output.splitlines()[-lines:])
+
+    async def post_mortem(self, instance: str, words: str) -> str:  # noqa: ARG002
+        await self._turn("post_mortem")
+        container = self._containers.get(instance)
+        return self._programs[container.spec.image].post_mortem if container else ""
 
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         printed = self._printed.follow()

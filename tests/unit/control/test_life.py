@@ -240,6 +240,13 @@ class TestFailures:
         assert house.engine.there() == []
         assert (await house.deployment()).log == BROKEN.output
 
+    async def test_an_exit_at_boot_shows_what_was_found_out(self, house: House) -> None:
+        house.engine.add_image(IMAGE, replace(BROKEN, post_mortem="There is no `/run.sh`."))
+        await house.launch()
+        await house.rest()
+
+        assert (await house.status()).hint == "There is no `/run.sh`."
+
     async def test_one_that_exceeds_its_memory_says_so(self, house: House) -> None:
         house.engine.add_image(IMAGE, replace(BROKEN, exit_code=137, hungry=True))
         await house.launch()

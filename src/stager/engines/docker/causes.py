@@ -26,7 +26,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?(?:\S*/\S+): (?:cannot execute: required file )?not found"
         r"|exit code: 127\b(?s:.*)bash: (?:line \d+: )?\S*/\S+: No such file|sh\^M: |bad interpreter",
-        "The script, or the interpreter that its first line names, isn't in the image at this step. That line "
+        "The script, or the interpreter that its first line names, isn't in the image at this step. The line "
         "may end with a carriage return (Windows line ends; `*.sh text eol=lf` in .gitattributes), or name "
         "`/bin/bash` where the image has only `/bin/sh`.",
     ),

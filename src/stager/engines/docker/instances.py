@@ -25,6 +25,7 @@ from stager.engines.docker.inside import check, run_inside
 from stager.engines.docker.listening import listeners_of
 from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import create_body
+from stager.engines.docker.postmortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal
 
@@ -197,9 +198,10 @@ class DockerInstances:
             )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
+        found = await post_mortem(self._docker, instance, error.message)
         return Fault(
             f"The container can't be started: {error.message}",
-            hint="Is the command in the image? `images.NAME.command` in the configuration names it.",
+            hint=found or "Is the command in the image? `images.NAME.command` in the configuration names it.",
             reason="start-failed",
         )
 
@@ -227,6 +229,10 @@ class DockerInstances:
                 raise
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
         return "\n".join(shown)
+
+    async def post_mortem(self, instance: str, words: str) -> str:
+        """See `ports.engine.Instances.post_mortem`."""
+        return await post_mortem(self._docker, instance, words)
 
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """See `ports.engine.Instances.follow`."""
