@@ -21,6 +21,8 @@ from stager.domain.source import Access, Repository
 from stager.forges.local import pushed
 from stager.forges.local.forge import LocalForge
 from stager.forges.local.repository import LocalRepository
+from stager.ports.source import Origin
+from stager.sources import GitSources, Limits
 from tests.local_forge.workshop import Clone, Ear, listening
 
 OPENED, SYNCHRONIZE, REOPENED, CLOSED = (
@@ -112,6 +114,29 @@ class TestPush:
         assert [(action, branch) for action, _, branch in later] == [
             (CLOSED, "two"), (OPENED, "four"), (OPENED, "three")]  # fmt: skip
         assert {number for _, number, _ in later} == {2, 3, 4}
+
+    async def test_from_a_shallow_clone(
+        self, clone: Clone, ear: Ear, forge: LocalForge, bare: Path, tmp_path: Path
+    ) -> None:
+        """As CI jobs have them. The repository then lacks the older history, and builds don't need it."""
+        clone.commit("older", "1")
+        clone.commit("newer", "2")
+        job = Clone(tmp_path / "job", bare)
+        job.git("fetch", "--quiet", "--depth=1", f"file://{clone.folder}", "main")
+        job.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+        job.push("main")
+        sha = job.branch("x")
+        job.push("x")
+
+        [event] = ear.heard
+        assert (event.action, event.change.head_sha) == (OPENED, sha)
+        assert await forge.paths(SHOP, event.change.number) == ["x"]
+        sources = GitSources(tmp_path / "sources", Limits())
+        async with sources.checkout("shop", Origin(str(bare)), sha) as folder:
+            assert {path.name for path in folder.iterdir()} == {"README", "older", "newer", "x"}
+        clone.branch("y")  # whoever has all of the history pushes to it as well
+        clone.push("y")
+        assert ear.heard[-1].change.head_ref == "y"
 
     async def test_of_a_tag_is_nothing(self, clone: Clone, ear: Ear) -> None:
         clone.git("tag", "v1")
