@@ -216,7 +216,10 @@ class TestHostileRepository:
         self, sources: GitSources, shop: BareRepository
     ) -> None:
         sha = shop.commit({"passwd": Link("/etc/passwd"), "etc": Link("/etc")}, "refs/heads/main")
-        for path in ("passwd", "etc/passwd", "../../etc/passwd"):
+        with pytest.raises(Fault) as caught:
+            await sources.read(KEY, by_path(shop), sha, "passwd")
+        assert caught.value.reason == "not-a-plain-file"
+        for path in ("etc/passwd", "../../etc/passwd"):
             assert await sources.read(KEY, by_path(shop), sha, path) is None
         async with sources.checkout(KEY, by_path(shop), sha) as folder:
             assert (folder / "etc").is_symlink()

@@ -20,7 +20,7 @@ from stager.ports.clock import Clock
 from stager.ports.engine import Images
 from stager.ports.source import Origin, Sources
 from stager.ports.store import Store
-from stager.settings.repository import Said, read_file
+from stager.settings.repository import Said, names_of, read_file
 
 Heard = Callable[[], None]
 
@@ -145,9 +145,20 @@ class Making:
             base = await self._origin(place.repository, None)
             place = replace(place, origin=base)
             sha = await sources.resolve(base, environment.change.base_ref)
-        name = application.repository_file
-        content = await sources.read(place.repository.id, place.origin, sha, name)
-        return Said() if content is None else read_file(content, name, application.repository_may)
+        found = {
+            name: content
+            for name in names_of(application.repository_file)
+            if (content := await sources.read(place.repository.id, place.origin, sha, name)) is not None
+        }
+        if len(found) > 1:
+            raise Fault(
+                f"The commit has both {' and '.join(found)}, and only one of them can count.",
+                hint="Remove one.",
+                reason="repository-file-ambiguous",
+            )
+        for name, content in found.items():
+            return read_file(content, name, application.repository_may)
+        return Said()
 
     async def _completed(self, said: Manifest, image: str, application: Application) -> Manifest:
         """What the file says, with the image's own word where nobody said anything."""

@@ -48,8 +48,11 @@ class Sources(Protocol):
         `.git` in it. It is removed at the end of the context, however that ends."""
 
     async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
-        """One file of a commit, a megabyte at most; None when there is none. A symbolic link isn't
-        followed: it counts as none."""
+        """One file of a commit, a megabyte at most; None when there is none.
+
+        Raises:
+            Fault: `not-a-plain-file`: it is a symbolic link, which isn't followed, or a folder.
+        """
 
     async def sweep(self, keys: Iterable[str]) -> int:
         """Remove the mirrors of all other repositories, and what a killed process left over. Returns how

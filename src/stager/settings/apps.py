@@ -135,7 +135,8 @@ class App(Tuning):
     """Commands that run inside an instance."""
 
     repository_file: Annotated[str, Form("path")] = ".stager.yml"
-    """The repository's own file, for applications with `build`. Nothing is read if empty."""
+    """The repository's own file, for applications with `build`; `.yaml` will do for `.yml`, and the other way
+    round. Nothing is read if empty."""
 
     repository_may: tuple[RepositoryKey, ...] = get_args(RepositoryKey)
     """What the repository's own file may say; the rest of it is refused. It never has more to say than this

@@ -103,7 +103,8 @@ REPOSITORY_HEAD = """\
 # The repository's own file
 
 An application with `build:` may say in its repository how it is built and run: in a file `.stager.yml` at the
-root, or wherever `repository_file` in the configuration says. All of it is optional.
+root, or wherever `repository_file` in the configuration says. `.stager.yaml` will do as well; a symbolic
+link is refused, and so are both of them. All of it is optional.
 
 - Of a pull request from the repository itself, the file of its newest commit counts. Of one from a fork, the
   file of the branch that it is meant for: a stranger decides nothing.

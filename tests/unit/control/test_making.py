@@ -337,12 +337,44 @@ class TestRepositoryFile:
 
             await works.assert_live()
 
-    @pytest.mark.parametrize("content", [Link("/etc/passwd"), ""])
-    async def test_a_link_or_an_empty_one_says_nothing(self, works: Works, content: str | Link) -> None:
-        works.sources.add(URL, "a1", {"Dockerfile": "", ".stager.yml": content})
+    async def test_an_empty_one_says_nothing(self, works: Works) -> None:
+        works.file("")
         await works.opened()
 
         await works.assert_live()
+
+    @pytest.mark.parametrize("name", [".stager.yml", ".stager.yaml"])
+    async def test_a_link_is_refused(self, works: Works, name: str) -> None:
+        works.sources.add(URL, "a1", {"Dockerfile": "", name: Link("/etc/passwd")})
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "not-a-plain-file")
+        assert name in status.message
+
+    @pytest.mark.parametrize(
+        ("configured", "there", "port"),
+        [
+            (".stager.yml", ".stager.yaml", 4000),
+            ("ci/preview.yaml", "ci/preview.yml", 4000),
+            ("preview.conf", "preview.yml", 3000),
+        ],
+    )
+    async def test_either_ending_will_do(self, configured: str, there: str, port: int) -> None:
+        async with Works([replace(READER, repository_file=configured)]).open() as works:
+            works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
+            await works.opened()
+
+            assert (await works.spec()).port == port
+
+    async def test_both_endings_are_refused(self, works: Works) -> None:
+        files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
+        works.sources.add(URL, "a1", files)
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "repository-file-ambiguous")
+        assert ".stager.yml and .stager.yaml" in status.message
 
     async def test_what_it_said_counts_until_the_next_deployment(self, works: Works) -> None:
         """An instance that is lost comes back as it was, though nobody can be asked by then."""
