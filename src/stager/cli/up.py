@@ -200,7 +200,7 @@ async def _ready(client: httpx.AsyncClient, server: asyncio.Task[None]) -> None:
                 return
         await asyncio.sleep(0.05)
     await server
-    raise Fault("Stager ended before it began.", reason="state-unusable")
+    raise Fault("Stager ended before it began.", reason="server-ended")
 
 
 def state_of(folder: Path) -> Path:
@@ -223,7 +223,7 @@ def _free_port(port: int | None) -> int:
     raise Refused(
         f"All ports from {PORTS[0]} to {PORTS[-1]} are taken.",
         hint="Choose one with --port.",
-        reason="port-taken",
+        reason="all-ports-taken",
     )
 
 

@@ -340,7 +340,7 @@ class Commands:
     async def _ending(self, environment_id: str, generation: int) -> Ending | None:
         found = await self._memory.with_current(environment_id)
         if found is None:
-            raise Refused("The environment was removed.", reason="gone", status=409)
+            raise Refused("The environment was removed.", reason="environment-removed", status=409)
         environment, deployment = found
         if environment.serving is not None and environment.serving >= generation:
             return Ending(environment, deployment)

@@ -80,7 +80,7 @@ class Inside:
             raise Refused(
                 "Nothing runs there now.",
                 hint="Launch it, or look at its log.",
-                reason="instance-gone",
+                reason="nothing-runs",
                 status=409,
             )
         return await self._instances.open(chosen.id, command or SHELL, size, kind)

@@ -106,7 +106,7 @@ def _held(hold: Hold) -> Status:
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:
-    outcome = deployment.attempt.outcome or Outcome("fault", "unknown", "The deployment failed.")
+    outcome = deployment.attempt.outcome or Outcome("fault", "cause-unknown", "The deployment failed.")
     state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
     text = outcome.detail or deployment.log
     says_where = outcome.reason == "build-failed"

@@ -35,7 +35,7 @@ class Sources(Protocol):
         Fault: `commit-missing`, `ref-missing`: there is no such thing there; `source-too-large`,
             `source-too-slow`: it is over a limit; `source-refused`: the credentials are no good;
             `repository-missing`: there is none, or none that may be seen; `submodule-refused`: one leads
-            elsewhere; `lfs-missing`, `git-missing`: what it takes isn't installed; `disk-full`;
+            elsewhere; `lfs-missing`, `git-missing`: what it takes isn't installed; `source-disk-full`;
             `source-failed`: git says no for another reason, which the detail has.
         Retry: `source-away`: the repository's host doesn't answer.
     """

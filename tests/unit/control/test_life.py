@@ -637,7 +637,7 @@ class TestSupervisor:
 
         async def write(work: Callable[[Transaction], object]) -> object:
             if next(refusals, None) is not None:
-                raise Retry("There is no room.", reason="disk-full")
+                raise Retry("There is no room.", reason="database-disk-full")
             return await original(work)
 
         monkeypatch.setattr(house.store, "write", write)

@@ -200,11 +200,11 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("method", "path", "how", "status", "reason"),
         [
-            ("GET", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
-            ("GET", f"{ENVIRONMENTS}/nobody/deployments", {}, 404, "unknown"),
-            ("GET", f"{ENVIRONMENTS}/nobody/log", {}, 404, "unknown"),
-            ("DELETE", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
-            ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody", {}, 404, "environment-unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/deployments", {}, 404, "environment-unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/log", {}, 404, "environment-unknown"),
+            ("DELETE", f"{ENVIRONMENTS}/nobody", {}, 404, "environment-unknown"),
+            ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "environment-unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "image_name": "blog"}}, 400, "image-unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "default"}}, 400, "name-reserved"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "parameters": {"PATH": "x"}}}, 400, "parameter-refused"),
