@@ -25,6 +25,7 @@ def _application(name: str, app: App) -> Application:
         limits=app.limits,
         command=app.command,
         owner=app.repo_owner,
+        repository=app.repo.partition("/")[2],
         variables={name: value.reveal() for name, value in app.env.items() if not value.kept_elsewhere},
         secrets={
             **{name: value.reveal() for name, value in app.env.items() if value.kept_elsewhere},

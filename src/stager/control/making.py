@@ -189,7 +189,7 @@ class Making:
             return Repository(link.repository_id, link.owner, link.repository)
         seen = await self._store.read(lambda tx: tx.repositories())
         known = next((s.repository for s in seen if s.app == application.name), None)
-        found = known or await self._forges.repository(application.owner, application.name)
+        found = known or await self._forges.repository(application.owner, application.repository_name)
         if found is None:
             raise _no_source(application)
         return found

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.ports.engine import Limits
 from stager.settings.base import Section
 from stager.settings.building import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_config, check_parameters
 from stager.settings.privacy import OptionalPrivate
-from stager.settings.refusals import Path, refuse
+from stager.settings.refusals import Path, Unfit, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import (
     NOT_TRUTH,
@@ -88,6 +88,12 @@ class Tuning(Section):
         return self.model_copy(update={name: getattr(defaults, name) for name in wanted})
 
 
+def _full_name(value: str) -> str:
+    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        raise Unfit('should be a repository such as "acme/shop"')
+    return value
+
+
 class App(Tuning):
     """One application. Its key is the `image_name` of a launch, and with GitHub the repository's name."""
 
@@ -116,6 +122,10 @@ class App(Tuning):
 
     repo_owner: str = ""
     """Who owns the repository that is named like this entry."""
+
+    repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
+    """The GitHub repository, as `owner/name`, where it isn't named like this entry; in the place of
+    `repo_owner`. A repository there has one application."""
 
     env: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables of every instance. What only refers to a value, as `${TOKEN}` or `file:token`
@@ -207,14 +217,30 @@ class App(Tuning):
 
     def named(self, key: str) -> Self:
         """This entry with its image settled."""
-        return self.model_copy(update={"image": self.image or self.image_name or key})
+        owner = self.repo.partition("/")[0] or self.repo_owner
+        return self.model_copy(update={"image": self.image or self.image_name or key, "repo_owner": owner})
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        if self.repo and self.repo_owner:
+            refuse((("repo_owner",), "is in `repo` already; give only one of them"))
+        return self
 
 
 def check_names(images: Mapping[str, App]) -> None:
-    """Refuse, all at once, names of applications that can't be used."""
-    found = list(_strange_names(images))
+    """Refuse, all at once, names of applications and repositories that can't be used."""
+    found = [*_strange_names(images), *_shared_repositories(images)]
     if found:
         refuse(*found)
+
+
+def _shared_repositories(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
+    first: dict[str, str] = {}
+    for key, app in images.items():
+        full_name = (app.repo or (f"{app.repo_owner}/{key}" if app.repo_owner else "")).lower()
+        if full_name and first.setdefault(full_name, key) != key:
+            place = "repo" if app.repo else "repo_owner"
+            yield (key, place), f"leads to the repository of `images.{first[full_name]}`, which has it alone"
 
 
 def _strange_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
