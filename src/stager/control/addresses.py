@@ -113,9 +113,9 @@ class Addresses:
                 branch by naming one of theirs like it.
         """
         host = ""
-        labels = list(names.labels(name, app=key.app, key=str(key)))
+        app, room = names.host_parts(self._template, key.app)
+        labels = list(names.labels(name, app=key.app, key=str(key), room=room))
         for label in labels[-1:] if trust is Trust.FORK else labels:
-            app = names.slugify(key.app)
             host = self._template.format(slug=label, app=app, domain=self.domain)
             holder = tx.environment_by_host(host)
             if holder is None or holder.key == key or not holder.desired.present:
