@@ -91,8 +91,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unknown flag: (?:--)?([\w-]+)",
-        "This Docker's reader of Dockerfiles doesn't know the option `--{0}`: `--link`, `--chmod` and others "
-        "need Docker 23 or later, `--exclude` and `--parents` a newer one. Do without, or update Docker.",
+        "This Docker's reader of Dockerfiles doesn't know the option `--{0}`: `--link` needs Docker 23 or "
+        "later, `--exclude` and `--parents` a newer one. Do without, or update Docker.",
     ),
     (
         r"unknown instruction: ",
