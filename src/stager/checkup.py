@@ -34,7 +34,7 @@ def checks_of(
     yield DockerCheck(settings.engine.socket)
     if any(app.build for app in settings.images.values()):
         yield BuildCheck(settings.engine.socket, settings.builds.cgroup_parent)
-    if any(app.build and app.forks != "off" for app in settings.images.values()):
+    if settings.builds_forks:
         is_off = settings.helper == "off"
         helper = None if is_off else HelperClient(settings.helper_socket)
         yield UntrustedBuildCheck(helper, is_shared=settings.forks.unsafe_shared_builder)

@@ -20,6 +20,7 @@ from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, co
 from stager.engines.docker.ahead import MOST
 from stager.engines.docker.inside import run_inside
 from stager.engines.docker.instances import STARTS_AT_ONCE
+from stager.engines.docker.networks import bridge_of
 from stager.ports.engine import Checked, Ran
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
@@ -313,3 +314,19 @@ async def test_what_an_end_at_the_start_tells(
 async def test_one_that_is_gone_tells_nothing() -> None:
     async with docker_under_test() as engine:
         assert await engine.instances.post_mortem("0" * 64, "exec /x: no such file") == ""
+
+
+@pytest.mark.docker
+async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
+    """By the bridge's name the firewall tells them apart."""
+    async with docker_under_test() as engine:
+        networks: dict[Trust, set[str]] = {}
+        for generation, trust in enumerate((Trust.TRUSTED, Trust.FORK, Trust.TRUSTED, Trust.FORK)):
+            spec = await engine.spec("runs", replace(birth("e1", generation), trust=trust))
+            networks.setdefault(trust, set()).add((await engine.instances.create(spec)).network)
+        [trusted], [untrusted] = networks[Trust.TRUSTED], networks[Trust.FORK]
+        assert trusted != untrusted
+        for trust, network in ((Trust.TRUSTED, trusted), (Trust.FORK, untrusted)):
+            made = await (await engine.docker.networks.get(network)).show()
+            bridge = bridge_of(engine.installation, network, trust)
+            assert made["Options"]["com.docker.network.bridge.name"] == bridge

@@ -13,7 +13,7 @@ import pytest
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, Store, Transaction
+from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside, Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import (
@@ -395,6 +395,36 @@ class TestRepositoriesAndFacts:
 
 
 class TestForget:
+    async def test_facts_about_an_environment_go_with_it(self, store: Store) -> None:
+        gone, there = environment(1, present=False, updated_at=later(-1)), environment(2)
+        await save(store, gone, there)
+        others = [
+            "domain",
+            "entry:shop",
+            "repository:env1",
+            "bound::env1",
+            "notes:env1",
+            "note:",
+            "zone:env1",
+        ]
+        about = [
+            f"{kind}{whose}" for kind in ABOUT_ENVIRONMENTS for whose in ("env1", "env2", "env1x", "never")
+        ]
+
+        def write(tx: Transaction) -> None:
+            for name in (*others, *about):
+                tx.save_fact(name, "x")
+
+        def left(tx: Transaction) -> set[str]:
+            return {name for name in (*others, *about) if tx.fact(name)}
+
+        await store.write(write)
+        assert await store.write(lambda tx: tx.forget(NOON)) == 1 + 3 * len(ABOUT_ENVIRONMENTS) + 1
+        assert await store.read(left) == {*others[:-2], "zone:env1"} | {
+            f"{k}env2" for k in ABOUT_ENVIRONMENTS
+        }
+        assert await store.write(lambda tx: tx.forget(NOON)) == 0
+
     async def test_removes_what_is_over_and_older_and_counts_it(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:
             tx.save_environment(environment(1, present=False, updated_at=later(-1)))

@@ -32,9 +32,10 @@ class OwnBuilder:
 
     Args:
         installation: the one whose previews the helper guards; none, if empty.
+        user: whose the helper is.
     """
 
-    def __init__(self, size: str = "6G", installation: str = "") -> None:
+    def __init__(self, size: str = "6G", installation: str = "", user: str = "root") -> None:
         self.folder = Path(
             tempfile.mkdtemp(prefix="stager-test-")
         )  # short: a socket's path has 107 bytes at most
@@ -42,7 +43,7 @@ class OwnBuilder:
         self.tag = tag_of(installation or secrets.token_hex(4))
         self.link = f"pvf{self.tag}build"
         self._network = list(NETWORKS.subnets(new_prefix=30))[int(self.tag, 16) % 1024]
-        self._size = size
+        self._size, self._user = size, user
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,7 +83,7 @@ class OwnBuilder:
             "-m",
             "stager.helper",
             "--user",
-            "root",
+            self._user,
             "--socket",
             str(self.socket),
         ]
@@ -157,11 +158,11 @@ def why_not() -> str:
 
 
 @contextmanager
-def own_builder(size: str = "6G", installation: str = "") -> Iterator[OwnBuilder]:
+def own_builder(size: str = "6G", installation: str = "", user: str = "root") -> Iterator[OwnBuilder]:
     """A helper for as long as the block lasts. Skips where there can be none."""
     if reason := why_not():
         pytest.skip(reason)
-    builder = OwnBuilder(size, installation)
+    builder = OwnBuilder(size, installation, user)
     try:
         builder.start()
         yield builder

@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import MakeStager
 
 
@@ -20,6 +22,11 @@ def umask_of(process: int) -> str:
     return next(line.split()[1] for line in lines if line.startswith("Umask:"))
 
 
+@pytest.mark.attack(
+    "Control socket, keys and database in a state folder that was open",
+    profile="local user",
+    result="the folder is closed at the start, and what is in it is for its owner alone",
+)
 def test_the_state_folder(make_stager: MakeStager) -> None:
     stager = make_stager(start=False)
     stager.state.mkdir(mode=0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pwd
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.places import ASK, Helper, Place, helping, join, needs_namespaces
+from tests.unit.docs.pages import samples
 
 pytestmark = needs_namespaces
 
@@ -275,3 +277,43 @@ def test_what_is_blocked_is_rejected_at_once_and_told(places: dict[str, Place], 
         (FORK, PRIVATE, 53, "udp", 1),
     }
     assert helper.ask("firewall-blocked", tag="0000")["result"]["blocked"] == []
+
+
+def test_the_capabilities_of_the_documented_unit_are_enough(places: dict[str, Place], tmp_path: Path) -> None:
+    [unit] = [sample.text for sample in samples("ini") if sample.page.name == "root-helper.md"]
+    [names] = [line.split("=")[1] for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in names.split())
+    confined = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", "--pdeathsig=TERM"]
+    with helping(tmp_path, [*places["host"].enter, *confined], "--user=nobody") as helper:
+        assert helper.socket.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        applied(helper)
+        assert reached(places["preview"]) >= {"front", "internet"}
+        assert "host" not in reached(places["preview"])
+        assert helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"] == ""
+
+
+def test_without_the_kernels_log_the_rules_hold_all_the_same(
+    places: dict[str, Place], tmp_path: Path
+) -> None:
+    """One that lacks hashlimit, played by an iptables-restore that refuses it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("iptables-restore", "ip6tables-restore"):
+        script = f'''#!/bin/sh
+            text=$(cat); case "$text" in *hashlimit*) echo "no hashlimit" >&2; exit 2;; esac
+            echo "$text" | /usr/sbin/{name} "$@"'''
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    code = (
+        "import sys; from stager.helper import iptables; from stager.helper.__main__ import main;"
+        " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
+    )
+    with helping(tmp_path, places["host"].enter) as helper:
+        helper.stop()
+        at = helper._command.index("-m")
+        helper._command[at : at + 2] = ["-c", code, str(tools)]
+        helper.start()
+        applied(helper)
+        assert reached(places["preview"]) == TRUSTED
+        assert "no hashlimit" in helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"]
+        assert helper.ask("hello")["result"]["features"]["firewall"] == ""

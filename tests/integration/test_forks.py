@@ -143,7 +143,7 @@ def town(
         stager.more = {"forks": {"images": [BASE_IMAGE]} if builds is None else builds}
         if helper:
             builder = stack.enter_context(own_builder(installation=stager.installation))
-            stager.more["helper_socket"] = str(builder.socket)
+            stager.more |= {"helper": "required", "helper_socket": str(builder.socket)}
         else:
             stager.more["helper"] = "off"
         stager.start()

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -201,6 +202,11 @@ class TestLife:
         assert (await other.ensure()).pid == front.hello.pid
         other.release()
 
+    @pytest.mark.attack(
+        "X-Forwarded-For from this machine while trusted_proxies is empty",
+        profile="preview",
+        result="it is replaced by the address that the front sees",
+    )
     async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
         """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""
 
@@ -367,7 +373,8 @@ class TestLimits:
             body_seconds=0.5,
             idle_seconds=0.5,
             connect_seconds=0.5,
-            upstream_seconds=2.0,
+            response_seconds=1.5,
+            upstream_seconds=4.0,
             connections=6,
             head_bytes=8192,
             line_bytes=4096,
@@ -393,6 +400,60 @@ class TestLimits:
     async def test_a_silent_app(self, strict: Rig) -> None:
         response = await strict.ask("/silence")
         assert (response.status, response.json["state"]) == (504, "silent")
+        assert "within 1.5 s" in str(response.json["detail"])
+
+    async def test_an_app_that_is_silent_after_an_upload(self, strict: Rig) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/silence", "Content-Length: 4", method="POST") + b"bo")
+            await asyncio.sleep(0.1)
+            writer.write(b"dy")
+            began = time.monotonic()
+            assert (await asyncio.wait_for(read_response(reader), 10)).status == 504
+            assert time.monotonic() - began > 1.3
+
+    async def test_an_answer_that_has_begun_may_pause_for_longer(self, strict: Rig, app: App) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/sse"))
+            await reader.readuntil(b"data: 0\n\n")
+            await asyncio.sleep(2.8)
+            app.go.set()
+            await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), 2)
+
+    async def test_an_open_websocket_may_be_silent_for_longer(self, strict: Rig) -> None:
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/ws", "Connection: Upgrade", "Upgrade: websocket"))
+            await reader.readuntil(b"\r\n\r\nhi")
+            await asyncio.sleep(2.8)
+            writer.write(b"ping")
+            assert await asyncio.wait_for(reader.readexactly(4), 2) == b"ping"
+
+    async def test_stager_itself_may_take_longer(self, strict: Rig, app: App) -> None:
+        await strict.serve({HOST: app.endpoint}, home=app.endpoint)
+        async with strict.dial() as (reader, writer):
+            writer.write(request("/wait", host=DOMAIN))
+            await asyncio.sleep(2.8)
+            app.go.set()
+            assert (await asyncio.wait_for(read_response(reader), 2)).status == 200
+
+    async def test_the_third_silence_in_a_row_makes_it_unresponsive(self, strict: Rig, app: App) -> None:
+        async def unresponsive() -> object:
+            return (await strict.client.stats())["unresponsive"]
+
+        for _ in range(2):
+            await strict.ask("/silence")
+        await strict.ask("/")  # an answer between them
+        await asyncio.gather(*(strict.ask("/silence") for _ in range(2)))
+        assert await unresponsive() == []
+        await strict.ask("/silence")
+        assert await unresponsive() == [HOST]
+        await strict.ask("/")
+        assert await unresponsive() == []
+        await asyncio.gather(*(strict.ask("/silence") for _ in range(3)))
+        assert await unresponsive() == [HOST]
+        other = App("other")
+        await strict.serve({HOST: await other.start()})
+        assert await unresponsive() == [], "another app is another one"
+        await other.stop()
 
     async def test_a_client_that_does_not_read(self, strict: Rig, app: App) -> None:
         async with strict.dial() as (_, writer):

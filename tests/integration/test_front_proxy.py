@@ -159,6 +159,44 @@ class TestMessages:
                 response = await asyncio.wait_for(read_response(reader), 10)
                 assert (response.status, response.body) == (413, b"big")
 
+    @pytest.mark.parametrize("path", ["/", "/wait", "/chunks", "/big?3", "/until-close"])
+    async def test_a_half_closed_client_gets_its_answer(self, front: Rig, app: App, path: str) -> None:
+        async with front.dial() as (reader, writer):
+            writer.write(request(path))
+            writer.write_eof()
+            await asyncio.sleep(0.2 if path == "/wait" else 0)
+            app.go.set()
+            answer = await asyncio.wait_for(read_response(reader), 10)
+            assert answer.status == 200
+            assert len(answer.body) == (3 << 20 if path == "/big?3" else len(answer.body) or -1)
+            assert await asyncio.wait_for(reader.read(), 5) == b"", "and nothing else"
+
+    async def test_all_that_a_half_closed_client_asked_is_answered(self, front: Rig) -> None:
+        data = request("/1") + request(host=f"nobody.{DOMAIN}") + request("/2", method="POST", body=b"x")
+        async with front.dial() as (reader, writer):
+            writer.write(data + b"GET / HT")
+            writer.write_eof()
+            assert [(await read_response(reader)).status for _ in range(3)] == [200, 404, 200]
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
+    async def test_half_an_upload_is_no_request(self, front: Rig, app: App) -> None:
+        async with front.dial() as (reader, writer):
+            writer.write(request("/", "Content-Length: 100", method="POST") + b"half")
+            await asyncio.sleep(0.2)
+            app.hung_up.clear()
+            writer.write_eof()
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        await asyncio.wait_for(app.hung_up.wait(), 5)
+
+    async def test_an_upgrade_to_one_of_several(self, front: Rig) -> None:
+        async with front.dial() as (reader, writer):
+            writer.write(request("/ws", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c, websocket"))
+            assert (await read_response(reader)).status == 101
+
+    async def test_a_port_that_says_nothing(self, front: Rig) -> None:
+        assert (await front.ask(host=f"{HOST}:")).status == 200
+        assert (await front.ask(f"http://{HOST}:80/a")).json["target"] == "/a"
+
     @pytest.mark.parametrize(
         "data", [b"GET / HTTP/1.1\nHost: x\n\n", b"GET / HTTP/1.1\r\n\r\n", b"\0\r\n\r\n"]
     )
@@ -339,6 +377,11 @@ class TestPool:
         assert (await front.ask(method="POST", body=b"x")).json["app"] == "again"
         await again.stop()
 
+    @pytest.mark.attack(
+        "Clear-Site-Data, and X-Accel-Redirect for an nginx before Stager",
+        profile="repository's own code",
+        result="both are taken out of the answer",
+    )
     @pytest.mark.parametrize("terms", [None, Terms(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(
         self, front: Rig, app: App, terms: Terms | None

@@ -50,7 +50,12 @@ async def front(tmp_path: Path, app: App) -> AsyncIterator[Rig]:
     """A front that is short of patience."""
     port = free_port()
     limits = Limits(
-        head_seconds=2.0, body_seconds=2.0, idle_seconds=2.0, connect_seconds=2.5, upstream_seconds=5.0
+        head_seconds=2.0,
+        body_seconds=2.0,
+        idle_seconds=2.0,
+        connect_seconds=2.5,
+        response_seconds=5.0,
+        upstream_seconds=5.0,
     )
     async with rig(tmp_path, FrontOptions(listen=f"127.0.0.1:{port}", limits=limits), port) as running:
         await running.serve({HOST: app.endpoint, OTHER: app.endpoint})

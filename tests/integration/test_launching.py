@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.conftest import MakeStager
-from tests.integration.stager import StagerUnderTest, until
+from tests.integration.stager import StagerUnderTest, docker, until
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,11 @@ def test_an_instance_is_confined(stager: StagerUnderTest) -> None:
     assert host["PidsLimit"] == 256
     assert host["Init"] is True
     assert host["RestartPolicy"]["Name"] == "no"
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    no_privileges, profile = host["SecurityOpt"]
+    assert no_privileges == "no-new-privileges"
+    assert profile.startswith('seccomp={"defaultAction":"SCMP_ACT_ERRNO"')
+    assert host["MemorySwap"] == host["Memory"]
+    assert {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]} == {"core": 0, "nofile": 16_384}
     assert {"CAP_NET_RAW", "CAP_MKNOD", "CAP_AUDIT_WRITE"} <= {
         f"CAP_{c.removeprefix('CAP_')}" for c in host["CapDrop"]
     }
@@ -197,3 +201,21 @@ def test_instances_are_reached_by_a_published_port_where_addresses_cannot_be_dia
     assert stager.get("test").text == "test 2"
     bindings = stager.inspect(stager.containers()[0])["NetworkSettings"]["Ports"]["3000/tcp"]
     assert [b["HostIp"] for b in bindings] == ["127.0.0.1"]
+
+
+def test_no_network_stays_behind_a_kill_or_a_stop(stager: StagerUnderTest) -> None:
+    names = [f"branch-{number}" for number in range(4)]
+    for name in names:
+        stager.launched(name)
+    assert len(stager.networks()) == len(names)
+    for left, name in enumerate(reversed(names)):
+        assert stager.kill(name).text == "ok"
+        assert len(stager.networks()) == len(names) - left - 1, "it went before the answer"
+
+    stager.launched("stays")
+    stray = f"stager-{stager.installation}-stray"
+    docker("network", "create", "--label", f"stager.instance={stager.installation}", stray)
+    assert stager.terminate() == 0
+    assert len(stager.containers()) == len(stager.networks()) == 1, "what runs keeps its own"
+    stager.start()
+    assert stager.get("stays").text.startswith("stays")

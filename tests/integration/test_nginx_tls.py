@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.routers.nginx import server_for_all
+from stager.routers.nginx import http2_syntax, server_for_all
 from tests.integration.nginx import BINARY, NginxUnderTest, running_nginx
 from tests.integration.stager import until
 from tests.unit.front.harness import DOMAIN, HOST, App, Rig, certificate_in, rig
@@ -34,6 +34,7 @@ def nginx(tmp_path: Path, front: Rig) -> Iterator[NginxUnderTest]:
             listen=[f"127.0.0.1:{nginx.port}"],
             certificate=str(certificate),
             key=str(key),
+            http2=http2_syntax(),
         )
         (nginx.sites / "default").write_text(text)
         assert nginx.refuses() == ""
@@ -74,3 +75,18 @@ async def test_what_the_application_is_told_is_one_story(nginx: NginxUnderTest, 
             "forwarded": f'for=127.0.0.1;host="{HOST}";proto=https, for=127.0.0.1',
         }
     await app.stop()
+
+
+async def test_it_speaks_http_2(nginx: NginxUnderTest, front: Rig) -> None:
+    app = App()
+    await front.serve({HOST: await app.start()})
+    for version, spoken in (("--http2", "2"), ("--http1.1", "1.1")):
+        status, body = await asyncio.to_thread(ask, nginx, "/big?3", version, "-o", "/dev/null",
+                                               "-w", "%{http_version}\n%{http_code}")  # fmt: skip
+        assert (status, body) == ("200", spoken)
+    await app.stop()
+
+
+def test_the_installed_one_minds_nothing(nginx: NginxUnderTest) -> None:
+    done = subprocess.run([*nginx._command, "-t"], capture_output=True, text=True, check=False)
+    assert "warn" not in done.stderr

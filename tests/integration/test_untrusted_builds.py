@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import pwd
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,6 +57,7 @@ class Place:
     builder: OwnBuilder
     installation: str
     number: int = 0
+    cgroup: str = ""
 
     def build(
         self, dockerfile: str, *, own: bool = True, stranger: bool = True, recipe: Recipe | None = None,
@@ -75,8 +78,8 @@ class Place:
         engine = connect(ENGINE)
         try:
             trusted = BuildxBuilder(engine, ENGINE, self.installation)
-            lending = Lending(images=lent)
-            untrusted = UntrustedBuilder(HelperClient(self.builder.socket), engine, trusted, lending)
+            helper, lending = HelperClient(self.builder.socket), Lending(images=lent)
+            untrusted = UntrustedBuilder(helper, engine, trusted, lending, cgroup_parent=self.cgroup)
             key = f"{secrets.token_hex(16)}"
             order = BuildOrder(key, "shop", "0" * 40, tree, recipe, 120, by_stranger=stranger)
             self.said: list[str] = []
@@ -171,7 +174,13 @@ def test_it_builds_and_leaves_nothing_there(place: Place) -> None:
         "--host", f"unix://{place.builder.folder}/builder.sock", "images", "--format", "{{.Repository}}"
     )
     assert there.split() == ["stager-base/static"]
-    assert (place.builder.folder / "builder.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_its_socket_is_stager_s_alone(place: Place, tmp_path: Path) -> None:
+    with own_builder(user="nobody") as helper:
+        Place(tmp_path, helper, place.installation).build(unique())
+        facts = (helper.folder / "builder.sock").stat()
+        assert (facts.st_uid, facts.st_mode & 0o777) == (pwd.getpwnam("nobody").pw_uid, 0o600)
 
 
 def test_a_service_of_the_host(place: Place, on_the_host: Server) -> None:
@@ -338,6 +347,34 @@ def test_a_build_can_t_fill_the_disk(place: Place, tmp_path: Path) -> None:
         assert "No space left" in said
         assert free - shutil.disk_usage(small.folder).free < 2 << 30
         assert file_of(crowded.build(unique("RUN echo well > /x\n")), "/x") == "well"
+
+
+@pytest.fixture
+def cgroup() -> Iterator[str]:
+    """One whose processes have 64 MB at most."""
+    name = f"stager-test-{secrets.token_hex(4)}"
+    root = Path("/sys/fs/cgroup")
+    is_v1 = (root / "memory").is_dir()
+    group, file = (root / "memory" / name, "limit_in_bytes") if is_v1 else (root / name, "max")
+    try:
+        group.mkdir()
+        (group / f"memory.{file}").write_text(str(64 << 20))
+    except OSError as error:
+        pytest.skip(f"no control group with a limit of memory can be made here: {error}")
+    yield f"/{name}"
+    found = [*root.glob(f"*/{name}/*/"), *root.glob(f"{name}/*/"), *root.glob(f"*/{name}/"), root / name]
+    for folder in found:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def test_a_build_can_t_take_the_memory(place: Place, cgroup: str) -> None:
+    """`builds.cgroup_parent` holds in it, whatever the machine's own Docker does."""
+    greedy = unique("RUN dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? > /ended\n")
+    assert file_of(place.build(greedy), "/ended") == "0"
+    place.cgroup = cgroup
+    greedy = unique("RUN dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? > /ended\n")
+    assert file_of(place.build(greedy), "/ended") == "137"
 
 
 def test_what_is_killed_leaves_nothing(place: Place, builder: OwnBuilder) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
+import structlog
 
 from stager.assembly import helper as module
 from stager.assembly.helper import firewall_of, helper_of, public_ports
@@ -37,9 +39,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDirectory:
     return StateDirectory(tmp_path / "state")
 
 
-def settings(socket: Path, text: str = "") -> Settings:
-    path = socket.parent / "config.yml"
-    path.write_text(f"helper_socket: {socket}\nengine: {{socket: 'unix:///var/run/docker.sock'}}\n{text}")
+def settings(where: Path, text: str = "") -> Settings:
+    path = where.parent / "config.yml"
+    path.write_text(f"helper_socket: {where}\nengine: {{socket: 'unix:///var/run/docker.sock'}}\n{text}")
     return load(path, environ={}).settings
 
 
@@ -68,6 +70,18 @@ async def test_once_used_nothing_starts_without_it_until_it_is_off(
     off = await helper_of(settings(path, "helper: off"), state)
     assert off.lacks("firewall") == "`helper: off` in the configuration."
     assert (await helper_of(settings(path), state)).client is None, "as at first"
+
+
+async def test_one_that_is_there_and_doesnt_answer_is_no_reason_to_do_without(
+    tmp_path: Path, state: StateDirectory
+) -> None:
+    path = tmp_path / "helper.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(Fault, match="doesn't answer") as missing:
+        await helper_of(settings(path), state)
+    assert missing.value.reason == "helper-missing"
+    assert (await helper_of(settings(path, "helper: off"), state)).client is None
 
 
 async def test_required_it_must_be_there_and_able(tmp_path: Path, state: StateDirectory) -> None:
@@ -135,3 +149,24 @@ def test_the_ports_at_which_visitors_come_in(
         fallback=fallback,
     )  # fmt: skip
     assert public_ports(given, listen, addresses) == ports
+
+
+BUILT = "images: {shop: {build: '.', repo_owner: acme, forks: approve}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BUILT, "Code from forks isn't built."),
+        (f"{BUILT}forks: {{unsafe_shared_builder: true}}", "built beside trusted code"),
+        (BUILT.replace("approve", "'off'"), ""),
+        ("images: {shop: {port: 80}}", ""),
+    ],
+)
+async def test_the_log_says_how_code_from_forks_is_built(
+    tmp_path: Path, state: StateDirectory, text: str, said: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await helper_of(settings(tmp_path / "helper.sock", text), state)
+    told = [str(entry["builds"]) for entry in logs if entry["event"] == "untrusted_builder_off"]
+    assert (said in told[0] and len(told) == 1) if said else not told

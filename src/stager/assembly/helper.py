@@ -24,6 +24,9 @@ SOON = 10.0
 """Seconds that a helper has to come, where Stager doesn't start without it: both may just be starting."""
 PAUSE = 0.25
 FIREWALL = "firewall"
+BUILDER = "builder"
+SHARED = "Code from forks is built beside trusted code, and can change what trusted builds make."
+NOT_BUILT = "Code from forks isn't built."
 OFF = "Previews reach services of this machine and its private networks."
 HINT = "docs/how-to/root-helper.md says how to install it; `helper: off` says that it isn't wanted."
 
@@ -61,7 +64,16 @@ async def helper_of(settings: Settings, state: StateDirectory) -> Standing:
     else:
         state.guarded.touch()
         log.info("helper_used", socket=str(settings.helper_socket))
+    if settings.builds_forks:
+        _tell_of_builder(settings, standing.lacks(BUILDER))
     return standing
+
+
+def _tell_of_builder(settings: Settings, lack: str) -> None:
+    if settings.forks.unsafe_shared_builder:
+        log.warning("untrusted_builder_off", builds=SHARED, why="`forks.unsafe_shared_builder` is on.")
+    elif lack:
+        log.warning("untrusted_builder_off", builds=NOT_BUILT, why=lack)
 
 
 def firewall_of(
@@ -78,7 +90,7 @@ def firewall_of(
         state.installation,
         ports,
         lambda app: outward.get(app, strict),
-        registries=settings.forks.registries,
+        builder_allow=settings.forks.registries,
     )
 
 
@@ -116,10 +128,12 @@ async def _standing(settings: Settings, *, must: bool) -> Standing:
     if not settings.engine.socket.startswith("unix://"):
         return _without("Docker runs on another machine, where no helper of this one guards.", must=must)
     client = HelperClient(settings.helper_socket)
+    # One that is there and doesn't answer is about to, or broken; neither is a reason to do without.
+    insists = must or os.access(settings.helper_socket, os.R_OK | os.W_OK)
     try:
-        features = await _hello(client, patience=SOON if must else 0.0)
+        features = await _hello(client, patience=SOON if insists else 0.0)
     except StagerError as error:
-        return _without(_why(settings, error), must=must)
+        return _without(_why(settings, error), must=insists)
     if must and features.get(FIREWALL, "none"):
         raise _missing(f"The root helper can't guard previews: {features.get(FIREWALL, 'it is too old')}")
     return Standing(client, "", features)
@@ -156,7 +170,7 @@ def _without(why: str, *, must: bool) -> Standing:
 
 def _missing(why: str) -> Fault:
     return Fault(
-        f"helper: {why} Previews aren't started unguarded, because it was used before or is required.",
+        f"helper: {why} Previews aren't started unguarded where it is there, was used before or is required.",
         hint=HINT,
         reason="helper-missing",
     )

@@ -13,6 +13,7 @@ from stager.control.ports import Ports
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.front.launcher import FrontOptions
+from stager.front.limits import Limits
 from stager.ports.store import Store
 from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.model import Settings
@@ -46,6 +47,7 @@ def front_options(settings: Settings) -> FrontOptions:
         tls_key=str(tls.key) if tls else "",
         trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
         access_log=settings.access_log,
+        limits=Limits(response_seconds=settings.response_timeout),
     )
 
 

@@ -28,6 +28,7 @@ from stager.control.outposts import Outposts
 from stager.control.previews import RunningPreviews
 from stager.control.sessions import Lifetimes
 from stager.control.supervisor import Intervals
+from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
     DockerImages,
@@ -66,6 +67,9 @@ log = structlog.get_logger(__name__)
 
 EXTRA_WAIT = 60.0
 """Seconds that a launch is waited for beyond the application's own time to start."""
+
+LAST_SWEEP = 5.0
+"""Seconds that the end waits for Docker to remove networks that nothing uses."""
 
 
 async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
@@ -127,13 +131,15 @@ async def _assemble(
     addresses, clock = addresses_of(settings, store, listen), SystemClock()
     await addresses.load()
     firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, addresses))
+    instances = await _instances(settings, state, docker, firewall)
+    stack.push_async_callback(_leave_no_networks, instances)
     github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, addresses)
     logins = CurrentLogins(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
     world = World(
         store=store,
         images=DockerImages(docker),
-        instances=await _instances(settings, state, docker, firewall),
+        instances=instances,
         prober=prober,
         router=router,
         clock=clock,
@@ -159,7 +165,7 @@ async def _assemble(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
     services = _services(core, world, loaded, router, setup)
-    checked = (*checks, SetAsideDeliveries(store))
+    checked = (*checks, core.failures, SetAsideDeliveries(store))
     return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
@@ -181,6 +187,15 @@ async def _instances(
     loopback = await reaches_by_loopback(settings, docker)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
     return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
+
+
+async def _leave_no_networks(instances: DockerInstances) -> None:
+    """The next start may be far: networks that no container is in go now. Those of previews stay."""
+    try:
+        async with asyncio.timeout(LAST_SWEEP):
+            await instances.sweep()
+    except (StagerError, TimeoutError) as error:
+        log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
 def _cast(chosen: Chosen) -> Cast:
@@ -231,6 +246,7 @@ def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setu
         sharing=core.sharing,
         builds=core.builds,
         commands=core.commands,
+        failures=core.failures,
         forges=world.forges,
         instances=world.instances,
         intake=core.intake,

@@ -17,7 +17,7 @@ from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.doctor import asked, tell
-from stager.cli.server import ConfigOption
+from stager.cli.server import ConfigOption, readiness
 from stager.control.doctor import examine
 from stager.domain.errors import StagerError
 from stager.front.client import FrontClient
@@ -70,7 +70,8 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
-    seen = [_of_configuration(loaded), *_of_processes(state, is_up=is_up), *await examine(checks)]
+    processes = [*_of_processes(state, is_up=is_up), *_as_it_says_itself(state)]
+    seen = [_of_configuration(loaded), *processes, *await examine(checks)]
     return [*seen, *await _of_deliveries(state)] if _runs(state) else seen
 
 
@@ -113,6 +114,14 @@ def _of_processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
         what = "the front doesn't" if process else "only the front does: previews go on"
         return [Finding("Stager", Verdict.WRONG, f"Not all of it runs: {what}.", hint)]
     return [Finding("Stager", Verdict.WARNING, "It doesn't run.", "`stager serve` starts it.")]
+
+
+def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
+    """What troubles the Stager that runs here, as far as it tells anybody."""
+    answer = readiness(state) if state.path.exists() else None
+    told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    hint = f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
+    return [Finding(part, Verdict.WRONG, sentence, hint) for part, sentence in told.items()]
 
 
 async def _front_answers(state: StateDirectory) -> bool:

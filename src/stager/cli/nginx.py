@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stager.routers.nginx import server_for_all
+from stager.routers.nginx import http2_syntax, server_for_all
 from stager.settings.loader import find, load
 from stager.settings.model import Settings
 from stager.settings.problems import ConfigurationError
@@ -55,6 +55,7 @@ def config(
         certificate=certificate,
         key=key,
         redirect=_everywhere(80) if certificate and not listen else [],
+        http2=http2_syntax() if certificate else "none",
     )
     typer.echo(text, nl=False)
 

@@ -94,7 +94,7 @@ def status(config: ConfigOption = None) -> None:
     front = asyncio.run(_greet_front(state))
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
-    answer = _ask(state, "/readyz") if process else None
+    answer = readiness(state) if process else None
     said = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
     for part, sentence in said.items():
         typer.echo(f"{part}: {sentence}")
@@ -159,7 +159,7 @@ def _detach(state: StateDirectory) -> None:
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if state.running() == child.pid and _ask(state, "/readyz") is not None:
+        if state.running() == child.pid and readiness(state) is not None:
             typer.echo(f"Stager runs as process {child.pid}. Its log is {state.log}.")
             return
         if child.poll() is not None:
@@ -185,14 +185,14 @@ async def _greet_front(state: StateDirectory) -> str | None:
     return f"running, process {hello.pid}, listens on {hello.listen}"
 
 
-def _ask(state: StateDirectory, path: str) -> dict[str, Any] | None:
-    """What the control plane answers over its own socket; None when it doesn't."""
+def readiness(state: StateDirectory) -> dict[str, Any] | None:
+    """What the control plane that runs here answers to `/readyz` on its own socket; None when it doesn't."""
     connection = http.client.HTTPConnection("localhost", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.settimeout(5)
     try:
         connection.sock.connect(str(state.control_socket))
-        connection.request("GET", path)
+        connection.request("GET", "/readyz")
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
     except (OSError, ValueError, http.client.HTTPException):
         return None

@@ -86,7 +86,7 @@ class Access:
             Refused: 401, when nobody that we know does; 429, after too many wrong ones from that address.
             Retry: so many are compared that it takes too long.
         """
-        actor = await self._signed_in(credentials) or await self._proven(credentials)
+        actor = await self._signed_in(credentials) or await self._proven(self._taken(credentials))
         if actor is not None:
             return replace(actor, address=credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured, so nobody is let in."
@@ -95,13 +95,20 @@ class Access:
     async def _signed_in(self, credentials: Credentials) -> Actor | None:
         return await self._sessions.actor(credentials.session) if credentials.session else None
 
+    def _taken(self, credentials: Credentials) -> Credentials:
+        """These without a token in a parameter that nobody here takes."""
+        is_ours = credentials.bearer.startswith((BEARER, PREFIX))
+        takes = is_ours or any(strategy.takes_token_parameter for strategy in self._strategies)
+        return credentials if takes else credentials.without_parameter
+
     async def _proven(self, credentials: Credentials) -> Actor | None:
-        """Who is known by what the request says. Only `Authorization` counts as a guess: a link can't have a
-        browser send one."""
+        """Who is known by what the request says. Tokens in a parameter are counted apart: a link may have a
+        browser send them, which must not lock anybody out who signs in in another way."""
         guesser = holder(credentials.address)
-        if not credentials.authorization:
+        if not credentials.authorization and not credentials.bearer:
             self._tries.check(guesser)
             return await self._known(credentials)
+        guesser = guesser if credentials.authorization else f"parameter {guesser}"
         try:
             async with self._tries.guess(guesser) as guess:
                 actor = await self._known(credentials)

@@ -113,14 +113,22 @@ class Addresses:
                 branch by naming one of theirs like it.
         """
         host = ""
-        app, room = names.host_parts(self._template, key.app)
-        labels = list(names.labels(name, app=key.app, key=str(key), room=room))
-        for label in labels[-1:] if trust is Trust.FORK else labels:
-            host = self._template.format(slug=label, app=app, domain=self.domain)
+        hosts = self._hosts(key, name)
+        for host in hosts[-1:] if trust is Trust.FORK else hosts:
             holder = tx.environment_by_host(host)
             if holder is None or holder.key == key or not holder.desired.present:
                 return host
-        return host  # the last label has a hash of the key in it, so nobody else can have it
+        return host  # the last one has a hash of the key in it, so nobody else can have it
+
+    def fits(self, host: str, key: EnvironmentKey, name: str) -> bool:
+        """Whether this environment's host could be this one, by the domain and the template of today."""
+        return host in self._hosts(key, name)
+
+    def _hosts(self, key: EnvironmentKey, name: str) -> list[str]:
+        """All that an environment may have, the best first."""
+        app, room = names.host_parts(self._template, key.app)
+        labels = names.labels(name, app=key.app, key=str(key), room=room)
+        return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
 
 
 def _first(tx: Transaction, domain: str) -> str:

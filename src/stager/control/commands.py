@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -19,14 +19,14 @@ from stager.control.policy import FORKS_ARE_OFF, check_approval
 from stager.control.room import Room
 from stager.control.variables import of_launch
 from stager.control.watch import Watch
-from stager.control.wishes import Wish, Wishes
+from stager.control.wishes import Wish, Wishes, again
 from stager.domain.access import Action
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import BY_POLICY, UNAPPROVED, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.source import Revision, Trust
+from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
@@ -59,6 +59,7 @@ class Commands:
         wake: called with an environment's id after its wish was written down.
         room: keeps the number of previews within bounds.
         access: says whether whoever asks may; everything here asks it first.
+        check_branch: refuses to launch an application by hand from a branch that isn't there.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Commands:
         room: Room,
         clock: Clock,
         access: Access,
+        check_branch: Callable[[Application, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._memory = memory
@@ -87,6 +89,7 @@ class Commands:
         self._room = room
         self._clock = clock
         self._access = access
+        self._check_branch = check_branch
 
     async def launch(self, command: Launch, actor: Actor) -> Environment:
         """Have a preview running, afresh when it runs already.
@@ -102,6 +105,10 @@ class Commands:
         application = self._applications.get(command.image_name)
         name = checked_name(command.container_name)
         parameters = of_launch(command.parameters)
+        found = await self._store.read(lambda tx: find_named(tx, [application.name], name))
+        if found is None or found.change is None:
+            check_ref(name, application)
+            await self._check_branch(application, name)
         environment = await self._store.write(lambda tx: self._launched(tx, application, name, parameters))
         log.info("launch", environment=environment.id, app=application.name, name=name)
         await self._written(environment)
@@ -116,7 +123,7 @@ class Commands:
             key = EnvironmentKey.of_name(application.name, name)
             return self._wishes.run(tx, Wish(key, name, parameters=parameters))
         _let_run(tx, found)
-        return self._wishes.run(tx, _again(found, parameters or found.desired.parameters))
+        return self._wishes.run(tx, again(found, parameters or found.desired.parameters))
 
     async def kill(self, command: Kill, actor: Actor) -> Environment | None:
         """Have a preview removed; None when there is none of this name, which is fine.
@@ -127,7 +134,7 @@ class Commands:
         name, app = command.container_name, command.image_name
         whose = app or await self._whose(actor, name)
         async with self._access.acting(actor, Action.KILL, whose, name):
-            if app:
+            if app and not await self._store.read(lambda tx: _had_previews(tx, app)):
                 self._applications.get(app)
             return await self._kill(name, whose)
 
@@ -197,7 +204,7 @@ class Commands:
                 status=409,
             )
         _let_run(tx, environment)
-        return self._wishes.run(tx, _again(environment, environment.desired.parameters))
+        return self._wishes.run(tx, again(environment, environment.desired.parameters))
 
     async def let_run(self, environment_id: str, actor: Actor) -> Environment:
         """Have a pull request's preview running, whatever the rules for pull requests or an earlier kill say.
@@ -397,22 +404,11 @@ def _let_run(tx: Transaction, environment: Environment) -> None:
         tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
 
 
-def _again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
-    """The wish that an environment stands for, with other parameters."""
-    hold = environment.desired.hold
-    if hold is not None and is_unapproved(environment):
-        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
-    return Wish(
-        environment.key,
-        environment.name,
-        # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
-        environment.desired.revision if environment.change else Revision(),
-        parameters,
-        environment.desired.trust,
-        environment.change,
-    )
-
-
 def _apps_present(tx: Transaction) -> frozenset[str]:
     """The applications that have previews, also those that are in the configuration no more."""
     return frozenset(environment.app for environment in tx.environments(present=True))
+
+
+def _had_previews(tx: Transaction, app: str) -> bool:
+    """Whether this application had a preview that is remembered, whatever the configuration says by now."""
+    return any(environment.app == app for environment in tx.environments())

@@ -21,6 +21,7 @@ from stager.control.calls import Calls
 from stager.control.commands import Commands
 from stager.control.commenting import Commenting
 from stager.control.errands import Errands
+from stager.control.failures import Failures
 from stager.control.forges import Forges
 from stager.control.guards import Guards
 from stager.control.handling import Handling
@@ -38,6 +39,7 @@ from stager.control.reporter import Reporter, Voice
 from stager.control.resync import Resync
 from stager.control.room import Room
 from stager.control.runner import Runner
+from stager.control.second_tries import SecondTries
 from stager.control.sessions import Lifetimes, Sessions
 from stager.control.sharing import Sharing
 from stager.control.signing_in import SigningIn
@@ -154,6 +156,7 @@ class Core:
         self._world, self._cast, self._conduct = world, cast or Cast(), conduct or Conduct()
         self.addresses, self.applications = addresses, applications
         self.watch, self.metrics = Watch(), metrics or Metrics()
+        self.failures = Failures()
         self._runner = runner or Runner(self.metrics)
         self._memory = Memory(world.store)
         self.publisher = Publisher(world.router, world.outposts)
@@ -161,6 +164,7 @@ class Core:
         self._wishes = Wishes(addresses, world.clock, world.ids)
         self.handling = self._handling()
         self.builds = self._builds()
+        self.making = self._making()
         self.steps = Steps(self._tools())
         self.room = self._room()
         self.audit = Audit(world.store, world.clock)
@@ -230,9 +234,9 @@ class Core:
         shop = self._world.workshop
         return Builds(shop.sources, shop.builder, shop.logs, at_once=shop.at_once) if shop else None
 
-    def _tools(self) -> Tools:
+    def _making(self) -> Making:
         world, shop = self._world, self._world.workshop
-        making = Making(
+        return Making(
             memory=self._memory,
             store=world.store,
             images=world.images,
@@ -242,9 +246,12 @@ class Core:
             builder=shop.builder if shop else None,
             builds=self.builds,
         )
+
+    def _tools(self) -> Tools:
+        world = self._world
         return Tools(
             memory=self._memory,
-            making=making,
+            making=self.making,
             instances=world.instances,
             prober=world.prober,
             publisher=self.publisher,
@@ -255,6 +262,7 @@ class Core:
             clock=world.clock,
             metrics=self.metrics,
             handling=self.handling,
+            failures=self.failures,
             firewall=world.firewall,
         )
 
@@ -306,6 +314,7 @@ class Core:
             room=self.room,
             clock=self._world.clock,
             access=self.access,
+            check_branch=self.making.check_branch,
         )
 
     def _intake(self) -> Intake:
@@ -359,8 +368,12 @@ class Core:
             watch=self.watch,
             outposts=world.outposts,
             clear_away=self._clear_away if world.workshop else None,
+            at_start=self._second_tries().begin,
             firewall=world.firewall,
         )
+
+    def _second_tries(self) -> SecondTries:
+        return SecondTries(self._world.store, self._wishes, self.applications, self._conduct.key)
 
     async def _clear_away(self) -> int:
         shop, builds = self._world.workshop, self.builds

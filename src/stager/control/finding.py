@@ -9,6 +9,7 @@ from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
 from stager.domain.refs import ids_in, named_outside
+from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
 LONGEST_NAME = 255
@@ -40,6 +41,16 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
             status=409,
         )
     return candidates[0] if candidates else None
+
+
+def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
+    """The present environments of this pull request, whatever application they were made for: that may have
+    another name or owner by now, or be gone from the configuration."""
+    return [
+        environment
+        for environment in tx.environments(present=True)
+        if (link := environment.change) and (link.repository_id, link.number) == (repository.id, number)
+    ]
 
 
 def _described(environment: Environment) -> str:

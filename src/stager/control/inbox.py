@@ -87,7 +87,7 @@ class Inbox:
         now = self._clock.now()
         await self._store.write(lambda tx: tx.set_delivery_aside(delivery, f"set aside: {why}", now))
         self._metrics.delivery("set_aside")
-        log.error(
+        log.warning(
             "delivery_set_aside",
             forge=delivery.forge,
             delivery=delivery.id,

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.belonging import application_of, remember
+from stager.control.belonging import application_of, remember, why_not
 from stager.control.commands import Wake
+from stager.control.finding import previews_of
 from stager.control.forges import Forges
 from stager.control.inbox import Inbox
 from stager.control.mergequeue import MergeQueue
@@ -38,7 +39,7 @@ from stager.domain.events import (
     Ignored,
     MergeQueued,
 )
-from stager.domain.source import Change, Revision
+from stager.domain.source import Change, Repository, Revision
 from stager.ports.clock import Clock
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import EventListener
@@ -173,7 +174,7 @@ class Intake:
     async def _as_it_is_now(self, event: ChangeSeen) -> ChangeSeen:
         """The event with the change's present state, as far as the forge can be asked for it."""
         forge = self._forges.of(event.change.repository.id)
-        if forge is None or await self._application(event) is None:
+        if forge is None or not await self._is_ours(event):
             return event
         if self._clock.now() < self._ask_again_at:
             return event
@@ -190,37 +191,53 @@ class Intake:
 
     async def seen(self, event: ChangeSeen) -> str:
         """Let the listeners decide on an event, and write down what it amounts to; what it was, in words."""
+        if not await self._is_ours(event):
+            return await self._not_ours(event.change.repository)
         application = await self._application(event)
-        if application is None:
-            return f"ignored: no entry under images: is for {event.change.repository.full_name}"
-        event = replace(event, app=application.name)
+        event = replace(event, app=application.name if application else await self._former(event))
         if await self._store.read(lambda tx: _is_stale(tx, event)):
             return "ignored: something newer is known of this change"
         decided = await self._decided(application, event)
-        environment, outcome = await self._store.write(
+        environments, outcome = await self._store.write(
             lambda tx: self._written(tx, application, event, decided)
         )
-        if environment is not None:
+        for environment in environments:
             if environment.desired.wanted:
                 await self._room.make(environment)
             self._watch.changed(environment.id)
             self._wake(environment.id)
         return outcome
 
+    async def _is_ours(self, event: ChangeSeen) -> bool:
+        """Whether an application is for its repository, or was when a preview of the change was made."""
+        return await self._application(event) is not None or bool(await self._former(event))
+
+    async def _former(self, event: ChangeSeen) -> str:
+        """The application that a preview of this change was made for; empty when it has none."""
+        change = event.change
+        found = await self._store.read(lambda tx: previews_of(tx, change.repository, change.number))
+        return found[0].app if found else ""
+
     async def _application(self, event: ChangeSeen) -> Application | None:
         repository = event.change.repository
         return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
+
+    async def _not_ours(self, repository: Repository) -> str:
+        why = await self._store.read(lambda tx: why_not(tx, self._applications, repository))
+        if why.startswith("refused"):
+            log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
+        return why
 
     async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
         key = _key(application, event)
         before = await self._store.read(lambda tx: tx.environment_by_key(key))
         return await self._policy.hold(application, event.change, before)
 
-    async def _decided(self, application: Application, event: ChangeSeen) -> _Decided:
+    async def _decided(self, application: Application | None, event: ChangeSeen) -> _Decided:
         command = await self._command(event)
-        return _Decided(
-            command, await self._held(application, event) if isinstance(command, Launch) else None
-        )
+        if application is None or not isinstance(command, Launch):
+            return _Decided(command)
+        return _Decided(command, await self._held(application, event))
 
     async def _command(self, event: ChangeSeen) -> Command | None:
         """What the first listener that takes the event asks for. One that fails or hangs is passed over."""
@@ -235,24 +252,35 @@ class Intake:
         return None
 
     def _written(
-        self, tx: Transaction, application: Application, event: ChangeSeen, decided: _Decided
-    ) -> tuple[Environment | None, str]:
+        self, tx: Transaction, application: Application | None, event: ChangeSeen, decided: _Decided
+    ) -> tuple[list[Environment], str]:
+        """The environments that changed, and what the event was, in words. Removing goes by what was written
+        down when they were made: without an application there is nothing else that can be done."""
         if _is_stale(tx, event):
-            return None, "ignored: something newer is known of this change"
-        remember(tx, application, event.change.repository)
+            return [], "ignored: something newer is known of this change"
+        if application is not None:
+            remember(tx, application, event.change.repository)
         tx.save_change(event.change)
+        match decided.command:
+            case Launch() as launch if application is not None:
+                environment, outcome = self._asked_for(tx, application, event, launch, decided.hold)
+                return [environment] if environment else [], outcome
+            case Launch():
+                return [], why_not(tx, self._applications, event.change.repository)
+            case Kill():
+                present = previews_of(tx, event.change.repository, event.change.number)
+                ended = [self._wishes.end(tx, environment) for environment in present]
+                return ended, "removed" if ended else "ignored: there is nothing to remove"
+            case _:
+                return [], "ignored: no listener takes it"
+
+    def _asked_for(
+        self, tx: Transaction, application: Application, event: ChangeSeen, launch: Launch, hold: Hold | None
+    ) -> tuple[Environment | None, str]:
         key = _key(application, event)
         before = tx.environment_by_key(key)
-        match decided.command:
-            case Launch(container_name=name, parameters=parameters):
-                wish = _wish(key, name, parameters, event.change)
-                return self._launched(tx, wish, before, event, _still(decided.hold, before, event.change))
-            case Kill() if before is not None and before.desired.present:
-                return self._wishes.end(tx, before), "removed"
-            case Kill():
-                return None, "ignored: there is nothing to remove"
-            case _:
-                return None, "ignored: no listener takes it"
+        wish = _wish(key, launch.container_name, launch.parameters, event.change)
+        return self._launched(tx, wish, before, event, _still(hold, before, event.change))
 
     def _launched(
         self,

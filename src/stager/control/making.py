@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -12,7 +14,7 @@ from stager.control.forges import Forges
 from stager.control.memory import Memory
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Refused, Retry
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.refs import BRANCHES
 from stager.domain.source import Repository, Revision, Trust
@@ -24,6 +26,9 @@ from stager.ports.store import Store
 from stager.settings.repository import Said, names_of, read_file
 
 Heard = Callable[[], None]
+
+ASK_SECONDS = 10.0
+"""For which a launch by hand waits for the repository to say whether it has the branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,26 @@ class Making:
         ref = deployment.revision.ref or environment.name
         sha = await self._tools()[0].resolve(place.origin, ref)
         return await self._memory.save(deployment.id, lambda d: replace(d, revision=Revision(sha, ref)))
+
+    async def check_branch(self, application: Application, name: str) -> None:
+        """Whether this can be launched by hand, before anything is written down for it. Whatever else is in
+        the way shows with the launch, which goes on trying.
+
+        Raises:
+            Refused: `branch-missing`: the application's repository has no such branch or tag.
+        """
+        if not application.needs_commit or self._sources is None:
+            return
+        with suppress(Retry, OSError):  # among those the timeout
+            async with asyncio.timeout(ASK_SECONDS):
+                try:
+                    repository = await self._repository_of(application)
+                    await self._sources.resolve(await self._origin(repository, None), name)
+                except Fault as error:
+                    if error.reason == "ref-missing":
+                        raise Refused(
+                            error.message, hint=error.hint, reason="branch-missing", status=404
+                        ) from error
 
     async def _found(self, deployment: Deployment, application: Application) -> str:
         if SHA_PLACE not in application.image:
@@ -188,6 +213,9 @@ class Making:
         link = environment.change
         if link is not None:
             return Repository(link.repository_id, link.owner, link.repository)
+        return await self._repository_of(application)
+
+    async def _repository_of(self, application: Application) -> Repository:
         seen = await self._store.read(lambda tx: tx.repositories())
         known = next((s.repository for s in seen if s.app == application.name), None)
         found = known or await self._forges.repository(application.owner, application.repository_name)

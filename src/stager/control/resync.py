@@ -8,7 +8,7 @@ definite no, or one that is closed, goes. A list that couldn't be had whole chan
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -38,7 +38,8 @@ class Resync:
     ) -> None:
         self._store = store
         self._forges = forges
-        self._since = clock.now() - REDELIVER
+        self._start = clock.now() - REDELIVER
+        self._since: dict[str, datetime] = {}
         self._applications = applications
         self._intake = intake
         self._clock = clock
@@ -52,29 +53,38 @@ class Resync:
             except StagerError as error:
                 log.warning("resync_failed", repository=repository.full_name, reason=error.reason,
                             error=error.message)  # fmt: skip
+            except Exception:
+                log.exception("resync_failed", repository=repository.full_name)
 
     async def _redeliver(self) -> None:
-        """Have the forges send again what they failed to deliver since the last time."""
-        now = self._clock.now()
+        """Have each forge send again what it failed to deliver since the last time that it could be asked."""
         for forge in self._forges:
+            now = self._clock.now()
             try:
-                count = await forge.recovery.redeliver(self._since)
+                count = await forge.recovery.redeliver(self._since.get(forge.name, self._start))
             except StagerError as error:
                 log.warning("not_redelivered", forge=forge.name, reason=error.reason, error=error.message)
-                return
+                continue
+            except Exception:
+                log.exception("not_redelivered", forge=forge.name)
+                continue
+            self._since[forge.name] = now
             if count:
                 log.info("redelivered", forge=forge.name, deliveries=count)
-        self._since = now
 
     async def _repositories(self) -> list[Repository]:
         """Those that deliveries came from, or adopted previews, and those that the configuration names an
-        owner for."""
+        owner for; also those that are no application's any more, for as long as they have previews."""
         await self._look_up()
         return await self._store.read(self._ours)
 
     def _ours(self, tx: Transaction) -> list[Repository]:
-        seen = _seen_repositories(tx)
-        return [s.repository for s in seen if application_of(tx, self._applications, s.repository)]
+        staged = {e.change.repository_id for e in tx.environments(present=True) if e.change}
+        return [
+            s.repository
+            for s in _seen_repositories(tx)
+            if s.repository.id in staged or application_of(tx, self._applications, s.repository)
+        ]
 
     async def _look_up(self) -> None:
         """Find the repositories that the configuration names and nobody has told of, at least not by that

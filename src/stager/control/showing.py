@@ -9,7 +9,7 @@ from stager.control.builds import Builds
 from stager.control.tools import Tools
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
-from stager.domain.errors import Retry, sentences
+from stager.domain.errors import Retry, StagerError, sentences
 from stager.domain.route import Endpoint
 from stager.domain.status import State, Status, page_of, status_of
 
@@ -47,7 +47,7 @@ class Showing:
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
         await self._tools.guards.lead(environment, page_of(environment, status))
 
-    async def excuse(self, environment_id: str, error: Retry) -> None:
+    async def excuse(self, environment_id: str, error: StagerError) -> None:
         """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
         environment = await self._tools.memory.environment(environment_id)
         if environment is None or environment.serving is not None or not environment.desired.wanted:

@@ -12,8 +12,9 @@ import structlog
 
 from stager.control.applications import Applications
 from stager.control.audit import Audit
-from stager.control.belonging import application_of
+from stager.control.belonging import application_of, why_not
 from stager.control.commands import Commands
+from stager.control.finding import previews_of
 from stager.control.forges import Forges
 from stager.control.once import Once
 from stager.domain.access import Role
@@ -90,15 +91,13 @@ class Speaking:
     async def said(self, event: CommandSaid) -> str:
         """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
         speech, forge = heard(event.text), self._forges.of(event.repository.id)
-        application = await self._store.read(
-            lambda tx: application_of(tx, self._applications, event.repository)
-        )
-        if speech is None or forge is None or application is None:
+        is_ours, environment = await self._store.read(lambda tx: self._meant(tx, event))
+        if speech is None or forge is None:
             return "ignored: it isn't for us"
+        if not is_ours:
+            return await self._store.read(lambda tx: why_not(tx, self._applications, event.repository))
         if repeated := await self._once.repeated(event):
             return f"ignored: {repeated}"
-        key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
-        environment = await self._store.read(lambda tx: tx.environment_by_key(key))
         if environment is None:
             await self._store.write(lambda tx: self._once.remember(tx, event))
             await self._react(forge, event, "confused")
@@ -108,6 +107,17 @@ class Speaking:
         await self._react(forge, event, answer.reaction)
         self._commands.changed(environment.id)
         return answer.outcome
+
+    def _meant(self, tx: Transaction, event: CommandSaid) -> tuple[bool, Environment | None]:
+        """Whether the repository is ours, or was, and the preview of the change; one that was made for an
+        application that is gone can still be removed."""
+        application = application_of(tx, self._applications, event.repository)
+        if application is not None:
+            key = EnvironmentKey.of_change(application.name, event.repository.id, event.number)
+            if (found := tx.environment_by_key(key)) is not None:
+                return True, found
+        former = previews_of(tx, event.repository, event.number)
+        return application is not None or bool(former), former[0] if former else None
 
     def _save(self, tx: Transaction, event: CommandSaid, environment_id: str, answer: _Answer) -> None:
         _save(tx, environment_id, answer.note)

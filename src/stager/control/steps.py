@@ -21,6 +21,7 @@ from stager.domain import plan as planning
 from stager.domain.attempts import after_error, after_exit
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Fault, StagerError
+from stager.domain.unexpected import ending_of
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,8 @@ class Steps:
     async def settle(self, look: Look) -> None:
         """There is nothing to do: see to it that the store and the visitor's page say so."""
         environment_id = look.environment.id
+        if not look.environment.desired.wanted and not look.observed.instances:
+            await self._clear_networks(look.environment)
         serving = look.observed.serving
         generation = serving.generation if serving else None
         deployment = look.deployments.get(serving.generation) if serving else None
@@ -52,6 +55,18 @@ class Steps:
         elif generation != look.environment.serving:
             await self._tools.memory.serving(environment_id, generation)
         await self.showing.tell(environment_id)
+        if not (look.environment.desired.wanted and look.current and look.current.attempt.final):
+            self._tools.failures.forget(environment_id)
+
+    def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
+        """The ending that an error stands for, which no driver expected. It is among the failures now.
+
+        Args:
+            of: the environment, where it could be looked at.
+        """
+        ending = ending_of(error)
+        self._tools.failures.note(environment_id, f"{of.app}, {of.name}" if of else environment_id, ending)
+        return ending
 
     async def take(self, look: Look, action: planning.Action) -> None:
         """Take one step. What goes wrong with it is remembered in its deployment.
@@ -60,7 +75,8 @@ class Steps:
             look: by which the step was planned. Another one would cost the engine as much again.
 
         Raises:
-            Retry: the store, the engine or the front doesn't answer, and so nothing could be remembered.
+            StagerError: it is remembered in no deployment: the store, the engine or the front doesn't answer,
+                or what is cleared away can't be.
         """
         environment_id = look.environment.id
         bound = log.bind(environment=environment_id, app=look.environment.app, step=type(action).__name__)
@@ -69,6 +85,10 @@ class Steps:
         except StagerError as error:
             bound.warning("step_failed", kind=error.kind, reason=error.reason, error=error.message)
             await self._remember_error(look, action, error)
+        except Exception as error:
+            log.exception("step_failed", environment=environment_id, step=type(action).__name__)
+            ending = self.unexpected(environment_id, error, look.environment)
+            await self._remember_error(look, action, ending)
         else:
             bound.debug("step_done")
         await self.showing.tell(environment_id)
@@ -143,6 +163,15 @@ class Steps:
                 deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
             )
         await self._tools.instances.remove(instance.id)
+        if not look.environment.desired.wanted and look.observed.instances == (instance,):
+            await self._clear_networks(look.environment)
+
+    async def _clear_networks(self, environment: Environment) -> None:
+        """Nothing of it is left that needs a network. What can't be removed now goes with a later pass."""
+        try:
+            await self._tools.instances.sweep()
+        except StagerError as error:
+            log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 
     async def _record(self, look: Look, instance: Instance) -> None:
         text = await self._tools.instances.logs(instance.id, LOG_LINES)

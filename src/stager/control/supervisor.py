@@ -23,6 +23,7 @@ from stager.control.worker import Worker
 from stager.domain.environment import Birth, Environment, Instance
 from stager.domain.errors import Retry, StagerError
 from stager.domain.route import Page
+from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances
 from stager.ports.firewall import Firewall
@@ -31,8 +32,8 @@ from stager.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
-PAUSE_AFTER_BUG = 5.0
-"""Seconds until a worker or a loop that tripped over a bug of ours is started again."""
+PAUSE_AFTER_BUG, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds until a loop that failed with an error nobody expected is begun again, at first and in the end."""
 FORGET_EVERY = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=7)
 """At least, whatever is said of previews: one that comes again in that time isn't worked through twice."""
@@ -67,6 +68,7 @@ class Supervisor:
         watch: Watch,
         outposts: Outposts | None = None,
         clear_away: Callable[[], Awaitable[int]] | None = None,
+        at_start: Callable[[], Awaitable[None]] | None = None,
         firewall: Firewall | None = None,
     ) -> None:
         self._store = store
@@ -82,8 +84,10 @@ class Supervisor:
         self._watch = watch
         self._outposts = outposts
         self._clear_away = clear_away
+        self._at_start = at_start
         self._firewall = firewall
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._survey: dict[str, frozenset[tuple[str, str]]] | None = None
         self._adopted = asyncio.Event()
         self.troubles: dict[str, str] = {"engine": "It wasn't looked at yet."}
@@ -95,6 +99,8 @@ class Supervisor:
         if worker is not None and task is not None and not task.done():
             worker.wake()
             return
+        if (restart := self._restarts.pop(environment_id, None)) is not None:
+            restart.cancel()
         worker = Worker(environment_id, self._steps)
         task = asyncio.get_running_loop().create_task(worker.run())
         self._workers[environment_id] = worker, task
@@ -106,26 +112,31 @@ class Supervisor:
         if task.cancelled() or task.exception() is None:
             return
         log.error("worker_failed", environment=environment_id, exc_info=task.exception())
-        task.get_loop().call_later(PAUSE_AFTER_BUG, self.wake, environment_id)
+        if environment_id not in self._workers:
+            again = task.get_loop().call_later(LONGEST_PAUSE, self.wake, environment_id)
+            self._restarts[environment_id] = again
 
     async def run(self) -> None:
         """Work until cancelled; then stop the workers where they are. What runs goes on running."""
         try:
             async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._unending(self._follow_engine))
-                loops.create_task(self._unending(self._follow_router))
-                loops.create_task(self._every(self._intervals.look, self.look_at_everything))
-                loops.create_task(self._every(FORGET_EVERY, self._forget))
+                loops.create_task(self._unending("events of the engine", self._follow_engine))
+                loops.create_task(self._unending("events of the front", self._follow_router))
+                loops.create_task(self._every("the pass", self._intervals.look, self.look_at_everything))
+                loops.create_task(self._every("forgetting", FORGET_EVERY, self._forget))
                 if self._clear_away is not None:
-                    loops.create_task(self._every(SWEEP_EVERY, self._after_adoption(self._sweep)))
+                    sweep = self._after_adoption(self._sweep)
+                    loops.create_task(self._every("clearing away", SWEEP_EVERY, sweep))
                 if self._outposts is not None:
                     loops.create_task(self._outposts.run(self._report))
                 # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
-                loops.create_task(self._unending(self._after_adoption(self._intake.run)))
+                loops.create_task(self._unending("deliveries", self._after_adoption(self._intake.run)))
                 if self._resync is not None:
                     compare = self._after_adoption(self._resync.run)
-                    loops.create_task(self._every(self._intervals.resync, compare))
+                    loops.create_task(self._every("the resync", self._intervals.resync, compare))
         finally:
+            for restart in self._restarts.values():
+                restart.cancel()
             tasks = [task for _, task in self._workers.values()]
             for task in tasks:
                 task.cancel()
@@ -138,17 +149,33 @@ class Supervisor:
 
         return second
 
-    async def _unending(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _unending(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Begin again with what should never end, whatever it tripped over: one loop's end would be all of
-        Stager's."""
+        Stager's.
+
+        Args:
+            name: what is done, as troubles and the log call it.
+        """
+        loop, pause = asyncio.get_running_loop(), PAUSE_AFTER_BUG
         while True:
-            try:
-                await work()
-            except StagerError as error:
-                log.warning("loop_interrupted", reason=error.reason, error=error.message)
-            except Exception:
-                log.exception("loop_failed")
-            await asyncio.sleep(PAUSE_AFTER_BUG)
+            recovered = loop.call_later(LONGEST_PAUSE, self._report, name, "")
+            began = loop.time()
+            fine = await self._tried(name, work) or loop.time() - began > LONGEST_PAUSE
+            recovered.cancel()
+            pause = PAUSE_AFTER_BUG if fine else min(LONGEST_PAUSE, pause * 2)
+            await asyncio.sleep(pause)
+
+    async def _tried(self, name: str, work: Callable[[], Awaitable[object]]) -> bool:
+        """Do it once. Whether it ended without an error that nobody expected; such a one is a trouble."""
+        try:
+            await work()
+        except StagerError as error:
+            log.warning("loop_interrupted", loop=name, reason=error.reason, error=error.message)
+        except Exception as error:
+            log.exception("loop_failed", loop=name)
+            self._report(name, str(ending_of(error)))
+            return False
+        return True
 
     async def _follow_engine(self) -> None:
         await self._follow(self._instances.events, self._engine_event)
@@ -165,14 +192,10 @@ class Supervisor:
             except StagerError as error:
                 log.warning("event_not_followed", reason=error.reason, error=error.message)
 
-    async def _every(self, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
+    async def _every(self, name: str, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
         while True:
-            try:
-                await work()
-            except StagerError as error:
-                log.warning("pass_put_off", reason=error.reason, error=error.message)
-            except Exception:
-                log.exception("pass_failed")
+            if await self._tried(name, work):
+                self._report(name, "")
             await asyncio.sleep(interval.total_seconds())
 
     async def _engine_event(self, environment_id: str) -> None:
@@ -194,6 +217,8 @@ class Supervisor:
         first one wakes all, because nobody knows what an earlier life left undone."""
         try:
             await self._adopt()
+            if self._survey is None and self._at_start is not None:
+                await self._at_start()
             await self._wake_what_changed()
             await self._instances.sweep()
         except Retry as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
+from stager.control.failures import Failures
 from stager.control.guards import Guards
 from stager.control.handling import Handling
 from stager.control.making import Making
@@ -37,6 +38,7 @@ class Tools:
     clock: Clock
     metrics: Metrics
     handling: Handling
+    failures: Failures
     firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stager.control.addresses import Addresses
+from stager.control.finding import is_unapproved
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -19,6 +20,7 @@ from stager.domain.environment import (
     EnvironmentKey,
     Hold,
 )
+from stager.domain.errors import Refused
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
 from stager.ports.store import Transaction
@@ -47,6 +49,26 @@ def link_of(change: Change) -> ChangeLink:
         title=change.title,
         author=change.author,
         url=change.url,
+    )
+
+
+def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
+    """The wish that an environment stands for, with other parameters.
+
+    Raises:
+        Refused: it is strangers' code that nobody has let run.
+    """
+    hold = environment.desired.hold
+    if hold is not None and is_unapproved(environment):
+        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
+    return Wish(
+        environment.key,
+        environment.name,
+        # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
+        environment.desired.revision if environment.change else Revision(),
+        parameters,
+        environment.desired.trust,
+        environment.change,
     )
 
 
@@ -106,12 +128,11 @@ class Wishes:
         )
 
     def _renewed(self, tx: Transaction, before: Environment, wish: Wish, now: datetime) -> Environment:
-        """The next generation. Its URL is the one it had, unless another took that while it was gone."""
+        """The next generation. Its URL is the one it had, unless another took that while it was gone, or the
+        configuration gives previews other hosts since it last ran."""
         host = before.host
-        if not before.desired.present:
-            holder = tx.environment_by_host(host)
-            if holder is not None and holder.id != before.id and holder.desired.present:
-                host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
+        if self._has_lost_its_host(tx, before):
+            host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
         generation = before.desired.generation + 1
         return replace(
             before,
@@ -121,6 +142,14 @@ class Wishes:
             updated_at=now,
             change=wish.change,
         )
+
+    def _has_lost_its_host(self, tx: Transaction, before: Environment) -> bool:
+        """What is reachable keeps its host, whatever the configuration says by now: it is known by that."""
+        if before.serving is not None:
+            return False
+        holder = tx.environment_by_host(before.host)
+        is_anothers = holder is not None and holder.id != before.id and holder.desired.present
+        return is_anothers or not self._addresses.fits(before.host, before.key, before.name)
 
     def _deployment(self, environment: Environment, now: datetime) -> Deployment:
         desired = environment.desired

@@ -13,13 +13,14 @@ import structlog
 
 from stager.control.looking import Look
 from stager.control.steps import Steps
-from stager.domain.errors import Retry, StagerError
+from stager.domain.errors import StagerError
 from stager.domain.plan import Action, continues, plan
 
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between looks while the engine, the store or the front doesn't answer."""
+"""Seconds between looks while the engine, the store or the front doesn't answer, or something fails that no
+deployment can remember."""
 SOON = 0.02
 """Seconds that a step has to end by itself before a look decides whether it goes on."""
 
@@ -47,26 +48,42 @@ class Worker:
         while True:
             self._woken.clear()
             try:
-                look, action = await self._plan()
-                if look is not None and action is None:
-                    await self._steps.settle(look)
-                elif look is not None and action is not None:
-                    await self._carry_out(look, action)
-                pause = FIRST_PAUSE
-            except Retry as error:
-                self._log.warning("waiting", reason=error.reason, error=error.message, seconds=pause)
-                with suppress(StagerError):
-                    await self._steps.showing.excuse(self.environment, error)
-                await self._sleep(pause)
+                is_at_rest = await self._work()
+            except StagerError as error:
+                await self._excuse(error, pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue
-            if action is None and not self._woken.is_set():
+            pause = FIRST_PAUSE
+            if is_at_rest and not self._woken.is_set():
                 return
+
+    async def _work(self) -> bool:
+        """Look, and take one step. Whether there was nothing to do. Raises `StagerError`: whatever went wrong
+        that no deployment remembers."""
+        try:
+            look, action = await self._plan()
+            if look is not None and action is None:
+                await self._steps.settle(look)
+            elif look is not None and action is not None:
+                await self._carry_out(look, action)
+        except StagerError:
+            raise
+        except Exception as error:
+            log.exception("look_failed", environment=self.environment)
+            raise self._steps.unexpected(self.environment, error) from error
+        return action is None
 
     async def _plan(self) -> tuple[Look | None, Action | None]:
         """A look, and what follows from it."""
         look = await self._steps.look(self.environment)
         return look, plan(look.environment.desired, look.observed, self._steps.now()) if look else None
+
+    async def _excuse(self, error: StagerError, seconds: float) -> None:
+        """Have the log and the visitor's page say why nothing happens, for so long or until we are woken."""
+        self._log.warning("waiting", reason=error.reason, error=error.message, seconds=seconds)
+        with suppress(Exception):  # what that takes is what fails, most often
+            await self._steps.showing.excuse(self.environment, error)
+        await self._sleep(seconds)
 
     async def _carry_out(self, look: Look, action: Action) -> None:
         """Take this step, unless the plan changes under way: then give it up."""

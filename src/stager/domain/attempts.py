@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 from stager.domain.environment import Attempt, Instance
 from stager.domain.errors import Outcome, Retry, StagerError
 from stager.domain.text import binary_size
+from stager.domain.unexpected import INTERNAL_ERROR
 
 LONGEST_PAUSE = timedelta(seconds=60)
 CRASHES_ALLOWED = 5
 """How often in a row an instance that once answered may end by itself before it is given up."""
+INTERNAL_ERRORS_ALLOWED = 3
+"""How often a step that ends with an error that nobody expected is tried again. What is there at the fourth
+try, 7 seconds after the first, seldom goes away by itself."""
 KILLED = (137, 143)
 """128 + SIGKILL, 128 + SIGTERM: it was ended from outside, as by `docker stop`."""
 LONG_RUN = timedelta(seconds=60)
@@ -19,9 +23,12 @@ LONG_RUN = timedelta(seconds=60)
 
 
 def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
-    """The attempt after a step of it raised this. Only `Retry` is worth another try."""
-    failures = attempt.failures + 1
-    again = isinstance(error, Retry)
+    """The attempt after a step of it raised this. Only `Retry` is worth another try; an error that nobody
+    expected only a few."""
+    failures = attempt.failures + 1 if _repeats(attempt, error) else 1
+    again = isinstance(error, Retry) and not (
+        error.reason == INTERNAL_ERROR and failures > INTERNAL_ERRORS_ALLOWED
+    )
     return replace(
         attempt,
         failures=failures,
@@ -61,6 +68,13 @@ def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
 def pause(failures: int) -> timedelta:
     """How long to wait after so many failures in a row: 1 s, 2 s, 4 s, ... a minute."""
     return min(LONGEST_PAUSE, timedelta(seconds=2 ** min(failures - 1, 10)))
+
+
+def _repeats(attempt: Attempt, error: StagerError) -> bool:
+    """Whether the attempt's failures count for this one: those of an engine that was away don't add up to an
+    internal error that is given up."""
+    before = attempt.outcome.reason if attempt.outcome else error.reason
+    return INTERNAL_ERROR not in (before, error.reason) or before == error.reason
 
 
 def _waited(attempt: Attempt) -> bool:

@@ -140,11 +140,12 @@ def wants_door(target: Target | None) -> bool:
 
 
 def normalise_host(host: str) -> str:
-    """The host as tables know it: lower case, without port and trailing dot. `[::1]:80` becomes `::1`."""
+    """The host as tables know it: lower case, without port (which may be empty) and trailing dot. `[::1]:80`
+    becomes `::1`."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     name, colon, port = host.rpartition(":")
-    bare = name if colon and port.isdigit() and ":" not in name else host
+    bare = name if colon and (port.isdigit() or not port) and ":" not in name else host
     return bare.rstrip(".").lower()
 
 

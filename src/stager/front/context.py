@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stager.domain.route import Endpoint
+from stager.domain.route import Endpoint, Target
 from stager.front.accesslog import AccessLog
 from stager.front.backends import Backends
 from stager.front.cookies import settable
@@ -22,6 +22,8 @@ from stager.front.visitors import Visitors
 
 Event = dict[str, Any]
 
+SILENCES = 3
+"""So many requests in a row without an answer make an app unresponsive."""
 NOINDEX = (b"X-Robots-Tag: noindex",)
 NOTHING_MORE: tuple[bytes, ...] = ()
 
@@ -56,6 +58,8 @@ class Context:
         self.outcomes: Counter[str] = Counter()
         self.watchers: set[Callable[[Event], None]] = set()
         self.started = self.now = time.monotonic()
+        self.silences: dict[str, tuple[Target | None, int]] = {}
+        """Hosts, each with its app, and how many requests in a row that has left without an answer."""
         self._told: dict[str, float] = {}
         # Ids of requests: random by process, counted within it.
         self._ids = itertools.count(1)
@@ -114,7 +118,34 @@ class Context:
         if self.now - self._told.get(host, -10.0) >= 1.0:
             self._told[host] = self.now
             self.tell({"event": state, "host": host, **({"why": why} if why else {})})
-        return Sheet(state, name=host, message=f"What it sent isn't proper HTTP. {why}" if why else "")
+        if state == "silent":
+            self._note_silence(host)
+            within = f"within {self.limits.response_seconds:g} s"
+            return Sheet(state, host, message=f"It got the request, and didn't begin to answer {within}.")
+        return Sheet(state, host, message=f"What it sent isn't proper HTTP. {why}" if why else "")
+
+    def _note_silence(self, host: str) -> None:
+        target = self.table.routes.get(host)
+        before, count = self.silences.get(host, (None, 0))
+        count = count + 1 if before == target else 1
+        self.silences[host] = target, count
+        if count == SILENCES:
+            self.tell({"event": "unresponsive", "host": host})
+
+    def heard(self, host: str) -> None:
+        """The app of this host has answered, after some of them have not."""
+        _, count = self.silences.pop(host, (None, 0))
+        if count >= SILENCES:
+            self.tell({"event": "responsive", "host": host})
+
+    def unresponsive(self) -> list[str]:
+        """The hosts whose app, the one that they lead to now, has left so many requests in a row without an
+        answer."""
+        return sorted(
+            host
+            for host, (target, count) in self.silences.items()
+            if count >= SILENCES and target is not None and self.table.routes.get(host) == target
+        )
 
     def tell(self, event: Event) -> None:
         """Tell everybody who watches."""
@@ -153,6 +184,9 @@ class Context:
     def tick(self) -> None:
         """Wind the clock. Called once a second; nothing here needs a finer one."""
         self.now = time.monotonic()
+        if self.silences:
+            routes = self.table.routes
+            self.silences = {host: s for host, s in self.silences.items() if routes.get(host) == s[0]}
         self._told = {host: when for host, when in self._told.items() if self.now - when < 1.0}
 
     def stats(self) -> dict[str, Any]:
@@ -163,5 +197,6 @@ class Context:
             "requests": dict(self.outcomes),
             "open": {backend.name: len(backend.busy) for backend in self.backends if backend.busy},
             "routes": len(self.table),
+            "unresponsive": self.unresponsive(),
             "draining": self.draining,
         }

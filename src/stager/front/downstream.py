@@ -15,12 +15,13 @@ from stager.front.exchange import APP_IS_SLOW, CONNECTING, Exchange
 from stager.front.gate import Notice
 from stager.front.head import MessageError, RequestHead, check_incomplete, parse_request
 from stager.front.headers import Forwarding, request_id_of
+from stager.front.lateness import IDLE_SECONDS, MOST_SECONDS, Rest
 from stager.front.pages import Sheet, refuse, respond
 
 _END = b"\r\n\r\n"
 _NEXT_REQUEST = 4
-# How long we still listen to a client that we have told to stop. Closing at once would make the kernel throw
-# away what it hasn't read yet of our answer.
+# How long we still listen to a client that we have told to stop, and from which no body is known to come.
+# Closing at once would make the kernel throw away what it hasn't read yet of our answer.
 _LINGER = 3.0
 _RESET = struct.pack("ii", 1, 0)
 
@@ -48,6 +49,9 @@ class Downstream(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._holds = 0
         self._lingering = False
+        self._linger_end = 0.0
+        self._rest: Rest | None = None
+        self._half_closed = False
         self._backlog = 0
 
     # asyncio's side
@@ -66,6 +70,7 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """More of a request, or of the next one."""
         if self._lingering:
+            self._take_late(data)
             return
         exchange = self._exchange
         try:
@@ -78,14 +83,17 @@ class Downstream(asyncio.Protocol):
                 self._buffer += data
                 self.hold(_NEXT_REQUEST)
             else:
-                self.touch()
                 self._buffer = exchange.send_body(data)
+                self.touch()
         except MessageError as wrong:
             self._blame(wrong)
 
     def eof_received(self) -> bool:
-        """The client sends no more: it has gone, unless this is a tunnel, which may be open one way only."""
-        return self._exchange is not None and self._exchange.client_ended() and self.transport.can_write_eof()
+        """The client sends no more. It may still wait for the answers to what it has sent."""
+        exchange = self._exchange
+        stays = exchange is not None and exchange.client_ended() and self.transport.can_write_eof()
+        self._half_closed = stays
+        return stays
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The client has gone, or we have closed."""
@@ -93,6 +101,8 @@ class Downstream(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
+        if self._rest is not None:
+            self._rest.drop()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the app writes."""
@@ -129,11 +139,14 @@ class Downstream(asyncio.Protocol):
 
     def touch(self) -> None:
         """Something moved: begin to count the patience anew."""
-        context, exchange = self._context, self._exchange
-        stalls = exchange is not None and not self._holds and exchange.waits_for_client
-        self.deadline = context.now + (
-            context.limits.body_seconds if stalls else context.limits.upstream_seconds
-        )
+        exchange, limits = self._exchange, self._context.limits
+        if exchange is None or exchange.answered:
+            patience = limits.upstream_seconds
+        elif not self._holds and exchange.waits_for_client:
+            patience = limits.body_seconds
+        else:
+            patience = exchange.patience
+        self.deadline = self._context.now + patience
 
     def hold(self, reason: int) -> None:
         """Read no more while this reason lasts."""
@@ -167,17 +180,26 @@ class Downstream(asyncio.Protocol):
         self.finished(keep=keep)
         return len(data)
 
-    def finished(self, *, keep: bool) -> None:
+    def finished(self, *, keep: bool, rest: Rest | None = None) -> None:
         """The response has been sent whole: go on with the next request, or say good-bye."""
         exchange, self._exchange = self._exchange, None
         if not keep:
-            self._close(politely=bool(self._buffer) or (exchange is not None and not exchange.sent_all()))
+            uploads = exchange is not None and not exchange.sent_all()
+            self._close(politely=bool(self._buffer) or uploads, patience=MOST_SECONDS if uploads else _LINGER)
+            if rest is not None and self._lingering:
+                self._rest = rest
+                self.deadline = self._context.now + self._context.limits.body_seconds
+                rest.begin(self)
+            elif rest is not None:
+                rest.drop()
             return
         self.deadline = self._context.now + self._context.limits.idle_seconds
         if self._holds:
             self.release(APP_IS_SLOW | CONNECTING | _NEXT_REQUEST)
         if self._buffer:
             self._serve_safely()
+        if self._half_closed and self._exchange is None:
+            self._close(politely=False)
 
     def cut(self) -> None:
         """Close with a reset, so that nobody takes what was sent for the whole."""
@@ -187,6 +209,25 @@ class Downstream(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
+
+    # The side of what is left of a body
+
+    def app_is_slow(self) -> None:
+        """The app doesn't read on; if it is for good, it counts no more."""
+        self.hold(APP_IS_SLOW)
+        self.deadline = self._context.now + IDLE_SECONDS
+
+    def app_has_caught_up(self) -> None:
+        """It does."""
+        self.release(APP_IS_SLOW)
+        self.deadline = self._context.now + self._context.limits.body_seconds
+
+    def app_reads_no_more(self) -> None:
+        """From now on, what comes is thrown away."""
+        self._rest = None
+        self.release(APP_IS_SLOW)
+        self._linger_end = self._context.now + MOST_SECONDS
+        self.deadline = self._context.now + IDLE_SECONDS
 
     # The server's side
 
@@ -208,6 +249,9 @@ class Downstream(asyncio.Protocol):
             return
         if self._drains():
             self.deadline = now + self._context.limits.body_seconds
+        elif self._rest is not None and self._holds:
+            self._rest.drop()
+            self.deadline = now + IDLE_SECONDS
         elif self._lingering or self.transport.is_closing():
             self.transport.abort()
         elif self._exchange is not None:
@@ -258,8 +302,8 @@ class Downstream(asyncio.Protocol):
             return
         exchange = self._exchange = Exchange(context, self, head, self._forwarding, target)
         self._buffer = b""
-        self.touch()
         rest = exchange.begin(rest)
+        self.touch()
         if rest:
             self._buffer = rest
             self.hold(_NEXT_REQUEST)
@@ -284,7 +328,8 @@ class Downstream(asyncio.Protocol):
         if keep:
             self.deadline = self._context.now + self._context.limits.idle_seconds
         else:
-            self._close(politely=head.length not in {None, 0} or bool(self._buffer))
+            uploads = head.length not in {None, 0}
+            self._close(politely=uploads or bool(self._buffer), patience=MOST_SECONDS if uploads else _LINGER)
 
     def _expire(self, exchange: Exchange) -> None:
         if exchange.waits_for_client and not self._holds and not exchange.answered:
@@ -303,32 +348,44 @@ class Downstream(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             self._context.outcomes["refused"] += 1
-            self._refuse(wrong.status, wrong.words)
+            self._refuse(wrong.status, wrong.words, patience=MOST_SECONDS)
         elif exchange.answered:
             exchange.refuse()
             self.cut()
         else:
             exchange.refuse()
-            self._refuse(wrong.status, wrong.words)
+            self._refuse(wrong.status, wrong.words, patience=MOST_SECONDS)
 
-    def _refuse(self, status: int, words: str) -> None:
+    def _refuse(self, status: int, words: str, *, patience: float = _LINGER) -> None:
         self._buffer = b""
         self.write(refuse(status, words))
-        self._close(politely=True)
+        self._close(politely=True, patience=patience)
 
-    def _close(self, *, politely: bool) -> None:
+    def _close(self, *, politely: bool, patience: float = _LINGER) -> None:
+        """Close; politely: once the client has, or after some patience with what it still sends."""
         self._buffer = b""
         if self.transport.is_closing():
             return
-        if not politely or not self.transport.can_write_eof():
-            self.deadline = self._context.now + self._context.limits.body_seconds
+        now = self._context.now
+        if not politely:
+            self.deadline = now + self._context.limits.body_seconds
             self.transport.close()
             return
         self._lingering = True
-        self.deadline = self._context.now + _LINGER
+        self._linger_end = now + patience
+        self.deadline = now + min(patience, IDLE_SECONDS)
         self._holds = 0
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self.transport.resume_reading()
+
+    def _take_late(self, data: bytes) -> None:
+        """More of a body whose request has been answered."""
+        if self._rest is not None:
+            self.deadline = self._context.now + self._context.limits.body_seconds
+            self._rest.feed(data)
+        else:
+            self.deadline = min(self._context.now + IDLE_SECONDS, self._linger_end)
 
 
 def _address(peer: object) -> str:

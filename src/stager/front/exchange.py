@@ -19,6 +19,7 @@ from stager.front.headers import (
     stays_open,
     switching_head,
 )
+from stager.front.lateness import Rest
 from stager.front.pages import Sheet
 from stager.front.upstream import Upstream
 
@@ -52,8 +53,8 @@ class Client(Protocol):
     def show(self, sheet: Sheet, request_id: bytes) -> int:
         """Answer with a page, and end the exchange; returns its size."""
 
-    def finished(self, *, keep: bool) -> None:
-        """The response has been sent whole."""
+    def finished(self, *, keep: bool, rest: Rest | None = None) -> None:
+        """The response has been sent whole; `rest` is what the app may still read of the request."""
 
     def cut(self) -> None:
         """Close so that nobody takes what was sent for the whole."""
@@ -90,9 +91,11 @@ class Exchange:
         "_sent",
         "_started",
         "_status",
+        "_streams",
         "_upstream",
         "_wire",
         "method",
+        "patience",
         "unwraps",
     )
 
@@ -101,6 +104,9 @@ class Exchange:
     ) -> None:
         self.method = head.method
         self.unwraps = head.minor == 0
+        limits = context.limits
+        # Stager itself may take long, as for a launch that is waited for.
+        self.patience = limits.upstream_seconds if endpoint is context.table.home else limits.response_seconds
         self._context = context
         self._client = client
         self._head = head
@@ -119,6 +125,7 @@ class Exchange:
         self._keep = False
         self._awaits_continue = head.expects_continue
         self._half_closed = False
+        self._streams = False
         self._over = False
 
     # The client's side
@@ -162,7 +169,14 @@ class Exchange:
 
     def client_ended(self) -> bool:
         """The client will send no more. Whether it may still want to read."""
-        if not self.tunnelling or self._half_closed or self._upstream is None:
+        if self.tunnelling:
+            return self._end_tunnel()
+        # It may have closed only its side (RFC 9112, section 9.6), or gone for good. While it gets a stream
+        # without an end, the second is assumed, so that the app hears of it.
+        return self._request.done and not self._streams
+
+    def _end_tunnel(self) -> bool:
+        if self._half_closed or self._upstream is None:
             return False
         self._half_closed = True
         self._upstream.end_writing()
@@ -223,8 +237,11 @@ class Exchange:
 
     def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:
         """Pass on the head of the response, together with what there is of its body."""
-        self._client.touch()
         self._status = head.status
+        self._client.touch()
+        if self._context.silences:
+            self._context.heard(self._head.host)
+        self._streams = length < 0
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
         more = self._context.more_of(head, self._head.host)
@@ -238,9 +255,12 @@ class Exchange:
 
     def complete(self) -> None:
         """The response is whole."""
-        self._upstream = None
+        upstream, self._upstream = self._upstream, None
         self._end("proxied")
-        self._client.finished(keep=self._keep)
+        if self._request.done or upstream is None:
+            self._client.finished(keep=self._keep)
+        else:
+            self._client.finished(keep=False, rest=Rest(self._request, upstream))
 
     def lost(self, *, reused: bool, heard: bool) -> None:
         """The app hung up on us."""

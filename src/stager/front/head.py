@@ -26,8 +26,8 @@ _END = b"\r\n\r\n"
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(rb"[ \t]*\n[ \t]+")
 _TAB = 0x09
-_HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
+_HOST = re.compile(rb"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
 
 Fields = tuple[list[bytes], dict[bytes, list[bytes]]]
@@ -269,9 +269,15 @@ def _unusual_target(method: bytes, target: bytes, authority: bytes) -> bytes:
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise MessageError(400, "The request target is malformed.")
-    if match[1].lower() != authority.lower():
+    default = b":443" if match[1].lower() == b"https" else b":80"
+    if _without_port(match[2], default) != _without_port(authority, default):
         raise MessageError(400, "The request target and the Host header name different hosts.")
-    return match[2] if match[2].startswith(b"/") else b"/" + match[2]
+    return match[3] if match[3].startswith(b"/") else b"/" + match[3]
+
+
+def _without_port(authority: bytes, default: bytes) -> bytes:
+    """An authority in lower case, without a port that says nothing (RFC 9110, section 4.2.3)."""
+    return authority.lower().removesuffix(default).removesuffix(b":")
 
 
 def _options(values: list[bytes]) -> set[bytes]:
@@ -280,10 +286,10 @@ def _options(values: list[bytes]) -> set[bytes]:
 
 def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int) -> bytes:
     """What to upgrade to. Not to HTTP/2: it would carry requests past everything that is checked here."""
-    wanted = b", ".join(special.get(b"upgrade", ()))
-    if b"upgrade" not in options or minor == 0 or b"h2c" in wanted.lower():
+    if b"upgrade" not in options or minor == 0:
         return b""
-    return wanted
+    wanted = [name.strip(b" \t") for value in special.get(b"upgrade", ()) for name in value.split(b",")]
+    return b", ".join(name for name in wanted if name and not name.lower().startswith(_HTTP_2))
 
 
 def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
@@ -387,6 +393,7 @@ CLEARING = b"clear-site-data"
 TO_PROXY = b"x-accel-"
 """What an nginx before us would obey, such as `X-Accel-Redirect` (nginx docs, ngx_http_proxy_module)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_HTTP_2 = (b"h2", b"http/2")
 _EVERYDAY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 _HOP_BY_HOP = frozenset(

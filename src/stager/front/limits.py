@@ -21,7 +21,10 @@ class Limits:
     )
     idle_seconds: float = _limit(75.0, "how long a client connection is kept without a request")
     connect_seconds: float = _limit(5.0, "how long connecting to an app may take")
-    upstream_seconds: float = _limit(3600.0, "how long an app may be silent while a request waits for it")
+    response_seconds: float = _limit(
+        60.0, "how long an app may take to begin its answer, once it has the request"
+    )
+    upstream_seconds: float = _limit(3600.0, "how long an app may be silent within an answer")
     upstream_idle_seconds: float = _limit(30.0, "how long an unused connection to an app is kept")
     drain_seconds: float = _limit(10.0, "how long open requests may go on once the front is told to stop")
     connections: int = _limit(10_000, "how many client connections may be open")

@@ -89,7 +89,7 @@ STATES = {
         504,
         "{name} took too long",
         "It accepted the request and never answered.",
-        "Its log should tell more.",
+        "Its log should tell more. `response_timeout` in Stager's configuration gives slow ones more time.",
         tone="bad",
     ),
     "away": State(

@@ -34,7 +34,8 @@ class Asker(Protocol):
         """Whether the app has got the whole request."""
 
     def complete(self) -> None:
-        """The response is complete. The upstream has already gone back to its pool, or away."""
+        """The response is complete. The upstream has already gone back to its pool, or away; unless the app
+        hasn't got the whole request."""
 
     def lost(self, *, reused: bool, heard: bool) -> None:
         """The app hung up before that."""
@@ -53,6 +54,19 @@ class Asker(Protocol):
 
     def cut(self) -> None:
         """Time is up: end this now, whatever is missing."""
+
+
+class Trailer(Protocol):
+    """Who sends more of a request after its response: what `lateness.Rest` gives an upstream to call."""
+
+    def hold(self) -> None:
+        """The app reads too slowly: send less."""
+
+    def release(self) -> None:
+        """Go on sending."""
+
+    def gone(self) -> None:
+        """The connection has ended."""
 
 
 class Pool(Protocol):
@@ -76,6 +90,8 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self._pool = pool
         self._asker: Asker | None = None
+        self._trailer: Trailer | None = None
+        self._full = False
         self._start = b""
         self._body: Framing | None = None
         self._keep_alive = True
@@ -96,6 +112,12 @@ class Upstream(asyncio.Protocol):
         """From now on everything that comes is passed on as it is."""
         self._body = UntilClose()
         self._tunnel = True
+
+    def trail(self, trailer: Trailer) -> None:
+        """The response is complete, and `trailer` sends what is left of the request."""
+        self._trailer = trailer
+        if self._full:
+            trailer.hold()
 
     def write(self, data: bytes) -> None:
         """Send more. What can't be sent is nobody's loss: `connection_lost` is about to say so."""
@@ -171,19 +193,28 @@ class Upstream(asyncio.Protocol):
         self._pool.forget(self)
         if error is not None:
             self._hear_last_words()
+        trailer, self._trailer = self._trailer, None
+        if trailer is not None:
+            trailer.gone()
         asker, self._asker = self._asker, None
         if asker is not None:
             asker.lost(reused=self._used > 1, heard=self._heard)
 
     def pause_writing(self) -> None:
         """The app reads too slowly."""
+        self._full = True
         if self._asker is not None:
             self._asker.hold()
+        elif self._trailer is not None:
+            self._trailer.hold()
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self._full = False
         if self._asker is not None:
             self._asker.release()
+        elif self._trailer is not None:
+            self._trailer.release()
 
     def _hear_last_words(self) -> None:
         """Read what the app said before it hung up on a body that it didn't want.
@@ -225,8 +256,10 @@ class Upstream(asyncio.Protocol):
 
     def _finish(self, asker: Asker, rest: bytes) -> None:
         self._asker = None
-        if self._keep_alive and not rest and asker.sent_all():
+        sent_all = asker.sent_all()
+        if self._keep_alive and not rest and sent_all:
             self._pool.put(self)
-        else:
+        elif rest or sent_all:
             self.transport.abort()
+        # Otherwise the app may want to read on.
         asker.complete()

@@ -1,7 +1,7 @@
 """The builder for untrusted code: a Docker engine of its own, started when it is wanted.
 
 Where it lies, how large its disk is and which programs run it is said on the helper's command line. A caller
-can start it, stop it, and have its disk emptied.
+can start it and stop it, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOCKET = "builder.sock"
 
 
 class Builder(Feature):
-    """The verbs `builder-start`, `builder-stop` and `builder-reset`."""
+    """The verbs `builder-start` and `builder-stop`."""
 
     name = "builder"
 
@@ -99,7 +99,6 @@ class Builder(Feature):
         return [
             Verb("builder-start", fields(), self._start, self.name, timeout=60.0),
             Verb("builder-stop", fields(), self._stop, self.name, timeout=30.0),
-            Verb("builder-reset", fields(), self._reset, self.name, timeout=30.0),
         ]
 
     def meet(self, others: Sequence[Feature]) -> None:
@@ -113,9 +112,9 @@ class Builder(Feature):
             self._link.remove()
 
     def tick(self) -> None:
-        """See `Feature.tick`: leave nothing of one that ended by itself; put back rules that were flushed."""
+        """See `Feature.tick`: leave nothing of one that ended by itself, and none without the firewall."""
         if self._process.engine is not None:
-            self._link.keep_open()
+            self._keep_guarded()
         elif self._process.was_started:
             log.warning("the builder has ended by itself; its log is in %s", self._folder)
             self._end()
@@ -143,13 +142,6 @@ class Builder(Feature):
         self._end()
         return {"stopped": was}
 
-    def _reset(self, given: Mapping[str, Any]) -> Result:
-        """End it, and forget all that it has: images, cache, what broke its file system."""
-        del given
-        self._end()
-        builder_disk.remove(self._folder)
-        return {}
-
     def _guard(self) -> None:
         """Have the firewall's rules in place. Raises `HelperError`."""
         if self._firewall is None:
@@ -163,13 +155,26 @@ class Builder(Feature):
                 error.hint,
             ) from error
 
+    def _keep_guarded(self) -> None:
+        try:
+            self._guard()
+        except HelperError as error:
+            log.warning("%s", error.message)
+            self._end()
+        else:
+            self._link.keep_open()
+
     def _begin(self) -> None:
         programs = folder_of_engine(self._programs)
         builder_disk.make(self._folder, self._size)
         room = Room(self._folder, programs, self._inside, self._link.outside, self._size)
         room.write_files()
-        with self._process.start(room.command(), self._user) as engine:
-            self._link.make(engine)
+        try:
+            with self._process.start(room.command(), self._user) as engine:
+                self._link.make(engine)
+        except HelperError:
+            self._link.remove()
+            raise
         log.info("the builder for untrusted code runs as process %s", self._process.engine)
 
     def _end(self) -> None:

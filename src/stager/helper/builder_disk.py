@@ -54,12 +54,6 @@ def make(folder: Path, count: int) -> None:
     new.rename(disk)
 
 
-def remove(folder: Path) -> None:
-    """Forget all that is on it."""
-    for name in (NAME, f"{NAME}.new"):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

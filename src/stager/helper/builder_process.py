@@ -122,7 +122,7 @@ class Process:
             f"The builder doesn't start: {said or 'it says nothing'}",
             kind="retry",
             reason="builder-failed",
-            hint=f"Its log is {self._log}.",
+            hint=f"Its log is {self._log}. A disk that is damaged may be removed: it is made again, empty.",
         )
 
     def end(self) -> None:

@@ -9,7 +9,8 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,27 @@ class Firewall(Feature):
             try:
                 self._listener = Listener(self._place.log_group, self._blocked)
             except OSError as error:
-                self._deaf = f"What is blocked can't be told: {error}"
-                log.warning("%s", self._deaf)
+                self._do_without_log(str(error))
         self._remember()
+        try:
+            self._ensure_with_log_or_without()
+        except HelperError as error:
+            log.warning("%s", error.message)
+
+    def _ensure_with_log_or_without(self) -> None:
+        """A kernel may lack what tells of blocked packets; that is no reason not to block them."""
         try:
             self.ensure()
         except HelperError as error:
-            log.warning("%s", error.message)
+            if not self._place.log_group:
+                raise
+            self._do_without_log(error.message)
+            self.ensure()
+
+    def _do_without_log(self, why: str) -> None:
+        self._place = replace(self._place, log_group=0)
+        self._deaf = f"What is blocked can't be told: {why}"
+        log.warning("%s", self._deaf)
 
     def tick(self) -> None:
         """See `Feature.tick`."""
@@ -122,7 +137,8 @@ class Firewall(Feature):
         try:
             resolvers = read_resolvers(daemon=self._docker)
             families = [family for family in FAMILIES if iptables.has_family(family)]
-            changed = [self._ensure(family, resolvers) for family in families]
+            with ThreadPoolExecutor(len(families)) as pool:
+                changed = list(pool.map(lambda family: self._ensure(family, resolvers), families))
         except HelperError as error:
             self._trouble = error.message
             raise

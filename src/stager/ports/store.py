@@ -16,6 +16,10 @@ from stager.ports.ledger import Ledger
 T = TypeVar("T")
 
 
+ABOUT_ENVIRONMENTS = ("announced:deployment:", "announced:status:", "comment:", "handlers:", "kept:", "note:")
+"""How the names of facts about one environment begin; they end with its id, and are forgotten with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeenRepository:
     """A repository that a verified delivery came from, and the app that it belongs to."""
@@ -125,8 +129,9 @@ class Transaction(Ledger, Protocol):
         """Insert or replace."""
 
     def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
-        """Remove finished deliveries, events that were acted on, gone environments with their deployments,
-        and sessions and share links over their time, that are older. Returns how many of these went.
+        """Remove finished deliveries, events that were acted on, gone environments with their deployments
+        and the facts about them (see `ABOUT_ENVIRONMENTS`), and sessions and share links over their time,
+        that are older. Returns how many of these went.
 
         Args:
             deliveries_before: the same for deliveries and events, where another time counts for them.

@@ -17,7 +17,13 @@ GITHUB_LISTENERS = frozenset(
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """The warnings that these settings deserve, one sentence each."""
-    return (*_of_images(settings), *_of_sign_in(settings), *_of_github(settings), *_of_serving(settings))
+    return (
+        *_of_images(settings),
+        *_of_owners(settings),
+        *_of_sign_in(settings),
+        *_of_github(settings),
+        *_of_serving(settings),
+    )
 
 
 def _of_images(settings: Settings) -> Iterator[str]:
@@ -27,6 +33,19 @@ def _of_images(settings: Settings) -> Iterator[str]:
         if app.allow_create_params:
             allowed = ", ".join(app.allow_create_params)
             yield f"Instances of {key} may leave their box: `allow_create_params` has {allowed}."
+
+
+def _of_owners(settings: Settings) -> Iterator[str]:
+    """Applications that any repository of their name may become, secrets included."""
+    if not set(settings.event_listeners) & GITHUB_LISTENERS:
+        return
+    github = bool(settings.github.incoming_auth.hook_secret or settings.github.app_id)
+    for key, app in settings.images.items():
+        if not app.repo_owner and (github or key not in settings.local_forge):
+            yield (
+                f"`images.{key}` has no `repo_owner`, so it is bound to the first repository named {key} that"
+                " sends a signed delivery, whoever owns that."
+            )
 
 
 def _of_sign_in(settings: Settings) -> Iterator[str]:

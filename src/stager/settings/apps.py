@@ -137,7 +137,9 @@ class App(Tuning):
     """The first Stager's word for `image`."""
 
     repo_owner: str = ""
-    """Who owns the repository that is named like this entry."""
+    """Who owns the repository that is named like this entry. Without it, the first repository of this name
+    that sends a signed delivery counts, whoever owns it, and no other one after that. To have another one
+    count, set this."""
 
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
     """The GitHub repository, as `owner/name`, where it isn't named like this entry; in the place of

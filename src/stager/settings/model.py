@@ -432,6 +432,10 @@ class Settings(Section):
     """How long removed previews and their logs are remembered; an hour at least, so that they are surely
     gone by then."""
 
+    response_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """How long an application may take to begin its answer once it has the whole request; then the visitor
+    gets a page with status 504. It limits neither answers that have begun nor open WebSockets."""
+
     access_log: bool = True
     """Whether each request to a preview is logged."""
 
@@ -445,6 +449,11 @@ class Settings(Section):
     def previews(self) -> str:
         """The domain that previews live under; empty while none is set."""
         return self.preview_domain or self.domain
+
+    @property
+    def builds_forks(self) -> bool:
+        """Whether code from forks is to be built, of one application at least."""
+        return any(app.build and app.forks != "off" for app in self.images.values())
 
     @property
     def comments(self) -> bool:

@@ -92,6 +92,13 @@ def _destination(value: object) -> Destination:
         address = Address("", 0)
     if not address.port:
         raise Unfit('should be host:port such as "10.0.0.5:5432" or "db.example.org:5432"')
+    if address.host == "localhost" or (
+        is_ip(address.host) and ipaddress.ip_address(address.host).is_loopback
+    ):
+        raise Unfit(
+            "should be an address of this machine as previews see it, such as 172.17.0.1; by"
+            f" {address.host} a preview reaches itself"
+        )
     return Destination(address.host, address.port)
 
 

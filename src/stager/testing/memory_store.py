@@ -13,7 +13,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside
+from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
 from stager.testing.memory_ledger import LedgerTables, MemoryLedger
 
 T = TypeVar("T")
@@ -234,6 +234,7 @@ class MemoryTransaction(MemoryLedger):
             + _drop(tables.share_links, links)
             + _drop(tables.deployments, ended)
             + _drop(tables.environments, gone)
+            + _drop(tables.facts, [name for name in tables.facts if _is_nobodys(name, tables.environments)])
         )
 
     @property
@@ -241,6 +242,12 @@ class MemoryTransaction(MemoryLedger):
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._tables
+
+
+def _is_nobodys(fact: str, environments: Collection[str]) -> bool:
+    """Whether it is about an environment that isn't there any more."""
+    beginning = next((b for b in ABOUT_ENVIRONMENTS if fact.startswith(b)), None)
+    return beginning is not None and fact.removeprefix(beginning) not in environments
 
 
 def _is_taken(host: str, environments: Iterable[Environment]) -> bool:

@@ -75,10 +75,12 @@ async def healthz() -> Response:
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(services: Served) -> Response:
     """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
-    is worth a look is counted and not named."""
+    is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
+    preview's code mustn't have all of Stager count as broken."""
     troubles = dict(services.supervisor.troubles)
     aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
+    notices |= services.failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 

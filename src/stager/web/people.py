@@ -122,7 +122,7 @@ async def whoami(services: Served, actor: Known) -> WhoView:
 async def end_session(request: Request, services: Served, actor: Known) -> Response:
     """End the session that this request is known by, at once."""
     given = await credentials_of(request)
-    session = await services.sessions.find(given.bearer or given.session)
+    session = await services.sessions.find(given.session) or await services.sessions.find(given.bearer)
     if session is None:
         raise Refused("There is no session to end.", reason="session-missing", status=404)
     await services.sessions.end(actor, session.id)

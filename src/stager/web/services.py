@@ -18,6 +18,7 @@ from stager.control.audit import Audit
 from stager.control.builds import Builds
 from stager.control.calls import Calls
 from stager.control.commands import Commands
+from stager.control.failures import Failures
 from stager.control.forges import Forges
 from stager.control.guards import Guards
 from stager.control.inside import Inside
@@ -73,6 +74,7 @@ class Services:
         forges: those that can be asked.
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
+        failures: of previews, by errors of Stager's own.
         checks: look whether what Stager needs is as it should be.
         states: who was sent to the forge and is expected back.
         spool: the folder for large bodies while they are read; empty for the system's own.
@@ -107,6 +109,7 @@ class Services:
     forges: Forges = field(default_factory=Forges)
     calls: Calls = field(default_factory=Calls)
     setup: AppSetup | None = None
+    failures: Failures = field(default_factory=Failures)
     firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)

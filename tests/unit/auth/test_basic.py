@@ -146,6 +146,11 @@ class TestHashed:
             assert not await hashed.fits(user, "wrong")
         assert compared[0] == compared[1]
 
+    @pytest.mark.attack(
+        "Hashed passwords in a flood, from many addresses",
+        profile="visitor",
+        result="two are compared at a time, fifty wait for ten seconds at most, the others are answered 503",
+    )
     async def test_few_wait_and_not_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(basic_module, "PATIENCE_SECONDS", 0.3)
         hashed, release = Hashed({"ann": hash_of("word")}), threading.Event()

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from stager.cli import doctor
 from stager.cli.client.doctor import MARKS, tell
 from stager.cli.client.errors import ClientError
+from stager.ports.doctor import Verdict
+from stager.state import StateDirectory
 
 RUNNER = CliRunner()
 app = typer.Typer()
@@ -62,3 +64,14 @@ def test_only_what_is_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "✓ x: It is.\n    Do.\n! x: It is.\n    Do.\n"
     with pytest.raises(ClientError, match="One thing is wrong"):
         tell(findings, as_json=False)
+
+
+def test_what_the_server_here_says_of_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"ready": False, "troubles": {"engine": "Away."}, "notices": {"previews": "1 preview fails."}}
+    monkeypatch.setattr(doctor, "readiness", lambda _: said)
+    found = doctor._as_it_says_itself(StateDirectory(here))
+    assert [(f.subject, f.verdict, f.message) for f in found] == [
+        ("engine", Verdict.WRONG, "Away."),
+        ("previews", Verdict.WRONG, "1 preview fails."),
+    ]
+    assert "step_failed" in found[0].hint

@@ -75,6 +75,7 @@ class House:
         roles: what the configuration says of them.
         logins: sign-ins under way.
         scheme: what URLs begin with.
+        template: how hosts are made.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -92,6 +93,7 @@ class House:
     roles: Roles = field(default_factory=Roles)
     logins: CurrentLogins | None = None
     scheme: str = "http"
+    template: str = "{slug}.{domain}"
     store: MemoryStore = field(default_factory=MemoryStore)
     firewall: FakeFirewall = field(default_factory=FakeFirewall)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
@@ -247,7 +249,7 @@ class Life:
         )
         self.core = Core(
             world,
-            Addresses(world.store, domain=house.domain, scheme=house.scheme),
+            Addresses(world.store, domain=house.domain, scheme=house.scheme, template=house.template),
             Applications({a.name: a for a in house.applications}),
             Cast(listeners=house.listeners, authentication=house.authentication),
             Conduct(

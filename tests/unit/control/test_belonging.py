@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stager.control.applications import Application, Applications
-from stager.control.belonging import application_of, remember, remember_adopted
+from stager.control.belonging import application_of, remember, remember_adopted, why_not
+from stager.domain.environment import ChangeLink, EnvironmentKey
 from stager.domain.source import Repository
 from stager.testing import MemoryStore
+from tests.contracts.store_samples import environment
 from tests.unit.control.house import SHOP
 
 OURS = replace(SHOP, owner="acme")
@@ -30,6 +32,70 @@ async def app_of(
     configured = Applications({a.name: a for a in applications or (OURS,)})
     found = await store.read(lambda tx: application_of(tx, configured, repository))
     return found.name if found else None
+
+
+class TestWithoutAnOwner:
+    """An entry that names no owner is bound to the first repository of its name."""
+
+    ANYBODYS = replace(SHOP, owner="")
+    ALL = Applications({"shop": ANYBODYS})
+
+    async def of(self, store: MemoryStore, repository: Repository) -> Application | None:
+        return await store.read(lambda tx: application_of(tx, self.ALL, repository))
+
+    async def test_the_first_has_it_and_no_other(self) -> None:
+        store = MemoryStore()
+        assert await self.of(store, REPOSITORY) == await self.of(store, NAMESAKE) == self.ANYBODYS
+        await store.write(lambda tx: remember(tx, self.ANYBODYS, REPOSITORY))
+
+        assert await self.of(store, REPOSITORY) == self.ANYBODYS
+        assert await self.of(store, RENAMED) == self.ANYBODYS
+        assert await self.of(store, NAMESAKE) is None
+        why = await store.read(lambda tx: why_not(tx, self.ALL, NAMESAKE))
+        assert why.startswith("refused: images.shop is bound to acme/shop, the repository with the id 101")
+
+    async def test_what_an_earlier_release_remembered_counts(self) -> None:
+        store = MemoryStore()
+        await store.write(lambda tx: tx.save_repository("shop", REPOSITORY))
+        assert await self.of(store, NAMESAKE) is None
+        assert await self.of(store, REPOSITORY) == self.ANYBODYS
+
+    async def test_of_several_that_it_remembered_that_of_the_oldest_preview(self) -> None:
+        store = MemoryStore()
+        for repository in (NAMESAKE, REPOSITORY):
+            await store.write(lambda tx, r=repository: tx.save_repository("shop", r))  # type: ignore[misc]
+        link = ChangeLink(NAMESAKE.id, "acme", "shop", 7, "main", "A change", "ann", "https://x")
+        preview = replace(environment(), key=EnvironmentKey.of_change("shop", NAMESAKE.id, 7), change=link)
+        await store.write(lambda tx: tx.save_environment(preview))
+
+        assert await self.of(store, NAMESAKE) == self.ANYBODYS
+        assert await self.of(store, REPOSITORY) is None
+
+    async def test_a_preview_that_was_adopted_counts(self) -> None:
+        store = MemoryStore()
+        await store.write(lambda tx: remember_adopted(tx, "shop", REPOSITORY))
+        assert await self.of(store, NAMESAKE) is None
+
+    async def test_an_owner_in_the_configuration_counts_for_more_and_binds_anew(self) -> None:
+        store = MemoryStore()
+        theirs = replace(NAMESAKE, owner="mallory")
+        await store.write(lambda tx: remember(tx, self.ANYBODYS, theirs))
+        assert await self.of(store, REPOSITORY) is None
+        owned = Applications({"shop": OURS})
+        assert await store.read(lambda tx: application_of(tx, owned, REPOSITORY)) == OURS
+        await store.write(lambda tx: remember(tx, OURS, REPOSITORY))
+
+        assert await self.of(store, REPOSITORY) == self.ANYBODYS, "also when the owner is taken out again"
+        assert await self.of(store, theirs) is None
+
+    async def test_a_repository_on_this_machine_is_never_in_the_way(self) -> None:
+        store, local = MemoryStore(), Repository("local:shop", "local", "shop")
+        await store.write(lambda tx: remember(tx, self.ANYBODYS, local))
+        assert await self.of(store, local) == self.ANYBODYS
+        await store.write(lambda tx: remember(tx, self.ANYBODYS, REPOSITORY))
+
+        assert await self.of(store, local) == await self.of(store, REPOSITORY) == self.ANYBODYS
+        assert await self.of(store, NAMESAKE) is None
 
 
 class TestAfterARename:

@@ -268,11 +268,12 @@ class TestNames:
         assert house.engine.spec((await house.assert_live()).id).variables["GREETING"] == "hallo"
 
     async def test_of_several_changes_is_ambiguous(self, house: House) -> None:
-        await opened(house, owner="acme")
-        await opened(house, owner="other")
+        first = await opened(house)
+        await house.tell(house.forge.open(first.change.repository, "feature-x", "a2"))
+        await house.rest()
 
         assert await refusal(house.launch("feature-x")) == ("name-ambiguous", 409)
-        with pytest.raises(Refused, match=r"shop \(pull request #1\), shop \(pull request #1\)"):
+        with pytest.raises(Refused, match=r"shop \(pull request #1\), shop \(pull request #2\)"):
             await house.stop("feature-x")
         for environment in await house.environments():
             await house.assert_live(environment)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from stager.control.diagnosis import Seen, unready
+from stager.control.diagnosis import BLOCKED, Seen, unready
 from stager.ports.engine import Checked, Listener
 from tests.unit.control.house import SHOP
 
@@ -48,6 +48,7 @@ def at(*places: str) -> tuple[Listener, ...]:
         (Seen(), "no-answer", "didn't answer on port 8080", "0.0.0.0"),
         (Seen(status=500), "wrong-status", "status 500 on port 8080 (GET /)", "`health_path`"),
         (Seen(status=200, checked=Checked(healthy=False)), "unhealthy", "HEALTHCHECK", "`health_path`"),
+        (Seen(refusal="No colon."), "bad-response", "(GET /) isn't HTTP/1.1: No colon.", "`curl -v`"),
     ],
 )
 def test_each_cause(seen: Seen, reason: str, says: str, hint: str) -> None:
@@ -69,3 +70,32 @@ def test_the_checks_last_output_is_shown_after_the_log() -> None:
     fault = unready(APP, Seen(status=200, checked=checked, log="booting"))
 
     assert fault.detail.splitlines() == ["booting", "The HEALTHCHECK printed:", "no table"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Seen(listeners=()),
+        Seen(),
+        Seen(accepts=True),
+        Seen(status=503),
+        Seen(status=200, checked=Checked(healthy=False)),
+    ],
+)
+def test_one_that_may_wait_for_what_was_blocked_says_so_first(seen: Seen) -> None:
+    hint = unready(APP, seen).hint
+
+    assert unready(APP, replace(seen, blocked=True)).hint == f"{BLOCKED} {hint}"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Seen(listeners=at("0.0.0.0:3000")),
+        Seen(listeners=at("127.0.0.1:8080")),
+        Seen(accepts=False, listeners=at("[::]:8080")),
+        Seen(refusal="No colon."),
+    ],
+)
+def test_a_certain_cause_is_told_alone(seen: Seen) -> None:
+    assert unready(APP, replace(seen, blocked=True)).hint == unready(APP, seen).hint

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from stager.control.inbox import LONGEST_SECONDS
 from stager.control.runner import HANDLER_SECONDS
@@ -300,7 +301,7 @@ class TestWithoutAnEnd:
 
         async def write(work: Callable[[Any], Any]) -> Any:
             if next(left, False) and "seen" in {frame.function for frame in inspect.stack()}:
-                raise Retry("The disk is full.", reason="disk-full")
+                raise Retry("The disk is full.", reason="database-disk-full")
             return await original(work)
 
         monkeypatch.setattr(house.store, "write", write)
@@ -528,20 +529,30 @@ class TestApplications:
 
             assert bool(await house.environments()) is taken
 
-    async def test_two_repositories_of_one_name(self, house: House) -> None:
-        ours, theirs = house.forge.add_repository("acme", "shop"), house.forge.add_repository("other", "shop")
-        opened = [house.forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
-        await house.tell(*opened)
-        await house.rest()
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_of_two_repositories_of_one_name_the_first_has_it(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            forge = house.forge
+            ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+            opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
+            with capture_logs() as logs:
+                await house.tell(*opened)
+                await house.rest()
 
-        first, second = await house.environments()
-        assert first.host != second.host
-        await house.assert_live(first)
-        await house.assert_live(second)
-        await house.tell(house.forge.close(opened[0]))
-        await house.rest()
-        await house.assert_gone(first)
-        await house.assert_live(second)
+            [environment] = await house.environments()
+            assert environment.change
+            assert environment.change.repository_id == ours.id
+            [done] = [line for line in logs if line.get("delivery") == forge.delivery(opened[1]).id][1:]
+            assert done["outcome"].startswith(
+                "refused: images.shop is bound to acme/shop, the repository with"
+            )
+            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
+                "mallory/shop"
+            ]
+            await house.tell(forge.say(opened[1], "/stager launch"))
+            await house.rest()
+            assert len(await house.environments()) == 1
 
 
 class TestNames:

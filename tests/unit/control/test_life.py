@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
 from stager.domain.route import Endpoint, Page
+from stager.domain.source import Access
 from stager.domain.status import State
-from stager.ports.store import Transaction
+from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 from tests.unit.control.tripwire import Tripwire
@@ -541,6 +543,74 @@ class TestSuperseded:
 
 
 class TestRemoval:
+    async def test_nothing_of_a_preview_is_remembered_after_its_time(self) -> None:
+        keep = timedelta(days=8)
+        async with House([replace(SHOP, owner="acme")], keep_gone=keep).open() as house:
+            repository = house.forge.add_repository("acme", "shop")
+            house.forge.allow(repository, "ann", Access.WRITE)
+            event = house.forge.open(repository, "feature-x", "a1")
+            await house.tell(event)
+            await house.rest()
+            environment = await house.the()
+            await house.tell(house.forge.say(event, "/stager pin", "ann"))
+            await house.tell(house.forge.say(event, "/stager logs", "ann"))
+            await house.rest()
+
+            def about(tables: Any) -> list[str]:
+                return sorted(name for name in tables.facts if environment.id in name.split(":"))
+
+            kinds = {name.removesuffix(environment.id) for name in about(house.store._tables)}
+            assert kinds <= set(ABOUT_ENVIRONMENTS)
+            assert kinds >= {
+                "announced:deployment:",
+                "announced:status:",
+                "comment:",
+                "handlers:",
+                "kept:",
+                "note:",
+            }
+            await house.tell(house.forge.close(event))
+            await house.rest()
+            assert about(house.store._tables)
+
+            await house.rest((keep + timedelta(hours=2)).total_seconds())
+            assert await house.environments() == []
+            assert about(house.store._tables) == []
+
+    async def test_no_network_stays_until_the_next_pass(self, house: House) -> None:
+        for name in ("stays", "goes", "is-killed-while-starting"):
+            await house.launch(name)
+        await house.rest()
+        assert len(house.engine.networks) == 3
+        killed = await house.stop("goes")
+        assert killed is not None
+        await house.life.commands.until_removed(killed, 60)
+        assert len(house.engine.networks) == 2
+
+        house.engine.delays["start"] = 100
+        await house.launch("is-killed-while-starting")
+        await house.rest(1)
+        await house.stop("is-killed-while-starting")
+        await house.rest(20)
+        assert len(house.engine.networks) == 1
+
+    async def test_a_network_that_cant_be_removed_costs_no_removal(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await house.launch()
+        await house.rest()
+
+        async def refuse() -> int:
+            raise Retry("Docker is busy.", reason="engine-away")
+
+        monkeypatch.setattr(house.engine, "sweep", refuse)
+        await house.stop()
+        await house.rest(20)
+        await house.assert_gone()
+        monkeypatch.undo()
+        await house.rest()
+        assert house.engine.networks == frozenset()
+
     async def test_a_page_says_so(self, house: House) -> None:
         environment = await house.launch()
         await house.rest()

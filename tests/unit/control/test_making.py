@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from stager.control.builds import LINGER
 from stager.control.launching import SHOW_EVERY
+from stager.control.making import ASK_SECONDS
 from stager.control.showing import live_status
 from stager.domain.deployment import Phase, phase_of
-from stager.domain.errors import Fault
+from stager.domain.errors import Fault, Refused
 from stager.domain.events import ChangeSeen
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.route import Page
@@ -217,12 +219,45 @@ class TestByHand:
         assert (await works.spec()).birth.revision.sha == "d4"
         assert works.builds == ["c3", "d4"]
 
-    async def test_a_branch_that_isnt_there(self, works: Works) -> None:
-        await works.launch("nobody")
+    async def test_a_branch_that_isnt_there_leaves_nothing(self, works: Works) -> None:
+        with pytest.raises(Refused) as caught:
+            await works.launch("nobody")
         await works.rest()
 
-        status = await works.status()
-        assert (status.state, status.reason) == (State.FAILED, "ref-missing")
+        assert (caught.value.reason, caught.value.status) == ("branch-missing", 404)
+        assert await works.environments() == []
+
+    async def test_a_branch_that_went_leaves_its_preview_as_it_is(self, works: Works) -> None:
+        await works.launch("main")
+        await works.rest()
+        works.sources.remove(URL, "refs/heads/main")
+        with pytest.raises(Refused):
+            await works.launch("main")
+        await works.rest()
+
+        assert (await works.the()).desired.generation == 1
+        await works.assert_live()
+
+    @pytest.mark.parametrize("mood", [SourceMood.AWAY, SourceMood.NEVER, SourceMood.REFUSING])
+    async def test_a_repository_that_cant_be_asked_delays_the_launch_alone(
+        self, works: Works, mood: SourceMood
+    ) -> None:
+        works.sources.mood = mood
+        began = asyncio.get_running_loop().time()
+        environment = await works.launch("main")
+        assert asyncio.get_running_loop().time() - began <= ASK_SECONDS
+        works.sources.mood = SourceMood.WELL
+        await works.kill()
+        await works.start()
+
+        await works.assert_live(environment)
+
+    async def test_a_pull_requests_branch_isnt_asked_for(self, works: Works) -> None:
+        await works.opened()
+        await works.launch("feature-x")
+        await works.rest()
+        assert (await works.the()).desired.generation == 2
+        await works.assert_live()
 
     async def test_a_commit_of_a_pull_request_isnt_launched_by_its_id(self, works: Works) -> None:
         """A fork's commit is in the repository, too, and by hand it would run with secrets."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
+from stager.control.forges import Forges
+from stager.control.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
 from stager.domain.events import ChangeSeen
 from stager.domain.source import Change, Repository
 from stager.testing import FakeForge, Mood
+from stager.testing.forge import whole
 from tests.unit.control.house import SHOP, House
 
 TWO_ROUNDS = 620.0
@@ -35,6 +39,40 @@ async def live(house: House, *refs: str) -> list[ChangeSeen]:
 
 async def names(house: House) -> set[str]:
     return {e.name for e in await house.environments(present=True)}
+
+
+class TestRedelivery:
+    @pytest.mark.parametrize("error", [Retry("Away.", reason="forge-away"), ValueError("A bug.")])
+    async def test_one_forge_in_trouble_keeps_no_other_from_it(self, house: House, error: Exception) -> None:
+        """The one that fails is asked for all of the time, once it can be; the other for what is new."""
+        asked: dict[str, list[datetime]] = {"broken": [], "well": []}
+        trouble: list[Exception] = [error]
+
+        class Broken(FakeForge):
+            async def redeliver(self, since: datetime) -> int:
+                asked["broken"].append(since)
+                if trouble:
+                    raise trouble[0]
+                return 0
+
+        class Well(FakeForge):
+            async def redeliver(self, since: datetime) -> int:
+                asked["well"].append(since)
+                return 0
+
+        life = house.life
+        forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
+        resync = Resync(house.store, forges, life.applications, life.intake, life.clock)
+        start = life.clock.now() - REDELIVER
+        await resync.run()
+        await house.rest()
+        await resync.run()
+        trouble.clear()
+        await resync.run()
+
+        assert asked["broken"] == [start] * 3
+        assert asked["well"][0] == start
+        assert asked["well"][1] == start + REDELIVER
 
 
 class TestRemovesOnlyWhatIsCertain:

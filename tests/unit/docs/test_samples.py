@@ -83,6 +83,77 @@ def test_the_unit_is_one_that_systemd_takes(sample: Sample, tmp_path: Path) -> N
     assert unit.name not in verified.stderr
 
 
+EXPOSURE = 25
+"""Tenths, of the 100 that `systemd-analyze security` counts for a service without any restriction."""
+
+MEANS_NO_NEW_PRIVILEGES = frozenset(
+    {"DynamicUser", "LockPersonality", "MemoryDenyWriteExecute", "PrivateDevices", "ProtectClock",
+     "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables",
+     "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
+     "SystemCallArchitectures", "SystemCallFilter", "SystemCallLog"}
+)  # fmt: skip
+"""Settings with which sudo can't work, whatever is said of `NoNewPrivileges` (systemd.exec(5))."""
+
+
+def _unit_of(page: str) -> Sample:
+    [unit] = [sample for sample in samples("ini") if sample.page.name == page]
+    return unit
+
+
+def _settings_of(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_unit_takes_what_stager_never_needs(tmp_path: Path) -> None:
+    sample = _unit_of("run-as-a-service.md")
+    unit = tmp_path / "stager.service"
+    unit.write_text(sample.text.replace("/opt/stager/.venv/bin/stager", "/bin/true"))
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", str(unit)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
+
+
+def test_the_unit_keeps_what_the_page_says_of_it() -> None:
+    sample = _unit_of("run-as-a-service.md")
+    unit = _settings_of(sample.text)
+    assert (unit["User"], unit["SupplementaryGroups"], unit["StateDirectory"]) == (
+        "stager",
+        "docker",
+        "stager",
+    )
+    assert unit["KillMode"] == "process"
+    assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+    assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(unit["RestrictAddressFamilies"].split())
+
+
+def test_what_nginx_takes_undoes_all_that_keeps_sudo_from_working() -> None:
+    unit, [more] = _unit_of("run-as-a-service.md"), samples("systemd")
+    whole = _settings_of(unit.text) | _settings_of(more.text)
+    assert {whole[name] for name in MEANS_NO_NEW_PRIVILEGES & whole.keys()} <= {"no", ""}
+    assert (whole["NoNewPrivileges"], whole["CapabilityBoundingSet"]) == ("no", "~")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_helper_s_unit_with_a_builder_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    unit = _unit_of("root-helper.md")
+    [more] = [
+        s for s in samples("text") if s.page.name == "build-code-from-forks.md" and "[Service]" in s.text
+    ]
+    file, folder = tmp_path / "stager-helper.service", tmp_path / "stager-helper.service.d"
+    folder.mkdir()
+    file.write_text(unit.text.replace("/opt/stager/.venv/bin", str(Path(sys.executable).parent)))
+    (folder / "builder.conf").write_text(more.text)
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 0
+    assert "stager-helper" not in verified.stderr
+
+
 @pytest.mark.requirement("R84", "R86")
 def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
     origin, clone = tmp_path / "origin", tmp_path / "stager-demo"

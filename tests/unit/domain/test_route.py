@@ -158,7 +158,7 @@ class TestWire:
         ("[FD00::1]:80", "fd00::1"),
         ("::1", "::1"),
         ("fd00::1", "fd00::1"),
-        ("a.test:", "a.test:"),
+        ("a.test:", "a.test"),
         ("a.test:x", "a.test:x"),
         ("", ""),
     ],

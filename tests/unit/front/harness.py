@@ -114,6 +114,7 @@ class App:
         self.open = 0
         self.hung_up = asyncio.Event()
         self.go = asyncio.Event()
+        self.late = Request("", "", {})
         self.endpoint = Endpoint()
         self._server: asyncio.Server | None = None
         self._writers: set[Writer] = set()
@@ -122,6 +123,8 @@ class App:
             "/ws-unasked": self._websocket,
             "/sse": self._events,
             "/early": self._early,
+            "/early-and-reads": self._early_and_reads,
+            "/early-and-deaf": self._early_and_deaf,
             "/half": self._half,
             "/half-chunk": self._half,
             "/until-close": self._until_close,
@@ -220,6 +223,23 @@ class App:
         """Refuses a body without reading it."""
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
         await writer.drain()
+        return False
+
+    async def _early_and_reads(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Answers before it reads the body, and notes what it then got."""
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")
+        self.late = request
+        digest = hashlib.sha256()
+        async for piece in _body(request, reader):
+            request.size += len(piece)
+            digest.update(piece)
+        request.digest = digest.hexdigest()
+        return True
+
+    async def _early_and_deaf(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Answers, reads nothing, and doesn't hang up."""
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno")
+        await self.go.wait()
         return False
 
     async def _half(self, request: Request, reader: Reader, writer: Writer) -> bool:

@@ -63,6 +63,50 @@ class TestWhatIsTaken:
         assert parse_request(request("Content-Length:12")).length == 12
         assert parse_request(request("Transfer-Encoding: Chunked")).length == CHUNKED
 
+    def test_an_empty_port(self) -> None:
+        head = parse_request(b"GET / HTTP/1.1\r\nHost: x.test:")
+        assert head.host == "x.test"
+
+    @pytest.mark.parametrize(
+        ("target", "host"),
+        [
+            ("http://x.test:80/a", "x.test"),
+            ("http://x.test/a", "x.test:80"),
+            ("http://x.test:/a", "X.test"),
+            ("https://x.test:443/a", "x.test"),
+            ("HTTP://X.TEST:8080/a", "x.test:8080"),
+        ],
+    )
+    def test_a_port_that_says_nothing_is_no_difference(self, target: str, host: str) -> None:
+        head = parse_request(f"GET {target} HTTP/1.1\r\nHost: {host}".encode())
+        assert (head.target, head.host) == (b"/a", "x.test")
+
+    @pytest.mark.parametrize(
+        ("target", "host"),
+        [
+            ("http://x.test:443/", "x.test"),
+            ("https://x.test:80/", "x.test"),
+            ("http://x.test:8080/", "x.test"),
+        ],
+    )
+    def test_another_port_is_another_host(self, target: str, host: str) -> None:
+        with pytest.raises(MessageError):
+            parse_request(f"GET {target} HTTP/1.1\r\nHost: {host}".encode())
+
+    @pytest.mark.parametrize(
+        ("upgrade", "passed"),
+        [
+            ("h2c, websocket", b"websocket"),
+            ("websocket, H2C", b"websocket"),
+            ("websocket", b"websocket"),
+            ("a/1, b", b"a/1, b"),
+            ("h2c", b""),
+            ("h2, HTTP/2.0,", b""),
+        ],
+    )
+    def test_an_upgrade_to_http_2_is_left_out(self, upgrade: str, passed: bytes) -> None:
+        assert parse_request(request("Connection: Upgrade", f"Upgrade: {upgrade}")).upgrade == passed
+
     def test_absolute_form_becomes_origin_form(self) -> None:
         assert parse_request(request(first="GET http://X.test/a?b HTTP/1.1")).target == b"/a?b"
         assert parse_request(request(first="GET http://x.test HTTP/1.1")).target == b"/"
@@ -198,7 +242,7 @@ class TestWhatIsRefused:
             "a/b",
             "a@b",
             "a:b",
-            "a:",
+            "a::",
             "x.test:80:80",
             "[::1",
             "::1",

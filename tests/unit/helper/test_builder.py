@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from stager.helper import builder_disk
-from stager.helper.builder import link_network
+from stager.helper.builder import Builder, link_network
 from stager.helper.builder_engine import folder_of_engine
 from stager.helper.builder_process import Process
 from stager.helper.builder_room import FIRST_ID, Room, resolvers
+from stager.helper.firewall import Firewall
 from stager.helper.protocol import HelperError
+from stager.helper.rules import Place
+from stager.helper.verbs import Feature, failed
 
 
 @pytest.fixture
@@ -108,6 +111,65 @@ def test_networks() -> None:
     for text in ("198.18.0.0/31", "198.18.0.1/30", "x", "fd00::/64"):
         with pytest.raises(argparse.ArgumentTypeError):
             link_network(text)
+
+
+class Broken(Firewall):
+    """A firewall that can't be put in place."""
+
+    def __init__(self) -> None:
+        super().__init__(Place(), Path("/nowhere"))
+
+    def ensure(self) -> bool:
+        raise failed("The rules aren't in place.", "firewall-lost")
+
+
+class Running(Process):
+    """An engine that runs until it is ended."""
+
+    ended = False
+    was_started = True
+
+    @property
+    def engine(self) -> int | None:
+        return None if self.ended else 1
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def a_builder(tmp_path: Path) -> Builder:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--user", default="root")
+    parser.add_argument("--socket", type=Path, default=tmp_path / "helper.sock")
+    for feature in (Firewall, Builder):
+        feature.add_arguments(parser)
+    return Builder.of(parser.parse_args(["--builder-folder", str(tmp_path / "builder")]))
+
+
+class TestGuard:
+    @pytest.fixture
+    def builder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
+        """One that could start, as far as the machine goes."""
+        builder = a_builder(tmp_path)
+        monkeypatch.setattr(builder, "unavailable", lambda: "")
+        return builder
+
+    @pytest.mark.parametrize("others", [[], [Broken()]])
+    def test_without_the_firewall_it_is_not_started(self, builder: Builder, others: list[Feature]) -> None:
+        builder.meet(others)
+        start = next(verb for verb in builder.verbs() if verb.name == "builder-start")
+        with pytest.raises(HelperError) as refused:
+            start.run({})
+        assert refused.value.reason == "builder-unguarded"
+
+    def test_one_that_runs_is_stopped_when_the_firewall_is_lost(
+        self, builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        running = Running(tmp_path / "builder.sock", tmp_path)
+        monkeypatch.setattr(builder, "_process", running)
+        builder.meet([Broken()])
+        builder.tick()
+        assert running.ended
 
 
 class TestLeftOver:

@@ -6,11 +6,8 @@ import pytest
 
 from tests.unit.settings.conftest import LoadText
 
-QUIET = """
-images: {shop: {port: 80}}
-authentication_strategy: basic
-users: ['joe:secret']
-"""
+BASIC = "authentication_strategy: basic\nusers: ['joe:secret']\n"
+QUIET = f"images: {{shop: {{port: 80}}}}\n{BASIC}"
 HOOKED = "github: {incoming_auth: {hook_secret: x}, outgoing_auth: {user: a, password: b}}\n"
 
 CASES = [
@@ -29,6 +26,14 @@ CASES = [
         "may do nothing",
     ),
     ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo_owner`"),
+    (
+        f"images: {{shop: {{port: 1}}}}\nevent_listeners: LaunchOnGithubPullRequestOpened\n{HOOKED}",
+        "`images.shop` has no `repo_owner`, so it is bound to the first repository",
+    ),
+    (
+        f"images: {{shop: {{port: 1}}}}\nlocal_forge: {{shop: /srv/shop.git}}\n{HOOKED}",
+        "bound to the first repository named shop",
+    ),
     ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
     ("nginx: {target_dir: sites}", "`nginx` has no effect"),
     ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'while `scheme` is "http"'),
@@ -50,14 +55,20 @@ def test_a_warning_is_given(load_text: LoadText, text: str, words: str) -> None:
         "domain: demo.io\npreview_domain: demo.dev",
         "domain: mydemo.io\npreview_domain: demo.io",
         "tls: {listen: '0.0.0.0:443', certificate: c, key: k}\nscheme: https",
+        f"images: {{shop: {{port: 80, repo_owner: acme}}}}\n{BASIC}"
         f"event_listeners: KillOnGithubPullRequestClosed\n{HOOKED}",
         f"post_launch_handlers: AddGithubPullRequestCommentOnLaunch\n{HOOKED}",
     ],
 )
 @pytest.mark.requirement("R51")
 def test_only_plain_text_is_warned_of_otherwise(load_text: LoadText, text: str) -> None:
-    (warning,) = load_text(QUIET + text).warnings
+    (warning,) = load_text(text if "images" in text else QUIET + text).warnings
     assert "plain text" in warning
+
+
+def test_a_repository_on_this_machine_needs_no_owner(load_text: LoadText) -> None:
+    text = "images: {shop: {port: 80}}\nlocal_forge: {shop: /srv/shop.git}\n"
+    assert not [warning for warning in load_text(text).warnings if "repo_owner" in warning]
 
 
 def test_every_warning_is_a_sentence(load_text: LoadText) -> None:

@@ -36,6 +36,12 @@ def test_what_is_no_destination(problems_of: ProblemsOf, wrong: object) -> None:
     assert "host:port" in problem
 
 
+@pytest.mark.parametrize("itself", ["127.0.0.1:80", "localhost:80", "[::1]:80", "127.9.9.9:80"])
+def test_a_preview_reaches_itself_anyway(problems_of: ProblemsOf, itself: str) -> None:
+    [problem] = problems_of(f"images: {{shop: {{port: 1, egress_allow: ['{itself}']}}}}")
+    assert "a preview reaches itself" in problem
+
+
 def test_it_stands_under_an_application(problems_of: ProblemsOf) -> None:
     [problem] = problems_of("egress_allow: ['10.0.0.5:5432']")
     assert "belongs under" in problem

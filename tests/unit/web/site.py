@@ -147,6 +147,7 @@ def services_of(house: House) -> services.Services:
         builds=life.core.builds,
         calls=life.core.calls,
         commands=life.commands,
+        failures=life.core.failures,
         guards=life.core.guards,
         sharing=life.core.sharing,
         forges=Forges([whole(house.forge)]),

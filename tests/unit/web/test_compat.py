@@ -140,8 +140,9 @@ class TestKill:
         assert (await site.post("/kill", **form)).status_code == status
 
     async def test_of_a_name_that_may_mean_several(self, site: Site) -> None:
-        for owner in ("acme", "other"):
-            pull = site.github.open_pull(site.github.add_repository(owner, "shop"), "feature-x")
+        repository = site.github.add_repository("acme", "shop")
+        for _ in range(2):  # for two of its branches
+            pull = site.github.open_pull(repository, "feature-x")
             await site.deliver("pull_request", site.github.event("opened", pull))
         await site.house.rest()
         answer = await site.post("/kill", container_name="feature-x")

@@ -86,6 +86,11 @@ async def test_a_form_can_still_be_read_raw(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.text) == (200, str(len("payload=%7B%7D")))
 
 
+@pytest.mark.attack(
+    "A form sent by a page of the same host over another scheme",
+    profile="page in a browser",
+    result="403",
+)
 @pytest.mark.parametrize(
     "origin",
     ["null", "http://evil", "http://[", "stager", "https://stager", "http://stager:80", "ftp://stager"],
@@ -126,6 +131,11 @@ async def test_the_configured_scheme_counts_where_a_proxy_tells_none() -> None:
         assert (await opened.client.post("/login", data=form, headers=preview)).status_code == 403
 
 
+@pytest.mark.attack(
+    "Stager's answers embedded as images or scripts",
+    profile="page in a browser",
+    result="every answer has nosniff and Cross-Origin-Resource-Policy: same-origin",
+)
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/api/v1/environments", "/readyz", "/nothing", "/static/preview.js", "/metrics"]
 )

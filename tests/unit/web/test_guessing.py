@@ -78,6 +78,11 @@ async def many(
     return Counter(await asyncio.gather(*(one(number) for number in range(count))))
 
 
+@pytest.mark.attack(
+    "A hundred wrong passwords at the same time, also from many ports, spellings and addresses of one client",
+    profile="visitor",
+    result="ten are compared, the others are answered 429",
+)
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_a_hundred_wrong_passwords_at_once_are_ten_comparisons(
     guarded: Site, slow: Slow, written: Callable[[int], str]
@@ -93,6 +98,11 @@ async def test_a_hundred_right_passwords_at_once_all_get_in(guarded: Site) -> No
     assert await many(guarded, 100, only_once, "pass") == {200: 100}
 
 
+@pytest.mark.attack(
+    "Fifty wrong passwords for a private preview at the same time",
+    profile="visitor",
+    result="ten are compared, the others are answered 429",
+)
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
     private = replace(SHOP, privacy=Privacy(frozenset({"password"}), "open sesame"))
@@ -138,6 +148,11 @@ async def test_made_up_tokens(guarded: Site, written: Callable[[int], str]) -> N
     assert Counter(await asyncio.gather(*(guess(n) for n in range(50)))) == {401: LIMIT, 429: 50 - LIMIT}
 
 
+@pytest.mark.attack(
+    "Sign-ins of command lines begun in a flood",
+    profile="visitor",
+    result="fifty are under way, and the provider is asked for no more",
+)
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_codes_for_devices(written: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = FakeAccounts()
@@ -178,6 +193,11 @@ class TestPagesOfOthers:
         for _ in range(3 * LIMIT):
             await place.client.get(f"{API}?github_token=gho_{'x' * 36}", headers=headers)
 
+    @pytest.mark.attack(
+        "An image whose address has a wrong github_token, again and again",
+        profile="page in a browser",
+        result="the visitor is not locked out",
+    )
     @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": site} for site in ELSEWHERE)])
     async def test_by_a_token_in_an_image_s_address(
         self, place: Site, accounts: FakeAccounts, headers: dict[str, str]
@@ -204,6 +224,11 @@ class TestPagesOfOthers:
         assert (await place.client.get(API)).status_code == 200
         assert (await place.client.get(API, headers=basic(password="wrong"))).status_code == 200
 
+    @pytest.mark.attack(
+        "A link with a good github_token of somebody else",
+        profile="page in a browser",
+        result="the token is not taken: 401",
+    )
     @pytest.mark.parametrize("where", ELSEWHERE)
     async def test_a_token_that_another_page_gives_isnt_taken(
         self, place: Site, accounts: FakeAccounts, where: str
@@ -212,6 +237,19 @@ class TestPagesOfOthers:
         assert (await place.client.get(address)).status_code == 200
         assert (await place.client.get(address, headers={"sec-fetch-site": "none"})).status_code == 200
         assert (await place.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
+
+    async def test_the_provider_isnt_asked_for_any_number_of_tokens(
+        self, place: Site, accounts: FakeAccounts
+    ) -> None:
+        asked = accounts.asked
+        answers = [
+            (await place.client.get(f"{API}?github_token=gho_{number:036d}")).status_code
+            for number in range(3 * LIMIT)
+        ]
+
+        assert Counter(answers) == {401: LIMIT, 429: 2 * LIMIT}
+        assert accounts.asked - asked == LIMIT
+        assert (await place.client.get(API, headers=basic())).status_code == 200
 
     async def test_a_token_is_sent_to_no_provider_where_no_strategy_takes_it(self) -> None:
         seen: list[str] = []
@@ -222,6 +260,8 @@ class TestPagesOfOthers:
                 return await super().authenticate(credentials)
 
         async with site(authentication=[Curious({"ann": "pass"})]) as opened:
-            assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
+            for _ in range(2 * LIMIT):
+                assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
+            assert await opened.house.life.core.audit.entries(limit=9) == [], "it isn't even looked at"
             assert (await opened.client.get(f"{API}?github_token=x", headers=basic())).status_code == 200
         assert set(seen) == {""}

@@ -123,6 +123,11 @@ async def test_nor_by_a_token_for_one_application(two: Site, method: str, path: 
     assert HIDDEN not in (await two.client.request(method, path, headers=headers)).text
 
 
+@pytest.mark.attack(
+    "The names and addresses of previews by action=status",
+    profile="signed-in user",
+    result="only those of applications that their role lets them see",
+)
 @pytest.mark.parametrize(
     ("name", "apps"), [("admin", {"shop", HIDDEN}), ("ann", {"shop"}), ("eve", set()), ("nobody", set())]
 )
@@ -135,6 +140,11 @@ async def test_the_status_report(two: Site, name: str, apps: set[str]) -> None:
     assert len(answer.json()) == (HIDDEN in apps)
 
 
+@pytest.mark.attack(
+    "Previews of other applications, with a token for one",
+    profile="signed-in user",
+    result="they are not listed",
+)
 async def test_the_status_report_by_a_bounded_token(two: Site) -> None:
     token = await token_of(two, "admin", "shop")
     answer = await two.client.get("/event_receiver?action=status", headers={"authorization": token})
@@ -164,6 +174,11 @@ async def test_figures_are_of_what_somebody_may_see(two: Site) -> None:
     assert 'app="blog"' in await figures("admin"), "what one may not see isn't lost for the others"
 
 
+@pytest.mark.attack(
+    "The names of applications by /kill without image_name",
+    profile="signed-in user",
+    result="only those that they may see are looked through",
+)
 async def test_a_name_is_looked_for_among_what_somebody_may_see(two: Site) -> None:
     """Two previews of one name are ambiguous only for those who see both."""
     await two.house.launch("same", "shop")
@@ -184,6 +199,11 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: Site) -> No
     assert {e.app for e in there if e.name == "same" and e.desired.present} == {HIDDEN}
 
 
+@pytest.mark.attack(
+    "The names of repositories by asking git for one that is not there",
+    profile="signed-in user",
+    result="only those that they may see are named",
+)
 async def test_repositories(two: Site, tmp_path: Path) -> None:
     services = replace(
         services_of(two.house), repositories={"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
@@ -198,6 +218,11 @@ async def test_repositories(two: Site, tmp_path: Path) -> None:
 
 
 class TestWhoReadsFigures:
+    @pytest.mark.attack(
+        "The figures of /metrics, from this machine or with invented X-Forwarded-For",
+        profile="preview",
+        result="401, unless metrics.allow has the address of the client",
+    )
     @pytest.mark.parametrize(
         ("forwarded", "allowed", "status"),
         [

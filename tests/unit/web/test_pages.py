@@ -68,6 +68,25 @@ class TestHealth:
             "notices": {},
         }
 
+    @pytest.mark.attack(
+        "/readyz after a preview failed by an error of Stager's own",
+        profile="visitor",
+        result="200, with the number of such previews and no name; one preview's code can't make it 503",
+    )
+    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, site: Site) -> None:
+        async def fail(reference: str) -> str:
+            raise ValueError(f"secret {reference}")
+
+        site.house.engine.resolve = fail  # type: ignore[method-assign]
+        await site.post("/launch", image_name="shop", container_name="hidden", wait="0")
+        await site.house.rest()
+        answer = await site.client.get("/readyz")
+
+        assert answer.status_code == 200
+        assert answer.json()["notices"]["previews"].startswith("1 preview fails")
+        assert "hidden" not in answer.text
+        assert "secret" not in answer.text
+
     async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: Site) -> None:
         delivery = Delivery("secret-id", "github", "pull_request", "{}")
         await site.house.store.write(lambda tx: tx.add_delivery(delivery, START))

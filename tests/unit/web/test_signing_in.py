@@ -262,6 +262,20 @@ async def test_a_session_ends_itself_and_no_other(place: Site, accounts: FakeAcc
         assert (await place.client.delete("/api/v1/session", headers=headers)).status_code == 404
 
 
+async def test_what_is_ended_is_the_session_that_counts(place: Site, accounts: FakeAccounts) -> None:
+    """A browser's, where a request has one and a command line's token as well."""
+    begun = (await place.client.post("/api/v1/login/device")).json()
+    accounts.agreed[begun["user_code"]] = "octocat"
+    await place.house.rest(10)
+    answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
+    bearer = {"authorization": f"Bearer {answer.json()['token']}"}
+    await sign_in(place, accounts)
+
+    assert (await place.client.delete("/api/v1/session", headers=bearer | OURS)).status_code == 204
+    assert (await place.client.get("/account")).status_code == 401
+    assert (await place.client.get("/api/v1/whoami", headers=bearer)).status_code == 200
+
+
 async def test_a_page_ends_its_own_session_and_no_other_page_does(
     place: Site, accounts: FakeAccounts
 ) -> None:

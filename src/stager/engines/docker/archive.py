@@ -195,6 +195,7 @@ def _head(name: str, size: int) -> bytes:
 def _refused(why: str) -> Fault:
     return Fault(
         f"The builder for untrusted code gave an image that can't be taken: {why}.",
-        hint="Its data may be damaged, or somebody broke into it: have an administrator look.",
+        hint="If the Dockerfile has a `# syntax=` line, try without it. Otherwise the builder's data may be "
+        "damaged, or somebody broke into it: have an administrator look.",
         reason="image-refused",
     )

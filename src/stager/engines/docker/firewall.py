@@ -18,8 +18,9 @@ from stager.engines.docker.networks import bridge_of, tag_of
 from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked
 
-PATIENCE = 10.0
-"""Seconds for one answer of the helper's, which mostly takes a hundredth of one."""
+PATIENCE, GLANCE = 10.0, 2.0
+"""Seconds for one answer of the helper's, which mostly takes a hundredth of one; and for one that only a page
+waits for."""
 BRIDGES = 500
 """In one group, as the helper takes them."""
 
@@ -37,7 +38,7 @@ class HelperFirewall:
     Args:
         ports: tells the machine's ports at which visitors come in; they may change while Stager runs.
         egress_of: what an application's previews may connect to, by its name.
-        registries: what the builder for untrusted code may connect to besides the internet.
+        builder_allow: what the builder of untrusted code may connect to besides the internet.
     """
 
     def __init__(
@@ -46,16 +47,16 @@ class HelperFirewall:
         installation: str,
         ports: Callable[[], Sequence[int]],
         egress_of: Callable[[str], Egress],
-        names: Names | None = None,
         *,
-        registries: Sequence[Destination] = (),
+        names: Names | None = None,
+        builder_allow: Sequence[Destination] = (),
     ) -> None:
         self._helper = helper
         self._installation = installation
         self._ports = ports
         self._egress_of = egress_of
         self._names = names or Names()
-        self._registries = registries
+        self._builder_allow = tuple(builder_allow)
         self._members: dict[str, _Member] = {}
         self._news: set[str] = set()
         """Bridges that were guarded since a renewal began."""
@@ -89,13 +90,13 @@ class HelperFirewall:
             for instance, birth in there
         }
         self._members = {b: m for b, m in self._members.items() if b in news} | listed
-        allowed = (each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow)
-        await self._names.look_up((*allowed, *self._registries), again=True)
+        allowed = [each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow]
+        await self._names.look_up([*allowed, *self._builder_allow], again=True)
         await self._apply()
 
     async def blocked(self) -> list[Blocked]:
         """See `ports.firewall.Firewall.blocked`."""
-        told = await self._helper.call("firewall-blocked", PATIENCE, tag=tag_of(self._installation))
+        told = await self._helper.call("firewall-blocked", GLANCE, tag=tag_of(self._installation))
         return [
             Blocked(
                 member.environment,
@@ -126,15 +127,8 @@ class HelperFirewall:
             "tag": tag_of(self._installation),
             "ports": sorted(set(self._ports())),
             "groups": list(self._groups()),
-            "builder_allow": self._addresses(self._registries),
+            "builder_allow": self._addresses(self._builder_allow),
         }
-
-    def _addresses(self, destinations: Sequence[Destination]) -> list[dict[str, Any]]:
-        return [
-            {"address": address, "port": each.port}
-            for each in destinations
-            for address in self._names.addresses(each.host)
-        ]
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         alike: defaultdict[tuple[Reach, tuple[Destination, ...]], list[str]] = defaultdict(list)
@@ -149,3 +143,10 @@ class HelperFirewall:
             for start in range(0, len(bridges), BRIDGES):
                 some = sorted(bridges)[start : start + BRIDGES]
                 yield {"egress": reach, "allow": addresses, "bridges": some}
+
+    def _addresses(self, allow: Sequence[Destination]) -> list[dict[str, Any]]:
+        return [
+            {"address": address, "port": each.port}
+            for each in allow
+            for address in self._names.addresses(each.host)
+        ]

@@ -92,6 +92,8 @@ class DockerInstances:
         self._installation = installation
         self._networks = networks
         self._loopback = loopback
+        self._fresh: dict[str, tuple[str, Birth]] = {}
+        """Network and birth of containers that weren't started yet, which needn't be asked for."""
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._ahead = NetworksAhead(networks)
         self._volumes = ImageVolumes(docker, installation)
@@ -160,6 +162,8 @@ class DockerInstances:
                     hint="The image's `container_create_params` in the configuration are the first suspect.",
                     reason="create-failed",
                 ) from error
+        if self._firewall is not None:
+            self._fresh[made.id] = lease.network, spec.birth
         return Instance(
             made.id,
             spec.birth.environment,
@@ -219,11 +223,14 @@ class DockerInstances:
         return self._instance(container)
 
     async def _guard(self, instance: str, firewall: Firewall) -> None:
-        container = await self._inspect(instance)
-        if container is None:
-            raise Retry("The container was removed before it started.", reason="instance-gone")
-        marks = container["Config"]["Labels"]
-        await firewall.guard(marks[labels.NETWORK], labels.to_birth(marks))
+        fresh = self._fresh.pop(instance, None)
+        if fresh is None:
+            container = await self._inspect(instance)
+            if container is None:
+                raise Retry("The container was removed before it started.", reason="instance-gone")
+            marks = container["Config"]["Labels"]
+            fresh = marks[labels.NETWORK], labels.to_birth(marks)
+        await firewall.guard(*fresh)
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:
@@ -255,6 +262,7 @@ class DockerInstances:
 
     async def remove(self, instance: str) -> None:
         """See `ports.engine.Instances.remove`."""
+        self._fresh.pop(instance, None)
         container = self._docker.containers.container(instance)
         with engine_errors():
             try:

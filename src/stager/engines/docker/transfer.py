@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from urllib.parse import urlencode
 
 import aiodocker
 import aiohttp
-from yarl import URL
 
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.engines.docker.archive import Expected, checked
@@ -21,9 +21,12 @@ async def copy(source: aiodocker.Docker, target: aiodocker.Docker, names: Sequen
     """Copy images with their tags, from an engine that is trusted to one that isn't. Raises `Retry`, and
     `Fault` (`image-missing`) when one isn't there."""
     with engine_errors():
-        all_of_them = URL("images/get").with_query([("names", name) for name in names])
-        async with source._query(all_of_them, timeout=LONGEST) as given:  # noqa: SLF001
+        async with source._query(_all_of(names), timeout=LONGEST) as given:  # noqa: SLF001
             await _load(target, given.content.iter_any())
+
+
+def _all_of(names: Sequence[str]) -> str:
+    return f"images/get?{urlencode([('names', name) for name in names])}"
 
 
 async def take(source: aiodocker.Docker, target: aiodocker.Docker, expected: Expected) -> None:

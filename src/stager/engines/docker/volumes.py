@@ -12,6 +12,7 @@ import asyncio
 import io
 import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import aiodocker
@@ -31,6 +32,9 @@ MOST_REMEMBERED = 256
 FIRST_ENTRIES = 64 * 1024
 """Bytes of a folder's archive that are read: its own entry and the next, with what may stand before them
 (pax(1), "pax Extended Header")."""
+
+MOST_ENTRIES = 2
+"""A folder, and something in it."""
 
 Options = Mapping[str, str]
 """Options of a tmpfs by the paths of the volumes."""
@@ -113,17 +117,19 @@ class ImageVolumes:
 
 
 def _options(path: str, content: bytes) -> str:
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r|") as archive:
-        folder = archive.next()
-        if folder is None or not folder.isdir():
-            return "mode=1777"  # a link: whose folder it leads to isn't known
-        if _has_more(archive):
-            log.warning("volume_content_hidden", path=path)
+    entries = _entries(content)
+    if not entries or not entries[0].isdir():
+        return "mode=1777"  # such as a link: whose folder it leads to isn't known
+    folder = entries[0]
+    if len(entries) > 1 or len(content) >= FIRST_ENTRIES:
+        log.warning("volume_content_hidden", path=path)
     return f"uid={folder.uid},gid={folder.gid},mode={folder.mode & 0o7777:o}"
 
 
-def _has_more(archive: tarfile.TarFile) -> bool:
-    try:
-        return archive.next() is not None
-    except tarfile.TarError:  # cut off in the middle of an entry
-        return True
+def _entries(content: bytes) -> list[tarfile.TarInfo]:
+    """The entries at the beginning of an archive, the last of which may be cut off."""
+    found: list[tarfile.TarInfo] = []
+    with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(content), mode="r|") as archive:
+        while (entry := archive.next()) is not None and len(found) < MOST_ENTRIES:
+            found.append(entry)
+    return found

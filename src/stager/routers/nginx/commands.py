@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from stager.domain.errors import Fault, Retry
 
@@ -42,6 +43,30 @@ http {{
     include "{scratch}/alone/*";
 }}
 """
+
+
+Http2 = Literal["listen", "directive", "none"]
+"""How an nginx is told to speak HTTP/2: by a word of `listen`, by `http2 on`, or not at all."""
+
+
+def http2_syntax() -> Http2:
+    """How the nginx that is installed here is told to speak HTTP/2. If there is none, by `listen`, which all
+    versions understand."""
+    try:
+        return http2_syntax_of(_run(["nginx", "-V"]).stderr)
+    except (Fault, Retry):
+        return "listen"
+
+
+def http2_syntax_of(told: str) -> Http2:
+    """The same, by what `nginx -V` tells: `http2` is a directive of its own from 1.25.1
+    (https://nginx.org/en/docs/http/ngx_http_v2_module.html)."""
+    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", told)
+    if version is None:
+        return "listen"
+    if "configure arguments:" in told and "--with-http_v2_module" not in told:
+        return "none"
+    return "directive" if tuple(map(int, version.groups())) >= (1, 25, 1) else "listen"
 
 
 class Nginx:

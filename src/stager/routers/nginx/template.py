@@ -18,6 +18,7 @@ import jinja2
 import structlog
 
 from stager.domain.errors import Fault
+from stager.routers.nginx.commands import Http2
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +82,7 @@ def server_for_all(
     certificate: str = "",
     key: str = "",
     redirect: Sequence[str] = (),
+    http2: Http2 = "listen",
 ) -> str:
     """The nginx configuration that sends everything to the front.
 
@@ -90,6 +92,7 @@ def server_for_all(
         listen: where nginx is to listen, as in its own `listen`.
         certificate: path of the certificate, for HTTPS; `key` is that of its key.
         redirect: where to listen for HTTP, to redirect it to HTTPS.
+        http2: how to have it speak HTTP/2, which it does with a certificate only, as browsers do.
     """
     template = _environment().from_string(_FOLDER.joinpath("stager.conf").read_text(encoding="utf-8"))
     return template.render(
@@ -99,6 +102,7 @@ def server_for_all(
         certificate=certificate,
         key=key,
         redirect=redirect,
+        http2=http2,
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    func,
     literal,
     not_,
     select,
@@ -28,7 +29,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside
+from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
 from stager.stores.sqlite.ledger import SqliteLedger
 from stager.stores.sqlite.rows import (
     ChangeRow,
@@ -158,11 +159,23 @@ _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 _SAVE_FACT = upsert(facts, "name")
 
 _long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
+
+
+def _without_environment(beginning: str) -> Delete:
+    """Forgets the facts whose names begin so, where there is no environment of the id that follows."""
+    after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+    id_ = func.substr(facts.c.name, len(beginning) + 1)
+    return delete(facts).where(
+        facts.c.name >= beginning, facts.c.name < after, id_.not_in(select(environments.c.id))
+    )
+
+
 _FORGET: tuple[Delete, ...] = (
     delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
     delete(acted_on).where(acted_on.c.at < bindparam("deliveries_before")),
     delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
     delete(environments).where(_long_gone),
+    *(_without_environment(beginning) for beginning in ABOUT_ENVIRONMENTS),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
     delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )

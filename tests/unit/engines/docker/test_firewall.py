@@ -95,7 +95,7 @@ async def firewall(tmp_path: Path, recording: Recording, names: NameServer) -> A
     async with served(tmp_path, recording) as path:
         known = Names(names, lambda: names.now)
         yield HelperFirewall(
-            HelperClient(path), INSTALLATION, lambda: (443, 80, 80), EGRESS.__getitem__, known
+            HelperClient(path), INSTALLATION, lambda: (443, 80, 80), EGRESS.__getitem__, names=known
         )
 
 
@@ -240,3 +240,18 @@ def test_a_bridges_name_fits_and_tells_whose_it_is() -> None:
     assert len(name) == 15
     assert name.startswith(f"pvf{tag_of('installation')}")
     assert bridge_of("another", "stager-installation-10.200.0.0", Trust.FORK)[3:7] != name[3:7]
+
+
+async def test_the_builders_exceptions(recording: Recording, names: NameServer, tmp_path: Path) -> None:
+    registry = Destination("db.test", 5000)
+    async with served(tmp_path, recording) as path:
+        firewall = HelperFirewall(
+            HelperClient(path),
+            INSTALLATION,
+            tuple,
+            EGRESS.__getitem__,
+            names=Names(names),
+            builder_allow=(registry,),
+        )
+        await firewall.renew([])
+    assert recording.policies[-1].builder_allow == (Allowed("10.0.0.7", 5000), Allowed("fd00::7", 5000))

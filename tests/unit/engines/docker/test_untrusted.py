@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from stager.domain.egress import Destination, Egress
 from stager.domain.errors import Refused, Retry
 from stager.domain.recipe import Recipe
-from stager.engines.docker import BuildxBuilder, buildx, connect
+from stager.engines.docker import BuildxBuilder, HelperFirewall, buildx, connect
 from stager.engines.docker.by_trust import UNSAFE, BuilderByTrust
 from stager.engines.docker.doctor import UntrustedBuildCheck
 from stager.engines.docker.untrusted import Lending, UntrustedBuilder
+from stager.helper.policy import POLICY
 from stager.helper.protocol import HelperError
 from stager.helper.shapes import fields
 from stager.helper.verbs import Feature, Result, Verb
@@ -107,6 +109,61 @@ async def test_doctor(tmp_path: Path) -> None:
     assert "no root helper" in missing.message
     assert "unsafe_shared_builder" in shared.hint
     assert "no loop devices" in unable.message
+
+
+class Idle(NoBuilder):
+    """A helper whose builder can be stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def verbs(self) -> Sequence[Verb]:
+        return [*super().verbs(), Verb("builder-stop", fields(), self._stop, lane="builder")]
+
+    def _stop(self, given: object) -> Result:
+        self.stopped += 1
+        return {"stopped": True}
+
+
+@pytest.mark.parametrize(("idle", "stopped"), [(0.0, 1), (600.0, 0)])
+async def test_a_builder_that_is_idle_is_stopped_once(tmp_path: Path, idle: float, stopped: int) -> None:
+    docker, feature = connect(NOWHERE), Idle()
+    async with served(tmp_path, feature) as socket:
+        trusted = Shared(docker, NOWHERE, "test-1")
+        untrusted = UntrustedBuilder(HelperClient(socket), docker, trusted, Lending(idle=idle))
+        await untrusted.rest()
+        assert feature.stopped == 0, "it was never used"
+        with pytest.raises(Refused):
+            await untrusted.build(order(tmp_path), lambda _: None)
+        await untrusted.rest()
+        await untrusted.rest()
+    assert feature.stopped == stopped
+    await docker.close()
+
+
+class Recording(Feature):
+    """A helper's firewall that remembers what it was last told."""
+
+    name = "firewall"
+    told: Mapping[str, object] = {}
+
+    def verbs(self) -> Sequence[Verb]:
+        return [Verb("firewall-apply", POLICY, self._apply, lane="firewall")]
+
+    def _apply(self, given: Mapping[str, object]) -> Result:
+        self.told = given
+        return {"changed": True}
+
+
+async def test_registries_are_opened_for_the_builder_alone(tmp_path: Path) -> None:
+    feature = Recording()
+    async with served(tmp_path, feature) as socket:
+        registries = [Destination("10.0.0.5", 5000)]
+        helper = HelperClient(socket)
+        firewall = HelperFirewall(helper, "test-1", lambda: (), lambda _: Egress(), builder_allow=registries)
+        await firewall.renew([])
+    assert feature.told["builder_allow"] == ({"address": "10.0.0.5", "port": 5000},)
+    assert feature.told["groups"] == ()
 
 
 def test_an_isolated_build_gets_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
