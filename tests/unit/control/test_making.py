@@ -416,6 +416,11 @@ class TestRepositoryFile:
 
         await works.assert_live()
 
+    @pytest.mark.attack(
+        "a symbolic link to a file of the machine in place of `.stager.yml`",
+        profile="repository's own code",
+        result="refused; links in commits aren't followed",
+    )
     @pytest.mark.parametrize("name", [".stager.yml", ".stager.yaml"])
     async def test_a_link_is_refused(self, works: Works, name: str) -> None:
         works.sources.add(URL, "a1", {"Dockerfile": "", name: Link("/etc/passwd")})
