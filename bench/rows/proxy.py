@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench import hub, wrk
 from bench.figures import median, rounded, seconds, times
 from bench.ground import Ground
 from bench.processes import children, cpu_seconds
 from bench.row import Chart, Figures, Line, Row
 from stager.domain.route import Endpoint, Target
-from tests.integration.nginx import NginxUnderTest
+from tests.integration.nginx import NginxUnderTest, is_open
 from tests.integration.stager import until
 from tests.unit.front.harness import free_port, rig
 
@@ -39,6 +41,7 @@ async def _measure(ground: Ground) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         ports = [free_port() for _ in range(BACKENDS)]
         stack.enter_context(_nginx(ground.folder / "backend", _backends(ports)))
+        until(lambda: all(map(is_open, ports)), "the applications listen")
         parties = {"floor": stack.enter_context(_router(ground.folder / "nginx", ports))}
         running = await stack.enter_async_context(rig(ground.folder / "front"))
         await running.serve(_table(ports))
@@ -99,9 +102,17 @@ def _router(folder: Path, ports: list[int]) -> Iterator[Party]:
     with _nginx(folder, "") as nginx:
         (nginx.sites / "bench").write_text(_vhosts(folder, nginx.port, ports))
         nginx.reload()
-        until(lambda: nginx.get(_by_host()[-1][0]).status_code == 200, "nginx leads to the applications")
+        until(lambda: answers(nginx, _by_host()[-1][0]), "nginx leads to the applications")
         until(lambda: len(children(nginx.pid)) == 1, "the worker from before the reload is gone")
         yield nginx.port, lambda: cpu_seconds(*children(nginx.pid)), _by_host()
+
+
+def answers(nginx: NginxUnderTest, host: str) -> bool:
+    """Whether it answers for this host with 200. One that reads its files, or whose worker ends, may refuse
+    the connection or drop it."""
+    with contextlib.suppress(httpx.TransportError):
+        return nginx.get(host).status_code == 200
+    return False
 
 
 def _vhosts(folder: Path, port: int, ports: list[int]) -> str:

@@ -70,7 +70,7 @@ _DOCKERFILES = {
 }
 _RESULTS = {
     "serves": Result(
-        facts=ImageFacts(ports=(PORT,), has_healthcheck=True),
+        facts=ImageFacts((PORT,), PORT, ("53/udp",), has_healthcheck=True),
         lines=("#1 [1/2] FROM x", "#2 [2/2] RUN echo hello"),
     ),
     "silent": Result(),

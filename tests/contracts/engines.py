@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Protocol
 
 import pytest
@@ -19,7 +20,7 @@ from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
-from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Prober
+from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Listener, Prober
 from stager.testing import FakeEngine, Program
 from stager.testing.engine import Inner
 
@@ -35,16 +36,32 @@ _COMMANDS = {
     "serves": "echo ready; exec httpd -f -p 8080 -h /etc",
     "exits": "echo first; echo last; exit 3",
     "runs": "echo ready; exec sleep 600",
+    "serves-itself": "httpd -p 127.0.0.1:8080 -h /etc; exec httpd -f -p 127.0.0.1:8081 -h /etc",
+    "hungry": "exec dd if=/dev/zero of=/dev/null bs=800M",
+    "has-a-hungry-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 1",
+    "forgives-its-child": "dd if=/dev/zero of=/dev/null bs=800M; exit 0",
 }
 _PROGRAMS = {
-    "serves": Program(status=404, output="ready"),
+    "serves": Program(status=404, output="ready", listeners=(Listener(IPv6Address("::"), PORT),)),
+    "serves-itself": Program(
+        status=None,
+        listeners=(Listener(IPv4Address("127.0.0.1"), PORT), Listener(IPv4Address("127.0.0.1"), 8081)),
+    ),
     "exits": Program(exit_code=3, output="first\nlast"),
-    "runs": Program(status=None, output="ready"),
+    "runs": Program(status=None, output="ready", listeners=()),
+    "hungry": Program(exit_code=137, hungry=True),
+    "has-a-hungry-child": Program(exit_code=1, hungry=True),
+    "forgives-its-child": Program(exit_code=0),
     "unstartable": Program(starts=False),
-    "well": Program(healthy=True),
-    "ill": Program(healthy=False),
+    "well": Program(healthy=True, check_output="fine"),
+    "ill": Program(healthy=False, check_output="no table"),
+    "uncheckable": Program(healthy=False, checkable=False, check_output="sh: curl: not found"),
 }
-_HEALTHCHECKS = {"well": "true", "ill": "exit 1"}
+_HEALTHCHECKS = {
+    "well": "echo fine",
+    "ill": "echo no table; exit 1",
+    "uncheckable": "curl -f http://localhost || exit 1",
+}
 _INNER = {
     "speaks": Inner(0, "first\nlast"),
     "fails": Inner(3, "no such table"),
@@ -85,8 +102,9 @@ class Engine(Protocol):
     """An image that it has."""
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, or whose
-        image's own check finds it `well` or `ill`."""
+        """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
+        its memory (`hungry`), `serves-itself` on loopback addresses, or whose image's own check finds it
+        `well` or `ill`, or can't be run in it (`uncheckable`)."""
 
     def inner(self, does: str) -> Sequence[str]:
         """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a
@@ -94,6 +112,9 @@ class Engine(Protocol):
 
     async def kill(self, instance: str) -> None:
         """End its process behind everybody's back."""
+
+    async def variables(self, instance: str) -> dict[str, str]:
+        """Its environment variables, the image's included."""
 
 
 _numbers = itertools.count(1)
@@ -127,7 +148,7 @@ class FakeEngineUnderTest:
         self.prober: Prober = self._engine
 
     async def spec(self, does: str, birth: Birth) -> InstanceSpec:
-        program = replace(_PROGRAMS[does], inner=_INNER)
+        program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
         image = self._engine.add_image(f"{does}-{birth.deployment}", program)
         return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
 
@@ -136,6 +157,9 @@ class FakeEngineUnderTest:
 
     async def kill(self, instance: str) -> None:
         self._engine.end(instance)
+
+    async def variables(self, instance: str) -> dict[str, str]:
+        return self._engine.variables(instance)
 
 
 class DockerUnderTest:
@@ -170,6 +194,10 @@ class DockerUnderTest:
 
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)
+
+    async def variables(self, instance: str) -> dict[str, str]:
+        shown = _docker("inspect", "--format", "{{json .Config.Env}}", instance)
+        return dict(pair.split("=", 1) for pair in json.loads(shown))
 
 
 @asynccontextmanager

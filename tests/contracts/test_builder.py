@@ -122,7 +122,7 @@ class TestFacts:
     async def test_of_an_image_that_says_something(self, under_test: BuilderUnderTest) -> None:
         facts = await under_test.builder.facts(await built(under_test))
 
-        assert facts == ImageFacts(ports=(PORT,), has_healthcheck=True)
+        assert facts == ImageFacts((PORT,), PORT, ("53/udp",), has_healthcheck=True)
 
     async def test_of_one_that_says_nothing(self, under_test: BuilderUnderTest) -> None:
         assert await under_test.builder.facts(await built(under_test, "silent")) == ImageFacts()

@@ -19,7 +19,7 @@ import pytest
 from stager.domain.errors import Fault, Retry
 from stager.domain.recipe import Recipe
 from stager.engines.docker import BuildxBuilder, connect
-from stager.ports.builder import BuildOrder
+from stager.ports.builder import BuildOrder, ImageFacts
 from tests.contracts.builders import ENGINE, BuildxUnderTest, buildx_under_test, docker, docker_knows
 from tests.contracts.engines import IMAGE
 
@@ -94,6 +94,14 @@ class TestRecipe:
 
         assert content(await built(buildx, dockerfile, recipe), "/greeting") == "hello = 'world'"
 
+    async def test_the_commit_where_it_is_declared(self, buildx: BuildxUnderTest) -> None:
+        dockerfile = f"FROM {IMAGE} AS first\nARG STAGER_SHA\nARG SOURCE_COMMIT=none\nARG OTHER=none\n"
+        dockerfile += "RUN echo $STAGER_SHA $SOURCE_COMMIT $OTHER > /commit\n"
+        order = buildx.order_of(dockerfile, recipe=Recipe(arguments={"SOURCE_COMMIT": "mine"}))
+        image = await buildx.builder.build(order, nobody)
+
+        assert content(image, "/commit") == f"{order.sha} mine none"
+
     async def test_a_folder_and_a_dockerfile_of_another_name(self, buildx: BuildxUnderTest) -> None:
         order = buildx.order("fails")
         web = order.tree / "web"
@@ -119,6 +127,35 @@ class TestRecipe:
     async def test_names_that_arent_any_are_refused(self, buildx: BuildxUnderTest) -> None:
         for recipe in (Recipe(arguments={"A=B": "c"}), Recipe(secrets={"a,src=/etc/shadow": "c"})):
             assert (await failure(buildx, f"FROM {IMAGE}\n", recipe)).reason == "build-refused"
+
+
+class TestPorts:
+    """What Docker keeps of `EXPOSE` is a set."""
+
+    async def test_the_first_of_its_own_lines(self, buildx: BuildxUnderTest) -> None:
+        dockerfile = (
+            f"FROM {IMAGE}\nARG PORT=1025\nENV WEB=8080\nEXPOSE 53/udp\nEXPOSE $WEB\nEXPOSE $PORT 25\n"
+        )
+        image = await built(buildx, dockerfile, Recipe(arguments={"PORT": "1026"}))
+
+        assert await buildx.builder.facts(image) == ImageFacts((25, 1026, 8080), 8080, ("53/udp",))
+
+    async def test_of_the_target(self, buildx: BuildxUnderTest) -> None:
+        dockerfile = f"FROM {IMAGE} AS web\nEXPOSE 9000 80\nFROM web\nEXPOSE 70\n"
+
+        assert (
+            await buildx.builder.facts(await built(buildx, dockerfile, Recipe(target="web")))
+        ).first == 9000
+        assert (await buildx.builder.facts(await built(buildx, dockerfile))).first == 70
+
+    async def test_a_base_image_s_has_no_order(self, buildx: BuildxUnderTest) -> None:
+        base = buildx.order_of(f"FROM {IMAGE}\nENV PORT=9000\nEXPOSE $PORT 80\n")
+        await buildx.builder.build(base, nobody)
+        name = f"stager/{buildx.installation}-shop:{base.key}"
+
+        assert await buildx.builder.facts(await built(buildx, f"FROM {name}\n")) == ImageFacts((80, 9000))
+        facts = await buildx.builder.facts(await built(buildx, f"FROM {name}\nEXPOSE $PORT\n"))
+        assert facts == ImageFacts((80, 9000), 9000)
 
 
 class TestSecrets:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from stager.domain.errors import Retry
+from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
-from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect, listening
 from stager.engines.docker.ahead import MOST
+from stager.engines.docker.inside import run_inside
 from stager.engines.docker.instances import STARTS_AT_ONCE
 from stager.engines.docker.networks import bridge_of
+from stager.ports.engine import Checked, Ran
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
 
@@ -170,6 +174,146 @@ async def test_an_image_isnt_missing_because_docker_is_away(tmp_path: Path) -> N
             await DockerImages(away).resolve(IMAGE)
     finally:
         await away.close()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("by_stager", [True, False])
+async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str, by_stager: bool) -> None:
+    """Never by both. Stager doesn't wait for Docker's interval."""
+    async with docker_under_test() as engine:
+        image = checked_image(committed, "HEALTHCHECK --interval=5m --timeout=2s CMD echo $$ is fine")
+        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=by_stager)
+        made = await engine.instances.create(spec)
+        await engine.instances.start(made.id)
+
+        checked = await engine.instances.check(made.id)
+        assert checked
+        assert checked.healthy
+        assert checked.output.endswith(" is fine\n")
+        by_docker = docker("inspect", "--format", "{{json .State.Health}}", made.id)
+        assert (by_docker == "null") is by_stager
+
+
+@pytest.mark.docker
+async def test_a_check_of_the_administrator_goes_before_that_of_the_image(committed: str) -> None:
+    async with docker_under_test() as engine:
+        image = checked_image(committed, "HEALTHCHECK CMD exit 1")
+        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=True)
+        for test, result in ((["CMD", "true"], Checked(healthy=True)), (["NONE"], None)):
+            mine = replace(spec, birth=birth(), parameters={"Healthcheck": {"Test": test}})
+            made = await engine.instances.create(mine)
+            await engine.instances.start(made.id)
+            assert await engine.instances.check(made.id) == result
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("line", "healthy"),
+    [
+        ('HEALTHCHECK CMD ["curl", "-f", "http://localhost"]', None),
+        ("HEALTHCHECK CMD curl -f http://localhost || exit 1", None),
+        ("HEALTHCHECK CMD exit 127", None),
+        ("HEALTHCHECK --timeout=1s CMD echo begun; sleep 60", False),
+        ('SHELL ["/bin/no-shell", "-c"]\nHEALTHCHECK CMD true', None),
+        ("HEALTHCHECK NONE", ...),
+    ],
+)
+async def test_checks_of_images(committed: str, line: str, healthy: bool | None) -> None:
+    async with docker_under_test() as engine:
+        image = checked_image(committed, line)
+        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=True)
+        made = await engine.instances.create(spec)
+        await engine.instances.start(made.id)
+        checked = await engine.instances.check(made.id)
+
+        assert (checked.healthy if checked else ...) is healthy
+
+
+def checked_image(name: str, lines: str) -> str:
+    """Make an image of this name whose Dockerfile has these lines."""
+    dockerfile = f"FROM {IMAGE}\n{lines}\n"
+    building = ["docker", "build", "--quiet", "--tag", name, "-"]
+    done = subprocess.run(building, input=dockerfile, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.docker
+async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+
+    async def noting(*given: Any) -> Ran:
+        ran.append(given[1])
+        return await run_inside(*given)
+
+    monkeypatch.setattr(listening, "run_inside", noting)
+    async with docker_under_test() as engine:
+        made = await engine.instances.create(await engine.spec("serves", birth()))
+        await engine.instances.start(made.id)
+        async with asyncio.timeout(5):
+            while not await engine.instances.listeners(made.id):
+                await asyncio.sleep(0.05)
+        by_process = await engine.instances.listeners(made.id)
+        assert ran == []
+
+        monkeypatch.setattr(listening, "PROC", tmp_path)  # as where the engine is on another host
+        assert await engine.instances.listeners(made.id) == by_process
+        assert ran == [made.id]
+
+
+def test_another_process_with_the_number_is_not_asked() -> None:
+    assert listening._of_process(os.getpid(), "0" * 64) is None
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("lines", "command", "says"),
+    [
+        (r"RUN printf '#!/bin/sh\r\ntrue\r\n' > /run.sh; chmod +x /run.sh", ("/run.sh",), "carriage return"),
+        (r"RUN printf '#!/bin/bash\ntrue\n' > /run.sh; chmod +x /run.sh", ("/run.sh",), "`/bin/bash`"),
+        (r"RUN printf '#!/bin/sh\ntrue\n' > /run.sh", ("/run.sh",), "--chmod=+x"),
+        (r"RUN printf '#!/no/env sh\n' > /r; chmod +x /r; ln -s /r /l", ("/l",), "`/no/env`"),
+        (
+            "RUN mkdir /app; printf '#!/nothing' > /app/r; chmod +x /app/r\nWORKDIR /app",
+            ("./r",),
+            "`/nothing`",
+        ),
+        ("", ("/not/there",), "There is no `/not/there`"),
+        ("", ("gulp", "serve"), "no program `gulp`"),
+        ('ENTRYPOINT ["echo"]', ("echo", "hunter2"), "`echo echo ...`"),
+        ('ENTRYPOINT ["echo", "x"]\nCMD ["y"]', (), ""),
+        ("CMD exit 3", (), ""),
+        ("", ("sh", "-c", "exit 3"), ""),
+    ],
+)
+@pytest.mark.parametrize("with_init", [True, False])
+async def test_what_an_end_at_the_start_tells(
+    committed: str, lines: str, command: tuple[str, ...], says: str, with_init: bool
+) -> None:
+    async with docker_under_test() as engine:
+        image = checked_image(committed, lines)
+        parameters = {} if with_init else {"HostConfig": {"Init": False}}
+        spec = await engine.spec("runs", birth())
+        spec = replace(spec, image=image, command=command, parameters=parameters)
+        made = await engine.instances.create(spec)
+        try:
+            await engine.instances.start(made.id)
+        except Fault as error:
+            assert not with_init
+            found = error.hint
+        else:
+            docker("wait", made.id)
+            found = await engine.instances.post_mortem(made.id, await engine.instances.logs(made.id, 10))
+        assert says in found
+        assert bool(says) == bool(found)
+        assert "hunter2" not in found
+
+
+@pytest.mark.docker
+async def test_one_that_is_gone_tells_nothing() -> None:
+    async with docker_under_test() as engine:
+        assert await engine.instances.post_mortem("0" * 64, "exec /x: no such file") == ""
 
 
 @pytest.mark.docker

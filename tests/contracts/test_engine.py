@@ -13,9 +13,10 @@ from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
 from stager.engines.docker.inside import OUTPUT_KEPT
-from stager.ports.engine import Ran, Size, Terminal
+from stager.ports.engine import Listener, Ran, Size, Terminal
 from stager.testing import FakeEngine
 from tests.contracts.engines import (
+    LIMITS,
     DockerUnderTest,
     Engine,
     FakeEngineUnderTest,
@@ -118,6 +119,16 @@ class TestCreate:
         assert first.network == second.network != other.network
         assert len({first.endpoint, second.endpoint, other.endpoint}) == 3
 
+    async def test_fallbacks_give_way_to_the_image_and_to_variables(self, engine: Engine) -> None:
+        spec = await engine.spec("serves", birth())
+        given = {"PATH": "/nowhere", "PORT": "8080", "EMPTY": "x", "MINE": "x"}
+        spec = replace(spec, variables={"EMPTY": "", "MINE": "y"}, fallbacks=given)
+        variables = await engine.variables((await engine.instances.create(spec)).id)
+
+        assert variables["PORT"] == "8080"
+        assert (variables["EMPTY"], variables["MINE"]) == ("", "y")
+        assert variables["PATH"] not in ("/nowhere", "")
+
 
 class TestFind:
     async def test_nothing_at_first(self, engine: Engine) -> None:
@@ -197,11 +208,28 @@ class TestEnd:
         assert await engine.instances.logs(instance.id, 10) == "first\nlast"
         assert await engine.instances.logs(instance.id, 1) == "last"
 
+    @pytest.mark.parametrize(
+        ("does", "exit_code", "exceeded"),
+        [
+            ("hungry", 137, LIMITS.memory),
+            ("has-a-hungry-child", 1, LIMITS.memory),
+            ("forgives-its-child", 0, 0),
+            ("exits", 3, 0),
+        ],
+    )
+    async def test_by_its_memory_limit(
+        self, engine: Engine, does: str, exit_code: int, exceeded: int
+    ) -> None:
+        instance = await until_stopped(engine, await started(engine, does))
+
+        assert (instance.exit_code, instance.memory_exceeded) == (exit_code, exceeded)
+
     async def test_by_somebody_elses_hand(self, engine: Engine) -> None:
         instance = await started(engine)
         await engine.kill(instance.id)
 
-        assert (await until_stopped(engine, instance)).exit_code == 137
+        killed = await until_stopped(engine, instance)
+        assert (killed.exit_code, killed.memory_exceeded) == (137, 0)
 
     async def test_started_again_it_is_another_run_at_the_same_place(self, engine: Engine) -> None:
         first = await started(engine)
@@ -348,27 +376,63 @@ class TestHealth:
 
     async def test_that_finds_it_well(self, engine: Engine) -> None:
         instance = await started(engine, "well")
-        async with asyncio.timeout(30):
-            while not await engine.instances.is_healthy(instance.id):
-                await asyncio.sleep(0.1)
+        assert await self.check(engine, instance) == (True, "fine")
 
         await engine.kill(instance.id)
         await until_stopped(engine, instance)
-        assert not await engine.instances.is_healthy(instance.id)
+        assert await self.check(engine, instance) == (False, "")
         await engine.instances.remove(instance.id)
-        assert not await engine.instances.is_healthy(instance.id)
+        assert await self.check(engine, instance) == (False, "")
+
+    @staticmethod
+    async def check(engine: Engine, instance: Instance) -> tuple[bool | None, str]:
+        checked = await engine.instances.check(instance.id)
+        assert checked
+        return checked.healthy, checked.output.strip()
 
     async def test_that_finds_it_ill(self, engine: Engine) -> None:
-        instance = await started(engine, "ill")
-        for _ in range(15):
-            assert not await engine.instances.is_healthy(instance.id)
-            await asyncio.sleep(0.1)
+        assert await self.check(engine, await started(engine, "ill")) == (False, "no table")
+
+    async def test_that_cant_be_run(self, engine: Engine) -> None:
+        healthy, output = await self.check(engine, await started(engine, "uncheckable"))
+
+        assert (healthy, "not found" in output) == (None, True)
 
     async def test_where_there_is_none(self, engine: Engine) -> None:
-        assert not await engine.instances.is_healthy((await started(engine, "runs")).id)
+        assert await engine.instances.check((await started(engine, "runs")).id) is None
 
     async def test_of_one_that_never_ran(self, engine: Engine) -> None:
-        assert not await engine.instances.is_healthy((await made(engine, "well")).id)
+        assert await self.check(engine, await made(engine, "well")) == (False, "")
+
+
+class TestListeners:
+    """Where an instance listens."""
+
+    @pytest.mark.parametrize(
+        ("does", "found"),
+        [
+            ("serves", ["[::]:8080"]),
+            ("serves-itself", ["127.0.0.1:8080", "127.0.0.1:8081"]),
+            ("runs", []),
+        ],
+    )
+    async def test_of_one_that_runs(self, engine: Engine, does: str, found: list[str]) -> None:
+        instance = await started(engine, does)
+        listeners: tuple[Listener, ...] | None = ()
+        for _ in range(20):
+            listeners = await engine.instances.listeners(instance.id)
+            if found and listeners and len(listeners) == len(found):
+                break
+            await asyncio.sleep(0.05)
+
+        assert listeners is not None
+        assert [str(listener) for listener in listeners] == found
+
+    async def test_of_one_that_doesnt(self, engine: Engine) -> None:
+        instance = await made(engine)
+        assert await engine.instances.listeners(instance.id) is None
+        await engine.instances.remove(instance.id)
+        assert await engine.instances.listeners(instance.id) is None
 
 
 class TestRun:
@@ -566,6 +630,13 @@ class TestTerminal:
 class TestProber:
     async def test_nobody_there(self, engine: Engine) -> None:
         assert await engine.prober.answers(unused_endpoint(), "x.preview.test", "/") is None
+        assert await engine.prober.accepts(unused_endpoint()) is False
+
+    async def test_one_that_serves(self, engine: Engine) -> None:
+        instance = await started(engine)
+        assert await status(engine, instance)
+        assert instance.endpoint
+        assert await engine.prober.accepts(instance.endpoint) is True
 
 
 @pytest.mark.docker

@@ -314,10 +314,17 @@ class TestRead:
         sha = remote.commit(FILES, "refs/heads/main")
         assert await remote.sources.read(KEY, remote.origin, sha, "site/index.html") == b"<h1>Hi</h1>\n"
 
-    @pytest.mark.parametrize("path", ["stager.yml", "site", "link", "site/../Dockerfile", "/Dockerfile", ""])
+    @pytest.mark.parametrize("path", ["stager.yml", "site/../Dockerfile", "/Dockerfile", ""])
     async def test_none(self, remote: Remote, path: str) -> None:
         sha = remote.commit(FILES, "refs/heads/main")
         assert await remote.sources.read(KEY, remote.origin, sha, path) is None
+
+    @pytest.mark.parametrize("path", ["site", "link"])
+    async def test_what_is_no_plain_file(self, remote: Remote, path: str) -> None:
+        sha = remote.commit(FILES, "refs/heads/main")
+        with pytest.raises(Fault) as caught:
+            await remote.sources.read(KEY, remote.origin, sha, path)
+        assert caught.value.reason == "not-a-plain-file"
 
     async def test_one_that_is_too_large(self, remote: Remote) -> None:
         sha = remote.commit(

@@ -157,12 +157,35 @@ def test_a_hook_that_fails_keeps_visitors_away(town: MakeTown) -> None:
 
 def test_the_image_s_own_check_counts(town: MakeTown) -> None:
     place: Town = town()
-    check = "HEALTHCHECK --interval=1s --retries=1 CMD test -e /tmp/warm\n"
+    check = "HEALTHCHECK --interval=5m CMD test -e /tmp/warm\n"
     warm = 'CMD ["sh", "-c", "httpd -p 8080 -h /site; sleep 3; touch /tmp/warm; sleep 1000"]\n'
     place.branch("feature", {"Dockerfile": DOCKERFILE + check + warm})
     place.shows("feature", "feature")
     [container] = place.stager.containers()
-    assert place.stager.inspect(container)["State"]["Health"]["Status"] == "healthy"
+    docker("exec", container, "test", "-e", "/tmp/warm")
+
+
+def test_a_check_that_the_image_can_t_run_doesnt_count(town: MakeTown) -> None:
+    place: Town = town()
+    check = "HEALTHCHECK --interval=5s --retries=2 CMD curl -fsS http://localhost:8080/ || exit 1\n"
+    place.branch("feature", {"Dockerfile": DOCKERFILE + check})
+    place.shows("feature", "feature")
+    assert "curl: not found" in place.stager.environment("feature")["hint"]
+
+
+UNREADY = {
+    "loopback-only": "httpd -f -p 127.0.0.1:8080 -h /site",
+    "wrong-port": "httpd -f -p 9000 -h /site",
+    "not-listening": "sleep 1000",
+    "slow-answer": "nc -ll -p 8080 -e sleep 1000",
+}
+
+
+@pytest.mark.parametrize("reason", UNREADY)
+def test_why_an_application_isnt_ready_is_found_out(town: MakeTown, reason: str) -> None:
+    place: Town = town(start_timeout=5, answer_timeout=1)
+    place.branch("feature", {"Dockerfile": f"{DOCKERFILE}CMD {UNREADY[reason]}\n"})
+    assert place.stager.wait_for("feature", "failed")["reason"] == reason
 
 
 def test_a_commit_is_built_once_for_all_who_want_it(town: MakeTown) -> None:

@@ -103,8 +103,9 @@ def test_a_folder_is_previewed_while_it_changes(up: Up) -> None:
     (up.folder / ".gitignore").write_text("*.tmp\n")
     (up.folder / "site" / "index.html").write_text("second")
     until(lambda: up.page() == "second", "a change is shown")
-    (up.folder / "Dockerfile").write_text("FROM stager-base/static:1\nRUN exit 3\n")
+    (up.folder / "Dockerfile").write_text("FROM stager-base/static:1\nRUN echo no such table; exit 3\n")
     until(lambda: "failed-update" in up.said, "a broken build is told")
+    until(lambda: "no such table" in up.said.partition("failed-update")[2], "with the build's last lines")
     assert "exit code 3" in up.said
     assert up.page() == "second"
 

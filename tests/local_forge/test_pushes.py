@@ -20,7 +20,10 @@ from stager.domain.events import ChangeAction
 from stager.domain.source import Access, Repository
 from stager.forges.local import pushed
 from stager.forges.local.forge import LocalForge
+from stager.forges.local.pushed import DELIVERY, REPOSITORY, SIGNATURE, signature
 from stager.forges.local.repository import LocalRepository
+from stager.ports.source import Origin
+from stager.sources import GitSources, Limits
 from tests.local_forge.workshop import Clone, Ear, listening
 
 OPENED, SYNCHRONIZE, REOPENED, CLOSED = (
@@ -112,6 +115,60 @@ class TestPush:
         assert [(action, branch) for action, _, branch in later] == [
             (CLOSED, "two"), (OPENED, "four"), (OPENED, "three")]  # fmt: skip
         assert {number for _, number, _ in later} == {2, 3, 4}
+
+    async def test_from_a_shallow_clone(
+        self, clone: Clone, ear: Ear, forge: LocalForge, bare: Path, tmp_path: Path
+    ) -> None:
+        """As CI jobs have them. The repository then lacks the older history, and builds don't need it."""
+        clone.commit("older", "1")
+        clone.commit("newer", "2")
+        job = Clone(tmp_path / "job", bare)
+        job.git("fetch", "--quiet", "--depth=1", f"file://{clone.folder}", "main")
+        job.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+        job.push("main")
+        sha = job.branch("x")
+        job.push("x")
+
+        [event] = ear.heard
+        assert (event.action, event.change.head_sha) == (OPENED, sha)
+        assert await forge.paths(SHOP, event.change.number) == ["x"]
+        sources = GitSources(tmp_path / "sources", Limits())
+        async with sources.checkout("shop", Origin(str(bare)), sha) as folder:
+            assert {path.name for path in folder.iterdir()} == {"README", "older", "newer", "x"}
+        clone.branch("y")  # whoever has all of the history pushes to it as well
+        clone.push("y")
+        assert ear.heard[-1].change.head_ref == "y"
+
+    async def test_to_a_repository_of_two_applications(self, clone: Clone, bare: Path) -> None:
+        """Each has the change as its own, at once."""
+        forge = LocalForge({"web": bare, "api": bare, "other": bare.with_name("other.git")})
+        with listening(Ear(forge)) as ear:
+            await forge.open(ear.url)
+            clone.push("main")
+            clone.branch("x")
+            clone.push("x")
+            clone.commit("y", "1")
+            clone.push("x")
+            clone.push("--delete", "x")
+
+        heard = [(event.action, event.change.repository.name) for event in ear.heard]
+        assert sorted(heard[:2]) == [(OPENED, "api"), (OPENED, "web")]
+        assert sorted(heard[2:4]) == [(SYNCHRONIZE, "api"), (SYNCHRONIZE, "web")]
+        assert sorted(heard[4:]) == [(CLOSED, "api"), (CLOSED, "web")]
+        assert ear.refused == []
+
+    async def test_deliveries_of_two_applications_have_ids_of_their_own(
+        self, clone: Clone, bare: Path
+    ) -> None:
+        forge = LocalForge({"web": bare, "api": bare})
+        await forge.open("")
+        clone.push("main", "main:x", "main:y")
+        refs = b"".join(b"0000 1111 refs/heads/%b\n" % name for name in (b"x", b"y"))
+        secret = LocalRepository(bare).secret
+        headers = {REPOSITORY: "web", DELIVERY: "d1", SIGNATURE: signature(secret, refs)}
+        told = await forge.receive(headers, refs)
+
+        assert len({delivery.id for delivery in told}) == 4
 
     async def test_of_a_tag_is_nothing(self, clone: Clone, ear: Ear) -> None:
         clone.git("tag", "v1")

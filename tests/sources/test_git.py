@@ -231,7 +231,10 @@ class TestHostileRepository:
         self, sources: GitSources, shop: BareRepository
     ) -> None:
         sha = shop.commit({"passwd": Link("/etc/passwd"), "etc": Link("/etc")}, "refs/heads/main")
-        for path in ("passwd", "etc/passwd", "../../etc/passwd"):
+        with pytest.raises(Fault) as caught:
+            await sources.read(KEY, by_path(shop), sha, "passwd")
+        assert caught.value.reason == "not-a-plain-file"
+        for path in ("etc/passwd", "../../etc/passwd"):
             assert await sources.read(KEY, by_path(shop), sha, path) is None
         async with sources.checkout(KEY, by_path(shop), sha) as folder:
             assert (folder / "etc").is_symlink()
@@ -325,7 +328,10 @@ class TestSubmodules:
     ) -> None:
         secret = BareRepository(tmp_path / "secret.git").commit({"secret": "1"}, "refs/heads/main")
         sha = self.with_module(shop, url.format(tmp_path), secret)
-        assert (await ending(sources, by_path(shop), sha)).reason == "submodule-refused"
+        error = await ending(sources, by_path(shop), sha)
+        assert error.reason == "submodule-refused"
+        assert "builds.submodules" in error.hint
+        assert "https" not in error.hint, "a local forge has no host"
 
     async def test_without_a_url_are_refused(self, sources: GitSources, shop: BareRepository) -> None:
         sha = shop.commit({"lib": Module("a" * 40)}, "refs/heads/main")

@@ -28,6 +28,7 @@ def _application(name: str, app: App) -> Application:
         limits=app.limits,
         command=app.command,
         owner=app.repo_owner,
+        repository=app.repo.partition("/")[2],
         variables={name: value.reveal() for name, value in app.env.items() if not value.kept_elsewhere},
         secrets={
             **{name: value.reveal() for name, value in app.env.items() if value.kept_elsewhere},
@@ -35,6 +36,7 @@ def _application(name: str, app: App) -> Application:
         },
         health_path=app.health_path,
         start_timeout=app.start_timeout,
+        answer_timeout=app.answer_timeout,
         drain_timeout=app.drain_timeout,
         stop_grace=app.stop_grace,
         parameters=app.parameters,

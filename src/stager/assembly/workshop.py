@@ -22,8 +22,9 @@ def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Doc
     if not any(app.build or SHA_PLACE in app.image for app in settings.images.values()):
         return None
     builds = settings.builds
+    limits = Limits(builds.largest_source, builds.fetch_timeout, submodules=builds.submodules)
     return Workshop(
-        sources=GitSources(state.path / "sources", Limits(builds.largest_source, builds.fetch_timeout)),
+        sources=GitSources(state.path / "sources", limits),
         builder=builder_by_trust(settings, state, docker),
         logs=FileLogs(state.path / "builds"),
         at_once=builds.at_once,

@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 
 class GithubAuthentication(AuthenticationStrategy):
-    """People's GitHub accounts: whoever may push to `repo_owner`/`image_name` may launch it.
+    """People's GitHub accounts: whoever may push to an application's repository, which is `repo` or
+    `repo_owner`/`image_name`, may launch it.
 
     A token may come as `Authorization: Bearer`, as the parameter `github_token`, or as the password of HTTP
     Basic. It is sent to GitHub's API and nowhere else.
@@ -76,7 +77,8 @@ class GithubAuthentication(AuthenticationStrategy):
             return Role.VIEWER
         if not owner:
             return Role.NONE
-        return role_by(await self._asked(actor.proof, owner, application))
+        owner, _, name = owner.partition("/")
+        return role_by(await self._asked(actor.proof, owner, name or application))
 
     def sign_in(self) -> SignIn | None:
         return self._accounts

@@ -34,6 +34,8 @@ from stager.state import StateDirectory
 LOOK_SECONDS = 1.0
 REMOVAL_SECONDS = 60.0
 PORTS = range(8000, 8100)
+LONGEST_LOG = 4_000
+"""Characters of a log that are shown."""
 USER = "up"
 
 
@@ -162,11 +164,17 @@ class _Up:
         state = environment["state"]
         lines = [f"{state}: {environment['message']}", environment["hint"], environment["url"]]
         if state in ("failed", "failed-update"):
-            lines[2:] = [(await client.get(f"/api/v1/environments/{environment['id']}/log")).text[-4000:]]
+            lines[2:] = [await self._why(client, f"/api/v1/environments/{environment['id']}")]
         text = "\n".join(filter(None, lines))
         if text != self._shown:
             self._shown = text
             typer.echo(text)
+
+    async def _why(self, client: httpx.AsyncClient, preview: str) -> str:
+        """The last lines of what failed: of its build, or of the new instance, not of the one that serves."""
+        newest = next(iter((await client.get(f"{preview}/deployments")).json()), {"id": ""})
+        answer = await client.get(f"{preview}/log", params={"deployment": newest["id"]})
+        return answer.text[-LONGEST_LOG:]
 
     async def _remove(self, client: httpx.AsyncClient) -> None:
         typer.echo("Removing the preview ...")
@@ -192,7 +200,7 @@ async def _ready(client: httpx.AsyncClient, server: asyncio.Task[None]) -> None:
                 return
         await asyncio.sleep(0.05)
     await server
-    raise Fault("Stager ended before it began.", reason="state-unusable")
+    raise Fault("Stager ended before it began.", reason="server-ended")
 
 
 def state_of(folder: Path) -> Path:
@@ -215,7 +223,7 @@ def _free_port(port: int | None) -> int:
     raise Refused(
         f"All ports from {PORTS[0]} to {PORTS[-1]} are taken.",
         hint="Choose one with --port.",
-        reason="port-taken",
+        reason="all-ports-taken",
     )
 
 

@@ -126,9 +126,9 @@ class Addresses:
 
     def _hosts(self, key: EnvironmentKey, name: str) -> list[str]:
         """All that an environment may have, the best first."""
-        app, domain = names.slugify(key.app), self.domain
-        labels = names.labels(name, app=key.app, key=str(key))
-        return [self._template.format(slug=label, app=app, domain=domain) for label in labels]
+        app, room = names.host_parts(self._template, key.app)
+        labels = names.labels(name, app=key.app, key=str(key), room=room)
+        return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
 
 
 def _first(tx: Transaction, domain: str) -> str:

@@ -32,11 +32,13 @@ class Application:
         image: the engine's name of the image; resolved afresh at each launch. `{sha}` in it is the commit.
         port: where it listens inside; None where the repository's own file or the image says that.
         command: split into words; empty for the image's own.
-        owner: whose repository of this name belongs to it; empty for anybody's with a valid signature.
+        owner: whose repository belongs to it; empty for anybody's with a valid signature.
+        repository: what that is called; empty where it is called like the application.
         variables: environment variables from the configuration.
         secrets: those that code from forks doesn't get.
         health_path: asked until it answers 2xx or 3xx; None: any answer of `/` below 500 will do.
         start_timeout: seconds until an application that doesn't answer is given up.
+        answer_timeout: seconds that one response may take until then.
         drain_timeout: seconds that open requests have to end before an old instance goes.
         stop_grace: seconds between the polite stop of an instance and the other one.
         parameters: for the engine's create call.
@@ -60,10 +62,12 @@ class Application:
     limits: Limits
     command: tuple[str, ...] = ()
     owner: str = ""
+    repository: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     health_path: str | None = None
     start_timeout: float = 300.0
+    answer_timeout: float = 10.0
     drain_timeout: float = 30.0
     stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -115,7 +119,12 @@ class Application:
     def is_of(self, repository: Repository) -> bool:
         """Whether this repository's changes are its previews. GitHub's names don't distinguish case."""
         same_owner = not self.owner or self.owner.lower() == repository.owner.lower()
-        return same_owner and self.name.lower() == repository.name.lower()
+        return same_owner and self.repository_name.lower() == repository.name.lower()
+
+    @property
+    def repository_name(self) -> str:
+        """What its repository is called."""
+        return self.repository or self.name
 
 
 class Applications:
@@ -155,9 +164,12 @@ class Applications:
         return found.warnings(trust) if found else ()
 
     def owner(self, name: str) -> str:
-        """Whose repository belongs to this application; empty where that isn't said, or there is none."""
+        """Whose repository belongs to this application, as `OWNER/NAME` where it is called otherwise; empty
+        where that isn't said, or there is none."""
         found = self.find(name)
-        return found.owner if found else ""
+        if found is None:
+            return ""
+        return f"{found.owner}/{found.repository}" if found.repository else found.owner
 
     def of_repository(self, repository: Repository) -> Application | None:
         """The application of this repository by its name; `belonging` knows those that were renamed."""

@@ -27,6 +27,8 @@ FRESH = 600.0
 """Seconds for which an image isn't cleared away after it was handed out."""
 LINES_KEPT = 30
 KEY_LENGTH = 32
+EDITION = "2: with the order of EXPOSE lines"
+"""Changes with what builds note in images: one of an earlier edition is made again, mostly from the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Wanted:
         token that is replaced makes no other image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
         whose = ["by a stranger"] if self.origin.by_stranger else []
-        text = json.dumps([self.app, self.repository, self.sha, recipe, *whose], sort_keys=True)
+        text = json.dumps([EDITION, self.app, self.repository, self.sha, recipe, *whose], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 

@@ -12,6 +12,7 @@ import structlog
 from stager.control.access import Access
 from stager.control.applications import Application, Applications
 from stager.control.finding import check_ref, checked_name, existing, find_named, is_unapproved, unknown
+from stager.control.inside import newest_of
 from stager.control.keeping import Kept, save_kept
 from stager.control.memory import Memory
 from stager.control.policy import FORKS_ARE_OFF, check_approval
@@ -286,21 +287,37 @@ class Commands:
             raise unknown(environment_id)
         return environment
 
-    async def log_of(self, environment_id: str, lines: int, actor: Actor) -> list[str]:
+    async def readable(self, environment_id: str, actor: Actor) -> Environment:
+        """The environment, to somebody who may read its logs.
+
+        Raises:
+            Refused: there is none of this id, or the actor may not read it.
+        """
+        environment = await self.visible(environment_id, actor)
+        await self._access.check(actor, Action.READ_LOGS, environment.app)
+        return environment
+
+    async def log_of(self, environment_id: str, lines: int, actor: Actor, deployment: str = "") -> list[str]:
         """The last lines of the newest instance's output; of the newest deployment's, when nothing is there.
+
+        Args:
+            deployment: the id of one: then its own last lines, of its build where that failed.
 
         Raises:
             Refused: there is none of this id, or the actor may not read it.
             Retry: the engine doesn't answer.
         """
-        environment = await self.visible(environment_id, actor)
-        await self._access.check(actor, Action.READ_LOGS, environment.app)
+        environment = await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
+        wanted = next((d for d in deployments if d.id == deployment), None)
+        if deployment and wanted is None:
+            raise Refused("This preview has no such deployment.", reason="deployment-unknown", status=404)
         instances = await self._instances.find(environment.id)
-        if instances:
-            newest = max(instances, key=lambda i: i.generation)
+        newest = newest_of([i for i in instances if wanted is None or i.generation == wanted.generation])
+        if newest is not None:
             return (await self._instances.logs(newest.id, lines)).splitlines()
-        return deployments[0].log.splitlines()[-lines:] if deployments else []
+        told = wanted or next(iter(deployments), None)
+        return told.log.splitlines()[-lines:] if told else []
 
     def changed(self, environment_id: str) -> None:
         """Something is to be said of this environment that its state doesn't tell."""
@@ -335,7 +352,7 @@ class Commands:
     async def _ending(self, environment_id: str, generation: int) -> Ending | None:
         found = await self._memory.with_current(environment_id)
         if found is None:
-            raise Refused("The environment was removed.", reason="gone", status=409)
+            raise Refused("The environment was removed.", reason="environment-removed", status=409)
         environment, deployment = found
         if environment.serving is not None and environment.serving >= generation:
             return Ending(environment, deployment)

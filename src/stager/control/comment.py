@@ -65,10 +65,10 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(picture) else "",
-        "" if status.state is State.LIVE else _sentences(status),
+        _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(picture, log_url),
         _said(picture),
-        *(f"⚠️ {_escaped(hitch)}" for hitch in picture.hitches[:MOST_LINES]),
+        *map(_warning, picture.hitches[:MOST_LINES]),
         _withheld(picture, withheld),
         *(f"⚠️ {_escaped(warning)}" for warning in warnings if picture.environment.desired.present),
         _folded("The last lines of its log", _fenced(status.lines)) if status.lines else "",
@@ -89,6 +89,10 @@ def _is_up(picture: Picture) -> bool:
 
 def _sentences(status: Status) -> str:
     return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+
+
+def _warning(text: str) -> str:
+    return f"⚠️ {_escaped(text)}" if text else ""
 
 
 def _facts(picture: Picture, log_url: str) -> str:

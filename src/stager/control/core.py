@@ -29,6 +29,7 @@ from stager.control.intake import Intake
 from stager.control.logins import CurrentLogins
 from stager.control.making import Making
 from stager.control.memory import Memory
+from stager.control.mergequeue import MergeQueue
 from stager.control.metrics import Metrics
 from stager.control.once import Once
 from stager.control.outposts import Outposts
@@ -336,6 +337,9 @@ class Core:
             metrics=self.metrics,
             runner=self._runner,
             room=self.room,
+            merge_queue=MergeQueue(
+                world.store, world.forges, self.applications, enabled=self._conduct.statuses
+            ),
         )
 
     def _sharing(self) -> Sharing:

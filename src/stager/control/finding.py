@@ -68,7 +68,7 @@ def existing(tx: Transaction, environment_id: str) -> Environment:
 
 def unknown(environment_id: str) -> Refused:
     """There is none of this id, or none that whoever asks may see: nobody can tell one from the other."""
-    return Refused(f'There is no environment "{environment_id}".', reason="unknown", status=404)
+    return Refused(f'There is no environment "{environment_id}".', reason="environment-unknown", status=404)
 
 
 def checked_name(name: str) -> str:

@@ -15,6 +15,12 @@ log = structlog.get_logger(__name__)
 
 HOOK_SECONDS = 600.0
 LAST_LINES = 30
+KILLED = 137
+"""128 + SIGKILL."""
+KILLED_HINT = (
+    "It was killed, most likely because it and the application together exceeded `memory`, which the "
+    "configuration sets."
+)
 
 
 async def run_hooks(
@@ -40,7 +46,9 @@ async def run_hooks(
             )
             raise Fault(
                 f"The {moment} hook `{shlex.join(command)}` {ended}.",
-                hint="It runs inside the instance, in its working directory; its last lines tell more.",
+                hint=KILLED_HINT
+                if ran.exit_code == KILLED
+                else "It runs inside the instance, in its working directory; its last lines tell more.",
                 reason="hook-failed",
                 detail="\n".join(ran.output.splitlines()[-LAST_LINES:]),
             )

@@ -27,6 +27,14 @@ class Inside:
         self._store = store
         self._instances = instances
 
+    async def newest(self, environment_id: str) -> Instance | None:
+        """The newest instance that was ever started; None where there is none.
+
+        Raises:
+            Retry: the engine doesn't answer.
+        """
+        return newest_of(await self._instances.find(environment_id))
+
     async def follow(self, environment_id: str, lines: int) -> AsyncIterator[str]:
         """The last lines of the newest instance's output, and what it prints from then on, piece by piece;
         then the next one's, and so on for as long as the environment is wanted.
@@ -37,7 +45,7 @@ class Inside:
         known: set[str] = set()
         while True:
             environment = await self._environment(environment_id)
-            newest = newest_of(await self._instances.find(environment.id))
+            newest = await self.newest(environment.id)
             if newest is not None and newest.run not in known:
                 again = any(run.startswith(f"{newest.id}@") for run in known)
                 known.add(newest.run)
@@ -72,7 +80,7 @@ class Inside:
             raise Refused(
                 "Nothing runs there now.",
                 hint="Launch it, or look at its log.",
-                reason="instance-gone",
+                reason="nothing-runs",
                 status=409,
             )
         return await self._instances.open(chosen.id, command or SHELL, size, kind)

@@ -18,6 +18,7 @@ from stager.control.commands import Wake
 from stager.control.finding import previews_of
 from stager.control.forges import Forges
 from stager.control.inbox import Inbox
+from stager.control.mergequeue import MergeQueue
 from stager.control.metrics import Metrics
 from stager.control.once import Once
 from stager.control.policy import FORKS_ARE_OFF, Policy, is_let_run
@@ -29,7 +30,15 @@ from stager.control.wishes import Wish, Wishes, link_of
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
-from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Ignored
+from stager.domain.events import (
+    ChangeAction,
+    ChangeSeen,
+    ChecksEnded,
+    CommandSaid,
+    Delivery,
+    Ignored,
+    MergeQueued,
+)
 from stager.domain.source import Change, Repository, Revision
 from stager.ports.clock import Clock
 from stager.ports.forge import Webhooks
@@ -67,6 +76,7 @@ class Intake:
         once: knows what was acted on.
         runner: calls the listeners.
         room: keeps the number of previews within bounds.
+        merge_queue: answers merge queues.
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class Intake:
         metrics: Metrics,
         runner: Runner,
         room: Room,
+        merge_queue: MergeQueue,
     ) -> None:
         self._store = store
         self._webhooks = webhooks
@@ -103,6 +114,7 @@ class Intake:
         self._runner = runner
         self._room = room
         self._inbox = Inbox(store, clock, metrics)
+        self._merge_queue = merge_queue
         self._ask_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def receive(self, delivery: Delivery) -> bool:
@@ -135,6 +147,8 @@ class Intake:
                 return await self._speaking.said(event)
             case ChecksEnded():
                 return await self._checked(event)
+            case MergeQueued():
+                return await self._merge_queue.queued(event)
             case Ignored(reason):
                 return f"ignored: {reason}"
 

@@ -12,20 +12,18 @@ import structlog
 from stager.control.applications import Application
 from stager.control.hooks import run_hooks
 from stager.control.looking import Look
+from stager.control.readiness import Readiness
 from stager.control.showing import Showing
 from stager.control.tools import Tools
 from stager.control.variables import of_instance
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Birth, Environment, Instance
-from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.errors import Fault, Retry
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
 
-LOG_LINES = 50
-FIRST_PROBE, LONGEST_PROBE = 0.02, 1.0
-"""Seconds between two questions whether an instance answers, at first and in the end."""
 SHOW_EVERY = 1.0
 """Seconds between two changes of a page that shows a build's log."""
 
@@ -36,6 +34,7 @@ class Launching:
     def __init__(self, tools: Tools, showing: Showing) -> None:
         self._tools = tools
         self._showing = showing
+        self._readiness = Readiness(tools.instances, tools.prober, tools.firewall)
 
     async def start(self, look: Look) -> None:
         """Have an instance of the desired generation, and start it."""
@@ -73,17 +72,23 @@ class Launching:
         """Wait until the instance answers, then run what is to run in it before anybody is sent there."""
         deployment = look.deployments[instance.generation]
         application = self._tools.application(look.environment, deployment)
-        try:
-            async with asyncio.timeout(application.start_timeout):
-                last = await self._until_it_answers(look.environment, application, instance)
-        except TimeoutError:
-            raise await self._silence(look.environment, application, instance) from None
+        ready = await self._readiness.wait(look.environment, application, instance)
         if not _answered_before(deployment, instance):
             await run_hooks(self._tools.instances, instance, "after_launch", application.hooks.after_launch)
         await self._tools.memory.save(
-            deployment.id, lambda d: replace(d, attempt=after_answer(d.attempt, instance))
+            deployment.id,
+            lambda d: replace(
+                d,
+                attempt=after_answer(d.attempt, instance),
+                manifest=replace(d.manifest, note=ready.note),
+            ),
         )
-        log.info("instance_answers", environment=instance.environment, status=last, instance=instance.id[:12])
+        log.info(
+            "instance_answers",
+            environment=instance.environment,
+            status=ready.status,
+            instance=instance.id[:12],
+        )
 
     async def _made(
         self, environment: Environment, deployment: Deployment, application: Application
@@ -138,58 +143,6 @@ class Launching:
             ),
         )
 
-    async def _until_it_answers(
-        self, environment: Environment, application: Application, instance: Instance
-    ) -> int:
-        pause = FIRST_PROBE
-        path = application.health_path or "/"
-        while True:
-            if instance.endpoint is not None:
-                status = await self._tools.prober.answers(instance.endpoint, environment.host, path)
-                fine = status is not None and status < (400 if application.health_path else 500)
-                if status is not None and fine and await self._says_so_itself(application, instance):
-                    return status
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PROBE, pause * 1.5)
-
-    async def _says_so_itself(self, application: Application, instance: Instance) -> bool:
-        """Whether the image's own check finds the instance healthy, where it has one."""
-        return not application.has_healthcheck or await self._tools.instances.is_healthy(instance.id)
-
-    async def _silence(self, environment: Environment, application: Application, instance: Instance) -> Fault:
-        path = application.health_path or "/"
-        endpoint = instance.endpoint
-        status = await self._tools.prober.answers(endpoint, environment.host, path) if endpoint else None
-        what = "didn't answer" if status is None else f"answered with status {status}"
-        refusal = self._tools.prober.refusal(endpoint) if endpoint else ""
-        if refusal:
-            return Fault(
-                f"The application's answer on port {application.port} (GET {path}) isn't HTTP/1.1: {refusal}",
-                hint="The front refuses to pass it on. `curl -v` shows what the application sends.",
-                reason="bad-response",
-                detail=await self._tools.instances.logs(instance.id, LOG_LINES),
-            )
-        return Fault(
-            f"The application {what} on port {application.port} (GET {path})"
-            f" for {application.start_timeout:g} s.",
-            hint=await self._blocked(environment) or _hint(status, application),
-            reason="no-answer",
-            detail=await self._tools.instances.logs(instance.id, LOG_LINES),
-        )
-
-    async def _blocked(self, environment: Environment) -> str:
-        """A hint where the firewall kept it from something, which may be what it waits for. Visitors read it
-        as well, so that it names no addresses."""
-        if self._tools.firewall is None:
-            return ""
-        with suppress(StagerError):
-            if any(each.environment == environment.id for each in await self._tools.firewall.blocked()):
-                return (
-                    "Some of its connections were blocked, which may be what it waits for. Its page at Stager"
-                    " and `stager show` list them, with the setting that opens each."
-                )
-        return ""
-
     def _spec(
         self,
         environment: Environment,
@@ -206,6 +159,8 @@ class Launching:
             limits=application.limits,
             stop_grace=application.stop_grace,
             parameters=application.parameters,
+            runs_healthcheck=application.has_healthcheck,
+            fallbacks={"PORT": str(application.port)} if application.port else {},
         )
 
 
@@ -228,14 +183,6 @@ def _birth(environment: Environment, deployment: Deployment) -> Birth:
         change=environment.change,
         parameters=environment.desired.parameters,
     )
-
-
-def _hint(status: int | None, application: Application) -> str:
-    if status is None:
-        return "Does it listen on 0.0.0.0, and on the port that `port` in the configuration says?"
-    if application.has_healthcheck and status < 400:
-        return "The image's own HEALTHCHECK doesn't find it healthy; `docker inspect` tells why."
-    return "`health_path` in the configuration names the path that tells whether it is ready."
 
 
 async def _first_of(task: asyncio.Task[Deployment], event: asyncio.Event) -> None:

@@ -18,12 +18,12 @@ from stager.domain.errors import Fault, Refused, Retry
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.refs import BRANCHES
 from stager.domain.source import Repository, Revision, Trust
-from stager.ports.builder import Builder
+from stager.ports.builder import Builder, ImageFacts
 from stager.ports.clock import Clock
 from stager.ports.engine import Images
 from stager.ports.source import Origin, Sources
 from stager.ports.store import Store
-from stager.settings.repository import Said, read_file
+from stager.settings.repository import Said, names_of, read_file
 
 Heard = Callable[[], None]
 
@@ -171,21 +171,26 @@ class Making:
             base = await self._origin(place.repository, None)
             place = replace(place, origin=base)
             sha = await sources.resolve(base, f"{BRANCHES}{environment.change.base_ref}")
-        name = application.repository_file
-        content = await sources.read(place.repository.id, place.origin, sha, name)
-        return Said() if content is None else read_file(content, name, application.repository_may)
+        found = {
+            name: content
+            for name in names_of(application.repository_file)
+            if (content := await sources.read(place.repository.id, place.origin, sha, name)) is not None
+        }
+        if len(found) > 1:
+            raise Fault(
+                f"The commit has both {' and '.join(found)}, and only one of them can count.",
+                hint="Remove one.",
+                reason="repository-file-ambiguous",
+            )
+        for name, content in found.items():
+            return read_file(content, name, application.repository_may)
+        return Said()
 
     async def _completed(self, said: Manifest, image: str, application: Application) -> Manifest:
         """What the file says, with the image's own word where nobody said anything."""
         _, builder = self._tools()
         facts = await builder.facts(image)
-        port = said.port or (application.port is None and next(iter(facts.ports), None)) or None
-        if port is None and application.port is None:
-            raise Fault(
-                "Nobody says on which port the application listens.",
-                hint="Give the Dockerfile an EXPOSE line, or set `port` in the repository's own file.",
-                reason="port-unknown",
-            )
+        port = said.port if said.port or application.port else port_of(facts)
         asks = not (said.health_path or application.health_path)
         return replace(said, port=port, has_healthcheck=facts.has_healthcheck and asks)
 
@@ -213,7 +218,7 @@ class Making:
     async def _repository_of(self, application: Application) -> Repository:
         seen = await self._store.read(lambda tx: tx.repositories())
         known = next((s.repository for s in seen if s.app == application.name), None)
-        found = known or await self._forges.repository(application.owner, application.name)
+        found = known or await self._forges.repository(application.owner, application.repository_name)
         if found is None:
             raise _no_source(application)
         return found
@@ -222,6 +227,34 @@ class Making:
         if self._sources is None or self._builder is None:
             raise Fault("Nothing here builds images.", reason="builder-missing")
         return self._sources, self._builder
+
+
+def port_of(facts: ImageFacts) -> int:
+    """Where an application listens, by its image alone: the first `EXPOSE` of its own Dockerfile, else the
+    only port that it has from its base image.
+
+    Raises:
+        Fault: `port-unknown`: it exposes none; `port-ambiguous`: it exposes several, all by its base image.
+    """
+    if facts.first is not None:
+        return facts.first
+    if len(facts.ports) > 1:
+        found = ", ".join(map(str, facts.ports))
+        raise Fault(
+            f"The image exposes several ports ({found}), and its own Dockerfile has no EXPOSE line.",
+            hint="Set `port` in the repository's own file or the configuration, or give the Dockerfile an "
+            f"EXPOSE line, such as `EXPOSE {facts.ports[0]}`.",
+            reason="port-ambiguous",
+        )
+    if not facts.ports:
+        beside = f" (only {', '.join(facts.others)})" if facts.others else ""
+        raise Fault(
+            f"No port is configured, and the image exposes no TCP port{beside}.",
+            hint="Set `port` in the repository's own file or the configuration, or give the Dockerfile an "
+            "EXPOSE line.",
+            reason="port-unknown",
+        )
+    return facts.ports[0]
 
 
 def _no_source(application: Application) -> Fault:

@@ -95,9 +95,9 @@ class Resync:
                 await self._look_up_one(application)
 
     async def _look_up_one(self, application: Application) -> None:
-        found = await self._named(application.owner, application.name)
+        found = await self._named(application.owner, application.repository_name)
         if found is not None:
-            called = Repository(found.id, application.owner, application.name)
+            called = Repository(found.id, application.owner, application.repository_name)
             await self._store.write(lambda tx: remember(tx, application, found, called))
 
     async def _named(self, owner: str, name: str) -> Repository | None:

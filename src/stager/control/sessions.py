@@ -172,7 +172,7 @@ class Sessions:
         """
         async with self._audit.of(actor, "sign-out", subject=session_id):
             if not await self._store.write(lambda tx: self._ended(tx, actor, session_id)):
-                raise Refused("There is no such session of yours.", reason="unknown", status=404)
+                raise Refused("There is no such session of yours.", reason="session-unknown", status=404)
 
     async def end_all(self, actor: Actor) -> None:
         """Sign out everywhere, at once."""

@@ -103,7 +103,7 @@ class Sharing:
     def _withdrawn(self, tx: Transaction, environment_id: str, link_id: str) -> None:
         link = tx.share_link(link_id)
         if link is None or link.environment_id != environment_id:
-            raise Refused("This preview has no such link.", reason="unknown", status=404)
+            raise Refused("This preview has no such link.", reason="link-unknown", status=404)
         if link.revoked_at is None:
             tx.save_share_link(replace(link, revoked_at=self._clock.now()))
 

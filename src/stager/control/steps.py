@@ -12,8 +12,9 @@ from datetime import datetime
 import structlog
 
 from stager.control.hooks import run_hooks
-from stager.control.launching import LOG_LINES, Launching
+from stager.control.launching import Launching
 from stager.control.looking import Look, look_at
+from stager.control.readiness import LOG_LINES
 from stager.control.showing import Showing
 from stager.control.tools import Tools
 from stager.domain import plan as planning
@@ -175,9 +176,12 @@ class Steps:
     async def _record(self, look: Look, instance: Instance) -> None:
         text = await self._tools.instances.logs(instance.id, LOG_LINES)
         deployment = look.deployments[instance.generation]
+        hint = ""
+        if not deployment.attempt.healthy_run:
+            hint = await self._tools.instances.post_mortem(instance.id, text)
         saved = await self._tools.memory.save(
             deployment.id,
-            lambda d: replace(d, attempt=after_exit(d.attempt, instance, text, self.now()), log=text),
+            lambda d: replace(d, attempt=after_exit(d.attempt, instance, text, self.now(), hint), log=text),
         )
         outcome = saved.attempt.outcome
         if outcome is not None:

@@ -112,7 +112,7 @@ class Tokens:
     def _revoked(self, tx: Transaction, actor: Actor, token_id: str, *, anybodys: bool) -> None:
         token = next((t for t in tx.tokens() if t.id == token_id), None)
         if token is None or not (anybodys or token.owner.is_same(Person.of(actor))):
-            raise Refused("There is no such token of yours.", reason="unknown", status=404)
+            raise Refused("There is no such token of yours.", reason="token-unknown", status=404)
         if token.revoked_at is None:
             tx.save_token(replace(token, revoked_at=self._clock.now()))
 

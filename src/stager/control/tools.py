@@ -49,7 +49,7 @@ class Tools:
         """What an environment is made of; as its repository's own file had it, where a deployment is given.
 
         Raises:
-            Fault: `image-unknown`: it is no longer in the configuration.
+            Fault: `application-removed`: it is no longer in the configuration.
         """
         try:
             found = self.applications.get(environment.app)
@@ -57,6 +57,6 @@ class Tools:
             raise Fault(
                 f'"{environment.app}" is no longer under `images:` in the configuration.',
                 hint="Put it back, or kill this environment.",
-                reason="image-unknown",
+                reason="application-removed",
             ) from error
         return found.with_manifest(deployment.manifest) if deployment else found

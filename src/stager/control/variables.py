@@ -87,6 +87,7 @@ def of_instance(
         **(amended or {}),
         **_documented(application, environment),
         **_facts(environment, revision, url),
+        **({"STAGER_PORT": str(application.port)} if application.port else {}),
     }
 
 

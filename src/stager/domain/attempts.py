@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from stager.domain.environment import Attempt, Instance
 from stager.domain.errors import Outcome, Retry, StagerError
+from stager.domain.text import binary_size
 from stager.domain.unexpected import INTERNAL_ERROR
 
 UNRESPONSIVE = "unresponsive"
@@ -18,7 +19,7 @@ INTERNAL_ERRORS_ALLOWED = 3
 """How often a step that ends with an error that nobody expected is tried again. What is there at the fourth
 try, 7 seconds after the first, seldom goes away by itself."""
 KILLED = (137, 143)
-"""128 + SIGKILL, 128 + SIGTERM: it was ended from outside, as by `docker stop` or for want of memory."""
+"""128 + SIGKILL, 128 + SIGTERM: it was ended from outside, as by `docker stop`."""
 LONG_RUN = timedelta(seconds=60)
 """An instance that ran this long ended for a new reason, so counting starts afresh."""
 
@@ -39,22 +40,23 @@ def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
     )
 
 
-def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime) -> Attempt:
-    """The attempt after its instance ended: by itself at boot that is final, later it is started again; so is
-    one that somebody killed.
+def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hint: str = "") -> Attempt:
+    """The attempt after its instance ended. At boot that is final where it ended by itself or exceeded its
+    memory limit; later it is started again, and so is one that somebody killed.
 
     Args:
         log: the instance's last lines.
+        hint: what was found out about an end at boot; empty for nothing.
     """
     long_run = _ran_for(instance, now) >= LONG_RUN
     failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
-    own_end = not attempt.healthy_run and instance.exit_code not in KILLED
+    own_end = not attempt.healthy_run and (bool(instance.memory_exceeded) or instance.exit_code not in KILLED)
     final = own_end or failures > CRASHES_ALLOWED
     return replace(
         attempt,
         failures=failures,
         retry_at=None if final else now + pause(failures),
-        outcome=_exit_outcome(attempt, instance, log),
+        outcome=_exit_outcome(attempt, instance, log, hint),
         final=final,
     )
 
@@ -112,7 +114,17 @@ def _ran_for(instance: Instance, now: datetime) -> timedelta:
         return timedelta()
 
 
-def _exit_outcome(attempt: Attempt, instance: Instance, log: str) -> Outcome:
+def _exit_outcome(attempt: Attempt, instance: Instance, log: str, hint: str) -> Outcome:
+    if instance.memory_exceeded:
+        return Outcome(
+            "fault",
+            "out-of-memory",
+            f"The application was killed because it exceeded its memory limit of "
+            f"{binary_size(instance.memory_exceeded)}.",
+            "`memory` in the configuration sets the limit, for one application under `images` or for all "
+            "under `defaults`.",
+            log,
+        )
     code = "" if instance.exit_code is None else f" with exit code {instance.exit_code}"
     if attempt.healthy_run:
         return Outcome("fault", "crashed", f"The application ended by itself{code}.", detail=log)
@@ -120,6 +132,6 @@ def _exit_outcome(attempt: Attempt, instance: Instance, log: str) -> Outcome:
         "fault",
         "exited",
         f"The application ended{code} before it answered.",
-        "Its last lines tell why; the command must stay in the foreground.",
+        hint or "Its last lines tell why; the command must stay in the foreground.",
         log,
     )

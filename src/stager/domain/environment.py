@@ -175,6 +175,8 @@ class Instance:
         deployment: the attempt that it was made for.
         started_at: the engine's own stamp, empty when never started; health is known per start.
         exit_code: of the last run, None while it runs.
+        memory_exceeded: bytes: the memory limit at which the engine killed a process of the last run; 0 where
+            that isn't why the run ended.
         endpoint: where it answers; None unless it runs.
         network: the engine's name of its network.
     """
@@ -188,6 +190,7 @@ class Instance:
     exit_code: int | None = None
     endpoint: Endpoint | None = None
     network: str = ""
+    memory_exceeded: int = 0
 
     @property
     def run(self) -> str:

@@ -67,6 +67,14 @@ class ChecksEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeQueued:
+    """A merge queue made a commit of several changes, and waits for the required checks of it."""
+
+    repository: Repository
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A delivery that concerns nothing here, with the reason that its record keeps."""
 
@@ -74,7 +82,7 @@ class Ignored:
     repository: Repository | None = None
 
 
-Event = ChangeSeen | CommandSaid | ChecksEnded | Ignored
+Event = ChangeSeen | CommandSaid | ChecksEnded | MergeQueued | Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,22 +46,49 @@ def is_reserved(name: str) -> bool:
     return slugify(name) in RESERVED
 
 
-def labels(name: str, *, app: str, key: str) -> Iterator[str]:
+LEAST_ROOM = HASH_LENGTH + 2
+"""Characters of a label that a preview's own part needs: a letter, a dash and the hash."""
+
+
+def host_parts(template: str, app: str) -> tuple[str, int]:
+    """What a template of hosts leaves room for, so that none of its labels gets too long.
+
+    Args:
+        template: such as `{slug}-{app}.{domain}`.
+        app: the entry under `images:`.
+
+    Returns:
+        The application's part, cut where the label would be full without the slug, and the characters that
+        the slug may have.
+    """
+    app, room = slugify(app), LABEL_LENGTH
+    for label in template.removesuffix(".{domain}").split("."):
+        slugs, apps = label.count("{slug}"), label.count("{app}")
+        fixed = len(label.replace("{slug}", "").replace("{app}", ""))
+        if apps:
+            app = app[: (LABEL_LENGTH - fixed - slugs * LEAST_ROOM) // apps].rstrip("-")
+        if slugs:
+            room = min(room, (LABEL_LENGTH - fixed - apps * len(app)) // slugs)
+    return app, room
+
+
+def labels(name: str, *, app: str, key: str, room: int = LABEL_LENGTH) -> Iterator[str]:
     """The labels to try for a preview, best first: the slug, the slug with the app's, the slug with a hash.
 
     Args:
         name: the branch, or the name given by hand.
         app: the entry under `images:`.
         key: what tells this environment from every other; the hash is made of it, so it never changes.
+        room: characters that a label may have, `LEAST_ROOM` or more.
     """
     slug = slugify(name)
-    if slug and slug not in RESERVED and len(slug) <= LABEL_LENGTH:
+    if slug and slug not in RESERVED and len(slug) <= room:
         yield slug
         with_app = f"{slug}-{slugify(app)}".rstrip("-")
-        if with_app != slug and len(with_app) <= LABEL_LENGTH:
+        if with_app != slug and len(with_app) <= room:
             yield with_app
-    room = LABEL_LENGTH - HASH_LENGTH - 1
-    yield f"{slug[:room].rstrip('-')}-{_hash(key)}".lstrip("-")
+    kept = slug[: room - HASH_LENGTH - 1].rstrip("-")
+    yield f"{kept}-{_hash(key)}".lstrip("-")
 
 
 def _hash(key: str) -> str:

@@ -50,6 +50,7 @@ class Manifest:
         health_path: what to ask an instance for to know that it works.
         variables: environment variables, below those of the configuration.
         has_healthcheck: whether the image tells by itself whether an instance of it works (`HEALTHCHECK`).
+        note: what people should know of that, once an instance is ready.
     """
 
     port: int | None = None
@@ -58,6 +59,7 @@ class Manifest:
     variables: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=Hooks)
     has_healthcheck: bool = False
+    note: str = ""
 
 
 NOTHING_SAID = Manifest()

@@ -110,7 +110,7 @@ def _held(hold: Hold) -> Status:
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:
-    outcome = deployment.attempt.outcome or Outcome("fault", "unknown", "The deployment failed.")
+    outcome = deployment.attempt.outcome or Outcome("fault", "cause-unknown", "The deployment failed.")
     state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
     text = outcome.detail or deployment.log
     says_where = outcome.reason == "build-failed"
@@ -128,7 +128,8 @@ def _coming_up(environment: Environment, deployment: Deployment | None) -> Statu
         outcome = deployment.attempt.outcome if deployment else None
         if outcome is not None and outcome.reason == UNRESPONSIVE:
             return Status(State.UNRESPONSIVE, outcome.message, outcome.hint, outcome.reason)
-        return Status(State.LIVE, "The preview is live.")
+        note = deployment.manifest.note if deployment else ""
+        return Status(State.LIVE, "The preview is live.", note)
     is_built = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING
     first = State.BUILDING if is_built else State.STARTING
     state = first if environment.serving is None else State.UPDATING

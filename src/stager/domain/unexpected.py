@@ -44,7 +44,7 @@ def _of_machine(error: OSError) -> StagerError | None:
             return Retry(
                 "There is no room left on a disk that Stager writes to.",
                 hint="Free some space on the disks of `state_dir` and of the folder for temporary files.",
-                reason="disk-full",
+                reason="host-disk-full",
             )
         case errno.EMFILE | errno.ENFILE:
             return Retry(
@@ -56,7 +56,7 @@ def _of_machine(error: OSError) -> StagerError | None:
             return Retry(
                 "This machine has no memory left to start a program.",
                 hint="End what isn't needed, or lower `builds.at_once` and `max_previews`.",
-                reason="out-of-memory",
+                reason="host-out-of-memory",
             )
         case _ if _misses_temporary_folder(error):
             return Retry(

@@ -17,8 +17,8 @@ from stager.front.limits import Limits
 
 log = structlog.get_logger(__name__)
 
-ANSWER_TIMEOUT = 10.0
-"""Seconds for one answer; an application that is still warming up is asked again."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds in which a connection is accepted or refused."""
 _MOST_REFUSALS = 1024
 _REQUEST = "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: stager-health-check\r\nAccept: */*\r\n\r\n"
 
@@ -29,13 +29,13 @@ class HttpProber:
     def __init__(self) -> None:
         self._refusals: dict[Endpoint, str] = {}
 
-    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
         """See `ports.engine.Prober.answers`."""
         target = quote(path.partition("#")[0], safe="/?%:@!$&'()*+,;=~-._[]")
         head = _REQUEST.format(target=target, host=host).encode()
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                answer = await ask(endpoint, head, Limits(connect_seconds=ANSWER_TIMEOUT))
+            async with asyncio.timeout(timeout):
+                answer = await ask(endpoint, head, Limits(connect_seconds=timeout))
         except OSError:  # TimeoutError is one
             answer = Answer()
         self._remember(endpoint, host, answer)
@@ -44,6 +44,18 @@ class HttpProber:
     def refusal(self, endpoint: Endpoint) -> str:
         """See `ports.engine.Prober.refusal`."""
         return self._refusals.get(endpoint, "")
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """See `ports.engine.Prober.accepts`."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, writer = await asyncio.open_connection(endpoint.address, endpoint.port)
+        except ConnectionRefusedError:
+            return False
+        except (TimeoutError, OSError):
+            return None
+        writer.close()
+        return True
 
     async def close(self) -> None:
         """Nothing is kept open."""

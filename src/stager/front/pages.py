@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from stager.domain.route import Page
+from stager.domain.text import with_code
 from stager.front.gate import Notice
 from stager.front.head import RequestHead
 
@@ -53,7 +54,11 @@ STATES = {
         refreshes=True,
     ),
     "failed": State(
-        502, "{name} could not be started", "The last attempt failed.", "Push a fix to try again.", tone="bad"
+        502,
+        "{name} could not be started",
+        "The last attempt failed.",
+        "The next commit or launch is another try.",
+        tone="bad",
     ),
     "stopped": State(503, "{name} is stopped", "Nobody runs it at the moment.", tone="calm"),
     "refused": State(403, "{name} may not run here", "Policy says no.", tone="bad"),
@@ -214,8 +219,8 @@ def _html(sheet: Sheet) -> bytes:
         title=escape(title),
         tone=state.tone,
         app=f'<p class="app">{escape(sheet.app)}</p>' if sheet.app else "",
-        message=escape(message),
-        hint=f'<p class="hint">{escape(hint)}</p>' if hint else "",
+        message=with_code(escape(message)),
+        hint=f'<p class="hint">{with_code(escape(hint))}</p>' if hint else "",
         lines=_log(sheet.lines),
         link=_link(sheet.url),
         status=state.status,

@@ -42,11 +42,16 @@ class ImageFacts:
     """What an image says of itself.
 
     Args:
-        ports: the TCP ports of its `EXPOSE` lines, lowest first.
+        ports: the TCP ports that it exposes, its base image's too, lowest first.
+        first: the first TCP port that its own Dockerfile exposes, in the stage that was built; None where
+            that has no `EXPOSE` line.
+        others: what it exposes besides, such as `53/udp`.
         has_healthcheck: whether it has a `HEALTHCHECK`.
     """
 
     ports: tuple[int, ...] = ()
+    first: int | None = None
+    others: tuple[str, ...] = ()
     has_healthcheck: bool = False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from stager.domain.environment import Birth, Instance
@@ -39,7 +40,10 @@ class InstanceSpec:
         command: what to run, already split into words; empty for the image's own.
         port: where the application listens inside.
         variables: its environment variables.
+        fallbacks: those that it gets where neither its image nor `variables` sets them.
         stop_grace: seconds between the polite stop and the other one.
+        runs_healthcheck: whether Stager runs the image's own check by `Instances.check`; the engine then
+            doesn't run it as well.
         parameters: further parameters of the engine's create call, from the administrator's settings.
     """
 
@@ -51,6 +55,8 @@ class InstanceSpec:
     limits: Limits
     stop_grace: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    runs_healthcheck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,30 @@ class Ran:
 
     exit_code: int | None
     output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the image's own check said.
+
+    Args:
+        healthy: None when it can't be run in the instance, as for want of a program.
+        output: the end of what it printed.
+    """
+
+    healthy: bool | None
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where a TCP server listens inside an instance; `0.0.0.0` or `::` for all of its addresses."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +170,25 @@ class Instances(Protocol):
     async def logs(self, instance: str, lines: int) -> str:
         """The last lines of its output; empty when it isn't there."""
 
+    async def post_mortem(self, instance: str, words: str) -> str:
+        """What to do about an instance that ended at its start, as far as it and its files tell; empty when
+        they tell nothing.
+
+        Args:
+            words: what it printed.
+        """
+
     def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """The last lines of its output, and then what it prints, piece by piece, until it ends or whoever
         follows goes; nothing when it isn't there. Raises `Retry` as soon as the engine doesn't answer."""
 
-    async def is_healthy(self, instance: str) -> bool:
-        """Whether the image's own check finds it healthy now; False when it isn't there, or has no check."""
+    async def check(self, instance: str) -> Checked | None:
+        """Run the image's own check in the instance, once; None when it has none. One that doesn't run isn't
+        healthy."""
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        """Where the instance listens with TCP, without what the engine itself has in its network; None when
+        that can't be found out."""
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         """Run a command inside a running instance, as its own user and in its working directory.
@@ -179,9 +222,16 @@ class Instances(Protocol):
 class Prober(Protocol):
     """Asks an instance whether it serves."""
 
-    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
-        """The status of one `GET path` with this Host header, or None when nothing answered in time."""
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
+        """The status of one `GET path` with this Host header, or None when nothing answered in time.
+
+        Args:
+            timeout: seconds for it.
+        """
 
     def refusal(self, endpoint: Endpoint) -> str:
         """Why the last answer from there can't be passed on to visitors, a sentence on what isn't HTTP/1.1 in
         it; empty when it can, or when there was none."""
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """Whether a connection is accepted there; None when neither yes nor no comes back."""

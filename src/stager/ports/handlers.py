@@ -184,7 +184,7 @@ class AuthenticationStrategy(Handler):
 
         Args:
             application: the entry under `images:`; empty for the installation as a whole.
-            owner: its `repo_owner`; empty where none is configured.
+            owner: its `repo_owner`, or its `repo`, such as `acme/shop`; empty where neither is configured.
         """
         return Role.DEVELOPER
 

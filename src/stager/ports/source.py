@@ -36,7 +36,7 @@ class Sources(Protocol):
             `source-too-large`, `source-too-slow`: it is over a limit;
             `source-refused`: the credentials are no good; `repository-missing`: there is none, or none that
             may be seen; `submodule-refused`: one leads elsewhere; `lfs-missing`, `git-missing`: what it takes
-            isn't installed; `disk-full`; `source-failed`: git says no otherwise, which the detail has.
+            isn't installed; `source-disk-full`; `source-failed`: git says no otherwise, which the detail has.
         Retry: `source-away`: the repository's host doesn't answer.
     """
 
@@ -56,8 +56,11 @@ class Sources(Protocol):
         `.git` in it. It is removed at the end of the context, however that ends."""
 
     async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
-        """One file of a commit, a megabyte at most; None when there is none. A symbolic link isn't
-        followed: it counts as none."""
+        """One file of a commit, a megabyte at most; None when there is none.
+
+        Raises:
+            Fault: `not-a-plain-file`: it is a symbolic link, which isn't followed, or a folder.
+        """
 
     async def sweep(self, keys: Iterable[str]) -> int:
         """Remove the mirrors of all other repositories, and what a killed process left over. Returns how

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.egress import Egress, Reach
 from stager.ports.engine import Limits
@@ -16,7 +16,7 @@ from stager.settings.confinement import HOST_CONFIG, check_allowed, check_host_c
 from stager.settings.forks import check_application_forks
 from stager.settings.places import OneDestination
 from stager.settings.privacy import OptionalPrivate
-from stager.settings.refusals import Path, refuse
+from stager.settings.refusals import Path, Unfit, refuse
 from stager.settings.secret import Secret
 from stager.settings.values import (
     NOT_TRUTH,
@@ -43,6 +43,10 @@ class Tuning(Section):
 
     start_timeout: Annotated[Duration, POSITIVE] = 300.0
     """How long an instance may take until it answers."""
+
+    answer_timeout: Annotated[Duration, POSITIVE] = 10.0
+    """How long one response may take while Stager checks whether an instance is ready, such as the first one
+    of an application that compiles on demand."""
 
     stop_grace: Duration = 10.0
     """How long an instance may take to stop after it was asked to, before it is killed."""
@@ -100,6 +104,12 @@ class Tuning(Section):
         return self.model_copy(update={name: getattr(defaults, name) for name in wanted})
 
 
+def _full_name(value: str) -> str:
+    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        raise Unfit('should be a repository such as "acme/shop"')
+    return value
+
+
 class App(Tuning):
     """One application. Its key is the `image_name` of a launch, and with GitHub the repository's name."""
 
@@ -110,7 +120,8 @@ class App(Tuning):
     `EXPOSE`."""
 
     command: Words = ()
-    """What to run: text, split into words as a shell would, or a list. The image's own command if empty."""
+    """What to run: text, split into words as a shell would, or a list. It takes the place of the image's
+    `CMD`, so that an `ENTRYPOINT` comes before it. The image's own command if empty."""
 
     build: OptionalBuild = None
     """Has the image built from the change's commit: a folder of the repository, or a mapping."""
@@ -130,6 +141,10 @@ class App(Tuning):
     that sends a signed delivery counts, whoever owns it, and no other one after that. To have another one
     count, set this."""
 
+    repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
+    """The GitHub repository, as `owner/name`, where it isn't named like this entry; in the place of
+    `repo_owner`. A repository there has one application."""
+
     env: dict[str, Secret] = Field(default_factory=dict)
     """Environment variables of every instance. What only refers to a value, as `${TOKEN}` or `file:token`
     does, counts as one of the `secrets`."""
@@ -148,7 +163,8 @@ class App(Tuning):
     """Commands that run inside an instance."""
 
     repository_file: Annotated[str, Form("path")] = ".stager.yml"
-    """The repository's own file, for applications with `build`. Nothing is read if empty."""
+    """The repository's own file, for applications with `build`; `.yaml` will do for `.yml`, and the other way
+    round. Nothing is read if empty."""
 
     repository_may: tuple[RepositoryKey, ...] = get_args(RepositoryKey)
     """What the repository's own file may say; the rest of it is refused. It never has more to say than this
@@ -219,14 +235,30 @@ class App(Tuning):
 
     def named(self, key: str) -> Self:
         """This entry with its image settled."""
-        return self.model_copy(update={"image": self.image or self.image_name or key})
+        owner = self.repo.partition("/")[0] or self.repo_owner
+        return self.model_copy(update={"image": self.image or self.image_name or key, "repo_owner": owner})
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        if self.repo and self.repo_owner:
+            refuse((("repo_owner",), "is in `repo` already; give only one of them"))
+        return self
 
 
 def check_names(images: Mapping[str, App]) -> None:
-    """Refuse, all at once, names of applications that can't be used."""
-    found = list(_strange_names(images))
+    """Refuse, all at once, names of applications and repositories that can't be used."""
+    found = [*_strange_names(images), *_shared_repositories(images)]
     if found:
         refuse(*found)
+
+
+def _shared_repositories(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
+    first: dict[str, str] = {}
+    for key, app in images.items():
+        full_name = (app.repo or (f"{app.repo_owner}/{key}" if app.repo_owner else "")).lower()
+        if full_name and first.setdefault(full_name, key) != key:
+            place = "repo" if app.repo else "repo_owner"
+            yield (key, place), f"leads to the repository of `images.{first[full_name]}`, which has it alone"
 
 
 def _strange_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.rules import Rules
@@ -27,6 +28,17 @@ def _inside(value: str) -> str:
 
 
 InsidePath = Annotated[str, AfterValidator(_inside), Form("path")]
+
+
+def _relative(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or not value or not value.isprintable() or path.name in ("", ".."):
+        raise Unfit('should be a path within the repository such as "Dockerfile"')
+    return str(path)
+
+
+RelativePath = Annotated[str, AfterValidator(_relative), Form("path")]
+"""One that may begin with `..`: what it starts from is known only when something is built."""
 
 
 def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,8 +77,9 @@ class RepositoryBuild(Section):
     context: InsidePath = "."
     """The folder that is built, from the repository's root."""
 
-    dockerfile: InsidePath = "Dockerfile"
-    """The Dockerfile, from `context`."""
+    dockerfile: RelativePath = "Dockerfile"
+    """The Dockerfile, from `context`. It may be outside of that, such as `../docker/web.Dockerfile`, but not
+    outside of the repository."""
 
     target: str = ""
     """The stage to build; the last one if empty."""
@@ -75,6 +88,14 @@ class RepositoryBuild(Section):
     """Values for the Dockerfile's `ARG` lines. Anybody who has the image can read them: secrets go elsewhere.
     Only the configuration may give those that BuildKit reads itself: proxies (`http_proxy` and the like) and
     `BUILDKIT_*`, in any case."""
+
+    @model_validator(mode="after")
+    def _dockerfile_within_the_repository(self) -> Self:
+        # Where only the Dockerfile is given here, the context may be given elsewhere.
+        is_known = "context" in self.model_fields_set or ".." not in self.dockerfile
+        if is_known and posixpath.normpath(posixpath.join(self.context, self.dockerfile)).startswith(".."):
+            refuse((("dockerfile",), "should be a path within the repository, and leads out of it"))
+        return self
 
 
 BUILDKITS_OWN = re.compile(r"(http|https|ftp|no|all)_proxy|buildkit_.*", re.IGNORECASE | re.DOTALL)

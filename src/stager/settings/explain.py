@@ -103,7 +103,8 @@ REPOSITORY_HEAD = """\
 # The repository's own file
 
 An application with `build:` may say in its repository how it is built and run: in a file `.stager.yml` at the
-root, or wherever `repository_file` in the configuration says. All of it is optional.
+root, or wherever `repository_file` in the configuration says. `.stager.yaml` will do as well; a symbolic
+link is refused, and so are both of them. All of it is optional.
 
 - Of a pull request from the repository itself, the file of its newest commit counts. Of one from a fork, the
   file of the branch that it is meant for: a stranger decides nothing.
@@ -111,8 +112,9 @@ root, or wherever `repository_file` in the configuration says. All of it is opti
   limits, mounts, secrets and privileges are the configuration's alone.
 - What it says of `port`, `command`, `health_path`, `hooks` and `build` goes before the configuration, of
   `env` behind it.
-- Without it, the Dockerfile tells what it can: the first `EXPOSE` is the port, unless the configuration has
-  one, and a `HEALTHCHECK` says when an instance is ready, unless there is a `health_path`.
+- Without it, the Dockerfile tells what it can: the first `EXPOSE` of the stage that is built is the port,
+  unless the configuration has one, and a `HEALTHCHECK` says when an instance is ready, unless there is a
+  `health_path`.
 - What is wrong with it fails the deployment; the pull request shows every problem with its line.
 
 ```yaml

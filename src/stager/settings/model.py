@@ -220,6 +220,10 @@ class Builds(Section):
     largest_source: Annotated[Size, POSITIVE] = 1 << 30
     """How large a commit may be, fetched and checked out."""
 
+    submodules: bool = True
+    """Whether submodules are fetched, from the same host as the repository; from the same folder with
+    `local_forge`. Their folders stay empty otherwise."""
+
     fetch_timeout: Annotated[Duration, POSITIVE] = 300.0
     """How long fetching a commit may take."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import yaml
@@ -37,7 +38,8 @@ class RepositoryFile(Section):
     """Where the application listens inside the instance."""
 
     command: Words = ()
-    """What to run; what the configuration says if empty, and else the image's own command."""
+    """What to run, in the place of the image's `CMD`, so that an `ENTRYPOINT` comes before it; what the
+    configuration says if empty, and else the image's own command."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """What to ask an instance for to know that it works: 2xx or 3xx will do."""
@@ -76,6 +78,16 @@ class Said:
             return configured
         given = self.build.model_dump(include=self.build.model_fields_set - {"args"})
         return replace(configured, **given, arguments={**configured.arguments, **self.build.args})
+
+
+ENDINGS = {".yml": ".yaml", ".yaml": ".yml"}
+"""Both are usual."""
+
+
+def names_of(name: str) -> tuple[str, ...]:
+    """The names that a file of this name may have as well: with either ending of YAML files."""
+    path = PurePosixPath(name)
+    return (name, str(path.with_suffix(ENDINGS[path.suffix]))) if path.suffix in ENDINGS else (name,)
 
 
 def read_file(content: bytes, name: str, allowed: Collection[str]) -> Said:

@@ -99,6 +99,12 @@ class GitSources(Sources):
             entry = await _found(mirror, sha, path)
             if entry is None:
                 return None
+            if not entry.is_file:
+                raise Fault(
+                    f"{path[:200]} of commit {sha[:12]} isn't a plain file, but a symbolic link or a folder.",
+                    hint="Stager doesn't follow links in commits. Commit the file itself.",
+                    reason="not-a-plain-file",
+                )
             if entry.size > LARGEST_FILE:
                 raise Fault(
                     f"{path[:200]} of commit {sha[:12]} is larger than 1 MB.",
@@ -155,12 +161,12 @@ class GitSources(Sources):
 
 
 async def _found(mirror: Mirror, sha: str, path: str) -> Entry | None:
-    """The entry of a file, if that is what is there."""
+    """The entry of a file, or of what is there in its place."""
     plain = PurePosixPath(path)
     if path != str(plain) or plain.is_absolute() or not plain.parts or ".." in plain.parts or "\0" in path:
         return None
     entries = [entry async for entry in mirror.entries(sha, path)]
-    return next((entry for entry in entries if entry.path == path and entry.is_file), None)
+    return next((entry for entry in entries if entry.path == path), None)
 
 
 def _name(key: str) -> str:

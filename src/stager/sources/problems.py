@@ -43,7 +43,7 @@ def ending_of(done: Done, origin: Origin) -> StagerError:
         return Fault(
             "There is no room left on the disk for the repository.",
             hint="Make room where `state_dir` lies.",
-            reason="disk-full",
+            reason="source-disk-full",
             detail=said,
         )
     if _REFUSED.search(said):

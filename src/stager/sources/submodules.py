@@ -15,6 +15,8 @@ from stager.ports.source import Origin
 DEEPEST = 5
 """How far submodules of submodules are followed."""
 
+LEAVE_OUT = "or leave submodules out by `builds.submodules: false` in the configuration"
+
 _SETTING = re.compile(r"submodule\.(.+)\.(path|url)", re.DOTALL)
 _SSH = re.compile(r"(?:ssh://)?git@(?P<host>[^/:]+)[:/](?P<path>.+)")
 
@@ -44,11 +46,7 @@ def origin_of(path: str, urls: Mapping[str, str], parent: Origin) -> Origin:
         raise _refused(path, "its URL isn't in .gitmodules", "Commit it, or remove the submodule.")
     found = _resolved(url, parent.url)
     if not _beside(found, parent.url):
-        raise _refused(
-            path,
-            f"its URL, {url[:200]}, doesn't lead to the host of {parent.url} by https",
-            "Give a relative URL such as ../other.git, or an https one on the same host.",
-        )
+        raise _leads_elsewhere(path, url, parent)
     authorization = "" if parent.by_stranger else parent.authorization
     return Origin(found, ("HEAD",), authorization, parent.by_stranger)
 
@@ -74,6 +72,22 @@ def _beside(url: str, parent: str) -> bool:
     if not base.scheme:
         return not found.scheme and posixpath.dirname(url) == posixpath.dirname(posixpath.normpath(parent))
     return (found.scheme, found.netloc.lower()) == (base.scheme, base.netloc.lower())
+
+
+def _leads_elsewhere(path: str, url: str, parent: Origin) -> Fault:
+    if urlsplit(parent.url).scheme:
+        return _refused(
+            path,
+            f"its URL, {url[:200]}, doesn't lead to the host of {parent.url} by https",
+            f"Give a relative URL such as ../other.git, or an https one on the same host; {LEAVE_OUT}.",
+        )
+    folder = posixpath.dirname(posixpath.normpath(parent.url))
+    return _refused(
+        path,
+        f"its URL, {url[:200]}, doesn't lead to a repository of the local forge's folder, {folder}",
+        f"Mirror it there (`git clone --mirror URL {folder}/NAME.git`) and give the relative URL "
+        f"../NAME.git in .gitmodules; {LEAVE_OUT}.",
+    )
 
 
 def _refused(path: str, why: str, hint: str) -> Fault:

@@ -16,7 +16,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
-from stager.ports.engine import InstanceSpec, Ran, Size
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
 from stager.ports.firewall import Firewall
 from stager.testing.clock import FakeClock
 from stager.testing.feed import Feed
@@ -56,20 +56,36 @@ class Program:
     Args:
         status: what it answers every request with; None: it runs, but nothing listens.
         exit_code: it ends at once, with this; None: it goes on running.
+        hungry: it ends because it exceeds its memory limit, with `exit_code`.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
         healthy: what its own check says; None: it has none.
         refusal: why its answers can't be passed on to visitors; it has no status then.
+        checkable: False: its own check can't be run in it.
+        check_output: what that prints.
+        check_seconds: how long that takes.
+        accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
+        listeners: where it listens; None: that can't be found out.
+        variables: the environment variables that the image sets.
+        post_mortem: what is found out once it has ended.
         inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
     """
 
     status: int | None = 200
     exit_code: int | None = None
+    hungry: bool = False
     output: str = ""
     starts: bool = True
     healthy: bool | None = None
     refusal: str = ""
+    checkable: bool = True
+    check_output: str = ""
+    check_seconds: float = 0.0
+    accepts: bool | None = None
+    listeners: tuple[Listener, ...] | None = None
     inner: Mapping[str, Inner] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    post_mortem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +157,16 @@ class FakeEngine:
         """Have everything made of this instance's image do something else from now on."""
         self._programs[self._containers[instance].spec.image] = program
 
-    def end(self, instance: str, exit_code: int = KILLED) -> None:
-        """The instance's process ends, as by itself or by somebody else's hand."""
-        self._set(instance, replace(self._stopped(self._containers[instance].instance), exit_code=exit_code))
+    def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
+        """The instance's process ends, as by itself or by somebody else's hand.
+
+        Args:
+            hungry: because it exceeded its memory limit.
+        """
+        container = self._containers[instance]
+        exceeded = container.spec.limits.memory if hungry else 0
+        ended = replace(self._stopped(container.instance), exit_code=exit_code, memory_exceeded=exceeded)
+        self._set(instance, ended)
         self._ended(instance)
 
     def lose(self, instance: str) -> None:
@@ -190,6 +213,11 @@ class FakeEngine:
     def spec(self, instance: str) -> InstanceSpec:
         """What the instance was made by."""
         return self._containers[instance].spec
+
+    def variables(self, instance: str) -> dict[str, str]:
+        """All environment variables of the instance."""
+        spec = self._containers[instance].spec
+        return {**spec.fallbacks, **self._programs[spec.image].variables, **spec.variables}
 
     @property
     def networks(self) -> frozenset[str]:
@@ -244,7 +272,7 @@ class FakeEngine:
         if container.instance.state is not InstanceState.RUNNING:
             self._set(instance, self._running(container))
             if program.exit_code is not None:
-                self.end(instance, program.exit_code)
+                self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
 
     async def remove(self, instance: str) -> None:
@@ -260,6 +288,11 @@ class FakeEngine:
         output = self._programs[container.spec.image].output
         return "\n".join(output.splitlines()[-lines:])
 
+    async def post_mortem(self, instance: str, words: str) -> str:  # noqa: ARG002
+        await self._turn("post_mortem")
+        container = self._containers.get(instance)
+        return self._programs[container.spec.image].post_mortem if container else ""
+
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         printed = self._printed.follow()
         try:
@@ -274,12 +307,21 @@ class FakeEngine:
         finally:
             await printed.aclose()  # type: ignore[attr-defined]
 
-    async def is_healthy(self, instance: str) -> bool:
-        await self._turn("is_healthy")
-        container = self._containers.get(instance)
-        if container is None or container.instance.state is not InstanceState.RUNNING:
-            return False
-        return self._programs[container.spec.image].healthy is True
+    async def check(self, instance: str) -> Checked | None:
+        await self._turn("check")
+        if not self._runs(instance):
+            return Checked(healthy=False)
+        program = self._programs[self._containers[instance].spec.image]
+        await asyncio.sleep(program.check_seconds)
+        if program.healthy is None:
+            return None
+        return Checked(program.healthy if program.checkable else None, program.check_output)
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        await self._turn("listeners")
+        if not self._runs(instance):
+            return None
+        return self._programs[self._containers[instance].spec.image].listeners
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         await self._turn("run")
@@ -325,19 +367,31 @@ class FakeEngine:
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
 
-    async def answers(self, endpoint: Endpoint, host: str, path: str) -> int | None:
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
         """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
-        await asyncio.sleep(self.delays.get("answers", 0))
+        delay = self.delays.get("answers", 0)
+        await asyncio.sleep(min(delay, timeout))
         self.asked.append((host, path))
+        program = self._at(endpoint)
+        return program.status if program and delay <= timeout else None
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """See `Prober.accepts`."""
+        program = self._at(endpoint)
+        if program is None:
+            return False
+        return True if program.status is not None else program.accepts
+
+    def _at(self, endpoint: Endpoint) -> Program | None:
+        """What runs there."""
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
-        return self._programs[container.spec.image].status if container else None
+        return self._programs[container.spec.image] if container else None
 
     def refusal(self, endpoint: Endpoint) -> str:
         """See `Prober.refusal`."""
-        running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
-        container = next(running, None)
-        return self._programs[container.spec.image].refusal if container else ""
+        program = self._at(endpoint)
+        return program.refusal if program else ""
 
     async def _turn(self, method: str) -> None:
         await asyncio.sleep(self.delays.get(method, 0))
@@ -372,6 +426,7 @@ class FakeEngine:
             state=InstanceState.RUNNING,
             started_at=started.isoformat(),
             exit_code=None,
+            memory_exceeded=0,
             endpoint=container.endpoint,
         )
 

@@ -115,8 +115,11 @@ class FakeSources(Sources):
                 self.folders.discard(folder)
 
     async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
-        content = (await self._fetched(key, origin, sha)).get(path)
-        if content is None or isinstance(content, Link):
+        files = await self._fetched(key, origin, sha)
+        content = files.get(path)
+        if isinstance(content, Link) or any(name.startswith(f"{path}/") for name in files):
+            raise Fault(f"{path} is a symbolic link or a folder.", reason="not-a-plain-file")
+        if content is None:
             return None
         data = _bytes(content)
         if len(data) > LARGEST_FILE:

@@ -135,12 +135,16 @@ async def get_log(
     actor: Known,
     environment: Id,
     lines: Annotated[int, Query(ge=1, le=LONGEST_LOG, description="How many lines.")] = 200,
+    *,
     follow: Annotated[bool, Query(description="Go on, from instance to instance.")] = False,
+    deployment: Annotated[str, Query(description="Only this deployment's, by its id; not followed.")] = "",
 ) -> Response:
     """The last lines of the newest instance's output; of the newest deployment's, when nothing is there."""
-    so_far = await services.commands.log_of(environment, lines, actor)
-    if not follow:
+    if not follow or deployment:
+        so_far = await services.commands.log_of(environment, lines, actor, deployment)
         return PlainTextResponse("\n".join(so_far))
+    await services.commands.readable(environment, actor)
+    await services.inside.newest(environment)  # or why that can't be told, while there is a status for it
     pieces = _until_trouble(services.inside.follow(environment, lines))
     return StreamingResponse(pieces, media_type="text/plain", headers=UNBUFFERED)
 

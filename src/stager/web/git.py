@@ -79,7 +79,7 @@ def _asked(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
     raise Refused(
         f"There is no git repository at {PREFIX}{path[:200]}.",
         hint=hint,
-        reason="repository-missing",
+        reason="git-path-unknown",
         status=404,
     )
 

@@ -9,11 +9,13 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
 
 from stager.domain.access import Action, Role
 from stager.domain.clients import is_among
 from stager.domain.errors import Retry
 from stager.domain.status import status_of
+from stager.domain.text import with_code
 from stager.ports.store import Transaction
 from stager.version import __version__
 from stager.web.agents import in_short
@@ -32,6 +34,7 @@ templates = Environment(
     loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
 )
 templates.filters["browser"] = in_short
+templates.filters["code"] = lambda text: Markup(with_code(str(escape(text))))  # noqa: S704 (it is escaped)
 
 SECURITY = {
     "Content-Security-Policy": (

@@ -124,7 +124,7 @@ async def end_session(request: Request, services: Served, actor: Known) -> Respo
     given = await credentials_of(request)
     session = await services.sessions.find(given.session) or await services.sessions.find(given.bearer)
     if session is None:
-        raise Refused("There is no session to end.", reason="unknown", status=404)
+        raise Refused("There is no session to end.", reason="session-missing", status=404)
     await services.sessions.end(actor, session.id)
     return Response(status_code=204)
 

@@ -106,7 +106,7 @@ async def _private(services: Services, host: str) -> tuple[Environment, Privacy 
     name = normalise_host(host)
     environment = await services.store.read(lambda tx: tx.environment_by_host(name))
     if environment is None:
-        raise Refused("There is no preview at this address.", reason="unknown", status=404)
+        raise Refused("There is no preview at this address.", reason="address-unknown", status=404)
     return environment, services.guards.privacy(environment)
 
 

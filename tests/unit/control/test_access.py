@@ -335,7 +335,7 @@ class TestTokens:
         token, _ = await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
 
         assert await office.tokens.of(bob) == []
-        assert await refusal(office.tokens.revoke(bob, token.id)) == ("unknown", 404)
+        assert await refusal(office.tokens.revoke(bob, token.id)) == ("token-unknown", 404)
         await office.tokens.revoke(bob, token.id, anybodys=True)
         assert await office.tokens.of(ann) == []
 

@@ -131,3 +131,16 @@ class TestAfterARename:
 
     async def test_a_name_that_fits_nothing_makes_it_nobodys(self) -> None:
         assert await app_of(RENAMED, seen=RENAMED) is None
+
+
+class TestOfAnotherName:
+    """An application that names its repository apart from itself."""
+
+    WEB = replace(OURS, name="web", repository="shop")
+
+    async def test_has_that_one(self) -> None:
+        assert await app_of(REPOSITORY, self.WEB) == "web"
+        assert await app_of(replace(REPOSITORY, name="SHOP"), self.WEB) == "web"
+
+    async def test_hasnt_the_one_that_is_called_like_itself(self) -> None:
+        assert await app_of(replace(REPOSITORY, name="web"), self.WEB) is None

@@ -187,7 +187,7 @@ class TestKill:
         assert await refusal(house.stop(name)) == (reason, 400)
 
     async def test_of_an_unknown_id(self, house: House) -> None:
-        assert await refusal(house.life.commands.kill_by_id("nobody", ANN)) == ("unknown", 404)
+        assert await refusal(house.life.commands.kill_by_id("nobody", ANN)) == ("environment-unknown", 404)
 
     async def test_twice(self, house: House) -> None:
         await house.launch("x")
@@ -316,7 +316,7 @@ class TestRedeploy:
         await house.assert_live()
 
     async def test_of_an_unknown_id(self, house: House) -> None:
-        assert await refusal(house.life.commands.redeploy("nobody", ANN)) == ("unknown", 404)
+        assert await refusal(house.life.commands.redeploy("nobody", ANN)) == ("environment-unknown", 404)
 
     async def test_of_a_closed_change(self, house: House) -> None:
         event = await opened(house)

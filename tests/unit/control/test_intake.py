@@ -301,7 +301,7 @@ class TestWithoutAnEnd:
 
         async def write(work: Callable[[Any], Any]) -> Any:
             if next(left, False) and "seen" in {frame.function for frame in inspect.stack()}:
-                raise Retry("The disk is full.", reason="disk-full")
+                raise Retry("The disk is full.", reason="database-disk-full")
             return await original(work)
 
         monkeypatch.setattr(house.store, "write", write)

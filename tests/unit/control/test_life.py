@@ -127,6 +127,7 @@ class TestLaunch:
                 "STAGER_NAME": "feature/x",
                 "STAGER_URL": "http://featurex.preview.test",
                 "STAGER_HOST": "featurex.preview.test",
+                "STAGER_PORT": "3000",
                 "STAGER_TRUST": "trusted",
                 "STAGER_SHA": "",
                 "STAGER_REF": "feature/x",
@@ -240,6 +241,22 @@ class TestFailures:
         assert (page.state, page.lines) == ("failed", status.lines)
         assert house.engine.there() == []
         assert (await house.deployment()).log == BROKEN.output
+
+    async def test_an_exit_at_boot_shows_what_was_found_out(self, house: House) -> None:
+        house.engine.add_image(IMAGE, replace(BROKEN, post_mortem="There is no `/run.sh`."))
+        await house.launch()
+        await house.rest()
+
+        assert (await house.status()).hint == "There is no `/run.sh`."
+
+    async def test_one_that_exceeds_its_memory_says_so(self, house: House) -> None:
+        house.engine.add_image(IMAGE, replace(BROKEN, exit_code=137, hungry=True))
+        await house.launch()
+        await house.rest()
+
+        status = await house.status()
+        assert (status.state, status.reason) == (State.FAILED, "out-of-memory")
+        assert "256 MiB" in status.message
 
     async def test_what_never_answers_is_given_up_after_its_time(self, house: House) -> None:
         house.engine.add_image(IMAGE, SILENT)
@@ -733,7 +750,7 @@ class TestSupervisor:
 
         async def write(work: Callable[[Transaction], object]) -> object:
             if next(refusals, None) is not None:
-                raise Retry("There is no room.", reason="disk-full")
+                raise Retry("There is no room.", reason="database-disk-full")
             return await original(work)
 
         monkeypatch.setattr(house.store, "write", write)

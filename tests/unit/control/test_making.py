@@ -35,7 +35,7 @@ MAY = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
 READER = replace(BUILT, repository_may=MAY)
 URL = "https://forge.test/acme/shop.git"
 FORK_URL = "https://forge.test/mallory/shop.git"
-EXPOSED = ImageFacts(ports=(3000, 9000))
+EXPOSED = ImageFacts((80, 3000), first=3000)
 BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="#2 RUN make\nno such target")
 
 
@@ -410,12 +410,49 @@ class TestRepositoryFile:
 
             await works.assert_live()
 
-    @pytest.mark.parametrize("content", [Link("/etc/passwd"), ""])
-    async def test_a_link_or_an_empty_one_says_nothing(self, works: Works, content: str | Link) -> None:
-        works.sources.add(URL, "a1", {"Dockerfile": "", ".stager.yml": content})
+    async def test_an_empty_one_says_nothing(self, works: Works) -> None:
+        works.file("")
         await works.opened()
 
         await works.assert_live()
+
+    @pytest.mark.attack(
+        "a symbolic link to a file of the machine in place of `.stager.yml`",
+        profile="repository's own code",
+        result="refused; links in commits aren't followed",
+    )
+    @pytest.mark.parametrize("name", [".stager.yml", ".stager.yaml"])
+    async def test_a_link_is_refused(self, works: Works, name: str) -> None:
+        works.sources.add(URL, "a1", {"Dockerfile": "", name: Link("/etc/passwd")})
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "not-a-plain-file")
+        assert name in status.message
+
+    @pytest.mark.parametrize(
+        ("configured", "there", "port"),
+        [
+            (".stager.yml", ".stager.yaml", 4000),
+            ("ci/preview.yaml", "ci/preview.yml", 4000),
+            ("preview.conf", "preview.yml", 3000),
+        ],
+    )
+    async def test_either_ending_will_do(self, configured: str, there: str, port: int) -> None:
+        async with Works([replace(READER, repository_file=configured)]).open() as works:
+            works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
+            await works.opened()
+
+            assert (await works.spec()).port == port
+
+    async def test_both_endings_are_refused(self, works: Works) -> None:
+        files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
+        works.sources.add(URL, "a1", files)
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "repository-file-ambiguous")
+        assert ".stager.yml and .stager.yaml" in status.message
 
     async def test_what_it_said_counts_until_the_next_deployment(self, works: Works) -> None:
         """An instance that is lost comes back as it was, though nobody can be asked by then."""
@@ -483,26 +520,48 @@ class TestPort:
     @pytest.mark.parametrize(
         ("configured", "file", "exposed", "port"),
         [
-            (None, "", (3000, 9000), 3000),
-            (None, "port: 4000", (3000,), 4000),
-            (None, "port: 4000", (), 4000),
-            (5000, "", (3000,), 5000),
-            (5000, "", (), 5000),
-            (5000, "port: 4000", (3000,), 4000),
+            (None, "", ImageFacts((80, 3000), first=3000), 3000),
+            (None, "", ImageFacts((3000,)), 3000),
+            (None, "port: 4000", ImageFacts((80, 3000)), 4000),
+            (None, "port: 4000", ImageFacts(), 4000),
+            (5000, "", ImageFacts((3000,), 3000), 5000),
+            (5000, "", ImageFacts((80, 3000)), 5000),
+            (5000, "", ImageFacts(), 5000),
+            (5000, "port: 4000", ImageFacts((3000,)), 4000),
         ],
     )
     async def test_who_says_it(
-        self, configured: int | None, file: str, exposed: tuple[int, ...], port: int
+        self, configured: int | None, file: str, exposed: ImageFacts, port: int
     ) -> None:
         async with Works([replace(READER, port=configured)]).open() as works:
             works.file(file)
-            works.builder.default = Result(facts=ImageFacts(exposed))
+            works.builder.default = Result(facts=exposed)
             await works.opened()
 
             instance = await works.assert_live()
             assert works.engine.spec(instance.id).port == port
             assert instance.endpoint
             assert instance.endpoint.port == port
+
+    async def test_the_application_learns_it(self) -> None:
+        async with Works([replace(READER, variables={"DEBUG": "1"})]).open() as works:
+            await works.opened()
+
+            instance = await works.assert_live()
+            variables = works.engine.variables(instance.id)
+            assert (variables["PORT"], variables["STAGER_PORT"]) == ("3000", "3000")
+
+    @pytest.mark.parametrize("where", ["configuration", "file", "image"])
+    async def test_its_variable_gives_way(self, where: str) -> None:
+        app = replace(READER, variables={"PORT": "1"} if where == "configuration" else {})
+        async with Works([app]).open() as works:
+            works.file("env: {PORT: 1}" if where == "file" else "")
+            program = Program(variables={"PORT": "1"} if where == "image" else {})
+            works.builder.default = Result(facts=EXPOSED, program=program)
+            await works.opened()
+
+            variables = works.engine.variables((await works.assert_live()).id)
+            assert (variables["PORT"], variables["STAGER_PORT"]) == ("1", "3000")
 
     async def test_nobody(self, works: Works) -> None:
         works.builder.default = Result()
@@ -513,13 +572,30 @@ class TestPort:
         assert "EXPOSE" in status.hint
         assert works.engine.there() == []
 
+    async def test_several_of_the_base_image(self, works: Works) -> None:
+        works.builder.default = Result(facts=ImageFacts((80, 443)))
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "port-ambiguous")
+        assert "(80, 443)" in status.message
+        assert "`port`" in status.hint
+
+    async def test_udp_alone(self, works: Works) -> None:
+        works.builder.default = Result(facts=ImageFacts(others=("53/udp",)))
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "port-unknown")
+        assert "(only 53/udp)" in status.message
+
     async def test_of_no_answer_names_it(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(status=None))
         await works.opened()
 
         status = await works.status()
         assert status.reason == "no-answer"
-        assert "on port 3000 (GET /)" in status.message
+        assert "on port 3000" in status.message
 
 
 class TestHealthcheck:
@@ -533,14 +609,57 @@ class TestHealthcheck:
         status = await works.status()
         assert status.state is (State.LIVE if healthy else State.FAILED)
         if not healthy:
-            assert status.reason == "no-answer"
-            assert "HEALTHCHECK" in status.hint
+            assert status.reason == "unhealthy"
+            assert "`health_path`" in status.hint
+
+    async def test_that_fails_is_shown_with_its_last_output(self, works: Works) -> None:
+        program = Program(healthy=False, output="booting", check_output="no table")
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        assert (await works.status()).lines == ("booting", "The HEALTHCHECK printed:", "no table")
+
+    async def test_that_cant_be_run_doesnt_count_and_is_noted(self, works: Works) -> None:
+        program = Program(healthy=False, checkable=False, check_output="sh: curl: not found")
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        await works.assert_live()
+        status = await works.status()
+        assert (status.state, status.reason) == (State.LIVE, "")
+        assert "curl: not found" in status.hint
+        assert "HEALTHCHECK can't be run" in works.forge.comments[-1].body
+
+    async def test_that_never_ends_isnt_a_wrong_status(self, works: Works) -> None:
+        program = Program(healthy=True, check_seconds=3600)
+        works.builder.default = Result(facts=self.CHECKED, program=program)
+        await works.opened()
+
+        assert (await works.status()).reason == "unhealthy"
+
+    async def test_is_run_at_once_and_then_each_second(self, works: Works) -> None:
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
+        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.rest(0.5)
+        await works.assert_live()
+
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=False))
+        await works.tell(works.forge.open(works.repository, "feature-y", "a2"))
+        await works.rest(10)
+        assert 9 <= len(works.engine.asked) - 1 <= 12
+
+    async def test_is_left_to_stager_alone(self, works: Works) -> None:
+        works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
+        await works.opened()
+
+        assert (await works.spec()).runs_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
+        assert not (await works.spec()).runs_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:
@@ -632,6 +751,13 @@ class TestHooks:
         assert status.lines == ("seeding", "no such table")
         assert works.engine.there() == []
         assert (await works.page()).state == "failed"
+
+    async def test_one_that_is_killed_names_the_memory_limit(self, works: Works) -> None:
+        program = Program(inner={"bin/migrate": Inner(137)})
+        works.builder.default = Result(facts=EXPOSED, program=program)
+        await works.opened()
+
+        assert "`memory`" in (await works.status()).hint
 
     async def test_the_rest_isnt_run_then(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(inner={"bin/migrate": Inner(1)}))

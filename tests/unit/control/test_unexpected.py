@@ -102,7 +102,7 @@ async def test_a_full_disk_is_waited_for_with_growing_pauses() -> None:
         await works.rest(HALF_AN_HOUR)
 
         status = await works.status()
-        assert (status.state, status.reason) == (State.BUILDING, "disk-full")
+        assert (status.state, status.reason) == (State.BUILDING, "host-disk-full")
         assert status.message.endswith("Trying again.")
         assert broken.calls < 6 + HALF_AN_HOUR / 50
 

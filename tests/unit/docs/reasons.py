@@ -11,6 +11,7 @@ from pathlib import Path
 
 ENDINGS = {"Refused", "Retry", "Fault", "Problem", "BodyError", "__init__"}
 """What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
+KINDS = ENDINGS - {"__init__"} | {"ClientError"}
 OUTCOME_REASON = 1
 """The place of the reason among `Outcome`'s arguments."""
 
@@ -25,16 +26,39 @@ def reasons(source: Path) -> dict[str, Path]:
     Args:
         source: the folder of the package.
     """
-    # The fakes aren't shown to anybody, and the helper's slugs come as the detail of `helper-failed`.
-    others = (source / "testing", source / "helper")
-    paths = [path for path in sorted(source.rglob("*.py")) if not any(map(path.is_relative_to, others))]
-    modules = [Module(path) for path in paths]
-    constants = {name: value for module in modules for name, value in module.constants.items()}
+    modules = _modules(source)
+    constants = _constants(modules)
     found: dict[str, Path] = {}
     for module in modules:
         for slug in module.slugs(constants):
             found.setdefault(slug, module.path)
     return found
+
+
+def sites(source: Path) -> dict[str, set[tuple[str, str]]]:
+    """Every slug, with the endings that have it: the ending's class, and the module in which it is made.
+
+    Args:
+        source: the folder of the package.
+    """
+    modules = _modules(source)
+    constants = _constants(modules)
+    found: dict[str, set[tuple[str, str]]] = {}
+    for module in modules:
+        for kind, slug in module.endings(constants):
+            found.setdefault(slug, set()).add((kind, str(module.path.relative_to(source))))
+    return found
+
+
+def _modules(source: Path) -> list[Module]:
+    # The fakes aren't shown to anybody, and the helper's slugs come as the detail of `helper-failed`.
+    others = (source / "testing", source / "helper")
+    paths = (path for path in sorted(source.rglob("*.py")) if not any(map(path.is_relative_to, others)))
+    return [Module(path) for path in paths]
+
+
+def _constants(modules: list[Module]) -> dict[str, ast.expr]:
+    return {name: value for module in modules for name, value in module.constants.items()}
 
 
 class Module:
@@ -55,6 +79,15 @@ class Module:
         for given in self._given():
             yield from self._resolved(given, known)
         yield from self._members_of("HoldReason")
+
+    def endings(self, constants: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
+        """The kinds and slugs of this module's endings, where they are written down together."""
+        known = constants | self.constants
+        for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
+            kind = _name(call.func)
+            for keyword in call.keywords:
+                if keyword.arg == "reason" and kind in KINDS:
+                    yield from ((kind, slug) for slug in self._resolved(keyword.value, known))
 
     def _given(self) -> Iterator[ast.expr]:
         helpers = self._helpers()

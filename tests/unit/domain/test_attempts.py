@@ -79,6 +79,19 @@ class TestAfterExit:
         assert "exit code 3" in attempt.outcome.message
         assert attempt.outcome.detail == "last\nlines"
 
+    def test_for_memory_it_says_so_with_the_limit(self) -> None:
+        hungry = replace(ended(exit_code=137), memory_exceeded=512 << 20)
+        at_boot = after_exit(Attempt(1), hungry, "last", NOW)
+        later = after_exit(Attempt(1, healthy_run=RUN_BEFORE), hungry, "last", NOW)
+
+        assert (at_boot.final, later.final) == (True, False)
+        assert at_boot.outcome == later.outcome
+        assert at_boot.outcome
+        assert at_boot.outcome.reason == "out-of-memory"
+        assert "512 MiB" in at_boot.outcome.message
+        assert "`memory`" in at_boot.outcome.hint
+        assert at_boot.outcome.detail == "last"
+
     def test_after_it_answered_once_it_is_started_again(self) -> None:
         attempt = after_exit(Attempt(1, healthy_run=RUN_BEFORE), ended(), "", NOW)
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stager.domain.names import LABEL_LENGTH, RESERVED, did_you_mean, is_reserved, labels, slugify
+from stager.domain.names import (
+    LABEL_LENGTH,
+    LEAST_ROOM,
+    RESERVED,
+    did_you_mean,
+    host_parts,
+    is_reserved,
+    labels,
+    slugify,
+)
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """RFC 1123, section 2.1."""
@@ -83,6 +92,30 @@ def test_labels_of_what_has_no_slug_of_its_own() -> None:
 def test_labels_of_any_length(length: int) -> None:
     for label in labels("x" * length, app="shop", key="k"):
         assert LABEL.fullmatch(label)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{slug}.{domain}",
+        "{slug}-{app}.{domain}",
+        "pr-{slug}.{app}.preview.{domain}",
+        "{app}-{slug}-{slug}.{domain}",
+        f"{'a' * (LABEL_LENGTH - LEAST_ROOM)}{{slug}}.{{domain}}",
+    ],
+)
+@pytest.mark.parametrize("app", ["shop", "a" * 40, "a-" * 40])
+@pytest.mark.parametrize("length", [1, 8, 30, 55, 63, 64, 255])
+def test_hosts_of_any_template_have_labels_that_fit(template: str, app: str, length: int) -> None:
+    part, room = host_parts(template, app)
+    for slug in labels("x" * length, app=app, key="k", room=room):
+        host = template.format(slug=slug, app=part, domain="d.test")
+        assert all(LABEL.fullmatch(label) for label in host.split("."))
+
+
+def test_a_template_leaves_short_names_alone() -> None:
+    assert host_parts("{slug}.{domain}", "My Shop") == ("my-shop", LABEL_LENGTH)
+    assert host_parts("{slug}-{app}.{domain}", "My Shop") == ("my-shop", LABEL_LENGTH - 8)
 
 
 def test_a_cut_label_doesnt_end_in_two_dashes() -> None:

@@ -18,11 +18,11 @@ from stager.testing.clock import START as NOW
     ("number", "kind", "reason"),
     [
         (errno.E2BIG, Fault, "value-too-large"),
-        (errno.ENOSPC, Retry, "disk-full"),
-        (errno.EDQUOT, Retry, "disk-full"),
+        (errno.ENOSPC, Retry, "host-disk-full"),
+        (errno.EDQUOT, Retry, "host-disk-full"),
         (errno.EMFILE, Retry, "too-many-open-files"),
         (errno.ENFILE, Retry, "too-many-open-files"),
-        (errno.ENOMEM, Retry, "out-of-memory"),
+        (errno.ENOMEM, Retry, "host-out-of-memory"),
         (errno.EPERM, Retry, INTERNAL_ERROR),
     ],
 )

@@ -68,6 +68,14 @@ def test_the_words_of_the_table_come_first() -> None:
         assert words in body
 
 
+def test_backticks_become_code() -> None:
+    page = Page("failed", "main", "shop", "There is no `a<b>`.", "Set `port`, or look at `", ("`boom`",))
+    body = respond(Sheet.of(page, "main.x.test"), HTML, b"1", keep=True).decode()
+    assert "There is no <code>a&lt;b&gt;</code>." in body
+    assert "Set <code>port</code>, or look at `" in body
+    assert "`boom`" in body, "a log is shown as it is"
+
+
 def test_a_dollar_or_brace_in_a_name_is_just_that() -> None:
     body = respond(Sheet("starting", name="$hint {name} {0}"), HTML, b"1", keep=True).decode()
     assert "<h1>$hint {name} {0} is starting</h1>" in body

@@ -55,6 +55,12 @@ class TestBuild:
         assert application(load_text, "build: ").port is None
         assert application(load_text, "build: , port: 80").port == 80
 
+    def test_a_repository_of_github_has_one_application(self, problems_of: ProblemsOf) -> None:
+        text = "images: {{shop: {{build: ., {}}}, web: {{build: ., {}}}}}"
+        for first, second in (("repo_owner: acme", "repo: Acme/shop"), ("repo: acme/x", "repo: acme/x")):
+            [found] = problems_of(text.format(first, second))
+            assert found.startswith("images.web.repo: leads to the repository of `images.shop`")
+
     @pytest.mark.parametrize("entry", ["", "image: shop", "image: 'shop:{sha}'", "build: false"])
     def test_without_it_the_port_is_required(self, problems_of: ProblemsOf, entry: str) -> None:
         assert problems_of(f"images: {{shop: {{{entry}}}}}") == ["images.shop.port: is required"]
@@ -73,6 +79,10 @@ class TestBuild:
                 "build: {dockerfile: ''}",
                 "images.shop.build.dockerfile: should be a path within the repository",
             ),
+            ("build: ., repo: shop", 'images.shop.repo: should be a repository such as "acme/shop"'),
+            ("build: ., repo: acme/shop/x", "images.shop.repo: should be a repository"),
+            ("build: ., repo: acme/shop, repo_owner: acme", "images.shop.repo_owner: is in `repo` already"),
+            ("build: {context: a, dockerfile: ../../x}", "images.shop.build.dockerfile: should be a path"),
             (
                 "build: {dokcerfile: x}",
                 'images.shop.build.dokcerfile: unknown key; did you mean "dockerfile"?',

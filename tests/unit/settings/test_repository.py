@@ -180,9 +180,27 @@ class TestBuild:
 
     @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "..", "''", '"a\\nb"'])
     def test_leads_nowhere_else(self, path: str) -> None:
-        for key in ("context", "dockerfile"):
-            [problem] = problems(f"build:\n  {key}: {path}")
-            assert problem.startswith(f"line 2: build.{key}: {A_PATH}")
+        [problem] = problems(f"build:\n  context: {path}")
+        assert problem.startswith(f"line 2: build.context: {A_PATH}")
+
+    @pytest.mark.parametrize("path", ["/etc", "..", "''", '"a\\nb"', "."])
+    def test_a_dockerfile_is_a_relative_path(self, path: str) -> None:
+        [problem] = problems(f"build:\n  dockerfile: {path}")
+        assert problem.startswith("line 2: build.dockerfile: should be a path within the repository")
+
+    def test_a_dockerfile_may_be_outside_of_the_context(self) -> None:
+        said = read("build: {context: app, dockerfile: ../docker/web.Dockerfile}")
+        assert said.recipe(Recipe()) == Recipe(context="app", dockerfile="../docker/web.Dockerfile")
+        assert read("build: {dockerfile: ../web.Dockerfile}").recipe(Recipe(context="app")) == Recipe(
+            context="app", dockerfile="../web.Dockerfile"
+        )
+
+    @pytest.mark.parametrize(
+        "build", ["{context: app, dockerfile: ../../x}", "{context: ., dockerfile: ../x}"]
+    )
+    def test_but_not_outside_of_the_repository(self, build: str) -> None:
+        [problem] = problems(f"build: {build}")
+        assert "leads out of it" in problem
 
     @pytest.mark.parametrize("key", ["secrets", "timeout"])
     def test_hasnt_what_is_the_configurations_alone(self, key: str) -> None:

@@ -172,7 +172,7 @@ class TestEndings:
         await store.write(limit)
         with pytest.raises(Retry) as raised:
             await store.write(work)
-        assert raised.value.reason == "disk-full"
+        assert raised.value.reason == "database-disk-full"
 
         await store.write(lambda tx: tx.save_fact("scheme", "https"))
         assert await store.read(lambda tx: (tx.fact("domain"), tx.fact("scheme"))) == ("", "https")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -135,6 +136,58 @@ class TestLog:
         assert await self.log(site, environment["id"]) == "first\nlast"
         assert await self.log(site, environment["id"], lines="1") == "last"
 
+    async def test_of_a_deployment(self, site: Site) -> None:
+        """The one that serves has another."""
+        site.house.engine.add_image(IMAGE, Program(output="serving"))
+        environment = await launched(site)
+        site.house.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
+        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await site.house.rest()
+        newest, oldest = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+
+        assert await self.log(site, environment["id"]) == "serving"
+        assert await self.log(site, environment["id"], deployment=newest["id"]) == "no such table"
+        assert await self.log(site, environment["id"], deployment=oldest["id"], follow="true") == "serving"
+        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?deployment=nothing")
+        assert (answer.status_code, answer.json()["reason"]) == (404, "deployment-unknown")
+
+    async def test_is_read_once_where_it_is_followed(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
+        environment, reads, logs = await launched(site), [], site.house.engine.logs
+
+        async def noting(instance: str, lines: int) -> str:
+            reads.append(instance)
+            return await logs(instance, lines)
+
+        monkeypatch.setattr(site.house.engine, "logs", noting)
+        following = asyncio.create_task(self.log(site, environment["id"], follow="true"))
+        await site.house.rest(5)
+        assert len(reads) == 1
+        await site.house.stop("feature/x")
+        await site.house.rest()
+        assert await following == "first\nlast\n"
+
+    async def test_is_of_the_newest_that_was_started(self, site: Site) -> None:
+        """Followed or not."""
+        site.house.engine.add_image(IMAGE, Program(output="serving"))
+        environment = await launched(site)
+        site.house.engine.delays["start"] = 1_000
+        site.house.engine.add_image(IMAGE, Program(output="newer"))
+        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await site.house.rest(10)
+        assert len(site.house.engine.there()) == 2
+
+        assert await self.log(site, environment["id"]) == "serving"
+
+    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, site: Site) -> None:
+        environment = await launched(site)
+        site.house.engine.leave()
+        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?follow=true")
+
+        assert (answer.status_code, answer.json()["reason"]) == (503, "engine-away")
+
     @pytest.mark.parametrize("lines", ["0", "-1", "5001", "many"])
     async def test_of_a_senseless_length(self, site: Site, lines: str) -> None:
         answer = await site.ask("GET", f"{ENVIRONMENTS}/any/log", params={"lines": lines})
@@ -147,11 +200,11 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("method", "path", "how", "status", "reason"),
         [
-            ("GET", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
-            ("GET", f"{ENVIRONMENTS}/nobody/deployments", {}, 404, "unknown"),
-            ("GET", f"{ENVIRONMENTS}/nobody/log", {}, 404, "unknown"),
-            ("DELETE", f"{ENVIRONMENTS}/nobody", {}, 404, "unknown"),
-            ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody", {}, 404, "environment-unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/deployments", {}, 404, "environment-unknown"),
+            ("GET", f"{ENVIRONMENTS}/nobody/log", {}, 404, "environment-unknown"),
+            ("DELETE", f"{ENVIRONMENTS}/nobody", {}, 404, "environment-unknown"),
+            ("POST", f"{ENVIRONMENTS}/nobody/redeploy", {}, 404, "environment-unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "image_name": "blog"}}, 400, "image-unknown"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "default"}}, 400, "name-reserved"),
             ("POST", ENVIRONMENTS, {"json": {**BODY, "container_name": "refs/x"}}, 400, "name-not-branch"),

@@ -50,6 +50,13 @@ async def page(site: Site, environment: str) -> str:
 
 
 class TestPage:
+    async def test_shows_code_as_such(self, site: Site) -> None:
+        site.house.engine.add_image(IMAGE, Program(status=500))
+        text = await page(site, await launched(site))
+
+        assert "<code>health_path</code>" in text
+        assert "`" not in text.partition("<section")[2].partition("</section>")[0]
+
     async def test_says_how_it_stands(self, site: Site) -> None:
         site.house.engine.add_image(IMAGE, Program(output="listening on 3000"))
         text = await page(site, await launched(site))

@@ -78,7 +78,9 @@ def _show(socket: Any, *, as_is: bool) -> int:
             break
         sys.stdout.buffer.write(message if as_is else message.replace(b"\r\n", b"\n"))
         sys.stdout.buffer.flush()
-    raise ClientError("The instance went away in the middle of it.", code=Code.FAILED, reason="instance-gone")
+    raise ClientError(
+        "The instance went away in the middle of it.", code=Code.FAILED, reason="shell-interrupted"
+    )
 
 
 def _type(socket: Any) -> None:

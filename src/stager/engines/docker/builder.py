@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiodocker
@@ -21,6 +22,7 @@ from stager.domain.recipe import Recipe
 from stager.engines.docker import buildx, causes
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.context import Context, locate
+from stager.engines.docker.dockerfile import declared
 from stager.engines.docker.made import MadeImages, facts
 from stager.engines.docker.progress import Progress
 from stager.ports.builder import BuildOrder, ImageFacts, Say
@@ -39,6 +41,12 @@ https://grpc.io/docs/guides/status-codes/."""
 
 NO_ENGINE = "unix:///dev/null"
 """An address at which nothing answers."""
+
+COMMIT_ARGUMENTS = frozenset({"STAGER_SHA", "SOURCE_COMMIT"})
+"""Build arguments that have the commit: named like the variable of instances, and as hosting platforms do."""
+
+LONGEST_DOCKERFILE = 1 << 16
+"""Bytes of a Dockerfile that are read for its ports and arguments. Strangers write them, too."""
 
 HONOURS_CGROUPS = 23
 """The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
@@ -105,10 +113,12 @@ class BuildxBuilder:
 
     async def _run(self, order: BuildOrder, context: Context, folder: Path, say: Say) -> str:
         id_file = folder / "image"
+        dockerfile = _text(context)
+        order = with_commit(order, dockerfile)
         arguments = buildx.command(
             context,
             order.recipe,
-            labels=self._images.labels(order),
+            labels=self._images.labels(order, dockerfile),
             tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
@@ -143,8 +153,9 @@ class BuildxBuilder:
         return self._program
 
     def labels(self, order: BuildOrder) -> Mapping[str, str]:
-        """What the image of this order bears."""
-        return self._images.labels(order)
+        """What the image of this order bears. Raises `Fault`, as `build` does, without a Dockerfile."""
+        dockerfile = _text(locate(order.tree, order.recipe))
+        return self._images.labels(with_commit(order, dockerfile), dockerfile)
 
     async def name(self, image: str, order: BuildOrder) -> None:
         """Make an image that is there the one of this order."""
@@ -201,6 +212,25 @@ class BuildxBuilder:
             yield
         finally:
             self._building -= Counter([key])
+
+
+def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
+    """The order with its commit among the build arguments, where the Dockerfile declares one for it and the
+    recipe doesn't give that.
+
+    Args:
+        dockerfile: its text.
+    """
+    wanted = dict.fromkeys(sorted(declared(dockerfile) & COMMIT_ARGUMENTS), order.sha)
+    if not wanted:
+        return order
+    return replace(order, recipe=replace(order.recipe, arguments={**wanted, **order.recipe.arguments}))
+
+
+def _text(context: Context) -> str:
+    """The Dockerfile's text, as far as it is looked at here."""
+    with context.dockerfile.open("rb") as file:
+        return file.read(LONGEST_DOCKERFILE).decode("utf-8", "replace")
 
 
 def masking(recipe: Recipe) -> Callable[[str], str]:

@@ -10,6 +10,10 @@ from stager.engines.docker.progress import Step, shortened
 
 _WITHOUT_HUB = "docs/how-to/build-from-source.md has ways to run without Docker Hub."
 
+_NOT_IN_CONTEXT = (
+    "It isn't in the build context, or `.dockerignore` leaves it out. Paths are from the folder "
+    "`build.context`, and capital letters matter."
+)
 _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"no space left on device|ENOSPC|Disk quota exceeded",
@@ -20,18 +24,20 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "It was killed, most likely for want of memory. Let the step use less, such as fewer jobs at once.",
     ),
     (
-        r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?([\w./+-]+): (?:command )?not found"
+        r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?(?:\S*/\S+): (?:cannot execute: required file )?not found"
+        r"|exit code: 127\b(?s:.*)bash: (?:line \d+: )?\S*/\S+: No such file|sh\^M: |bad interpreter",
+        "The script, or the interpreter that its first line names, isn't in the image at this step. The line "
+        "may end with a carriage return (Windows line ends; `*.sh text eol=lf` in .gitattributes), or name "
+        "`/bin/bash` where the image has only `/bin/sh`.",
+    ),
+    (
+        r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?([\w.+-]+): (?:command )?not found"
         r"|exec: \"([^\"]+)\": executable",
         "There is no `{0}` in the image at this step. Install it before, or begin with an image that has it.",
     ),
     (
         r"exec format error",
         "A program in the image is made for another kind of processor.",
-    ),
-    (
-        r"exit code: 126\b|Permission denied|EACCES",
-        "Something may not be run or written. Scripts need `git update-index --chmod=+x FILE`; after `USER`, "
-        "files may belong to somebody else.",
     ),
     (
         r"npm ci.{0,20}can only install|EUSAGE|lockfile needs to be updated|ERR_PNPM_OUTDATED_LOCKFILE"
@@ -59,9 +65,17 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "have the right name server and proxy?",
     ),
     (
+        r"\"/\.git(?:/[^\"]*)?\" not found|buildkit-mount\d+/\.git\b|not a git repository",
+        "The build context has the commit's files alone, without `.git` and the history. A line "
+        "`ARG STAGER_SHA` in the Dockerfile has the commit's id; `build.args` passes on what else it takes.",
+    ),
+    (
         r"failed to compute cache key: .*not found|\"/([^\"]+)\" not found",
-        "It isn't in the build context, or `.dockerignore` leaves it out. Paths are from the folder "
-        "`build.context`, and capital letters matter.",
+        _NOT_IN_CONTEXT,
+    ),
+    (
+        r"buildkit-mount\d+/\S*: no such file or directory",
+        _NOT_IN_CONTEXT,
     ),
     (
         r"lstat \S*: no such file or directory",
@@ -76,12 +90,23 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "The Dockerfile wants a build secret `{0}`, and the configuration has none of that name.",
     ),
     (
+        r"unknown flag: (?:--)?([\w-]+)",
+        "This Docker's reader of Dockerfiles doesn't know the option `--{0}`: `--link` needs Docker 23 or "
+        "later, `--exclude` and `--parents` a newer one. Do without, or update Docker.",
+    ),
+    (
         r"unknown instruction: ",
         "Is it a here-document (`RUN <<EOF`)? Those need Docker 23 or later.",
     ),
     (
         r"Dockerfile cannot be empty|no build stage|file with no instructions",
         "The Dockerfile has nothing in it yet; it begins with `FROM`.",
+    ),
+    (
+        # Last but one: package managers also complain of folders that they can do without.
+        r"exit code: 126\b|Permission denied|EACCES",
+        "Something may not be run or written. Scripts need `git update-index --chmod=+x FILE`; after `USER`, "
+        "files may belong to somebody else.",
     ),
     (
         r"exit code: 127\b",
@@ -145,6 +170,8 @@ def _plain(error: str) -> str:
     layers = r"^(?:failed to (?:solve|compute cache key|load cache key|create LLB definition|read dockerfile)"
     layers += r"(?: with frontend [\w.]+)?: |rpc error: code = \w+ desc = )+"
     error = re.sub(layers, "", error)
+    error = re.sub(r"^failed to walk \S+: ", "", error)
+    error = re.sub(r"lstat /\S+/buildkit-mount\d+(/\S*): no such file or directory", r'"\1" not found', error)
     return re.sub(r"/\S+/merged(?=/)", "", error).removesuffix(": not found").rstrip(".")
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aiodocker
 
 from stager.domain.errors import Fault, Retry
+from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
-from stager.ports.engine import Ran
+from stager.ports.engine import Checked, Ran
 
 OUTPUT_KEPT = 64 * 1024
 """Bytes of a command's output that are kept, its last."""
@@ -17,8 +20,31 @@ CANNOT_RUN = (126, 127)
 """The exit codes of what can't be executed, or isn't there (POSIX, Shell & Utilities, 2.8.2)."""
 
 
+NANOSECONDS = 1_000_000_000
+CHECK_TIMEOUT = 30.0
+"""Seconds that Docker gives a check that doesn't say (Dockerfile reference, HEALTHCHECK)."""
+MISSING = re.compile(
+    r"^(?:\S*/)?(?:ba|da|a|k|z)?sh: (?:(?:line )?\d+: )?\S+: "
+    r"(?:(?:command )?not found|Permission denied)\s*$",
+    re.MULTILINE,
+)
+"""How shells say that they can't run a program."""
+
+
 async def run_inside(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
     """See `ports.engine.Instances.run`."""
+    ran = await _executed(docker, container, command, timeout)
+    if _could_not_begin(ran):
+        raise Fault(
+            f"`{command[0]}` can't be run in the container.",
+            hint="Is the program in the image, and executable?",
+            reason="hook-failed",
+            detail=ran.output,
+        )
+    return ran
+
+
+async def _executed(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
     with engine_errors():
         try:
             execution = await docker.containers.container(container).exec(list(command))
@@ -28,14 +54,12 @@ async def run_inside(docker: aiodocker.Docker, container: str, command: Sequence
             if error.status in (404, 409):  # it is gone, or it doesn't run
                 raise Retry("The container doesn't run any more.", reason="instance-gone") from error
             raise
-    if code in CANNOT_RUN and "exec failed" in output:
-        raise Fault(
-            f"`{command[0]}` can't be run in the container.",
-            hint="Is the program in the image, and executable?",
-            reason="hook-failed",
-            detail=output,
-        )
     return Ran(code, output)
+
+
+def _could_not_begin(ran: Ran) -> bool:
+    """Whether Docker couldn't start the program."""
+    return ran.exit_code in CANNOT_RUN and "exec failed" in ran.output
 
 
 async def _output_of(execution: aiodocker.execs.Exec, timeout: float) -> tuple[str, bool]:
@@ -50,13 +74,50 @@ async def _output_of(execution: aiodocker.execs.Exec, timeout: float) -> tuple[s
     return kept.decode("utf-8", "replace"), True
 
 
-async def is_healthy(docker: aiodocker.Docker, container: str) -> bool:
-    """See `ports.engine.Instances.is_healthy`."""
+async def check(docker: aiodocker.Docker, container: str) -> Checked | None:
+    """See `ports.engine.Instances.check`."""
     with engine_errors():
         try:
             found = await docker.containers.container(container).show()
+            if not found["State"]["Running"]:
+                return Checked(healthy=False)
+            config = found["Config"]
+            if config["Labels"].get(labels.HEALTHCHECK) == "image":
+                config = (await docker.images.inspect(found["Image"]))["Config"]
         except aiodocker.DockerError as error:
             if error.status == 404:
-                return False
+                return Checked(healthy=False)
             raise
-    return (found["State"].get("Health") or {}).get("Status") == "healthy"
+    command, timeout = _command_of(config)
+    if not command:
+        return None
+    try:
+        return judged(await _executed(docker, container, command, timeout))
+    except Retry as error:
+        if error.reason != "instance-gone":
+            raise
+        return Checked(healthy=False)
+
+
+def _command_of(config: Mapping[str, Any]) -> tuple[list[str], float]:
+    """The check's command and its time in seconds, as Docker runs it; no command where there is no check."""
+    healthcheck = config.get("Healthcheck") or {}
+    timeout = (healthcheck.get("Timeout") or 0) / NANOSECONDS or CHECK_TIMEOUT
+    match healthcheck.get("Test") or ["NONE"]:
+        case ["CMD", *words]:
+            return words, timeout
+        case ["CMD-SHELL", line]:
+            return [*(config.get("Shell") or ("/bin/sh", "-c")), line], timeout
+        case _:
+            return [], timeout
+
+
+def judged(ran: Ran) -> Checked:
+    """What a run of the check says. It couldn't be run where its program, or one that its shell line names,
+    isn't there: `curl ... || exit 1` hides that from the exit code."""
+    if ran.exit_code == 0:
+        return Checked(healthy=True, output=ran.output)
+    if ran.exit_code in CANNOT_RUN or MISSING.search(ran.output):
+        return Checked(healthy=None, output=ran.output)
+    late = "" if ran.exit_code is not None else "\n(it took too long)"
+    return Checked(healthy=False, output=f"{ran.output}{late}")

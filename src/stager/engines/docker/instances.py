@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import aiodocker
@@ -19,12 +21,14 @@ from stager.domain.source import Trust
 from stager.engines.docker import labels, seccomp
 from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
-from stager.engines.docker.inside import is_healthy, run_inside
+from stager.engines.docker.inside import check, run_inside
+from stager.engines.docker.listening import listeners_of
 from stager.engines.docker.networks import Lease, NetworkPool
 from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
+from stager.engines.docker.postmortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
 from stager.engines.docker.volumes import ImageVolumes
-from stager.ports.engine import InstanceSpec, Ran, Size, Terminal
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
@@ -142,6 +146,7 @@ class DockerInstances:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
+        spec = await self._with_fallbacks(spec)
         name = self._name(spec.birth.deployment)
         with engine_errors():
             try:
@@ -184,6 +189,21 @@ class DockerInstances:
         if self._takes_profile is None:
             self._takes_profile = await seccomp.takes_profile(self._docker)
         return seccomp.profile() if self._takes_profile else ""
+
+    async def _with_fallbacks(self, spec: InstanceSpec) -> InstanceSpec:
+        """With those of its fallbacks among the variables that the image doesn't set."""
+        if not spec.fallbacks:
+            return spec
+        with engine_errors():
+            try:
+                image = await self._docker.images.inspect(spec.image)
+            except aiodocker.DockerError as error:
+                if error.status != 404:
+                    raise
+                return spec  # the create call says that it isn't there
+        named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
+        fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
+        return replace(spec, variables={**fallbacks, **spec.variables})
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
@@ -233,9 +253,10 @@ class DockerInstances:
             )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
+        found = await post_mortem(self._docker, instance, error.message)
         return Fault(
             f"The container can't be started: {error.message}",
-            hint="Is the command in the image? `images.NAME.command` in the configuration names it.",
+            hint=found or "Is the command in the image? `images.NAME.command` in the configuration names it.",
             reason="start-failed",
         )
 
@@ -265,6 +286,10 @@ class DockerInstances:
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
         return "\n".join(shown)
 
+    async def post_mortem(self, instance: str, words: str) -> str:
+        """See `ports.engine.Instances.post_mortem`."""
+        return await post_mortem(self._docker, instance, words)
+
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """See `ports.engine.Instances.follow`."""
         container = self._docker.containers.container(instance)
@@ -276,9 +301,13 @@ class DockerInstances:
                 if error.status not in (404, 409, UNREADABLE):
                     raise
 
-    async def is_healthy(self, instance: str) -> bool:
-        """See `ports.engine.Instances.is_healthy`."""
-        return await is_healthy(self._docker, instance)
+    async def check(self, instance: str) -> Checked | None:
+        """See `ports.engine.Instances.check`."""
+        return await check(self._docker, instance)
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        """See `ports.engine.Instances.listeners`."""
+        return await listeners_of(self._docker, instance)
 
     async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
         """See `ports.engine.Instances.run`."""
@@ -365,6 +394,7 @@ class DockerInstances:
             state,
             started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
             exit_code=None if running else facts["ExitCode"],
+            memory_exceeded=_memory_exceeded(container),
             endpoint=self._endpoint(container) if running else None,
         )
 
@@ -390,3 +420,11 @@ class DockerInstances:
         network = container["NetworkSettings"]["Networks"].get(marks[labels.NETWORK]) or {}
         address = network.get("IPAddress") or ""
         return Endpoint(address, int(port)) if address else None
+
+
+def _memory_exceeded(container: Mapping[str, Any]) -> int:
+    """See `Instance.memory_exceeded`. Docker notes it when any process of the container was killed for that;
+    one that went on and ended well, or was stopped, didn't end by it."""
+    facts = container["State"]
+    ended_badly = facts["Status"] != "running" and facts["ExitCode"] not in (0, 128 + signal.SIGTERM)
+    return int(container["HostConfig"]["Memory"]) if facts.get("OOMKilled") and ended_badly else 0

@@ -25,6 +25,10 @@ SHA = "stager.sha"
 TRUST = "stager.trust"
 BUILD = "stager.build"
 """The key by which an image was built."""
+HEALTHCHECK = "stager.healthcheck"
+"""`image`: Stager runs the image's own check; the container has none, so that Docker doesn't."""
+EXPOSE = "stager.expose"
+"""The words of the `EXPOSE` lines by which an image was built, in their order, which Docker doesn't keep."""
 
 
 def filters(installation: str, environment: str | None = None) -> str:

@@ -13,6 +13,7 @@ from stager.domain.errors import Fault
 from stager.domain.names import slugify
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.dockerfile import exposed, first_port
 from stager.ports.builder import BuildOrder, ImageFacts
 
 NAME_LENGTH = 60
@@ -30,13 +31,18 @@ class MadeImages:
         self._docker = docker
         self._installation = installation
 
-    def labels(self, order: BuildOrder) -> dict[str, str]:
-        """What the image of this order is to bear."""
+    def labels(self, order: BuildOrder, dockerfile: str) -> dict[str, str]:
+        """The labels of this order's image.
+
+        Args:
+            dockerfile: its text.
+        """
         return {
             labels.INSTALLATION: self._installation,
             labels.BUILD: order.key,
             labels.APP: order.app,
             labels.SHA: order.sha,
+            labels.EXPOSE: " ".join(exposed(dockerfile, order.recipe.arguments, order.recipe.target)),
         }
 
     def tag(self, order: BuildOrder) -> str:
@@ -170,9 +176,14 @@ class _Row:
 def facts(inspected: Mapping[str, Any]) -> ImageFacts:
     """What an image says of itself, from Docker's inspect call."""
     config = inspected.get("Config") or {}
-    exposed = (port.partition("/") for port in config.get("ExposedPorts") or ())
+    numbers = [port.partition("/") for port in config.get("ExposedPorts") or ()]
+    ports = tuple(sorted(int(port) for port, _, protocol in numbers if protocol in ("", "tcp")))
+    words = (config.get("Labels") or {}).get(labels.EXPOSE, "").split()
+    first = first_port(words, dict(pair.split("=", 1) for pair in config.get("Env") or ()))
     check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     return ImageFacts(
-        ports=tuple(sorted(int(port) for port, _, protocol in exposed if protocol in ("", "tcp"))),
+        ports=ports,
+        first=first if first in ports else None,  # Docker has the last word on what is exposed
+        others=tuple(sorted("".join(port) for port in numbers if port[2] not in ("", "tcp"))),
         has_healthcheck=check != ["NONE"],
     )

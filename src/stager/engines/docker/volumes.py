@@ -21,6 +21,7 @@ import structlog
 from stager.domain.errors import Fault
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.files import archive_of
 from stager.engines.docker.parameters import cleaned
 
 log = structlog.get_logger(__name__)
@@ -111,24 +112,8 @@ class ImageVolumes:
 
     async def _folder(self, container: str, path: str) -> str:
         """The options for one folder. One that isn't in the image is for everybody, as tmpfs has it."""
-        try:
-            async with self._docker._query(  # noqa: SLF001 (aiodocker reads archives whole only)
-                f"containers/{container}/archive", params={"path": path}
-            ) as response:
-                content = await _beginning(response.content)
-                response.close()
-        except aiodocker.DockerError as error:
-            if error.status != 404:
-                raise
-            return ""
-        return _options(path, content)
-
-
-async def _beginning(stream: Any) -> bytes:
-    content = b""
-    while len(content) < FIRST_ENTRIES and (piece := await stream.read(FIRST_ENTRIES)):
-        content += piece
-    return content
+        content = await archive_of(self._docker, container, path, FIRST_ENTRIES)
+        return "" if content is None else _options(path, content)
 
 
 def _options(path: str, content: bytes) -> str:

@@ -72,6 +72,15 @@ class CheckEvent:
     context: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MergeGroupEvent:
+    """A `merge_group` delivery, whatever its action."""
+
+    action: str
+    repository: Repository
+    sha: str
+
+
 def read_event(payload: object) -> PullRequestEvent:
     """The payload of a `pull_request` delivery. Raises `Unreadable`."""
     event = parse(_Event, payload)
@@ -101,6 +110,12 @@ def read_check_event(payload: object) -> CheckEvent:
     if event.sha is None:
         raise Unreadable("sha", "is missing")
     return CheckEvent(repository, event.sha, event.state != "pending", event.context)
+
+
+def read_merge_group_event(payload: object) -> MergeGroupEvent:
+    """The payload of a `merge_group` delivery. Raises `Unreadable`."""
+    event = parse(_MergeGroupEvent, payload)
+    return MergeGroupEvent(event.action, event.repository.repository(), event.merge_group.head_sha)
 
 
 def read_change(pull: object) -> Change:
@@ -260,6 +275,13 @@ class _CheckEvent(Wire):
     sha: Sha | None = None
     state: Text = ""
     context: Text = ""
+
+
+class _MergeGroupEvent(Wire):
+    action: str
+    merge_group: _Check
+    """A commit, with other fields than a check's beside."""
+    repository: _Repository
 
 
 def _is_bot(account: _Account | None) -> bool:

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen, ChecksEnded, CommandSaid, Delivery, Event, Ignored
+from stager.domain.events import (
+    ChangeAction,
+    ChangeSeen,
+    ChecksEnded,
+    CommandSaid,
+    Delivery,
+    Event,
+    Ignored,
+    MergeQueued,
+)
 from stager.domain.source import Repository
 from stager.domain.speech import heard
 from stager.forges.github import payloads, signature, wire
@@ -153,12 +162,20 @@ def _checks_ended(payload: dict[str, object]) -> Event | str:
     return ChecksEnded(event.repository, event.sha)
 
 
+def _merge_queued(payload: dict[str, object]) -> Event | str:
+    event = payloads.read_merge_group_event(payload)
+    if event.action != "checks_requested":
+        return "asks for no checks"
+    return MergeQueued(event.repository, event.sha)
+
+
 _READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
     "pull_request": _change_seen,
     "issue_comment": _command_said,
     "check_suite": _checks_ended,
     "check_run": _checks_ended,
     "status": _checks_ended,
+    "merge_group": _merge_queued,
 }
 READ_EVENTS = frozenset(_READERS)
 """The events that something can come of."""

@@ -96,7 +96,13 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         refs = deliveries.refs_of(body)
         delivery_id = headers.get(DELIVERY, "")[:100] or signature(b"", body)
         register = await self._repositories[name].changes()
-        return deliveries.of_push(name, delivery_id, refs, register)
+        return [
+            delivery
+            for one in self._sharing(name)
+            for delivery in deliveries.of_push(
+                one, delivery_id if one == name else f"{delivery_id}-{one}", refs, register
+            )
+        ]
 
     def read(self, delivery: Delivery) -> Event:
         message = deliveries.read(delivery)
@@ -162,6 +168,11 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
 
     def limits(self) -> RateLimit | None:
         return None
+
+    def _sharing(self, name: str) -> list[str]:
+        """The names that a repository has: of each application that is made of it. The hook knows one."""
+        place = self._repositories[name].path.resolve()
+        return [one for one, other in self._repositories.items() if other.path.resolve() == place]
 
     def _of(self, repository: Repository) -> LocalRepository:
         place = self._repositories.get(repository.name)

@@ -23,6 +23,8 @@ PATIENCE = 10.0
 SETTINGS = {
     # A build wants exactly one commit, also one that was pushed over meanwhile.
     "uploadpack.allowAnySHA1InWant": "true",
+    # Clones of CI jobs are shallow (git-config(1)).
+    "receive.shallowUpdate": "true",
     # The refs of changes are ours to write.
     "receive.hideRefs": "refs/pull",
 }

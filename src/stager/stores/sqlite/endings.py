@@ -81,7 +81,7 @@ def _ending_of(error: BaseException | None, path: Path) -> StagerError | None:
         return Retry(
             f"There is no room to write to the database {path}.",
             hint="Free some space on its disk.",
-            reason="disk-full",
+            reason="database-disk-full",
         )
     if code in _BROKEN:
         return broken(path, str(error))

@@ -30,7 +30,7 @@ async def open_store(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Sqlit
 
     Raises:
         Fault: `database-broken`, `database-newer` or `database-inaccessible`.
-        Retry: `database-busy` or `disk-full`.
+        Retry: `database-busy` or `database-disk-full`.
     """
     await asyncio.to_thread(prepare, path, busy_timeout)
     return SqliteStore(path, busy_timeout)

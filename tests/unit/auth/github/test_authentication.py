@@ -88,6 +88,8 @@ async def test_an_application_that_is_nobodys_lets_nobody_in(scene: Scene) -> No
     assert await scene.role(token, owner="") is Role.NONE
     assert await scene.role(token, application="other") is Role.NONE
     assert await scene.role(token, owner="somebody-else") is Role.NONE
+    assert await scene.role(token, "web", "acme/shop") is await scene.role(token)
+    assert await scene.role(token, "shop", "acme/another") is Role.NONE
     assert await scene.strategy.role(Actor("octocat", "test"), "shop", "acme") is Role.NONE
 
 

@@ -17,6 +17,26 @@ RUN = "[build 3/5] RUN npm ci"
         ("exit code: 127\n#6 /bin/sh: 1: poetry: not found", "`poetry`"),
         ("exit code: 127\n#6 bash: line 1: yarn: command not found", "`yarn`"),
         ('runc: exec: "gulp": executable file not found in $PATH', "`gulp`"),
+        (
+            "executor failed running [/bin/sh -c npm ci]: exit code: 1\n"
+            "npm ERR! code ENOTFOUND\nnpm ERR! request to https://registry.npmjs.org/x failed\n"
+            "npm ERR! EACCES: permission denied, mkdir '/root/.npm/_logs'",
+            "isn't reachable",
+        ),
+        ("mkdir: cannot create directory '/data': Permission denied\nexit code: 1", "chmod=+x"),
+        ("exit code: 127\n#6 /bin/sh: ./run.sh: not found", "carriage return"),
+        ("exit code: 127\n#6 /bin/sh: 1: /app/run.sh: not found", "`/bin/bash`"),
+        ("exit code: 127\n/bin/bash: line 1: ./run.sh: No such file or directory", "first line"),
+        ("exit code: 1\n/bin/bash: line 1: /data/x: No such file or directory", ""),
+        ("exit code: 126\n/bin/bash: ./run.sh: /bin/sh^M: bad interpreter: No such file", "carriage return"),
+        ("exit code: 127\nbash: line 1: ./run: cannot execute: required file not found", "first line"),
+        (
+            "failed to walk /var/lib/docker/tmp/buildkit-mount27/dist/app: lstat "
+            "/var/lib/docker/tmp/buildkit-mount27/dist/app: no such file or directory",
+            ".dockerignore",
+        ),
+        ("dockerfile parse error line 2: Unknown flag: exclude", "`--exclude`"),
+        ("dockerfile parse error on line 2: unknown flag: --parents", "`--parents`"),
         ("exit code: 127", "A command isn't in the image"),
         ("exit code: 137", "memory"),
         ("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", "memory"),
@@ -40,6 +60,10 @@ RUN = "[build 3/5] RUN npm ci"
         ("npm ERR! getaddrinfo EAI_AGAIN registry", "isn't reachable"),
         ("wget: bad address 'example.org'", "isn't reachable"),
         ('"/package.json" not found: not found', ".dockerignore"),
+        ('"/.git" not found: not found', "`ARG STAGER_SHA`"),
+        ('"/.git/HEAD" not found: not found', "`ARG STAGER_SHA`"),
+        ('"/.gitignore" not found: not found', ".dockerignore"),
+        ("fatal: not a git repository (or any of the parent directories): .git", "`ARG STAGER_SHA`"),
         ("lstat /var/lib/docker/overlay2/0f/merged/dist: no such file or directory", "that stage's root"),
         ("target stage assets could not be found", "AS assets`"),
         ('target stage "assets" could not be found', "AS assets`"),
@@ -74,6 +98,15 @@ def test_a_likely_cause(words: str, hint: str) -> None:
             Step("[2/2] COPY dist /x", '"/dist" not found: not found'),
             "",
             'Building failed at step 2/2: COPY dist /x ("/dist" not found).',
+        ),
+        (
+            Step(
+                "[2/2] COPY dist/app/index.html /www/",
+                "failed to compute cache key: failed to walk /var/lib/docker/tmp/buildkit-mount27/dist/app: "
+                "lstat /var/lib/docker/tmp/buildkit-mount27/dist/app: no such file or directory",
+            ),
+            "",
+            'Building failed at step 2/2: COPY dist/app/index.html /www/ ("/dist/app" not found).',
         ),
         (
             Step("[internal] load metadata for docker.io/library/python:3.12-slim", "failed to do request"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored
+from stager.domain.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored, MergeQueued
 from stager.domain.source import Repository
 from stager.forges.github.webhooks import GithubWebhooks
 from tests.doubles.github import GithubDouble, received, signed
@@ -173,3 +173,33 @@ class TestSecretsOfApps:
         webhooks = GithubWebhooks("one", app_secrets=lambda: secrets)
         secrets.append("two")
         assert received(webhooks, *signed("ping", {}, "two")).event == "ping"
+
+
+def merge_group(action: str = "checks_requested", **fields: Any) -> dict[str, Any]:
+    """As GitHub's docs have it, "Webhook events and payloads", `merge_group`."""
+    group = {
+        "head_sha": SHA,
+        "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-abc",
+        "base_sha": "b" * 40,
+        "base_ref": "refs/heads/main",
+        "head_commit": {"id": SHA},
+    }
+    whose = {"id": int(REPOSITORY.id), "name": REPOSITORY.name, "owner": {"login": REPOSITORY.owner}}
+    return {"action": action, "merge_group": group, "repository": whose, **fields}
+
+
+def test_a_merge_queue_s_commit_is_read() -> None:
+    assert read(merge_group(), "merge_group") == MergeQueued(REPOSITORY, SHA)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        merge_group("destroyed"),
+        merge_group(merge_group={"head_sha": "../x"}),
+        merge_group(merge_group=None),
+        merge_group(repository=None),
+    ],
+)
+def test_what_else_a_merge_queue_tells_has_no_effect(payload: dict[str, Any]) -> None:
+    assert isinstance(read(payload, "merge_group"), Ignored)

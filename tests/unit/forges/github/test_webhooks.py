@@ -405,6 +405,7 @@ PATHS = [
     "sha",
     "state",
     "context",
+    "merge_group",
 ]
 PULL_PATHS = [
     "number",
@@ -425,7 +426,9 @@ PULL_PATHS = [
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
-    event=st.sampled_from(["pull_request", "push", "issue_comment", "check_run", "check_suite", "status"]),
+    event=st.sampled_from(
+        ["pull_request", "push", "issue_comment", "check_run", "check_suite", "status", "merge_group"]
+    ),
     changes=st.dictionaries(st.sampled_from(PATHS), json_values),
     pull_changes=st.dictionaries(st.sampled_from(PULL_PATHS), json_values),
 )

@@ -1,0 +1,135 @@
+"""Why a container ended right at its start, where Docker and the container's files tell that.
+
+A script whose first line names an interpreter that isn't there "doesn't exist" to the kernel: execve(2) says
+ENOENT of the script. So the file itself is looked at, which Docker hands out from stopped containers as well.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+import shlex
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+import aiodocker
+
+from stager.domain.text import as_on_screen
+from stager.engines.docker.client import engine_errors
+from stager.engines.docker.files import archive_of
+
+LOOKED_AT = 8192
+"""Bytes that are read of a file with what Docker's archive puts before it."""
+MOST_LINKS = 5
+LONGEST_SHOWN = 200
+
+_TROUBLE = (
+    re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>\S+) failed: (?P<why>[\w ]+)"),
+    re.compile(r'exec: "(?P<program>[^"]+)": (?:stat \S+: )?(?P<why>[\w $]+)'),
+    re.compile(r"^exec (?P<program>\S+): (?P<why>[\w ]+)", re.MULTILINE),
+)
+"""How Docker's init (https://github.com/krallin/tini) and runc say that they can't run a program."""
+
+
+async def post_mortem(docker: aiodocker.Docker, container: str, words: str) -> str:
+    """See `ports.engine.Instances.post_mortem`.
+
+    Args:
+        words: what the container printed, or Docker said of its start.
+    """
+    with engine_errors():
+        try:
+            config = (await docker.containers.container(container).show())["Config"]
+            image = (await docker.images.inspect(config["Image"]))["Config"]
+            found = next((match for pattern in _TROUBLE if (match := pattern.search(words))), None)
+            trouble = await _trouble(docker, container, found, config) if found else ""
+        except aiodocker.DockerError as error:
+            if error.status >= 500:
+                raise
+            return ""
+    return " ".join(filter(None, (trouble, _of_entrypoint(config, image))))
+
+
+def _of_entrypoint(config: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+    """That a configured command was an argument of the image's ENTRYPOINT."""
+    entrypoint, command = config.get("Entrypoint") or [], config.get("Cmd") or []
+    if not entrypoint or command == (image.get("Cmd") or []):
+        return ""
+    # Only the first word of what the administrator may have written: it is shown in pull requests.
+    more = " ..." if command[1:] else ""
+    ran = _shown(shlex.join([*entrypoint, *command[:1]])) + more
+    return (
+        "`command` takes the place of the image's CMD alone, so behind its ENTRYPOINT this ran: "
+        f"`{ran}`. Leave out of `command` what the ENTRYPOINT has."
+    )
+
+
+async def _trouble(
+    docker: aiodocker.Docker, container: str, found: re.Match[str], config: Mapping[str, Any]
+) -> str:
+    program, why = found["program"], found["why"].lower()
+    shown = _shown(program)
+    if "permission denied" in why:
+        return (
+            f"`{shown}` may not be run: `git update-index --chmod=+x FILE` in the repository, or "
+            "`RUN chmod +x FILE` in the Dockerfile, makes it executable."
+        )
+    if "exec format error" in why:
+        return f"`{shown}` is made for another kind of processor, or is a script without a `#!` line."
+    if "no such file" not in why and "not found" not in why:
+        return ""
+    if "/" not in program:
+        return f"There is no program `{shown}` in the image."
+    begins = await _beginning(docker, container, posixpath.join(config.get("WorkingDir") or "/", program))
+    return await _of_file(docker, container, shown, begins)
+
+
+async def _of_file(docker: aiodocker.Docker, container: str, shown: str, begins: bytes | None) -> str:
+    if begins is None:
+        return f"There is no `{shown}` in the image."
+    line = begins.partition(b"\n")[0]
+    if not line.startswith(b"#!"):
+        return f"`{shown}` is there, but not what it needs, such as the C library that it was made for."
+    if line.endswith(b"\r"):
+        return (
+            f"The first line of `{shown}` ends with a carriage return, as on Windows, so its interpreter "
+            "isn't found. Save it with Unix line ends; `*.sh text eol=lf` in .gitattributes keeps them."
+        )
+    interpreter = (line[2:].split() or [b""])[0].decode("utf-8", "replace")
+    if await _beginning(docker, container, interpreter) is None:
+        return (
+            f"The first line of `{shown}` names the interpreter `{_shown(interpreter)}`, which isn't in the "
+            "image. Install it, or name one that is there, such as `/bin/sh`."
+        )
+    return ""
+
+
+async def _beginning(docker: aiodocker.Docker, container: str, path: str) -> bytes | None:
+    """The first bytes of a file in the container, links followed; None when it isn't there."""
+    for _ in range(MOST_LINKS):
+        data = await archive_of(docker, container, path, LOOKED_AT)
+        if data is None:
+            return None
+        member, content = _first_member(data)
+        if member is None or not member.issym():
+            return content
+        path = posixpath.join(posixpath.dirname(path), member.linkname)
+    return None
+
+
+def _first_member(data: bytes) -> tuple[tarfile.TarInfo | None, bytes]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            member = archive.next()
+            if member is None or not member.isfile():
+                return member, b""
+            return member, data[member.offset_data : member.offset_data + member.size]
+    except tarfile.TarError:
+        return None, b""
+
+
+def _shown(text: str) -> str:
+    """What an image's author wrote, as it may be shown between backticks."""
+    return as_on_screen(text.replace("`", "'").replace("\n", " "))[:LONGEST_SHOWN]
