@@ -358,6 +358,96 @@ stop_engine() {
   timeout 30 tail --pid="$pid" -f /dev/null || say "the Docker engine (process $pid) takes long to stop; its log: $ENGINE_LOG"
 }
 
+# --- the root helper --------------------------------------------------------------------------------------
+
+HELPER=/usr/libexec/stager/stager-helper
+HELPER_SOCKET=/run/stager/helper.sock
+HELPER_LOG=/run/stager/helper.log
+HELPER_IS_OURS="" # set once this run has started it
+
+# The process that answers at the helper's socket; nothing where none answers this user.
+helper_pid() {
+  "$(find_python)" -I - "$HELPER_SOCKET" 2>/dev/null <<'PYTHON' || true
+import socket, struct, sys
+with socket.socket(socket.AF_UNIX) as helper:
+    helper.settimeout(10)
+    helper.connect(sys.argv[1])
+    pid, _, _ = struct.unpack("3i", helper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    helper.sendall(b'{"verb": "hello", "fields": {}}\n')
+    if helper.makefile().readline():
+        print(pid)
+PYTHON
+}
+
+# The helper's own files in a folder of root's: what root runs may not be this user's to change.
+install_helper() {
+  local shim status=0
+  shim="$(mktemp)"
+  printf '%s\n' "#!$(command -v "$(find_python)") -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
+    "from stager.helper.__main__ import main" "main()" >"$shim"
+  {
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d/stager/helper" &&
+      as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
+      as_root install -m 755 "$shim" "$HELPER"
+  } || status=$?
+  rm -f "$shim"
+  return "$status"
+}
+
+# Keeps previews from this machine's own services, and builds code from forks; docs/how-to/root-helper.md. One that
+# runs already, such as that of a service, is used as it is. STAGER_HELPER=off leaves it out.
+start_helper() {
+  local deadline=$((SECONDS + 15))
+  if [ "${STAGER_HELPER:-}" = off ] || [ "$(uname -s)" != Linux ] || [ -n "$(helper_pid)" ]; then return 0; fi
+  if ! may_be_root; then
+    say "without root there is no root helper: previews reach this machine's own services; docs/how-to/root-helper.md has more"
+    return 0
+  fi
+  if [ -e "$HELPER_SOCKET" ] && as_root grep -qs "$HELPER_SOCKET" /proc/net/unix; then
+    say "another user's root helper runs here, so previews of this user reach this machine's own services"
+    return 0
+  fi
+  say "starting the root helper, which keeps previews from this machine's own services"
+  install_helper || fail "The root helper could not be installed in $HELPER.d; the reason is above." "STAGER_HELPER=off does without it."
+  as_root install -d -m 755 "$(dirname "$HELPER_SOCKET")"
+  HELPER_IS_OURS=yes
+  as_root sh -c "setsid --fork '$HELPER' --user '$(id -un)' --socket '$HELPER_SOCKET' >'$HELPER_LOG' 2>&1 </dev/null"
+  until [ -n "$(helper_pid)" ]; do
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      as_root tail -n 5 "$HELPER_LOG" >&2 || true
+      fail "The root helper did not start; the last lines of its log are above." "The whole log: $HELPER_LOG. STAGER_HELPER=off does without it."
+    fi
+    sleep 0.1
+  done
+}
+
+# Stops the helper if this run started it, and removes its rules.
+stop_helper() {
+  local pid tool
+  [ -n "$HELPER_IS_OURS" ] || return 0
+  HELPER_IS_OURS=""
+  pid="$(helper_pid)"
+  [ -n "$pid" ] || return 0
+  say "stopping the root helper that this run started"
+  as_root sh -c "kill $pid"
+  timeout 30 tail --pid="$pid" -f /dev/null || say "the root helper (process $pid) takes long to stop; its log: $HELPER_LOG"
+  for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
+}
+
+# remove_helper_rules TOOL: the jumps to the helper's chains, then the chains; no other rule is touched.
+remove_helper_rules() {
+  local saved
+  saved="$(as_root "$1-save" -t filter | grep STAGER-)" || return 0
+  {
+    echo "*filter"
+    grep -v '^-A STAGER-\|^:' <<<"$saved" | sed 's/^-A /-D /'
+    sed -n 's/^:\(STAGER-[^ ]*\) .*/-F \1/p' <<<"$saved"
+    sed -n 's/^:\(STAGER-[^ ]*\) .*/-X \1/p' <<<"$saved"
+    echo COMMIT
+  } | as_root "$1-restore" --noflush
+}
+
 # remove_labelled LABEL: the containers, then the networks, that bear this label (name, or name=value).
 remove_labelled() {
   local ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.github import Github, running_github
 from tests.integration.images import application_image
+from tests.integration.installed import installed
 from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
 from tests.integration.stager import StagerUnderTest
 
@@ -29,19 +31,30 @@ def app_image() -> str:
 
 @pytest.fixture
 def make_stager(tmp_path: Path, app_image: str, request: pytest.FixtureRequest) -> Iterator[MakeStager]:
-    """Makes Stagers with the configuration keys that are given; they leave nothing behind."""
+    """Makes Stagers with the configuration keys that are given; they leave nothing behind.
+
+    With `AS_INSTALLED=1` in the environment, each is run by a user without root, beside a root helper.
+    """
     made: list[StagerUnderTest] = []
 
-    def make(*, start: bool = True, **configuration: Any) -> StagerUnderTest:
+    def beside_each_other(configuration: dict[str, Any]) -> StagerUnderTest:
         folder = tmp_path / f"stager{len(made)}"
         folder.mkdir()
         stager = StagerUnderTest(folder, app_image, configuration)
         made.append(stager)
+        return stager
+
+    def make(*, start: bool = True, **configuration: Any) -> StagerUnderTest:
+        if os.environ.get("AS_INSTALLED"):
+            stager: StagerUnderTest = stack.enter_context(installed(app_image, configuration))
+        else:
+            stager = beside_each_other(configuration)
         if start:
             stager.start()
         return stager
 
-    yield make
+    with contextlib.ExitStack() as stack:
+        yield make
     for stager in made:
         if stager.log.exists():
             print(f"--- {stager.log}\n{stager.log.read_text()[-8000:]}")

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import yaml
@@ -49,6 +49,20 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+class Process(Protocol):
+    """`stager serve`, as `serving.Serving` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def runs(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+    def terminate(self, patience: float) -> int: ...
+
+
 class StagerUnderTest:
     """One installation.
 
@@ -64,7 +78,7 @@ class StagerUnderTest:
         self.installation = f"test-{secrets.token_hex(4)}"
         self.config = folder / "config.yml"
         self.log = folder / "stager.log"
-        self.process: Serving | None = None
+        self.process: Process | None = None
         self.port = 0
         self._image = image
         self._given = configuration
@@ -102,11 +116,14 @@ class StagerUnderTest:
         (self.state / "instance_id").write_text(self.installation)
         if not self.config.exists():
             self.configure()
-        self.process = Serving(self.config, self.folder, self.log)
+        self.process = self._begin()
         until(self._ready, "Stager is ready")
         if not self.port:
             self.port = self._front_port()
             self.configure()
+
+    def _begin(self) -> Process:
+        return Serving(self.config, self.folder, self.log)
 
     def _ready(self) -> bool:
         assert self.process is not None

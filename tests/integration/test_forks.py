@@ -16,6 +16,7 @@ import pytest
 from tests.doubles.git import BareRepository
 from tests.integration.conftest import MakeStager
 from tests.integration.github import TOKEN, USER, Github
+from tests.integration.installed import InstalledStager
 from tests.integration.own_builder import own_builder
 from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, until
 
@@ -141,7 +142,9 @@ def town(
             post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         )
         stager.more = {"forks": {"images": [BASE_IMAGE]} if builds is None else builds}
-        if helper:
+        if isinstance(stager, InstalledStager):
+            pass  # it has one
+        elif helper:
             builder = stack.enter_context(own_builder(installation=stager.installation))
             stager.more |= {"helper": "required", "helper_socket": str(builder.socket)}
         else:
