@@ -33,7 +33,7 @@ class Rest(People, Faults):
     @invariant()
     def nothing_breaks(self) -> None:
         """No control plane ends by itself, and none meets a bug of ours."""
-        assert Mishaps.seen == []
+        assert Mishaps.seen == [], "\n".join(Mishaps.seen)
         assert self.unheard == [], "an exception that nobody waited for"
         if self._alive:
             assert not self.house.life.task.done(), self.house.life.task
