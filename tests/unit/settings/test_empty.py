@@ -143,6 +143,7 @@ RUNS: dict[str, Check] = {
 TAKEN_AS_THEY_ARE = {
     "builds.cache",  # BuildxBuilder: None alone leaves the cache alone
     "builds.disk_floor",  # compared with what is free
+    "builds.submodules",  # fetched or not
     "defaults.drain_timeout",  # as for one application
     "defaults.stop_grace",
     "github.comments",  # see `Settings.comments`
