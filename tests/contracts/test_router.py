@@ -14,7 +14,7 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.guard import Guard, Terms
-from stager.domain.route import Endpoint, Page, RouteTable
+from stager.domain.route import Endpoint, Health, Page, RouteTable
 from stager.front.client import FrontClient
 from stager.ports.router import Router
 from stager.testing import FakeRouter
@@ -295,3 +295,9 @@ class TestAway:
             with pytest.raises(Retry) as caught:
                 await call
             assert caught.value.reason == "front-away"
+
+
+class TestHealth:
+    async def test_nothing_is_the_matter(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        assert await plane.router.health() == Health()

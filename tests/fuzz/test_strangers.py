@@ -31,7 +31,7 @@ USERS = {"ann": PASSWORD, "böb": "x"}
 SESAME = "open sesame"
 PRIVATE = replace(SHOP, privacy=Privacy(frozenset({"password", "sign-in"}), SESAME))
 ADDRESSES = count()
-"""Whoever guesses is kept waiting by address, so each case has one of its own."""
+"""Whoever guesses is kept waiting by address, so each case has a network of its own."""
 
 
 @pytest.fixture(scope="module", name="stage")
@@ -48,7 +48,8 @@ def ask(stage: Stage, method: str, path: str, **how: object) -> httpx.Response:
     pairs = [
         (n.encode(), v if isinstance(v, bytes) else v.encode("utf-8", "replace")) for n, v in sent.items()
     ]
-    pairs.append((b"x-forwarded-for", b"2001:db8::%x" % next(ADDRESSES)))
+    number = next(ADDRESSES)
+    pairs.append((b"x-forwarded-for", b"2001:db8:%x:%x::1" % (number >> 16, number & 0xFFFF)))
     with quiet():
         answer = stage.run(stage.site.client.request(method, path, headers=pairs, **how))  # type: ignore[arg-type]
     assert answer.status_code < 500, answer.text

@@ -119,7 +119,11 @@ def test_r76_forged_deliveries_have_no_effect(stager: StagerUnderTest) -> None:
     assert stager.api() == []
 
 
-def test_r76_sha1_counts_only_alone_and_forms_are_read(stager: StagerUnderTest) -> None:
+@pytest.mark.parametrize("allowed", [False, True])
+def test_r76_sha1_alone_counts_where_it_is_allowed_and_forms_are_read(
+    make_stager: MakeStager, allowed: bool
+) -> None:
+    stager = make_stager(github={"incoming_auth": {"hook_secret": SECRET, "allow_sha1": allowed}})
     body = urlencode({"payload": json.dumps(Pull().opened())}).encode()
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -128,8 +132,12 @@ def test_r76_sha1_counts_only_alone_and_forms_are_read(stager: StagerUnderTest) 
         "X-Hub-Signature": "sha1=" + hmac.new(SECRET.encode(), body, hashlib.sha1).hexdigest(),
     }
     answer = stager._client.post(f"{stager.url}/webhooks/github", content=body, headers=headers)
-    assert answer.status_code == 202
-    stager.wait_for("my-branch", "live")
+    if allowed:
+        assert answer.status_code == 202
+        stager.wait_for("my-branch", "live")
+    else:
+        assert answer.status_code == 401
+        assert "signed with SHA-1 only" in answer.text
 
 
 def test_r69_r73_credentials_are_demanded_when_configured(make_stager: MakeStager) -> None:

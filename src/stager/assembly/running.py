@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import aiodocker
 import aiohttp
@@ -27,7 +28,7 @@ from stager.control.logins import CurrentLogins
 from stager.control.outposts import Outposts
 from stager.control.previews import RunningPreviews
 from stager.control.sessions import Lifetimes
-from stager.control.supervisor import Intervals
+from stager.control.supervisor import Intervals, Supervisor
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
@@ -86,7 +87,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
         async with asyncio.TaskGroup() as tasks:
             web = WebServer(services, state)
             running = [
-                tasks.create_task(front.keep()),
+                tasks.create_task(front.keep(partial(_tell_of_front, services.supervisor))),
                 tasks.create_task(services.supervisor.run()),
                 tasks.create_task(web.listen()),
             ]
@@ -96,6 +97,12 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             web.should_exit = True
             for task in running[:2]:
                 task.cancel()
+
+
+def _tell_of_front(supervisor: Supervisor, trouble: str) -> None:
+    if trouble:
+        log.error("front_not_started", error=trouble)
+    supervisor.report("front", trouble)
 
 
 async def tidy(settings: Settings, state: StateDirectory) -> None:

@@ -26,6 +26,9 @@ from stager.settings.loader import Loaded, find, load
 from stager.settings.problems import ConfigurationError
 from stager.state import StateDirectory
 
+FRONT_PARTS = frozenset({"front", "routes"})
+"""What the control plane calls the parts of which nothing but it knows what is the matter."""
+
 
 def mount(app: typer.Typer) -> None:
     """Add this command."""
@@ -120,8 +123,13 @@ def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
     """What troubles the Stager that runs here, as far as it tells anybody."""
     answer = readiness(state) if state.path.exists() else None
     told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
-    hint = f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
-    return [Finding(part, Verdict.WRONG, sentence, hint) for part, sentence in told.items()]
+    return [Finding(part, Verdict.WRONG, sentence, _hint(part, state)) for part, sentence in told.items()]
+
+
+def _hint(part: str, state: StateDirectory) -> str:
+    if part in FRONT_PARTS:
+        return f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
+    return f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
 
 
 async def _front_answers(state: StateDirectory) -> bool:

@@ -27,6 +27,7 @@ PROGRESS: Mapping[State, Progress] = {
     State.BUILDING: Progress.IN_PROGRESS,
     State.UPDATING: Progress.IN_PROGRESS,
     State.LIVE: Progress.SUCCESS,
+    State.UNRESPONSIVE: Progress.SUCCESS,
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,

@@ -31,6 +31,7 @@ HEADLINES = {
     State.STARTING: "⏳ The preview is starting",
     State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",
+    State.UNRESPONSIVE: "⚠️ The preview has stopped answering",
     State.UPDATING: "⏳ The preview is being refreshed",
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still shows the one before",

@@ -17,6 +17,7 @@ from stager.control.intake import Intake
 from stager.control.outposts import Outposts
 from stager.control.publisher import Publisher
 from stager.control.resync import Resync
+from stager.control.silence import Silence
 from stager.control.steps import Steps
 from stager.control.watch import Watch
 from stager.control.worker import Worker
@@ -82,6 +83,7 @@ class Supervisor:
         self._clock = clock
         self._intervals = intervals
         self._watch = watch
+        self._silence = Silence(store)
         self._outposts = outposts
         self._clear_away = clear_away
         self._at_start = at_start
@@ -128,7 +130,7 @@ class Supervisor:
                     sweep = self._after_adoption(self._sweep)
                     loops.create_task(self._every("clearing away", SWEEP_EVERY, sweep))
                 if self._outposts is not None:
-                    loops.create_task(self._outposts.run(self._report))
+                    loops.create_task(self._outposts.run(self.report))
                 # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
                 loops.create_task(self._unending("deliveries", self._after_adoption(self._intake.run)))
                 if self._resync is not None:
@@ -158,7 +160,7 @@ class Supervisor:
         """
         loop, pause = asyncio.get_running_loop(), PAUSE_AFTER_BUG
         while True:
-            recovered = loop.call_later(LONGEST_PAUSE, self._report, name, "")
+            recovered = loop.call_later(LONGEST_PAUSE, self.report, name, "")
             began = loop.time()
             fine = await self._tried(name, work) or loop.time() - began > LONGEST_PAUSE
             recovered.cancel()
@@ -173,7 +175,7 @@ class Supervisor:
             log.warning("loop_interrupted", loop=name, reason=error.reason, error=error.message)
         except Exception as error:
             log.exception("loop_failed", loop=name)
-            self._report(name, str(ending_of(error)))
+            self.report(name, str(ending_of(error)))
             return False
         return True
 
@@ -195,7 +197,7 @@ class Supervisor:
     async def _every(self, name: str, interval: timedelta, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             if await self._tried(name, work):
-                self._report(name, "")
+                self.report(name, "")
             await asyncio.sleep(interval.total_seconds())
 
     async def _engine_event(self, environment_id: str) -> None:
@@ -204,10 +206,19 @@ class Supervisor:
         else:
             await self.look_at_everything()
 
+    async def _look_at_front(self) -> None:
+        """Learn how the front is, and which previews stopped answering there."""
+        health = await self._router.health()
+        self.report("routes", health.trouble)
+        for environment_id in await self._silence.compare(health.unresponsive):
+            self._watch.changed(environment_id)
+
     async def _router_event(self, host: str) -> None:
         if not host:
             await self._publisher.again()
+            await self._look_at_front()
             return
+        await self._look_at_front()
         found = await self._store.read(lambda tx: tx.environment_by_host(host))
         if found is not None:
             self.wake(found.id)
@@ -228,6 +239,7 @@ class Supervisor:
         await self._drop_strangers()
         await self._guards.renew()
         await self._publisher.tidy()
+        await self._look_at_front()
 
     async def _renew_firewall(self, born: Sequence[tuple[Instance, Birth]]) -> None:
         """Have the rules of these instances in place. While that can't be done, none is started; those that
@@ -237,10 +249,10 @@ class Supervisor:
         try:
             await self._firewall.renew(born)
         except StagerError as error:
-            self._report("firewall", error.message)
+            self.report("firewall", error.message)
             log.warning("firewall_not_renewed", reason=error.reason, error=error.message)
         else:
-            self._report("firewall", "")
+            self.report("firewall", "")
 
     async def _sweep(self) -> None:
         """Clear away what builds have left behind."""
@@ -248,7 +260,8 @@ class Supervisor:
         if gone:
             log.info("swept", things=gone)
 
-    def _report(self, part: str, trouble: str) -> None:
+    def report(self, part: str, trouble: str) -> None:
+        """Have `troubles` say what is the matter with a part; nothing when all is well."""
         if trouble:
             self.troubles[part] = trouble
         else:

@@ -10,6 +10,8 @@ from stager.domain.errors import Outcome, Retry, StagerError
 from stager.domain.text import binary_size
 from stager.domain.unexpected import INTERNAL_ERROR
 
+UNRESPONSIVE = "unresponsive"
+"""The reason of an attempt whose live instance has stopped answering."""
 LONGEST_PAUSE = timedelta(seconds=60)
 CRASHES_ALLOWED = 5
 """How often in a row an instance that once answered may end by itself before it is given up."""
@@ -63,6 +65,29 @@ def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
     """The attempt once its instance has answered. Earlier failures to start are forgiven, crashes aren't."""
     failures = attempt.failures if attempt.healthy_run else 0
     return replace(attempt, healthy_run=instance.run, failures=failures, retry_at=None, outcome=None)
+
+
+def after_silence(attempt: Attempt) -> Attempt:
+    """The attempt once its instance, which is live, has left the last requests without an answer."""
+    if attempt.outcome is not None:
+        return attempt
+    outcome = Outcome(
+        "fault",
+        UNRESPONSIVE,
+        "The application is running, and left the last requests without an answer.",
+        "Look at its log. `response_timeout` in Stager's configuration gives slow ones more time.",
+    )
+    return replace(attempt, outcome=outcome)
+
+
+def after_sound(attempt: Attempt) -> Attempt:
+    """The attempt once its instance has answered again."""
+    return replace(attempt, outcome=None) if has_gone_silent(attempt) else attempt
+
+
+def has_gone_silent(attempt: Attempt) -> bool:
+    """Whether that is the matter with it."""
+    return attempt.outcome is not None and attempt.outcome.reason == UNRESPONSIVE
 
 
 def pause(failures: int) -> timedelta:

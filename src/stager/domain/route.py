@@ -134,6 +134,19 @@ class RouteTable:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the data plane is.
+
+    Args:
+        unresponsive: the hosts whose instance left the last requests without an answer.
+        trouble: what keeps it from working as it should, a sentence; empty when nothing does.
+    """
+
+    unresponsive: frozenset[str] = frozenset()
+    trouble: str = ""
+
+
 def wants_door(target: Target | None) -> bool:
     """Whether something runs, or is about to: what was stopped or removed needs no door, only a page."""
     return isinstance(target, Endpoint) or (target is not None and target.state in {"starting", "failed"})

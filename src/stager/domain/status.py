@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stager.domain.attempts import UNRESPONSIVE
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Hold
 from stager.domain.errors import Outcome
@@ -21,6 +22,8 @@ class State(StrEnum):
     STARTING = "starting"
     BUILDING = "building"
     LIVE = "live"
+    UNRESPONSIVE = "unresponsive"
+    """Live, but its application has stopped answering."""
     UPDATING = "updating"
     """Live with an older revision while a newer one comes up."""
     FAILED = "failed"
@@ -35,6 +38,7 @@ _PAGES: dict[State, PageState] = {
     State.STARTING: "starting",
     State.BUILDING: "starting",
     State.LIVE: "starting",
+    State.UNRESPONSIVE: "starting",
     State.UPDATING: "starting",
     State.FAILED: "failed",
     State.FAILED_UPDATE: "failed",
@@ -121,6 +125,9 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
 
 def _coming_up(environment: Environment, deployment: Deployment | None) -> Status:
     if environment.serving == environment.desired.generation:
+        outcome = deployment.attempt.outcome if deployment else None
+        if outcome is not None and outcome.reason == UNRESPONSIVE:
+            return Status(State.UNRESPONSIVE, outcome.message, outcome.hint, outcome.reason)
         note = deployment.manifest.note if deployment else ""
         return Status(State.LIVE, "The preview is live.", note)
     is_built = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING

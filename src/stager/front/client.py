@@ -15,6 +15,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import (
     Changes,
     Endpoint,
+    Health,
     RouteTable,
     ports_from_wire,
     table_from_wire,
@@ -25,6 +26,7 @@ from stager.front.control import LONGEST_LINE
 from stager.front.table import changes_to_wire
 
 _REDIAL_SECONDS = 0.1
+_ABOUT_HOSTS = frozenset({"unreachable", "unresponsive", "responsive"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ class FrontClient:
         stats: dict[str, Any] = (await self._ask("stats"))["stats"]
         return stats
 
+    async def health(self) -> Health:
+        """See `Router.health`."""
+        stats = await self.stats()
+        return Health(frozenset(stats["unresponsive"]), stats["trouble"])
+
     async def stop(self, timeout: float | None = None) -> None:
         """Have the front stop: it accepts nothing more, drains for so many seconds, and exits."""
         await self._ask("stop", timeout=timeout)
@@ -96,9 +103,9 @@ class FrontClient:
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """What the front has to tell, for ever, over a connection of its own.
 
-        Besides the front's own events (`unreachable`, `garbled` and `silent`, with the `host`), there are
-        `connected` each time it is reached, which is the moment to apply the table again, and `away` each
-        time it is lost.
+        Besides the front's own events (`unreachable`, `garbled`, `silent`, `unresponsive` and `responsive`,
+        each with the `host`), there are `connected` each time it is reached, which is the moment to apply the
+        table again, and `away` each time it is lost.
         """
         while True:
             with contextlib.suppress(OSError):
@@ -119,7 +126,7 @@ class FrontClient:
             async for event in events:
                 if event["event"] == "connected":
                     yield ""
-                elif event["event"] == "unreachable":
+                elif event["event"] in _ABOUT_HOSTS:
                     yield event["host"]
 
     async def close(self) -> None:

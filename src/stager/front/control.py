@@ -27,7 +27,7 @@ from stager.front.context import Context, Event
 from stager.front.table import TableFile
 from stager.version import __version__
 
-PROTOCOL = 3
+PROTOCOL = 4
 LONGEST_LINE = 256 << 20
 
 Wire = dict[str, Any]
@@ -180,7 +180,7 @@ class Control:
         return {"cut": await self._context.backends.of(endpoint).drain(float(request["timeout"]))}
 
     async def _stats(self, _: Mapping[str, Any]) -> Wire:
-        return {"stats": self._context.stats()}
+        return {"stats": {**self._context.stats(), "trouble": self._table.trouble}}
 
     async def _retire(self, request: Mapping[str, Any]) -> Wire:
         self._process.retire(request.get("timeout"))

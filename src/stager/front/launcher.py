@@ -8,12 +8,13 @@ that the end of the control plane, however sudden, is not the end of the front.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -100,8 +101,12 @@ class FrontLauncher:
             raise Retry("The front went away as soon as it was there.", reason="front-away") from error
         return hello
 
-    async def keep(self) -> None:
-        """Whenever the front goes away, have it again; until cancelled, or told to `stop`."""
+    async def keep(self, report: Callable[[str], None] = lambda _: None) -> None:
+        """Whenever the front goes away, have it again; until cancelled, or told to `stop`.
+
+        Args:
+            report: is told why it doesn't start, each time; nothing once it has.
+        """
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             since = time.monotonic()
@@ -113,9 +118,13 @@ class FrontLauncher:
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
                 pause = _FIRST_PAUSE
-            # What is wrong is in the front's log, and may be over by the next try.
-            with contextlib.suppress(StagerError, OSError):
+            # What is wrong may be over by the next try.
+            try:
                 await self.ensure()
+            except (StagerError, OSError) as error:
+                report(str(error))
+            else:
+                report("")
 
     async def stop(self, timeout: float | None = None) -> None:
         """End the front, and wait until it is gone. Afterwards nobody listens any more."""
@@ -225,11 +234,17 @@ def _close(copying: asyncio.Future[list[Listener]]) -> None:
         listener.socket.close()
 
 
+def _why_silent(log: Path) -> str:
+    if shutil.disk_usage(log.parent).free == 0:
+        return f"The disk of {log.parent} is full."
+    return "It said nothing."
+
+
 def _not_started(log: Path, begin: int) -> Fault:
     with log.open("rb") as file:
         file.seek(begin)
         words = file.read(65536).decode("utf-8", "replace").strip()
-    last = words.splitlines()[-1].removeprefix("stager front: ") if words else "It said nothing."
+    last = words.splitlines()[-1].removeprefix("stager front: ") if words else _why_silent(log)
     taken = "another program has port" in last
     return Fault(
         f"The front did not start: {last}",

@@ -32,6 +32,7 @@ _STOP_GRACE = 0.5
 # Longer when there is no hurry; but not long, because the table that they are answered by no longer changes.
 _RETIRE_GRACE = 2.0
 _TICKS_BETWEEN_CERTIFICATE_CHECKS = 30
+_TICKS_BETWEEN_SAVES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,8 @@ class Front:
             self._context.backends.sweep()
             self._context.log.flush()
             self._ticks += 1
+            if self._ticks % _TICKS_BETWEEN_SAVES == 0:
+                self._table.retry()
             if self._options.certificate and self._ticks % _TICKS_BETWEEN_CERTIFICATE_CHECKS == 0:
                 self._options.certificate.refresh()
 

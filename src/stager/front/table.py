@@ -9,9 +9,11 @@ the snapshot already has does no harm; that is what makes every moment a safe on
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -116,22 +118,33 @@ class TableFile:
         self._snapshot = directory / "table.json"
         self._journal = directory / "table.log"
         self._file: IO[bytes] | None = None
+        self._closed = True
+        self._unsaved = False
         self._compacting: asyncio.Task[None] | None = None
         self._since: list[bytes] = []
         self.live = LiveTable()
+        self.trouble = ""
+        """Why the table can't be saved, a sentence; empty while it can."""
 
     def load(self) -> LiveTable:
-        """Read what is there, and begin a new journal with it. A torn or foreign line ends the reading."""
+        """Read what is there, and go on with it. A torn or foreign line ends the reading.
+
+        Nothing is written for that, so that a full disk keeps nobody from being served.
+        """
         self.close()
         self.live = LiveTable(_read_snapshot(self._snapshot))
-        lines = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
-        for line in lines:
+        length = 0
+        for line in _read_lines(self._journal):
             if not line.endswith(b"\n") or not _replay(self.live, line):
                 break
-        if lines:
-            _write(self._snapshot, _encode(self.live.value()))
-        _write(self._journal, b"")
-        self._file = self._journal.open("ab", buffering=0)
+            length += len(line)
+        self._closed, self._unsaved, self.trouble = False, False, ""
+        try:
+            self._file = self._journal.open("ab", buffering=0)
+            if self._file.tell() > length:
+                self._file.truncate(length)
+        except OSError as error:
+            self._fail(error, unsaved=True)
         return self.live
 
     def apply(self, table: RouteTable) -> None:
@@ -141,20 +154,42 @@ class TableFile:
             self.change(changes_to_wire(changes, table))
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Make these changes, in memory and on disk. Raises as `LiveTable.change`, and OSError.
+        """Make these changes, in memory and on disk. Raises as `LiveTable.change`, and OSError once closed.
 
         The journal isn't synced to the disk: it has to outlive this process, not the machine, whose
-        containers wouldn't outlive it either.
+        containers wouldn't outlive it either. What can't be written is served all the same; `trouble` says
+        why, and `retry` saves it later.
         """
-        if self._file is None:
+        if self._closed:
             raise OSError("the table is not open")
         self.live.change(wire)
         line = json.dumps(wire, separators=(",", ":")).encode() + b"\n"
-        self._file.write(line)
         if self._compacting:
             self._since.append(line)
-        elif self._file.tell() > _LONGEST_JOURNAL:
+        if not self._unsaved:
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
+        assert self._file is not None  # noqa: S101 (else it is unsaved)
+        begin = self._file.tell()
+        try:
+            _write_whole(self._file, line)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(begin)
+            self._fail(error, unsaved=True)
+            return
+        if begin > _LONGEST_JOURNAL and not self._compacting and not self.trouble:
             self._compacting = asyncio.get_running_loop().create_task(self._compact())
+
+    def retry(self) -> None:
+        """Try to save what couldn't be saved. Called now and then."""
+        if self.trouble and not self._closed and self._compacting is None:
+            self._compacting = asyncio.get_running_loop().create_task(self._compact())
+
+    def _fail(self, error: OSError, *, unsaved: bool) -> None:
+        self._unsaved = self._unsaved or unsaved
+        self.trouble = f"The route table can't be saved: {error.strerror or error}."
 
     async def settle(self) -> None:
         """Wait until nothing is being written in the background, before another process may write."""
@@ -163,6 +198,7 @@ class TableFile:
 
     def close(self) -> None:
         """Stop writing: somebody else does from now on, or nobody."""
+        self._closed = True
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -172,10 +208,14 @@ class TableFile:
         try:
             value = self.live.value()
             await asyncio.to_thread(lambda: _write(self._snapshot, _encode(value)))
-            if self._file is not None:
+            if not self._closed:
                 _write(self._journal, b"".join(self._since))
-                self._file.close()
+                if self._file is not None:
+                    self._file.close()
                 self._file = self._journal.open("ab", buffering=0)
+                self._unsaved, self.trouble = False, ""
+        except OSError as error:
+            self._fail(error, unsaved=False)
         finally:
             self._since = []
             self._compacting = None
@@ -200,6 +240,13 @@ def _read_snapshot(path: Path) -> RouteTable | None:
         return None
 
 
+def _read_lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return []
+
+
 def _replay(live: LiveTable, line: bytes) -> bool:
     try:
         live.change(json.loads(line))
@@ -208,11 +255,22 @@ def _replay(live: LiveTable, line: bytes) -> bool:
     return True
 
 
+def _write_whole(file: IO[bytes], data: bytes) -> None:
+    """Write to a file without a buffer, which may take a part only when the disk is nearly full."""
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _write(path: Path, data: bytes) -> None:
     """Replace a file by a whole one or not at all."""
     aside = path.with_name(path.name + ".new")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise

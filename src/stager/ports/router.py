@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from stager.domain.route import Changes, Endpoint, RouteTable
+from stager.domain.route import Changes, Endpoint, Health, RouteTable
 
 
 class Router(Protocol):
@@ -42,9 +42,13 @@ class Router(Protocol):
             How many requests and WebSockets had to be cut.
         """
 
+    async def health(self) -> Health:
+        """How it is now."""
+
     def unreachable(self) -> AsyncIterator[str]:
-        """The hosts whose endpoint refused a connection; an empty one when the data plane was (re)connected
-        to, first of all at the start: then send it the table. Never ends."""
+        """The hosts whose endpoint refused a connection, or began or ceased to be unresponsive; an empty one
+        when the data plane was (re)connected to, first of all at the start: then send it the table. Never
+        ends."""
 
 
 class Outpost(Protocol):

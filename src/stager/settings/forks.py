@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from stager.settings.base import Section
 from stager.settings.places import OneDestination
 from stager.settings.refusals import Unfit, refuse
-from stager.settings.values import Duration, Form, Size
+from stager.settings.values import POSITIVE, Duration, Form, Size
 
 _IMAGES = re.compile(r"[a-z0-9*?][a-z0-9*?._/-]*(:[0-9]+/[a-z0-9*?._/-]+)?:[A-Za-z0-9*?_][A-Za-z0-9*?._-]*")
 
@@ -38,7 +38,7 @@ class Forks(Section):
     """Registries in private networks that builds of code from forks may reach, as `host:port`. They get no
     credentials."""
 
-    largest_image: Size = 4 << 30
+    largest_image: Annotated[Size, POSITIVE] = 4 << 30
     """How large an image that is built of code from a fork may be."""
 
     idle_builder: Duration = 600.0

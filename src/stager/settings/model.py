@@ -133,8 +133,8 @@ class IncomingAuth(Credentials):
     """The webhook's secret, by which GitHub signs deliveries. Without it every delivery is refused."""
 
     allow_sha1: bool = False
-    """Whether deliveries that are signed with SHA-1 only are accepted. GitHub signs with SHA-256 as well,
-    GitHub Enterprise Server since version 2.23; what is older needs this."""
+    """Whether deliveries that are signed with SHA-1 only are accepted. GitHub signs with SHA-256 as well; an
+    old GitHub Enterprise Server may not."""
 
 
 class OutgoingAuth(Credentials):

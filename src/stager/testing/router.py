@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from stager.domain.errors import Retry
-from stager.domain.route import Changes, Endpoint, RouteTable, Target, normalise_host
+from stager.domain.route import Changes, Endpoint, Health, RouteTable, Target, normalise_host
 from stager.testing.feed import Feed
 
 
@@ -33,6 +33,7 @@ class FakeRouter:
         refusing: endpoints that refuse connections.
         delay: seconds that each change of the table takes.
         taken: ports that other programs have.
+        state: what `health` says.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class FakeRouter:
         self.refusing: set[Endpoint] = set()
         self.delay = 0.0
         self.taken: set[int] = set()
+        self.state = Health()
         self._visits: set[Visit] = set()
         self._left = asyncio.Condition()
         self._feed = Feed()
@@ -56,6 +58,12 @@ class FakeRouter:
         """Be there again, with the table that it had."""
         self._away = False
         self._feed.resume()
+
+    def change(self, state: Health) -> None:
+        """Be in this state from now on, and tell of the hosts with which something else is the matter."""
+        before, self.state = self.state, state
+        for host in before.unresponsive ^ state.unresponsive:
+            self._feed.tell(host)
 
     @asynccontextmanager
     async def visit(self, host: str) -> AsyncIterator[Visit]:
@@ -105,6 +113,10 @@ class FakeRouter:
             visit.cut.set()
             self._visits.discard(visit)
         return len(cut)
+
+    async def health(self) -> Health:
+        await self._turn()
+        return self.state
 
     def unreachable(self) -> AsyncIterator[str]:
         return self._feed.follow()

@@ -36,6 +36,7 @@ TONES = {
     State.LIVE: "good",
     State.STOPPED: "calm",
     State.GONE: "calm",
+    State.UNRESPONSIVE: "bad",
     State.FAILED: "bad",
     State.FAILED_UPDATE: "bad",
     State.REFUSED: "bad",

@@ -16,7 +16,7 @@ from stager.control.worker import Worker
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
-from stager.domain.route import Endpoint, Page
+from stager.domain.route import Endpoint, Health, Page
 from stager.domain.source import Access
 from stager.domain.status import State
 from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
@@ -270,6 +270,39 @@ class TestFailures:
         assert status.message.startswith("Failed while checking:")
         assert status.lines == ("listening on the wrong port",)
         assert house.engine.there() == []
+
+    async def test_what_stops_answering_says_so_until_it_answers_again(self, house: House) -> None:
+        environment = await house.launch()
+        await house.rest(2)
+        assert (await house.status()).state is State.LIVE
+        house.router.change(Health(frozenset({environment.host})))
+        await house.rest(2)
+        status = await house.status()
+        assert (status.state, status.reason) == (State.UNRESPONSIVE, "unresponsive")
+        assert "without an answer" in status.message
+        # It is told again after a restart of the control plane, and forgotten after one of the front.
+        await house.rest(120)
+        assert (await house.status()).state is State.UNRESPONSIVE
+        house.router.change(Health())
+        await house.rest(2)
+        assert (await house.status()).state is State.LIVE
+
+    async def test_a_front_that_forgot_is_believed(self, house: House) -> None:
+        environment = await house.launch()
+        await house.rest(2)
+        house.router.change(Health(frozenset({environment.host})))
+        await house.rest(2)
+        house.router.state = Health()  # with no word of it
+        await house.rest(120)
+        assert (await house.status()).state is State.LIVE
+
+    async def test_a_front_that_can_t_save_is_told_of(self, house: House) -> None:
+        house.router.state = Health(trouble="The route table can't be saved: No space left on device.")
+        await house.rest(120)
+        assert "No space left" in house.life.supervisor.troubles["routes"]
+        house.router.state = Health()
+        await house.rest(120)
+        assert "routes" not in house.life.supervisor.troubles
 
     async def test_what_answers_as_visitors_can_t_be_answered_is_given_up_with_the_reason(
         self, house: House

@@ -39,6 +39,7 @@ SHARED = {
     "state-unusable": "the state folder can't be used",
     "submodule-refused": "a submodule leads elsewhere",
     "too-large": "a request's body is larger than it may be",
+    "value-too-large": "a value is larger than the system hands to a program",
 }
 """What the reasons mean that are given in several modules: a new module that gives one adds to this list, or
 takes a reason of its own."""

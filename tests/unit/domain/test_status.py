@@ -91,6 +91,7 @@ class TestState:
             State.STARTING: "starting",
             State.BUILDING: "starting",
             State.LIVE: "starting",
+            State.UNRESPONSIVE: "starting",
             State.UPDATING: "starting",
             State.FAILED: "failed",
             State.FAILED_UPDATE: "failed",

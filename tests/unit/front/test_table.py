@@ -1,8 +1,11 @@
 """The live table, and that it survives whatever happens to the process."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,3 +129,100 @@ def test_a_bad_change_changes_nothing() -> None:
 
 
 HOMEPAGE = {"page": "gone", "name": "", "app": "", "message": "", "hint": "", "lines": [], "url": ""}
+
+
+class TestAFullDisk:
+    """/dev/full says that no space is left, to each write."""
+
+    @pytest.fixture
+    def full(self, tmp_path: Path) -> Path:
+        file = opened(tmp_path)
+        file.apply(TABLE)
+        file.close()
+        return tmp_path
+
+    async def test_what_was_there_is_served_without_a_write(self, full: Path) -> None:
+        before = {path.name: path.read_bytes() for path in full.iterdir()}
+        file = TableFile(full)
+        (full / "table.json.new").symlink_to("/dev/full")
+        assert file.load().value() == TABLE
+        assert file.trouble == ""
+        file.close()
+        (full / "table.json.new").unlink()
+        assert {path.name: path.read_bytes() for path in full.iterdir()} == before
+
+    async def test_a_folder_in_which_nothing_can_be_written(
+        self, full: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = Path.open
+
+        def refuse(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+            if set(mode) & set("wa+"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, mode, *rest, **more)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        file = TableFile(full)
+        assert file.load().value() == TABLE
+        assert "No space left" in file.trouble
+        changed = TABLE.upsert("c.stage.test", B)
+        file.apply(changed)
+        assert file.live.value() == changed, "it is served all the same"
+        file.retry()
+        await file.settle()
+        assert "No space left" in file.trouble
+        monkeypatch.undo()
+        file.retry()
+        await file.settle()
+        assert file.trouble == ""
+        file.apply(changed.delete("a.stage.test"))
+        file.close()
+        assert reread(full) == changed.delete("a.stage.test")
+
+    async def test_a_change_that_can_t_be_saved(self, full: Path) -> None:
+        file = opened(full)
+        journal = (full / "table.log").read_bytes()
+        (full / "table.log").rename(full / "aside")
+        (full / "table.log").symlink_to("/dev/full")
+        (full / "table.json.new").symlink_to("/dev/full")
+        file.close()
+        (full / "table.log").unlink()
+        (full / "aside").rename(full / "table.log")
+        file.load()
+        assert file._file is not None
+        file._file.close()
+        file._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+        changed = TABLE.upsert("c.stage.test", B)
+        file.apply(changed)
+        file.apply(changed.upsert("d.stage.test", B))
+        assert file.trouble == "The route table can't be saved: No space left on device."
+        assert (full / "table.log").read_bytes() == journal
+        file.retry()
+        await file.settle()
+        assert file.trouble != "", "a snapshot can't be written either"
+        file.retry()  # the symbolic link is gone with the first try
+        await file.settle()
+        assert file.trouble == ""
+        file.close()
+        assert reread(full) == changed.upsert("d.stage.test", B)
+
+    async def test_half_a_line_is_taken_back(self, full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = opened(full)
+        good = (full / "table.log").read_bytes()
+
+        class Half:
+            def __init__(self, real: Any) -> None:
+                self._real = real
+
+            def write(self, data: bytes) -> int:
+                written: int = self._real.write(data[: len(data) // 2])
+                return written
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._real, name)
+
+        file._file = Half(file._file)  # type: ignore[assignment]
+        file.apply(TABLE.upsert("c.stage.test", B))
+        assert "No space left" in file.trouble
+        file.close()
+        assert (full / "table.log").read_bytes() == good

@@ -35,6 +35,10 @@ _SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE") - 1
+"""Bytes of one argument or variable that a program is given, without the zero at its end (execve(2):
+MAX_ARG_STRLEN)."""
+
 STRANGERS_CACHE = ("--build-arg", "BUILDKIT_CACHE_MOUNT_NS=stager-strangers")
 """Gives cache mounts a namespace of their own (Dockerfile reference, "BuildKit built-in build args")."""
 
@@ -120,7 +124,7 @@ def _arguments(recipe: Recipe) -> Iterator[str]:
     for name, value in recipe.arguments.items():
         if not _ARGUMENT_NAME.fullmatch(name):
             raise _bad_name("argument", name, "letters, digits and `_`")
-        yield from ("--build-arg", f"{name}={value}")
+        yield from ("--build-arg", _fitting("argument", name, f"{name}={value}"))
 
 
 def _secrets(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -128,7 +132,20 @@ def _secrets(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for number, name in enumerate(recipe.secrets):
         if not _SECRET_ID.fullmatch(name):
             raise _bad_name("secret", name, "letters, digits, `_`, `.` and `-`")
-        yield name, f"STAGER_BUILD_SECRET_{number}"
+        variable = f"STAGER_BUILD_SECRET_{number}"
+        _fitting("secret", name, f"{variable}={recipe.secrets[name]}")
+        yield name, variable
+
+
+def _fitting(kind: str, name: str, text: str) -> str:
+    """The text, if a program can be given it."""
+    if (length := len(os.fsencode(text))) <= LONGEST_STRING:
+        return text
+    raise Fault(
+        f'The build {kind} "{name}" is too large: with its name it has {length:,} bytes.',
+        hint=f"Linux lets a program have {LONGEST_STRING:,} at most in one piece. Have the build fetch it.",
+        reason="value-too-large",
+    )
 
 
 def _bad_name(kind: str, name: str, allowed: str) -> Fault:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from stager.engines.docker.buildx import BY_DOCKER, program
+from stager.domain.errors import Fault
+from stager.domain.recipe import Recipe
+from stager.domain.unexpected import ending_of
+from stager.engines.docker.buildx import BY_DOCKER, LONGEST_STRING, command, environment, program
+from stager.engines.docker.context import Context
 
 BUILDX = {"Name": "buildx"}
 
@@ -64,3 +69,31 @@ async def test_is_docker_where_that_does_not_tell(machine: Machine, said: str) -
 async def test_is_looked_for_by_docker(machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await program({"PATH": str(tmp_path)})
+
+
+class TestLength:
+    """A value that no program can be given is named before one is started."""
+
+    VARIABLE = "STAGER_BUILD_SECRET_0="
+
+    def test_the_longest_secret_that_linux_takes_is_taken(self, tmp_path: Path) -> None:
+        recipe = Recipe(secrets={"npm": "a" * (LONGEST_STRING - len(self.VARIABLE))})
+        variables = environment(recipe, "unix:///nowhere", tmp_path)
+        assert subprocess.run(["/bin/true"], env=variables, check=False).returncode == 0
+
+    def test_one_more_byte_is_refused_by_name(self, tmp_path: Path) -> None:
+        secret = "a" * (LONGEST_STRING - len(self.VARIABLE)) + "b"
+        with pytest.raises(Fault, match='The build secret "npm" is too large') as caught:
+            environment(Recipe(secrets={"npm": secret}), "unix:///nowhere", tmp_path)
+        assert caught.value.reason == "value-too-large"
+        assert "aaaa" not in f"{caught.value} {caught.value.detail}"
+
+        with pytest.raises(OSError, match="Argument list too long") as refused:
+            subprocess.run(["/bin/true"], env={self.VARIABLE[:-1]: secret}, check=False)
+        assert ending_of(refused.value).reason == "value-too-large"
+
+    def test_an_argument_as_well(self, tmp_path: Path) -> None:
+        context = Context(tmp_path, tmp_path / "Dockerfile")
+        recipe = Recipe(arguments={"A": "ü" * (LONGEST_STRING // 2)})
+        with pytest.raises(Fault, match='The build argument "A" is too large'):
+            command(context, recipe, labels={}, tag="t", id_file=tmp_path / "id", cgroup_parent="")
