@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 ABSENT = "absent"
 """The digest of an entry that isn't there: putting it back changes something."""
 OF_THE_INSTALLATION = {
-    *(INTERNAL_ERROR, "disk-full"),
+    *(INTERNAL_ERROR, "disk-full", "source-disk-full"),
     *("builder-missing", "git-missing", "lfs-missing"),
     *("forge-missing", "source-unknown", "source-refused", "repository-missing", "image-missing"),
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from stager.control.second_tries import OF_THE_INSTALLATION
 from tests.unit.docs.pages import ROOT
-from tests.unit.docs.reasons import sites
+from tests.unit.docs.reasons import reasons, sites
 
 SITES = sites(ROOT / "src" / "stager")
 
@@ -55,6 +56,10 @@ def test_a_reason_has_one_kind() -> None:
 def test_a_reason_is_given_in_one_module_or_means_the_same_in_all() -> None:
     modules = {slug: {module for _, module in those} for slug, those in SITES.items()}
     assert {slug for slug, those in modules.items() if len(those) > 1} == SHARED.keys()
+
+
+def test_those_that_bring_another_try_are_given_somewhere() -> None:
+    assert reasons(ROOT / "src" / "stager").keys() >= OF_THE_INSTALLATION
 
 
 def test_no_reason_is_too_general() -> None:

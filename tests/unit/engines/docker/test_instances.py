@@ -39,7 +39,9 @@ class FewLines:
             return web.json_response({"message": self.answer}, status=500)
         if request.method == "DELETE":
             self.removed = True
-        return web.json_response({"ApiVersion": "1.41"} if request.path.endswith("/version") else {})
+        if request.path.endswith("/version"):
+            return web.json_response({"ApiVersion": "1.41"})
+        return web.json_response({"Config": {"Image": "i1"}})
 
 
 @pytest.fixture
