@@ -379,11 +379,13 @@ with socket.socket(socket.AF_UNIX) as helper:
 PYTHON
 }
 
-# The helper's own files in a folder of root's: what root runs may not be this user's to change.
+# The helper's own files in a folder of root's, run by the system's Python: what root runs may not be this user's to
+# change.
 install_helper() {
-  local shim status=0
+  local python=/usr/bin/python3 shim status=0
+  is_python_new_enough "$python" || python="$(command -v "$(find_python)")"
   shim="$(mktemp)"
-  printf '%s\n' "#!$(command -v "$(find_python)") -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
+  printf '%s\n' "#!$python -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
     as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d/stager/helper" &&
