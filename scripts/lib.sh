@@ -379,13 +379,33 @@ with socket.socket(socket.AF_UNIX) as helper:
 PYTHON
 }
 
-# The helper's own files in a folder of root's, run by the system's Python: what root runs may not be this user's to
-# change.
+# A Python that is root's alone, with the folders in which it lies: one of pyenv or of a home folder isn't for root to run.
+helper_python() {
+  local candidate
+  for candidate in /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.{14,13,12,11} /usr/local/bin/python3.{14,13,12,11}; do
+    if has "$candidate" && is_python_new_enough "$candidate" && is_roots_alone "$(realpath "$candidate")"; then
+      echo "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# is_roots_alone PATH: whether nobody but root can change or replace it.
+is_roots_alone() {
+  local path="$1"
+  while [ -z "$(find "$path" -maxdepth 0 \( ! -uid 0 -o -perm /022 ! -type l \) 2>&1)" ]; do
+    [ "$path" != / ] || return 0
+    path="$(dirname "$path")"
+  done
+  return 1
+}
+
+# The helper's own files in a folder of root's: what root runs may not be this user's to change.
 install_helper() {
-  local python=/usr/bin/python3 shim status=0
-  is_python_new_enough "$python" || python="$(command -v "$(find_python)")"
+  local shim status=0
   shim="$(mktemp)"
-  printf '%s\n' "#!$python -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
+  printf '%s\n' "#!$(helper_python) -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
     as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d/stager/helper" &&
@@ -410,11 +430,20 @@ start_helper() {
     say "another user's root helper runs here, so previews of this user reach this machine's own services"
     return 0
   fi
+  if ! helper_python >/dev/null; then
+    say "there is no Python 3.11 or later of the system's for the root helper, so previews reach this machine's own services"
+    return 0
+  fi
   say "starting the root helper, which keeps previews from this machine's own services"
   install_helper || fail "The root helper could not be installed in $HELPER.d; the reason is above." "STAGER_HELPER=off does without it."
   as_root install -d -m 755 "$(dirname "$HELPER_SOCKET")"
+  # Root writes there, where another's link might lead anywhere.
+  is_roots_alone "$(realpath "$(dirname "$HELPER_SOCKET")")" || fail "$(dirname "$HELPER_SOCKET") isn't root's alone, so the root helper can't have its socket there." \
+    "Whose is it? A service with RuntimeDirectory=$(basename "$(dirname "$HELPER_SOCKET")") makes it its own. STAGER_HELPER=off does without the helper."
   HELPER_IS_OURS=yes
-  as_root sh -c "setsid --fork '$HELPER' --user '$(id -un)' --socket '$HELPER_SOCKET' >'$HELPER_LOG' 2>&1 </dev/null"
+  # shellcheck disable=SC2016 # the names are arguments, whatever characters they have
+  as_root sh -c 'exec setsid --fork "$1" --user "$2" --socket "$3" >"$4" 2>&1 </dev/null' \
+    sh "$HELPER" "$(id -un)" "$HELPER_SOCKET" "$HELPER_LOG"
   until [ -n "$(helper_pid)" ]; do
     if [ "$SECONDS" -ge "$deadline" ]; then
       as_root tail -n 5 "$HELPER_LOG" >&2 || true
@@ -437,17 +466,21 @@ stop_helper() {
   for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
 }
 
-# remove_helper_rules TOOL: the jumps to the helper's chains, then the chains; no other rule is touched.
-remove_helper_rules() {
+HELPER_CHAINS='STAGER-(IN|OUT|PRIVATE|BLOCK)(-PV|-[0-9]+)?' # those of a helper without --chains
+
+# remove_helper_rules TOOL: the jumps to the helper's chains, then the chains; no other rule is touched, and no other
+# helper's.
+remove_helper_rules() { as_root "$1-save" -t filter | removed_rules | as_root "$1-restore" --noflush; }
+
+# What iptables-restore makes those changes of, from what iptables-save tells.
+removed_rules() {
   local saved
-  saved="$(as_root "$1-save" -t filter | grep STAGER-)" || return 0
-  {
-    echo "*filter"
-    grep -v '^-A STAGER-\|^:' <<<"$saved" | sed 's/^-A /-D /'
-    sed -n 's/^:\(STAGER-[^ ]*\) .*/-F \1/p' <<<"$saved"
-    sed -n 's/^:\(STAGER-[^ ]*\) .*/-X \1/p' <<<"$saved"
-    echo COMMIT
-  } | as_root "$1-restore" --noflush
+  saved="$(cat)"
+  echo "*filter"
+  sed -nE "/^-A $HELPER_CHAINS /d; s/^-A (.* -j $HELPER_CHAINS)$/-D \1/p" <<<"$saved"
+  sed -nE "s/^:($HELPER_CHAINS) .*/-F \1/p" <<<"$saved"
+  sed -nE "s/^:($HELPER_CHAINS) .*/-X \1/p" <<<"$saved"
+  echo COMMIT
 }
 
 # remove_labelled LABEL: the containers, then the networks, that bear this label (name, or name=value).

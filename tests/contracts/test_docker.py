@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, co
 from stager.engines.docker.ahead import MOST
 from stager.engines.docker.inside import run_inside
 from stager.engines.docker.instances import STARTS_AT_ONCE
-from stager.engines.docker.networks import bridge_of
+from stager.engines.docker.networks import Lease, bridge_of
 from stager.ports.engine import Checked, Ran
+from stager.testing.firewall import FakeFirewall
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
 
@@ -330,3 +332,47 @@ async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
             made = await (await engine.docker.networks.get(network)).show()
             bridge = bridge_of(engine.installation, network, trust)
             assert made["Options"]["com.docker.network.bridge.name"] == bridge
+
+
+def made_by_an_earlier_release(installation: str) -> str:
+    """A network of an installation, whose bridge's name the firewall's rules don't have."""
+    name = f"stager-{installation}-10.213.255.240"
+    docker(
+        "network", "create", f"--label=stager.instance={installation}", "--subnet=10.213.255.240/28",
+        f"--opt=com.docker.network.bridge.name=pvt{secrets.token_hex(4)}", name,
+    )  # fmt: skip
+    return name
+
+
+@pytest.mark.docker
+async def test_no_code_starts_in_a_network_whose_bridge_the_firewall_doesnt_know() -> None:
+    async with docker_under_test() as engine:
+        old, firewall = made_by_an_earlier_release(engine.installation), FakeFirewall()
+        stale = LeasedAs(old)
+        before = DockerInstances(engine.docker, engine.installation, stale)
+        first = await before.create(await engine.spec("runs", birth("e1", 1)))
+        assert first.network == old
+
+        pool = NetworkPool(engine.docker, engine.installation, POOL, 28)
+        after = DockerInstances(engine.docker, engine.installation, pool, firewall=firewall)
+        second = await after.create(await engine.spec("runs", birth("e1", 2)))
+        assert second.network != old
+        await after.start(second.id)
+        with pytest.raises(Retry) as caught:
+            await after.start(first.id)
+        assert caught.value.reason == "network-unknown"
+        assert [instance.id for instance in await after.find("e1")] == [second.id]
+        assert list(firewall.guarded) == [second.network]
+
+
+class LeasedAs(NetworkPool):
+    """Gives out a place in one network, as a release did that named bridges otherwise."""
+
+    def __init__(self, network: str) -> None:
+        self._network = network
+
+    async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
+        return Lease(self._network, "10.213.255.242")
+
+    def release(self, network: str) -> None:
+        pass

@@ -13,7 +13,7 @@ import pwd
 import signal
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         account = pwd.getpwnam(given.user)
     except KeyError:
         sys.exit(f"stager-helper: there is no user {given.user}")
-    if account.pw_uid and (path := changeable(account.pw_uid)):
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    if account.pw_uid and (path := changeable(account.pw_uid, groups)):
         sys.exit(f"stager-helper: {path} isn't root's alone, so that {given.user} could become root by it")
     registry = Registry(__version__, [feature.of(given) for feature in FEATURES])
     server = Server(given.socket, account.pw_uid, account.pw_gid, registry, tick=given.check_every)
@@ -48,15 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"stager-helper: {error}")
 
 
-def changeable(user: int) -> Path | None:
-    """Something that this program is made of, and that this user or everybody could change; None if nothing
-    is. A folder's sticky bit keeps others from what is in it."""
-    made_of = (Path(__file__).parent, Path(sys.prefix), Path(sys.executable).resolve())
-    inside = Path(__file__).parent.glob("*.py")
-    for path in {*inside, *(each for start in made_of for each in (start, *start.parents))}:
+def changeable(user: int, groups: Collection[int] = ()) -> Path | None:
+    """Something that this program is made of, and that this user, one of these groups or everybody could
+    change; None if nothing is. A folder's sticky bit keeps others from what is in it."""
+    found = [Path(entry) for entry in sys.path if Path(entry).exists()]
+    made_of = (Path(__file__).parent, Path(sys.prefix), Path(sys.executable).resolve(), *found)
+    modules = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parents[1].glob("*.py")]
+    for path in {*modules, *(each for start in made_of for each in (start, *start.parents))}:
         facts = path.stat()
         is_sticky = path.is_dir() and facts.st_mode & stat.S_ISVTX
-        if facts.st_uid == user or (facts.st_mode & stat.S_IWOTH and not is_sticky):
+        by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid in groups
+        by_all = facts.st_mode & stat.S_IWOTH
+        if facts.st_uid == user or ((by_group or by_all) and not is_sticky):
             return path
     return None
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any
 
 from stager.helper import iptables, tables
 from stager.helper.blocked import Blocked, Listener
-from stager.helper.policy import POLICIES, POLICY, Policy, policy_of
+from stager.helper.policy import POLICIES, POLICY, TAG, TRUSTED, UNTRUSTED, Policy, policy_of
 from stager.helper.protocol import HelperError, refused
 from stager.helper.resolvers import DAEMON, read_resolvers
 from stager.helper.rules import FAMILIES, Chains, Place, chains_of
@@ -170,12 +171,24 @@ class Firewall(Feature):
             raise refused(
                 f"This helper guards the installation {self._place.tag} only.", "other-installation"
             )
-        if policy.tag not in self._policies and len(self._policies) >= POLICIES:
-            raise refused(f"There are {POLICIES} installations already.", "too-many")
+        if policy.tag not in self._policies:
+            self._make_room()
         if self._policies.get(policy.tag) != policy:
             self._policies[policy.tag] = policy
             _write(self._memory, [asdict(each) for each in self._policies.values()])
         return {"changed": self.ensure()}
+
+    def _make_room(self) -> None:
+        """For one more installation: forget the oldest one that has no bridge here, if there are too many. It
+        asks again before it starts anything. Raises `HelperError`."""
+        if len(self._policies) < POLICIES:
+            return
+        there = tags_there()
+        gone = next((tag for tag in self._policies if tag not in there), None)
+        if gone is None:
+            raise refused(f"There are {POLICIES} installations with previews already.", "too-many")
+        log.info("installation %s has no previews, and is forgotten", gone)
+        del self._policies[gone]
 
     def _tell(self, given: Mapping[str, Any]) -> Result:
         return {"blocked": self._blocked.rows(given["tag"]), "unavailable": self._deaf}
@@ -189,6 +202,12 @@ class Firewall(Feature):
             pass
         except (OSError, ValueError, TypeError, HelperError) as error:
             log.warning("%s can't be read: %s", self._memory, error)
+
+
+def tags_there() -> set[str]:
+    """The tags of installations that have bridges on this machine."""
+    names = (name for _, name in socket.if_nameindex() if name.startswith((TRUSTED, UNTRUSTED)))
+    return {name[len(TRUSTED) :][:TAG] for name in names}
 
 
 def _counts(chains: Chains) -> dict[str, int]:

@@ -15,6 +15,9 @@ gets further than the internet."""
 TRUSTED, UNTRUSTED = "pvt", "pvf"
 """Bridges of previews begin so, then with the installation's tag. `engines.docker.networks` names them."""
 
+TAG = 4
+"""Characters of a tag."""
+
 PORTS, GROUPS, BRIDGES, ALLOWED, POLICIES = 15, 256, 500, 64, 16
 """At most so many public ports (iptables' `multiport` takes no more), groups, bridges and exceptions of each,
 installations."""

@@ -44,6 +44,11 @@ def test_its_code_loads_nothing_of_the_rest() -> None:
     assert not {name for name in strangers if not name.startswith(("_", "sitecustomize"))}
 
 
+def writable_by_group(path: Path) -> None:
+    os.chown(path, 0, 65534)
+    path.chmod(0o775)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that aren't its own")
 def test_code_that_its_user_may_change_isnt_run_as_root(tmp_path: Path) -> None:
     copy = tmp_path / "stager"
@@ -54,6 +59,9 @@ def test_code_that_its_user_may_change_isnt_run_as_root(tmp_path: Path) -> None:
         (copy / "helper" / "rules.py", lambda path: os.chown(path, 65534, 65534)),
         (copy / "helper", lambda path: os.chown(path, 65534, 65534)),
         (copy, lambda path: path.chmod(0o777)),
+        (copy / "version.py", lambda path: os.chown(path, 65534, 65534)),
+        (copy / "helper", writable_by_group),
+        (tmp_path, lambda path: os.chown(path, 65534, 65534)),
     ):
         deed(path)
         ended = started(*options, env=environ)

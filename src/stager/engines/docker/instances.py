@@ -229,7 +229,13 @@ class DockerInstances:
             if container is None:
                 raise Retry("The container was removed before it started.", reason="instance-gone")
             marks = container["Config"]["Labels"]
-            fresh = marks[labels.NETWORK], labels.to_birth(marks)
+            fresh = network, birth = marks[labels.NETWORK], labels.to_birth(marks)
+            if not await self._networks.holds(network, birth.trust):
+                await self.remove(instance)
+                raise Retry(
+                    "The firewall doesn't know the network of this container, so another one is made.",
+                    reason="network-unknown",
+                )
         await firewall.guard(*fresh)
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:

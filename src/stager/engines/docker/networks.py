@@ -11,10 +11,11 @@ import hashlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 import aiodocker
 
@@ -28,6 +29,9 @@ BRIDGE_PREFIXES = {Trust.TRUSTED: "pvt", Trust.FORK: "pvf"}
 TAG, OWN = 4, 8
 """Hex digits of a bridge's name that tell the installation, and then the network: with the prefix 15
 characters, which is all that Linux has for the name of an interface (`IFNAMSIZ`)."""
+
+BRIDGE_NAME = "com.docker.network.bridge.name"
+"""Of Docker's bridge driver, https://docs.docker.com/engine/network/drivers/bridge/#options."""
 
 ROUTES = Path("/proc/net/route")
 TRIES = 64
@@ -82,7 +86,7 @@ class NetworkPool:
             taken: the addresses of those.
         """
         async with self._lock:
-            subnet = await self._subnet_of(network) if network else None
+            subnet = await self._subnet_of(network, trust) if network else None
             if subnet is None:
                 network, subnet = await self._create(environment, trust)
             lease = Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
@@ -124,15 +128,31 @@ class NetworkPool:
                 return False
             raise
 
-    async def _subnet_of(self, network: str) -> IPv4Network | None:
+    async def holds(self, network: str, trust: Trust) -> bool:
+        """Whether the firewall knows this network's bridge as one of code of such trust. An earlier release
+        may have made it, and named it otherwise."""
+        found = await self._shown(network)
+        return found is not None and self._is_known(found, network, trust)
+
+    def _is_known(self, found: Mapping[str, Any], network: str, trust: Trust) -> bool:
+        return (found["Options"] or {}).get(BRIDGE_NAME) == bridge_of(self._installation, network, trust)
+
+    async def _subnet_of(self, network: str, trust: Trust) -> IPv4Network | None:
+        """None where there is no such network, or none whose bridge says whose code is in it."""
+        found = await self._shown(network)
+        if found is None or not self._is_known(found, network, trust):
+            return None
+        return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
+
+    async def _shown(self, network: str) -> Mapping[str, Any] | None:
         with engine_errors():
             try:
-                found = await (await self._docker.networks.get(network)).show()
+                shown: Mapping[str, Any] = await (await self._docker.networks.get(network)).show()
             except aiodocker.DockerError as error:
                 if error.status == 404:
                     return None
                 raise
-        return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
+        return shown
 
     async def _create(self, environment: str, trust: Trust) -> tuple[str, IPv4Network]:
         for subnet in self._candidates():
@@ -160,7 +180,7 @@ class NetworkPool:
             "CheckDuplicate": True,
             "Driver": "bridge",
             "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
-            "Options": {"com.docker.network.bridge.name": bridge_of(self._installation, name, trust)},
+            "Options": {BRIDGE_NAME: bridge_of(self._installation, name, trust)},
             "Labels": {labels.INSTALLATION: self._installation},
         }
 

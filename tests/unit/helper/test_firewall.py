@@ -1,0 +1,73 @@
+"""The firewall's memory of installations, as far as it needs no root."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stager.helper import firewall as module
+from stager.helper.firewall import Firewall
+from stager.helper.policy import POLICIES
+from stager.helper.protocol import HelperError
+from stager.helper.rules import Place
+
+
+class WithoutRules(Firewall):
+    """Sets none on this machine."""
+
+    def ensure(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    return tmp_path / "helper.sock.policies"
+
+
+@pytest.fixture
+def firewall(memory: Path) -> Firewall:
+    return WithoutRules(Place(log_group=0), memory)
+
+
+def apply(firewall: Firewall, number: int, *ports: int) -> Any:
+    [verb, *_] = firewall.verbs()
+    given = {"tag": f"{number:04x}", "ports": list(ports), "groups": [], "builder_allow": []}
+    return verb.run(verb.shape(given, "fields"))
+
+
+def remembered(memory: Path) -> list[int]:
+    return [int(policy["tag"], 16) for policy in json.loads(memory.read_text())]
+
+
+def test_installations_that_are_gone_leave_room_for_new_ones(
+    firewall: Firewall, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each new state directory is one, such as those of demonstrations and tests."""
+    monkeypatch.setattr(module, "tags_there", lambda: {"0000", "0002"})
+    for number in range(POLICIES + 2):
+        assert apply(firewall, number) == {"changed": True}
+    assert remembered(memory) == [0, 2, *range(4, POLICIES + 2)]
+
+
+def test_one_with_previews_is_never_forgotten(
+    firewall: Firewall, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "tags_there", lambda: {f"{number:04x}" for number in range(POLICIES)})
+    for number in range(POLICIES):
+        apply(firewall, number)
+    with pytest.raises(HelperError) as caught:
+        apply(firewall, POLICIES)
+    assert caught.value.reason == "too-many"
+    assert apply(firewall, 3, 443) == {"changed": True}, "those that are known go on"
+    assert remembered(memory) == list(range(POLICIES))
+
+
+def test_bridges_tell_whose_previews_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["lo", "pvt00ab12345678", "pvf00cd12345678", "docker0", "pvfbuild", "br-00ef"]
+    monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names)))
+    assert {"00ab", "00cd"} <= module.tags_there()
+    assert "00ef" not in module.tags_there()
