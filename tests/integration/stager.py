@@ -169,6 +169,12 @@ class StagerUnderTest:
         self.kill9()
         self.start()
 
+    def connect_again(self) -> None:
+        """Have the next request come by a new connection. One that is open stays with a front that was replaced
+        (as by a start that asks for a port), and with its table as it was."""
+        self._client.close()
+        self._client = httpx.Client(timeout=PATIENCE, trust_env=False)
+
     def terminate(self) -> int:
         """Ask the control plane to stop; its exit code."""
         assert self.process is not None

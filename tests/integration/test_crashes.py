@@ -64,6 +64,7 @@ def test_the_control_plane_killed_while_it_removes(stager: StagerUnderTest) -> N
     stager.launched()
     stager.post("/kill", image_name="shop", container_name="test", wait="0")
     stager.restart()
+    stager.connect_again()
     until(lambda: not stager.containers() and not stager.networks(), "nothing is left")
     assert stager.get("test").status_code == 410
 
