@@ -170,8 +170,8 @@ class StagerUnderTest:
         self.start()
 
     def connect_again(self) -> None:
-        """Have the next request come by a new connection. One that is open stays with a front that was replaced
-        (as by a start that asks for a port), and with its table as it was."""
+        """Have the next request come by a new connection. One that is open stays with a front that was
+        replaced, as by a start that asks for a port, and with its table as it was."""
         self._client.close()
         self._client = httpx.Client(timeout=PATIENCE, trust_env=False)
 

@@ -169,4 +169,7 @@ async def test_no_second_request_hides_in_what_is_left(front: tuple[Rig, int], a
         assert (await read_response(reader)).headers["connection"] == "close"
         writer.write(b"x" * 100 + request("/smuggled"))
         assert await asyncio.wait_for(reader.read(), 10) == b""
+    async with asyncio.timeout(10):  # the application may still be reading
+        while app.late.size < 100:
+            await asyncio.sleep(0.01)
     assert app.late.size == 100
