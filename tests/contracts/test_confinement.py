@@ -80,6 +80,11 @@ def host_config(engine: DockerUnderTest) -> dict[str, Any]:
 
 
 class TestSystemCalls:
+    @pytest.mark.attack(
+        "io_uring",
+        profile="repository's own code",
+        result="ENOSYS",
+    )
     @pytest.mark.parametrize("call", [425, 426, 427])
     async def test_no_io_uring(self, engine: DockerUnderTest, call: int) -> None:
         """`io_uring_setup`, `_enter` and `_register` have these numbers on every processor."""
@@ -96,6 +101,11 @@ class TestSystemCalls:
 
         assert said == "-1 14"
 
+    @pytest.mark.attack(
+        "A socket of AF_VSOCK, AF_ALG and other families",
+        profile="repository's own code",
+        result="EPERM",
+    )
     @pytest.mark.parametrize("family", [40, 38, 15, 30, 29])
     async def test_no_sockets_past_the_network(self, engine: DockerUnderTest, family: int) -> None:
         """AF_VSOCK, which leads to the hypervisor; AF_ALG, AF_KEY, AF_TIPC, AF_CAN."""
@@ -105,9 +115,19 @@ class TestSystemCalls:
 
         assert said.startswith(f"-1 {EPERM}")
 
+    @pytest.mark.attack(
+        "A socket of AF_VSOCK by the 32-bit call socketcall",
+        profile="repository's own code",
+        result="ENOSYS",
+    )
     async def test_nor_by_the_call_of_32_bit_programs(self, engine: DockerUnderTest) -> None:
         assert await python(engine, SOCKETCALL_OF_32_BITS) == f"-{ENOSYS}"
 
+    @pytest.mark.attack(
+        "User namespaces, mount, keyctl, bpf, userfaultfd, perf_event_open, kexec_load, personality",
+        profile="repository's own code",
+        result="EPERM",
+    )
     @pytest.mark.parametrize(
         "call",
         [
@@ -269,6 +289,11 @@ def image_of(folder: Path, dockerfile: str) -> Iterator[str]:
 
 
 class TestVolumesOfImages:
+    @pytest.mark.attack(
+        "A file that fills a VOLUME of the image, with ReadonlyRootfs",
+        profile="repository's own code",
+        result="no space left at half of the instance's memory",
+    )
     async def test_are_bounded_where_the_root_is_read_only(
         self, engine: DockerUnderTest, with_volumes: str
     ) -> None:

@@ -124,6 +124,11 @@ def test_without_it_previews_reach_everything(places: dict[str, Place]) -> None:
     assert len(reached6(places["preview"])) == 5
 
 
+@pytest.mark.attack(
+    "Private networks, metadata services and services of the machine",
+    profile="code from a fork",
+    result="rejected by the root helper's firewall; trusted code reaches private networks",
+)
 def test_what_previews_reach(places: dict[str, Place], helper: Helper) -> None:
     assert reached(places["preview"]) == TRUSTED - {"front"}, "before Stager told it anything"
     applied(helper)
@@ -134,6 +139,11 @@ def test_what_previews_reach(places: dict[str, Place], helper: Helper) -> None:
     assert not places["fork"].reaches(PRIVATE, 53, ASK)
 
 
+@pytest.mark.attack(
+    "The same by IPv6",
+    profile="code from a fork",
+    result="rejected by the same rules",
+)
 def test_the_same_by_ipv6(places: dict[str, Place], helper: Helper) -> None:
     applied(helper)
     assert reached6(places["preview"]) == {"private", "internet"}

@@ -189,6 +189,11 @@ def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     assert place.get() == "second"
 
 
+@pytest.mark.attack(
+    "A commit that may run, on a machine without the root helper",
+    profile="build of a fork",
+    result="not built (untrusted-builder-missing)",
+)
 def test_without_a_builder_of_its_own_it_is_not_built(
     town: MakeTown, capfd: pytest.CaptureFixture[str]
 ) -> None:

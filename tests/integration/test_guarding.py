@@ -113,6 +113,11 @@ def test_without_the_helper_this_machine_is_open(make_stager: MakeStager, servic
     assert "helper: off" in warned[0]
 
 
+@pytest.mark.attack(
+    "A service of the machine, by its gateway, Docker's bridge and its own address; another preview's port",
+    profile="preview",
+    result="rejected by the firewall of the root helper; the ports of visitors stay open",
+)
 def test_this_machine_is_closed_but_for_the_front(guarded: Guarded, service: int) -> None:
     stager, _ = guarded(listen="0.0.0.0:0")
     stager.configure(listen="0.0.0.0:0")
@@ -162,6 +167,11 @@ def test_what_was_blocked_is_shown_and_the_setting_opens_it(guarded: Guarded, se
     until(lambda: not reaches(stager, "a", "172.17.0.1", service), "it is closed again")
 
 
+@pytest.mark.attack(
+    "A published port of another container",
+    profile="preview",
+    result="rejected, unless egress_allow has it",
+)
 def test_another_containers_published_port(guarded: Guarded) -> None:
     stager, _ = guarded()
     stager.start()
@@ -178,6 +188,11 @@ def test_another_containers_published_port(guarded: Guarded) -> None:
         docker("rm", "--force", other)
 
 
+@pytest.mark.attack(
+    "A start while the root helper is dead",
+    profile="preview",
+    result="no instance starts; the rules of the others stay",
+)
 def test_nothing_starts_while_the_helper_is_dead(guarded: Guarded, service: int) -> None:
     stager, helper = guarded()
     stager.start()

@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import MakeStager
 from tests.integration.pulls import Pull
 from tests.integration.serving import Serving
@@ -32,6 +34,11 @@ def titled(pull: Pull, title: str) -> dict[str, Any]:
     return payload
 
 
+@pytest.mark.attack(
+    "A pull request's title that a title pattern matches in exponential time",
+    profile="sender of webhooks",
+    result="the next delivery is processed at once; RE2 matches in linear time",
+)
 def test_no_title_occupies_it(make_stager: MakeStager) -> None:
     stager = make_stager(images={"shop": {"pull_requests": {"title": r"^(\w+\s?)+$"}}})
     began = time.monotonic()
@@ -50,6 +57,11 @@ def end_by(stager: StagerUnderTest) -> None:
     until(lambda: not process.runs, "the process has ended")
 
 
+@pytest.mark.attack(
+    "A delivery that ends the process",
+    profile="sender of webhooks",
+    result="set aside after two beginnings; the next delivery is processed",
+)
 def test_one_that_ends_the_process_is_set_aside_after_the_second_time(make_stager: MakeStager) -> None:
     stager = make_stager(start=False, event_listeners=["Deadly", "LaunchOnGithubPullRequestOpened"])
     (stager.folder / "plugins").mkdir()

@@ -183,6 +183,11 @@ def test_its_socket_is_stager_s_alone(place: Place, tmp_path: Path) -> None:
         assert (facts.st_uid, facts.st_mode & 0o777) == (pwd.getpwnam("nobody").pw_uid, 0o600)
 
 
+@pytest.mark.attack(
+    "ADD of a service that listens on this machine",
+    profile="build of a fork",
+    result="refused; the machine's own Docker would fetch it",
+)
 def test_a_service_of_the_host(place: Place, on_the_host: Server) -> None:
     line = f"ADD http://{on_the_host.url}/metrics /site/metrics\n"
     image = place.build(unique(line), own=False)
@@ -208,6 +213,11 @@ def test_a_service_of_the_host_by_the_link_s_address(
         server.wait()
 
 
+@pytest.mark.attack(
+    "FROM and COPY --from of a private image of this machine",
+    profile="build of a fork",
+    result="not found, unless forks.images lends it",
+)
 def test_the_images_of_the_host(place: Place) -> None:
     private = f"stager-test/private-{secrets.token_hex(4)}:1"
     docker("tag", BASE, private)
@@ -223,6 +233,11 @@ def test_the_images_of_the_host(place: Place) -> None:
         docker("rmi", private)
 
 
+@pytest.mark.attack(
+    "A layer that a trusted build would take from the cache",
+    profile="build of a fork",
+    result="the trusted build makes its own",
+)
 @pytest.mark.parametrize("own", [False, True])
 def test_layers_that_a_stranger_built_first(place: Place, own: bool) -> None:
     """Whether there is an optional secret doesn't count for BuildKit's cache; so the stranger's layer, made
@@ -236,6 +251,11 @@ def test_layers_that_a_stranger_built_first(place: Place, own: bool) -> None:
     assert file_of(ours, "/who") == ("mine" if own else "strange")
 
 
+@pytest.mark.attack(
+    "A layer made with another proxy for a trusted build to take",
+    profile="build of a fork",
+    result="the trusted build makes its own",
+)
 @pytest.mark.parametrize("own", [False, True])
 def test_proxies_that_a_stranger_built_with(place: Place, own: bool) -> None:
     """Nor do proxy arguments count."""
@@ -245,6 +265,11 @@ def test_proxies_that_a_stranger_built_with(place: Place, own: bool) -> None:
     assert file_of(ours, "/who") == ("by nobody" if own else "by http://127.0.0.1:9/evil")
 
 
+@pytest.mark.attack(
+    "The cache mount of a trusted build, by its id",
+    profile="build of a fork",
+    result="it is empty",
+)
 def test_cache_mounts(place: Place) -> None:
     """What a trusted build keeps, by the id that a frontend of the stranger's could name."""
     name = secrets.token_hex(8)
@@ -268,6 +293,11 @@ def docker_configuration(tmp_path: Path, free_port: int, monkeypatch: pytest.Mon
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
 
 
+@pytest.mark.attack(
+    "The machine's credentials for a registry, by FROM of one on 127.0.0.1",
+    profile="build of a fork",
+    result="none are sent",
+)
 @pytest.mark.usefixtures("docker_configuration")
 def test_credentials_for_registries(
     place: Place, builder: OwnBuilder, free_port: int, tmp_path: Path
@@ -298,6 +328,11 @@ def _decoded(request: dict[str, str]) -> str:
     return base64.b64decode(credentials).decode() if credentials else ""
 
 
+@pytest.mark.attack(
+    "The password in the machine's proxy settings",
+    profile="build of a fork",
+    result="the build has no proxy",
+)
 @pytest.mark.usefixtures("docker_configuration")
 def test_proxies_with_passwords(place: Place) -> None:
     dockerfile = unique("RUN env > /variables\n")
@@ -312,12 +347,22 @@ def test_the_variables_of_the_server(place: Place, monkeypatch: pytest.MonkeyPat
     assert PASSWORD not in file_of(image, "/variables")
 
 
+@pytest.mark.attack(
+    "A build secret, by a mount of its id",
+    profile="build of a fork",
+    result="the step gets no such file",
+)
 def test_secrets_go_nowhere(place: Place) -> None:
     dockerfile = unique("RUN --mount=type=secret,id=npm cat /run/secrets/npm > /secret || true\n")
     image = place.build(dockerfile, recipe=Recipe(secrets={"npm": PASSWORD}))
     assert file_of(image, "/secret") == ""
 
 
+@pytest.mark.attack(
+    "Removal of a file of the machine by a link in place of a mount's folder (CVE-2024-23652)",
+    profile="build of a fork",
+    result="the file stays; Docker 20.10 would remove it",
+)
 def test_an_empty_file_of_the_host(place: Place) -> None:
     """A link in the place of a mount's folder made old engines remove what it led to (CVE-2024-23652)."""
     victim = place.folder / "victim"
@@ -333,11 +378,21 @@ def test_an_empty_file_of_the_host(place: Place) -> None:
     assert victim.exists()
 
 
+@pytest.mark.attack(
+    "RUN --network=host",
+    profile="build of a fork",
+    result="refused",
+)
 def test_the_host_s_network(place: Place) -> None:
     step = "RUN --network=host cat /proc/net/dev > /devices\n"
     assert "network.host" in place.fails(unique(step))
 
 
+@pytest.mark.attack(
+    "A file that fills the disk",
+    profile="build of a fork",
+    result="the builder's own disk is full; the machine's is not",
+)
 def test_a_build_can_t_fill_the_disk(place: Place, tmp_path: Path) -> None:
     with own_builder("1G") as small:
         crowded = Place(tmp_path / "small", small, place.installation)

@@ -88,6 +88,11 @@ def send(port: int, headers: str) -> int:
     return 0
 
 
+@pytest.mark.attack(
+    "Thirty bodies of 24 MB at the same time, without a good signature",
+    profile="sender of webhooks",
+    result="the memory stays small, and a delivery of the forge is taken meanwhile",
+)
 @pytest.mark.parametrize("headers", [UNSIGNED, MALFORMED, GUESSED], ids=["unsigned", "malformed", "guessed"])
 def test_the_memory_stays_small(stager: StagerUnderTest, headers: str) -> None:
     send(stager.port, headers)

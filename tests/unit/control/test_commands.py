@@ -85,6 +85,11 @@ class TestLaunch:
         assert await refusal(house.launch(name, app)) == (reason, 400)
         assert await house.environments() == []
 
+    @pytest.mark.attack(
+        "A launch of refs/pull/34/head, HEAD, a refspec or a pull request's commit id",
+        profile="signed-in user",
+        result="400; a launch names a branch or a tag",
+    )
     @pytest.mark.parametrize("name", [*OUTSIDE, "a" * 40, "A" * 40, "b" * 64, f"+{'a' * 40}:x"])
     async def test_what_may_mean_strangers_code(self, house: House, name: str) -> None:
         """A prebuilt image's boot script hands the name to git."""

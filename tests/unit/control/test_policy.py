@@ -488,6 +488,11 @@ class TestForks:
 
             await gate.assert_live()
 
+    @pytest.mark.attack(
+        "A second commit that shares the first digits of the one that was read",
+        profile="author of a fork",
+        result="the approval names the whole id, so it is refused for another commit",
+    )
     @pytest.mark.parametrize("sha", [OTHER, "0" * 40, SHA[:39] + "0", SHA[:7] + OTHER[7:], "a" * 64])
     async def test_another_commit_than_the_one_that_waits(self, sha: str) -> None:
         """Also one that shares its first digits."""
@@ -500,6 +505,11 @@ class TestForks:
             assert SHA in caught.value.message
             await gate.assert_refused(HoldReason.APPROVAL)
 
+    @pytest.mark.attack(
+        "An approval by a part of a commit id",
+        profile="author of a fork",
+        result="refused, with the whole id of the commit that waits",
+    )
     @pytest.mark.parametrize(
         "sha", ["", "a", SHA[:7], SHA[:12], SHA[:39], SHA + "0", f"{SHA}\n", "z" * 40, "١" * 40, "HEAD"]
     )

@@ -287,6 +287,11 @@ class TestOnce:
         await talk.life.intake.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
+    @pytest.mark.attack(
+        "A copy of a comment's delivery under another delivery id",
+        profile="sender of webhooks",
+        result="no second effect: the comment is remembered by its own id",
+    )
     @pytest.mark.parametrize("word", ["redeploy", "kill", "launch"])
     async def test_a_comment_is_acted_on_once(self, talk: Talk, word: str) -> None:
         event = await talk.opened()

@@ -93,6 +93,11 @@ class TestEveryKey:
     def test_none_of_them(self, text: str | bytes) -> None:
         assert read(text) == Said(NOTHING_SAID, None)
 
+    @pytest.mark.attack(
+        "Proxies and BUILDKIT_* as build arguments in .stager.yml",
+        profile="repository's own code",
+        result="refused; only the configuration may give them",
+    )
     @pytest.mark.parametrize(
         "name",
         [
