@@ -405,7 +405,7 @@ is_roots_alone() {
 install_helper() {
   local shim status=0
   shim="$(mktemp)"
-  printf '%s\n' "#!$(helper_python) -I" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
+  printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
     as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d/stager/helper" &&

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from stager.domain.environment import Instance
 from stager.domain.errors import Fault
+from stager.engines.docker import volumes
+from stager.engines.docker.files import archive_of
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Ran
 from tests.contracts.engines import LIMITS, DockerUnderTest, birth, docker_under_test
@@ -339,6 +342,36 @@ class TestVolumesOfImages:
 
         inspected = subprocess.run(["docker", "inspect", left], capture_output=True, check=False)
         assert inspected.returncode != 0
+
+    async def test_what_is_looked_at_never_counts_as_an_instance(
+        self, engine: DockerUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever labels its image has: it would be started as one, without any of the bounds."""
+        seen: list[Instance] = []
+        runs: list[str] = []
+
+        async def looked(*arguments: Any) -> bytes | None:
+            seen.extend([*await engine.instances.find(), *await engine.instances.find("e9")])
+            start = ["docker", "start", f"stager-{engine.installation}-volumes"]
+            done = subprocess.run(start, capture_output=True, text=True, check=False)
+            runs.extend([] if done.returncode else [done.stdout])
+            return await archive_of(*arguments)
+
+        monkeypatch.setattr(volumes, "archive_of", looked)
+        labels = "stager.environment=e9 stager.deployment=volumes stager.generation=1 stager.network=n"
+        lines = (
+            f"FROM {PYTHON}",
+            "VOLUME /data",
+            f"LABEL {labels}",
+            'ENTRYPOINT ["sh", "-c", "sleep 9"]',
+            "",
+        )
+        with image_of(tmp_path, "\n".join(lines)) as image:
+            found = await engine.images.resolve(image)
+            await volumes.ImageVolumes(engine.docker, engine.installation).options(found)
+
+        assert seen == []
+        assert runs == [], "nor can it be started by accident"
 
 
 def volumes_of(engine: DockerUnderTest) -> list[str]:

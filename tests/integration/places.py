@@ -117,7 +117,7 @@ class Helper:
         self._log = folder / "helper.log"
         self._command = [
             *enter, sys.executable, "-m", "stager.helper",
-            f"--socket={self.socket}", "--user=root", *options,
+            f"--socket={self.socket}", "--user=root", f"--builder-folder={folder}/builder", *options,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 

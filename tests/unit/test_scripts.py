@@ -76,11 +76,17 @@ def test_an_interpreter_of_the_user_s_own_isnt_the_helper_s(tmp_path: Path) -> N
     own = tmp_path / "python3"
     own.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     own.chmod(0o755)
-    words = 'PATH="$1:$PATH"; HELPER="$1/helper"; as_root() { "$@"; }; install_helper; head -1 "$HELPER"\n'
+    words = """
+        PATH="$1:$PATH"; HELPER="$1/helper"; as_root() { "$@"; }
+        install_helper; head -1 "$HELPER"; "$HELPER" --help
+    """
     if ran("helper_python").returncode:
         pytest.skip("this system has no new enough Python of its own")
     done = ran(words, str(tmp_path))
-    assert done.stdout.startswith("#!/usr/"), done
+    first, *told = done.stdout.splitlines()
+    assert first.startswith("#!/usr/"), done
+    assert first.endswith(" -IS"), "without the packages of /usr/local, which the group staff may change"
+    assert "Does what Stager needs root for" in "".join(told)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the helper is for Linux")

@@ -13,6 +13,7 @@ from stager.control.refusals import Refusal, Refusals
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
 from stager.domain.ledger import Entry
+from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock
 from stager.ports.store import Store
 
@@ -72,8 +73,9 @@ class Audit:
         """What happens inside is recorded with how it ended, by itself: also when it is refused."""
         try:
             yield
-        except StagerError as error:
-            result, why = result_of(error), error.reason
+        except Exception as error:
+            ending = ending_of(error)
+            result, why = result_of(ending), ending.reason
             await self.record(actor, action, app=app, subject=subject, result=result, detail=why)
             raise
         await self.record(actor, action, app=app, subject=subject, result=DONE)

@@ -378,3 +378,18 @@ class TestTokens:
 
         [token] = await office.tokens.of(ann)
         assert token.used_at == used
+
+
+async def test_what_ends_by_a_bug_is_written_down_as_well() -> None:
+    """It may have been half done by then."""
+    audit = Audit(MemoryStore(), FakeClock())
+    with pytest.raises(ZeroDivisionError):
+        async with audit.of(Actor("ann", "test"), "kill", app="shop", subject="e1"):
+            1 / 0  # noqa: B018
+    [entry] = await audit.entries(limit=10)
+    assert (entry.action, entry.subject, entry.result, entry.detail) == (
+        "kill",
+        "e1",
+        "failed",
+        "internal-error",
+    )

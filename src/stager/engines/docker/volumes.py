@@ -90,8 +90,11 @@ class ImageVolumes:
         name = f"stager-{self._installation}-volumes"
         body: dict[str, Any] = {
             "Image": image,
-            "Cmd": ["-"],
-            "Labels": {labels.INSTALLATION: self._installation},
+            # It is never started, and wouldn't run anything of the image's.
+            "Entrypoint": ["/"],
+            "Cmd": [],
+            # By the image's own labels it could pass for an instance.
+            "Labels": {labels.INSTALLATION: self._installation, labels.DEPLOYMENT: ""},
             # Or Docker would make the volumes, and copy into them what the image has there.
             "HostConfig": {"NetworkMode": "none", "Tmpfs": dict.fromkeys(paths, "")},
         }
