@@ -51,9 +51,9 @@ refresh_package_lists() {
 }
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
-# package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs and wrk
-# are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS or NEEDS_WRK: installing nginx starts one. A browser is large, and for
-# whoever sets NEEDS_BROWSER.
+# package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
+# registry and wrk are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY or NEEDS_WRK: installing nginx or the
+# registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -62,6 +62,7 @@ missing_packages() {
     has curl || echo curl
     [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
+    [ -z "${NEEDS_REGISTRY:-}" ] || has docker-registry || echo docker-registry
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     has iptables || echo iptables

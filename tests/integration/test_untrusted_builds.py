@@ -118,7 +118,7 @@ class Server:
     ) -> None:
         self.url, self._notes = f"127.0.0.1:{port}", folder / f"requests-{secrets.token_hex(4)}"
         if tls:
-            self._notes.with_suffix(".pem").write_bytes(_certificate())
+            self._notes.with_suffix(".pem").write_bytes(certificate())
         self._process = start(sys.executable, str(STAND_IN), str(port), str(self._notes))
         until(self._notes.exists, "it listens")
 
@@ -131,7 +131,7 @@ class Server:
         self._process.wait()
 
 
-def _certificate() -> bytes:
+def certificate() -> bytes:
     """A self-signed one with its key, which Docker accepts on the loopback interface."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
