@@ -86,6 +86,7 @@ class Place:
             return await BuilderByTrust(trusted, untrusted if own else None).build(order, self.said.append)
         finally:
             await engine.close()
+            await asyncio.sleep(0.05)  # aiohttp closes its connections in the loop's next rounds
 
     def fails(self, dockerfile: str, **more: object) -> str:
         """Build it in the builder of its own, which doesn't work; all that is said of it."""
