@@ -17,8 +17,10 @@ __all__ = ["app_image", "behind", "make_stager", "nginx", "town"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each file: while Playwright is there, a loop runs in this thread, and tests of other files that
+    the same process is given want to run theirs."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: scripts/test installs one where the distribution has it")
     # Root may not have its sandbox, and nothing but this machine is to be asked.

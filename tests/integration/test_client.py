@@ -77,7 +77,7 @@ def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
 
     shell = person.sit("exec", "x")
     shell.wait_for("# ")  # the prompt
-    # The size is told once the shell runs: Docker's API takes it with the command from 1.42 on only.
+    # Docker 20.10 takes the size only once the shell runs, so that the prompt may come before it.
     shell.type("until stty size | grep -q '40 120'; do sleep 0.1; done; echo $((6*7)) $TERM\r")
     shell.wait_for("42 xterm-256color")
     [container] = stager.containers()
