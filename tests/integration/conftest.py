@@ -56,8 +56,7 @@ def make_stager(tmp_path: Path, app_image: str, request: pytest.FixtureRequest) 
     with contextlib.ExitStack() as stack:
         yield make
     for stager in made:
-        if stager.log.exists():
-            print(f"--- {stager.log}\n{stager.log.read_text()[-8000:]}")
+        stager.show_log()
         stager.clean_up()
 
 

@@ -103,12 +103,12 @@ def installed(image: str, configuration: Mapping[str, Any]) -> Iterator[Installe
     folder.chmod(0o755)
     made = InstalledStager(folder, image, configuration)
     try:
-        with own_builder(installation=made.installation, user=USER) as made.helper:
-            try:
-                yield made
-            finally:
-                if made.log.exists():
-                    print(f"--- {made.log}\n{made.log.read_text()[-8000:]}")
-                made.clean_up()
+        with (
+            own_builder(installation=made.installation, user=USER) as made.helper,
+            contextlib.ExitStack() as stack,
+        ):
+            stack.callback(made.clean_up)
+            stack.callback(made.show_log)
+            yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)

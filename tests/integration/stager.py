@@ -279,6 +279,11 @@ class StagerUnderTest:
         sent = {name: value for name, value in given.items() if value}
         return self._client.post(f"{self.url}{path}", content=body, headers=sent)
 
+    def show_log(self) -> None:
+        """Print the end of its log, for a test that fails."""
+        if self.log.exists():
+            print(f"--- {self.log}\n{self.log.read_text()[-8000:]}")
+
     def clean_up(self) -> None:
         """Leave nothing: processes, containers, networks, images that it built."""
         self._client.close()
