@@ -6,12 +6,16 @@ So what is accepted here is served, and what isn't would be refused there.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from stager.domain.route import Endpoint
 from stager.front.backends import Backend
 from stager.front.head import ResponseHead
 from stager.front.limits import Limits
+
+BODY_SECONDS = 0.5
+"""How long a body is read. Most are there with their heads; a stream of events never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,8 @@ class Answer:
 
 
 async def ask(endpoint: Endpoint, head: bytes, limits: Limits) -> Answer:
-    """Send a GET request to an app, and read its answer up to the beginning of the body.
+    """Send a GET request to an app, and read its answer, its body for a moment only. A connection that is
+    closed with data unread is reset, which applications log as an error.
 
     Args:
         endpoint: of the app.
@@ -44,7 +49,11 @@ async def ask(endpoint: Endpoint, head: bytes, limits: Limits) -> Answer:
         return Answer()
     try:
         upstream.begin(question, head)
-        return await question.answered
+        answer = await question.answered
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BODY_SECONDS):
+                await question.over.wait()
+        return answer
     finally:
         upstream.discard()
 
@@ -57,6 +66,7 @@ class _Question:
 
     def __init__(self) -> None:
         self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
 
     def interim(self, head: ResponseHead) -> None:
         """The answer is still to come."""
@@ -77,11 +87,13 @@ class _Question:
         return True
 
     def complete(self) -> None:
-        """It was answered before."""
+        """It was answered before; the body has come to its end."""
+        self.over.set()
 
     def lost(self, *, reused: bool, heard: bool) -> None:  # noqa: ARG002
         """The app hung up."""
         self._end(Answer(refusal="It hung up within the head of its answer." if heard else ""))
+        self.over.set()
 
     def ended(self) -> None:
         """There are no tunnels."""
@@ -100,5 +112,7 @@ class _Question:
         """Nobody drains for this."""
 
     def _end(self, answer: Answer) -> None:
+        if answer.status is None:
+            self.over.set()
         if not self.answered.done():
             self.answered.set_result(answer)

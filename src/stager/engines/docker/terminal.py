@@ -54,6 +54,8 @@ class DockerTerminal:
     def __init__(self, execution: aiodocker.execs.Exec, stream: aiodocker.stream.Stream) -> None:
         self._execution = execution
         self._stream = stream
+        self._size: Size | None = None
+        self._has_printed = False
 
     async def read(self) -> bytes:
         """See `ports.engine.Terminal.read`."""
@@ -61,6 +63,10 @@ class DockerTerminal:
             message = await self._stream.read_out()
         except (aiohttp.ClientError, OSError):
             return b""
+        if not self._has_printed and self._size:
+            # What Docker takes just before the command runs may be lost; what prints runs.
+            self._has_printed = True
+            await self.tell_size(self._size)
         return message.data if message is not None else b""
 
     async def write(self, data: bytes) -> None:
@@ -76,6 +82,7 @@ class DockerTerminal:
     async def tell_size(self, size: Size) -> bool:
         """Have the command's terminal be of this size. False when it can't be, such as before the command
         runs."""
+        self._size = size
         try:
             await self._execution.resize(h=size.rows, w=size.columns)
         except (aiodocker.DockerError, aiohttp.ClientError, OSError):

@@ -36,13 +36,16 @@ class Execution:
             raise aiodocker.DockerError(500, "cannot resize a stopped container")
         self.sizes.append((h, w))
 
+    async def read_out(self) -> SimpleNamespace:
+        return SimpleNamespace(data=b"$ ")
 
-async def opened(execution: Execution) -> None:
+
+async def opened(execution: Execution) -> terminal.DockerTerminal:
     async def run(*_: object, **__: object) -> Execution:
         return execution
 
     docker = SimpleNamespace(containers=SimpleNamespace(container=lambda _: SimpleNamespace(exec=run)))
-    await terminal.open_terminal(cast("Any", docker), "c", ["sh"], Size(40, 120), "xterm")
+    return await terminal.open_terminal(cast("Any", docker), "c", ["sh"], Size(40, 120), "xterm")
 
 
 @pytest.mark.parametrize("refusals", [0, 3])
@@ -51,6 +54,13 @@ async def test_the_size_is_told_once_the_command_runs(refusals: int, monkeypatch
     execution = Execution(refusals)
     await opened(execution)
     assert execution.sizes == [(40, 120)]
+
+
+async def test_the_size_is_told_again_when_the_command_prints() -> None:
+    execution = Execution(0)
+    shell = await opened(execution)
+    assert [await shell.read() for _ in range(3)] == [b"$ "] * 3
+    assert execution.sizes == [(40, 120)] * 2
 
 
 async def test_a_terminal_without_a_size_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
