@@ -57,6 +57,7 @@ def test_logs_are_followed_from_instance_to_instance(shop: Served, run: Run) -> 
     until_followed(shop)
     shop.do(lambda: shop.house.engine.print(instance(shop), "one\x1b]0;title\x07 line"))
     assert run("redeploy", "x").exit_code == 0
+    until_alone(shop)
     shop.do(lambda: shop.house.engine.print(instance(shop), "another"))
     assert run("kill", "x").exit_code == 0
     printed, _ = following.communicate(timeout=30)
@@ -64,6 +65,13 @@ def test_logs_are_followed_from_instance_to_instance(shop: Served, run: Run) -> 
     lines = printed.splitlines()
     assert lines[:2] == ["ready", "one line"]
     assert lines[-1] == "another"
+
+
+def until_alone(server: Served) -> None:
+    """The old instance goes after the new one is live."""
+    deadline = time.monotonic() + 60
+    while len(server.house.engine.there()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def until_followed(server: Served) -> None:
