@@ -19,7 +19,7 @@ RUN = "[build 3/5] RUN npm ci"
         ('runc: exec: "gulp": executable file not found in $PATH', "`gulp`"),
         (
             "executor failed running [/bin/sh -c npm ci]: exit code: 1\n"
-            "npm ERR! code ENOTFOUND\nnpm ERR! request to https://registry.npmjs.org/x failed\n"
+            "npm ERR! code ENOTFOUND\nnpm ERR! request to https://registry.example.org/x failed\n"
             "npm ERR! EACCES: permission denied, mkdir '/root/.npm/_logs'",
             "isn't reachable",
         ),
