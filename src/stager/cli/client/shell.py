@@ -54,7 +54,7 @@ def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> No
 
 
 def _run(connection: Connection, id_: str, command: list[str]) -> int:
-    columns, rows = shutil.get_terminal_size()
+    columns, rows = _terminal_size()
     query: list[tuple[str, str]] = [("command", word) for word in command]
     query += [("rows", str(rows)), ("columns", str(columns)), ("kind", os.environ.get("TERM", "xterm"))]
     with (
@@ -94,11 +94,19 @@ def _type(socket: Any) -> None:
         return
 
 
+def _terminal_size() -> os.terminal_size:
+    """That of the terminal itself: COLUMNS and LINES in the environment may be another's."""
+    try:
+        return os.get_terminal_size(sys.stdin.fileno())
+    except (OSError, ValueError):  # there is none
+        return shutil.get_terminal_size()
+
+
 def _tell_size(socket: Any) -> None:
     """Tell of each change of the window, from now on."""
 
     def changed(*_: object) -> None:
-        columns, rows = shutil.get_terminal_size()
+        columns, rows = _terminal_size()
         socket.send(json.dumps({"rows": rows, "columns": columns}))
 
     signal.signal(signal.SIGWINCH, changed)
