@@ -77,9 +77,9 @@ def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
 
     shell = person.sit("exec", "x")
     shell.wait_for("# ")  # the prompt
-    # Docker 20.10 takes the size only once the shell runs, so that the prompt may come before it.
-    shell.type("until stty size | grep -q '40 120'; do sleep 0.1; done; echo $((6*7)) $TERM\r")
+    shell.type("stty size; echo $((6*7)) $TERM\r")
     shell.wait_for("42 xterm-256color")
+    assert "40 120" in shell.said
     [container] = stager.containers()
     shell.type("sleep 4321\r")
     until(lambda: "sleep 4321" in docker("top", container), "it sleeps")

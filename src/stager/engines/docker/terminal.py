@@ -18,9 +18,6 @@ HANG_UP = (b"\x03", b"\x04", b"\x04")
 Docker leaves what runs in an exec alone when whoever started it goes, and has no call that ends it."""
 HANG_UP_PAUSE = 0.1
 """Seconds between them: an interrupt throws away what was typed behind it."""
-SIZE_TRIES, SIZE_PAUSE = 40, 0.05
-"""Docker begins to answer before the command runs, and refuses to change the size of what doesn't run. The
-pause is in seconds."""
 CODE_TRIES = 20
 """Docker tells the end of the output a moment before it knows the exit code."""
 
@@ -41,10 +38,7 @@ async def open_terminal(
             if error.status in (404, 409):  # it is gone, or it doesn't run
                 raise Retry("The container doesn't run any more.", reason="instance-gone") from error
             raise
-    for _ in range(SIZE_TRIES):
-        if await terminal.tell_size(size):
-            break
-        await asyncio.sleep(SIZE_PAUSE)
+    await terminal.resize(size)
     return terminal
 
 
@@ -54,8 +48,6 @@ class DockerTerminal:
     def __init__(self, execution: aiodocker.execs.Exec, stream: aiodocker.stream.Stream) -> None:
         self._execution = execution
         self._stream = stream
-        self._size: Size | None = None
-        self._has_printed = False
 
     async def read(self) -> bytes:
         """See `ports.engine.Terminal.read`."""
@@ -63,10 +55,6 @@ class DockerTerminal:
             message = await self._stream.read_out()
         except (aiohttp.ClientError, OSError):
             return b""
-        if not self._has_printed and self._size:
-            # What Docker takes just before the command runs may be lost; what prints runs.
-            self._has_printed = True
-            await self.tell_size(self._size)
         return message.data if message is not None else b""
 
     async def write(self, data: bytes) -> None:
@@ -77,17 +65,8 @@ class DockerTerminal:
 
     async def resize(self, size: Size) -> None:
         """See `ports.engine.Terminal.resize`."""
-        await self.tell_size(size)
-
-    async def tell_size(self, size: Size) -> bool:
-        """Have the command's terminal be of this size. False when it can't be, such as before the command
-        runs."""
-        self._size = size
-        try:
+        with suppress(aiodocker.DockerError, aiohttp.ClientError, OSError):
             await self._execution.resize(h=size.rows, w=size.columns)
-        except (aiodocker.DockerError, aiohttp.ClientError, OSError):
-            return False
-        return True
 
     async def exit_code(self) -> int | None:
         """See `ports.engine.Terminal.exit_code`."""
