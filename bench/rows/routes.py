@@ -11,7 +11,7 @@ from typing import Any
 from bench.figures import median, percentile, rounded, seconds, times
 from bench.ground import Ground
 from bench.row import Figures, Line, Row
-from stager.control.publisher import Publisher
+from stager.control.routing.route_table import Publisher
 from stager.domain.route import Endpoint, RouteTable, Target
 from tests.unit.front.harness import App, Rig, rig
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from stager.control.secrets import new_secret
+from stager.control.identity.secrets import new_secret
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from tests.doubles.github_login import ID, SECRET, GithubLogin, running_login

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import aiohttp
 
-from stager.control.wishes import link_of
+from stager.control.environments.desired_state import link_of
 from stager.domain.environment import ChangeLink
 from stager.domain.events import ChangeSeen
 from stager.domain.source import Access, Change, Repository

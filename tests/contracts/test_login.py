@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from stager.control.secrets import new_secret
+from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
 from stager.forges.github.account import Place

@@ -13,8 +13,8 @@ import pytest
 
 from stager.auth.basic import BasicAuthentication
 from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication
-from stager.control.access import Roles
-from stager.control.secrets import new_secret
+from stager.control.identity.access import Roles
+from stager.control.identity.secrets import new_secret
 from stager.domain.access import Role
 from stager.ports.login import challenge_of
 from tests.forge import doubles

@@ -11,7 +11,7 @@ import aiohttp
 import httpx
 import pytest
 
-from stager.control.secrets import new_secret
+from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.source import Access
 from stager.forges.github.account import Place

@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 import pytest
 
-from stager.control.secrets import new_secret
+from stager.control.identity.secrets import new_secret
 from stager.forges.github.account import Place
 from stager.forges.github.signing_in import Client, GithubSignIn
 from stager.ports.login import Asked

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.guard import Privacy

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Role
 from stager.forges.local.forge import LocalForge
 from stager.web import git as web_git

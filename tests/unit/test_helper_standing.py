@@ -11,7 +11,7 @@ import structlog
 
 from stager.assembly import helper as module
 from stager.assembly.helper import firewall_of, helper_of, public_ports
-from stager.control.addresses import Addresses
+from stager.control.routing.urls import Addresses
 from stager.domain.errors import Fault
 from stager.helper.verbs import Feature
 from stager.settings.loader import load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from stager.control.addresses import Addresses
+from stager.control.routing.urls import Addresses
 from stager.forges.github.account import Place, as_nobody, with_app, with_token
 from stager.forges.github.keyring import Keyring, app_in_force
 from stager.forges.github.setup import GithubSetup

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import structlog
 
-from stager.control.addresses import Addresses
+from stager.control.routing.urls import Addresses
 from stager.domain.egress import Egress
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.engines.docker import HelperFirewall

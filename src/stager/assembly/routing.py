@@ -7,9 +7,9 @@ import sys
 
 import aiodocker
 
-from stager.control.addresses import Addresses
-from stager.control.outposts import Outposts
-from stager.control.ports import Ports
+from stager.control.routing.edge_proxy import Outposts
+from stager.control.routing.ingress_ports import Ports
+from stager.control.routing.urls import Addresses
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.front.launcher import FrontOptions

@@ -20,15 +20,15 @@ from stager.assembly.webserver import WebServer
 from stager.assembly.workshop import builder_of, workshop_of
 from stager.checks.deliveries import SetAsideDeliveries
 from stager.checkup import checks_of
-from stager.control.access import Roles
 from stager.control.applications import Application
-from stager.control.core import Cast, Conduct, Core, World
-from stager.control.forges import Forges
-from stager.control.logins import CurrentLogins
-from stager.control.outposts import Outposts
-from stager.control.previews import RunningPreviews
-from stager.control.sessions import Lifetimes
-from stager.control.supervisor import Intervals, Supervisor
+from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.identity.access import Roles
+from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.sessions import Lifetimes
+from stager.control.plugins.api import RunningPreviews
+from stager.control.pull_requests.forges import Forges
+from stager.control.reconciler.controller import Intervals, Supervisor
+from stager.control.routing.edge_proxy import Outposts
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiodocker
 
 from stager.control.applications import SHA_PLACE
-from stager.control.workshop import Workshop
+from stager.control.builds.gc import Workshop
 from stager.engines.docker.builder import BuildxBuilder
 from stager.engines.docker.by_trust import BuilderByTrust
 from stager.engines.docker.untrusted import Lending, UntrustedBuilder

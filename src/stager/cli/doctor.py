@@ -18,7 +18,7 @@ from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.doctor import asked, tell
 from stager.cli.server import ConfigOption, readiness
-from stager.control.doctor import examine
+from stager.control.diagnostics import examine
 from stager.domain.errors import StagerError
 from stager.front.client import FrontClient
 from stager.ports.doctor import Finding, Verdict

@@ -1,6 +1,6 @@
 """The switches of the one author of comments, which hears every change of state by itself.
 
-Naming these in the configuration has `stager.control.commenting` write, and take its comment away.
+Naming these in the configuration has `stager.control.reporting.pr_comment` write, and take its comment away.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
-from stager.control.handling import told_of
-from stager.control.runner import HANDLER_SECONDS
+from stager.control.plugins.invoker import HANDLER_SECONDS
+from stager.control.plugins.lifecycle import told_of
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.events import ChangeSeen

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
-from stager.control.core import Cast, Conduct, Core, World
-from stager.control.handling import told_of
-from stager.control.logins import CurrentLogins
+from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.identity.login_flows import CurrentLogins
 from stager.control.metrics import Metrics
-from stager.control.previews import RunningPreviews, preview_of
-from stager.control.runner import Runner
+from stager.control.plugins.api import RunningPreviews, preview_of
+from stager.control.plugins.invoker import Runner
+from stager.control.plugins.lifecycle import told_of
+from stager.control.routing.urls import Addresses
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply

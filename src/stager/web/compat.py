@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from stager.control.commands import Ending
+from stager.control.environments.commands import Ending
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.errors import Refused

@@ -7,7 +7,7 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from stager.control.doctor import examine
+from stager.control.diagnostics import examine
 from stager.domain.access import Action
 from stager.ports.doctor import Finding, Verdict
 from stager.web.api import ANSWERS

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
-from stager.control.tokens import LONGEST
+from stager.control.identity.api_tokens import LONGEST
 from stager.domain.access import Action, Role
 from stager.domain.errors import Refused
 from stager.domain.ledger import Entry, Token

@@ -13,7 +13,7 @@ from itertools import pairwise
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
-from stager.control.qr import QUIET, leads_elsewhere
+from stager.control.reporting.qr import QUIET, leads_elsewhere
 from stager.domain.actor import Actor
 from stager.domain.errors import Retry
 from stager.domain.status import State

@@ -14,7 +14,7 @@ from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
 AFTER_TOO_MANY = "60"
-"""Seconds in which wrong credentials are counted; see `stager.control.tries`."""
+"""Seconds in which wrong credentials are counted; see `stager.control.identity.throttle`."""
 API = "/api/"
 UNKEPT = {"Cache-Control": "no-store"}
 

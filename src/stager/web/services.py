@@ -11,26 +11,26 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from stager.control.access import Access
-from stager.control.addresses import Addresses
 from stager.control.applications import Applications
-from stager.control.audit import Audit
-from stager.control.builds import Builds
-from stager.control.calls import Calls
-from stager.control.commands import Commands
-from stager.control.failures import Failures
-from stager.control.forges import Forges
-from stager.control.guards import Guards
-from stager.control.inside import Inside
-from stager.control.intake import Intake
+from stager.control.builds.queue import Builds
+from stager.control.environments.attach import Inside
+from stager.control.environments.commands import Commands
+from stager.control.environments.share_links import Sharing
+from stager.control.identity.access import Access
+from stager.control.identity.api_tokens import Tokens
+from stager.control.identity.audit import Audit
+from stager.control.identity.sessions import Sessions
+from stager.control.identity.sign_in import SigningIn
+from stager.control.identity.throttle import Tries
 from stager.control.metrics import Metrics
-from stager.control.publisher import Publisher
-from stager.control.sessions import Sessions
-from stager.control.sharing import Sharing
-from stager.control.signing_in import SigningIn
-from stager.control.supervisor import Supervisor
-from stager.control.tokens import Tokens
-from stager.control.tries import Tries
+from stager.control.plugins.action_calls import Calls
+from stager.control.pull_requests.forges import Forges
+from stager.control.pull_requests.webhooks import Intake
+from stager.control.reconciler.controller import Supervisor
+from stager.control.reconciler.unexpected_errors import Failures
+from stager.control.routing.route_table import Publisher
+from stager.control.routing.urls import Addresses
+from stager.control.routing.visitor_access import Guards
 from stager.domain.actor import Actor
 from stager.domain.clients import Network, sender
 from stager.ports.clock import SystemClock

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
-from stager.control.sharing import LONGEST, SHORTEST
+from stager.control.environments.share_links import LONGEST, SHORTEST
 from stager.web.api import ANSWERS, Id
 from stager.web.services import Known, Served
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from stager.control.logins import GOOD_FOR
-from stager.control.secrets import new_secret
+from stager.control.identity.login_flows import GOOD_FOR
+from stager.control.identity.secrets import new_secret
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
 from stager.domain.guard import safe_path

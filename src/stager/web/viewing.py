@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from stager.control.audit import NOBODY
-from stager.control.guards import PAGE
+from stager.control.identity.audit import NOBODY
+from stager.control.routing.visitor_access import PAGE
 from stager.domain.access import Action
 from stager.domain.actor import Actor
 from stager.domain.clients import holder

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from stager.control.finding import existing
-from stager.control.handling import told_of
-from stager.control.showing import live_status
+from stager.control.environments.lookup import existing
+from stager.control.plugins.lifecycle import told_of
+from stager.control.reconciler.status_page import live_status
 from stager.domain.access import Action, may
 from stager.domain.actor import Actor
 from stager.domain.deployment import Deployment, Phase, phase_of

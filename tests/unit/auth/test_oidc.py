@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey, RSAKey
 
 from stager import oauth
 from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication, OpenIDSignIn
-from stager.control.secrets import new_secret
+from stager.control.identity.secrets import new_secret
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry, StagerError

@@ -17,7 +17,7 @@ from stager.checks.certificate import Expiry
 from stager.checks.deliveries import SetAsideDeliveries
 from stager.checks.machine import Disk, Port
 from stager.checks.names import Wildcard, judged, own_addresses
-from stager.control import doctor
+from stager.control import diagnostics
 from stager.domain.errors import Retry
 from stager.domain.events import Delivery
 from stager.engines.docker.doctor import BuildCheck, DockerCheck, number_of
@@ -34,7 +34,7 @@ FINE, WARNING, WRONG = Verdict
 
 
 async def verdicts(check: Check) -> list[Verdict]:
-    return [finding.verdict for finding in await doctor.examine([check])]
+    return [finding.verdict for finding in await diagnostics.examine([check])]
 
 
 async def test_deliveries_that_are_set_aside() -> None:
@@ -53,12 +53,12 @@ class TestExamine:
     async def test_keeps_the_order_and_makes_findings_of_what_goes_wrong(self) -> None:
         away = Retry("Away.", hint="Wait.", reason="x")
         checks = [Says("slow", 0.05), Says("away", error=away), Says("bug", error=ValueError("odd"))]
-        found = await doctor.examine(checks)
+        found = await diagnostics.examine(checks)
         assert [(f.subject, f.verdict) for f in found] == [("slow", FINE), ("away", WRONG), ("bug", WARNING)]
         assert (found[1].message, found[1].hint) == ("Away.", "Wait.")
 
     async def test_waits_for_nobody_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "PATIENCE", 0.01)
+        monkeypatch.setattr(diagnostics, "PATIENCE", 0.01)
         assert await verdicts(Says("hangs", 60)) == [WRONG]
 
 
@@ -134,7 +134,7 @@ async def test_certificates(certificate: Callable[[int], Path], tmp_path: Path) 
 
 class TestDocker:
     async def test_that_isnt_there(self, tmp_path: Path) -> None:
-        [finding] = await doctor.examine([DockerCheck(f"unix://{tmp_path}/docker.sock")])
+        [finding] = await diagnostics.examine([DockerCheck(f"unix://{tmp_path}/docker.sock")])
         assert (finding.verdict, finding.message) == (WRONG, "Docker doesn't answer.")
 
     @pytest.mark.docker
@@ -178,7 +178,7 @@ class TestGithub:
     async def test_a_token(self, there: Stranger, status: int, scopes: str, verdict: Verdict) -> None:
         headers = {"X-OAuth-Scopes": scopes} if scopes else {}
         there.answers["GET /user"] = Answer(status, json.dumps({"login": "bot"}), "application/json", headers)
-        found = await doctor.examine([self.check(there)])
+        found = await diagnostics.examine([self.check(there)])
         assert [(f.subject, f.verdict) for f in found] == [
             ("GitHub", FINE),
             ("clock", FINE),
@@ -191,7 +191,7 @@ class TestGithub:
     async def test_a_clock_that_is_wrong(self, there: Stranger) -> None:
         later = format_datetime(datetime.now(UTC) + timedelta(minutes=2), usegmt=True)
         there.answers["GET /rate_limit"] = Answer(200, "{}", "application/json", {"Date": later})
-        found = await doctor.examine([self.check(there, "")])
+        found = await diagnostics.examine([self.check(there, "")])
         assert found[1].verdict is WRONG
         assert "s behind" in found[1].message
 

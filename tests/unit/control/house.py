@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from stager.control.access import Roles
-from stager.control.addresses import Addresses
 from stager.control.applications import Application, Applications
-from stager.control.core import Cast, Conduct, Core, World
-from stager.control.forges import Forges
-from stager.control.logins import CurrentLogins
-from stager.control.supervisor import Intervals
-from stager.control.workshop import Workshop
+from stager.control.builds.gc import Workshop
+from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.identity.access import Roles
+from stager.control.identity.login_flows import CurrentLogins
+from stager.control.pull_requests.forges import Forges
+from stager.control.reconciler.controller import Intervals
+from stager.control.routing.urls import Addresses
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch

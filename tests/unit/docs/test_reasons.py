@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stager.control.second_tries import OF_THE_INSTALLATION
+from stager.control.reconciler.config_retries import OF_THE_INSTALLATION
 from tests.unit.docs.pages import ROOT
 from tests.unit.docs.reasons import reasons, sites
 

@@ -13,8 +13,8 @@ from typing import get_args
 
 import pytest
 
-from stager.control.comment import comment_body
-from stager.control.picture import Picture
+from stager.control.reporting.pr_comment_template import comment_body
+from stager.control.reporting.report_state import Picture
 from stager.domain.names import slugify
 from stager.settings.apps import RepositoryKey
 from stager.settings.loader import Loaded, load

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stager.control.runner import Runner
-from stager.control.threads import MOST, Threads
+from stager.control.plugins.invoker import Runner
+from stager.control.plugins.threads import MOST, Threads
 from stager.domain.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 

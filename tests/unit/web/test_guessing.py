@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.logins import MOST_OF_ONE
-from stager.control.tries import LIMIT
+from stager.control.identity.login_flows import MOST_OF_ONE
+from stager.control.identity.throttle import LIMIT
 from stager.domain.actor import Actor
 from stager.domain.guard import Privacy
 from stager.domain.source import Access

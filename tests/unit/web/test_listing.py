@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stager.control.previews import RunningPreviews
+from stager.control.plugins.api import RunningPreviews
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.guard import Privacy

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.types import Message
 
 from stager import web
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Action, Role, may
 from stager.domain.actor import Actor
 from stager.domain.commands import Launch

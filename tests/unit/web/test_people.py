@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Role
 from tests.unit.web.site import Site, basic, site
 

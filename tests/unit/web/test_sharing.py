@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Role
 from stager.domain.environment import Environment
 from stager.domain.guard import Guard, Pass, Privacy, unseal

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from stager.control.logins import LONGEST_WAIT
-from stager.control.secrets import new_secret
+from stager.control.identity.login_flows import LONGEST_WAIT
+from stager.control.identity.secrets import new_secret
 from stager.domain.source import Access
 from stager.ports.login import Pending, challenge_of
 from stager.testing.login import FakeAccounts

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from stager.control.logins import MOST_OF_ONE
-from stager.control.secrets import new_secret
-from stager.control.tries import LIMIT
+from stager.control.identity.login_flows import MOST_OF_ONE
+from stager.control.identity.secrets import new_secret
+from stager.control.identity.throttle import LIMIT
 from stager.domain.guard import safe_path
 from stager.domain.source import Access
 from stager.ports.login import challenge_of

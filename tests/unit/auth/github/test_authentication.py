@@ -11,7 +11,7 @@ import structlog
 
 from stager.auth import github
 from stager.auth.github import MOST_REMEMBERED, NO_REMEMBERED, REMEMBERED, GithubAuthentication
-from stager.control.logins import CurrentLogins
+from stager.control.identity.login_flows import CurrentLogins
 from stager.domain.access import Role
 from stager.domain.actor import Actor
 from stager.domain.commands import Launch

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Role
 from stager.forges.github.webhooks import GithubWebhooks
 from stager.web.app import create_app

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from stager.auth.github import GithubAuthentication
-from stager.control.logins import CurrentLogins
+from stager.control.identity.login_flows import CurrentLogins
 from stager.domain.source import Access
 from stager.handlers.authorization import GithubAuthorization
 from stager.testing.login import FakeAccounts

@@ -10,7 +10,7 @@ import typer
 
 from stager.auth.basic import BasicAuthentication
 from stager.cli import client
-from stager.control.access import Roles
+from stager.control.identity.access import Roles
 from stager.domain.access import Action, Role, may
 from stager.testing import Program
 from stager.testing.engine import Inner

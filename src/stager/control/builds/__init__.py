@@ -1,0 +1,1 @@
+"""Resolves a deployment's image: the build queue and the garbage collection of images."""

@@ -1,0 +1,1 @@
+"""Commands and queries on environments, and the desired state that they change."""

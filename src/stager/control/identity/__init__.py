@@ -1,0 +1,1 @@
+"""Authentication, authorization, sessions, tokens and the audit log."""

@@ -1,0 +1,91 @@
+"""The audit log: who did what, when, from where, with what result. Only ever added to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from stager.control.identity.refusals import Refusal, Refusals
+from stager.domain.actor import Actor
+from stager.domain.errors import Refused, StagerError
+from stager.domain.ledger import Entry
+from stager.domain.unexpected import ending_of
+from stager.ports.clock import Clock
+from stager.ports.store import Store
+
+log = structlog.get_logger(__name__)
+
+SIGN_IN = "sign-in"
+NOBODY = "nobody"
+"""Who wasn't known, in the log."""
+
+DONE, REFUSED, FAILED = "done", "refused", "failed"
+LONGEST_SUBJECT = 300
+"""Characters; what strangers send mustn't fill the disk."""
+
+
+class Audit:
+    """Writes and reads the log."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._refusals = Refusals(self._write_refusal, clock.now)
+
+    async def record(
+        self, actor: Actor, action: str, *, app: str = "", subject: str = "", result: str, detail: str = ""
+    ) -> None:
+        """Add a line. Raises as the store does: what can't be written down isn't done."""
+        await self._write(
+            Entry(self._clock.now(), str(actor), actor.address, action, app, subject, result, detail)
+        )
+
+    async def _write(self, entry: Entry) -> None:
+        entry = replace(entry, app=entry.app[:100], subject=entry.subject[:LONGEST_SUBJECT])
+        await self._store.write(lambda tx: tx.record(entry))
+        facts = {name: getattr(entry, name) for name in ("actor", "action", "app", "subject", "result")}
+        log.info("audit", **facts)
+
+    def refused(
+        self, actor: Actor, action: str, *, app: str = "", subject: str = "", reason: str = ""
+    ) -> None:
+        """Count a request that was refused before anything was done: a line a minute for each kind, because
+        strangers may send any number of them."""
+        self._refusals.add(
+            Refusal(actor.name[:100], actor.by, actor.address, action, app[:100], subject[:100], reason)
+        )
+
+    async def _write_refusal(self, refusal: Refusal, since: datetime, count: int) -> None:
+        detail = refusal.reason if count == 1 else f"{refusal.reason} ({count} times)"
+        place = (refusal.address, refusal.action, refusal.app, refusal.subject)
+        await self._write(Entry(since, str(refusal.actor), *place, REFUSED, detail))
+
+    async def flush(self) -> None:
+        """Write down the refused requests that were counted so far."""
+        await self._refusals.flush()
+
+    @asynccontextmanager
+    async def of(self, actor: Actor, action: str, app: str = "", subject: str = "") -> AsyncIterator[None]:
+        """What happens inside is recorded with how it ended, by itself: also when it is refused."""
+        try:
+            yield
+        except Exception as error:
+            ending = ending_of(error)
+            result, why = result_of(ending), ending.reason
+            await self.record(actor, action, app=app, subject=subject, result=result, detail=why)
+            raise
+        await self.record(actor, action, app=app, subject=subject, result=DONE)
+
+    async def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+        """See `ports.ledger.Ledger.entries`. The refused requests of the last minute are among them."""
+        await self.flush()
+        return await self._store.read(lambda tx: tx.entries(limit=limit, before=before))
+
+
+def result_of(error: StagerError) -> str:
+    """What the log says of something that ended so."""
+    return REFUSED if isinstance(error, Refused) else FAILED

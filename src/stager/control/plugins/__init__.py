@@ -1,0 +1,1 @@
+"""Invokes handlers and strategies: lifecycle hooks and `action=` calls."""

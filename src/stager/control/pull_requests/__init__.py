@@ -1,0 +1,1 @@
+"""From a forge's webhooks to desired state: deliveries, policy, comment commands and resync."""

@@ -1,0 +1,147 @@
+"""Whether a change may have a preview: the configuration's rules, forks, and the checks of its commit."""
+
+from __future__ import annotations
+
+import structlog
+
+from stager.control.applications import Application
+from stager.control.pull_requests.forges import Forges
+from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.errors import Refused, Retry
+from stager.domain.rules import refusal, refusal_by_paths
+from stager.domain.source import Change, Trust, is_commit_id
+from stager.domain.speech import ADDRESS, Verb
+from stager.ports.forge import Checks, Forge
+
+log = structlog.get_logger(__name__)
+
+SHORT = 7
+"""Digits of a commit's id that people are shown where nothing is decided by it."""
+
+FORKS_ARE_OFF = Hold(
+    HoldReason.FORK,
+    "No preview: this pull request comes from a fork, so its code isn't run here.",
+    "Someone with push access can push the branch to this repository.",
+)
+_CHECKS: dict[Checks, str] = {
+    "none": "none of its checks has reported yet",
+    "pending": "its checks haven't passed yet",
+    "failure": "its checks failed",
+}
+LATER = "It is decided as soon as the forge answers."
+
+
+class Policy:
+    """Says no, or nothing."""
+
+    def __init__(self, forges: Forges) -> None:
+        self._forges = forges
+
+    async def hold(self, application: Application, change: Change, before: Environment | None) -> Hold | None:
+        """Why this change may not run as it is now; None when it may.
+
+        What somebody with push access let run, this very commit, isn't held back by anything but that forks
+        are off.
+
+        Args:
+            before: its environment, where there is one.
+        """
+        fork = _held_fork(application, change)
+        if fork != FORKS_ARE_OFF and is_let_run(before, change):
+            return None
+        # Strangers' code first: what only rules hold back may be launched by hand.
+        cheap = fork or refusal(application.rules, change)
+        if cheap is not None or _is_decided(before, change):
+            return cheap
+        return await self._by_asking(application, change)
+
+    async def _by_asking(self, application: Application, change: Change) -> Hold | None:
+        """What only the forge knows. While it doesn't answer, the change waits: each look asks again."""
+        rules = application.rules
+        if not rules.paths and not rules.wait_for_checks:
+            return None
+        forge = self._forges.of(change.repository.id)
+        if forge is None:
+            message = "No preview: the forge can't be asked what the rules want to know."
+            return Hold(HoldReason.RULES, message, "Stager needs credentials for it.")
+        try:
+            return await self._asked(forge, application, change)
+        except Retry as error:
+            log.warning("policy_waits", reason=error.reason, error=error.message)
+            return Hold(HoldReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
+
+    @staticmethod
+    async def _asked(forge: Forge, application: Application, change: Change) -> Hold | None:
+        rules = application.rules
+        if rules.paths:
+            paths = await forge.people.paths(change.repository, change.number)
+            found = refusal_by_paths(rules, paths)
+            if found is not None:
+                return found
+        if not rules.wait_for_checks:
+            return None
+        checks = await forge.people.checks(
+            change.repository, change.head_sha, status_context(application.name)
+        )
+        return _held_by_checks(checks)
+
+
+def status_context(app: str) -> str:
+    """What our own status is called among a commit's others."""
+    return f"stager/{app}"
+
+
+def _held_fork(application: Application, change: Change) -> Hold | None:
+    if change.trust is Trust.TRUSTED or application.forks == "open":
+        return None
+    if application.forks == "off":
+        return FORKS_ARE_OFF
+    return Hold(
+        HoldReason.APPROVAL,
+        "No preview yet: this pull request comes from a fork, and nobody has approved its newest commit.",
+        "Someone with push access who has read that commit can comment "
+        f"`{ADDRESS} {Verb.APPROVE} {change.head_sha}`.",
+    )
+
+
+def check_approval(sha: str, head: str) -> None:
+    """Refuse an approval that doesn't name exactly the commit that would run.
+
+    Args:
+        sha: what the approval names, in lower case.
+        head: the id of the commit that would run; empty for none.
+
+    Raises:
+        Refused: `commit-incomplete` for anything but a whole id, `commit-outdated` for another commit.
+    """
+    waiting = f"The commit that waits here is {head}." if head else "No commit waits here."
+    if not is_commit_id(sha):
+        raise Refused(
+            f'"{sha[:64]}" isn\'t a whole commit id (40 or 64 hex digits). {waiting}',
+            hint="Compare it with the commit that you have read, then copy the whole id: many commits can "
+            "share its first digits.",
+            reason="commit-incomplete",
+        )
+    if sha != head:
+        raise Refused(
+            f"{sha} isn't the commit that waits here. {waiting}",
+            hint="Read that one, then approve it by its whole id.",
+            reason="commit-outdated",
+            status=409,
+        )
+
+
+def _held_by_checks(checks: Checks) -> Hold | None:
+    if checks == "success":
+        return None
+    return Hold(HoldReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed.")
+
+
+def is_let_run(before: Environment | None, change: Change) -> bool:
+    """Whether somebody with push access let this very commit run."""
+    return before is not None and before.approved_sha != "" and before.approved_sha == change.head_sha
+
+
+def _is_decided(before: Environment | None, change: Change) -> bool:
+    """Whether this very commit was let run already, so that nobody need be asked again."""
+    return before is not None and before.desired.wanted and before.desired.revision.sha == change.head_sha

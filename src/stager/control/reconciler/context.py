@@ -1,0 +1,62 @@
+"""What an environment's worker takes its steps with; one set for all environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stager.control.applications import Application, Applications
+from stager.control.builds.images import Making
+from stager.control.environments.change_feed import Watch
+from stager.control.environments.records import Memory
+from stager.control.metrics import Metrics
+from stager.control.plugins.lifecycle import Handling
+from stager.control.reconciler.unexpected_errors import Failures
+from stager.control.routing.route_table import Publisher
+from stager.control.routing.urls import Addresses
+from stager.control.routing.visitor_access import Guards
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault, StagerError
+from stager.ports.clock import Clock
+from stager.ports.engine import Instances, Prober
+from stager.ports.firewall import Firewall
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The ports, and those parts of control that steps call."""
+
+    memory: Memory
+    making: Making
+    instances: Instances
+    prober: Prober
+    publisher: Publisher
+    guards: Guards
+    addresses: Addresses
+    applications: Applications
+    watch: Watch
+    clock: Clock
+    metrics: Metrics
+    handling: Handling
+    failures: Failures
+    firewall: Firewall | None = None
+
+    def warnings(self, environment: Environment) -> tuple[str, ...]:
+        """What people should know of an environment, whatever state it is in."""
+        return self.applications.warnings(environment.app, environment.desired.trust)
+
+    def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
+        """What an environment is made of; as its repository's own file had it, where a deployment is given.
+
+        Raises:
+            Fault: `application-removed`: it is no longer in the configuration.
+        """
+        try:
+            found = self.applications.get(environment.app)
+        except StagerError as error:
+            raise Fault(
+                f'"{environment.app}" is no longer under `images:` in the configuration.',
+                hint="Put it back, or kill this environment.",
+                reason="application-removed",
+            ) from error
+        return found.with_manifest(deployment.manifest) if deployment else found

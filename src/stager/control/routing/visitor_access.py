@@ -1,0 +1,128 @@
+"""On what terms each host is served: by what the configuration says of its application, and by the links that
+were given out. Here the terms and the tokens are made; the front decides by them on every request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from stager.control.applications import Application, Applications
+from stager.control.routing.route_table import Publisher
+from stager.control.routing.urls import Addresses
+from stager.domain.environment import Environment
+from stager.domain.guard import (
+    ACCESS_PATH,
+    GRANT_SECONDS,
+    SHARE_PARAMETER,
+    Guard,
+    Pass,
+    Privacy,
+    Terms,
+    Way,
+    digest_of,
+    epoch_of,
+    safe_path,
+    seal,
+)
+from stager.domain.ledger import ShareLink
+from stager.domain.route import Target
+from stager.ports.clock import Clock
+from stager.ports.store import Store, Transaction
+
+PAGE = "/preview-access"
+"""Of Stager's own: where strangers are asked who they are."""
+
+
+class Guards:
+    """Makes terms, grants and share links.
+
+    Args:
+        key: signs them; the front has the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        applications: Applications,
+        addresses: Addresses,
+        publisher: Publisher,
+        clock: Clock,
+        key: bytes,
+    ) -> None:
+        self._store = store
+        self._applications = applications
+        self._addresses = addresses
+        self._publisher = publisher
+        self._clock = clock
+        self._key = key
+
+    async def lead(self, environment: Environment, target: Target) -> None:
+        """Have an environment's host lead to this target, on its terms; see `Publisher.show`."""
+        await self._publisher.show(environment.host, target, lambda: self._terms_now(environment))
+
+    async def renew(self, host: str = "") -> None:
+        """Have this host served on its terms, or all of them; no effect where they are."""
+        await self._publisher.guard(lambda: self._store.read(lambda tx: self._all_terms(tx, host)))
+
+    def privacy(self, environment: Environment) -> Privacy | None:
+        """What is asked of its visitors; None where anybody may come."""
+        application = self._applications.find(environment.app)
+        return application.privacy if application else None
+
+    def admission(self, environment: Environment, way: Way, subject: str, to: str) -> str:
+        """The URL that lets whoever opens it within a minute in to a private preview.
+
+        Args:
+            way: how they came in, and `subject` who they are.
+            to: the path to go on to.
+        """
+        privacy = self.privacy(environment)
+        until = int(self._clock.now().timestamp()) + GRANT_SECONDS
+        epoch = epoch_of(privacy, environment.id, self._key) if privacy else ""
+        grant = seal(Pass(environment.host, way, until, epoch, subject), "grant", self._key)
+        query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
+        return f"{self._addresses.url(environment.host)}{ACCESS_PATH}?{query}"
+
+    async def _terms_now(self, environment: Environment) -> Terms | None:
+        return await self._store.read(lambda tx: self._terms_of(tx, environment))
+
+    def invitation(self, environment: Environment, link: ShareLink) -> str:
+        """The URL of a share link."""
+        until = int(link.expires_at.timestamp())
+        token = seal(Pass(environment.host, "link", until, "", link.id), "link", self._key)
+        return f"{self._addresses.url(environment.host)}/?{SHARE_PARAMETER}={token}"
+
+    def _all_terms(self, tx: Transaction, host: str) -> Mapping[str, Terms | None]:
+        holder = tx.environment_by_host(host) if host else None
+        environments = ([holder] if holder else []) if host else tx.environments()
+        # Where two had the same host, the one that is there now has it.
+        in_order = sorted(environments, key=lambda e: (e.desired.present, e.updated_at))
+        return {environment.host: self._terms_of(tx, environment) for environment in in_order}
+
+    def _terms_of(self, tx: Transaction, environment: Environment) -> Terms | None:
+        application = self._applications.find(environment.app)
+        if application is None:
+            # Nobody says any more whether it is private, so it stays what it was.
+            return self._publisher.table.terms.get(environment.host)
+        guard = self._guard(tx, environment, application)
+        return Terms(guard, application.index) if guard or application.index else None
+
+    def _links(self, tx: Transaction, environment: Environment) -> frozenset[str]:
+        if not environment.desired.wanted:
+            return frozenset()
+        now = self._clock.now()
+        return frozenset(link.id for link in tx.share_links(environment.id) if link.is_good(now))
+
+    def _guard(self, tx: Transaction, environment: Environment, application: Application) -> Guard | None:
+        privacy = application.privacy
+        if privacy is None:
+            return None
+        return Guard(
+            ways=privacy.ways,
+            epoch=epoch_of(privacy, environment.id, self._key),
+            page=f"{self._addresses.home}{PAGE}",
+            stay=privacy.stay,
+            bypass=digest_of(privacy.bypass_token) if privacy.bypass_token else "",
+            links=self._links(tx, environment) if "link" in privacy.ways else frozenset(),
+        )

@@ -1,0 +1,536 @@
+"""Builds on virtual time: each only once, a few at a time, in order, and none that nobody wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from stager.control.builds.queue import FRESH, LINES_KEPT, LINGER, Builds, Standing, Wanted
+from stager.domain.errors import Fault, Retry
+from stager.domain.recipe import Recipe
+from stager.ports.builder import BuildOrder, Say
+from stager.ports.source import Origin
+from stager.testing.builder import FakeBuilder, Result
+from stager.testing.engine import FakeEngine
+from stager.testing.logs import MemoryLogs
+from stager.testing.sources import FakeSources, SourceMood
+from tests.unit.control.virtual_time import LoopClock
+
+ORIGIN = Origin("https://forge.test/acme/shop.git")
+SECONDS = 60.0
+"""How long a build takes."""
+BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="make: no such target")
+
+
+def wanted(sha: str = "a1", **given: Any) -> Wanted:
+    return replace(Wanted("shop", "101", ORIGIN, sha, Recipe(), 600.0), **given)
+
+
+@dataclass
+class Yard:
+    """Builds over fakes, and who waits for them."""
+
+    at_once: int = 2
+    engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
+    sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
+
+    def __post_init__(self) -> None:
+        self.builder = FakeBuilder(self.engine)
+        self.builder.default = Result(seconds=SECONDS, lines=("#1 FROM base", "#2 RUN make"))
+        self.builds = Builds(self.sources, self.builder, self.logs, at_once=self.at_once)
+
+    def want(self, sha: str = "a1", **given: Any) -> asyncio.Task[str]:
+        """Somebody who waits for it."""
+        return asyncio.create_task(self.builds.image(wanted(sha, **given)))
+
+    @property
+    def began(self) -> list[str]:
+        """The commits whose build began, in order."""
+        return [order.sha for order in self.builder.orders]
+
+    def ended(self, sha: str = "a1") -> int:
+        """How often a build of it was ended before its end."""
+        return self.builder.cancelled[wanted(sha).key]
+
+
+@pytest.fixture
+async def yard() -> AsyncIterator[Yard]:
+    yard = Yard()
+    yield yard
+    await yard.builds.close()
+    assert yard.sources.folders == set()
+    assert yard.builder.running.total() == 0
+
+
+async def gone(task: asyncio.Task[str]) -> None:
+    """Whoever waited doesn't any more."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class TestOnce:
+    async def test_one_build_serves_all_who_want_it(self, yard: Yard) -> None:
+        waiting = [yard.want() for _ in range(3)]
+        await asyncio.sleep(SECONDS / 2)
+        images = set(await asyncio.gather(*waiting, yard.want()))
+
+        assert len(images) == 1
+        assert yard.began == ["a1"]
+        assert yard.sources.fetched == [("101", "a1")]
+
+    async def test_what_is_there_isnt_built_again(self, yard: Yard) -> None:
+        first = await yard.want()
+        at = asyncio.get_running_loop().time()
+
+        assert await yard.want() == first
+        assert yard.began == ["a1"]
+        assert asyncio.get_running_loop().time() == at
+
+    async def test_what_was_removed_meanwhile_is(self, yard: Yard) -> None:
+        await yard.want()
+        yard.builder.lose(wanted().key)
+        await yard.want()
+
+        assert yard.began == ["a1", "a1"]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"sha": "b2"},
+            {"app": "blog"},
+            {"repository": "102"},
+            {"recipe": Recipe("web")},
+            {"recipe": Recipe(arguments={"A": "1"})},
+            {"recipe": Recipe(secrets={"npm": "x"})},
+        ],
+    )
+    async def test_another_image_is_another_build(self, yard: Yard, other: dict[str, Any]) -> None:
+        await asyncio.gather(yard.want(), yard.want(**other))
+
+        assert len(yard.builder.orders) == 2
+        assert len({order.key for order in yard.builder.orders}) == 2
+
+    @pytest.mark.parametrize(
+        "same",
+        [
+            {"timeout": 1_000.0},
+            {"origin": Origin("https://elsewhere.test/shop.git", authorization="token")},
+            {"recipe": Recipe(secrets={"npm": "another"})},
+        ],
+    )
+    async def test_what_changes_nothing_of_the_image_isnt(self, yard: Yard, same: dict[str, Any]) -> None:
+        given: dict[str, Any] = {"recipe": Recipe(secrets={"npm": "one"})}
+        await asyncio.gather(yard.want(**given), yard.want(**given | same))
+
+        assert yard.began == ["a1"]
+
+    async def test_is_kept_for_a_while_whatever_the_store_says(self, yard: Yard) -> None:
+        image = await yard.want()
+        assert yard.builds.fresh() == {image}
+        await asyncio.sleep(FRESH - 1)
+        assert yard.builds.fresh() == {image}
+        await asyncio.sleep(2)
+
+        assert yard.builds.fresh() == set()
+
+
+class TestLine:
+    async def test_a_few_at_a_time(self, yard: Yard) -> None:
+        waiting = [yard.want(str(number)) for number in range(5)]
+        await asyncio.sleep(SECONDS / 2)
+        counts = []
+        for _ in range(3):
+            counts.append(yard.builder.running.total())
+            await asyncio.sleep(SECONDS)
+        await asyncio.gather(*waiting)
+
+        assert counts == [2, 2, 1]
+
+    async def test_first_come_first_served(self, yard: Yard) -> None:
+        shas = [f"{number:02}" for number in range(9)]
+        waiting = []
+        for sha in shas:
+            waiting.append(yard.want(sha))
+            await asyncio.sleep(1)
+        await asyncio.gather(*waiting)
+
+        assert yard.began == shas
+
+    async def test_whoever_comes_again_has_its_old_place(self, yard: Yard) -> None:
+        waiting = [yard.want(sha) for sha in ("1", "2", "3", "4", "3")]
+        await asyncio.gather(*waiting)
+
+        assert yard.began == ["1", "2", "3", "4"]
+
+    async def test_how_many_are_before(self, yard: Yard) -> None:
+        waiting = [yard.want(str(number)) for number in range(4)]
+        await asyncio.sleep(1)
+        standings = [yard.builds.standing(wanted(str(number)).key) for number in range(4)]
+
+        assert [s and s.ahead for s in standings] == [None, None, 0, 1]
+        await asyncio.sleep(SECONDS)
+        assert yard.builds.standing(wanted("0").key) is None
+        assert yard.builds.standing(wanted("3").key) is not None
+        await asyncio.gather(*waiting)
+
+    async def test_those_who_wait_hear_that_it_moves(self) -> None:
+        yard, key = Yard(at_once=1), wanted("3").key
+        places: list[int | None] = []
+
+        def heard() -> None:
+            standing = yard.builds.standing(key)
+            if standing and standing.ahead not in places[-1:]:
+                places.append(standing.ahead)
+
+        waiting = [yard.want(str(number)) for number in range(3)]
+        await asyncio.sleep(1)
+        await yard.builds.image(wanted("3"), heard)
+        await asyncio.gather(*waiting)
+
+        assert places == [2, 1, 0, None]
+
+    @pytest.mark.parametrize("at_once", [1, 2, 3])
+    async def test_no_place_is_lost_or_won_whatever_happens(self, at_once: int) -> None:
+        """Some fail, some are given up in line, at the moment that their turn comes, or under way."""
+        yard = Yard(at_once)
+        yard.builder.results["bad"] = Result(failure=BROKEN, seconds=1)
+        for patience in (0.0, 0.5, SECONDS, SECONDS + 0.5, 1.5 * SECONDS):
+            waiting = [yard.want(f"{patience}-{number}") for number in range(5)] + [yard.want("bad")]
+            await asyncio.sleep(patience)
+            for task in waiting[1:4]:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.sleep(LINGER + 1)
+
+        last = [yard.want(f"last-{number}") for number in range(at_once + 1)]
+        await asyncio.sleep(SECONDS / 2)
+        assert yard.builder.running.total() == at_once
+        await asyncio.gather(*last)
+
+
+class TestUnwanted:
+    async def test_one_in_line_goes_at_once(self, yard: Yard) -> None:
+        waiting = [yard.want(str(number)) for number in range(4)]
+        await asyncio.sleep(1)
+        await gone(waiting[2])
+
+        assert yard.builds.standing(wanted("2").key) is None
+        standing = yard.builds.standing(wanted("3").key)
+        assert standing is not None
+        assert standing.ahead == 0
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert yard.began == ["0", "1", "3"]
+
+    async def test_one_under_way_goes_at_once_where_others_wait(self, yard: Yard) -> None:
+        waiting = [yard.want(str(number)) for number in range(3)]
+        await asyncio.sleep(1)
+        await gone(waiting[0])
+        await asyncio.sleep(0.1)
+
+        assert yard.ended("0") == 1
+        assert yard.began == ["0", "1", "2"]
+        await asyncio.gather(*waiting[1:])
+
+    async def test_else_it_goes_on_for_a_while(self, yard: Yard) -> None:
+        await self.look_away(yard)
+        await asyncio.sleep(LINGER - 1)
+        assert yard.ended() == 0
+        await asyncio.sleep(2)
+
+        assert yard.ended() == 1
+        assert yard.builds.standing(wanted().key) is None
+
+    async def test_until_somebody_comes_who_would_have_to_wait(self, yard: Yard) -> None:
+        await self.look_away(yard)
+        others = [yard.want("b2"), yard.want("c3")]
+        await asyncio.sleep(1)
+
+        assert yard.ended() == 1
+        assert yard.builder.running.total() == 2
+        await asyncio.gather(*others)
+
+    async def test_whoever_comes_back_finds_it_where_it_was(self, yard: Yard) -> None:
+        for _ in range(10):
+            await self.look_away(yard, SECONDS / 20)
+            await asyncio.sleep(LINGER / 2)
+        await yard.want()
+
+        assert yard.began == ["a1"]
+        assert yard.ended() == 0
+
+    async def test_each_absence_counts_by_itself(self, yard: Yard) -> None:
+        """Three seconds away, there again, and away once more: that isn't six."""
+        for _ in range(5):
+            await self.look_away(yard)
+            await asyncio.sleep(LINGER - 2)
+
+        assert yard.ended() == 0
+
+    async def test_one_of_several_who_wait_ends_nothing(self, yard: Yard) -> None:
+        stays, goes = yard.want(), yard.want()
+        await asyncio.sleep(1)
+        await gone(goes)
+        await asyncio.sleep(LINGER + 1)
+
+        assert yard.ended() == 0
+        assert await stays
+
+    async def test_a_new_wish_for_one_that_is_being_ended_begins_anew(self, yard: Yard) -> None:
+        """And isn't ended with it."""
+        others = [yard.want("b2"), yard.want("c3"), yard.want("d4")]
+        first = yard.want("b2")
+        await asyncio.sleep(1)
+        for task in (others[0], first):
+            task.cancel()
+        again = yard.want("b2")  # at the same moment
+        image = await again
+
+        assert image
+        assert yard.began == ["b2", "c3", "d4", "b2"]
+        await asyncio.gather(*others[1:])
+
+    async def test_a_push_in_line_takes_the_place_of_none(self, yard: Yard) -> None:
+        """Of ten pushes one after the other only the last is built, once its turn comes."""
+        others = [yard.want("x"), yard.want("y")]
+        await asyncio.sleep(1)
+        for number in range(10):
+            task = yard.want(f"push-{number}")
+            await asyncio.sleep(1)
+            if number < 9:
+                await gone(task)
+        await asyncio.gather(task, *others)
+
+        assert yard.began == ["x", "y", "push-9"]
+
+    async def look_away(self, yard: Yard, after: float = 1.0) -> None:
+        task = yard.want()
+        await asyncio.sleep(after)
+        await gone(task)
+
+
+class TestFailure:
+    async def test_is_told_to_all_who_wait(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+        waiting = [yard.want() for _ in range(3)]
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert outcomes == [BROKEN] * 3
+        assert yard.began == ["a1"]
+        assert yard.builds.standing(wanted().key) is None
+
+    async def test_a_second_wish_tries_again(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+        with pytest.raises(Fault):
+            await yard.want()
+        yard.builder.default = Result()
+
+        assert await yard.want()
+        assert yard.began == ["a1", "a1"]
+
+    async def test_at_the_very_moment_of_the_failure_as_well(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+
+        async def again() -> str:
+            with pytest.raises(Fault):
+                await yard.builds.image(wanted())
+            yard.builder.default = Result()
+            return await yard.builds.image(wanted())
+
+        assert await asyncio.gather(again(), again())
+        assert yard.began == ["a1", "a1"]
+
+    async def test_while_nobody_waits_is_nobodys(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, seconds=3)
+        task = yard.want()
+        await asyncio.sleep(1)
+        await gone(task)
+        await asyncio.sleep(LINGER + 1)
+
+        assert yard.builds.standing(wanted().key) is None
+
+    @pytest.mark.parametrize(
+        ("mood", "kind", "reason"),
+        [
+            (SourceMood.AWAY, Retry, "source-away"),
+            (SourceMood.REFUSING, Fault, "source-refused"),
+            (SourceMood.LARGE, Fault, "source-too-large"),
+        ],
+    )
+    async def test_to_fetch_the_commit(
+        self, yard: Yard, mood: SourceMood, kind: type[Fault | Retry], reason: str
+    ) -> None:
+        yard.sources.mood = mood
+        with pytest.raises(kind) as caught:
+            await yard.want()
+        assert caught.value.reason == reason
+        assert yard.began == []
+        yard.sources.mood = SourceMood.WELL
+
+        assert await yard.want()
+
+    async def test_of_an_engine_that_is_away(self, yard: Yard) -> None:
+        yard.engine.leave()
+        with pytest.raises(Retry):
+            await yard.want()
+        yard.engine.come_back()
+
+        assert await yard.want()
+
+    async def test_that_it_takes_too_long(self, yard: Yard) -> None:
+        with pytest.raises(Fault) as caught:
+            await yard.want(timeout=SECONDS / 2)
+
+        assert caught.value.reason == "build-too-slow"
+
+
+class TestLog:
+    KEY = wanted().key
+    WHOLE = "Fetching commit a1\n#1 FROM base\n#2 RUN make\n"
+
+    async def followed(self, yard: Yard) -> tuple[str, list[float]]:
+        """What somebody reads who follows from now on, and when each piece comes."""
+        pieces, times = [], []
+        async for piece in yard.builds.follow(self.KEY):
+            pieces.append(piece)
+            times.append(asyncio.get_running_loop().time())
+        return "".join(pieces), times
+
+    async def test_is_kept(self, yard: Yard) -> None:
+        await yard.want()
+
+        assert yard.builds.log_of(self.KEY) == self.WHOLE
+        assert yard.builds.log_of("") == ""
+        assert yard.builds.log_of("nothing") == ""
+
+    async def test_is_followed_from_the_beginning_to_the_end(self, yard: Yard) -> None:
+        building, following = yard.want(), []
+        for pause in (0, 1, SECONDS / 2):
+            await asyncio.sleep(pause)
+            following.append(asyncio.create_task(self.followed(yard)))
+        await building
+
+        for text, _ in await asyncio.gather(*following):
+            assert text == self.WHOLE
+
+    async def test_comes_as_it_is_written(self, yard: Yard) -> None:
+        class Talking(FakeBuilder):
+            async def build(self, order: BuildOrder, say: Say) -> str:
+                for number in range(3):
+                    say(f"line {number}")
+                    await asyncio.sleep(10)
+                return await super().build(order, say)
+
+        yard.builds._builder = Talking(yard.engine)
+        start = asyncio.get_running_loop().time()
+        building = yard.want()
+        await asyncio.sleep(0.01)
+        text, times = await self.followed(yard)
+        await building
+
+        assert "line 0\nline 1\nline 2\n" in text
+        assert [round(at - start) for at in times] == [0, 10, 20, 30]
+
+    async def test_of_one_that_is_over_is_read_and_ends(self, yard: Yard) -> None:
+        await yard.want()
+
+        assert (await self.followed(yard))[0] == self.WHOLE
+
+    async def test_of_one_that_never_was_ends(self, yard: Yard) -> None:
+        assert (await self.followed(yard))[0] == ""
+        assert [piece async for piece in yard.builds.follow("")] == []
+
+    async def test_of_one_that_fails_or_is_given_up_ends(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS, lines=("#1 RUN make",))
+        for patience in (SECONDS + 1, 1.0):
+            task = yard.want()
+            await asyncio.sleep(0.5)
+            following = asyncio.create_task(self.followed(yard))
+            await asyncio.sleep(patience)
+            await gone(task)
+
+            assert (await following)[0].endswith("#1 RUN make\n")
+
+    async def test_of_one_in_line_waits_for_its_turn(self, yard: Yard) -> None:
+        others = [yard.want("x"), yard.want("y")]
+        await asyncio.sleep(1)
+        building = yard.want()
+        await asyncio.sleep(1)
+        following = asyncio.create_task(self.followed(yard))
+        await asyncio.gather(building, *others)
+
+        assert (await following)[0] == self.WHOLE
+
+    async def test_begins_anew_with_each_build(self, yard: Yard) -> None:
+        yard.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
+        with pytest.raises(Fault):
+            await yard.want()
+        yard.builder.default = Result(lines=("fine",), seconds=1)
+        await yard.want()
+
+        assert yard.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
+
+    async def test_is_the_new_ones_while_it_is_only_looked_for(self, yard: Yard) -> None:
+        """Whoever follows while the image is still looked for isn't shown the log of the time before."""
+
+        class Slow(FakeBuilder):
+            async def find(self, app: str, key: str) -> str | None:
+                await asyncio.sleep(5)
+                return await super().find(app, key)
+
+        yard.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
+        with pytest.raises(Fault):
+            await yard.want()
+        slow = yard.builds._builder = Slow(yard.engine)
+        slow.default = Result(lines=("fine",), seconds=1)
+        building = yard.want()
+        await asyncio.sleep(1)
+        text, _ = await self.followed(yard)
+        await building
+
+        assert text == "Fetching commit a1\nfine\n"
+
+    async def test_of_a_found_image_stays(self, yard: Yard) -> None:
+        await yard.want()
+        await yard.want()
+
+        assert yard.builds.log_of(self.KEY) == self.WHOLE
+
+    async def test_the_last_lines_are_at_hand(self, yard: Yard) -> None:
+        lines = tuple(f"line {number}" for number in range(100))
+        yard.builder.default = Result(lines=lines, seconds=SECONDS)
+        building = yard.want()
+        await asyncio.sleep(1)
+
+        assert yard.builds.standing(self.KEY) == Standing(None, lines[-LINES_KEPT:])
+        await building
+
+    async def test_nobody_is_left_to_be_told(self, yard: Yard) -> None:
+        """Whoever stops following leaves nothing behind."""
+        building = yard.want()
+        await asyncio.sleep(1)
+        following = yard.builds.follow(self.KEY)
+        await anext(following)
+        await following.aclose()  # type: ignore[attr-defined]
+
+        assert len(yard.builds._builds[self.KEY].listeners) == 1
+        await building
+
+
+class TestClose:
+    async def test_ends_what_is_under_way_and_in_line(self, yard: Yard) -> None:
+        waiting = [yard.want(str(number)) for number in range(4)]
+        await asyncio.sleep(1)
+        await yard.builds.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert all(task.cancelled() for task in waiting)
+        assert yard.builder.running.total() == 0
+        assert yard.began == ["0", "1"]
+
+    async def test_of_none(self, yard: Yard) -> None:
+        await yard.builds.close()

@@ -1,0 +1,456 @@
+"""What people ask for directly, and what they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+
+import pytest
+
+from stager.control.environments.lookup import LONGEST_NAME
+from stager.control.reconciler.container_env import LONGEST_VALUE, OURS
+from stager.domain.commands import Kill
+from stager.domain.environment import HoldReason
+from stager.domain.errors import Refused, Retry
+from stager.domain.events import ChangeSeen
+from stager.domain.status import State
+from stager.testing import Program
+from tests.unit.control.house import ANN, IMAGE, SHOP, House
+
+OUTSIDE = [
+    *("refs/pull/34/head", "REFS/pull/34/head", "pull/34/head", "pull/34/merge", "pull//34/head", "pull/34/"),
+    *("refs/changes/34/34/1", "changes/34/34/1", "refs/merge-requests/3/head", "merge-requests/3/head"),
+    *("refs/pull-requests/3/from", "pull-requests/3/from", "refs/notes/x", "refs/x", "remotes/mallory/x"),
+    *(
+        "refs/heads/../pull/34/head",
+        "keep-around/0123",
+        "pipelines/7",
+        "HEAD",
+        "@",
+        "FETCH_HEAD",
+        "MERGE_HEAD",
+    ),
+    *("+refs/pull/34/head", "refs/pull/34/head:x", "main:refs/pull/34/head", "main refs/pull/34/head"),
+    *("main pull/34/head", "+pull/34/head:refs/heads/main"),
+]
+"""Names by which git finds what is in no branch and no tag."""
+
+INSIDE = [
+    "feature/x",
+    "refs/heads/main",
+    "refs/tags/v1",
+    "pull/request",
+    "changes/august",
+    "head",
+    "My Demo: 2",
+]
+INSIDE += ["notes/34", "a1b2c3d", "a" * 39, "refs", "HEADER", "pull", "x@y"]
+
+
+async def refusal(asked: Awaitable[object]) -> tuple[str, int]:
+    """The reason and the status with which this is refused."""
+    with pytest.raises(Refused) as caught:
+        await asked
+    return caught.value.reason, caught.value.status
+
+
+async def opened(house: House, ref: str = "feature-x", owner: str = "acme", name: str = "shop") -> ChangeSeen:
+    event = house.forge.open(house.forge.add_repository(owner, name), ref, "a1")
+    await house.tell(event)
+    await house.rest()
+    return event
+
+
+class TestLaunch:
+    @pytest.mark.parametrize(
+        ("app", "name", "reason"),
+        [
+            ("shop", "", "name-missing"),
+            ("shop", " \t", "name-missing"),
+            ("shop", "default", "name-reserved"),
+            ("shop", "Default", "name-reserved"),
+            ("shop", "-default-", "name-reserved"),
+            ("shop", "défault", "name-reserved"),
+            ("shop", "x" * (LONGEST_NAME + 1), "name-invalid"),
+            ("shop", "a\nb", "name-invalid"),
+            ("shop", "a\x00b", "name-invalid"),
+            ("", "x", "image-unknown"),
+            ("shopp", "x", "image-unknown"),
+        ],
+    )
+    async def test_what_is_refused_changes_nothing(
+        self, house: House, app: str, name: str, reason: str
+    ) -> None:
+        assert await refusal(house.launch(name, app)) == (reason, 400)
+        assert await house.environments() == []
+
+    @pytest.mark.attack(
+        "A launch of refs/pull/34/head, HEAD, a refspec or a pull request's commit id",
+        profile="signed-in user",
+        result="400; a launch names a branch or a tag",
+    )
+    @pytest.mark.parametrize("name", [*OUTSIDE, "a" * 40, "A" * 40, "b" * 64, f"+{'a' * 40}:x"])
+    async def test_what_may_mean_strangers_code(self, house: House, name: str) -> None:
+        """A prebuilt image's boot script hands the name to git."""
+        assert await refusal(house.launch(name)) == ("name-not-branch", 400)
+        assert await house.environments() == []
+        assert house.engine.there() == []
+
+    @pytest.mark.parametrize("name", INSIDE)
+    async def test_other_names_may_be_given(self, house: House, name: str) -> None:
+        assert (await house.launch(name)).name == name
+
+    async def test_nor_is_it_redeployed(self, house: House) -> None:
+        """An environment of such a name may be there from before."""
+        environment = await house.launch("x")
+        await house.store.write(
+            lambda tx: tx.save_environment(replace(environment, name="refs/pull/34/head"))
+        )
+        asked = house.life.commands.redeploy(environment.id, ANN)
+
+        assert await refusal(asked) == ("name-not-branch", 400)
+
+    async def test_a_wrong_name_of_an_image_gets_a_hint(self, house: House) -> None:
+        with pytest.raises(Refused, match=r'(?i)did you mean "shop"\?'):
+            await house.launch("x", "shopp")
+
+    async def test_the_same_name_again_is_the_same_environment(self, house: House) -> None:
+        first, second = await house.launch("x"), await house.launch("x")
+
+        assert (first.id, first.host) == (second.id, second.host)
+        assert second.desired.generation == 2
+
+    async def test_the_same_name_of_another_app_is_another(self) -> None:
+        async with House([SHOP, replace(SHOP, name="blog")]).open() as house:
+            first, second = await house.launch("x", "shop"), await house.launch("x", "blog")
+
+            assert (first.host, second.host) == ("x.preview.test", "x-blog.preview.test")
+
+    async def test_parameters_are_those_of_the_last_launch(self, house: House) -> None:
+        await house.launch("x", FIRST="1")
+        again = await house.launch("x", SECOND="2")
+
+        assert dict(again.desired.parameters) == {"SECOND": "2"}
+
+
+class TestParameters:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "IFS", "NODE_OPTIONS"),
+            *("PYTHONPATH", "PYTHONSTARTUP", "RUBYOPT", "PERL5OPT", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"),
+            *("STAGER_URL", "STAGER_TRUST", "STAGER_ANYTHING"),
+        ],
+    )
+    @pytest.mark.requirement("R126")
+    async def test_what_would_decide_what_runs_is_refused(self, house: House, name: str) -> None:
+        assert await refusal(house.launch("x", **{name: "1"})) == ("parameter-refused", 400)
+
+    @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "Ä", "A\nB", "A\x00"])
+    async def test_what_cant_be_a_variable_is_refused(self, house: House, name: str) -> None:
+        assert await refusal(house.launch("x", **{name: "1"})) == ("parameter-invalid", 400)
+
+    @pytest.mark.parametrize("value", ["a\x00b", "x" * (LONGEST_VALUE + 1)])
+    async def test_what_cant_be_a_value_is_refused(self, house: House, value: str) -> None:
+        assert await refusal(house.launch("x", A=value)) == ("parameter-invalid", 400)
+
+    @pytest.mark.requirement("R126")
+    async def test_ours_never_reach_the_instance_as_given(self, house: House) -> None:
+        await house.launch("x", **dict.fromkeys(OURS, "forged"))
+        await house.rest()
+
+        spec = house.engine.spec((await house.assert_live()).id)
+        assert "forged" not in spec.variables.values()
+        assert "github_token" not in spec.variables
+
+    @pytest.mark.parametrize("value", ["", "a b", "ä", "line\nbreak", "$(reboot)", "x" * LONGEST_VALUE])
+    async def test_values_arrive_untouched(self, house: House, value: str) -> None:
+        await house.launch("x", lower_Case9=value)
+        await house.rest()
+
+        assert house.engine.spec((await house.assert_live()).id).variables["lower_Case9"] == value
+
+
+class TestKill:
+    async def test_of_a_name_that_nobody_has_is_fine(self, house: House) -> None:
+        assert await house.stop("nobody") is None
+
+    async def test_needs_no_image_while_the_name_tells_one(self, house: House) -> None:
+        await house.launch("x")
+        await house.rest()
+        await house.life.commands.kill(Kill("", "x"), ANN)
+        await house.rest()
+
+        await house.assert_gone()
+
+    async def test_of_an_unknown_image_is_refused(self, house: House) -> None:
+        assert await refusal(house.stop("x", "blog")) == ("image-unknown", 400)
+
+    @pytest.mark.parametrize(("name", "reason"), [("", "name-missing"), ("default", "name-reserved")])
+    async def test_of_a_name_that_cant_be(self, house: House, name: str, reason: str) -> None:
+        assert await refusal(house.stop(name)) == (reason, 400)
+
+    async def test_of_an_unknown_id(self, house: House) -> None:
+        assert await refusal(house.life.commands.kill_by_id("nobody", ANN)) == ("environment-unknown", 404)
+
+    async def test_twice(self, house: House) -> None:
+        await house.launch("x")
+        await house.rest()
+        await house.stop("x")
+        await house.stop("x")
+        await house.rest()
+
+        await house.assert_gone()
+
+
+class TestKillOfAChange:
+    """It holds until somebody wants the preview again."""
+
+    async def held(self, house: House) -> ChangeSeen:
+        event = await opened(house)
+        await house.stop("feature-x")
+        await house.rest()
+        await house.assert_gone()
+        status = await house.status()
+        assert (status.state, status.reason) == (State.STOPPED, HoldReason.KILLED.value)
+        return event
+
+    async def test_until_a_push(self, house: House) -> None:
+        event = await self.held(house)
+        await house.tell(house.forge.push(event, "b2"))
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_until_it_is_reopened(self, house: House) -> None:
+        event = await self.held(house)
+        closed = house.forge.close(event)
+        await house.tell(closed, house.forge.reopen(event))
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_until_it_is_launched(self, house: House) -> None:
+        await self.held(house)
+        launched = await house.launch("feature-x")
+        await house.rest()
+
+        await house.assert_live()
+        assert launched.change is not None
+        assert launched.desired.revision.sha == "a1"
+
+    async def test_until_it_is_redeployed(self, house: House) -> None:
+        await self.held(house)
+        await house.life.commands.redeploy((await house.the()).id, ANN)
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_not_until_its_delivery_is_repeated(self, house: House) -> None:
+        event = await self.held(house)
+        await house.life.intake.receive(house.forge.delivery(event, "another-id"))
+        await house.rest(1000)
+
+        await house.assert_gone()
+
+    async def test_closing_it_is_the_end(self, house: House) -> None:
+        event = await self.held(house)
+        await house.tell(house.forge.close(event))
+        await house.rest()
+
+        assert (await house.status()).state is State.GONE
+
+
+class TestNames:
+    async def test_of_the_branch_of_one_open_change_means_that_change(self, house: House) -> None:
+        await opened(house)
+        launched = await house.launch("feature-x", GREETING="hallo")
+        await house.rest()
+
+        assert len(await house.environments()) == 1
+        assert launched.change is not None
+        assert house.engine.spec((await house.assert_live()).id).variables["GREETING"] == "hallo"
+
+    async def test_of_several_changes_is_ambiguous(self, house: House) -> None:
+        first = await opened(house)
+        await house.tell(house.forge.open(first.change.repository, "feature-x", "a2"))
+        await house.rest()
+
+        assert await refusal(house.launch("feature-x")) == ("name-ambiguous", 409)
+        with pytest.raises(Refused, match=r"shop \(pull request #1\), shop \(pull request #2\)"):
+            await house.stop("feature-x")
+        for environment in await house.environments():
+            await house.assert_live(environment)
+
+    async def test_of_several_apps_is_ambiguous_without_the_image(self) -> None:
+        async with House([SHOP, replace(SHOP, name="blog")]).open() as house:
+            await house.launch("x", "shop")
+            await house.launch("x", "blog")
+
+            assert await refusal(house.life.commands.kill(Kill("", "x"), ANN)) == ("name-ambiguous", 409)
+            killed = await house.life.commands.kill(Kill("blog", "x"), ANN)
+            assert killed
+            assert killed.app == "blog"
+
+    async def test_one_launched_by_hand_before_the_change_goes_first(self, house: House) -> None:
+        by_hand = await house.launch("feature-x")
+        await opened(house)
+
+        assert len(await house.environments()) == 2
+        again = await house.launch("feature-x")
+        assert again.id == by_hand.id
+
+    async def test_of_a_closed_change_is_free_again(self, house: House) -> None:
+        event = await opened(house)
+        await house.tell(house.forge.close(event))
+        await house.rest()
+        launched = await house.launch("feature-x")
+
+        assert launched.change is None
+
+
+class TestRedeploy:
+    async def test_is_the_same_afresh(self, house: House) -> None:
+        environment = await house.launch("x", GREETING="hallo")
+        await house.rest()
+        again = await house.life.commands.redeploy(environment.id, ANN)
+        await house.rest()
+
+        assert again.desired == replace(environment.desired, generation=2)
+        await house.assert_live()
+
+    async def test_of_an_unknown_id(self, house: House) -> None:
+        assert await refusal(house.life.commands.redeploy("nobody", ANN)) == ("environment-unknown", 404)
+
+    async def test_of_a_closed_change(self, house: House) -> None:
+        event = await opened(house)
+        await house.tell(house.forge.close(event))
+        await house.rest()
+
+        redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
+        assert await refusal(redeploy) == ("closed", 409)
+
+    async def test_of_a_fork(self, house: House) -> None:
+        base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
+        await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
+        await house.rest()
+
+        redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
+        assert await refusal(redeploy) == ("approval", 409)
+
+    async def test_of_a_fork_that_was_killed(self, house: House) -> None:
+        """To be killed by hand isn't to be approved."""
+        base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
+        await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
+        await house.rest()
+        environment = await house.life.commands.kill_by_id((await house.the()).id, ANN)
+        await house.rest()
+
+        redeploy = house.life.commands.redeploy(environment.id, ANN)
+        assert await refusal(redeploy) == ("approval", 409)
+        assert house.engine.there() == []
+
+    async def test_of_one_that_was_removed(self, house: House) -> None:
+        environment = await house.launch("x")
+        await house.rest()
+        await house.stop("x")
+        await house.rest()
+        await house.life.commands.redeploy(environment.id, ANN)
+        await house.rest()
+
+        await house.assert_live()
+
+
+class TestWaiting:
+    async def test_ends_when_it_is_live(self, house: House) -> None:
+        house.engine.delays["start"] = 20
+        environment = await house.launch("x")
+        ending = await house.life.commands.until_settled(environment, 60)
+
+        assert ending.is_live
+        assert house.served(environment.host)
+        assert 20 <= asyncio.get_running_loop().time() - 300 < 22
+
+    async def test_ends_when_it_failed(self, house: House) -> None:
+        house.engine.add_image(IMAGE, Program(exit_code=1))
+        ending = await house.life.commands.until_settled(await house.launch("x"), 60)
+
+        assert not ending.is_live
+        assert ending.deployment
+        assert ending.deployment.attempt.final
+
+    async def test_a_failed_refresh_isnt_live_although_the_old_one_serves(self, house: House) -> None:
+        await house.launch("x")
+        await house.rest()
+        house.engine.add_image(IMAGE, Program(exit_code=1))
+        ending = await house.life.commands.until_settled(await house.launch("x"), 60)
+
+        assert ending.environment.serving == 1
+        assert not ending.is_live
+
+    async def test_is_satisfied_with_something_newer(self, house: House) -> None:
+        house.engine.delays["start"] = 5
+        first = await house.launch("x")
+        waiting = asyncio.create_task(house.life.commands.until_settled(first, 60))
+        await house.rest(1)
+        await house.launch("x")
+
+        ending = await waiting
+        assert ending.is_live
+        assert ending.environment.serving == 2
+
+    async def test_ends_when_somebody_kills_it(self, house: House) -> None:
+        house.engine.delays["start"] = 50
+        waiting = asyncio.create_task(house.life.commands.until_settled(await house.launch("x"), 100))
+        await house.rest(1)
+        await house.stop("x")
+
+        assert not (await waiting).is_live
+        assert asyncio.get_running_loop().time() < 310
+
+    async def test_has_an_end_of_its_own(self, house: House) -> None:
+        house.engine.delays["start"] = 50
+        environment = await house.launch("x")
+        with pytest.raises(Retry, match="isn't up after 10 s"):
+            await house.life.commands.until_settled(environment, 10)
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_for_the_removal(self, house: House) -> None:
+        environment = await house.launch("x")
+        await house.rest()
+        async with house.router.visit(environment.host):
+            killed = await house.stop("x")
+            assert killed
+            await house.life.commands.until_removed(killed, 60)
+
+        await house.assert_gone()
+
+    async def test_for_the_removal_of_nothing(self, house: House) -> None:
+        await house.launch("x")
+        await house.rest()
+        await house.stop("x")
+        await house.rest()
+        await house.life.commands.until_removed(await house.the(), 1)
+
+    async def test_for_the_removal_has_an_end_of_its_own(self, house: House) -> None:
+        house.engine.delays["remove"] = 50
+        await house.launch("x")
+        await house.rest()
+        killed = await house.stop("x")
+        assert killed
+        with pytest.raises(Retry, match="isn't removed after 10 s"):
+            await house.life.commands.until_removed(killed, 10)
+
+    async def test_for_the_removal_ends_when_it_is_launched_again(self, house: House) -> None:
+        house.engine.delays["remove"] = 50
+        await house.launch("x")
+        await house.rest()
+        killed = await house.stop("x")
+        assert killed
+        waiting = asyncio.create_task(house.life.commands.until_removed(killed, 40))
+        await house.rest(1)
+        await house.launch("x")
+        await waiting

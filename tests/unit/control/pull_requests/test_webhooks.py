@@ -1,0 +1,593 @@
+"""Deliveries in any order and number: what runs at the end is what is open, with its newest head."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from stager.control.plugins.invoker import HANDLER_SECONDS
+from stager.control.pull_requests.inbox import LONGEST_SECONDS
+from stager.domain.commands import Command, Reply
+from stager.domain.environment import HoldReason
+from stager.domain.errors import Retry
+from stager.domain.events import Call, ChangeSeen, Ignored
+from stager.domain.source import Change, Repository
+from stager.domain.status import State
+from stager.handlers.pull_requests import (
+    KillOnGithubPullRequestClosed,
+    LaunchOnGithubPullRequestOpened,
+    ReLaunchOnGithubPullRequestSynchronized,
+)
+from stager.ports.handlers import EventListener
+from stager.testing import FakeForge, Mood
+from tests.unit.control.house import SHOP, House, listeners
+
+Event = ChangeSeen | Call
+Story = Callable[[FakeForge], list[ChangeSeen]]
+
+
+def pushed_and_closed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.push(opened, "b"), forge.close(opened)]
+
+
+def pushed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.push(opened, "b")]
+
+
+def reopened(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.close(opened), forge.reopen(opened)]
+
+
+def pushed_while_closed(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.close(opened), forge.push(opened, "a"), forge.reopen(opened)]
+
+
+def merged(forge: FakeForge) -> list[ChangeSeen]:
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+    return [opened, forge.push(opened, "a"), forge.close(opened, merged=True)]
+
+
+def pushed_back(forge: FakeForge) -> list[ChangeSeen]:
+    """A head that was pushed, replaced, and pushed again."""
+    opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "a")
+    return [opened, forge.push(opened, "b"), forge.push(opened, "a")]
+
+
+STORIES = [pushed, pushed_and_closed, reopened, pushed_while_closed, merged, pushed_back]
+
+
+def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
+    """Every order; and, where one comes twice, every order of that."""
+    repeated = [[*events, event] for event in events] if len(events) < 4 else []
+    every = itertools.chain(itertools.permutations(events), *map(itertools.permutations, repeated))
+    return list(every)
+
+
+async def assert_as_the_last_says(house: House, last: ChangeSeen) -> None:
+    environments = await house.environments(present=True)
+    if not last.change.is_open:
+        assert environments == []
+        assert house.engine.there() == []
+        return
+    [environment] = environments
+    assert environment.desired.revision.sha == last.change.head_sha
+    instance = await house.assert_live(environment)
+    assert house.engine.spec(instance.id).birth.revision.sha == last.change.head_sha
+
+
+class TestAnyOrder:
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", STORIES)
+    async def test_asking_the_forge(self, story: Story, pause: float) -> None:
+        for order in range(len(orders(story(FakeForge())))):
+            await self.play(story, 1.0, pause, order, credentials=True)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", STORIES)
+    async def test_asking_the_forge_about_one_second(self, story: Story, pause: float) -> None:
+        """Its stamps count whole seconds, so that they tell nothing of the order."""
+        for order in range(len(orders(story(FakeForge(tick=0.01))))):
+            await self.play(story, 0.01, pause, order, credentials=True)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    @pytest.mark.parametrize("story", STORIES)
+    async def test_by_what_it_tells_alone(self, story: Story, pause: float) -> None:
+        for order in range(len(orders(story(FakeForge())))):
+            await self.play(story, 1.0, pause, order, credentials=False)
+
+    @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
+    async def test_two_within_one_second_by_what_it_tells_alone(self, pause: float) -> None:
+        def one_push(forge: FakeForge) -> list[ChangeSeen]:
+            return pushed(forge)[:2]
+
+        def one_close(forge: FakeForge) -> list[ChangeSeen]:
+            opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
+            return [opened, forge.close(opened)]
+
+        for story in (one_push, one_close):
+            for order in (0, 1):
+                await self.play(story, 0.01, pause, order, credentials=False)
+
+    async def play(self, story: Story, tick: float, pause: float, order: int, *, credentials: bool) -> None:
+        house = House(credentials=credentials, forge=FakeForge(tick=tick))
+        async with house.open():
+            told = story(house.forge)
+            deliveries = orders(told)[order]
+            for number, event in enumerate(deliveries):
+                # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
+                await house.life.intake.receive(house.forge.delivery(event, f"d{number}"))
+                await house.rest(pause)
+            await house.rest()
+            await assert_as_the_last_says(house, told[-1])
+
+
+class TestDeliveries:
+    async def test_a_repeated_one_has_no_effect(self, house: House) -> None:
+        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        delivery = house.forge.delivery(event)
+        assert await house.life.intake.receive(delivery)
+        await house.rest()
+        assert not await house.life.intake.receive(delivery)
+        await house.rest()
+
+        assert (await house.the()).desired.generation == 1
+
+    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, house: House) -> None:
+        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.life.intake.receive(house.forge.delivery(event))
+        await house.kill()
+        await house.start()
+
+        await house.assert_live()
+
+    async def test_one_that_concerns_nothing(self, house: House) -> None:
+        await house.life.intake.receive(house.forge.delivery(Ignored("it is a star")))
+        await house.rest()
+
+        assert await house.environments() == []
+        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+
+    async def test_a_command_and_an_end_of_checks_are_taken(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(house.forge.say(opened, "/stager"), house.forge.check(opened.change.repository, "a"))
+        await house.rest()
+
+        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+
+    async def test_one_that_trips_us_up_stops_no_other(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
+        second = house.forge.open(first.change.repository, "good", "b")
+        original = house.forge.read
+
+        def read(delivery: object) -> object:
+            if delivery == house.forge.delivery(first):
+                raise ZeroDivisionError
+            return original(delivery)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(house.forge, "read", read)
+        await house.tell(first, second)
+        await house.rest(30)
+
+        assert [e.name for e in await house.environments()] == ["good"]
+
+    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "0")
+        pushes = [house.forge.push(opened, str(number)) for number in range(1, 11)]
+        await house.tell(opened, *pushes)
+        await house.rest()
+
+        instance = await house.assert_live()
+        assert house.engine.spec(instance.id).birth.revision.sha == "10"
+        assert (await house.the()).desired.generation == 1, (
+            "the forge told the newest head at the first asking"
+        )
+
+    async def test_a_forge_that_fails_is_taken_at_its_word(self, house: House) -> None:
+        house.forge.mood = Mood.FAILING
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened, house.forge.push(opened, "b"))
+        await house.rest()
+
+        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+
+
+class Hang:
+    """Has a house's forge hang when it is asked about a change whose head is `bad`."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.lasts = True
+        original = house.forge.change
+
+        async def change(repository: Repository, number: int) -> Change | None:
+            found = await original(repository, number)
+            if self.lasts and found is not None and found.head_ref == "bad":
+                self.begun += 1
+                await asyncio.Event().wait()
+            return found
+
+        monkeypatch.setattr(house.forge, "change", change)
+
+
+class TestWithoutAnEnd:
+    """A delivery whose processing ends the process, or never ends, doesn't keep the others waiting."""
+
+    @pytest.fixture
+    def hang(self, house: House, monkeypatch: pytest.MonkeyPatch) -> Hang:
+        monkeypatch.setattr(house.forge, "open_changes", _nothing)  # or the resync would repair it all
+        return Hang(house, monkeypatch)
+
+    async def tell_both(self, house: House) -> tuple[ChangeSeen, ChangeSeen]:
+        bad = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
+        good = house.forge.open(bad.change.repository, "good", "b")
+        await house.tell(bad, good)
+        await house.rest(5)
+        return bad, good
+
+    async def again(self, house: House) -> None:
+        """The process ends where it stands, and the next one begins."""
+        await house.kill()
+        await house.start(rest=False)
+        await house.rest(5)
+
+    async def test_one_that_ends_the_process_twice_is_set_aside(self, house: House, hang: Hang) -> None:
+        bad, _ = await self.tell_both(house)
+        await self.again(house)
+        assert (hang.begun, await house.environments()) == (2, [])
+        await self.again(house)
+
+        assert hang.begun == 2
+        assert [e.name for e in await house.environments()] == ["good"]
+        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
+        assert aside.delivery == house.forge.delivery(bad).id
+        assert aside.outcome == ("set aside: Stager ended or hung 2 times while it processed this delivery")
+        assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in house.life.metrics.text().decode()
+
+    async def test_one_that_was_set_aside_is_processed_when_it_is_sent_again(
+        self, house: House, hang: Hang
+    ) -> None:
+        bad, _ = await self.tell_both(house)
+        for _ in range(2):
+            await self.again(house)
+        hang.lasts = False
+        await house.tell(bad)
+        await house.rest()
+
+        assert {e.name for e in await house.environments()} == {"good", "bad"}
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+    async def test_one_that_hangs_and_lets_others_work_is_set_aside_after_a_while(
+        self, house: House, hang: Hang
+    ) -> None:
+        await self.tell_both(house)
+        assert await house.environments() == []
+        await house.rest(LONGEST_SECONDS)
+
+        assert [e.name for e in await house.environments()] == ["good"]
+        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
+        assert aside.outcome == "set aside: it wasn't processed within 300 seconds"
+
+    async def test_an_orderly_stop_does_not_count(self, house: House, hang: Hang) -> None:
+        await self.tell_both(house)
+        for life in range(1, 5):
+            assert hang.begun == life
+            house.life.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await house.life.task
+            await house.kill()
+            await house.start(rest=False)
+            await house.rest(5)
+
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+    async def test_trouble_of_the_store_does_not_count(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original, left = house.store.write, iter([True] * 8)
+
+        async def write(work: Callable[[Any], Any]) -> Any:
+            if next(left, False) and "seen" in {frame.function for frame in inspect.stack()}:
+                raise Retry("The disk is full.", reason="database-disk-full")
+            return await original(work)
+
+        monkeypatch.setattr(house.store, "write", write)
+        await self.tell_both(house)
+        await house.rest()
+
+        assert {e.name for e in await house.environments()} == {"good", "bad"}
+        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+
+async def _nothing(repository: Repository) -> list[Change]:
+    return []
+
+
+class TestEdits:
+    """A label, a draft made ready, a new title: something for rules to look at, and nothing to build."""
+
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await house.tell(opened)
+            await house.rest()
+            before = await house.assert_live()
+            await house.tell(
+                house.forge.edit(opened, labels=("bug",)), house.forge.edit(opened, draft=True, title="Other")
+            )
+            await house.rest()
+
+            assert (await house.assert_live()).id == before.id
+            assert (await house.the()).desired.generation == 1
+            change = await house.store.read(lambda tx: tx.change(opened.change.repository.id, 1))
+            assert change is not None
+            assert (change.labels, change.draft, change.title) == (("bug",), True, "Other")
+
+    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(house.forge.edit(opened, labels=("preview",)))
+        await house.rest()
+
+        await house.assert_live()
+
+    async def test_one_that_comes_before_its_push_hides_nothing(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        edited, pushed = house.forge.edit(opened, labels=("bug",)), house.forge.push(opened, "b")
+        await house.tell(pushed, edited)
+        await house.rest()
+
+        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+
+    async def test_one_does_not_free_what_was_killed_by_hand(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        await house.rest()
+        await house.stop("feature-x")
+        await house.tell(house.forge.edit(opened, labels=("bug",)))
+        await house.rest()
+
+        hold = (await house.the()).desired.hold
+        assert hold is not None
+        assert hold.reason is HoldReason.KILLED
+
+
+class TestReopened:
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_a_copy_does_not_free_what_was_killed_since(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            closed, reopened = house.forge.close(opened), house.forge.reopen(opened)
+            await house.tell(opened, closed, reopened)
+            await house.rest()
+            await house.assert_live()
+            await house.stop("feature-x")
+            await house.life.intake.receive(house.forge.delivery(reopened, "copy"))
+            await house.rest()
+
+            hold = (await house.the()).desired.hold
+            assert hold is not None
+            assert hold.reason is HoldReason.KILLED
+            await house.tell(house.forge.close(opened), house.forge.reopen(opened))
+            await house.rest()
+            await house.assert_live()
+
+
+class Deaf(EventListener):
+    async def handle(self, event: Event) -> Command | None:
+        return None
+
+
+class Raising(EventListener):
+    async def handle(self, event: Event) -> Command | None:
+        raise ZeroDivisionError
+
+
+class Hanging(EventListener):
+    async def handle(self, event: Event) -> Command | None:
+        await asyncio.Event().wait()
+        return None
+
+
+class Answering(EventListener):
+    async def handle(self, event: Event) -> Command | None:
+        return Reply("mine")
+
+
+@asynccontextmanager
+async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[House]:
+    """A house in which these listeners come before the built-in ones, and a change was opened."""
+    async with House(listeners=[*first, *([] if only else listeners())]).open() as house:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
+        await house.rest(HANDLER_SECONDS + 30)
+        yield house
+
+
+class TestListeners:
+    @pytest.mark.parametrize("listener", [Deaf(), Raising(), Hanging()])
+    async def test_one_that_takes_nothing_raises_or_hangs_is_passed_over(
+        self, listener: EventListener
+    ) -> None:
+        async with heard(listener) as house:
+            await house.assert_live()
+
+    async def test_the_first_that_takes_an_event_has_it(self) -> None:
+        async with heard(Answering()) as house:
+            assert await house.environments() == []
+
+    @pytest.mark.requirement("R65")
+    async def test_without_any_nothing_happens(self) -> None:
+        async with heard(only=True) as house:
+            assert await house.environments() == []
+
+    @pytest.mark.requirement("R65")
+    async def test_without_the_one_that_kills_a_preview_outlives_its_change(self) -> None:
+        async with heard(LaunchOnGithubPullRequestOpened(), only=True) as house:
+            [change] = await house.forge.open_changes(house.forge._repositories[0])
+            await house.tell(house.forge.close(ChangeSeen("closed", change)))  # type: ignore[arg-type]
+            await house.rest()
+
+            await house.assert_live()
+
+    async def test_the_one_for_pushes_does_no_harm_beside_the_one_that_launches(self) -> None:
+        async with heard(ReLaunchOnGithubPullRequestSynchronized()) as house:
+            assert (await house.the()).desired.generation == 1
+            await house.assert_live()
+
+    async def test_the_one_for_pushes_alone_launches_at_the_first_push(self) -> None:
+        both = [ReLaunchOnGithubPullRequestSynchronized(), KillOnGithubPullRequestClosed()]
+        async with House(listeners=both, credentials=False).open() as house:
+            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await house.tell(opened)
+            await house.rest()
+            assert await house.environments() == []
+            await house.tell(house.forge.push(opened, "b"))
+            await house.rest()
+
+            await house.assert_live()
+
+
+class TestTrust:
+    async def test_a_fork_is_refused_with_a_reason(self, house: House) -> None:
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        opened = forge.open(base, "feature-x", "a", fork=fork)
+        await house.tell(opened, forge.push(opened, "b"))
+        await house.rest()
+
+        status, hold = await house.status(), (await house.the()).desired.hold
+        assert (status.state, status.reason) == (State.REFUSED, "approval")
+        assert hold
+        assert hold.reason is HoldReason.APPROVAL
+        assert house.engine.there() == []
+
+    async def test_its_branch_is_nobodys_name_for_anything(self, house: House) -> None:
+        """Or a stranger's pull request could take a branch's name and address."""
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        await house.tell(forge.open(base, "feature-x", "a", fork=fork))
+        await house.rest()
+        launched = await house.launch("feature-x")
+        await house.rest()
+
+        assert launched.change is None
+        assert launched.host.startswith("feature-x.")
+        assert [i.environment for i in house.engine.there()] == [launched.id]
+
+    async def test_a_closed_fork_is_gone(self, house: House) -> None:
+        forge = house.forge
+        base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+        opened = forge.open(base, "feature-x", "a", fork=fork)
+        await house.tell(opened)
+        await house.rest()
+        forge.delete_head(opened)
+        await house.tell(forge.close(opened))
+        await house.rest()
+
+        assert (await house.status()).state is State.GONE
+
+    async def test_closed_after_its_head_repository_was_deleted(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await house.tell(opened)
+        await house.rest()
+        await house.assert_live()
+        house.forge.delete_head(opened)
+        await house.tell(house.forge.close(opened))
+        await house.rest()
+
+        await house.assert_gone()
+
+
+class TestApplications:
+    async def test_a_repository_that_none_is_for(self, house: House) -> None:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "blog"), "feature-x", "a"))
+        await house.rest()
+
+        assert await house.environments() == []
+
+    @pytest.mark.parametrize(
+        ("owner", "taken"), [("acme", True), ("Acme", True), ("mallory", False), ("", True)]
+    )
+    async def test_whose_owner_must_fit(self, owner: str, taken: bool) -> None:
+        async with House([replace(SHOP, owner=owner)]).open() as house:
+            await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
+            await house.rest()
+
+            assert bool(await house.environments()) is taken
+
+    @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
+    async def test_of_two_repositories_of_one_name_the_first_has_it(self, credentials: bool) -> None:
+        async with House(credentials=credentials).open() as house:
+            forge = house.forge
+            ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
+            opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
+            with capture_logs() as logs:
+                await house.tell(*opened)
+                await house.rest()
+
+            [environment] = await house.environments()
+            assert environment.change
+            assert environment.change.repository_id == ours.id
+            [done] = [line for line in logs if line.get("delivery") == forge.delivery(opened[1]).id][1:]
+            assert done["outcome"].startswith(
+                "refused: images.shop is bound to acme/shop, the repository with"
+            )
+            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
+                "mallory/shop"
+            ]
+            await house.tell(forge.say(opened[1], "/stager launch"))
+            await house.rest()
+            assert len(await house.environments()) == 1
+
+
+class TestNames:
+    async def test_names_that_look_alike_get_hosts_of_their_own(self, house: House) -> None:
+        repository = house.forge.add_repository("acme", "shop")
+        refs = ["feature/x", "featurex", "Feature/X", "feature\\x", "feature@x", "féaturex"]
+        for ref in refs:
+            await house.tell(house.forge.open(repository, ref, "a"))
+        await house.rest()
+
+        environments = await house.environments()
+        assert [e.name for e in environments] == refs
+        assert len({e.host for e in environments}) == len(refs)
+        for environment in environments:
+            await house.assert_live(environment)
+
+    @pytest.mark.parametrize("ref", ["default", "DEFAULT", "日本語", "a" * 80, "-", "xn--bcher-kva"])
+    async def test_any_branch_gets_a_host(self, house: House, ref: str) -> None:
+        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), ref, "a"))
+        await house.rest()
+
+        label = (await house.the()).host.removesuffix(".preview.test")
+        assert label not in ("", "default")
+        assert len(label) <= 63
+        instance = await house.assert_live()
+        assert house.engine.spec(instance.id).variables["container_name"] == ref
+
+    async def test_one_change_keeps_its_host_when_it_is_reopened(self, house: House) -> None:
+        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature/x", "a")
+        await house.tell(opened)
+        await house.rest()
+        host = (await house.the()).host
+        await house.tell(house.forge.close(opened))
+        await house.rest()
+        await house.tell(house.forge.reopen(opened))
+        await house.rest()
+
+        assert (await house.the()).host == host

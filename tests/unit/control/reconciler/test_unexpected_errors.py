@@ -1,0 +1,175 @@
+"""Exceptions that no driver expected: the deployment fails, other steps are put off, people are told."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from stager.control.reconciler.controller import LONGEST_PAUSE
+from stager.domain.attempts import INTERNAL_ERRORS_ALLOWED
+from stager.domain.route import Page
+from stager.domain.status import State
+from stager.domain.unexpected import INTERNAL_ERROR
+from stager.ports.doctor import Finding, Verdict
+from tests.unit.control.house import House
+from tests.unit.control.builds.test_images import BUILT, Works
+
+HALF_AN_HOUR = 1_800.0
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged, as it is: to print a traceback takes seconds."""
+    with capture_logs() as captured:
+        yield captured
+
+
+class Broken:
+    """A port one of whose methods raises.
+
+    Attributes:
+        calls: how often it was called.
+        error: what it raises; None when it works again.
+    """
+
+    def __init__(self, port: object, method: str, error: Exception) -> None:
+        self.calls = 0
+        self.error: Exception | None = error
+        works: Callable[..., Any] = getattr(port, method)
+
+        async def fail(*arguments: Any, **named: Any) -> Any:
+            self.calls += 1
+            if self.error is not None:
+                raise self.error
+            return await works(*arguments, **named)
+
+        setattr(port, method, fail)
+
+
+async def findings(house: House) -> list[Finding]:
+    """What `stager doctor` says of previews."""
+    return list(await house.life.core.failures.look())
+
+
+async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
+    log: list[MutableMapping[str, Any]],
+) -> None:
+    async with Works([BUILT]).open() as works:
+        broken = Broken(works.builder, "build", RuntimeError(SECRET))
+        event = await works.opened()
+        await works.rest(HALF_AN_HOUR)
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, INTERNAL_ERROR)
+        assert "nternal error (RuntimeError)" in status.message
+        assert broken.calls == INTERNAL_ERRORS_ALLOWED + 1
+        assert sum(bool(line.get("exc_info")) for line in log) == broken.calls
+        assert SECRET not in works.outside
+        [finding] = await findings(works)
+        assert finding.verdict is Verdict.WRONG
+        assert finding.message.startswith("shop, feature-x: Internal error")
+        assert works.life.core.failures.notices["previews"].startswith("1 preview fails")
+
+        broken.error = None
+        await works.tell(works.forge.push(event, "a2"))
+        await works.rest()
+        await works.assert_live()
+        assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
+        assert works.life.core.failures.notices == {}
+
+
+async def test_a_value_that_is_too_large_fails_at_once() -> None:
+    async with Works([BUILT]).open() as works:
+        broken = Broken(works.builder, "build", OSError(errno.E2BIG, "Argument list too long"))
+        await works.opened()
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "value-too-large")
+        assert "128 KiB" in status.hint
+        assert broken.calls == 1
+
+
+async def test_a_full_disk_is_waited_for_with_growing_pauses() -> None:
+    async with Works([BUILT]).open() as works:
+        broken = Broken(works.builder, "build", OSError(errno.ENOSPC, "No space left on device"))
+        await works.opened()
+        await works.rest(HALF_AN_HOUR)
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.BUILDING, "host-disk-full")
+        assert status.message.endswith("Trying again.")
+        assert broken.calls < 6 + HALF_AN_HOUR / 50
+
+        broken.error = None
+        await works.rest()
+        await works.assert_live()
+
+
+STEPS = [("engine", method) for method in ("find", "resolve", "create", "start", "answers")]
+
+
+@pytest.mark.parametrize(("port", "method"), [*STEPS, ("router", "update")])
+async def test_no_step_is_repeated_without_a_pause(house: House, port: str, method: str) -> None:
+    broken = Broken(getattr(house, port), method, ValueError(SECRET))
+    with suppress(ValueError):  # the request itself meets the router
+        await house.launch()
+    await house.rest(HALF_AN_HOUR)
+
+    assert 1 <= broken.calls < 300, "481 times in 18 minutes is too often"
+    assert SECRET not in house.outside
+    assert house.life.core.failures.notices
+
+    broken.error = None
+    await house.launch()
+    await house.rest()
+    await house.assert_live()
+    assert house.life.core.failures.notices == {}
+
+
+@pytest.mark.parametrize("method", ["find", "logs", "remove"])
+async def test_what_is_to_go_goes_in_the_end(house: House, method: str) -> None:
+    await house.launch()
+    await house.rest()
+    broken = Broken(house.engine, method, ValueError(SECRET))
+    await house.stop()
+    await house.rest(HALF_AN_HOUR)
+    assert 1 <= broken.calls < 300
+    assert house.life.core.failures.notices
+
+    broken.error = None
+    await house.rest()
+    await house.assert_gone()
+    assert house.life.core.failures.notices == {}
+
+
+async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: House) -> None:
+    broken = Broken(house.life.core.intake, "_read", ValueError(SECRET))
+    finish = Broken(house.store, "write", ValueError(SECRET))
+    finish.error = None
+    await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "x", "a1"))
+    finish.error = ValueError(SECRET)
+    await house.rest(HALF_AN_HOUR)
+
+    assert broken.calls <= 10 + HALF_AN_HOUR / LONGEST_PAUSE
+    assert "Internal error (ValueError)" in house.life.supervisor.troubles["deliveries"]
+
+    broken.error = finish.error = None
+    await house.rest()
+    assert house.life.supervisor.troubles == {}
+
+
+async def test_a_preview_page_says_that_it_is_an_internal_error(house: House) -> None:
+    Broken(house.engine, "resolve", ValueError(SECRET))
+    environment = await house.launch()
+    await house.rest()
+
+    page = house.target(environment.host)
+    assert isinstance(page, Page)
+    assert page.state == "failed"
+    assert "nternal error" in page.message

@@ -1,0 +1,213 @@
+"""The comment's text: what is in it, and that nobody smuggles anything into it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from stager.control.pull_requests.comment_commands import Note
+from stager.control.pull_requests.policy import FORKS_ARE_OFF
+from stager.control.reporting.pr_comment_template import comment_body
+from stager.control.reporting.qr import QUIET, qr_lines
+from stager.control.reporting.report_state import Picture
+from stager.domain.deployment import Deployment
+from stager.domain.environment import (
+    Attempt,
+    ChangeLink,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    Hold,
+    HoldReason,
+)
+from stager.domain.errors import Outcome
+from stager.domain.source import Revision, Trust
+from stager.testing.clock import START
+from tests.unit.control.qr_reader import read
+
+URL = "http://feature-x.preview.test"
+PAGE = "http://preview.test/previews/e1"
+SHA = "c0ffee1234" * 4
+APPROVAL = Hold(HoldReason.APPROVAL, "No preview yet: nobody has approved its commit.")
+
+
+def after(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+LIVE = Deployment(
+    "d1", "e1", Revision(SHA), Attempt(1), START, starting_at=START + after(1), live_at=START + after(12.34)
+)
+
+
+def environment(text: str = "feature-x", sha: str = SHA, **desired: object) -> Environment:
+    return Environment(
+        "e1",
+        EnvironmentKey.of_change("shop", "1", 7),
+        text,
+        "h.preview.test",
+        replace(Desired(True, 1, Revision(sha, text)), **desired),  # type: ignore[arg-type]
+        START,
+        START,
+        ChangeLink("1", text, text, 7, text, text, text, text),
+        serving=1,
+    )
+
+
+def body_of(picture: Picture, *withheld: str, url: str = URL) -> str:
+    return comment_body(picture, url, PAGE, withheld)
+
+
+class TestWhatIsInIt:
+    def test_all_of_a_live_preview(self) -> None:
+        body = body_of(Picture(environment(), LIVE, LIVE))
+
+        assert body.startswith(
+            f"### ✅ The preview is live\n\n**{URL}**\n\nCommit `c0ffee1` · up in 12.3 s · [log]({PAGE})\n"
+        )
+        assert "- `/stager redeploy`: start it afresh" in body
+        assert "/stager approve" not in body
+
+    def test_how_long_the_image_took(self) -> None:
+        built = replace(LIVE, building_at=START, starting_at=START + after(10))
+
+        assert "up in 12.3 s, 10.0 s of it for the image" in body_of(Picture(environment(), built, built))
+
+    def test_what_was_adopted_took_no_time_that_anybody_knows(self) -> None:
+        adopted = replace(LIVE, starting_at=None)
+
+        assert "up in" not in body_of(Picture(environment(), adopted, adopted))
+
+    def test_which_commit_is_shown_while_another_is_wanted(self) -> None:
+        newer = environment(sha="beef000000", generation=2)
+        body = body_of(Picture(newer, None, LIVE))
+
+        assert "is being refreshed" in body
+        assert "Commit `beef000` · shows `c0ffee1`" in body
+
+    def test_the_qr_code_leads_to_the_preview(self) -> None:
+        body = body_of(Picture(environment(), LIVE, LIVE))
+        code = body.partition("<summary>QR code</summary>\n\n```text\n")[2].partition("\n```")[0]
+
+        assert read(code.splitlines()) == URL
+
+    def test_no_telephone_gets_to_this_machine(self) -> None:
+        picture = Picture(environment(), LIVE, LIVE)
+
+        assert "QR code" not in body_of(picture, url="http://feature-x.localhost:8000")
+
+    def test_what_is_gone_has_no_url_and_takes_no_commands(self) -> None:
+        body = body_of(Picture(environment(present=False), LIVE, LIVE))
+
+        assert URL not in body
+        assert "/stager" not in body
+
+    def test_a_note_and_what_handlers_failed_at(self) -> None:
+        note = Note("The last lines of its log:", ("GET / 200",))
+        body = body_of(Picture(environment(), LIVE, LIVE, note, ("PostToSlackOnLaunch failed: away",)))
+
+        assert "💬 The last lines of its log:\n\n```text\nGET / 200\n```" in body
+        assert "⚠️ PostToSlackOnLaunch failed: away" in body
+
+    def test_a_log_without_the_colours_of_a_terminal(self) -> None:
+        note = Note("The last lines of its log:", ("\x1b[31mred\x1b[0m", "10 %\r100 %"))
+        body = body_of(Picture(environment(), LIVE, LIVE, note))
+
+        assert "```text\nred\n100 %\n```" in body
+
+    def test_what_is_to_be_typed_is_code(self) -> None:
+        held = replace(
+            environment(trust=Trust.FORK, hold=replace(APPROVAL, hint="Say `/stager approve c0ffee1`."))
+        )
+
+        assert "Say `/stager approve c0ffee1`." in body_of(Picture(held))
+
+
+class TestForks:
+    def test_the_secrets_withheld(self) -> None:
+        body = body_of(Picture(environment(trust=Trust.FORK), LIVE, LIVE), "API_KEY", "NPM_TOKEN")
+
+        assert "Withheld: API\\_KEY, NPM\\_TOKEN." in body
+
+    def test_nothing_is_withheld_from_our_own(self) -> None:
+        assert "Withheld" not in body_of(Picture(environment(), LIVE, LIVE), "API_KEY")
+
+    def test_how_to_approve(self) -> None:
+        held = replace(environment(trust=Trust.FORK, hold=APPROVAL), serving=None)
+        body = body_of(Picture(held))
+
+        assert "The preview waits for an approval" in body
+        assert f"- `/stager approve {SHA}`:" in body
+        assert "/stager launch" not in body
+        assert URL not in body
+
+    def test_nothing_helps_where_they_are_off(self) -> None:
+        held = replace(environment(trust=Trust.FORK, hold=FORKS_ARE_OFF), serving=None)
+
+        assert "/stager" not in body_of(Picture(held))
+
+
+NASTY = [
+    "@everyone look",
+    "[click](javascript:alert(1))",
+    "![](https://evil.test/pixel)",
+    "<img src=x onerror=alert(1)>",
+    "</details><script>alert(1)</script>",
+    "`code` **bold** #12 owner/repo#3",
+    "`a``b` ``c` `d`` ` `e",
+    "\\`a` \\",
+    "-->\n# Heading",
+    "~~~\n```\n````\nout of the fence",
+]
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+OURS = {
+    *("heading_open", "paragraph_open", "strong_open", "bullet_list_open", "list_item_open", "fence"),
+    *("inline", "text", "softbreak", "code_inline", "link_open", "html_block"),
+}
+"""What our own text becomes."""
+HTML = re.compile(r"<details><summary>[\w ]+</summary>\n|</details>\n")
+
+
+def tokens(text: str) -> list[Token]:
+    """What a Markdown parser that isn't ours makes of a comment."""
+    found = [t for token in MARKDOWN.parse(text) for t in (token, *(token.children or ()))]
+    return [t for t in found if not t.type.endswith("_close")]
+
+
+class TestInjection:
+    @pytest.mark.parametrize("nasty", NASTY)
+    @pytest.mark.parametrize("hold", [None, APPROVAL], ids=["failed", "held"])
+    def test_nothing_breaks_out_of_the_comment(self, nasty: str, hold: Hold | None) -> None:
+        outcome = Outcome("fault", "exited", f"It ended: {nasty}.", f"Try {nasty}.", f"{nasty}\n{nasty}")
+        attempt = Attempt(1, final=True, outcome=outcome)
+        deployment = Deployment("d1", "e1", Revision(nasty, nasty), attempt, START, log=nasty)
+        said = replace(hold, message=nasty, hint=nasty) if hold else None
+        broken = environment(nasty, nasty, trust=Trust.FORK, hold=said)
+        note = Note(nasty, tuple(nasty.splitlines()))
+        found = tokens(body_of(Picture(broken, deployment, deployment, note, (nasty,)), nasty))
+
+        assert {t.type for t in found} <= OURS
+        assert [t.tag for t in found if t.type == "heading_open"] == ["h3"]
+        assert [t.attrs["href"] for t in found if t.type == "link_open"] == [PAGE]
+        assert all(HTML.fullmatch(t.content) for t in found if t.type == "html_block")
+        assert not any(re.search(r"@\w", t.content) for t in found if t.type == "text")
+
+    @pytest.mark.parametrize("nasty", ["A" * 100_000, "\n".join("long" * 1_000 for _ in range(1_000))])
+    def test_nothing_makes_it_longer_than_github_takes(self, nasty: str) -> None:
+        outcome = Outcome("fault", "exited", nasty, nasty, nasty)
+        deployment = replace(LIVE, attempt=Attempt(1, final=True, outcome=outcome))
+        note = Note(nasty, tuple(nasty.splitlines()))
+
+        assert len(body_of(Picture(environment(), deployment, LIVE, note, (nasty,) * 9))) < 60_000
+
+
+def test_a_qr_code_has_room_around_it() -> None:
+    lines = qr_lines(URL)
+
+    assert all(line.startswith(" " * QUIET) and line.endswith(" " * QUIET) for line in lines)
+    assert not "".join(lines[: QUIET // 2] + lines[-QUIET // 2 :]).strip()
