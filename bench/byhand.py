@@ -18,8 +18,8 @@ from bench.ground import PORT
 from stager.domain.environment import Birth
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
-from stager.engines.docker.networks import Lease
-from stager.engines.docker.parameters import create_body
+from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
 POOL = IPv4Network("10.199.0.0/16")

@@ -184,7 +184,7 @@ private_apt() {
 # --- the engine of the builder for code from forks ----------------------------------------------------------
 
 BUILDER_ENGINE=/usr/libexec/stager/docker # where stager-helper looks for it, before it takes the system's
-BUILDER_ENGINE_OLDEST=25                  # as in src/stager/helper/builder_engine.py
+BUILDER_ENGINE_OLDEST=25                  # as in src/stager/helper/builder/engine.py
 
 # major_of PROGRAM: the first part of a dockerd's version; 0 where there is none.
 major_of() { { "$1" --version 2>/dev/null || true; } | sed -n 's/.*version \([0-9]*\)\..*/\1/p' | grep . || echo 0; }
@@ -409,9 +409,11 @@ install_helper() {
   printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
-    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d/stager/helper" &&
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder} &&
       as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/firewall/*.py "$HELPER.d/stager/helper/firewall" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/builder/*.py "$HELPER.d/stager/helper/builder" &&
       as_root install -m 755 "$shim" "$HELPER"
   } || status=$?
   rm -f "$shim"

@@ -19,7 +19,7 @@ from bench.figures import median, rounded, seconds
 from bench.ground import Ground, versioned
 from bench.row import Figures, Line, Row
 from stager.domain.route import RouteTable
-from stager.front.client import FrontClient
+from stager.front.process.client import FrontClient
 from tests.integration.load import Load
 from tests.integration.pulls import Pull
 from tests.integration.stager import PATIENCE, StagerUnderTest, until

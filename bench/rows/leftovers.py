@@ -16,7 +16,7 @@ from typing import Any
 from bench.ground import Ground
 from bench.row import Figures, Line, Row
 from stager.domain.route import Endpoint
-from stager.front.client import FrontClient
+from stager.front.process.client import FrontClient
 from tests.integration.pulls import Pull
 from tests.integration.stager import StagerUnderTest, docker, until
 

@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stager.cli.client.strategy import Account, AuthStrategy
-    from stager.domain.access import Role
-    from stager.domain.actor import Actor
+    from stager.cli.client.auth.strategy import Account, AuthStrategy
     from stager.domain.commands import Command, Kill, Launch, Reply
     from stager.domain.environment import ChangeLink
     from stager.domain.errors import Fault, Refused, Retry, StagerError
-    from stager.domain.events import Call, ChangeAction, ChangeSeen
+    from stager.domain.identity.actor import Actor
+    from stager.domain.identity.roles import Role
+    from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
     from stager.domain.source import Change, Repository, Revision, Trust
     from stager.ports.handlers import (
         AuthenticationStrategy,
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from stager.ports.login import Asked, Identity, Logins, SignIn
 
 _HOMES = {
-    "stager.cli.client.strategy": ("Account", "AuthStrategy"),
-    "stager.domain.access": ("Role",),
-    "stager.domain.actor": ("Actor",),
+    "stager.cli.client.auth.strategy": ("Account", "AuthStrategy"),
+    "stager.domain.identity.roles": ("Role",),
+    "stager.domain.identity.actor": ("Actor",),
     "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
     "stager.domain.environment": ("ChangeLink",),
     "stager.domain.errors": ("Fault", "Refused", "Retry", "StagerError"),
-    "stager.domain.events": ("Call", "ChangeAction", "ChangeSeen"),
+    "stager.domain.pull_requests.events": ("Call", "ChangeAction", "ChangeSeen"),
     "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
     "stager.ports.handlers": (
         "AuthenticationStrategy",

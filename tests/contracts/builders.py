@@ -16,8 +16,8 @@ import pytest
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.engines.docker import BuildxBuilder, connect
-from stager.engines.docker.by_trust import BuilderByTrust
-from stager.engines.docker.untrusted import Lending, UntrustedBuilder
+from stager.engines.docker.build.by_trust import BuilderByTrust
+from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
 from stager.helper_client import HelperClient
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
 from stager.ports.clock import RandomIds

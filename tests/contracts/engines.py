@@ -22,7 +22,7 @@ from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Listener, Prober
 from stager.testing import FakeEngine, Program
-from stager.testing.engine import Inner
+from stager.testing.fakes.engine import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080

@@ -14,11 +14,11 @@ import aiohttp
 
 from stager.control.environments.desired_state import link_of
 from stager.domain.environment import ChangeLink
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Change, Repository
 from stager.forges.github.account import Place, with_app, with_token
-from stager.forges.github.announcements import DEPLOYMENT_STATES
-from stager.forges.github.answers import AppCredentials
+from stager.forges.github.api.announcements import DEPLOYMENT_STATES
+from stager.forges.github.api.answers import AppCredentials
 from stager.ports import forge as ports
 from stager.ports.forge import (
     Announcements,

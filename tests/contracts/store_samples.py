@@ -17,7 +17,7 @@ from stager.domain.environment import (
     HoldReason,
 )
 from stager.domain.errors import Outcome
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hooks, Manifest
 from stager.domain.source import Change, Repository, Revision, Trust
 

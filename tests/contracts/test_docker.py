@@ -17,13 +17,14 @@ from aiohttp import web
 
 from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
-from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect, listening
-from stager.engines.docker.ahead import MOST
-from stager.engines.docker.inside import run_inside
+from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.docker.exec_in_container import run_inside
 from stager.engines.docker.instances import STARTS_AT_ONCE
-from stager.engines.docker.networks import Lease, bridge_of
+from stager.engines.docker.network import listening_ports
+from stager.engines.docker.network.pool import Lease, bridge_of
+from stager.engines.docker.network.prepared_networks import MOST
 from stager.ports.engine import Checked, Ran
-from stager.testing.firewall import FakeFirewall
+from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
 
 
@@ -249,7 +250,7 @@ async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
         ran.append(given[1])
         return await run_inside(*given)
 
-    monkeypatch.setattr(listening, "run_inside", noting)
+    monkeypatch.setattr(listening_ports, "run_inside", noting)
     async with docker_under_test() as engine:
         made = await engine.instances.create(await engine.spec("serves", birth()))
         await engine.instances.start(made.id)
@@ -259,13 +260,13 @@ async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
         by_process = await engine.instances.listeners(made.id)
         assert ran == []
 
-        monkeypatch.setattr(listening, "PROC", tmp_path)  # as where the engine is on another host
+        monkeypatch.setattr(listening_ports, "PROC", tmp_path)  # as where the engine is on another host
         assert await engine.instances.listeners(made.id) == by_process
         assert ran == [made.id]
 
 
 def test_another_process_with_the_number_is_not_asked() -> None:
-    assert listening._of_process(os.getpid(), "0" * 64) is None
+    assert listening_ports._of_process(os.getpid(), "0" * 64) is None
 
 
 @pytest.mark.docker

@@ -12,7 +12,7 @@ import pytest
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
-from stager.engines.docker.inside import OUTPUT_KEPT
+from stager.engines.docker.exec_in_container import OUTPUT_KEPT
 from stager.ports.engine import Listener, Ran, Size, Terminal
 from stager.testing import FakeEngine
 from tests.contracts.engines import (

@@ -18,7 +18,7 @@ from stager.domain.environment import Birth, Instance, InstanceState
 from stager.domain.errors import Retry
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
-from stager.engines.docker.networks import bridge_of
+from stager.engines.docker.network.pool import bridge_of
 from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked, Firewall
 from stager.testing import FakeFirewall

@@ -253,7 +253,7 @@ class TestFakeForge:
             await forge.receive({"authorization": "loud"}, b"0")
 
     async def test_a_slow_one_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stager.testing.moods.SLOW_SECONDS", 0.05)
+        monkeypatch.setattr("stager.testing.fakes.faults.SLOW_SECONDS", 0.05)
         forge = FakeForge()
         forge.mood = Mood.SLOW
         started = asyncio.get_running_loop().time()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.access import Role
-from stager.domain.ledger import Entry, Person, Session, ShareLink, Token
+from stager.domain.identity.accounts import Entry, Person, Session, ShareLink, Token
+from stager.domain.identity.roles import Role
 from stager.ports.store import Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore

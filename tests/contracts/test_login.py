@@ -14,10 +14,10 @@ from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
 from stager.forges.github.account import Place
-from stager.forges.github.signing_in import Client, GithubSignIn
+from stager.forges.github.sign_in import Client, GithubSignIn
 from stager.ports.login import Accounts, Asked, Identity, Pending
-from stager.testing.login import FakeAccounts
-from stager.testing.moods import Mood
+from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.login import FakeAccounts
 from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stager.ports.logs import Logs
 from stager.stores.logs import FileLogs
-from stager.testing.logs import MemoryLogs
+from stager.testing.fakes.logs import MemoryLogs
 
 MEGABYTE = 1 << 20
 

@@ -13,9 +13,9 @@ from typing import Protocol
 import pytest
 
 from stager.domain.errors import Retry
-from stager.domain.guard import Guard, Terms
+from stager.domain.identity.access_policy import Guard, Terms
 from stager.domain.route import Endpoint, Health, Page, RouteTable
-from stager.front.client import FrontClient
+from stager.front.process.client import FrontClient
 from stager.ports.router import Router
 from stager.testing import FakeRouter
 from tests.unit.front.harness import App, Rig, request, rig

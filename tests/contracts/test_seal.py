@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stager.domain.errors import Refused
-from stager.ports.seal import Seal
-from stager.stores.seal import FileSeal
-from stager.testing.seal import ThinSeal
+from stager.ports.secret_box import Seal
+from stager.stores.secret_box import FileSeal
+from stager.testing.fakes.secret_box import ThinSeal
 
 
 @pytest.fixture(params=["thin", "file"])

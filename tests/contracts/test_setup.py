@@ -11,10 +11,10 @@ import pytest
 
 from stager.domain.errors import Refused
 from stager.forges.github.account import Place, as_nobody
-from stager.forges.github.keyring import Keyring
-from stager.forges.github.setup import GithubSetup
+from stager.forges.github.app_setup.keyring import Keyring
+from stager.forges.github.app_setup.setup import GithubSetup
 from stager.ports.setup import AppSetup
-from stager.testing.setup import CODE, FakeSetup
+from stager.testing.fakes.setup import CODE, FakeSetup
 from tests.doubles.github import GithubDouble
 from tests.doubles.github_app import MANIFEST_CODE
 

@@ -13,7 +13,7 @@ from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.source import Origin, Sources
 from stager.sources import GitSources
 from stager.testing import FakeSources, SourceMood
-from stager.testing.sources import Files, Link
+from stager.testing.fakes.sources import Files, Link
 from tests.doubles.git import BareRepository, GitHost, olga
 
 KEY = "101"
@@ -379,7 +379,7 @@ class TestFakeSources:
         assert caught.value.reason == reason
 
     async def test_a_slow_host_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stager.testing.sources.SLOW_SECONDS", 0.01)
+        monkeypatch.setattr("stager.testing.fakes.sources.SLOW_SECONDS", 0.01)
         sources = FakeSources({"x": "y"})
         sources.mood = SourceMood.SLOW
         assert await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x") == b"y"

@@ -14,7 +14,7 @@ from typing import Self
 from aiohttp import web
 
 from stager.git import environment
-from stager.testing.sources import Link
+from stager.testing.fakes.sources import Link
 
 WHO = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
        for what, value in (("NAME", "Olga"), ("EMAIL", "olga@example.org"))}  # fmt: skip

@@ -30,8 +30,8 @@ from urllib.parse import quote_plus
 
 from aiohttp import web
 
-from stager.domain.events import Delivery
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.domain.pull_requests.events import Delivery
+from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_places import GithubPlaces, Places

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
-from stager.testing.moods import Mood
+from stager.testing.fakes.faults import Mood
 from tests.doubles.serving import listen
 
 ID, SECRET = "Iv1.0123456789abcdef", "the-clients-secret"

@@ -18,9 +18,9 @@ from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, StagerError
 from stager.domain.source import Access, Repository
 from stager.forges.github.account import Place, as_nobody, with_app, with_token
-from stager.forges.github.answers import AppCredentials
-from stager.forges.github.keyring import Keyring
-from stager.forges.github.setup import GithubSetup
+from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.app_setup.keyring import Keyring
+from stager.forges.github.app_setup.setup import GithubSetup
 from stager.ports.forge import Announcement, Forge, Progress, Reaction
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository
 from tests.doubles.github_app import MANIFEST_CODE, LoggedDelivery

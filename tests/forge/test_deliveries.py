@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen, ChecksEnded, CommandSaid, Ignored
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.domain.pull_requests.events import ChangeSeen, ChecksEnded, CommandSaid, Ignored
+from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.github import received, signed
 from tests.forge.conftest import Example
 from tests.integration.conftest import MakeStager

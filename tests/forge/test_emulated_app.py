@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Repository
-from stager.forges.github import answers
 from stager.forges.github.account import Place, with_app
-from stager.forges.github.answers import AppCredentials
+from stager.forges.github.api import answers
+from stager.forges.github.api.answers import AppCredentials
 from stager.ports.forge import Forge
 from tests.doubles.github_app import a_key, pem_of
 from tests.forge import doubles

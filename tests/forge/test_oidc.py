@@ -15,7 +15,7 @@ from stager.auth.basic import BasicAuthentication
 from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication
 from stager.control.identity.access import Roles
 from stager.control.identity.secrets import new_secret
-from stager.domain.access import Role
+from stager.domain.identity.roles import Role
 from stager.ports.login import challenge_of
 from tests.forge import doubles
 from tests.forge.visitor import Visitor

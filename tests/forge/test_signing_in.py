@@ -15,7 +15,7 @@ from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.source import Access
 from stager.forges.github.account import Place
-from stager.forges.github.signing_in import Client, GithubSignIn
+from stager.forges.github.sign_in import Client, GithubSignIn
 from stager.ports.login import Asked, DeviceCode, Identity, Pending
 from tests.forge import doubles
 from tests.forge.visitor import Visitor

@@ -20,7 +20,7 @@ import pytest
 
 from stager.control.identity.secrets import new_secret
 from stager.forges.github.account import Place
-from stager.forges.github.signing_in import Client, GithubSignIn
+from stager.forges.github.sign_in import Client, GithubSignIn
 from stager.ports.login import Asked
 from tests.forge import doubles
 from tests.forge.browser import Page

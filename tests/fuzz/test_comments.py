@@ -9,9 +9,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.events import CommandSaid, Delivery, Ignored
-from stager.domain.speech import ADDRESS, ALIASES, LONGEST_WORD, Verb, heard
-from stager.forges.github.webhooks import LONGEST_COMMAND, GithubWebhooks
+from stager.domain.pull_requests.comment_command import ADDRESS, ALIASES, LONGEST_WORD, Verb, heard
+from stager.domain.pull_requests.events import CommandSaid, Delivery, Ignored
+from stager.forges.github.webhooks.events import LONGEST_COMMAND, GithubWebhooks
 from tests.doubles.github import GithubComment, GithubDouble
 from tests.fuzz.junk import damaged
 from tests.length import length

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stager.domain.events import ChangeSeen, Delivery
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.domain.pull_requests.events import ChangeSeen, Delivery
+from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.stores.sqlite.store import SqliteStore, open_store
 from tests.doubles.github import GithubComment, GithubDouble
 from tests.fuzz.junk import JUNK, damaged, mutated, written

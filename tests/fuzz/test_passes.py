@@ -12,10 +12,21 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.guard import ACCESS_PATH, WAYS, Guard, Kind, Pass, Terms, Way, digest_of, seal, unseal
-from stager.front.gate import Gate, Notice
-from stager.front.head import MessageError, RequestHead, parse_request
-from stager.front.pages import respond
+from stager.domain.identity.access_policy import (
+    ACCESS_PATH,
+    WAYS,
+    Guard,
+    Kind,
+    Pass,
+    Terms,
+    Way,
+    digest_of,
+    seal,
+    unseal,
+)
+from stager.front.http.head import MessageError, RequestHead, parse_request
+from stager.front.proxy.access_gate import Gate, Notice
+from stager.front.proxy.error_pages import respond
 from tests.fuzz.streams import LINES, METHODS, TARGETS
 from tests.length import length
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
-from stager.settings.repository import LARGEST, RepositoryFile, Said, read_file
+from stager.settings.repository_file import LARGEST, RepositoryFile, Said, read_file
 from tests.fuzz.junk import JUNK, damaged, mutated
 from tests.length import length
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from hypothesis import given
 
-from stager.front.body import request_framing
-from stager.front.head import MessageError, RequestHead, parse_request
-from stager.front.headers import Forwarding, request_head
+from stager.front.http.body import request_framing
+from stager.front.http.head import MessageError, RequestHead, parse_request
+from stager.front.http.headers import Forwarding, request_head
 from tests.fuzz.readers import Seen, panel, read_strictly
 from tests.fuzz.streams import ANYTHING, CUTS, GOOD
 from tests.length import length

@@ -8,9 +8,9 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.front.body import response_framing, response_length
-from stager.front.head import UNTIL_CLOSE, MessageError, parse_response
-from stager.front.headers import response_head
+from stager.front.http.body import response_framing, response_length
+from stager.front.http.head import UNTIL_CLOSE, MessageError, parse_response
+from stager.front.http.headers import response_head
 from tests.fuzz.streams import CUTS, RESPONSES
 from tests.length import length
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.control.identity.access import Roles
-from stager.domain.access import Role
-from stager.domain.actor import Actor
-from stager.domain.guard import Privacy
-from stager.testing.login import FakeAccounts
-from stager.web import cookies
+from stager.domain.identity.access_policy import Privacy
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.testing.fakes.login import FakeAccounts
+from stager.web.auth import cookies
 from tests.fuzz.junk import JUNK, damaged, written
 from tests.fuzz.stage import Stage, quiet, staged
 from tests.length import length

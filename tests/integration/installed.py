@@ -57,7 +57,7 @@ class ServingAsUser:
 def python() -> str | None:
     """A Python by which that user can run this checkout; None where there is none."""
     # What is loaded lazily is loaded here as well: extension modules of another version aren't.
-    tried = "import stager.assembly.running, stager.cli.main"
+    tried = "import stager.assembly.server, stager.cli.main"
     for program in PYTHONS:
         command = [*AS_USER, "env", f"PYTHONPATH={os.pathsep.join(PATHS)}", program, "-c", tried]
         if subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.engines.docker.networks import tag_of
-from stager.helper.builder_engine import folder_of_engine
+from stager.engines.docker.network.pool import tag_of
+from stager.helper.builder.engine import folder_of_engine
 from stager.helper.protocol import HelperError
 from tests.integration.stager import until
 

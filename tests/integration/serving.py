@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["stager.cli.main", "stager.assembly.running", __name__])
+_CONTEXT.set_forkserver_preload(["stager.cli.main", "stager.assembly.server", __name__])
 
 
 class Serving:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.guard import Guard, Terms
+from stager.domain.identity.access_policy import Guard, Terms
 from stager.domain.route import Endpoint, Page, RouteTable
-from stager.front.launcher import FrontLauncher, FrontOptions
+from stager.front.process.launcher import FrontLauncher, FrontOptions
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,

@@ -19,10 +19,10 @@ import pytest
 
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint, Page, RouteTable, Target
-from stager.front.client import FrontClient
-from stager.front.launcher import FrontLauncher, FrontOptions
-from stager.front.limits import Limits
-from stager.front.sockets import listen
+from stager.front.http.limits import Limits
+from stager.front.process.client import FrontClient
+from stager.front.process.launcher import FrontLauncher, FrontOptions
+from stager.front.process.sockets import listen
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,
@@ -255,7 +255,7 @@ class TestLife:
         port = free_port()
         code = (
             "import asyncio, os, pathlib\n"
-            "from stager.front.launcher import FrontLauncher, FrontOptions\n"
+            "from stager.front.process.launcher import FrontLauncher, FrontOptions\n"
             f"options = FrontOptions(listen='127.0.0.1:{port}')\n"
             f"launcher = FrontLauncher(pathlib.Path({str(tmp_path)!r}), options)\n"
             "print(asyncio.run(launcher.ensure()).pid, flush=True)\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.guard import Terms
+from stager.domain.identity.access_policy import Terms
 from stager.domain.route import Endpoint, Page, RouteTable
 from tests.unit.front.harness import (
     DOMAIN,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stager.domain.route import Endpoint
-from stager.front.launcher import FrontOptions
-from stager.front.limits import Limits
+from stager.front.http.limits import Limits
+from stager.front.process.launcher import FrontOptions
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.guard import Guard, Terms
+from stager.domain.identity.access_policy import Guard, Terms
 from stager.domain.route import Endpoint, RouteTable
-from stager.front.launcher import FrontOptions
+from stager.front.process.launcher import FrontOptions
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,

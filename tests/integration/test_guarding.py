@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from stager.domain.source import Trust
-from stager.engines.docker.networks import bridge_of, tag_of
+from stager.engines.docker.network.pool import bridge_of, tag_of
 from tests.integration.conftest import MakeStager
 from tests.integration.images import application_image, base_image
 from tests.integration.places import CONNECT, Helper, Place, needs_namespaces

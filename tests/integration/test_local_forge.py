@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.web.pushes import MOST_SHOWN
+from stager.web.forges.local_push import MOST_SHOWN
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.local_forge.workshop import Clone

@@ -27,8 +27,8 @@ from cryptography.x509.oid import NameOID
 from stager.domain.errors import Fault, StagerError
 from stager.domain.recipe import Recipe
 from stager.engines.docker import BuildxBuilder, connect
-from stager.engines.docker.by_trust import BuilderByTrust
-from stager.engines.docker.untrusted import Lending, UntrustedBuilder
+from stager.engines.docker.build.by_trust import BuilderByTrust
+from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
 from stager.helper_client import HelperClient
 from stager.ports.builder import BuildOrder
 from tests.contracts.builders import ENGINE, remove_images, why_no_buildx

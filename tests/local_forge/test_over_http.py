@@ -16,10 +16,10 @@ import uvicorn
 
 from stager.auth.basic import BasicAuthentication
 from stager.control.identity.access import Roles
-from stager.domain.access import Role
+from stager.domain.identity.roles import Role
 from stager.forges.local.forge import LocalForge
-from stager.web import git as web_git
 from stager.web.app import create_app
+from stager.web.forges import git_http as web_git
 from tests.local_forge.workshop import Clone, Ear, listening
 from tests.unit.control.house import House
 from tests.unit.web.site import services_of

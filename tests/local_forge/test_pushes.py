@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction
+from stager.domain.pull_requests.events import ChangeAction
 from stager.domain.source import Access, Repository
 from stager.forges.local import pushed
 from stager.forges.local.forge import LocalForge

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from stager.domain.errors import Refused, Retry
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.forges.local.forge import LocalForge
 from stager.git import environment
 from tests.doubles.git import WHO

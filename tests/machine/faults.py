@@ -8,7 +8,7 @@ from hypothesis.stateful import precondition, rule
 from stager.domain.environment import Instance
 from stager.domain.route import RouteTable
 from stager.testing import Mood
-from stager.testing.sources import SourceMood
+from stager.testing.fakes.sources import SourceMood
 from tests.machine.expected import Held
 from tests.machine.ground import Ground
 

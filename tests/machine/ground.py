@@ -13,15 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from stager.control.applications import Application, ForkMode
 from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceState
-from stager.domain.events import CommandSaid
+from stager.domain.pull_requests.events import CommandSaid
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Recipe
-from stager.domain.rules import Rules
 from stager.domain.source import Access, Change, Trust
 from stager.ports.source import Origin
 from stager.ports.store import Transaction
 from stager.testing import FakeForge
-from stager.testing.memory_store import MemoryTransaction
-from stager.testing.sources import FakeSources
+from stager.testing.fakes.sources import FakeSources
+from stager.testing.fakes.store import MemoryTransaction
 from tests.machine.conftest import Mishaps
 from tests.machine.engine import DiligentEngine
 from tests.machine.expected import Expected

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-from stager.domain.events import ChangeAction, ChangeSeen, Event
-from stager.domain.rules import Rules
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, Event
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Change
 from tests.machine.expected import Held
 from tests.machine.faults import FUSES

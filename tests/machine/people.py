@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from stager.domain.actor import Actor
 from stager.domain.environment import Environment, HoldReason
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen, CommandSaid
-from stager.domain.speech import Verb, heard
+from stager.domain.identity.actor import Actor
+from stager.domain.pull_requests.comment_command import Verb, heard
+from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
 from stager.testing import Mood
 from tests.machine.expected import Held
 from tests.machine.ground import OURS, STRANGERS

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, multiple, precondition, rule
 
 from stager.domain.errors import Fault
-from stager.domain.events import ChangeAction, ChangeSeen, CommandSaid, Event
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, CommandSaid, Event
 from stager.domain.source import Change, Repository
 from stager.ports.forge import Checks
-from stager.testing.builder import Result
+from stager.testing.fakes.builder import Result
 from tests.machine.expected import Held
 from tests.machine.ground import Ground
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis.stateful import invariant, rule
 
 from stager.domain.environment import Birth, Environment, HoldReason, Instance
+from stager.domain.pull_requests.rules import refusal
 from stager.domain.route import Endpoint
-from stager.domain.rules import refusal
 from stager.domain.source import Change, Trust
 from stager.domain.status import State
 from stager.ports.builder import BuildOrder

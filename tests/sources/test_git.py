@@ -18,7 +18,7 @@ from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.source import Origin
 from stager.sources import GitSources, Limits
 from stager.sources.limits import bounded
-from stager.testing.sources import Link
+from stager.testing.fakes.sources import Link
 from tests.doubles.git import BareRepository, GitHost, Module, olga
 
 KEY = "101"

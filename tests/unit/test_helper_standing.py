@@ -14,7 +14,7 @@ from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.control.routing.urls import Addresses
 from stager.domain.errors import Fault
 from stager.helper.verbs import Feature
-from stager.settings.loader import load
+from stager.settings.loading.loader import load
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 from stager.testing import MemoryStore

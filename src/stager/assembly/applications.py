@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from stager.control.applications import Application, Applications
 from stager.forges.local.deliveries import FORGE as LOCAL
-from stager.settings.apps import App
 from stager.settings.model import Settings
+from stager.settings.sections.images import App
 
 
 def applications_of(settings: Settings) -> Applications:

@@ -6,10 +6,10 @@ import aiohttp
 
 from stager.control.routing.urls import Addresses
 from stager.forges.github.account import Place, as_nobody, with_app, with_token
-from stager.forges.github.keyring import Keyring, app_in_force
-from stager.forges.github.setup import GithubSetup
-from stager.forges.github.signing_in import Client, GithubSignIn
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.github.app_setup.keyring import Keyring, app_in_force
+from stager.forges.github.app_setup.setup import GithubSetup
+from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.forges.local.forge import LocalForge
 from stager.ports.forge import Forge
 from stager.settings.model import Settings

@@ -12,8 +12,8 @@ from stager.control.routing.ingress_ports import Ports
 from stager.control.routing.urls import Addresses
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
-from stager.front.launcher import FrontOptions
-from stager.front.limits import Limits
+from stager.front.http.limits import Limits
+from stager.front.process.launcher import FrontOptions
 from stager.ports.store import Store
 from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.model import Settings

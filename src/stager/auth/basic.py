@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.errors import Retry
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 HASHED = "$argon2"

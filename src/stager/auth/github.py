@@ -12,9 +12,9 @@ import re
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from stager.domain.access import Role, role_by
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role, role_by
 from stager.domain.source import Access
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Accounts, Logins, SignIn

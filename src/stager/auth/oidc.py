@@ -15,9 +15,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from stager.auth.openid.provider import Client, Clock, Provider, is_safe
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.oauth import SECONDS
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Asked, Identity, SignIn

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 
 SOON = timedelta(days=14)
 HOW = "Renew it; the front takes the new files up by itself."
@@ -23,7 +23,7 @@ class Expiry:
         self._path = path
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.doctor.Check.look`."""
+        """See `ports.diagnostics.Check.look`."""
         try:
             until = expiry_of(self._path)
         except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 from stager.ports.store import SetAside, Store
 
 
@@ -17,7 +17,7 @@ class SetAsideDeliveries:
         self._store = store
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.doctor.Check.look`."""
+        """See `ports.diagnostics.Check.look`."""
         found = await self._store.read(lambda tx: tx.deliveries_set_aside())
         if not found:
             return [Finding(self.subject, Verdict.FINE, "None is set aside.")]

@@ -10,7 +10,7 @@ from typing import Any
 from stager.domain.egress import Destination
 from stager.domain.errors import StagerError
 from stager.helper_client import HelperClient
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 
 OPEN = "Previews reach services of this machine and its private networks"
 INSTALL = "docs/how-to/root-helper.md says how to install the root helper."
@@ -35,7 +35,7 @@ class HelperCheck:
         self._must = mode == "required" or was_used
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.doctor.Check.look`."""
+        """See `ports.diagnostics.Check.look`."""
         if self._mode == "off":
             return [self._finding(Verdict.WARNING, f"{OPEN}, because of `helper: off`.", INSTALL)]
         client = HelperClient(self._socket)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 
 LITTLE, LEAST = 5 << 30, 1 << 30
 """Bytes free of which more should be, and without which soon nothing works."""
@@ -29,7 +29,7 @@ class Disk:
         self._path = path
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.doctor.Check.look`."""
+        """See `ports.diagnostics.Check.look`."""
         there = next(path for path in (self._path, *self._path.absolute().parents) if path.exists())
         free = shutil.disk_usage(there).free
         verdict = Verdict.WRONG if free < LEAST else Verdict.WARNING if free < LITTLE else Verdict.FINE
@@ -51,7 +51,7 @@ class Port:
         self._is_ours = is_ours
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.doctor.Check.look`."""
+        """See `ports.diagnostics.Check.look`."""
         where = f"{self._host}:{self._port}"
         if not self._port:
             return [Finding(self.subject, Verdict.FINE, "The system chooses the port.")]

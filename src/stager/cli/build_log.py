@@ -17,8 +17,8 @@ from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
 from stager.domain.errors import StagerError
 from stager.ports.store import Store, Transaction
-from stager.settings.loader import find, state_dir_of
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import find, state_dir_of
+from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 from stager.stores.logs import FileLogs
 

@@ -13,9 +13,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from stager.ports.plugins import discover
-from stager.settings.explain import json_schema, to_yaml
-from stager.settings.loader import Loaded, find, load
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import Loaded, find, load
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.reference_page import json_schema, to_yaml
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain the configuration.")
 

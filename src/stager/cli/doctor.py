@@ -13,17 +13,17 @@ from typing import Any
 import typer
 
 from stager.checks.deliveries import SetAsideDeliveries
-from stager.checkup import checks_of
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
-from stager.cli.client.doctor import asked, tell
+from stager.cli.client.commands.doctor import asked, tell
 from stager.cli.server import ConfigOption, readiness
 from stager.control.diagnostics import examine
 from stager.domain.errors import StagerError
-from stager.front.client import FrontClient
-from stager.ports.doctor import Finding, Verdict
-from stager.settings.loader import Loaded, find, load
-from stager.settings.problems import ConfigurationError
+from stager.front.process.client import FrontClient
+from stager.installation_checks import checks_of
+from stager.ports.diagnostics import Finding, Verdict
+from stager.settings.loading.loader import Loaded, find, load
+from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 
 FRONT_PARTS = frozenset({"front", "routes"})

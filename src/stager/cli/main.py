@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from stager.cli import client
-from stager.cli.client import doctor as doctor_elsewhere
+from stager.cli.client.commands import doctor as doctor_elsewhere
 from stager.version import __version__
 
 app = typer.Typer(
@@ -38,17 +38,26 @@ def stager(
 
 def _mount_server() -> None:
     """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
-    # Not for the client alone.
-    from stager.cli import build_log, config, doctor, forge, nginx, passwords, plugins, server, up  # noqa: PLC0415
+    from stager.cli import (  # noqa: PLC0415 (not there for the client alone)
+        build_log,
+        config,
+        doctor,
+        hash_password,
+        local_forge,
+        nginx,
+        plugins,
+        server,
+        up,
+    )
 
     server.mount(app)
     plugins.mount(app)
     build_log.mount(app)
     up.mount(app)
     doctor.mount(app)
-    passwords.mount(app)
+    hash_password.mount(app)
     app.add_typer(config.app, name="config", help="Check, show and describe the server's configuration.")
-    app.add_typer(forge.app, name="forge", help="Have previews of a repository on this machine.")
+    app.add_typer(local_forge.app, name="forge", help="Have previews of a repository on this machine.")
     app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")
 
 

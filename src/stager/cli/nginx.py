@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from stager.routers.nginx import http2_syntax, server_for_all
-from stager.settings.loader import find, load
+from stager.settings.loading.loader import find, load
+from stager.settings.loading.problems import ConfigurationError
 from stager.settings.model import Settings
-from stager.settings.problems import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, help="What nginx needs to stand before Stager.")
 

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stager.ports.plugins import OURS, Kind, Plugin
-from stager.settings.known import ROUTING
-from stager.settings.loader import Loaded, find, load
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import Loaded, find, load
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.plugins.available import ROUTING
 
 
 def mount(app: typer.Typer) -> None:

@@ -17,13 +17,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stager.cli import logs
+from stager.cli import log_output
 from stager.domain.errors import StagerError
-from stager.front.client import FrontClient
-from stager.front.launcher import FrontLauncher
-from stager.settings.loader import Loaded, find, load, state_dir_of
-from stager.settings.places import Address
-from stager.settings.problems import ConfigurationError
+from stager.front.process.client import FrontClient
+from stager.front.process.launcher import FrontLauncher
+from stager.settings.loading.loader import Loaded, find, load, state_dir_of
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.values.network import Address
 from stager.state import UMASK, StateDirectory
 
 STOP_SECONDS = 30.0
@@ -124,7 +124,7 @@ def _run(loaded: Loaded, state: StateDirectory) -> None:
     # Loading the server's rooms takes most of a second, which `stop` and `status` needn't wait for.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
 
-    logs.configure(loaded.settings.log_format)
+    log_output.configure(loaded.settings.log_format)
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     try:

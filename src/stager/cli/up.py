@@ -21,14 +21,14 @@ import httpx
 import typer
 import yaml
 
-from stager.cli import logs
-from stager.cli.workingtree import WorkingTree
+from stager.cli import log_output
+from stager.cli.working_tree import WorkingTree
 from stager.domain.errors import Fault, Refused, StagerError
 from stager.domain.names import slugify
 from stager.forges.local.pushed import pushed
-from stager.front.launcher import FrontLauncher
-from stager.settings.loader import load
-from stager.settings.problems import ConfigurationError
+from stager.front.process.launcher import FrontLauncher
+from stager.settings.loading.loader import load
+from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 
 LOOK_SECONDS = 1.0
@@ -111,7 +111,7 @@ class _Up:
         configuration = self._state.path / "config.yml"
         configuration.write_text(yaml.safe_dump(self._configuration()))
         loaded = load(configuration, environ=os.environ)
-        logs.configure("json", self._state.log)
+        log_output.configure("json", self._state.log)
         stopped = asyncio.Event()
         server = asyncio.create_task(serve(loaded, self._state, stopped))
         transport = httpx.AsyncHTTPTransport(uds=str(self._state.control_socket))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from stager.domain.errors import Refused
-from stager.domain.guard import Privacy
+from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
-from stager.domain.rules import Rules
 from stager.domain.source import Repository, Trust
 from stager.ports.engine import Limits
 

@@ -65,7 +65,7 @@ from stager.ports.handlers import (
     PreLaunchHandler,
 )
 from stager.ports.router import Router
-from stager.ports.seal import Seal
+from stager.ports.secret_box import Seal
 from stager.ports.store import Store
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from stager.domain.errors import StagerError
-from stager.ports.doctor import Check, Finding, Verdict
+from stager.ports.diagnostics import Check, Finding, Verdict
 
 log = structlog.get_logger(__name__)
 

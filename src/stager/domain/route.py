@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from stager.domain.guard import Terms, terms_from_wire, terms_to_wire
+from stager.domain.identity.access_policy import Terms, terms_from_wire, terms_to_wire
 
 PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import structlog
 
 from stager.domain.route import Endpoint
-from stager.front.asking import Answer, ask
-from stager.front.limits import Limits
+from stager.front.http.limits import Limits
+from stager.front.http.probe_request import Answer, ask
 
 log = structlog.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
-from stager.front import limits
-from stager.front.server import Front, Options
-from stager.front.sockets import (
+from stager.front.http import limits
+from stager.front.process.server import Front, Options
+from stager.front.process.sockets import (
     Kind,
     Listener,
     SocketError,
@@ -27,8 +27,8 @@ from stager.front.sockets import (
     listen,
     request_listeners,
 )
-from stager.front.tls import Certificate
-from stager.front.visitors import LOOPBACK, NO_PROXIES
+from stager.front.process.tls import Certificate
+from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 
 _UMASK = 0o077
 """The table, the log and the key are for nobody else."""

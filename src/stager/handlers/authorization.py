@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stager.domain.commands import Command, Reply
 from stager.domain.errors import Refused
-from stager.domain.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener
 from stager.ports.login import Logins
 

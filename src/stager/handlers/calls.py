@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from stager.domain.commands import Command, Reply
-from stager.domain.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener, Preview, Previews
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict
 
 from stager.domain.commands import Command
-from stager.domain.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EVERY_ACTION, EventListener
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stager.domain.commands import Command, Kill, Launch
-from stager.domain.events import Call, ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
 from stager.ports.handlers import EventListener
 
 

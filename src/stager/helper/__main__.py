@@ -17,8 +17,8 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stager.helper.builder import Builder
-from stager.helper.firewall import Firewall
+from stager.helper.builder.builder import Builder
+from stager.helper.firewall.firewall import Firewall
 from stager.helper.protocol import DEFAULT_SOCKET, HelperError
 from stager.helper.server import CONNECTIONS, TICK, Server
 from stager.helper.verbs import Feature, Registry
@@ -53,8 +53,9 @@ def changeable(user: int, groups: Collection[int] = ()) -> Path | None:
     """Something that this program is made of, and that this user, one of these groups or everybody could
     change; None if nothing is. A folder's sticky bit keeps others from what is in it."""
     found = [Path(entry) for entry in sys.path if Path(entry).exists()]
-    made_of = (Path(__file__).parent, Path(sys.prefix), Path(sys.executable).resolve(), *found)
-    modules = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parents[1].glob("*.py")]
+    folders = [path for path in Path(__file__).parent.rglob("*") if path.is_dir()]
+    made_of = (Path(__file__).parent, *folders, Path(sys.prefix), Path(sys.executable).resolve(), *found)
+    modules = [*Path(__file__).parent.rglob("*.py"), *Path(__file__).parents[1].glob("*.py")]
     for path in {*modules, *(each for start in made_of for each in (start, *start.parents))}:
         facts = path.stat()
         is_sticky = path.is_dir() and facts.st_mode & stat.S_ISVTX

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from stager.domain.environment import ChangeLink
-from stager.domain.events import Delivery, Event
+from stager.domain.pull_requests.events import Delivery, Event
 from stager.domain.source import Access, Change, Repository
 from stager.ports.source import Origin
 

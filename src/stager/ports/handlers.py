@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.commands import Command
 from stager.domain.environment import ChangeLink
-from stager.domain.events import Call, ChangeSeen
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.domain.source import Revision, Trust
 from stager.ports.login import SignIn
 

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.ledger import Ledger
+from stager.ports.accounts import Ledger
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from stager.settings.apps import App, Tuning, check_names
-from stager.settings.base import Section
-from stager.settings.context import Context, FolderPath, NameOf, OptionalPath
-from stager.settings.forges import LocalForge, with_listeners
-from stager.settings.forks import Forks, ForksSection
-from stager.settings.people import People, Sessions
-from stager.settings.places import (
+from stager.settings.loading.context import Context, FolderPath, NameOf, OptionalPath
+from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.sections.forges import LocalForge, with_listeners
+from stager.settings.sections.forks import Forks, ForksSection
+from stager.settings.sections.identity import People, Sessions
+from stager.settings.sections.images import App, Tuning, check_names
+from stager.settings.values.network import (
     Address,
     Domain,
     Listen,
@@ -26,9 +26,7 @@ from stager.settings.places import (
     Url,
     check_template,
 )
-from stager.settings.refusals import Unfit, refuse
-from stager.settings.secret import Secret
-from stager.settings.values import (
+from stager.settings.values.scalars import (
     NOT_TRUTH,
     POSITIVE,
     Duration,
@@ -38,6 +36,8 @@ from stager.settings.values import (
     Words,
     one_or_many,
 )
+from stager.settings.values.secret import Secret
+from stager.settings.values.section import Section
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")

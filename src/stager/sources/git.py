@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path, PurePosixPath
 
 from stager.domain.errors import Fault
-from stager.domain.refs import full_names
+from stager.domain.pull_requests.git_refs import full_names
 from stager.domain.source import is_commit_id
 from stager.git import git
 from stager.ports.source import Origin, Sources

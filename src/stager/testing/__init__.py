@@ -4,16 +4,16 @@ They are for plugin authors as much as for our own tests, and pass the same cont
 drivers.
 """
 
-from stager.testing.builder import FakeBuilder, Result
-from stager.testing.clock import FakeClock, SequentialIds
-from stager.testing.engine import FakeEngine, Program
-from stager.testing.firewall import FakeFirewall
-from stager.testing.forge import FakeForge
-from stager.testing.memory_store import MemoryStore
-from stager.testing.moods import Mood
-from stager.testing.outpost import FakeOutpost
-from stager.testing.router import FakeRouter
-from stager.testing.sources import FakeSources, SourceMood
+from stager.testing.fakes.builder import FakeBuilder, Result
+from stager.testing.fakes.clock import FakeClock, SequentialIds
+from stager.testing.fakes.edge_proxy import FakeOutpost
+from stager.testing.fakes.engine import FakeEngine, Program
+from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.firewall import FakeFirewall
+from stager.testing.fakes.forge import FakeForge
+from stager.testing.fakes.router import FakeRouter
+from stager.testing.fakes.sources import FakeSources, SourceMood
+from stager.testing.fakes.store import MemoryStore
 
 __all__ = [
     "FakeBuilder",

@@ -18,18 +18,18 @@ import yaml
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.plugins.lifecycle import told_of
-from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch, Reply
-from stager.domain.events import ChangeSeen
+from stager.domain.identity.actor import Actor
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.ports.handlers import (
     Credentials,
     Handler,
     Preview,
 )
 from stager.ports.plugins import Plugin, Plugins
-from stager.settings.known import Known, built_in
-from stager.settings.loader import Loaded, load
-from stager.testing.plane import APP, FakeStager
+from stager.settings.loading.loader import Loaded, load
+from stager.settings.plugins.available import Known, built_in
+from stager.testing.control_plane import APP, FakeStager
 
 LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
 

@@ -10,28 +10,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.version import __version__
-from stager.web import (
-    account,
-    api,
-    compat,
-    cookies,
-    doctor,
-    git,
-    login_api,
-    pages,
-    people,
-    previews,
-    problems,
-    pushes,
-    setup,
-    sharing,
-    signing_in,
-    terminal,
-    viewing,
-)
-from stager.web.bodies import Bounded
-from stager.web.description import described
-from stager.web.origin import BEHIND_TLS, SAFE_METHODS, is_foreign
+from stager.web import problems
+from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links, terminal
+from stager.web.api.openapi import described
+from stager.web.auth import cookies, preview_access
+from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_foreign
+from stager.web.body_limits import Bounded
+from stager.web.forges import git_http, local_push
+from stager.web.pages import account, github_setup, home, preview, sign_in
 from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
@@ -41,7 +27,7 @@ FOREIGN = problems.Problem(
     detail=BEHIND_TLS,
     reason="cross-origin",
 )
-UNRENEWED = ("/api/", "/static/", f"{git.PREFIX}/")
+UNRENEWED = ("/api/", "/static/", f"{git_http.PREFIX}/")
 
 
 def create_app(services: Services) -> FastAPI:
@@ -51,23 +37,23 @@ def create_app(services: Services) -> FastAPI:
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
     for module in (
-        api,
-        people,
-        login_api,
-        doctor,
-        pushes,
+        environments,
+        identity,
+        device_login,
+        diagnostics,
+        local_push,
         compat,
-        pages,
-        previews,
-        setup,
-        sharing,
-        viewing,
-        signing_in,
+        home,
+        preview,
+        github_setup,
+        share_links,
+        preview_access,
+        sign_in,
         account,
     ):
         app.include_router(module.router)
     app.include_router(terminal.router)
-    app.mount(git.PREFIX, git.GitOverHttp())
+    app.mount(git_http.PREFIX, git_http.GitOverHttp())
     app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
     app.add_middleware(Renewing)
     app.add_middleware(Bounded)

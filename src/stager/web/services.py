@@ -31,20 +31,20 @@ from stager.control.reconciler.unexpected_errors import Failures
 from stager.control.routing.route_table import Publisher
 from stager.control.routing.urls import Addresses
 from stager.control.routing.visitor_access import Guards
-from stager.domain.actor import Actor
-from stager.domain.clients import Network, sender
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.client_addresses import Network, sender
 from stager.ports.clock import SystemClock
-from stager.ports.doctor import Check
+from stager.ports.diagnostics import Check
 from stager.ports.engine import Instances
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import Credentials
 from stager.ports.setup import AppSetup
 from stager.ports.store import Store
-from stager.web import cookies
-from stager.web.origin import SAFE_METHODS, is_from_elsewhere, is_ours
-from stager.web.parameters import parameters_of
-from stager.web.states import States
+from stager.web.auth import cookies
+from stager.web.auth.csrf import SAFE_METHODS, is_from_elsewhere, is_ours
+from stager.web.auth.oauth_state import States
+from stager.web.request_body import parameters_of
 
 GUESSES_OF_ALL = 200
 """Wrong passwords a minute for one preview, from wherever: too few to guess by, too many to be in people's

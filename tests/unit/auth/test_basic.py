@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stager.auth import basic as basic_module
 from stager.auth.basic import BasicAuthentication, Hashed, hash_of
-from stager.domain.actor import Actor
 from stager.domain.errors import Retry
+from stager.domain.identity.actor import Actor
 from stager.ports.handlers import BUSY, Credentials
 
 USERS = {"testuser": "testpassword", "anna": "a:b:c", "zoë": "pässwörd", "empty": ""}

@@ -18,9 +18,9 @@ from joserfc.jwk import OctKey, RSAKey
 from stager import oauth
 from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication, OpenIDSignIn
 from stager.control.identity.secrets import new_secret
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry, StagerError
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.ports.handlers import Credentials
 from stager.ports.login import Asked, Identity
 from tests.doubles.openid import CLIENT, SECRET, OpenIDDouble, new_curve_key, new_key

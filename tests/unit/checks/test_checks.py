@@ -15,19 +15,19 @@ import pytest
 
 from stager.checks.certificate import Expiry
 from stager.checks.deliveries import SetAsideDeliveries
+from stager.checks.dns import Wildcard, judged, own_addresses
 from stager.checks.machine import Disk, Port
-from stager.checks.names import Wildcard, judged, own_addresses
 from stager.control import diagnostics
 from stager.domain.errors import Retry
-from stager.domain.events import Delivery
-from stager.engines.docker.doctor import BuildCheck, DockerCheck, number_of
+from stager.domain.pull_requests.events import Delivery
+from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, number_of
 from stager.forges.github.account import Place
-from stager.forges.github.doctor import GithubCheck
-from stager.ports.doctor import Check, Finding, Verdict
+from stager.forges.github.diagnostics import GithubCheck
+from stager.ports.diagnostics import Check, Finding, Verdict
 from stager.routers.nginx.commands import Nginx
-from stager.routers.nginx.doctor import NginxCheck
+from stager.routers.nginx.diagnostics import NginxCheck
 from stager.testing import MemoryStore
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 from tests.unit.cli.client.stranger import Answer, Stranger, stranger
 
 FINE, WARNING, WRONG = Verdict

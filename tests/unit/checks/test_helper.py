@@ -8,7 +8,7 @@ from pathlib import Path
 from stager.checks.helper import HelperCheck
 from stager.helper.shapes import fields, text
 from stager.helper.verbs import Feature, Verb
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 from tests.unit.helper.serving import served
 
 ROW = {

@@ -19,7 +19,7 @@ from stager.ports.store import Transaction
 from stager.state import StateDirectory
 from stager.stores.logs import FileLogs
 from stager.stores.sqlite.store import open_store
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 
 RUNNER = CliRunner()
 app = typer.Typer()

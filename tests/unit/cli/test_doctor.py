@@ -10,9 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from stager.cli import doctor
-from stager.cli.client.doctor import MARKS, tell
-from stager.cli.client.errors import ClientError
-from stager.ports.doctor import Verdict
+from stager.cli.client.api.errors import ClientError
+from stager.cli.client.commands.doctor import MARKS, tell
+from stager.ports.diagnostics import Verdict
 from stager.state import StateDirectory
 
 RUNNER = CliRunner()

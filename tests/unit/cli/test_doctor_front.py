@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stager.cli import doctor
-from stager.ports.doctor import Verdict
+from stager.ports.diagnostics import Verdict
 from stager.state import StateDirectory
 
 

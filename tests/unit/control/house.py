@@ -17,12 +17,12 @@ from stager.control.identity.login_flows import CurrentLogins
 from stager.control.pull_requests.forges import Forges
 from stager.control.reconciler.controller import Intervals
 from stager.control.routing.urls import Addresses
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
-from stager.domain.events import Event
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
@@ -31,11 +31,11 @@ from stager.ports.forge import Webhooks
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction
 from stager.testing import FakeEngine, FakeFirewall, FakeForge, FakeRouter, MemoryStore, SequentialIds
-from stager.testing.builder import FakeBuilder
-from stager.testing.forge import FORGE, whole
-from stager.testing.logs import MemoryLogs
-from stager.testing.seal import ThinSeal
-from stager.testing.sources import FakeSources
+from stager.testing.fakes.builder import FakeBuilder
+from stager.testing.fakes.forge import FORGE, whole
+from stager.testing.fakes.logs import MemoryLogs
+from stager.testing.fakes.secret_box import ThinSeal
+from stager.testing.fakes.sources import FakeSources
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
 

@@ -7,7 +7,7 @@ import selectors
 from datetime import datetime, timedelta
 from typing import Any
 
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 
 BUSY = 50_000
 """So many turns of the loop without a pause are no work any more."""

@@ -7,29 +7,19 @@ import re
 import tomllib
 from typing import cast
 
-from stager.cli.explain import page
+from stager.cli.reference_page import page
 from stager.control.applications import Application
 from stager.control.reconciler.container_env import of_instance
 from stager.domain.status import State, status_of
 from stager.ports.engine import Limits
-from stager.settings.known import NOT_YET, ROUTING, built_in
-from stager.web import (
-    account,
-    api,
-    compat,
-    doctor,
-    login_api,
-    pages,
-    people,
-    previews,
-    pushes,
-    sharing,
-    signing_in,
-    viewing,
-)
+from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
+from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
+from stager.web.api.views import EnvironmentView
 from stager.web.app import create_app
+from stager.web.auth import preview_access
+from stager.web.forges import local_push
+from stager.web.pages import account, home, preview, sign_in
 from stager.web.services import Services
-from stager.web.views import EnvironmentView
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
 from tests.unit.docs.reasons import reasons
@@ -65,18 +55,18 @@ def _calls() -> set[tuple[str, str]]:
     described = create_app(cast("Services", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
     for module in (
-        doctor,
+        diagnostics,
         account,
-        api,
+        environments,
         compat,
-        login_api,
-        pages,
-        people,
-        previews,
-        pushes,
-        sharing,
-        signing_in,
-        viewing,
+        device_login,
+        home,
+        identity,
+        preview,
+        local_push,
+        share_links,
+        sign_in,
+        preview_access,
     ):
         for route in module.router.routes:
             calls |= {(method, route.path) for method in route.methods - {"HEAD"}}
@@ -117,7 +107,7 @@ def test_the_sample_of_an_environment_is_what_the_api_answers() -> None:
 
 def test_the_command_lines_page_is_what_the_commands_make() -> None:
     shown = (DOCS / "reference" / "cli.md").read_text("utf-8")
-    assert shown == page(), "run python -m stager.cli.explain > docs/reference/cli.md"
+    assert shown == page(), "run python -m stager.cli.reference_page > docs/reference/cli.md"
 
 
 def test_every_handler_is_described() -> None:

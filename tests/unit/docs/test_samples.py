@@ -16,9 +16,9 @@ import pytest
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.report_state import Picture
 from stager.domain.names import slugify
-from stager.settings.apps import RepositoryKey
-from stager.settings.loader import Loaded, load
-from stager.settings.repository import read_file
+from stager.settings.loading.loader import Loaded, load
+from stager.settings.repository_file import read_file
+from stager.settings.sections.images import RepositoryKey
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.domain.access import NEEDED, Action, Role, may, role_by
+from stager.domain.identity.roles import NEEDED, Action, Role, may, role_by
 from stager.domain.source import Access
 
 SEES = {Action.SEE, Action.READ_METRICS}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.clients import LONGEST, canonical, holder, is_among, sender
+from stager.domain.identity.client_addresses import LONGEST, canonical, holder, is_among, sender
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 OF_ONE = ["192.0.2.1", " 192.0.2.1 ", "192.0.2.1:4711", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:4711",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.guard import (
+from stager.domain.identity.access_policy import (
     WAYS,
     Guard,
     Kind,
@@ -94,7 +94,7 @@ class TestTokens:
 
 
 def seal_anything(text: str) -> str:
-    from stager.domain.guard import _seal_of  # noqa: PLC0415 (nobody else may sign what isn't a pass)
+    from stager.domain.identity.access_policy import _seal_of  # noqa: PLC0415 (nobody else may sign what isn't a pass)
 
     return f"{text}.{_seal_of(text, VISITOR.host, KEY)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.domain.refs import full_names, ids_in, named_outside
+from stager.domain.pull_requests.git_refs import full_names, ids_in, named_outside
 
 SHA = "a1b2c3d4" * 5
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.guard import Guard, Terms
+from stager.domain.identity.access_policy import Guard, Terms
 from stager.domain.route import (
     Changes,
     Endpoint,

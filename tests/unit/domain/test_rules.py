@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.environment import Hold, HoldReason
-from stager.domain.rules import Rules, refusal, refusal_by_paths
+from stager.domain.pull_requests.rules import Rules, refusal, refusal_by_paths
 from stager.domain.source import Change, Repository
-from stager.settings.patterns import Pattern
+from stager.settings.values.patterns import Pattern
 
 SHOP = Repository("101", "acme", "shop")
 CHANGE = Change(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stager.domain.actor import Actor
 from stager.domain.environment import (
     Attempt,
     Desired,
@@ -18,6 +17,7 @@ from stager.domain.environment import (
     InstanceState,
     Observed,
 )
+from stager.domain.identity.actor import Actor
 from stager.domain.route import Endpoint
 from stager.domain.source import Change, Repository, Trust
 

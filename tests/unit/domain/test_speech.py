@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.speech import ABOUT, ADDRESS, ALIASES, LONGEST_WORD, Speech, Verb, heard
+from stager.domain.pull_requests.comment_command import (
+    ABOUT,
+    ADDRESS,
+    ALIASES,
+    LONGEST_WORD,
+    Speech,
+    Verb,
+    heard,
+)
 
 
 class TestVerbs:

@@ -11,7 +11,7 @@ from stager.domain.attempts import INTERNAL_ERRORS_ALLOWED, after_error
 from stager.domain.environment import Attempt
 from stager.domain.errors import Fault, Retry
 from stager.domain.unexpected import INTERNAL_ERROR, NO_TEMPORARY_FOLDER, ending_of
-from stager.testing.clock import START as NOW
+from stager.testing.fakes.clock import START as NOW
 
 
 @pytest.mark.parametrize(

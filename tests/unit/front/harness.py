@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stager.domain.route import Endpoint, RouteTable, Target
-from stager.front.client import FrontClient, Hello
-from stager.front.launcher import FrontLauncher, FrontOptions
+from stager.front.process.client import FrontClient, Hello
+from stager.front.process.launcher import FrontLauncher, FrontOptions
 
 DOMAIN = "stage.test"
 HOST = f"a.{DOMAIN}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from stager.domain.route import Endpoint
-from stager.front.asking import ask
-from stager.front.limits import Limits
+from stager.front.http.limits import Limits
+from stager.front.http.probe_request import ask
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stager.front.cookies import (
+from stager.front.http.cookies import (
     PLAIN_NAME,
     SECURE_NAME,
     pass_cookie,

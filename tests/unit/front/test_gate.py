@@ -7,9 +7,19 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from stager.domain.guard import ACCESS_PATH, WAYS, Guard, Kind, Pass, Terms, Way, digest_of, seal
-from stager.front.gate import Gate, Notice
-from stager.front.head import RequestHead, parse_request
+from stager.domain.identity.access_policy import (
+    ACCESS_PATH,
+    WAYS,
+    Guard,
+    Kind,
+    Pass,
+    Terms,
+    Way,
+    digest_of,
+    seal,
+)
+from stager.front.http.head import RequestHead, parse_request
+from stager.front.proxy.access_gate import Gate, Notice
 
 KEY = b"k" * 32
 NOW = 1_000_000

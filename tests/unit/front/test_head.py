@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.front.head import (
+from stager.front.http.head import (
     CHUNKED,
     MessageError,
     check_incomplete,

@@ -1,7 +1,7 @@
 """What becomes of headers on their way."""
 
-from stager.front.head import CHUNKED, UNTIL_CLOSE, RequestHead, parse_request, parse_response
-from stager.front.headers import (
+from stager.front.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, parse_request, parse_response
+from stager.front.http.headers import (
     Forwarding,
     request_head,
     request_id_of,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.front.key import load_key
+from stager.front.process.signing_key import load_key
 
 
 def test_is_made_once_for_nobody_else_to_read(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from stager.domain.route import Page
-from stager.front.head import parse_request
-from stager.front.pages import STATES, Sheet, refuse, respond
+from stager.front.http.head import parse_request
+from stager.front.proxy.error_pages import STATES, Sheet, refuse, respond
 
 HTML = parse_request(b"GET / HTTP/1.1\r\nHost: x.test\r\nAccept: text/html,*/*")
 ANY = parse_request(b"GET / HTTP/1.1\r\nHost: x.test\r\nAccept: */*")

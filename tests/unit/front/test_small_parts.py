@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stager.front import limits
 from stager.front.__main__ import settings_of
-from stager.front.accesslog import AccessLog
-from stager.front.limits import Limits
-from stager.front.memo import Memo
-from stager.front.sockets import PathListener, SocketError, split_address
-from stager.front.visitors import Visitors
+from stager.front.http import limits
+from stager.front.http.limits import Limits
+from stager.front.process.sockets import PathListener, SocketError, split_address
+from stager.front.proxy.access_log import AccessLog
+from stager.front.proxy.connections import Visitors
+from stager.front.table.lru_cache import Memo
 
 
 def note(log: AccessLog, target: bytes = b"/a", client: str = "192.0.2.1") -> None:

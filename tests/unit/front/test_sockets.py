@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stager.front.sockets import Listener, adopt, is_at, listen
+from stager.front.process.sockets import Listener, adopt, is_at, listen
 
 
 @pytest.fixture

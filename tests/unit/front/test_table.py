@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stager.domain.route import Endpoint, Page, RouteTable
-from stager.front import table as tables
-from stager.front.table import LiveTable, TableFile, changes_to_wire
+from stager.front.table import live_table as tables
+from stager.front.table.live_table import LiveTable, TableFile, changes_to_wire
 
 A, B = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
 HOME = Endpoint(path="/run/stager.sock")

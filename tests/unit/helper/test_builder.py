@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from stager.helper import builder_disk
-from stager.helper.builder import Builder, link_network
-from stager.helper.builder_engine import folder_of_engine
-from stager.helper.builder_process import Process
-from stager.helper.builder_room import FIRST_ID, Room, resolvers
-from stager.helper.firewall import Firewall
+from stager.helper.builder import disk
+from stager.helper.builder.builder import Builder, link_network
+from stager.helper.builder.engine import folder_of_engine
+from stager.helper.builder.process import Process
+from stager.helper.builder.sandbox import FIRST_ID, Room, resolvers
+from stager.helper.firewall.firewall import Firewall
+from stager.helper.firewall.rules import Place
 from stager.helper.protocol import HelperError
-from stager.helper.rules import Place
 from stager.helper.verbs import Feature, failed
 
 
@@ -59,19 +59,19 @@ def test_resolvers_of_the_loopback_interface_are_another_one_in_the_room(tmp_pat
 class TestDisk:
     @pytest.mark.parametrize(("text", "count"), [("20G", 20 << 30), ("1024M", 1 << 30), ("1T", 1 << 40)])
     def test_sizes(self, text: str, count: int) -> None:
-        assert builder_disk.size(text) == count
+        assert disk.size(text) == count
 
     @pytest.mark.parametrize("text", ["", "20", "G", "-1G", "1023M", "20GB", "20 G", "1e3G", "٢G"])
     def test_what_is_none(self, text: str) -> None:
         with pytest.raises(argparse.ArgumentTypeError):
-            builder_disk.size(text)
+            disk.size(text)
 
     def test_a_folder_that_others_may_write_to(self, tmp_path: Path) -> None:
         folder = tmp_path / "builder"
         folder.mkdir()
         folder.chmod(0o777)
         with pytest.raises(HelperError) as refused:
-            builder_disk.make(folder, 1 << 30)
+            disk.make(folder, 1 << 30)
         assert refused.value.reason == "builder-disk"
 
     def test_a_link_in_its_place(self, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ class TestDisk:
         folder.symlink_to(tmp_path / "elsewhere")
         folder.with_name("elsewhere").chmod(0o777)
         with pytest.raises(HelperError):
-            builder_disk.make(folder, 1 << 30)
+            disk.make(folder, 1 << 30)
 
 
 class TestEngine:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from stager.helper import firewall as module
-from stager.helper.firewall import Firewall
-from stager.helper.policy import POLICIES
+from stager.helper.firewall import firewall as module
+from stager.helper.firewall.firewall import Firewall
+from stager.helper.firewall.policy import POLICIES
+from stager.helper.firewall.rules import Place
 from stager.helper.protocol import HelperError
-from stager.helper.rules import Place
 
 
 class WithoutRules(Firewall):

@@ -56,7 +56,8 @@ def test_code_that_its_user_may_change_isnt_run_as_root(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     options = ("--user=nobody", f"--socket={tmp_path}/none/helper.sock", "--chains=STAGER-NEVER")
     for path, deed in (
-        (copy / "helper" / "rules.py", lambda path: os.chown(path, 65534, 65534)),
+        (copy / "helper" / "firewall" / "rules.py", lambda path: os.chown(path, 65534, 65534)),
+        (copy / "helper" / "builder", lambda path: os.chown(path, 65534, 65534)),
         (copy / "helper", lambda path: os.chown(path, 65534, 65534)),
         (copy, lambda path: path.chmod(0o777)),
         (copy / "version.py", lambda path: os.chown(path, 65534, 65534)),

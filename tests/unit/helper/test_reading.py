@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.helper.blocked import BRIDGES, TARGETS, Blocked, Packet, packets
-from stager.helper.resolvers import MOST, read_resolvers
+from stager.helper.firewall.rejections import BRIDGES, TARGETS, Blocked, Packet, packets
+from stager.helper.firewall.resolvers import MOST, read_resolvers
 
 
 def test_name_servers_of_the_machine_and_of_docker(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.helper.policy import POLICY, Allowed, Group, Policy, policy_of
+from stager.helper.firewall.policy import POLICY, Allowed, Group, Policy, policy_of
+from stager.helper.firewall.rules import FAMILIES, METADATA, PRIVATE, Chains, Place, chains_of
+from stager.helper.firewall.tables import is_reached, ours, read, restoring
 from stager.helper.protocol import HelperError
-from stager.helper.rules import FAMILIES, METADATA, PRIVATE, Chains, Place, chains_of
-from stager.helper.tables import is_reached, ours, read, restoring
 
 TAG = "ab12"
 TARGETS = {"RETURN", "ACCEPT", "DROP", "REJECT", "NFLOG"}

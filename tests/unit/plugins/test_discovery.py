@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stager.ports.plugins import BUILT_IN, KINDS, Plugins, discover
-from stager.settings.loader import load
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import load
+from stager.settings.loading.problems import ConfigurationError
 
 Write = Callable[..., Path]
 

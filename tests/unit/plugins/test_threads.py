@@ -11,7 +11,7 @@ import pytest
 
 from stager.control.plugins.invoker import Runner
 from stager.control.plugins.threads import MOST, Threads
-from stager.domain.actor import Actor
+from stager.domain.identity.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 
 

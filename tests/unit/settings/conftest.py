@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.settings.loader import Loaded, load
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import Loaded, load
+from stager.settings.loading.problems import ConfigurationError
 
 LoadText = Callable[..., Loaded]
 ProblemsOf = Callable[..., list[str]]

@@ -8,9 +8,9 @@ import pytest
 
 from stager.assembly import applications_of
 from stager.control.applications import Application
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Recipe
-from stager.domain.rules import Rules
-from stager.settings.patterns import Pattern
+from stager.settings.values.patterns import Pattern
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.settings.confinement import BREAKING_OUT, OURS
+from stager.settings.sections.confinement import BREAKING_OUT, OURS
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 

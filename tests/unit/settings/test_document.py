@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.settings.document import MOST_VALUES, Data, read, scalar
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.document import MOST_VALUES, Data, read, scalar
+from stager.settings.loading.problems import ConfigurationError
 
 
 @pytest.mark.parametrize(

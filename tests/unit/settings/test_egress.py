@@ -53,6 +53,6 @@ def test_it_stands_under_an_application(problems_of: ProblemsOf) -> None:
 def test_a_repositorys_own_file_opens_nothing() -> None:
     from typing import get_args  # noqa: PLC0415
 
-    from stager.settings.apps import RepositoryKey  # noqa: PLC0415
+    from stager.settings.sections.images import RepositoryKey  # noqa: PLC0415
 
     assert not {"egress", "egress_allow"} & set(get_args(RepositoryKey))

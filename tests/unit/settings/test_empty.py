@@ -14,12 +14,12 @@ from pydantic.fields import FieldInfo
 
 from stager.assembly.applications import applications_of
 from stager.assembly.routing import front_options
-from stager.settings.known import Known, built_in
-from stager.settings.loader import load
+from stager.settings.loading.loader import load
+from stager.settings.loading.problems import ConfigurationError, Problem, bare
 from stager.settings.model import Settings
-from stager.settings.plugged import model_for
-from stager.settings.problems import ConfigurationError, Problem, bare
-from stager.settings.secret import Secret
+from stager.settings.plugins.available import Known, built_in
+from stager.settings.plugins.sections import model_for
+from stager.settings.values.secret import Secret
 
 EMPTIES: tuple[Any, ...] = ([], {}, 0, False, "")
 SHOP = ("images", "shop")

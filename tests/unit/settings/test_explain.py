@@ -8,13 +8,13 @@ from typing import get_args
 import pytest
 import yaml
 
-from stager.settings.apps import RepositoryKey
-from stager.settings.explain import json_schema, reference, repository_reference, to_yaml
-from stager.settings.known import built_in
-from stager.settings.loader import load
+from stager.settings.loading.loader import load
 from stager.settings.model import Settings
-from stager.settings.plugged import model_for
-from stager.settings.repository import read_file
+from stager.settings.plugins.available import built_in
+from stager.settings.plugins.sections import model_for
+from stager.settings.reference_page import json_schema, reference, repository_reference, to_yaml
+from stager.settings.repository_file import read_file
+from stager.settings.sections.images import RepositoryKey
 from tests.unit.settings.conftest import LoadText
 
 ROOT = Path(__file__).parents[3]
@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
-    assert page == reference(), "run: python -m stager.settings.explain > docs/reference/settings.md"
+    assert page == reference(), "run: python -m stager.settings.reference_page > docs/reference/settings.md"
 
 
 def test_the_page_of_the_repository_s_own_file_is_up_to_date() -> None:
     page = (ROOT / "docs" / "reference" / "repository-file.md").read_text("utf-8")
-    command = "python -m stager.settings.explain repository > docs/reference/repository-file.md"
+    command = "python -m stager.settings.reference_page repository > docs/reference/repository-file.md"
     assert page == repository_reference(), f"run: {command}"
 
 

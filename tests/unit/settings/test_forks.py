@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stager.domain.egress import Destination
-from stager.settings.forks import Forks
-from stager.settings.loader import load
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import load
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.sections.forks import Forks
 
 
 def section(tmp_path: Path, text: str) -> Forks:

@@ -11,10 +11,10 @@ from stager.domain.errors import Refused
 from stager.ports.engine import Limits
 from stager.ports.handlers import PreKillHandler, Preview
 from stager.ports.plugins import Plugin, Plugins
-from stager.settings.known import Known, built_in
-from stager.settings.loader import find, load
-from stager.settings.places import Address, PortRange
-from stager.settings.problems import ConfigurationError
+from stager.settings.loading.loader import find, load
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.plugins.available import Known, built_in
+from stager.settings.values.network import Address, PortRange
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 MIB = 1 << 20

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 import stager
-from stager.settings.patterns import Pattern
-from stager.settings.refusals import Unfit
+from stager.settings.loading.refusals import Unfit
+from stager.settings.values.patterns import Pattern
 from tests.unit.settings.conftest import ProblemsOf
 
 ADVICE = "without lookaround and backreferences"
 MATCHERS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 MADE_OF_OUR_OWN = {
-    "helper/firewall.py": "forms of the helper's own command line, which root writes",
+    "helper/firewall/firewall.py": "forms of the helper's own command line, which root writes",
     "helper/shapes.py": "forms of the verbs' fields",
-    "helper/tables.py": "names of the helper's own chains",
-    "engines/docker/builder.py": "re.escape of each word",
-    "engines/docker/causes.py": "alternatives of a table of ours",
+    "helper/firewall/tables.py": "names of the helper's own chains",
+    "engines/docker/build/builder.py": "re.escape of each word",
+    "engines/docker/build/failure_causes.py": "alternatives of a table of ours",
     "routers/nginx/template.py": "the names of our variables",
     "routers/nginx/vhosts.py": "re.escape of the installation",
-    "settings/values.py": "our own patterns put together",
+    "settings/values/scalars.py": "our own patterns put together",
 }
 """Modules with a pattern that isn't written out in one piece, and what it is made of."""
 

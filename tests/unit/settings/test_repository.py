@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import NOTHING_SAID, Hooks, Manifest, Recipe
-from stager.settings.repository import LARGEST, RepositoryFile, Said, read_file
+from stager.settings.repository_file import LARGEST, RepositoryFile, Said, read_file
 
 NAME = ".stager.yml"
 EVERYTHING = frozenset(RepositoryFile.model_fields)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from stager.settings.secret import STARS, Secret
+from stager.settings.values.secret import STARS, Secret
 from tests.unit.settings.conftest import LoadText
 
 HIDDEN = "hunter2"

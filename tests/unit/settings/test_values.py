@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.settings.places import Address
-from stager.settings.refusals import Unfit
-from stager.settings.values import is_reference, read_duration, read_size, write_duration, write_size
+from stager.settings.loading.refusals import Unfit
+from stager.settings.values.network import Address
+from stager.settings.values.scalars import is_reference, read_duration, read_size, write_duration, write_size
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stager.settings.loader import Loaded, load
-from stager.settings.problems import ConfigurationError
-from stager.settings.secret import Secret
-from stager.settings.values import User
+from stager.settings.loading.loader import Loaded, load
+from stager.settings.loading.problems import ConfigurationError
+from stager.settings.values.scalars import User
+from stager.settings.values.secret import Secret
 
 BLOCKS = Path(__file__).parents[2] / "fixtures" / "walkthrough"
 

@@ -18,7 +18,7 @@ from sqlalchemy import NullPool, create_engine
 
 from stager.domain.errors import Fault, Retry
 from stager.stores.sqlite import migrations, schema
-from stager.stores.sqlite.opening import prepare
+from stager.stores.sqlite.database import prepare
 from stager.stores.sqlite.store import open_store
 from tests.contracts.store_samples import NOON, delivery, environment
 
@@ -91,7 +91,7 @@ class TestMigrations:
     def test_alembic_is_not_loaded_for_a_database_that_is_up_to_date(self, path: Path) -> None:
         prepare(path)
         script = (
-            "import sys; from pathlib import Path; from stager.stores.sqlite.opening import prepare;"
+            "import sys; from pathlib import Path; from stager.stores.sqlite.database import prepare;"
             "prepare(Path(sys.argv[1])); sys.exit('alembic' in sys.modules)"
         )
         subprocess.run([sys.executable, "-c", script, str(path)], check=True)

@@ -24,10 +24,10 @@ from stager.domain.environment import (
     HoldReason,
 )
 from stager.domain.errors import Outcome
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository, Revision, Trust
 from stager.ports.store import Store, Transaction
-from stager.stores.sqlite.opening import prepare
+from stager.stores.sqlite.database import prepare
 from stager.stores.sqlite.store import SqliteStore
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import later

@@ -18,12 +18,12 @@ from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import CurrentLogins
 from stager.control.pull_requests.forges import Forges
 from stager.domain.errors import Retry
-from stager.forges.github.webhooks import FORGE, GithubWebhooks
+from stager.forges.github.webhooks.events import FORGE, GithubWebhooks
 from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuthorization
 from stager.ports.handlers import AuthenticationStrategy, EventListener
-from stager.testing.forge import whole
-from stager.testing.login import FakeAccounts
-from stager.testing.setup import FakeSetup
+from stager.testing.fakes.forge import whole
+from stager.testing.fakes.login import FakeAccounts
+from stager.testing.fakes.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed

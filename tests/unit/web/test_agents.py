@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.web.agents import in_short
+from stager.web.auth.user_agent import in_short
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from stager.web.bodies import IDLE_SECONDS, MOST_DELIVERIES, MOST_FORMS, TURN_SECONDS, WHOLE_SECONDS
-from stager.web.webhooks import IN_MEMORY
+from stager.web.body_limits import IDLE_SECONDS, MOST_DELIVERIES, MOST_FORMS, TURN_SECONDS, WHOLE_SECONDS
+from stager.web.forges.webhooks import IN_MEMORY
 from tests.unit.web.site import HOST, SECRET, Site, basic, site
 
 PIECE = b"x" * 65536

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from stager.testing import Program
-from stager.web.parameters import FORM_LIMIT, WEBHOOK_LIMIT
+from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
 from tests.unit.control.house import IMAGE
 from tests.unit.web.site import HOST, SECRET, Site, basic, site
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from stager.web import problems
 from stager.web.app import SameOrigin
-from stager.web.bodies import Bounded
-from stager.web.parameters import FORM_LIMIT, parameters_of
+from stager.web.body_limits import Bounded
+from stager.web.request_body import FORM_LIMIT, parameters_of
 from tests.unit.web.site import HOST, basic, site
 
 

@@ -13,11 +13,11 @@ import pytest
 from stager.auth.basic import BasicAuthentication
 from stager.control.identity.login_flows import MOST_OF_ONE
 from stager.control.identity.throttle import LIMIT
-from stager.domain.actor import Actor
-from stager.domain.guard import Privacy
+from stager.domain.identity.access_policy import Privacy
+from stager.domain.identity.actor import Actor
 from stager.domain.source import Access
 from stager.ports.handlers import Credentials
-from stager.testing.login import FakeAccounts
+from stager.testing.fakes.login import FakeAccounts
 from tests.unit.control.house import SHOP
 from tests.unit.web.site import Site, basic, site
 from tests.unit.web.test_signing_in import OURS, OWNED, sign_in

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from stager.control.plugins.api import RunningPreviews
-from stager.domain.access import Role
-from stager.domain.actor import Actor
-from stager.domain.guard import Privacy
+from stager.domain.identity.access_policy import Privacy
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.handlers.calls import StatusReport
 from stager.ports.handlers import AuthenticationStrategy, Credentials, Preview
 from stager.web.app import create_app

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import httpx
 import pytest
@@ -18,21 +18,21 @@ from starlette.types import Message
 
 from stager import web
 from stager.control.identity.access import Roles
-from stager.domain.access import Action, Role, may
-from stager.domain.actor import Actor
 from stager.domain.commands import Launch
-from stager.domain.events import Call, ChangeSeen
-from stager.domain.ledger import ShareLink
+from stager.domain.identity.accounts import ShareLink
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action, Role, may
+from stager.domain.pull_requests.comment_command import Verb
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.domain.source import Access
-from stager.domain.speech import Verb
 from stager.ports.handlers import EventListener
-from stager.testing.setup import CODE
+from stager.testing.fakes.setup import CODE
 from tests.unit.control.house import SHOP, House
 from tests.unit.web.site import HOST, Site, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
-MODULES = [import_module(f"{web.__name__}.{module.name}") for module in iter_modules(web.__path__)]
+MODULES = [import_module(module.name) for module in walk_packages(web.__path__, f"{web.__name__}.")]
 ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
 Asked = Callable[[Site, str], Awaitable[httpx.Response]]
 

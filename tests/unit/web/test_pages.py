@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.ports.forge import RateLimit
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 from tests.unit.web.site import Site, basic, site
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stager.control.identity.access import Roles
-from stager.domain.access import Role
+from stager.domain.identity.roles import Role
 from tests.unit.web.site import Site, basic, site
 
 TOKENS = "/api/v1/tokens"

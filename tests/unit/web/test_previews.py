@@ -12,7 +12,7 @@ import pytest
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.testing import Program
-from stager.testing.builder import Result
+from stager.testing.fakes.builder import Result
 from tests.unit.control.house import IMAGE, SHOP
 from tests.unit.web.site import Site, basic, site
 

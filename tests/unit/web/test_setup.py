@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from stager.domain.actor import Actor
-from stager.testing.setup import CODE
-from stager.web.states import GOOD_FOR, MOST_EXPECTED, States
+from stager.domain.identity.actor import Actor
+from stager.testing.fakes.setup import CODE
+from stager.web.auth.oauth_state import GOOD_FOR, MOST_EXPECTED, States
 from tests.unit.web.site import Site, basic, site
 
 ANN, BOB = Actor("ann", "basic"), Actor("bob", "basic")

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from stager.control.identity.access import Roles
-from stager.domain.access import Role
 from stager.domain.environment import Environment
-from stager.domain.guard import Guard, Pass, Privacy, unseal
+from stager.domain.identity.access_policy import Guard, Pass, Privacy, unseal
+from stager.domain.identity.roles import Role
 from tests.unit.control.house import KEY, SHOP
 from tests.unit.web.site import Site, basic, site
 

@@ -15,8 +15,8 @@ from stager.control.identity.login_flows import LONGEST_WAIT
 from stager.control.identity.secrets import new_secret
 from stager.domain.source import Access
 from stager.ports.login import Pending, challenge_of
-from stager.testing.login import FakeAccounts
-from stager.testing.moods import Mood
+from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.login import FakeAccounts
 from tests.unit.control.house import SHOP
 from tests.unit.web.site import HOST, Site, basic, site
 

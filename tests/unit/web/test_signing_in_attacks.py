@@ -10,11 +10,11 @@ import pytest
 from stager.control.identity.login_flows import MOST_OF_ONE
 from stager.control.identity.secrets import new_secret
 from stager.control.identity.throttle import LIMIT
-from stager.domain.guard import safe_path
+from stager.domain.identity.access_policy import safe_path
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
-from stager.testing.login import FakeAccounts
-from stager.web.parameters import FORM_LIMIT
+from stager.testing.fakes.login import FakeAccounts
+from stager.web.request_body import FORM_LIMIT
 from tests.unit.web.site import HOST, Site, site
 from tests.unit.web.test_signing_in import (
     OURS,

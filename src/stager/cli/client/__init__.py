@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from stager.cli.client import configure, launching, logs, looking, people, shell, signing_in, waiting
+from stager.cli.client.commands import configure, exec_command, launch, login, logs, previews, tokens, wait
 
 
 def mount(app: typer.Typer) -> None:
     """Add all of these commands."""
-    for module in (configure, launching, waiting, looking, logs, shell, signing_in, people):
+    for module in (configure, launch, wait, previews, logs, exec_command, login, tokens):
         module.mount(app)

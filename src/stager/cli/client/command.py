@@ -11,16 +11,16 @@ import typer
 from typer.core import TyperCommand
 
 from stager.cli.client import settings
-from stager.cli.client.api import Api
-from stager.cli.client.bearer import VARIABLE as TOKEN_VARIABLE
-from stager.cli.client.bearer import Token
-from stager.cli.client.completion import endpoints, images, previews
-from stager.cli.client.connection import ANSWER_SECONDS, Connection
-from stager.cli.client.errors import ClientError, Code
-from stager.cli.client.screen import complain
-from stager.cli.client.strategies import find
-from stager.cli.client.strategy import Account, AuthStrategy
-from stager.cli.client.vault import open_vault
+from stager.cli.client.api.api import Api
+from stager.cli.client.api.connection import ANSWER_SECONDS, Connection
+from stager.cli.client.api.errors import ClientError, Code
+from stager.cli.client.auth.secret_store import open_vault
+from stager.cli.client.auth.strategies import find
+from stager.cli.client.auth.strategy import Account, AuthStrategy
+from stager.cli.client.auth.token import VARIABLE as TOKEN_VARIABLE
+from stager.cli.client.auth.token import Token
+from stager.cli.client.commands.completion import endpoints, images, previews
+from stager.cli.client.output import complain
 
 EndpointOption = Annotated[
     str,

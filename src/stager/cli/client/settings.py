@@ -24,8 +24,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import tomli_w
 
-from stager.cli.client import private
-from stager.cli.client.errors import ClientError, Code
+from stager.cli.client.api.errors import ClientError, Code
+from stager.cli.client.auth import secure_files
 
 FILE = "client.toml"
 FIRST = "default"
@@ -112,9 +112,9 @@ class ClientSettings:
 
 def load(environ: Mapping[str, str] = os.environ) -> ClientSettings:
     """What is in the file. Raises `ClientError` when it isn't what it should be."""
-    path = private.folder(environ) / FILE
+    path = secure_files.folder(environ) / FILE
     try:
-        found = tomllib.loads(private.read(path))
+        found = tomllib.loads(secure_files.read(path))
         tables = {str(name): _texts(table) for name, table in found.get("endpoints", {}).items()}
         return ClientSettings(tables, str(found.get("default", FIRST)))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
@@ -127,11 +127,11 @@ def load(environ: Mapping[str, str] = os.environ) -> ClientSettings:
 
 def save(settings: ClientSettings, environ: Mapping[str, str] = os.environ) -> Path:
     """Write the file. Returns its path. Raises `ClientError` when that isn't allowed."""
-    path = private.folder(environ) / FILE
+    path = secure_files.folder(environ) / FILE
     tables = {name: _values(keys) for name, keys in settings.endpoints.items()}
     document = {"default": settings.default, "endpoints": tables}
     try:
-        private.write(path, tomli_w.dumps(document))
+        secure_files.write(path, tomli_w.dumps(document))
     except OSError as error:
         raise ClientError(f"{path} can't be written: {error.strerror}") from error
     return path

@@ -15,15 +15,15 @@ from stager.control.pull_requests.forges import Forges
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Refused, Retry
+from stager.domain.pull_requests.git_refs import BRANCHES
 from stager.domain.recipe import Manifest, Recipe
-from stager.domain.refs import BRANCHES
 from stager.domain.source import Repository, Revision, Trust
 from stager.ports.builder import Builder, ImageFacts
 from stager.ports.clock import Clock
 from stager.ports.engine import Images
 from stager.ports.source import Origin, Sources
 from stager.ports.store import Store
-from stager.settings.repository import Said, names_of, read_file
+from stager.settings.repository_file import Said, names_of, read_file
 
 Heard = Callable[[], None]
 

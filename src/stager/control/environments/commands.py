@@ -27,12 +27,12 @@ from stager.control.environments.records import Memory
 from stager.control.identity.access import Access
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, check_approval
 from stager.control.reconciler.container_env import of_launch
-from stager.domain.access import Action
-from stager.domain.actor import Actor
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import BY_POLICY, UNAPPROVED, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action
 from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances

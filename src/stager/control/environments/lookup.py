@@ -8,7 +8,7 @@ from stager.control.applications import Application
 from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
-from stager.domain.refs import ids_in, named_outside
+from stager.domain.pull_requests.git_refs import ids_in, named_outside
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from stager.control.environments.commands import Commands
 from stager.control.identity.access import Access
 from stager.control.routing.visitor_access import Guards
-from stager.domain.access import Action
-from stager.domain.actor import Actor
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
-from stager.domain.ledger import ShareLink
+from stager.domain.identity.accounts import ShareLink
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action
 from stager.ports.clock import Clock, Ids
 from stager.ports.store import Store, Transaction
 

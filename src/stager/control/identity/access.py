@@ -18,10 +18,10 @@ from stager.control.identity.audit import NOBODY, SIGN_IN, Audit
 from stager.control.identity.sessions import BEARER, Sessions
 from stager.control.identity.throttle import Tries
 from stager.control.plugins.invoker import Runner
-from stager.domain.access import NEEDED, Action, Role, may
-from stager.domain.actor import Actor
-from stager.domain.clients import holder
 from stager.domain.errors import Refused, StagerError
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.client_addresses import holder
+from stager.domain.identity.roles import NEEDED, Action, Role, may
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 log = structlog.get_logger(__name__)

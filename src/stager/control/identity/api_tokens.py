@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from stager.control.identity.audit import Audit
 from stager.control.identity.secrets import new_secret
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused
-from stager.domain.guard import digest_of
-from stager.domain.ledger import Person, Token
+from stager.domain.identity.access_policy import digest_of
+from stager.domain.identity.accounts import Person, Token
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.ports.clock import Clock, Ids
-from stager.ports.seal import Seal
+from stager.ports.secret_box import Seal
 from stager.ports.store import Store, Transaction
 
 PREFIX = "stager_"

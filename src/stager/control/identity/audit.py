@@ -10,9 +10,9 @@ from datetime import datetime
 import structlog
 
 from stager.control.identity.refusals import Refusal, Refusals
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
-from stager.domain.ledger import Entry
+from stager.domain.identity.accounts import Entry
+from stager.domain.identity.actor import Actor
 from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock
 from stager.ports.store import Store
@@ -81,7 +81,7 @@ class Audit:
         await self.record(actor, action, app=app, subject=subject, result=DONE)
 
     async def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
-        """See `ports.ledger.Ledger.entries`. The refused requests of the last minute are among them."""
+        """See `ports.accounts.Ledger.entries`. The refused requests of the last minute are among them."""
         await self.flush()
         return await self._store.read(lambda tx: tx.entries(limit=limit, before=before))
 

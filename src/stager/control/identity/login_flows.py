@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from stager.control.identity.secrets import new_secret
-from stager.domain.clients import holder
 from stager.domain.errors import Refused
-from stager.domain.guard import digest_of
+from stager.domain.identity.access_policy import digest_of
+from stager.domain.identity.client_addresses import holder
 from stager.ports.login import (
     Accounts,
     Asked,

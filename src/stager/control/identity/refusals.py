@@ -10,8 +10,8 @@ from datetime import datetime
 
 import structlog
 
-from stager.domain.actor import Actor
 from stager.domain.errors import StagerError
+from stager.domain.identity.actor import Actor
 
 log = structlog.get_logger(__name__)
 

@@ -13,10 +13,10 @@ from stager.control.identity.access import Access
 from stager.control.identity.audit import NOBODY, SIGN_IN, Audit, result_of
 from stager.control.identity.login_flows import CurrentLogins, Pass
 from stager.control.identity.sessions import Sessions
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused, StagerError
-from stager.domain.guard import digest_of
-from stager.domain.ledger import Session
+from stager.domain.identity.access_policy import digest_of
+from stager.domain.identity.accounts import Session
+from stager.domain.identity.actor import Actor
 from stager.ports.clock import Clock
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Collected, DeviceCode, DeviceSignIn, Identity, Pending, SignIn

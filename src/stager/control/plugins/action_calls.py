@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from stager.control.plugins.invoker import Runner
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.commands import Command
 from stager.domain.errors import Fault
-from stager.domain.events import Call
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.events import Call
 from stager.ports.handlers import EVERY_ACTION, EventListener
 
 BY = "listener"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stager.control.identity.access import Access
 from stager.control.routing.urls import Addresses
-from stager.domain.actor import Actor
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
+from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Preview, Previews
 from stager.ports.store import Store, Transaction
 

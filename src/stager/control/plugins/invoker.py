@@ -16,7 +16,7 @@ from stager.control.metrics import Metrics
 from stager.control.plugins.threads import Threads
 from stager.domain.commands import Command
 from stager.domain.errors import Fault, StagerError, sentences
-from stager.domain.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener, Handler
 
 log = structlog.get_logger(__name__)

@@ -17,12 +17,12 @@ from stager.control.identity.audit import Audit
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, why_not
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
-from stager.domain.events import CommandSaid
-from stager.domain.speech import ABOUT, ADDRESS, Speech, Verb, first_line, heard
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.comment_command import ABOUT, ADDRESS, Speech, Verb, first_line, heard
+from stager.domain.pull_requests.events import CommandSaid
 from stager.ports.forge import Forge, Reaction
 from stager.ports.store import Store, Transaction
 

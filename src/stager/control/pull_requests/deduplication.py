@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from stager.domain.events import ChangeSeen, CommandSaid
+from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
 from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction
 

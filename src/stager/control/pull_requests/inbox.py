@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from stager.control.metrics import Metrics
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.ports.clock import Clock
 from stager.ports.store import Store
 

@@ -15,7 +15,7 @@ from stager.control.pull_requests.policy import status_context
 from stager.control.pull_requests.repositories import application_of
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import StagerError
-from stager.domain.events import MergeQueued
+from stager.domain.pull_requests.events import MergeQueued
 from stager.ports.forge import Announcement, Progress
 from stager.ports.store import Store
 

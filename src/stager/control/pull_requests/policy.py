@@ -8,9 +8,9 @@ from stager.control.applications import Application
 from stager.control.pull_requests.forges import Forges
 from stager.domain.environment import Environment, Hold, HoldReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.rules import refusal, refusal_by_paths
+from stager.domain.pull_requests.comment_command import ADDRESS, Verb
+from stager.domain.pull_requests.rules import refusal, refusal_by_paths
 from stager.domain.source import Change, Trust, is_commit_id
-from stager.domain.speech import ADDRESS, Verb
 from stager.ports.forge import Checks, Forge
 
 log = structlog.get_logger(__name__)

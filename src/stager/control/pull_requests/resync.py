@@ -17,7 +17,7 @@ from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
 from stager.control.pull_requests.webhooks import Intake
 from stager.domain.errors import StagerError
-from stager.domain.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change, Repository
 from stager.ports.clock import Clock
 from stager.ports.forge import Changes

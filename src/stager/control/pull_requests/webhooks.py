@@ -30,7 +30,7 @@ from stager.control.pull_requests.repositories import application_of, remember, 
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
 from stager.domain.errors import Retry, StagerError
-from stager.domain.events import (
+from stager.domain.pull_requests.events import (
     ChangeAction,
     ChangeSeen,
     ChecksEnded,

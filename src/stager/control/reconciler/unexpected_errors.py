@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stager.domain.errors import StagerError
-from stager.ports.doctor import Finding, Verdict
+from stager.ports.diagnostics import Finding, Verdict
 
 
 class Failures:
     """The newest failure of each environment, until the environment is at rest without it. A
-    `stager.ports.doctor.Check`."""
+    `stager.ports.diagnostics.Check`."""
 
     subject = "previews"
 

@@ -15,8 +15,8 @@ from stager.control.reporting.qr import leads_elsewhere, qr_lines
 from stager.control.reporting.report_state import Picture
 from stager.domain.deployment import Deployment
 from stager.domain.environment import HoldReason
+from stager.domain.pull_requests.comment_command import ABOUT, ADDRESS, Verb
 from stager.domain.source import Trust
-from stager.domain.speech import ABOUT, ADDRESS, Verb
 from stager.domain.status import State, Status
 from stager.domain.text import as_on_screen
 

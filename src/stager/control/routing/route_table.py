@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from stager.control.routing.edge_proxy import Outposts
-from stager.domain.guard import Terms
+from stager.domain.identity.access_policy import Terms
 from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
 from stager.ports.router import Router
 

@@ -10,7 +10,7 @@ from stager.control.applications import Application, Applications
 from stager.control.routing.route_table import Publisher
 from stager.control.routing.urls import Addresses
 from stager.domain.environment import Environment
-from stager.domain.guard import (
+from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     GRANT_SECONDS,
     SHARE_PARAMETER,
@@ -24,7 +24,7 @@ from stager.domain.guard import (
     safe_path,
     seal,
 )
-from stager.domain.ledger import ShareLink
+from stager.domain.identity.accounts import ShareLink
 from stager.domain.route import Target
 from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction

@@ -1,11 +1,11 @@
 """Docker, by its Engine API over the socket. Only what bears this installation's label is ever touched."""
 
-from stager.engines.docker.builder import BuildxBuilder
+from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.client import connect
-from stager.engines.docker.firewall import HelperFirewall
 from stager.engines.docker.images import DockerImages
 from stager.engines.docker.instances import DockerInstances
-from stager.engines.docker.networks import NetworkPool, check_pool
+from stager.engines.docker.network.firewall import HelperFirewall
+from stager.engines.docker.network.pool import NetworkPool, check_pool
 
 __all__ = [
     "BuildxBuilder",

@@ -19,13 +19,13 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 from stager.engines.docker import labels, seccomp
-from stager.engines.docker.ahead import NetworksAhead
 from stager.engines.docker.client import engine_errors
-from stager.engines.docker.inside import check, run_inside
-from stager.engines.docker.listening import listeners_of
-from stager.engines.docker.networks import Lease, NetworkPool
-from stager.engines.docker.parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
-from stager.engines.docker.postmortem import post_mortem
+from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
+from stager.engines.docker.exec_in_container import check, run_inside
+from stager.engines.docker.network.listening_ports import listeners_of
+from stager.engines.docker.network.pool import Lease, NetworkPool
+from stager.engines.docker.network.prepared_networks import NetworksAhead
+from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
 from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal

@@ -21,8 +21,8 @@ import structlog
 from stager.domain.errors import Fault
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.create_parameters import cleaned
 from stager.engines.docker.files import archive_of
-from stager.engines.docker.parameters import cleaned
 
 log = structlog.get_logger(__name__)
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from stager.forges.github.announcements import GithubAnnouncements
-from stager.forges.github.answers import AppCredentials
-from stager.forges.github.app import Installations, Signer
-from stager.forges.github.client import GithubClient
-from stager.forges.github.credentials import Account, Token
-from stager.forges.github.origins import GithubOrigins
-from stager.forges.github.people import GithubPeople
-from stager.forges.github.recovery import GithubRecovery
-from stager.forges.github.rest import Rest
-from stager.forges.github.webhooks import FORGE
+from stager.forges.github.api.announcements import GithubAnnouncements
+from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api.app import Installations, Signer
+from stager.forges.github.api.credentials import Account, Token
+from stager.forges.github.api.origins import GithubOrigins
+from stager.forges.github.api.people import GithubPeople
+from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.api.redelivery import GithubRecovery
+from stager.forges.github.api.rest import Rest
+from stager.forges.github.webhooks.events import FORGE
 from stager.ports.forge import Forge
 
 

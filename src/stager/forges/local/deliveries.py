@@ -11,7 +11,7 @@ from hashlib import sha256
 from pydantic import TypeAdapter, ValidationError
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, Delivery
+from stager.domain.pull_requests.events import ChangeAction, Delivery
 from stager.domain.source import Change, Repository
 from stager.forges.local.pushed import BRANCHES, PREFIX, SIGNATURE
 from stager.forges.local.register import Entry, Register

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import ChangeSeen, Delivery, Event, Ignored
 from stager.domain.source import Access, Change, Repository
 from stager.forges.local import deliveries
 from stager.forges.local.deliveries import FORGE, change_of, repository_of

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from stager.stores.sqlite.endings import explained
-from stager.stores.sqlite.opening import BUSY_TIMEOUT, engine_for, prepare
+from stager.stores.sqlite.database import BUSY_TIMEOUT, engine_for, prepare
+from stager.stores.sqlite.errors import explained
 from stager.stores.sqlite.transaction import SqliteTransaction
 
 T = TypeVar("T")

@@ -27,10 +27,10 @@ from sqlalchemy.exc import IntegrityError
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
-from stager.domain.events import Delivery
+from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
 from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
-from stager.stores.sqlite.ledger import SqliteLedger
+from stager.stores.sqlite.accounts import SqliteLedger
 from stager.stores.sqlite.rows import (
     ChangeRow,
     DeliveryRow,

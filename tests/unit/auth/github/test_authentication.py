@@ -12,14 +12,14 @@ import structlog
 from stager.auth import github
 from stager.auth.github import MOST_REMEMBERED, NO_REMEMBERED, REMEMBERED, GithubAuthentication
 from stager.control.identity.login_flows import CurrentLogins
-from stager.domain.access import Role
-from stager.domain.actor import Actor
 from stager.domain.commands import Launch
 from stager.domain.errors import Refused, Retry
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
 from stager.domain.source import Access
 from stager.ports.handlers import Credentials
-from stager.testing.login import FakeAccounts
-from stager.testing.moods import Mood
+from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.login import FakeAccounts
 from tests.unit.control.house import SHOP, House
 from tests.unit.control.virtual_time import LoopClock
 

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.control.identity.access import Roles
-from stager.domain.access import Role
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.domain.identity.roles import Role
+from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.web.app import create_app
 from tests.unit.control.house import House
 from tests.unit.web.site import SECRET, services_of

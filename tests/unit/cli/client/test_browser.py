@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.stager import PATIENCE, until
 
-CODE = "from stager.cli.client import browser; browser.VERDICT = {}; print(browser.open_at({!r}))"
+CODE = "from stager.cli.client.auth import browser; browser.VERDICT = {}; print(browser.open_at({!r}))"
 
 
 def opened(folder: Path, name: str, script: str, url: str = "http://x.test/", verdict: float = 60.0) -> str:

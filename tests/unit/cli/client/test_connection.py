@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stager.cli.client.connection import dialled
-from stager.cli.client.errors import Code
+from stager.cli.client.api.connection import dialled
+from stager.cli.client.api.errors import Code
 from stager.cli.client.settings import Endpoint
 from stager.version import __version__
 from tests.unit.cli.client.conftest import Run

@@ -15,7 +15,7 @@ from stager.auth.github import GithubAuthentication
 from stager.control.identity.login_flows import CurrentLogins
 from stager.domain.source import Access
 from stager.handlers.authorization import GithubAuthorization
-from stager.testing.login import FakeAccounts
+from stager.testing.fakes.login import FakeAccounts
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.cli.client.test_github import sit, visited

@@ -11,9 +11,9 @@ import typer
 from stager.auth.basic import BasicAuthentication
 from stager.cli import client
 from stager.control.identity.access import Roles
-from stager.domain.access import Action, Role, may
+from stager.domain.identity.roles import Action, Role, may
 from stager.testing import Program
-from stager.testing.engine import Inner
+from stager.testing.fakes.engine import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.control.house import IMAGE, House

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stager.cli.client import settings
-from stager.cli.client.errors import ClientError, Code
+from stager.cli.client.api.errors import ClientError, Code
 from tests.unit.cli.client.conftest import Run
 
 

@@ -8,7 +8,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from stager.cli.client import vault
+from stager.cli.client.auth import secret_store
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
 
@@ -93,16 +93,16 @@ def named(module: str) -> object:
     ],
 )
 def test_a_keyring_that_keeps_nothing_secret_is_none(backend: object, is_real: bool) -> None:
-    assert vault.is_real(backend) == is_real
+    assert secret_store.is_real(backend) == is_real
 
 
 def test_of_several_keyrings_the_first_real_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     unsafe, real = named("keyrings.alt.file"), MemoryKeyring()
     chain = type("Chain", (), {"backends": [unsafe, real]})()
     monkeypatch.setattr(keyring, "get_keyring", lambda: chain)
-    assert vault.system_keyring() is real
+    assert secret_store.system_keyring() is real
     chain.backends.pop()
-    assert vault.system_keyring() is None
+    assert secret_store.system_keyring() is None
 
 
 def test_what_is_refused_isnt_kept(server: Served, run: Run, home: Path) -> None:

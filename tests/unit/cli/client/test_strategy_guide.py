@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 
 import stager
+from stager.cli.client.auth.secret_store import Vault
+from stager.cli.client.auth.strategy import Account, AuthStrategy
 from stager.cli.client.settings import Endpoint
-from stager.cli.client.strategy import Account, AuthStrategy
-from stager.cli.client.vault import Vault
 from tests.unit.docs.pages import DOCS, samples, sections
 
 PAGE = DOCS / "how-to" / "use-the-command-line.md"

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from stager.auth.basic import BasicAuthentication
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.testing import Program
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import USERS, Served, served

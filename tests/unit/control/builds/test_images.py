@@ -15,7 +15,7 @@ from stager.control.reconciler.rollout import SHOW_EVERY
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.route import Page
 from stager.domain.source import Repository, Revision
@@ -23,9 +23,9 @@ from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
 from stager.testing import Mood, Program
-from stager.testing.builder import Result
-from stager.testing.engine import Inner
-from stager.testing.sources import Link, SourceMood
+from stager.testing.fakes.builder import Result
+from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.sources import Link, SourceMood
 from tests.unit.control.house import ANN, SHOP, House
 
 BUILT = replace(

@@ -14,10 +14,10 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.recipe import Recipe
 from stager.ports.builder import BuildOrder, Say
 from stager.ports.source import Origin
-from stager.testing.builder import FakeBuilder, Result
-from stager.testing.engine import FakeEngine
-from stager.testing.logs import MemoryLogs
-from stager.testing.sources import FakeSources, SourceMood
+from stager.testing.fakes.builder import FakeBuilder, Result
+from stager.testing.fakes.engine import FakeEngine
+from stager.testing.fakes.logs import MemoryLogs
+from stager.testing.fakes.sources import FakeSources, SourceMood
 from tests.unit.control.virtual_time import LoopClock
 
 ORIGIN = Origin("https://forge.test/acme/shop.git")

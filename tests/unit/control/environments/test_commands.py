@@ -13,7 +13,7 @@ from stager.control.reconciler.container_env import LONGEST_VALUE, OURS
 from stager.domain.commands import Kill
 from stager.domain.environment import HoldReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.status import State
 from stager.testing import Program
 from tests.unit.control.house import ANN, IMAGE, SHOP, House

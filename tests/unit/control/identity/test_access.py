@@ -16,14 +16,14 @@ from stager.control.identity.audit import Audit
 from stager.control.identity.refusals import MOST as MOST_LINES
 from stager.control.identity.sessions import Sessions
 from stager.control.identity.throttle import LIMIT, PER_SECONDS, Tries
-from stager.domain.access import Action, Role
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused, Retry
-from stager.domain.ledger import Entry
+from stager.domain.identity.accounts import Entry
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action, Role
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 from stager.testing import MemoryStore, SequentialIds
-from stager.testing.clock import FakeClock
-from stager.testing.seal import ThinSeal
+from stager.testing.fakes.clock import FakeClock
+from stager.testing.fakes.secret_box import ThinSeal
 from tests.unit.control.house import SHOP
 
 ADDRESS = "192.0.2.7"

@@ -9,11 +9,11 @@ import pytest
 
 from stager.control.identity.audit import Audit
 from stager.control.identity.sessions import BEARER, GRACE, MOST_OF_ONE, Lifetimes, Sessions
-from stager.domain.actor import Actor
 from stager.domain.errors import Refused
-from stager.domain.guard import digest_of
+from stager.domain.identity.access_policy import digest_of
+from stager.domain.identity.actor import Actor
 from stager.testing import FakeClock, MemoryStore, SequentialIds
-from stager.testing.seal import ThinSeal
+from stager.testing.fakes.secret_box import ThinSeal
 
 ANN = Actor(
     "ann", "GithubAuthentication", strategy="GithubAuthentication", proof="gho_secret", address="192.0.2.1"

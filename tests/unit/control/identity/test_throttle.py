@@ -10,7 +10,7 @@ import pytest
 from stager.control.identity import throttle
 from stager.control.identity.throttle import LIMIT, PER_SECONDS, Tries
 from stager.domain.errors import Refused
-from stager.testing.clock import FakeClock
+from stager.testing.fakes.clock import FakeClock
 
 
 class Lock:

@@ -14,14 +14,14 @@ from stager.control.pull_requests.comment_commands import LOG_LINES, Note, note_
 from stager.control.pull_requests.deduplication import OLDEST
 from stager.control.reconciler.controller import KEEP_DELIVERIES
 from stager.domain.environment import Environment, HoldReason
-from stager.domain.events import ChangeSeen, CommandSaid
-from stager.domain.rules import Rules
+from stager.domain.pull_requests.comment_command import ABOUT, Verb
+from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access, Change, Repository
-from stager.domain.speech import ABOUT, Verb
 from stager.domain.status import State
 from stager.ports.forge import Reaction
 from stager.testing import Mood, Program
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 from tests.unit.control.house import ANN, IMAGE, SHOP, House
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"

@@ -10,7 +10,7 @@ import pytest
 
 from stager.control.applications import Application
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Repository
 from tests.unit.control.house import SHOP, House
 

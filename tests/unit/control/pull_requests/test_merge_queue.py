@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.domain.events import MergeQueued
+from stager.domain.pull_requests.events import MergeQueued
 from stager.ports.forge import Progress
 from stager.testing import Mood
 from tests.unit.control.house import SHOP, House

@@ -11,13 +11,13 @@ import pytest
 from stager.control.pull_requests.webhooks import PAUSE_AFTER_SILENCE
 from stager.domain.environment import UNAPPROVED, HoldReason
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.route import Page
-from stager.domain.rules import Rules
 from stager.domain.source import Repository
 from stager.domain.status import State
 from stager.ports.forge import Checks, Progress
-from stager.settings.patterns import Pattern
+from stager.settings.values.patterns import Pattern
 from stager.testing import Mood
 from tests.unit.control.house import ANN, SHOP, House
 

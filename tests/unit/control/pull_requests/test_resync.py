@@ -11,10 +11,10 @@ import pytest
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Change, Repository
 from stager.testing import FakeForge, Mood
-from stager.testing.forge import whole
+from stager.testing.fakes.forge import whole
 from tests.unit.control.house import SHOP, House
 
 TWO_ROUNDS = 620.0

@@ -18,7 +18,7 @@ from stager.control.pull_requests.inbox import LONGEST_SECONDS
 from stager.domain.commands import Command, Reply
 from stager.domain.environment import HoldReason
 from stager.domain.errors import Retry
-from stager.domain.events import Call, ChangeSeen, Ignored
+from stager.domain.pull_requests.events import Call, ChangeSeen, Ignored
 from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (

@@ -14,9 +14,9 @@ from stager.domain.recipe import Recipe
 from stager.domain.status import State
 from stager.ports.store import Transaction
 from stager.testing import Program
-from stager.testing.builder import Result
-from tests.unit.control.house import IMAGE, SHOP, House
+from stager.testing.fakes.builder import Result
 from tests.unit.control.builds.test_images import BUILT, EXPOSED, Works
+from tests.unit.control.house import IMAGE, SHOP, House
 
 BROKEN = Program(exit_code=3)
 FIXED = replace(SHOP, variables={"PORT": "3000"})

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import State
 from stager.testing import Program

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.errors import Fault
-from stager.domain.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.source import Access
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
-from stager.testing.builder import Result
+from stager.testing.fakes.builder import Result
 from tests.unit.control.house import SHOP, House
 from tests.unit.control.reconciler.test_kill import Scenario, play
 

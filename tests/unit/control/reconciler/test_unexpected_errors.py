@@ -15,9 +15,9 @@ from stager.domain.attempts import INTERNAL_ERRORS_ALLOWED
 from stager.domain.route import Page
 from stager.domain.status import State
 from stager.domain.unexpected import INTERNAL_ERROR
-from stager.ports.doctor import Finding, Verdict
-from tests.unit.control.house import House
+from stager.ports.diagnostics import Finding, Verdict
 from tests.unit.control.builds.test_images import BUILT, Works
+from tests.unit.control.house import House
 
 HALF_AN_HOUR = 1_800.0
 SECRET = "hunter2"

@@ -13,7 +13,7 @@ from stager.control.reconciler.actions import Steps
 from stager.control.reconciler.observe import Look
 from stager.control.reconciler.worker import SOON, Worker
 from stager.domain.plan import Action, Wait
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 
 
 @dataclass

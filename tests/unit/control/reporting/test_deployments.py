@@ -13,12 +13,12 @@ import pytest
 from stager.control.reporting.deployments import OVERTAKEN, PROGRESS
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeSeen
-from stager.domain.rules import Rules
+from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
 from stager.testing import FakeForge, Mood, Program
-from stager.testing.forge_places import Deployment
+from stager.testing.fakes.forge_places import Deployment
 from tests.unit.control.house import IMAGE, SHOP, House
 from tests.unit.control.tripwire import Tripwire
 

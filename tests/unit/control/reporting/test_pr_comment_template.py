@@ -27,7 +27,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Outcome
 from stager.domain.source import Revision, Trust
-from stager.testing.clock import START
+from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read
 
 URL = "http://feature-x.preview.test"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stager.domain.events import ChangeSeen
-from stager.domain.rules import Rules
+from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access
 from stager.domain.status import State
 from stager.testing import Mood, Program
-from stager.testing.forge_places import Comment
+from stager.testing.fakes.forge_places import Comment
 from tests.unit.control.house import IMAGE, SHOP, House
 
 URL = "http://feature-x.preview.test"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stager.domain.errors import Fault
-from stager.engines.docker.archive import Expected, checked
+from stager.engines.docker.build.image_archive import Expected, checked
 
 LABELS = {"stager.build": "key1"}
 LIMIT = 1 << 20

@@ -11,8 +11,8 @@ import pytest
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.domain.unexpected import ending_of
-from stager.engines.docker.buildx import BY_DOCKER, LONGEST_STRING, command, environment, program
-from stager.engines.docker.context import Context
+from stager.engines.docker.build.build_context import Context
+from stager.engines.docker.build.buildx import BY_DOCKER, LONGEST_STRING, command, environment, program
 
 BUILDX = {"Name": "buildx"}
 

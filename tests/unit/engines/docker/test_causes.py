@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stager.engines.docker.causes import likely_cause, sentence
-from stager.engines.docker.progress import Step
+from stager.engines.docker.build.failure_causes import likely_cause, sentence
+from stager.engines.docker.build.progress import Step
 
 RUN = "[build 3/5] RUN npm ci"
 

@@ -8,7 +8,7 @@ import pytest
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
-from stager.engines.docker.context import locate
+from stager.engines.docker.build.build_context import locate
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from stager.domain.egress import Destination, Egress
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Retry
 from stager.domain.source import Trust
-from stager.engines.docker.egress import KEEP, MOST, Names
-from stager.engines.docker.firewall import HelperFirewall
-from stager.engines.docker.networks import bridge_of, tag_of
-from stager.helper.policy import BRIDGES, POLICY, Allowed, Group, Policy, policy_of
+from stager.engines.docker.network.egress import KEEP, MOST, Names
+from stager.engines.docker.network.firewall import HelperFirewall
+from stager.engines.docker.network.pool import bridge_of, tag_of
+from stager.helper.firewall.policy import BRIDGES, POLICY, Allowed, Group, Policy, policy_of
 from stager.helper.shapes import fields, text
 from stager.helper.verbs import Feature, Result, Verb, failed
 from stager.helper_client import HelperClient

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stager.engines.docker.listening import listeners
+from stager.engines.docker.network.listening_ports import listeners
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 LITTLE = pytest.mark.skipif(sys.byteorder != "little", reason="the samples are of a little-endian machine")

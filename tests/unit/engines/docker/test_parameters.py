@@ -9,8 +9,8 @@ import pytest
 
 from stager.domain.environment import Birth
 from stager.domain.source import Revision, Trust
-from stager.engines.docker.networks import Lease
-from stager.engines.docker.parameters import create_body
+from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
 BIRTH = Birth("e1", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED)

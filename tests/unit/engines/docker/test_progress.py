@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.engines.docker.causes import likely_cause, sentence
-from stager.engines.docker.progress import Objects, Progress, Step
+from stager.engines.docker.build.failure_causes import likely_cause, sentence
+from stager.engines.docker.build.progress import Objects, Progress, Step
 
 A, B, C = (f"sha256:{digit * 64}" for digit in "abc")
 NOW = "2026-01-01T12:00:00Z"

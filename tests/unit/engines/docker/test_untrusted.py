@@ -11,17 +11,18 @@ import pytest
 from stager.domain.egress import Destination, Egress
 from stager.domain.errors import Refused, Retry
 from stager.domain.recipe import Recipe
-from stager.engines.docker import BuildxBuilder, HelperFirewall, buildx, connect
-from stager.engines.docker.by_trust import UNSAFE, BuilderByTrust
-from stager.engines.docker.doctor import UntrustedBuildCheck
-from stager.engines.docker.untrusted import Lending, UntrustedBuilder
-from stager.helper.policy import POLICY
+from stager.engines.docker import BuildxBuilder, HelperFirewall, connect
+from stager.engines.docker.build import buildx
+from stager.engines.docker.build.by_trust import UNSAFE, BuilderByTrust
+from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
+from stager.engines.docker.diagnostics import UntrustedBuildCheck
+from stager.helper.firewall.policy import POLICY
 from stager.helper.protocol import HelperError
 from stager.helper.shapes import fields
 from stager.helper.verbs import Feature, Result, Verb
 from stager.helper_client import HelperClient
 from stager.ports.builder import BuildOrder, Say
-from stager.ports.doctor import Verdict
+from stager.ports.diagnostics import Verdict
 from tests.unit.helper.serving import served
 
 NOWHERE = "unix:///nowhere.sock"

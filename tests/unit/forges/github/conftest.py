@@ -10,8 +10,8 @@ import pytest
 
 from stager.domain.source import Repository
 from stager.forges.github.account import Place, with_app, with_token
-from stager.forges.github.answers import AppCredentials
-from stager.forges.github.client import GithubClient
+from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api.pull_requests import GithubClient
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 

@@ -15,9 +15,9 @@ import pytest
 from stager.domain.errors import Fault, Refused, Retry, StagerError
 from stager.domain.source import Repository
 from stager.forges.github.account import Place, as_nobody, with_app
-from stager.forges.github.answers import AppCredentials
-from stager.forges.github.app import MARGIN, Installations, Signer
-from stager.forges.github.rest import Rest
+from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api.app import MARGIN, Installations, Signer
+from stager.forges.github.api.rest import Rest
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 from tests.doubles.github_app import a_key, pem_of

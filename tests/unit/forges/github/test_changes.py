@@ -10,10 +10,10 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Repository, Trust
-from stager.forges.github import payloads
 from stager.forges.github.account import Place, with_token
-from stager.forges.github.client import GithubClient
-from stager.forges.github.rest import PullListCache
+from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.api.rest import PullListCache
+from stager.forges.github.webhooks import payloads
 from stager.version import __version__
 from tests.doubles.github import GithubDouble, GithubRepository
 from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
@@ -371,8 +371,8 @@ async def test_after_the_wait_requests_are_sent_again(
     github: GithubDouble, client: GithubClient, shop: GithubRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     github.trouble("GET", "/pulls$", status=429, headers={"retry-after": "57"})
-    monkeypatch.setattr("stager.forges.github.rest.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("stager.forges.github.api.rest.time.monotonic", lambda: 1000.0)
     with pytest.raises(Retry):
         await client.open_changes(named(shop))
-    monkeypatch.setattr("stager.forges.github.rest.time.monotonic", lambda: 1057.0)
+    monkeypatch.setattr("stager.forges.github.api.rest.time.monotonic", lambda: 1057.0)
     assert await client.open_changes(named(shop)) == []

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored, MergeQueued
+from stager.domain.pull_requests.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored, MergeQueued
 from stager.domain.source import Repository
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.github import GithubDouble, received, signed
 
 GITHUB = GithubDouble()

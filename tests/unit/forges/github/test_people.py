@@ -8,7 +8,7 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Access, Repository
-from stager.forges.github.people import MOST_REMEMBERED, REMEMBERED, GithubPeople
+from stager.forges.github.api.people import MOST_REMEMBERED, REMEMBERED, GithubPeople
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 from tests.unit.forges.github.conftest import client_of

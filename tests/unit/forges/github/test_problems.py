@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 from gidgethub import BadRequest, GitHubBroken
 
-from stager.forges.github.problems import DEFAULT_WAIT, LONGEST_WAIT, seconds_to_wait
+from stager.forges.github.api.problems import DEFAULT_WAIT, LONGEST_WAIT, seconds_to_wait
 
 MIDNIGHT = 1767225600
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"

@@ -9,7 +9,7 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Repository
-from stager.forges.github.recovery import MOST_ATTEMPTS, MOST_PAGES, MOST_REDELIVERED
+from stager.forges.github.api.redelivery import MOST_ATTEMPTS, MOST_PAGES, MOST_REDELIVERED
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 from tests.doubles.github_app import LoggedDelivery

@@ -13,7 +13,7 @@ import pytest
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry, StagerError
 from stager.forges.github.account import Place, with_token
-from stager.forges.github.client import GithubClient
+from stager.forges.github.api.pull_requests import GithubClient
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
 

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from stager.domain.errors import Fault, Refused
-from stager.forges.github import manifest
-from stager.forges.github.answers import AppCredentials
-from stager.forges.github.keyring import Keyring
+from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.app_setup import manifest
+from stager.forges.github.app_setup.keyring import Keyring
 
 HOME = "https://demo.example.org"
 GITHUB = "https://github.com"

@@ -8,8 +8,8 @@ import hmac
 import pytest
 
 from stager.domain.errors import Refused
-from stager.forges.github.signature import verify_credentials
-from stager.forges.github.webhooks import GithubWebhooks
+from stager.forges.github.webhooks.events import GithubWebhooks
+from stager.forges.github.webhooks.signature import verify_credentials
 
 SECRET = b"a secret"
 BODY = b'{"zen": "Speak like a human."}'

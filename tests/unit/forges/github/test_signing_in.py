@@ -13,9 +13,9 @@ from aiohttp import web
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
 from stager.forges.github.account import Place
-from stager.forges.github.signing_in import SLOWER_BY, Client, GithubSignIn
+from stager.forges.github.sign_in import SLOWER_BY, Client, GithubSignIn
 from stager.ports.login import Asked, Identity, Pending
-from stager.testing.moods import Mood
+from stager.testing.fakes.faults import Mood
 from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
 
 TOKEN, DEVICE = "/login/oauth/access_token", "/login/device/code"

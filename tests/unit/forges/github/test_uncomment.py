@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stager.domain.errors import Refused
-from stager.forges.github.client import GithubClient
+from stager.forges.github.api.pull_requests import GithubClient
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.unit.forges.github.test_reports import MARKER, link, pull, said, say
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stager.domain.errors import Refused
-from stager.domain.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
 from stager.domain.source import Repository, Trust
-from stager.forges.github.webhooks import LARGEST_BODY, GithubWebhooks
+from stager.forges.github.webhooks.events import LARGEST_BODY, GithubWebhooks
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository, received, signed
 
 SECRET = "a secret"

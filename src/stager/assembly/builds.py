@@ -1,0 +1,60 @@
+"""What images are built with, as the settings have it."""
+
+from __future__ import annotations
+
+import aiodocker
+
+from stager.control.applications import SHA_PLACE
+from stager.control.builds.gc import Workshop
+from stager.engines.docker.build.builder import BuildxBuilder
+from stager.engines.docker.build.by_trust import BuilderByTrust
+from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
+from stager.helper_client import HelperClient
+from stager.settings.model import Settings
+from stager.sources.git import GitSources
+from stager.sources.limits import Limits
+from stager.state import StateDirectory
+from stager.stores.logs import FileLogs
+
+
+def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> Workshop | None:
+    """What images are built with, where an application is."""
+    if not any(app.build or SHA_PLACE in app.image for app in settings.images.values()):
+        return None
+    builds = settings.builds
+    limits = Limits(builds.largest_source, builds.fetch_timeout, submodules=builds.submodules)
+    return Workshop(
+        sources=GitSources(state.path / "sources", limits),
+        builder=builder_by_trust(settings, state, docker),
+        logs=FileLogs(state.path / "builds"),
+        at_once=builds.at_once,
+    )
+
+
+def builder_by_trust(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuilderByTrust:
+    """What builds our own code, with what builds that of forks."""
+    trusted, builds, forks = builder_of(settings, state, docker), settings.builds, settings.forks
+    if forks.unsafe_shared_builder:
+        return BuilderByTrust(trusted, None)
+    lending = Lending(forks.images, forks.largest_image, forks.idle_builder)
+    untrusted = UntrustedBuilder(
+        None if settings.helper == "off" else HelperClient(settings.helper_socket),
+        docker,
+        trusted,
+        lending,
+        disk_floor=builds.disk_floor,
+        cgroup_parent=builds.cgroup_parent,
+    )
+    return BuilderByTrust(trusted, untrusted)
+
+
+def builder_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildxBuilder:
+    builds = settings.builds
+    return BuildxBuilder(
+        docker,
+        settings.engine.socket,
+        state.installation,
+        disk_floor=builds.disk_floor,
+        cgroup_parent=builds.cgroup_parent,
+        cache_limit=builds.cache,
+    )

@@ -1,0 +1,56 @@
+"""Serves the web application behind the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from stager.domain.errors import Fault
+from stager.front.process.sockets import PathListener, SocketError
+from stager.state import StateDirectory
+from stager.web.app import create_app
+from stager.web.services import Services
+
+SHUTDOWN_SECONDS = 3
+
+
+class WebServer(uvicorn.Server):
+    """Stager's own pages, behind the front, on a Unix socket that nobody else can open."""
+
+    def __init__(self, services: Services, state: StateDirectory) -> None:
+        self._path = state.control_socket
+        super().__init__(
+            uvicorn.Config(
+                create_app(services),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                proxy_headers=True,
+                forwarded_allow_ips="*",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+
+    async def listen(self) -> None:
+        """Serve on the socket until `should_exit`. It is made here, because uvicorn's own would be open to
+        everybody.
+
+        Raises:
+            Fault: it can't be made.
+        """
+        try:
+            listener = PathListener(self._path)
+        except SocketError as error:
+            raise Fault(str(error), reason="state-unusable") from error
+        try:
+            await self.serve(sockets=[listener.socket])
+        finally:
+            listener.close()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are ours: `cli` turns them into an orderly stop."""
+        yield

@@ -1,0 +1,1 @@
+"""The server's API as the client calls it."""

@@ -1,0 +1,1 @@
+"""Authentication strategies of the client, and where it keeps secrets."""

@@ -1,0 +1,157 @@
+"""`stager launch`, `kill`, `redeploy`, `approve` and `wait`: what should be, and waiting until it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from stager.cli.client.api.api import Api, Preview
+from stager.cli.client.api.errors import ClientError, Code
+from stager.cli.client.api.resolve import find
+from stager.cli.client.auth.browser import open_at, wants_one
+from stager.cli.client.command import ClientCommand, EndpointOption, Image, JsonOption, Name, Which, server
+from stager.cli.client.commands.progress import GONE, Progress, follow, looks
+from stager.cli.client.output import note, say, say_json
+
+PATIENCE = 900.0
+"""Seconds that a launch is waited for, unless told otherwise: long enough for a long build."""
+
+Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, as is the default.")]
+Open = Annotated[
+    bool | None,
+    typer.Option(
+        "--open/--no-open",
+        help="Open a browser at it. By default where there is a terminal and a display.",
+        show_default=False,
+    ),
+]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (launch, kill, redeploy, approve):
+        app.command(cls=ClientCommand)(command)
+
+
+def launch(
+    image: Image,
+    name: Name,
+    *,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="An environment variable of the instance."),
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = PATIENCE,
+    browser: Open = None,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Launch a preview, or refresh it; print its URL once it is live, and open a browser there.
+
+    On the way it shows how that goes: the place in the line of builds, the build's log, the start. Ctrl-C
+    ends only the waiting.
+    """
+    with server(endpoint) as api:
+        preview = api.launch(image, name, _pairs(parameters or []))
+        _finish(api, preview, wait=wait, timeout=timeout, browser=browser, as_json=as_json)
+
+
+def redeploy(
+    which: Which,
+    wait: Wait = True,
+    timeout: Timeout = PATIENCE,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Start a preview afresh, with what it was last launched with."""
+    with server(endpoint) as api:
+        preview = api.redeploy(find(api, which).id)
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def approve(
+    sha: Annotated[
+        str, typer.Argument(metavar="COMMIT", help="The whole id of the commit that you have read.")
+    ],
+    which: Which,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = PATIENCE,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let the commit of a pull request from a fork run, once you have read it.
+
+    It is approved by its whole id, 40 or 64 hex digits, which must be that of the newest commit.
+    """
+    with server(endpoint) as api:
+        preview = api.approve(find(api, which).id, sha)
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def kill(
+    which: Which,
+    wait: Wait = True,
+    timeout: Timeout = 60.0,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a preview, and return once nobody can reach it any more.
+
+    A pull request's comes back with the next push, reopening or launch.
+    """
+    with server(endpoint) as api:
+        preview = api.kill(find(api, which).id)
+        if wait:
+            preview = _until_removed(api, preview, timeout)
+        if as_json:
+            say_json(preview.told)
+        else:
+            note(f"{preview.name}: {preview.message}")
+
+
+def _finish(
+    api: Api, preview: Preview, *, wait: bool, timeout: float, browser: bool | None, as_json: bool
+) -> None:
+    """Wait for what was launched, and tell of it."""
+    begun = time.monotonic()
+    if wait:
+        with Progress(quiet=as_json).shown() as progress:
+            preview = _followed(api, preview, timeout, progress, as_json=as_json)
+    if as_json:
+        say_json(preview.told)
+        return
+    note(f"Live after {time.monotonic() - begun:.1f} s." if wait else preview.message)
+    say(preview.url)
+    if wait and wants_one(browser):
+        open_at(preview.url)
+
+
+def _followed(api: Api, preview: Preview, timeout: float, progress: Progress, *, as_json: bool) -> Preview:
+    try:
+        return follow(api, preview, timeout, progress)
+    except ClientError:
+        if as_json:
+            say_json(api.preview(preview.id).told)
+        raise
+
+
+def _until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
+    """The preview once nothing of it is served. One of a pull request stays, stopped."""
+    for found, _ in looks(api, preview.id, time.monotonic() + timeout):
+        if found.state in (GONE, "stopped", "refused") and not found.serving:
+            return found
+    raise ClientError(
+        f"It isn't removed after {timeout:g} s; the server goes on by itself.", code=Code.TIMEOUT
+    )
+
+
+def _pairs(parameters: list[str]) -> dict[str, str]:
+    for given in parameters:
+        if "=" not in given:
+            raise ClientError(f'--set wants NAME=VALUE, not "{given}".', code=Code.USAGE)
+    return {name: value for name, _, value in (given.partition("=") for given in parameters)}

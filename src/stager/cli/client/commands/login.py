@@ -1,0 +1,51 @@
+"""`stager login` and `logout`: whom the server will know."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from stager.cli.client.api.api import ENVIRONMENTS
+from stager.cli.client.auth.token import VARIABLE
+from stager.cli.client.command import ClientCommand, EndpointOption, connected, strategy_for
+from stager.cli.client.output import note, warn
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (login, logout):
+        app.command(cls=ClientCommand)(command)
+
+
+def login(
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the password or token from standard input.")
+    ] = False,
+    endpoint: EndpointOption = "",
+) -> None:
+    """Sign in, and keep what that takes: in the system's keyring, or in a file that only you may read."""
+    with connected(endpoint) as connection:
+        strategy = strategy_for(connection, stored=True)
+        strategy.sign_in(sys.stdin.readline().rstrip("\r\n") if stdin else "")
+        connection.strategy = strategy
+        connection.get(ENVIRONMENTS)
+        strategy.accepted()
+        note(f"Signed in at {connection.endpoint.url}.")
+        _warn_of_variable()
+
+
+def logout(endpoint: EndpointOption = "") -> None:
+    """Forget the password or token that `stager login` has kept. A session ends at the server, too; all else
+    stays good wherever it is used."""
+    with connected(endpoint) as connection:
+        forgotten = strategy_for(connection, stored=True).sign_out()
+        note(f"Signed out of {connection.endpoint.url}." if forgotten else "Nothing was kept.")
+        _warn_of_variable()
+
+
+def _warn_of_variable() -> None:
+    if os.environ.get(VARIABLE):
+        warn(f"{VARIABLE} is set, and goes before it.")

@@ -1,0 +1,65 @@
+"""`stager logs`: what a preview, or its build, says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stager.cli.client.api.api import Api, Preview
+from stager.cli.client.api.resolve import find
+from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, Which, server
+from stager.cli.client.output import note, say, say_json
+
+LINES = 200
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(cls=ClientCommand)(logs)
+
+
+def logs(
+    which: Which,
+    *,
+    build: Annotated[bool, typer.Option("--build", "-b", help="What its newest build said.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it comes, until Ctrl-C.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=5_000, metavar="N", help="How many of the last lines.")
+    ] = LINES,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the last lines of a preview's output; of the last one's that ran, when nothing runs.
+
+    With --follow, it goes on from one instance to the next when the preview is refreshed. With --json, each
+    line is a JSON string when it follows, and all are one list otherwise.
+    """
+    with server(endpoint) as api:
+        preview = find(api, which)
+        if follow:
+            _follow(api, preview, lines, build=build, as_json=as_json)
+        else:
+            _show(
+                api.build_log(preview.id)[-lines:] if build else api.log(preview.id, lines), as_json=as_json
+            )
+
+
+def _follow(api: Api, preview: Preview, lines: int, *, build: bool, as_json: bool) -> None:
+    following = api.follow_build(preview.id) if build else api.follow_log(preview.id, lines)
+    with following as said:
+        for line in said:
+            if as_json:
+                say_json(line)
+            else:
+                say(line)
+
+
+def _show(lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        say_json(lines)
+    elif not lines:
+        note("Nothing was said.")
+    else:
+        for line in lines:
+            say(line)

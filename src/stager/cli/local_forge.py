@@ -1,0 +1,71 @@
+"""`stager forge`: repositories on this machine whose branches become previews. Runs without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from stager.domain.errors import StagerError
+from stager.forges.local.repository import LocalRepository
+from stager.settings.loading.loader import find, load
+from stager.settings.loading.problems import ConfigurationError
+
+app = typer.Typer(no_args_is_help=True, help="Have previews of a repository on this machine.")
+
+
+@app.callback()
+def forge() -> None:
+    """Have previews of a repository on this machine."""
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Of a bare repository; one is made if there is nothing.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--app", help="The entry under `images:` that it belongs to; by default as it's called."
+        ),
+    ] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+    ] = None,
+) -> None:
+    """Make a bare repository, or take one in: each branch that is pushed to it becomes a preview.
+
+    Prints what to put into the configuration. It may be repeated, for instance after Stager was moved.
+    Nothing that is in the repository is changed.
+    """
+    place, name = path.absolute(), name or path.name.removesuffix(".git")
+    repository = LocalRepository(place)
+    try:
+        new = asyncio.run(repository.adopt())
+    except StagerError as error:
+        _fail(str(error))
+    repository.introduce(name)
+    typer.echo(f"{'Made' if new else 'Took in'} {place}.")
+    if not _is_configured(config, name, place):
+        typer.echo(f"\nName it in config.yml, and start Stager anew:\n\n  local_forge:\n    {name}: {place}")
+    typer.echo(
+        f"\nThen, in your own repository:\n\n  git remote add stager {place}\n"
+        "  git push stager main        # the default branch, which other branches are compared with\n"
+        "  git push stager my-branch   # any other branch becomes a preview"
+    )
+
+
+def _is_configured(config: Path | None, name: str, path: Path) -> bool:
+    try:
+        settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
+    except ConfigurationError:
+        return False
+    return settings.local_forge.get(name) == path
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"stager: {sentence}", err=True)
+    raise typer.Exit(1)

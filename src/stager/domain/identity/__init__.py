@@ -1,0 +1,1 @@
+"""Actors, roles, accounts, and who may visit a preview."""

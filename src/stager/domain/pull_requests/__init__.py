@@ -1,0 +1,1 @@
+"""Events of forges, rules for pull requests, comment commands."""

@@ -1,0 +1,189 @@
+"""The images that builds of ours made: found again, looked at, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiodocker
+
+from stager.domain.errors import Fault
+from stager.domain.names import slugify
+from stager.engines.docker import labels
+from stager.engines.docker.build.dockerfile import exposed, first_port
+from stager.engines.docker.client import engine_errors
+from stager.ports.builder import BuildOrder, ImageFacts
+
+NAME_LENGTH = 60
+"""Characters of an application's name that a tag shows."""
+
+
+class MadeImages:
+    """The images of one installation.
+
+    Args:
+        installation: the id by which what is ours is known.
+    """
+
+    def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
+        self._docker = docker
+        self._installation = installation
+
+    def labels(self, order: BuildOrder, dockerfile: str) -> dict[str, str]:
+        """The labels of this order's image.
+
+        Args:
+            dockerfile: its text.
+        """
+        return {
+            labels.INSTALLATION: self._installation,
+            labels.BUILD: order.key,
+            labels.APP: order.app,
+            labels.SHA: order.sha,
+            labels.EXPOSE: " ".join(exposed(dockerfile, order.recipe.arguments, order.recipe.target)),
+        }
+
+    def tag(self, order: BuildOrder) -> str:
+        """Its name, for people who read `docker images`."""
+        return self._tag(order.app, order.key)
+
+    def _tag(self, app: str, key: str) -> str:
+        slug = slugify(app)[:NAME_LENGTH].strip("-") or "app"
+        return f"stager/{self._installation}-{slug}:{key}"
+
+    async def name(self, image: str, order: BuildOrder) -> None:
+        """Give an image without a name its own. Raises `Fault` (`image-missing`) when it isn't there."""
+        repository, _, tag = self.tag(order).rpartition(":")
+        with engine_errors():
+            try:
+                await self._docker.images.tag(image, repository, tag=tag)
+            except aiodocker.DockerError as error:
+                raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
+
+    async def find(self, app: str, key: str) -> str | None:
+        """The id of the image with this key; None when there is none. By its name, which is the newest one's:
+        a list of all images takes Docker 100 us for each that there is."""
+        with suppress(Fault):
+            found = await self.inspect(self._tag(app, key))
+            if self._is_ours(_Row.of(found, (found.get("Config") or {}).get("Labels"))):
+                return str(found["Id"])
+        return None
+
+    async def inspect(self, image: str) -> dict[str, Any]:
+        """All that Docker knows of an image. Raises `Fault` (`image-missing`) when it isn't there."""
+        with engine_errors():
+            try:
+                return await self._docker.images.inspect(image)
+            except aiodocker.DockerError as error:
+                if error.status >= 500:
+                    raise
+                raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
+
+    async def sweep(self, keep: Collection[str], building: Collection[str]) -> int:
+        """Remove the images that aren't kept, aren't used and aren't being made. Returns how many went.
+
+        Args:
+            keep: images' ids.
+            building: keys.
+        """
+        used = await self._used()
+        unwanted = [
+            row
+            for row in await self._list()
+            if row.id not in keep and row.id not in used and not row.keys & set(building)
+        ]
+        return sum([await self._remove(row) for row in unwanted])
+
+    async def _remove(self, row: _Row) -> bool:
+        """Remove an image. By its id, for which Docker refuses where the image has another name by now; so
+        all its names but one go first."""
+        return all([await self._delete(name) for name in (*row.names[1:], row.id)])
+
+    async def _delete(self, image: str) -> bool:
+        with engine_errors():
+            try:
+                await self._docker.images.delete(image)
+            except aiodocker.DockerError as error:
+                if error.status not in (404, 409):  # it is gone, or it has come into use
+                    raise
+                return False
+        return True
+
+    async def _list(self) -> list[_Row]:
+        """All that builds of ours made: those with our labels, and those with a name of ours. A Dockerfile's
+        `# syntax=` line may choose a frontend that sets no labels, or wrong ones."""
+        by_label = {"label": [f"{labels.INSTALLATION}={self._installation}", labels.BUILD]}
+        by_name = {"reference": [f"{self._prefix}*"]}
+        with engine_errors():
+            found = [
+                image
+                for wanted in (by_label, by_name)
+                for image in await self._docker.images.list(filters=wanted)
+            ]
+        rows = {image["Id"]: _Row.of(image, image.get("Labels")) for image in found}
+        return [row for row in rows.values() if self._is_ours(row)]
+
+    @property
+    def _prefix(self) -> str:
+        """How each name of ours begins, and no other installation's: ids have no `-` in them."""
+        return f"stager/{self._installation}-"
+
+    def _is_ours(self, row: _Row) -> bool:
+        """Whether a build of ours made it. Its names decide, for we alone give them. What people commit or
+        build from one of ours has our labels as well, but not the name, or another one besides; and without
+        a name, it has a parent."""
+        if not row.names:
+            return row.marks.get(labels.INSTALLATION) == self._installation and not row.has_parent
+        other = row.marks.get(labels.INSTALLATION, self._installation)
+        is_anothers = other != self._installation and row.names[0].startswith(f"stager/{other}-")
+        return all(name.startswith(self._prefix) for name in row.names) and not is_anothers
+
+    async def _used(self) -> set[str]:
+        """The ids of the images of which there are containers."""
+        with engine_errors():
+            containers = await self._docker.containers.list(all=1)
+        return {container._container["ImageID"] for container in containers}  # noqa: SLF001 (the only way)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An image as Docker lists it.
+
+    Args:
+        names: its tags; it may have none.
+        marks: its labels.
+        has_parent: whether it was made from another image on this machine, as `docker commit` does.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    marks: Mapping[str, str]
+    has_parent: bool
+
+    @classmethod
+    def of(cls, image: Mapping[str, Any], marks: Mapping[str, str] | None) -> _Row:
+        names = tuple(name for name in image.get("RepoTags") or () if name != "<none>:<none>")
+        return cls(image["Id"], names, marks or {}, bool(image.get("ParentId") or image.get("Parent")))
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that it was made by: those in its names, or what its label says where it has none."""
+        return {name.rpartition(":")[2] for name in self.names} or {self.marks.get(labels.BUILD, "")}
+
+
+def facts(inspected: Mapping[str, Any]) -> ImageFacts:
+    """What an image says of itself, from Docker's inspect call."""
+    config = inspected.get("Config") or {}
+    numbers = [port.partition("/") for port in config.get("ExposedPorts") or ()]
+    ports = tuple(sorted(int(port) for port, _, protocol in numbers if protocol in ("", "tcp")))
+    words = (config.get("Labels") or {}).get(labels.EXPOSE, "").split()
+    first = first_port(words, dict(pair.split("=", 1) for pair in config.get("Env") or ()))
+    check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    return ImageFacts(
+        ports=ports,
+        first=first if first in ports else None,  # Docker has the last word on what is exposed
+        others=tuple(sorted("".join(port) for port in numbers if port[2] not in ("", "tcp"))),
+        has_healthcheck=check != ["NONE"],
+    )

@@ -1,0 +1,47 @@
+"""Chooses the builder by whose code it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from stager.engines.docker.build.builder import BuildxBuilder
+from stager.engines.docker.build.untrusted import UntrustedBuilder
+from stager.ports.builder import BuildOrder, ImageFacts, Say
+
+UNSAFE = "WARNING: code from a fork is built beside trusted code (forks.unsafe_shared_builder)"
+
+
+class BuilderByTrust:
+    """See `ports.builder.Builder`.
+
+    Args:
+        trusted: builds our own code, and keeps all images.
+        untrusted: builds code from forks; None to have it built beside our own.
+    """
+
+    def __init__(self, trusted: BuildxBuilder, untrusted: UntrustedBuilder | None) -> None:
+        self._trusted = trusted
+        self._untrusted = untrusted
+
+    async def find(self, app: str, key: str) -> str | None:
+        """See `Builder.find`."""
+        return await self._trusted.find(app, key)
+
+    async def build(self, order: BuildOrder, say: Say) -> str:
+        """See `Builder.build`."""
+        if not order.by_stranger:
+            return await self._trusted.build(order, say)
+        if self._untrusted is not None:
+            return await self._untrusted.build(order, say)
+        say(UNSAFE)
+        return await self._trusted.build(order, say)
+
+    async def facts(self, image: str) -> ImageFacts:
+        """See `Builder.facts`."""
+        return await self._trusted.facts(image)
+
+    async def sweep(self, keep: Collection[str]) -> int:
+        """See `Builder.sweep`."""
+        if self._untrusted is not None:
+            await self._untrusted.rest()
+        return await self._trusted.sweep(keep)

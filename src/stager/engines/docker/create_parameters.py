@@ -1,0 +1,189 @@
+"""The body of Docker's create call: our defaults, the administrator's parameters over them, ours last.
+
+What belongs together is completed in between. An administrator who gives `Memory` doesn't have to know that
+`MemorySwap` goes with it, and one who sets a single limit of `Ulimits` keeps the others.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stager.engines.docker import labels
+from stager.engines.docker.network.pool import Lease
+from stager.ports.engine import InstanceSpec
+
+DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "AUDIT_WRITE"]
+"""Of the capabilities that Docker leaves a container, those that no web application needs."""
+
+NO_CORE: Mapping[str, Any] = {"Name": "core", "Soft": 0, "Hard": 0}
+"""No core dumps: the kernel writes them where the host's `core_pattern` says (core(5))."""
+
+OPEN_FILES: Mapping[str, Any] = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}
+"""Open files of one process: ten times what servers and databases take by default, and a small part of what
+the machine has (proc_sys_fs(5), `file-max`). Few engines run with less themselves."""
+
+COMPLETED = (
+    "Binds",
+    "Memory",
+    "MemorySwap",
+    "Mounts",
+    "Privileged",
+    "ReadonlyRootfs",
+    "SecurityOpt",
+    "Tmpfs",
+    "Ulimits",
+)
+"""Parameters of `HostConfig` that are looked at here. Docker reads their names without regard to case."""
+
+
+def create_body(
+    spec: InstanceSpec,
+    installation: str,
+    lease: Lease,
+    *,
+    publish: bool,
+    profile: str = "",
+    ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
+    volumes: Mapping[str, str] = {},
+) -> dict[str, Any]:
+    """What to ask Docker for.
+
+    Args:
+        publish: whether the port must be published on the loopback address, for a host that can't dial
+            the container's own.
+        profile: the seccomp profile where the administrator names none; empty for the engine's own.
+        ulimits: those that hold where the administrator gives no others of their names.
+        volumes: paths that get a tmpfs of half the memory each, unless the administrator mounts something
+            there; with further options of that.
+    """
+    body = merge(_defaults(spec), _with_known_names(spec.parameters))
+    tmpfs = _tmpfs(body, volumes, spec.limits.memory)
+    body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], profile, ulimits), **tmpfs}})
+    return merge(body, _ours(spec, installation, lease, publish=publish))
+
+
+def cleaned(path: str) -> str:
+    """A path as Docker compares it: without doubled slashes, dots and one at its end (Go's `path.Clean`)."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def is_read_only(spec: InstanceSpec) -> bool:
+    """Whether the administrator has the instance's root file system read-only."""
+    return bool(_with_known_names(spec.parameters)["HostConfig"].get("ReadonlyRootfs"))
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, maps within maps merged likewise; neither is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        deeper = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = merge(below, value) if deeper and isinstance(below, Mapping) else value
+    return merged
+
+
+def _with_known_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with `COMPLETED` as they are written there: `memory` would otherwise stand beside our
+    `Memory`."""
+    host = parameters.get("HostConfig") or {}
+    known = {name.casefold(): name for name in COMPLETED}
+    named = {known.get(key.casefold(), key): value for key, value in host.items()}
+    return {**parameters, "HostConfig": named}
+
+
+def _completion(
+    host: Mapping[str, Any], profile: str, ulimits: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What goes with the parameters that are there."""
+    given = list(host.get("Ulimits") or ())
+    named = {value for each in given for key, value in each.items() if key.casefold() == "name"}
+    completion: dict[str, Any] = {
+        "Ulimits": [*given, *(each for each in ulimits if each["Name"] not in named)]
+    }
+    if "MemorySwap" not in host and (host.get("Memory") or 0) > 0:
+        completion["MemorySwap"] = host["Memory"]  # that is, no swap: Docker counts both together
+    options = list(host.get("SecurityOpt") or ())
+    is_chosen = host.get("Privileged") or any(str(option).startswith("seccomp") for option in options)
+    if profile and not is_chosen:
+        completion["SecurityOpt"] = [*options, f"seccomp={profile}"]
+    return completion
+
+
+def _tmpfs(body: Mapping[str, Any], volumes: Mapping[str, str], memory: int) -> dict[str, Any]:
+    """The tmpfs mounts in the place of volumes. Half the memory each: one that is full has the application
+    fail to write, and not be killed."""
+    host, mounted = body["HostConfig"], _mounted(body)
+    size = (host.get("Memory") or memory) // 2
+    wanted = {path: more for path, more in volumes.items() if cleaned(path) not in mounted}
+    if not wanted:
+        return {}
+    options = {path: f"rw,exec,size={size}{more and ','}{more}" for path, more in wanted.items()}
+    return {"Tmpfs": {**(host.get("Tmpfs") or {}), **options}}
+
+
+def _mounted(body: Mapping[str, Any]) -> set[str]:
+    """Where the administrator mounts something himself."""
+    host = body["HostConfig"]
+    mounts = [
+        value
+        for mount in host.get("Mounts") or ()
+        for key, value in mount.items()
+        if key.casefold() == "target"
+    ]
+    binds = [f"{bind}:".split(":")[1] for bind in host.get("Binds") or ()]
+    volumes = [path for key in body if key.casefold() == "volumes" for path in body[key] or ()]
+    return {cleaned(path) for path in (*mounts, *binds, *volumes, *(host.get("Tmpfs") or ()))}
+
+
+def _defaults(spec: InstanceSpec) -> dict[str, Any]:
+    limits = spec.limits
+    return {
+        **({"Healthcheck": {"Test": ["NONE"]}} if _checks_image(spec) else {}),
+        "StopTimeout": round(spec.stop_grace),
+        "HostConfig": {
+            "Init": True,
+            "Memory": limits.memory,
+            "NanoCpus": int(limits.cpus * 1_000_000_000),
+            "PidsLimit": limits.pids,
+            "LogConfig": {
+                "Type": "json-file",
+                "Config": {"max-size": str(limits.log_size), "max-file": "1"},
+            },
+            "SecurityOpt": ["no-new-privileges"],
+            "CapDrop": DROPPED_CAPABILITIES,
+        },
+    }
+
+
+def _checks_image(spec: InstanceSpec) -> bool:
+    """Whether Docker's own periodic check is switched off. Nothing reads what it finds, and each run costs
+    a process in every preview, for ever; a check that the administrator's parameters set stays."""
+    return spec.runs_healthcheck and "Healthcheck" not in spec.parameters
+
+
+def _ours(spec: InstanceSpec, installation: str, lease: Lease, *, publish: bool) -> dict[str, Any]:
+    port = f"{spec.port}/tcp"
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in spec.variables.items()],
+        "ExposedPorts": {port: {}},
+        "Labels": {
+            **labels.from_birth(spec.birth),
+            labels.INSTALLATION: installation,
+            labels.NETWORK: lease.network,
+            labels.ADDRESS: lease.address,
+            labels.PORT: str(spec.port),
+            **({labels.HEALTHCHECK: "image"} if _checks_image(spec) else {}),
+        },
+        "HostConfig": {"NetworkMode": lease.network, "RestartPolicy": {"Name": "no"}},
+        "NetworkingConfig": {
+            "EndpointsConfig": {lease.network: {"IPAMConfig": {"IPv4Address": lease.address}}}
+        },
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    if publish:
+        body["HostConfig"]["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+    return body

@@ -1,0 +1,145 @@
+"""Looks at Docker: whether it answers, whether it is new enough, and what images are built with."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from stager.domain.errors import StagerError
+from stager.engines.docker.build.builder import HONOURS_CGROUPS
+from stager.engines.docker.build.untrusted import HOW_TO_OPEN
+from stager.engines.docker.client import connect, engine_errors
+from stager.helper_client import HelperClient
+from stager.ports.diagnostics import Finding, Verdict
+
+OLDEST = 20
+"""The first release of Docker that Stager is tested with, 20.10."""
+INSTALL_BUILDX = (
+    "Install it: `apt-get install docker-buildx`, or docker-buildx-plugin from Docker's own packages."
+)
+
+
+class DockerCheck:
+    """Whether Docker answers, and is new enough.
+
+    Args:
+        address: the engine's.
+    """
+
+    subject = "Docker"
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def look(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.look`. Raises `Retry` when it doesn't answer."""
+        version = await version_of(self._address)
+        message = f"Docker {version} answers at {self._address}."
+        if number_of(version) < OLDEST:
+            return [Finding(self.subject, Verdict.WRONG, message, "Stager needs 20.10 or later.")]
+        return [Finding(self.subject, Verdict.FINE, message)]
+
+
+class BuildCheck:
+    """Whether images can be built, and builds be limited.
+
+    Args:
+        cgroup_parent: the cgroup under which they are to run; empty for none of their own.
+    """
+
+    subject = "builds"
+
+    def __init__(self, address: str, cgroup_parent: str) -> None:
+        self._address = address
+        self._cgroup_parent = cgroup_parent
+
+    async def look(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.look`."""
+        return [await self._buildx(), await self._limits()]
+
+    async def _buildx(self) -> Finding:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "docker",
+                "buildx",
+                "version",
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except OSError:
+            return Finding(self.subject, Verdict.WRONG, "There is no command `docker` here.", INSTALL_BUILDX)
+        said, _ = await process.communicate()
+        if process.returncode:
+            return Finding(self.subject, Verdict.WRONG, "`docker buildx` isn't there.", INSTALL_BUILDX)
+        return Finding(
+            self.subject, Verdict.FINE, f"buildx is there: {said.decode('utf-8', 'replace').strip()}."
+        )
+
+    async def _limits(self) -> Finding:
+        if not self._cgroup_parent:
+            hint = "`builds.cgroup_parent` names a cgroup whose limits are theirs."
+            return Finding(self.subject, Verdict.WARNING, "Builds may take all of the machine.", hint)
+        version = await version_of(self._address)
+        if number_of(version) < HONOURS_CGROUPS:
+            hint = f"Docker {HONOURS_CGROUPS} and later do."
+            message = f"Docker {version} doesn't heed `builds.cgroup_parent`."
+            return Finding(self.subject, Verdict.WARNING, message, hint)
+        return Finding(self.subject, Verdict.FINE, f"They run under {self._cgroup_parent}.")
+
+
+class UntrustedBuildCheck:
+    """Whether code from forks can be built, and where.
+
+    Args:
+        helper: starts the builder for it; None where it isn't used.
+        is_shared: whether it is built beside trusted code.
+    """
+
+    subject = "builds of forks"
+
+    def __init__(self, helper: HelperClient | None, *, is_shared: bool) -> None:
+        self._helper = helper
+        self._is_shared = is_shared
+
+    async def look(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.look`."""
+        if self._is_shared:
+            hint = (
+                "Set `forks.unsafe_shared_builder` to false, and have `stager-helper` build code from forks."
+            )
+            message = "Code from forks is built beside trusted code, and can change what trusted builds make."
+            return [Finding(self.subject, Verdict.WARNING, message, hint)]
+        try:
+            why = await self._why_not()
+        except StagerError as error:
+            why = f"{error.message} {error.hint}"
+        if why:
+            hint = f"`stager-helper` has it; {HOW_TO_OPEN}."
+            message = f"Code from forks can't be built: {why}"
+            return [Finding(self.subject, Verdict.WARNING, message, hint)]
+        return [Finding(self.subject, Verdict.FINE, "Code from forks has a builder of its own.")]
+
+    async def _why_not(self) -> str:
+        if self._helper is None:
+            return "`helper: off` in the configuration."
+        if not self._helper.socket.exists():
+            return f"there is no root helper at {self._helper.socket}."
+        features = (await self._helper.call("hello")).get("features") or {}
+        return str(features.get("builder", "the root helper is too old."))
+
+
+async def version_of(address: str) -> str:
+    """Docker's version. Raises `Retry` when it doesn't answer."""
+    docker = connect(address)
+    try:
+        with engine_errors():
+            return str((await docker.version())["Version"])
+    finally:
+        await docker.close()
+
+
+def number_of(version: str) -> int:
+    """The first part of a version; 0 where it has none."""
+    found = re.match(r"\d+", version)
+    return int(found[0]) if found else 0

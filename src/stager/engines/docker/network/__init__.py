@@ -1,0 +1,1 @@
+"""Networks of environments, their firewall rules, and the ports that listen in them."""

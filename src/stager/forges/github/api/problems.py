@@ -1,0 +1,120 @@
+"""Says which of the three endings a failed call of GitHub's API is, in words for people.
+
+Pure. Credentials never get in: only GitHub's own sentence and the call's method and path are quoted.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from gidgethub import HTTPException
+
+from stager.domain.errors import Refused, Retry, StagerError
+from stager.forges.github.webhooks.wire import Unreadable
+
+UNREACHABLE = "forge-unreachable"
+FAILING = "forge-failing"
+RATE_LIMIT = "forge-rate-limit"
+UNREADABLE = "forge-answer-unreadable"
+TRANSIENT = frozenset({UNREACHABLE, FAILING, UNREADABLE})
+"""The reasons after which the same call may well succeed a moment later; whether a call that ended so had an
+effect isn't known."""
+
+TRANSPORT = (aiohttp.ClientError, OSError, TimeoutError)
+DECODING = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What gidgethub raises at answers that it doesn't expect: a proxy's page, or a status unknown to Python."""
+
+DEFAULT_WAIT = 60.0
+LONGEST_WAIT = 3600.0
+"""Seconds. GitHub counts by the hour, and its documentation says a minute where an answer says nothing."""
+
+Hint = Callable[[int, str], str]
+
+_LIMIT_WORDS = re.compile("rate limit|abuse detection", re.IGNORECASE)
+_LONGEST_SENTENCE = 300
+_REASONS = {401: "forge-credentials-wrong", 403: "forge-forbidden", 404: "forge-not-found"}
+
+
+def ending(error: Exception, call: str, hint: Hint) -> StagerError:
+    """What the failure of a call amounts to.
+
+    Args:
+        error: an `HTTPException`, or one of `TRANSPORT` or `DECODING`.
+        call: method and path.
+        hint: makes one of GitHub's status and the permission that it says is missing.
+    """
+    if isinstance(error, HTTPException):
+        return _of_answer(error, call, hint)
+    if isinstance(error, TRANSPORT):
+        kind = type(error).__name__
+        return Retry(f"GitHub can't be reached for {call} ({kind}).", reason=UNREACHABLE)
+    return unreadable(error, call)
+
+
+def unreadable(error: Exception, call: str) -> Retry:
+    """The ending of a call whose answer isn't what it should be."""
+    where = f" ({error})" if isinstance(error, Unreadable) else ""
+    return Retry(f"GitHub's answer to {call} can't be read{where}.", reason=UNREADABLE)
+
+
+def rate_limited(seconds: float) -> Retry:
+    """The ending of a call that GitHub asks to put off."""
+    return Retry(
+        f"GitHub asks to wait {seconds:.0f} s before the next request.",
+        reason=RATE_LIMIT,
+        detail=f"retry after {seconds:.0f} s",
+    )
+
+
+def seconds_to_wait(error: Exception) -> float | None:
+    """How long GitHub asks to wait, if it is for one of its rate limits that it refused."""
+    if not isinstance(error, HTTPException) or error.status_code not in {403, 429}:
+        return None
+    asked = number(error.headers.get("retry-after"))
+    if asked is None and error.headers.get("x-ratelimit-remaining") == "0":
+        reset = number(error.headers.get("x-ratelimit-reset"))
+        asked = None if reset is None else seconds_until(reset, error.headers)
+    if asked is None and (error.status_code == 429 or _LIMIT_WORDS.search(str(error))):
+        asked = DEFAULT_WAIT
+    return None if asked is None else _bounded(asked)
+
+
+def seconds_until(reset: float, headers: Mapping[str, str]) -> float:
+    """How long it is until then, by GitHub's clock, because the reset is told by it too; by ours where the
+    answer doesn't say. At least one, at most `LONGEST_WAIT`.
+
+    Args:
+        reset: seconds since 1970.
+        headers: of the answer that told it.
+    """
+    try:
+        now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, TypeError):
+        now = time.time()
+    return _bounded(reset - now)
+
+
+def number(text: str | None) -> float | None:
+    """A header's value, if it is a number; at most 15 digits."""
+    return float(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _of_answer(error: HTTPException, call: str, hint: Hint) -> StagerError:
+    wait = seconds_to_wait(error)
+    if wait is not None:
+        return rate_limited(wait)
+    status = int(error.status_code)
+    message = f"GitHub answers {status} to {call}: {str(error)[:_LONGEST_SENTENCE].rstrip('.')}."
+    if not 400 <= status < 500 or status in {408, 409}:
+        return Retry(message, reason=FAILING)
+    reason = _REASONS.get(status, "forge-refused")
+    permission = error.headers.get("x-accepted-github-permissions", "")
+    return Refused(message, hint=hint(status, permission), reason=reason, status=status)
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 1.0), LONGEST_WAIT)

@@ -1,0 +1,248 @@
+"""Signs people in with their account at GitHub, and asks GitHub what they may do, as themselves.
+
+The web flow is Authlib's; GitHub's device flow is our own, because Authlib has none.
+https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from stager.domain.errors import Refused, Retry
+from stager.domain.source import Access
+from stager.forges.github.account import Place
+from stager.forges.github.api import answers, problems
+from stager.forges.github.api.request import GONE
+from stager.forges.github.api.rest import Rest
+from stager.forges.github.app_setup.manifest import LOGIN_PATH
+from stager.forges.github.webhooks import wire
+from stager.oauth import SECONDS, away, oauth_client
+from stager.ports.login import Asked, DeviceCode, Identity, Pending
+
+AUTHORIZE = "/login/oauth/authorize"
+TOKEN = "/login/oauth/access_token"  # noqa: S105 (a path)
+DEVICE = "/login/device/code"
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+RECEIVER = "/event_receiver"
+"""Where the walkthrough has GitHub send browsers back to."""
+
+SLOWER_BY = 5.0
+"""Seconds that a `slow_down` adds which doesn't say how long to wait (RFC 8628, 3.5)."""
+
+
+PAUSE = 0.2
+"""Seconds, about, before GitHub is asked a second time: whoever signs in waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who we are when somebody signs in: an OAuth application, or an App.
+
+    Args:
+        redirect_path: what is registered with GitHub as callback, as a path.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+    redirect_path: str = RECEIVER
+
+
+class GithubSignIn:
+    """A `stager.ports.login.Accounts`.
+
+    Args:
+        session: whoever made it closes it.
+        client: who we are, at this moment; None as long as we are nobody.
+        scope: what an OAuth application asks for; an App has its own permissions.
+    """
+
+    name = "github"
+    title = "GitHub"
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        place: Place,
+        client: Callable[[], Client | None],
+        scope: str = "repo",
+    ) -> None:
+        self._session = session
+        self._place = place
+        self._client = client
+        self._scope = scope
+        self._seconds = min(place.timeout, SECONDS)
+
+    @property
+    def is_ready(self) -> bool:
+        return self._client() is not None
+
+    @property
+    def redirect_path(self) -> str:
+        client = self._client()
+        return client.redirect_path if client else LOGIN_PATH
+
+    async def address(self, asked: Asked) -> str:
+        async with self._oauth(asked.redirect) as oauth:
+            url, _ = oauth.create_authorization_url(
+                self._url(AUTHORIZE), state=asked.state, code_verifier=asked.verifier
+            )
+        return str(url)
+
+    async def exchange(self, code: str, asked: Asked) -> Identity:
+        async with self._oauth(asked.redirect) as oauth:
+            token = await oauth.fetch_token(
+                self._url(TOKEN),
+                grant_type="authorization_code",
+                code=code,
+                code_verifier=asked.verifier,
+                headers={"Accept": "application/json"},
+            )
+        return await self._identity(token)
+
+    async def begin(self) -> DeviceCode:
+        answer = await self._post(DEVICE, {"client_id": self._surely().id, "scope": self._scope})
+        if "error" in answer:
+            raise _refused(str(answer["error"]))
+        try:
+            code = answers.read_device_code(answer)
+        except wire.Unreadable as error:
+            raise problems.unreadable(error, f"POST {DEVICE}") from None
+        if not code.verification_uri.startswith(f"{self._place.web_url}/"):
+            raise Refused("GitHub's device flow leads elsewhere.", reason="sign-in-failed", status=403)
+        return code
+
+    async def poll(self, secret: str) -> Identity | Pending:
+        client = self._surely()
+        form = {"client_id": client.id, "device_code": secret, "grant_type": DEVICE_GRANT}
+        answer = await self._post(TOKEN, form)
+        error = answer.get("error")
+        if error in ("authorization_pending", "slow_down"):
+            asked = problems.number(str(answer.get("interval", "")))
+            return Pending(asked or 0.0, SLOWER_BY if error == "slow_down" and not asked else 0.0)
+        if error:
+            raise _refused(str(error))
+        return await self._identity(answer)
+
+    async def who(self, proof: str) -> str:
+        try:
+            return answers.read_login(await self._rest(proof).read("/user", {}))
+        except Refused as error:
+            if error.status in {401, 403}:
+                return ""
+            raise Retry(error.message, reason=error.reason) from None
+        except wire.Unreadable as error:
+            raise problems.unreadable(error, "GET /user") from None
+
+    async def access(self, proof: str, owner: str, name: str) -> Access:
+        try:
+            names = {"owner": owner, "repo": name}
+            return answers.read_access(await self._rest(proof).read("/repos/{owner}/{repo}", names))
+        except Refused as error:
+            if error.status in {401, 403, *GONE}:
+                return Access.NONE
+            raise Retry(error.message, reason=error.reason) from None
+        except wire.Unreadable as error:
+            raise problems.unreadable(error, "GET /repos/{owner}/{repo}") from None
+
+    def _surely(self) -> Client:
+        client = self._client()
+        if client is None:
+            raise Refused(
+                "Signing in with GitHub isn't set up here.",
+                hint="Set `github.client_id` and `github.client_secret`, or make an App at /setup/github.",
+                reason="sign-in-unavailable",
+                status=404,
+            )
+        return client
+
+    def _url(self, path: str) -> str:
+        return self._place.web_url.rstrip("/") + path
+
+    def _oauth(self, redirect: str) -> AbstractAsyncContextManager[Any]:
+        client = self._surely()
+        return oauth_client(
+            (client.id, client.secret),
+            self.title,
+            _refused,
+            seconds=self._seconds,
+            scope=self._scope,
+            redirect_uri=redirect,
+            token_endpoint_auth_method="client_secret_post",  # noqa: S106 (a method)
+        )
+
+    async def _post(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """GitHub's answer; its errors come as 200 or, as the standard has it, as 400."""
+        try:
+            async with self._session.post(
+                self._url(path),
+                data=form,
+                headers={"Accept": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                allow_redirects=False,
+            ) as response:
+                answer = await response.json(content_type=None)
+        except (*problems.TRANSPORT, *problems.DECODING) as error:
+            raise away(self.title, type(error).__name__) from None
+        if not isinstance(answer, dict) or (response.status >= 400 and "error" not in answer):
+            raise away(self.title, f"status {response.status}")
+        return answer
+
+    async def _identity(self, answer: object) -> Identity:
+        try:
+            token = answers.read_access_token(answer)
+        except wire.Unreadable as error:
+            raise problems.unreadable(error, f"POST {TOKEN}") from None
+        if name := await self.who(token):
+            return Identity(name, token)
+        raise _refused("bad_token")
+
+    def _rest(self, token: str) -> Rest:
+        pause = min(self._place.pause, PAUSE)
+        return Rest(self._session, self._place.api_url, _Bearer(token), timeout=self._seconds, pause=pause)
+
+
+class _Bearer:
+    """Somebody's own token, as `rest.Credentials`."""
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {token}"
+
+    async def authorization(self, owner: str, repository: str) -> str:  # noqa: ARG002 (the same for all)
+        return self._authorization
+
+    def renew(self, authorization: str) -> bool:  # noqa: ARG002
+        return False
+
+    def hint(self, status: int, permission: str) -> str:  # noqa: ARG002
+        return ""
+
+
+_SENTENCES = {
+    "access_denied": "It was refused at GitHub.",
+    "expired_token": "It took too long.",
+    "device_flow_disabled": "The application's settings at GitHub have the device flow switched off.",
+    "bad_verification_code": "GitHub doesn't know this code, or not any more.",
+    "incorrect_client_credentials": "GitHub doesn't know `github.client_id` and `github.client_secret`.",
+    "redirect_uri_mismatch": "The callback URL that is registered with GitHub is another one.",
+}
+_STATUSES = {"expired_token": 410, "device_flow_disabled": 404}
+"""Other than 403. With a 404 a command line tries the other way: new applications have no device flow."""
+
+
+def _refused(error: str) -> Refused:
+    known = _SENTENCES.get(error)
+    return Refused(
+        "Signing in with GitHub has failed.",
+        hint=known or f"GitHub says {error[:60]!r}.",
+        reason={
+            "access_denied": "sign-in-denied",
+            "device_flow_disabled": "sign-in-unavailable",
+            "expired_token": "sign-in-expired",
+        }.get(error, "sign-in-failed"),
+        status=_STATUSES.get(error, 403),
+    )

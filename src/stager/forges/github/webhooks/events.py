@@ -1,0 +1,228 @@
+"""What GitHub sends: `web` hands raw deliveries to `receive`, and intake has the recorded ones `read`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import parse_qs
+
+from stager.domain.errors import Refused
+from stager.domain.pull_requests.comment_command import heard
+from stager.domain.pull_requests.events import (
+    ChangeAction,
+    ChangeSeen,
+    ChecksEnded,
+    CommandSaid,
+    Delivery,
+    Event,
+    Ignored,
+    MergeQueued,
+)
+from stager.domain.source import Repository
+from stager.forges.github.webhooks import payloads, signature, wire
+from stager.forges.github.webhooks.signature import Digests
+from stager.ports.forge import Signed, Webhooks
+
+FORGE = "github"
+LARGEST_BODY = 25 * 1024 * 1024
+"""Bytes. GitHub itself doesn't deliver more."""
+
+LONGEST_HEADER = 100
+"""Characters of a delivery's id or event. GitHub's ids have 36."""
+
+LONGEST_COMMAND = 2_000
+"""Characters of a comment that are handed on."""
+
+OWN_CONTEXT = "stager/"
+"""What the contexts of our own statuses begin with: they say nothing that we don't know."""
+
+_EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
+_ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
+"""GitHub's actions of `pull_request` that have an effect. The others concern reviews, people and merging."""
+
+
+class GithubWebhooks(Webhooks):
+    """Verifies and reads GitHub's deliveries.
+
+    Args:
+        secret: the webhook's secret; while there is none at all, every delivery is refused.
+        user: the Basic credentials that deliveries signed with it must have besides.
+        password: with `user` empty too, no credentials are demanded.
+        app_secrets: tells the secrets of Apps. Their deliveries come without credentials.
+        sha1: whether deliveries that are signed with SHA-1 only are accepted.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        user: str = "",
+        password: str = "",
+        *,
+        app_secrets: Callable[[], Sequence[str]] = tuple,
+        sha1: bool = False,
+    ) -> None:
+        self._secret = secret
+        self._user = user
+        self._password = password
+        self._app_secrets = app_secrets
+        self._sha1 = sha1
+
+    def expect(self, headers: Mapping[str, str]) -> Signed:
+        of_apps = [secret.encode() for secret in self._app_secrets()]
+        own = self._secret.encode()
+        signature.demand_a_secret(own, *of_apps)
+        given = signature.given_in(headers, sha1=self._sha1)
+
+        def check_credentials() -> None:
+            signature.verify_credentials(self._user, self._password, headers)
+
+        if not any(of_apps):  # else only the body tells whether it comes from an App
+            check_credentials()
+        return _Signed(Digests(given, of_apps), Digests(given, [own]), check_credentials)
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
+        if len(body) > LARGEST_BODY:
+            raise Refused("The delivery is larger than 25 MB.", reason="delivery-too-large", status=413)
+        signed = self.expect(headers)
+        signed.update(body)
+        signed.check()
+        event = _header(headers, "x-github-event")
+        if not event:
+            raise _unreadable("The delivery has no X-GitHub-Event header.")
+        # Without an id of its own, a delivery is told by what it says, so that a repetition is still one.
+        delivery_id = _header(headers, "x-github-delivery") or _digest(event, body)
+        return [Delivery(delivery_id, FORGE, event, _json_text(headers, body))]
+
+    def read(self, delivery: Delivery) -> Event:
+        payload = _parse(delivery.payload)
+        if payload is None:
+            return Ignored("the delivery isn't a JSON object")
+        repository = _repository(payload)
+        reader = _READERS.get(delivery.event)
+        if reader is None:
+            return Ignored(f"event {delivery.event} has no effect", repository)
+        try:
+            read = reader(payload)
+        except wire.Unreadable as error:
+            return Ignored(f"the {delivery.event} delivery can't be read: {error}", repository)
+        return Ignored(f"{delivery.event} {read}", repository) if isinstance(read, str) else read
+
+
+class _Signed(Signed):
+    """A body that an App has signed, or somebody who knows the webhook's secret and its credentials."""
+
+    def __init__(self, by_app: Digests, by_hook: Digests, check_credentials: Callable[[], None]) -> None:
+        self._by_app = by_app
+        self._by_hook = by_hook
+        self._check_credentials = check_credentials
+
+    def update(self, piece: bytes) -> None:
+        self._by_app.update(piece)
+        self._by_hook.update(piece)
+
+    def check(self) -> None:
+        if self._by_app.fit():
+            return
+        self._check_credentials()
+        if not self._by_hook.fit():
+            raise signature.wrong()
+
+
+def _change_seen(payload: dict[str, object]) -> Event | str:
+    """The event, as each of the following readers does; or why there is none."""
+    told = payload.get("action")
+    action = _ACTIONS.get(told) if isinstance(told, str) else None
+    if action is None:
+        return f"action {str(told)[:LONGEST_HEADER]!r} has no effect"
+    change = payloads.read_event(payload).change
+    if action is ChangeAction.EDITED and not change.is_open:
+        action = ChangeAction.CLOSED  # whatever else is said of it
+    return ChangeSeen(action, change)
+
+
+def _command_said(payload: dict[str, object]) -> Event | str:
+    """Ours begin otherwise, and Apps' are those of bots: so nobody talks to himself."""
+    event = payloads.read_comment_event(payload)
+    if event.action != "created" or not event.on_pull_request:
+        return "isn't a new comment on a pull request"
+    said = event.comment
+    if said.by_bot or heard(said.body) is None:
+        return "is no command"
+    text = said.body.strip()[:LONGEST_COMMAND]
+    return CommandSaid(event.repository, event.number, said.author, text, said.id, said.created_at)
+
+
+def _checks_ended(payload: dict[str, object]) -> Event | str:
+    event = payloads.read_check_event(payload)
+    if not event.ended:
+        return "isn't the end of a check"
+    if event.context.startswith(OWN_CONTEXT):
+        return "is our own"
+    return ChecksEnded(event.repository, event.sha)
+
+
+def _merge_queued(payload: dict[str, object]) -> Event | str:
+    event = payloads.read_merge_group_event(payload)
+    if event.action != "checks_requested":
+        return "asks for no checks"
+    return MergeQueued(event.repository, event.sha)
+
+
+_READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
+    "pull_request": _change_seen,
+    "issue_comment": _command_said,
+    "check_suite": _checks_ended,
+    "check_run": _checks_ended,
+    "status": _checks_ended,
+    "merge_group": _merge_queued,
+}
+READ_EVENTS = frozenset(_READERS)
+"""The events that something can come of."""
+
+
+def _repository(payload: dict[str, object]) -> Repository | None:
+    try:
+        return payloads.read_repository(payload.get("repository"))
+    except wire.Unreadable:
+        return None  # Organisations' and Apps' events have none.
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "")
+    if len(value) > LONGEST_HEADER or not (value.isascii() and value.isprintable()):
+        raise _unreadable(f"The delivery's header {name} isn't readable.")
+    return value
+
+
+def _digest(event: str, body: bytes) -> str:
+    return "sha256:" + hashlib.sha256(event.encode() + b"\0" + body).hexdigest()
+
+
+def _json_text(headers: Mapping[str, str], body: bytes) -> str:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        text = body.decode()
+        if media_type == "application/x-www-form-urlencoded":
+            [text] = parse_qs(text, errors="strict", max_num_fields=100).get("payload", [])
+    except ValueError:
+        raise _unreadable("The delivery's body is neither JSON nor a form with one `payload`.") from None
+    if _parse(text) is None:
+        raise _unreadable("The delivery's body isn't a JSON object.")
+    return text
+
+
+def _parse(text: str) -> dict[str, object] | None:
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _unreadable(message: str) -> Refused:
+    return Refused(
+        message,
+        hint="GitHub's webhook settings should say `application/json`.",
+        reason="delivery-unreadable",
+    )

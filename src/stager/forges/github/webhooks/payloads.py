@@ -1,0 +1,303 @@
+"""Reads GitHub's JSON, as deliveries and REST answers bear it, into the words of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from stager.domain.source import Change, Repository
+from stager.forges.github.webhooks.wire import (
+    Link,
+    Number,
+    Ref,
+    Sha,
+    Stamp,
+    Text,
+    Unreadable,
+    Wire,
+    parse,
+    text_of,
+)
+
+GHOST = "ghost"
+"""GitHub's own name for an account that was deleted; its JSON has null in that place."""
+
+LONGEST_DESCRIPTION = 20_000
+"""Characters. GitHub takes 65,536; what is meant for us stands further up."""
+
+MOST_LABELS = 100
+"""GitHub's own limit for one pull request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestEvent:
+    """A `pull_request` delivery, whatever its action."""
+
+    action: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment in a pull request's conversation."""
+
+    id: str
+    author: str
+    body: str
+    by_bot: bool = False
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommentEvent:
+    """An `issue_comment` delivery, whatever its action.
+
+    Args:
+        number: of the issue or pull request.
+        on_pull_request: whether it is one.
+    """
+
+    action: str
+    repository: Repository
+    number: int
+    on_pull_request: bool
+    comment: Comment
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEvent:
+    """A delivery about one of a commit's checks or statuses.
+
+    Args:
+        ended: whether it has come to its end.
+        context: the status's name; empty for checks.
+    """
+
+    repository: Repository
+    sha: str
+    ended: bool
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeGroupEvent:
+    """A `merge_group` delivery, whatever its action."""
+
+    action: str
+    repository: Repository
+    sha: str
+
+
+def read_event(payload: object) -> PullRequestEvent:
+    """The payload of a `pull_request` delivery. Raises `Unreadable`."""
+    event = parse(_Event, payload)
+    return PullRequestEvent(event.action, event.pull_request.change(event.before or ""))
+
+
+def read_comment_event(payload: object) -> CommentEvent:
+    """The payload of an `issue_comment` delivery. Raises `Unreadable`."""
+    event = parse(_CommentEvent, payload)
+    issue = event.issue
+    return CommentEvent(
+        event.action,
+        event.repository.repository(),
+        issue.number,
+        issue.pull_request is not None,
+        event.comment.comment(),
+    )
+
+
+def read_check_event(payload: object) -> CheckEvent:
+    """The payload of a `check_suite`, `check_run` or `status` delivery. Raises `Unreadable`."""
+    event = parse(_CheckEvent, payload)
+    check = event.check_suite or event.check_run
+    repository = event.repository.repository()
+    if check is not None:
+        return CheckEvent(repository, check.head_sha, event.action == "completed")
+    if event.sha is None:
+        raise Unreadable("sha", "is missing")
+    return CheckEvent(repository, event.sha, event.state != "pending", event.context)
+
+
+def read_merge_group_event(payload: object) -> MergeGroupEvent:
+    """The payload of a `merge_group` delivery. Raises `Unreadable`."""
+    event = parse(_MergeGroupEvent, payload)
+    return MergeGroupEvent(event.action, event.repository.repository(), event.merge_group.head_sha)
+
+
+def read_change(pull: object) -> Change:
+    """A pull request of the REST API. Raises `Unreadable`."""
+    return parse(_Pull, pull).change()
+
+
+def read_repository(repository: object) -> Repository:
+    """A repository, of either. Raises `Unreadable`."""
+    return parse(_Repository, repository).repository()
+
+
+def read_comment(comment: object) -> Comment:
+    """An issue's comment. Raises `Unreadable`."""
+    return parse(_Comment, comment).comment()
+
+
+def read_login(account: object) -> str:
+    """The login of an account. Raises `Unreadable`."""
+    return parse(_Account, account).login
+
+
+def slim(pulls: Sequence[object]) -> list[object]:
+    """Pull requests of the REST API less all that isn't read here: a twentieth of their size, to be kept.
+
+    Raises `Unreadable`.
+    """
+    return [parse(_Pull, pull).model_dump() for pull in pulls]
+
+
+def _description(value: object) -> str:
+    return text_of(value)[:LONGEST_DESCRIPTION]
+
+
+def _names(value: object) -> list[str]:
+    """Of labels, as GitHub sends them or as `slim` left them."""
+    labels = value if isinstance(value, list) else []
+    names = [label.get("name") if isinstance(label, dict) else label for label in labels]
+    return [text_of(name) for name in names if isinstance(name, str) and name][:MOST_LABELS]
+
+
+def _is_true(value: object) -> bool:
+    return value is True
+
+
+Description = Annotated[str, BeforeValidator(_description)]
+Labels = Annotated[list[str], BeforeValidator(_names)]
+Flag = Annotated[bool, BeforeValidator(_is_true)]
+
+
+class _Account(Wire):
+    login: str
+    type: Text = ""
+
+
+class _Repository(Wire):
+    id: int
+    name: str
+    owner: _Account
+
+    def repository(self) -> Repository:
+        return Repository(str(self.id), self.owner.login, self.name)
+
+
+class _Head(Wire):
+    ref: Ref
+    sha: Sha
+    repo: _Repository | None = None
+    """Null once the fork was deleted."""
+
+
+class _Base(Wire):
+    ref: Ref
+    repo: _Repository
+
+
+class _Pull(Wire):
+    number: Number
+    state: Literal["open", "closed"]
+    title: Text = ""
+    body: Description = ""
+    labels: Labels = Field(default_factory=list)
+    draft: Flag = False
+    user: _Account | None = None
+    html_url: Link
+    updated_at: Stamp
+    head: _Head
+    base: _Base
+    merged: bool | None = None
+    merged_at: Stamp | None = None
+    """Lists have only this one of the two."""
+
+    def change(self, before: str = "") -> Change:
+        head = self.head.repo
+        return Change(
+            repository=self.base.repo.repository(),
+            number=self.number,
+            is_open=self.state == "open",
+            head_sha=self.head.sha,
+            head_ref=self.head.ref,
+            head_repository=head.repository() if head else None,
+            base_ref=self.base.ref,
+            title=self.title,
+            author=_login(self.user),
+            url=self.html_url,
+            updated_at=self.updated_at,
+            merged=bool(self.merged) or self.merged_at is not None,
+            head_before=before,
+            labels=tuple(self.labels),
+            draft=self.draft,
+            description=self.body,
+            author_is_bot=_is_bot(self.user),
+        )
+
+
+class _Event(Wire):
+    action: str
+    pull_request: _Pull
+    before: Sha | None = None
+    """Only with `synchronize`."""
+
+
+class _Comment(Wire):
+    id: int
+    body: Text = ""
+    user: _Account | None = None
+    created_at: Stamp | None = None
+
+    def comment(self) -> Comment:
+        return Comment(str(self.id), _login(self.user), self.body, _is_bot(self.user), self.created_at)
+
+
+class _Issue(Wire):
+    number: Number
+    pull_request: dict[str, object] | None = None
+    """Only of a pull request."""
+
+
+class _CommentEvent(Wire):
+    action: str
+    issue: _Issue
+    comment: _Comment
+    repository: _Repository
+
+
+class _Check(Wire):
+    head_sha: Sha
+
+
+class _CheckEvent(Wire):
+    """One of three kinds, told by what it bears: `check_suite`, `check_run`, or a status's `sha`."""
+
+    repository: _Repository
+    action: Text = ""
+    check_suite: _Check | None = None
+    check_run: _Check | None = None
+    sha: Sha | None = None
+    state: Text = ""
+    context: Text = ""
+
+
+class _MergeGroupEvent(Wire):
+    action: str
+    merge_group: _Check
+    """A commit, with other fields than a check's beside."""
+    repository: _Repository
+
+
+def _is_bot(account: _Account | None) -> bool:
+    return account is not None and account.type == "Bot"
+
+
+def _login(account: _Account | None) -> str:
+    return account.login if account else GHOST

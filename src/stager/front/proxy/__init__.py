@@ -1,0 +1,1 @@
+"""The reverse proxy: connections of clients and to upstreams, and the exchange between them."""

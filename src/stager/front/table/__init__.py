@@ -1,0 +1,1 @@
+"""The live route table and what is looked up in it."""

@@ -1,0 +1,1 @@
+"""The builder for untrusted code: its process, sandbox, disk, network and engine."""

@@ -1,0 +1,67 @@
+"""Which checks a configuration calls for: `stager doctor` asks them here, the server for whoever asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from stager.checks.certificate import Expiry
+from stager.checks.dns import Wildcard
+from stager.checks.helper import HelperCheck
+from stager.checks.machine import Disk, Port
+from stager.domain.route import normalise_host
+from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
+from stager.engines.docker.network.pool import tag_of
+from stager.forges.github.account import Place
+from stager.forges.github.app_setup.keyring import Keyring, app_in_force
+from stager.forges.github.diagnostics import GithubCheck
+from stager.helper_client import HelperClient
+from stager.ports.diagnostics import Check
+from stager.routers.nginx.commands import Nginx
+from stager.routers.nginx.diagnostics import NginxCheck
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+
+
+def checks_of(
+    settings: Settings, state: StateDirectory, *, is_up: bool, domain: Callable[[], str] | None = None
+) -> Iterator[Check]:
+    """What has to be looked at.
+
+    Args:
+        is_up: whether Stager's front runs.
+        domain: tells that of the previews, where it may have been learned; an empty one while it wasn't.
+    """
+    yield DockerCheck(settings.engine.socket)
+    if any(app.build for app in settings.images.values()):
+        yield BuildCheck(settings.engine.socket, settings.builds.cgroup_parent)
+    if settings.builds_forks:
+        is_off = settings.helper == "off"
+        helper = None if is_off else HelperClient(settings.helper_socket)
+        yield UntrustedBuildCheck(helper, is_shared=settings.forks.unsafe_shared_builder)
+    yield HelperCheck(
+        settings.helper,
+        settings.helper_socket,
+        tag_of(state.installation) if state.path.exists() else "",
+        was_used=state.guarded.exists(),
+    )
+    yield Disk(state.path)
+    yield Port(settings.listen.host, settings.listen.port, is_ours=is_up)
+    if settings.tls:
+        yield Port(settings.tls.listen.host, settings.tls.listen.port, is_ours=is_up)
+        yield Expiry(settings.tls.certificate)
+    yield Wildcard(domain or (lambda: normalise_host(settings.previews) if settings.previews else ""))
+    if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
+        nginx = settings.nginx
+        yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
+    if any(app.repo_owner for app in settings.images.values()):
+        yield _github(settings, state)
+
+
+def _github(settings: Settings, state: StateDirectory) -> GithubCheck:
+    given, outgoing = settings.github, settings.github.outgoing_auth
+    return GithubCheck(
+        Place(given.api_url, given.web_url),
+        outgoing.user,
+        outgoing.password.reveal(),
+        app_in_force(given.app_id, given.private_key.reveal(), Keyring(state.github_app)),
+    )

@@ -1,0 +1,1 @@
+"""Reads a configuration: the YAML document, expansion, validation, and errors with their paths."""

@@ -1,0 +1,122 @@
+"""Finds a configuration, reads it, and tells everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stager.ports.plugins import Plugins, discover
+from stager.settings.loading import document
+from stager.settings.loading.context import Context
+from stager.settings.loading.document import Data
+from stager.settings.loading.expansion import Expansion
+from stager.settings.loading.problems import ConfigurationError, Problem, problems_of
+from stager.settings.loading.warnings import warnings
+from stager.settings.model import Settings
+from stager.settings.plugins.available import Known, built_in
+from stager.settings.plugins.sections import model_for, problems_with_sections
+
+FILE_NAME = "config.yml"
+VARIABLE = "STAGER_CONFIG"
+ENVIRONMENTS = frozenset({"development", "test", "production"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used.
+
+    Args:
+        path: the file it was read from; None when there is none.
+        warnings: what should be thought over, a sentence each.
+        plugins: the classes that it may name.
+    """
+
+    settings: Settings
+    path: Path | None
+    warnings: tuple[str, ...]
+    plugins: Plugins = field(default_factory=built_in)
+
+
+def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """Where the configuration is: as the command line says, or `STAGER_CONFIG`, or `config.yml` in `folder`.
+
+    None when none of them says anything; a file that is named is returned whether it exists or not.
+    """
+    named = option or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
+    if named is not None:
+        return folder / named
+    default = folder / FILE_NAME
+    return default if default.exists() else None
+
+
+def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None = None) -> Loaded:
+    """The settings that a file gives, or the defaults when there is none.
+
+    Args:
+        environ: the environment variables that `${...}` and `DOCKER_HOST` refer to.
+        known: the names of pluggable classes; unless told, those that come with Stager, are installed, or
+            lie beside the file.
+
+    Raises:
+        ConfigurationError: it can't be used; has all that is wrong.
+    """
+    folder = path.absolute().parent if path else Path.cwd()
+    known = known or Known(discover(path.absolute().parent if path else None))
+    data = document.read(_text(path), path.name) if path else None
+    settings = _settings(data, path.name if path else "", Context(folder, environ, known))
+    return Loaded(settings, path, warnings(settings), known.plugins)
+
+
+def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
+    """Where the Stager of this configuration keeps its things, whatever else is wrong with the configuration:
+    one that runs must be found even when a variable that it was started with isn't set here.
+
+    Raises:
+        ConfigurationError: not even that can be read.
+    """
+    data = document.read(_text(path), path.name) if path else None
+    only = {key: value for key, value in data.items() if key == "state_dir"} if isinstance(data, dict) else {}
+    folder = path.absolute().parent if path else Path.cwd()
+    return _settings(only, path.name if path else "", Context(folder, environ, Known())).state_dir
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(path.name, [Problem("", f"can't be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(path.name, [Problem("", "isn't text in UTF-8")]) from error
+
+
+def _settings(written: Data, name: str, context: Context) -> Settings:
+    _refuse_per_environment(written, name)
+    expansion = Expansion(context.environ, context.folder)
+    data = expansion.fill(written)
+    problems = [*_of_plugins(context.known.plugins), *expansion.problems]
+    if problems and problems_with_sections(context.known.plugins):
+        raise ConfigurationError(name, problems)
+    model = model_for(context.known.plugins)
+    try:
+        settings = model.model_validate(data, context=context)
+    except ValidationError as error:
+        unfilled = {problem.path for problem in problems}
+        found = problems_of(error, model, written)
+        problems = [*problems, *(problem for problem in found if problem.path not in unfilled)]
+    if problems:
+        raise ConfigurationError(name, problems)
+    return settings
+
+
+def _of_plugins(plugins: Plugins) -> list[Problem]:
+    found = [*plugins.problems, *problems_with_sections(plugins)]
+    return [Problem(problem.place, problem.message) for problem in found]
+
+
+def _refuse_per_environment(written: Data, name: str) -> None:
+    if isinstance(written, dict) and written and written.keys() <= ENVIRONMENTS:
+        message = "settings per environment aren't supported; move those that you want to the top level"
+        raise ConfigurationError(name, [Problem.at((key,), message) for key in written])

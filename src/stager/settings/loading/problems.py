@@ -1,0 +1,196 @@
+"""What is wrong with a configuration, in words for people: all of it at once, each with its path."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from stager.domain.errors import Refused
+from stager.domain.names import did_you_mean
+from stager.settings.loading.refusals import Unfit
+from stager.settings.values.section import Section
+
+Trail = tuple[str | int, ...]
+LONGEST_QUOTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        path: where, such as `images.shop.port`; empty when it is the file as a whole.
+        message: what, such as `should be an integer, not "80x"`.
+    """
+
+    path: str
+    message: str
+
+    @classmethod
+    def at(cls, trail: Trail, message: str) -> Problem:
+        return cls(path_of(trail), message)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def path_of(trail: Trail) -> str:
+    """The way people write a place: `images.shop.port`, `users[1]`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in trail]
+    return "".join(parts).removeprefix(".")
+
+
+def _key(part: str) -> str:
+    part = part if len(part) <= LONGEST_QUOTE else part[:LONGEST_QUOTE] + "…"
+    return part if re.fullmatch(r"[\w/-]+", part) else json.dumps(part, ensure_ascii=False)
+
+
+class ConfigurationError(Refused):
+    """A configuration that can't be used.
+
+    Args:
+        name: what the file is called.
+        problems: all that is wrong, at least one.
+    """
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{name}: {count}", reason="configuration-invalid", detail=lines)
+        self.name = name
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.detail}"
+
+
+def problems_of(error: ValidationError, model: type[Section], written: object) -> Iterator[Problem]:
+    """The problems that pydantic found.
+
+    Args:
+        model: what it was validated as.
+        written: the data as it stands in the file, before variables were filled in; only from this is
+            anything quoted, because what a variable or a file holds may be a secret.
+    """
+    for details in error.errors(include_url=False):
+        trail = details["loc"]
+        yield Problem.at(_trail_in(written, trail), _message(details, model, _value_at(written, trail)))
+
+
+def _trail_in(written: object, trail: Trail) -> Trail:
+    """The trail without the indices that only exist because one thing may stand for a list of one."""
+    kept: list[str | int] = []
+    for part in trail:
+        if isinstance(part, str) or isinstance(written, list):
+            kept.append(part)
+            written = _value_at(written, (part,))
+    return tuple(kept)
+
+
+_MISSING = object()
+
+
+def _value_at(written: object, trail: Trail) -> object:
+    for part in trail:
+        if isinstance(written, dict):
+            written = written.get(part, _MISSING)
+        elif isinstance(written, list):
+            written = written[part] if isinstance(part, int) else _MISSING
+    return written
+
+
+_SHAPES: Mapping[str, str] = {
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+
+_SHOULD_BE: Mapping[str, str] = {
+    "int": "should be an integer",
+    "float": "should be a number",
+    "bool": "should be true or false",
+    "string": "should be text",
+    "path": "should be a path",
+    "literal": "should be {expected}",
+    "greater_than_equal": "should be {ge} at least",
+    "greater_than": "should be more than {gt}",
+    "less_than_equal": "should be {le} at most",
+    "finite": "should be a finite number",
+}
+"""Wording by the beginning of pydantic's error type; the longest beginning counts."""
+
+
+def _message(details: ErrorDetails, model: type[Section], written: object) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return _unknown_key(details["loc"], model)
+    if kind == "refused":
+        return str(context["message"])
+    if kind == "value_error":
+        error = context["error"]
+        return f"{error}{_not(written)}" if isinstance(error, Unfit) else str(error)
+    if kind in _SHAPES:
+        return f"should be {_SHAPES[kind]}{_not_shape(written)}"
+    beginning = max((b for b in _SHOULD_BE if kind.startswith(b)), key=len, default="")
+    wording = _SHOULD_BE.get(beginning, details["msg"]).format(**context)
+    return wording.replace("'", '"') + _not(written)
+
+
+def _not(written: object) -> str:
+    if written is _MISSING:
+        return ""
+    if isinstance(written, dict | list):
+        return _not_shape(written)
+    if isinstance(written, str) and (written.startswith("file:") or "${" in written):
+        return f", not what {written} holds"
+    quoted = json.dumps(written, ensure_ascii=False)
+    return f", not {quoted}" if len(quoted) <= LONGEST_QUOTE else f", not {quoted[:LONGEST_QUOTE]}…"
+
+
+def _not_shape(written: object) -> str:
+    # Never quoted: the text that stands where a section should be may well hold its password.
+    shapes = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number"}
+    shape = shapes.get(type(written))
+    return f", not {shape}" if shape else ""
+
+
+def _unknown_key(trail: Trail, model: type[Section]) -> str:
+    section, key = _section_at(model, trail[:-1]), str(trail[-1])
+    if key in section.misplaced:
+        return section.misplaced[key]
+    hint = did_you_mean(key, section.model_fields) or section.stranger
+    return f"unknown key; {hint}" if hint else "unknown key"
+
+
+def _section_at(model: type[Section], trail: Trail) -> type[Section]:
+    """The section that lies at this place of the model."""
+    annotation: Any = model
+    for part in trail:
+        if is_section(annotation):
+            annotation = bare(annotation.model_fields[str(part)].annotation)
+        else:
+            annotation = bare(get_args(annotation)[-1])
+    assert is_section(annotation)  # noqa: S101 (only sections forbid unknown keys)
+    return annotation
+
+
+def is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def bare(annotation: Any) -> Any:
+    """The annotation without `Annotated` and without `| None`."""
+    if get_origin(annotation) is Annotated:
+        return bare(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return bare(next(a for a in get_args(annotation) if a is not type(None)))
+    return annotation

@@ -1,0 +1,1 @@
+"""Types of single values: durations, sizes, addresses, patterns, secrets."""

@@ -1,0 +1,224 @@
+"""The forms that single values take in the configuration: durations, sizes, commands and the like.
+
+Each is a type for the model's fields: it reads what a person writes, and writes it back the same way.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+
+from stager.settings.loading.refusals import Unfit
+from stager.settings.values.secret import STARS, Secret
+
+_DURATION_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_LONGEST: Final = 36_500 * _DURATION_UNITS["d"]
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE_UNITS: Final = {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10, "": 1}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_REFERENCE_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?/)?"
+    rf"{_REFERENCE_PART}(?:/{_REFERENCE_PART})*(?::\w[\w.-]{{0,127}})?(?:@[a-z0-9]+:[0-9a-f]{{32,}})?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the reference page calls this form of value."""
+
+    words: str
+
+
+def _no_truth_value(value: object) -> object:
+    # Python counts True as 1, people don't.
+    if isinstance(value, bool):
+        raise Unfit("should be a number")
+    return value
+
+
+NOT_TRUTH = BeforeValidator(_no_truth_value)
+PortNumber = Annotated[int, Field(ge=1, le=65_535), NOT_TRUTH]
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise Unfit("should be more than 0")
+    return value
+
+
+POSITIVE = AfterValidator(_positive)
+
+
+def read_duration(value: object) -> float:
+    """Seconds, from `90`, `"90s"`, `"5m"` or `"1h30m"`.
+
+    Raises:
+        Unfit: it is none of these, or longer than a century.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not 0 <= seconds <= _LONGEST:
+        raise Unfit('should be a duration such as "90s", "5m" or "30d"')
+    return seconds
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+        return None
+    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION.findall(text))
+
+
+def write_duration(seconds: float) -> str:
+    """The shortest exact way to write it with one unit: `5m` for 300."""
+    for unit in "dhm":
+        count, rest = divmod(seconds, _DURATION_UNITS[unit])
+        if count and not rest:
+            return f"{count:.0f}{unit}"
+    return f"{Decimal(str(seconds)).normalize():f}s"
+
+
+Duration = Annotated[
+    float,
+    PlainValidator(read_duration, json_schema_input_type=float | str),
+    PlainSerializer(write_duration, when_used="json"),
+    Form("duration"),
+]
+
+
+def read_size(value: object) -> int:
+    """Bytes, from `1048576`, `"512m"` or `"1.5GiB"`; units count in steps of 1024, as Docker's do.
+
+    Raises:
+        Unfit: it is none of these.
+    """
+    text = "" if isinstance(value, bool) else str(value).strip()
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise Unfit('should be a size such as "512m" or "2g"')
+    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+
+
+def write_size(size: int) -> str:
+    """The shortest exact way to write it: `512m` for 536870912."""
+    for unit, length in _SIZE_UNITS.items():
+        if size >= length and size % length == 0:
+            return f"{size // length}{unit}"
+    return str(size)
+
+
+Size = Annotated[
+    int,
+    PlainValidator(read_size, json_schema_input_type=int | str),
+    PlainSerializer(write_size, when_used="json"),
+    Form("size"),
+]
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    if not isinstance(value, str):
+        raise Unfit("should be text or a list of texts")
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise Unfit(f"should be a command; {_lower_first(str(error))}") from error
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+Words = Annotated[
+    tuple[str, ...],
+    PlainValidator(_words, json_schema_input_type=str | list[str]),
+    PlainSerializer(list),
+    Form("command"),
+]
+
+
+def is_reference(text: str) -> bool:
+    """Whether Docker would take it for an image's name, with or without registry, tag and digest."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def _reference(value: str) -> str:
+    if value and not is_reference(value):
+        raise Unfit('should be an image\'s reference such as "shop" or "registry.example.org/shop:latest"')
+    return value
+
+
+ImageReference = Annotated[str, AfterValidator(_reference), Form("image reference")]
+
+
+SHA_PLACE: Final = "{sha}"
+"""In an image's name: the change's commit."""
+
+
+def _pattern(value: str) -> str:
+    _reference(value.replace(SHA_PLACE, "0" * 40))
+    return value
+
+
+ImagePattern = Annotated[str, AfterValidator(_pattern), Form("image reference")]
+
+
+def _url_path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value):
+        raise Unfit('should be a path such as "/health"')
+    return value
+
+
+UrlPath = Annotated[str, AfterValidator(_url_path), Form("path")]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may sign in with a password."""
+
+    name: str
+    password: Secret
+
+    @classmethod
+    def read(cls, value: object) -> User:
+        """The user that `name:password` describes; the password may contain colons.
+
+        Raises:
+            ValueError: it isn't of that form; the message doesn't quote it, for it may hold a password.
+        """
+        if isinstance(value, User):
+            return value
+        name, _, password = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if not name or not password:
+            raise ValueError('should be "name:password"')
+        return cls(name, Secret(password))
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the configuration has an Argon2 hash (in the PHC string format) in the password's place."""
+        return self.password.reveal().startswith("$argon2")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{STARS}"
+
+
+Login = Annotated[
+    User, PlainValidator(User.read, json_schema_input_type=str), PlainSerializer(str), Form("name:password")
+]
+
+
+def one_or_many(value: Any) -> Any:
+    """A list where one thing may stand for a list of one; empty text is the empty list."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return value

@@ -1,0 +1,212 @@
+"""The part of a transaction that is about people, with its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Executable, Select, bindparam, delete, select
+
+from stager.domain.identity.accounts import Entry, Person, Session, ShareLink, Token
+from stager.domain.identity.roles import Role
+from stager.stores.sqlite.rows import moment, stamp
+from stager.stores.sqlite.schema import audit, sessions, share_links, tokens
+from stager.stores.sqlite.statements import upsert
+
+T = TypeVar("T")
+
+_SESSIONS = select(sessions).order_by(sessions.c.created_at, sessions.c.id)
+_SESSION = select(sessions).where(sessions.c.digest == bindparam("digest"))
+_SAVE_SESSION = upsert(sessions, "id")
+_END_SESSION = delete(sessions).where(sessions.c.id == bindparam("of_id"))
+
+_TOKENS = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
+_TOKEN = select(tokens).where(tokens.c.digest == bindparam("digest"))
+_SAVE_TOKEN = upsert(tokens, "id")
+
+_LINK = select(share_links).where(share_links.c.id == bindparam("id"))
+_LINKS = (
+    select(share_links)
+    .where(share_links.c.environment_id == bindparam("environment_id"))
+    .order_by(share_links.c.created_at, share_links.c.id)
+)
+_SAVE_LINK = upsert(share_links, "id")
+
+_RECORD = audit.insert().inline()
+_ENTRIES = (
+    select(audit)
+    .where(audit.c.seq < bindparam("before"))
+    .order_by(audit.c.seq.desc())
+    .limit(bindparam("limit"))
+)
+_LAST = (1 << 63) - 1
+"""No line has this number: SQLite's largest integer."""
+
+
+class SqliteLedger:
+    """A `stager.ports.accounts.Ledger` on a connection that has begun a transaction."""
+
+    def __init__(self, connection: Connection, *, writable: bool) -> None:
+        self._connection = connection
+        self._writable = writable
+
+    def session(self, digest: str) -> Session | None:
+        return self._first(_SESSION, _session_of, digest=digest)
+
+    def sessions(self) -> list[Session]:
+        return self._all(_SESSIONS, _session_of)
+
+    def save_session(self, session: Session) -> None:
+        self._change(_SAVE_SESSION, _session_row(session))
+
+    def end_session(self, session_id: str) -> None:
+        self._change(_END_SESSION, {"of_id": session_id})
+
+    def token(self, digest: str) -> Token | None:
+        return self._first(_TOKEN, _token_of, digest=digest)
+
+    def tokens(self) -> list[Token]:
+        return self._all(_TOKENS, _token_of)
+
+    def save_token(self, token: Token) -> None:
+        self._change(_SAVE_TOKEN, _token_row(token))
+
+    def share_link(self, link_id: str) -> ShareLink | None:
+        return self._first(_LINK, _link_of, id=link_id)
+
+    def share_links(self, environment_id: str) -> list[ShareLink]:
+        return self._all(_LINKS, _link_of, environment_id=environment_id)
+
+    def save_share_link(self, link: ShareLink) -> None:
+        self._change(_SAVE_LINK, _link_row(link))
+
+    def record(self, entry: Entry) -> None:
+        self._change(_RECORD, _entry_row(entry))
+
+    def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+        return self._all(_ENTRIES, _entry_of, before=_LAST if before is None else before, limit=limit)
+
+    def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
+        columns = self._connection.execute(query, values).first()
+        return None if columns is None else read(columns)
+
+    def _all(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
+        return [read(columns) for columns in self._connection.execute(query, values)]
+
+    def _change(self, statement: Executable, values: Mapping[str, object]) -> int:
+        """Run a statement that writes. Returns how many rows it touched."""
+        if not self._writable:
+            raise RuntimeError("a read must not write; use Store.write")
+        return self._connection.execute(statement, values).rowcount
+
+    def _changed(self, statement: Executable, values: Mapping[str, object]) -> Any:
+        """Run a statement that writes. Returns the first value that it returns; None without one."""
+        if not self._writable:
+            raise RuntimeError("a read must not write; use Store.write")
+        return self._connection.execute(statement, values).scalar()
+
+
+# The columns come in the order of `schema`.
+
+
+def _session_row(session: Session) -> dict[str, object]:
+    return {
+        "id": session.id,
+        "digest": session.digest,
+        **_person_row(session.person),
+        "created_at": stamp(session.created_at),
+        "renewed_at": stamp(session.renewed_at),
+        "expires_at": stamp(session.expires_at),
+        "address": session.address,
+        "agent": session.agent,
+    }
+
+
+def _session_of(columns: Sequence[Any]) -> Session:
+    session_id, digest, name, by, strategy, proof, created, renewed, expires, address, agent = columns
+    person = Person(name, by, strategy, proof)
+    return Session(
+        session_id, digest, person, moment(created), moment(renewed), moment(expires), address, agent
+    )
+
+
+def _token_row(token: Token) -> dict[str, object]:
+    return {
+        "id": token.id,
+        "digest": token.digest,
+        **_person_row(token.owner),
+        "label": token.label,
+        "role": str(token.role),
+        "apps": None if token.apps is None else json.dumps(sorted(token.apps)),
+        "created_at": stamp(token.created_at),
+        "expires_at": stamp(token.expires_at),
+        "used_at": _stamp(token.used_at),
+        "revoked_at": _stamp(token.revoked_at),
+    }
+
+
+def _token_of(columns: Sequence[Any]) -> Token:
+    token_id, digest, name, by, strategy, proof, label, role, apps, created, expires, used, revoked = columns
+    return Token(
+        id=token_id,
+        digest=digest,
+        label=label,
+        owner=Person(name, by, strategy, proof),
+        role=Role.named(role),
+        apps=None if apps is None else frozenset(json.loads(apps)),
+        created_at=moment(created),
+        expires_at=moment(expires),
+        used_at=_moment(used),
+        revoked_at=_moment(revoked),
+    )
+
+
+def _person_row(person: Person) -> dict[str, object]:
+    return {"name": person.name, "by": person.by, "strategy": person.strategy, "proof": person.proof}
+
+
+def _link_row(link: ShareLink) -> dict[str, object]:
+    return {
+        "id": link.id,
+        "environment_id": link.environment_id,
+        "made_by": link.made_by,
+        "note": link.note,
+        "created_at": stamp(link.created_at),
+        "expires_at": stamp(link.expires_at),
+        "revoked_at": _stamp(link.revoked_at),
+    }
+
+
+def _link_of(columns: Sequence[Any]) -> ShareLink:
+    link_id, environment_id, made_by, note, created, expires, revoked = columns
+    return ShareLink(
+        link_id, environment_id, made_by, note, moment(created), moment(expires), _moment(revoked)
+    )
+
+
+def _entry_row(entry: Entry) -> dict[str, object]:
+    return {
+        "at": stamp(entry.at),
+        "actor": entry.actor,
+        "address": entry.address,
+        "action": entry.action,
+        "app": entry.app,
+        "subject": entry.subject,
+        "result": entry.result,
+        "detail": entry.detail,
+    }
+
+
+def _entry_of(columns: Sequence[Any]) -> Entry:
+    seq, at, actor, address, action, app, subject, result, detail = columns
+    return Entry(moment(at), actor, address, action, app, subject, result, detail, seq)
+
+
+def _stamp(at: datetime | None) -> int | None:
+    return None if at is None else stamp(at)
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)

@@ -1,0 +1,169 @@
+"""A control plane over fakes, put together for `harness`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from stager.control.applications import Application, Applications
+from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.identity.login_flows import CurrentLogins
+from stager.control.metrics import Metrics
+from stager.control.plugins.api import RunningPreviews, preview_of
+from stager.control.plugins.invoker import Runner
+from stager.control.plugins.lifecycle import told_of
+from stager.control.routing.urls import Addresses
+from stager.domain.commands import Kill, Launch, Reply
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.route import Endpoint
+from stager.domain.status import status_of
+from stager.ports.clock import SystemClock
+from stager.ports.engine import Limits
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    Credentials,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+    Preview,
+)
+from stager.settings.loading.loader import Loaded
+from stager.settings.plugins.instances import Chosen
+from stager.testing.fakes.clock import SequentialIds
+from stager.testing.fakes.engine import FakeEngine
+from stager.testing.fakes.forge import FORGE, FakeForge
+from stager.testing.fakes.login import FakeAccounts
+from stager.testing.fakes.router import FakeRouter
+from stager.testing.fakes.secret_box import ThinSeal
+from stager.testing.fakes.store import MemoryStore
+
+APP = "shop"
+"""The application that there is."""
+DOMAIN = "preview.test"
+TESTER = Actor("tester", "harness", role=Role.ADMINISTRATOR)
+PATIENCE = 60.0
+
+
+class FakeStager:
+    """A control plane over fakes, on real time.
+
+    Args:
+        seconds: how long a handler may take.
+    """
+
+    def __init__(self, loaded: Loaded, seconds: float) -> None:
+        self.store, self.forge, self.engine = MemoryStore(), FakeForge(), FakeEngine(SystemClock())
+        self.repository = self.forge.add_repository("acme", APP)
+        self.addresses = Addresses(self.store, domain=DOMAIN)
+        self.previews = RunningPreviews(self.store, self.addresses)
+        router = FakeRouter()
+        self.engine.add_image(APP)
+        self.accounts = FakeAccounts()
+        logins = CurrentLogins(self.accounts, lambda: self.addresses.home, SystemClock().now)
+        chosen = Chosen(loaded, self.previews, logins)
+        world = World(
+            store=self.store,
+            images=self.engine,
+            instances=self.engine,
+            prober=self.engine,
+            router=router,
+            clock=SystemClock(),
+            ids=SequentialIds(),
+            seal=ThinSeal(),
+            webhooks={FORGE: self.forge},
+            logins=logins,
+        )
+        cast = Cast(
+            listeners=chosen.those(EventListener),
+            pre_launch=chosen.those(PreLaunchHandler),
+            post_launch=chosen.those(PostLaunchHandler),
+            pre_kill=chosen.those(PreKillHandler),
+            authentication=chosen.those(AuthenticationStrategy),
+            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+        )
+        metrics = Metrics()
+        self._core = Core(
+            world,
+            self.addresses,
+            Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))}),
+            cast,
+            Conduct(max_previews=loaded.settings.max_previews),
+            runner=Runner(metrics, seconds),
+            metrics=metrics,
+        )
+        self.previews.guard(self._core.access)
+        self.access, self.calls, self.intake = self._core.access, self._core.calls, self._core.intake
+        self._commands = self._core.commands
+
+    @classmethod
+    async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
+        stager = cls(loaded, seconds)
+        await stager._core.publisher.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        stager._task = asyncio.create_task(stager._core.supervisor.run())
+        return stager
+
+    _task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._core.close()
+
+    async def launch(self, command: Launch, actor: Actor = TESTER) -> Preview:
+        environment = await self._commands.launch(command, actor)
+        return await self._up(environment)
+
+    async def kill(self, command: Kill, actor: Actor = TESTER) -> None:
+        environment = await self._commands.kill(command, actor)
+        if environment is not None:
+            await self._commands.until_removed(environment, PATIENCE)
+
+    async def seen(self, event: ChangeSeen) -> Preview | None:
+        await self.intake.seen(event)
+        number = event.change.number
+        present = await self.store.read(lambda tx: tx.environments())
+        found = next((e for e in present if e.change and e.change.number == number), None)
+        if found is None:
+            return None
+        if not found.desired.wanted:
+            await self._commands.until_removed(found, PATIENCE)
+            return None
+        return await self._up(found)
+
+    async def call(self, action: str, parameters: dict[str, str], *, known: bool) -> Reply | Preview | None:
+        async def tester() -> Actor:
+            return TESTER if known else await self.access.actor(Credentials("", parameters))
+
+        answer = await self.calls.answer(action, parameters, tester)
+        match answer:
+            case None:
+                return None
+            case (Launch() as command, actor):
+                return await self.launch(command, actor)
+            case (Kill() as command, actor):
+                await self.kill(command, actor)
+                return None
+            case (reply, _):
+                return reply
+
+    async def _up(self, environment: Environment) -> Preview:
+        ending = await self._commands.until_settled(environment, PATIENCE)
+        if not ending.is_live or ending.deployment is None:
+            status = status_of(ending.environment, ending.deployment)
+            raise Fault(status.message, hint=status.hint, reason=status.reason)
+        await self._until_told(environment.id, ending.deployment.generation)
+        return preview_of(ending.environment, ending.deployment, self.addresses)
+
+    async def _until_told(self, environment: str, generation: int) -> None:
+        """Wait until all post-launch handlers have heard of it."""
+        async with asyncio.timeout(PATIENCE):
+            while not await self._knows(environment, generation):  # noqa: ASYNC110 (it is only written down)
+                await asyncio.sleep(0.005)
+
+    async def _knows(self, environment: str, generation: int) -> bool:
+        return (await self.store.read(lambda tx: told_of(tx, environment, generation))).launched

@@ -1,0 +1,144 @@
+"""A builder that builds nothing: what would come of a commit is told to it beforehand, in a few facts.
+
+Its images are those of a `FakeEngine`, which runs them as it runs any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from stager.domain.errors import Fault, Retry, StagerError
+from stager.ports.builder import BuildOrder, ImageFacts, Say
+from stager.testing.fakes.engine import FakeEngine, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What comes of a build.
+
+    Args:
+        program: what the image does once it is started.
+        facts: what the image says of itself.
+        lines: what is said while it is built.
+        failure: what it ends with instead of an image.
+        seconds: how long it takes.
+    """
+
+    program: Program = field(default_factory=Program)
+    facts: ImageFacts = field(default_factory=ImageFacts)
+    lines: tuple[str, ...] = ("#1 [1/1] FROM stager-base/static:1",)
+    failure: StagerError | None = None
+    seconds: float = 0.0
+
+
+class FakeBuilder:
+    """See `stager.ports.builder.Builder`.
+
+    Args:
+        engine: what runs its images; while that is away, so is this.
+
+    Attributes:
+        results: what comes of a build, by the order's key, or by its commit.
+        default: what comes of every other.
+        orders: each build that began, in order, however it ended.
+        running: the keys that are being built now.
+        cancelled: how often a build was cancelled, by key.
+    """
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.results: dict[str, Result] = {}
+        self.default = Result()
+        self.orders: list[BuildOrder] = []
+        self.running: Counter[str] = Counter()
+        self.cancelled: Counter[str] = Counter()
+        self._engine = engine
+        self._made: dict[str, list[str]] = {}
+        self._facts: dict[str, ImageFacts] = {}
+        self._ordered: dict[str, BuildOrder] = {}
+
+    # What happens to it.
+
+    def builds(self, key: str) -> int:
+        """How often a build by this key began."""
+        return sum(order.key == key for order in self.orders)
+
+    def lose(self, key: str) -> None:
+        """Somebody removes the images of this key behind our back."""
+        for image in self._made.pop(key, []):
+            self._engine.remove_image(image)
+
+    @property
+    def images(self) -> set[str]:
+        """The ids of all images that it made and that are still there."""
+        return {image for made in self._made.values() for image in made}
+
+    def made_by(self, image: str) -> BuildOrder:
+        """The order that the image with this id was made by, whether it is still there or not."""
+        return self._ordered[image]
+
+    # What it is asked.
+
+    async def find(self, app: str, key: str) -> str | None:
+        self._turn()
+        made = [image for image in self._made.get(key, ()) if self._ordered[image].app == app]
+        return made[-1] if made else None
+
+    async def build(self, order: BuildOrder, say: Say) -> str:
+        self._turn()
+        self.orders.append(order)
+        result = self.results.get(order.key) or self.results.get(order.sha) or self.default
+        with self._counted(order.key):
+            await self._take(result, order, say)
+        self._turn()
+        if result.failure is not None:
+            raise result.failure
+        image = self._engine.add_image(f"stager/{order.app}:{order.key}", result.program)
+        self._made.setdefault(order.key, []).append(image)
+        self._facts[image] = result.facts
+        self._ordered[image] = order
+        return image
+
+    async def facts(self, image: str) -> ImageFacts:
+        self._turn()
+        if not self._engine.has_image(image):
+            raise Fault(f"There is no image {image}.", reason="image-missing")
+        return self._facts.get(image, ImageFacts())
+
+    async def sweep(self, keep: Collection[str]) -> int:
+        self._turn()
+        used = {self._engine.spec(instance.id).image for instance in self._engine.there()}
+        unwanted = self.images - {*keep} - used
+        for image in unwanted:
+            self._engine.remove_image(image)
+        self._made = {key: [i for i in made if i not in unwanted] for key, made in self._made.items()}
+        return len(unwanted)
+
+    async def _take(self, result: Result, order: BuildOrder, say: Say) -> None:
+        for line in result.lines:
+            say(line)
+        try:
+            async with asyncio.timeout(order.timeout):
+                await asyncio.sleep(result.seconds)
+        except TimeoutError as error:
+            raise Fault(
+                f"The build was given up after {order.timeout:g} seconds.", reason="build-too-slow"
+            ) from error
+
+    @contextmanager
+    def _counted(self, key: str) -> Iterator[None]:
+        self.running[key] += 1
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.cancelled[key] += 1
+            raise
+        finally:
+            self.running -= Counter([key])
+
+    def _turn(self) -> None:
+        if self._engine.is_away:
+            raise Retry("The engine doesn't answer.", reason="engine-away")

@@ -1,0 +1,443 @@
+"""An engine that runs nothing: its containers are entries in a table, its images a few facts each.
+
+It is all of `stager.ports.engine` in one: what is asked over its endpoints is answered by what "runs" there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.errors import Fault, Retry
+from stager.domain.route import Endpoint
+from stager.domain.source import Trust
+from stager.ports.clock import Clock
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
+from stager.ports.firewall import Firewall
+from stager.testing.fakes.clock import FakeClock
+from stager.testing.fakes.feed import Feed
+from stager.testing.fakes.terminal import FakeTerminal
+
+KILLED = 137
+"""The exit code of what got SIGKILL: 128 + 9."""
+MISSING = 127
+"""The exit code of what isn't there (POSIX, Shell & Utilities, 2.8.2)."""
+OUTPUT_KEPT = 64 * 1024
+"""Characters of an inner command's output that are kept, its last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """What a command does that is run inside an instance.
+
+    Args:
+        exit_code: what it ends with.
+        output: what it prints.
+        seconds: how long it takes.
+        there: False: there is no such program in the image.
+        listens: on a terminal, it goes on and answers what is typed; see `FakeTerminal`.
+    """
+
+    exit_code: int = 0
+    output: str = ""
+    seconds: float = 0.0
+    there: bool = True
+    listens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What an image does once it is started.
+
+    Args:
+        status: what it answers every request with; None: it runs, but nothing listens.
+        exit_code: it ends at once, with this; None: it goes on running.
+        hungry: it ends because it exceeds its memory limit, with `exit_code`.
+        output: what it prints.
+        starts: False: it can't be started at all, as with a command that isn't in the image.
+        healthy: what its own check says; None: it has none.
+        refusal: why its answers can't be passed on to visitors; it has no status then.
+        checkable: False: its own check can't be run in it.
+        check_output: what that prints.
+        check_seconds: how long that takes.
+        accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
+        listeners: where it listens; None: that can't be found out.
+        variables: the environment variables that the image sets.
+        post_mortem: what is found out once it has ended.
+        inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
+    """
+
+    status: int | None = 200
+    exit_code: int | None = None
+    hungry: bool = False
+    output: str = ""
+    starts: bool = True
+    healthy: bool | None = None
+    refusal: str = ""
+    checkable: bool = True
+    check_output: str = ""
+    check_seconds: float = 0.0
+    accepts: bool | None = None
+    listeners: tuple[Listener, ...] | None = None
+    inner: Mapping[str, Inner] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    post_mortem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    spec: InstanceSpec
+    instance: Instance
+    endpoint: Endpoint
+
+    @property
+    def summary(self) -> Instance:
+        """As an engine's list has it: without what only a closer look tells."""
+        return replace(self.instance, started_at="", exit_code=None, endpoint=None)
+
+
+class FakeEngine:
+    """See `stager.ports.engine`: `Images`, `Instances` and `Prober`.
+
+    Args:
+        clock: for the times of starts.
+        firewall: what guards instances, where anything does.
+
+    Attributes:
+        delays: seconds that a method takes, by its name; none where nothing is said.
+        asked: host and path of each question to an instance, in order.
+        ran: instance and command of each command that was run inside, in order.
+    """
+
+    def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
+        self.firewall = firewall
+        self.delays: dict[str, float] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self._clock = clock or FakeClock()
+        self._images: dict[str, str] = {}
+        self._programs: dict[str, Program] = {}
+        self._containers: dict[str, _Container] = {}
+        self._networks: set[str] = set()
+        self._prepared: set[str] = set()
+        self._feed = Feed()
+        self._printed = Feed()
+        self._terminals: list[tuple[str, FakeTerminal]] = []
+        self._away = False
+        self._made = 0
+        self._named = 0
+        self._starts = 0
+
+    # What happens to it.
+
+    def add_image(self, reference: str, program: Program | None = None) -> str:
+        """Have `reference` name a new image that does this. Returns the image's id."""
+        self._named += 1
+        image = f"sha256:{self._named:064x}"
+        self._images[reference] = image
+        self._programs[image] = program or Program()
+        return image
+
+    def has_image(self, image: str) -> bool:
+        """Whether the image with this id is there; works while the engine is away."""
+        return image in self._programs
+
+    def remove_image(self, image: str) -> None:
+        """Have the image with this id be gone, with its names; no effect while something is made of it."""
+        if any(c.spec.image == image for c in self._containers.values()):
+            return
+        self._images = {name: named for name, named in self._images.items() if named != image}
+        self._programs.pop(image, None)
+
+    def change(self, instance: str, program: Program) -> None:
+        """Have everything made of this instance's image do something else from now on."""
+        self._programs[self._containers[instance].spec.image] = program
+
+    def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
+        """The instance's process ends, as by itself or by somebody else's hand.
+
+        Args:
+            hungry: because it exceeded its memory limit.
+        """
+        container = self._containers[instance]
+        exceeded = container.spec.limits.memory if hungry else 0
+        ended = replace(self._stopped(container.instance), exit_code=exit_code, memory_exceeded=exceeded)
+        self._set(instance, ended)
+        self._ended(instance)
+
+    def lose(self, instance: str) -> None:
+        """Somebody removes the instance behind our back."""
+        self._feed.tell(self._containers.pop(instance).instance.environment)
+        self._ended(instance)
+
+    def print(self, instance: str, line: str) -> None:
+        """The instance prints a line, and with it everything made of its image."""
+        program = self._programs[self._containers[instance].spec.image]
+        self.change(instance, replace(program, output="\n".join(filter(None, [program.output, line]))))
+        self._printed.tell(f"{instance} {line}")
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody follows what instances print."""
+        return self._printed.is_followed
+
+    @property
+    def terminals(self) -> list[FakeTerminal]:
+        """All that were opened, oldest first."""
+        return [terminal for _, terminal in self._terminals]
+
+    def leave(self) -> None:
+        """Be away: every call fails, and nothing is told, until `come_back`."""
+        self._away = True
+        self._printed.tell("")
+        self._feed.interrupt()
+
+    def come_back(self) -> None:
+        self._away = False
+        self._feed.resume()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether every call fails now."""
+        return self._away
+
+    def there(self, environment: str | None = None) -> list[Instance]:
+        """All instances, or one environment's, with all that is known of them; works while it is away."""
+        every = [c.instance for c in self._containers.values()]
+        return [i for i in every if environment in (None, i.environment)]
+
+    def spec(self, instance: str) -> InstanceSpec:
+        """What the instance was made by."""
+        return self._containers[instance].spec
+
+    def variables(self, instance: str) -> dict[str, str]:
+        """All environment variables of the instance."""
+        spec = self._containers[instance].spec
+        return {**spec.fallbacks, **self._programs[spec.image].variables, **spec.variables}
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """Those that instances are in or may come to be in, and those that weren't swept yet."""
+        return frozenset(self._networks)
+
+    # What it is asked.
+
+    async def resolve(self, reference: str) -> str:
+        await self._turn("resolve")
+        if reference not in self._images:
+            raise Fault(f'The image "{reference}" is neither here nor to be had.', reason="image-missing")
+        return self._images[reference]
+
+    async def find(self, environment: str | None = None) -> list[Instance]:
+        await self._turn("find")
+        if environment is None:
+            return [c.summary for c in self._containers.values()]
+        return self.there(environment)
+
+    async def births(self) -> list[tuple[Instance, Birth]]:
+        await self._turn("births")
+        return [(c.summary, c.spec.birth) for c in self._containers.values()]
+
+    @asynccontextmanager
+    async def prepared(self, environment: str, trust: Trust) -> AsyncIterator[None]:  # noqa: ARG002
+        network = _network(environment)
+        self._networks.add(network)
+        self._prepared.add(network)
+        try:
+            yield
+        finally:
+            self._prepared.remove(network)
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        await self._turn("create")
+        birth = spec.birth
+        mine = (c for c in self._containers.values() if c.instance.deployment == birth.deployment)
+        made = next(mine, None) or self._make(spec)
+        return made.summary
+
+    async def start(self, instance: str) -> Instance:
+        await self._turn("start")
+        container = self._containers.get(instance)
+        if container is None:
+            raise Retry("The container was removed before it started.", reason="instance-gone")
+        if self.firewall is not None:
+            await self.firewall.guard(container.instance.network, container.spec.birth)
+        program = self._programs[container.spec.image]
+        if not program.starts:
+            raise Fault("The container can't be started.", reason="start-failed")
+        if container.instance.state is not InstanceState.RUNNING:
+            self._set(instance, self._running(container))
+            if program.exit_code is not None:
+                self.end(instance, program.exit_code, hungry=program.hungry)
+        return self._containers[instance].instance
+
+    async def remove(self, instance: str) -> None:
+        await self._turn("remove")
+        if instance in self._containers:
+            self.lose(instance)
+
+    async def logs(self, instance: str, lines: int) -> str:
+        await self._turn("logs")
+        container = self._containers.get(instance)
+        if container is None or not container.instance.started_at:
+            return ""
+        output = self._programs[container.spec.image].output
+        return "\n".join(output.splitlines()[-lines:])
+
+    async def post_mortem(self, instance: str, words: str) -> str:  # noqa: ARG002
+        await self._turn("post_mortem")
+        container = self._containers.get(instance)
+        return self._programs[container.spec.image].post_mortem if container else ""
+
+    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+        printed = self._printed.follow()
+        try:
+            await anext(printed)  # from now on nothing is missed
+            if so_far := await self.logs(instance, lines):
+                yield f"{so_far}\n"
+            while self._runs(instance):
+                whose, _, text = (await anext(printed)).partition(" ")
+                await self._turn("follow")
+                if whose == instance and text:
+                    yield f"{text}\n"
+        finally:
+            await printed.aclose()  # type: ignore[attr-defined]
+
+    async def check(self, instance: str) -> Checked | None:
+        await self._turn("check")
+        if not self._runs(instance):
+            return Checked(healthy=False)
+        program = self._programs[self._containers[instance].spec.image]
+        await asyncio.sleep(program.check_seconds)
+        if program.healthy is None:
+            return None
+        return Checked(program.healthy if program.checkable else None, program.check_output)
+
+    async def listeners(self, instance: str) -> tuple[Listener, ...] | None:
+        await self._turn("listeners")
+        if not self._runs(instance):
+            return None
+        return self._programs[self._containers[instance].spec.image].listeners
+
+    async def run(self, instance: str, command: Sequence[str], timeout: float) -> Ran:
+        await self._turn("run")
+        inner = self._run(instance, command)
+        if not inner.there:
+            raise Fault(f"`{command[0]}` can't be run in the instance.", reason="hook-failed")
+        await asyncio.sleep(min(inner.seconds, timeout))
+        return Ran(inner.exit_code if inner.seconds <= timeout else None, inner.output[-OUTPUT_KEPT:])
+
+    async def open(self, instance: str, command: Sequence[str], size: Size, kind: str) -> FakeTerminal:
+        await self._turn("open")
+        inner = self._run(instance, command)
+        terminal = FakeTerminal(inner.output, inner.exit_code, size, kind, listens=inner.listens)
+        if not inner.there:
+            terminal = FakeTerminal(f"{command[0]}: not found", MISSING, size, kind)
+        self._terminals.append((instance, terminal))
+        return terminal
+
+    def _run(self, instance: str, command: Sequence[str]) -> Inner:
+        """What this command does in this instance, which must run."""
+        if not self._runs(instance):
+            raise Retry("The instance doesn't run.", reason="instance-gone")
+        self.ran.append((instance, tuple(command)))
+        program = self._programs[self._containers[instance].spec.image]
+        return program.inner.get(command[0], Inner())
+
+    def _ended(self, instance: str) -> None:
+        """Whoever listens to this instance hears of its end."""
+        self._printed.tell(f"{instance} ")
+        for terminal in [terminal for whose, terminal in self._terminals if whose == instance]:
+            terminal.end()
+
+    def _runs(self, instance: str) -> bool:
+        container = self._containers.get(instance)
+        return container is not None and container.instance.state is InstanceState.RUNNING
+
+    async def sweep(self) -> int:
+        await self._turn("sweep")
+        unused = self._networks - self._prepared - {c.instance.network for c in self._containers.values()}
+        self._networks -= unused
+        return len(unused)
+
+    def events(self) -> AsyncIterator[str]:
+        return self._feed.follow()
+
+    async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
+        """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
+        delay = self.delays.get("answers", 0)
+        await asyncio.sleep(min(delay, timeout))
+        self.asked.append((host, path))
+        program = self._at(endpoint)
+        return program.status if program and delay <= timeout else None
+
+    async def accepts(self, endpoint: Endpoint) -> bool | None:
+        """See `Prober.accepts`."""
+        program = self._at(endpoint)
+        if program is None:
+            return False
+        return True if program.status is not None else program.accepts
+
+    def _at(self, endpoint: Endpoint) -> Program | None:
+        """What runs there."""
+        running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
+        container = next(running, None)
+        return self._programs[container.spec.image] if container else None
+
+    def refusal(self, endpoint: Endpoint) -> str:
+        """See `Prober.refusal`."""
+        program = self._at(endpoint)
+        return program.refusal if program else ""
+
+    async def _turn(self, method: str) -> None:
+        await asyncio.sleep(self.delays.get(method, 0))
+        if self._away:
+            raise Retry("The engine doesn't answer.", reason="engine-away")
+
+    def _make(self, spec: InstanceSpec) -> _Container:
+        if spec.image not in self._programs:
+            raise Fault(f"There is no image {spec.image}.", reason="create-failed")
+        self._made += 1
+        birth = spec.birth
+        network = _network(birth.environment)
+        self._networks.add(network)
+        instance = Instance(
+            f"container{self._made:04}",
+            birth.environment,
+            birth.deployment,
+            birth.generation,
+            InstanceState.CREATED,
+            network=network,
+        )
+        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.port)
+        made = self._containers[instance.id] = _Container(spec, instance, endpoint)
+        return made
+
+    def _running(self, container: _Container) -> Instance:
+        self._starts += 1
+        # Two starts never bear the same stamp, even where the clock stands still.
+        started = self._clock.now() + timedelta(microseconds=self._starts)
+        return replace(
+            container.instance,
+            state=InstanceState.RUNNING,
+            started_at=started.isoformat(),
+            exit_code=None,
+            memory_exceeded=0,
+            endpoint=container.endpoint,
+        )
+
+    @staticmethod
+    def _stopped(instance: Instance) -> Instance:
+        return replace(instance, state=InstanceState.STOPPED, endpoint=None)
+
+    def _set(self, instance: str, to: Instance) -> None:
+        self._containers[instance] = replace(self._containers[instance], instance=to)
+        self._feed.tell(to.environment)
+
+
+def _network(environment: str) -> str:
+    return f"network-{environment}"

@@ -1,0 +1,52 @@
+"""Who may do what at the forge in memory, which files a change touches, and what a commit's checks say."""
+
+from __future__ import annotations
+
+from stager.domain.pull_requests.events import ChangeSeen, ChecksEnded
+from stager.domain.source import Access, Repository
+from stager.ports.forge import Checks
+from stager.testing.fakes.faults import Moody
+
+
+class FakePeople(Moody):
+    """See `stager.ports.forge.People`. Whoever wasn't allowed anything is a stranger: `Access.NONE`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._allowed: dict[tuple[str, str], Access] = {}
+        self._paths: dict[tuple[str, int], list[str]] = {}
+        self._checks: dict[tuple[str, str], dict[str, Checks]] = {}
+
+    # What happens in it.
+
+    def allow(self, repository: Repository, login: str, access: Access) -> None:
+        """Somebody may do so much with the repository from now on. Logins differ in more than case."""
+        self._allowed[repository.id, login.lower()] = access
+
+    def touch(self, event: ChangeSeen, *paths: str) -> None:
+        """The change of this event touches exactly these files from now on."""
+        self._paths[event.change.repository.id, event.change.number] = list(paths)
+
+    def check(
+        self, repository: Repository, sha: str, outcome: Checks = "success", *, context: str = "ci"
+    ) -> ChecksEnded:
+        """One of the commit's checks stands so. Returns the event that tells of an end."""
+        self._checks.setdefault((repository.id, sha), {})[context] = outcome
+        return ChecksEnded(repository, sha)
+
+    # What it is asked.
+
+    async def access(self, repository: Repository, login: str) -> Access:
+        await self._turn()
+        return self._allowed.get((repository.id, login.lower()), Access.NONE)
+
+    async def paths(self, repository: Repository, number: int) -> list[str]:
+        await self._turn(lists=True)
+        return list(self._paths.get((repository.id, number), []))
+
+    async def checks(self, repository: Repository, sha: str, ours: str) -> Checks:
+        await self._turn(lists=True)
+        every = self._checks.get((repository.id, sha), {})
+        outcomes = {outcome for context, outcome in every.items() if context != ours}
+        worst: tuple[Checks, ...] = ("failure", "pending", "success")
+        return next((outcome for outcome in worst if outcome in outcomes), "none")

@@ -1,0 +1,172 @@
+"""Repositories in memory: commits that a test adds, at hosts of any mood."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from stager.domain.errors import Fault, Retry
+from stager.domain.pull_requests.git_refs import BRANCHES, TAGS, full_names
+from stager.domain.source import is_commit_id
+from stager.ports.source import Origin, Sources
+
+SLOW_SECONDS = 10.0
+LARGEST_FILE = 1024 * 1024
+"""Bytes of a file that is read alone."""
+
+
+class SourceMood(Enum):
+    """How repositories' hosts answer."""
+
+    WELL = auto()
+    SLOW = auto()
+    """After `SLOW_SECONDS`."""
+    NEVER = auto()
+    AWAY = auto()
+    """They can't be reached."""
+    REFUSING = auto()
+    """The credentials are no good."""
+    LARGE = auto()
+    """Everything is over the limit of size."""
+    TOO_SLOW = auto()
+    """Everything is over the limit of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link among a commit's files."""
+
+    target: str
+
+
+Files = Mapping[str, str | bytes | Link]
+"""A commit's files by their paths."""
+
+
+class FakeSources(Sources):
+    """See `stager.ports.source`.
+
+    Args:
+        everywhere: the files of every commit that wasn't added; None: there are no such commits.
+
+    Attributes:
+        mood: how it answers.
+        fetched: key and id of each commit that was fetched, in order; what is here isn't fetched again.
+        folders: the checkouts that are open.
+    """
+
+    def __init__(self, everywhere: Files | None = None) -> None:
+        self.mood = SourceMood.WELL
+        self.fetched: list[tuple[str, str]] = []
+        self.folders: set[Path] = set()
+        self._everywhere = everywhere
+        self._commits: dict[tuple[str, str], Files] = {}
+        self._refs: dict[tuple[str, str], str] = {}
+        self._mirrors: dict[str, dict[str, Files]] = {}
+
+    # What happens in the repositories.
+
+    def add(self, url: str, sha: str, files: Files, *refs: str) -> None:
+        """A commit is pushed to the repository of this URL.
+
+        Args:
+            refs: full names, such as `refs/heads/main`, that point to it from now on.
+        """
+        self._commits[url, sha] = files
+        self._refs.update({(url, ref): sha for ref in refs})
+
+    def remove(self, url: str, *refs: str) -> None:
+        """These refs are deleted."""
+        for ref in refs:
+            del self._refs[url, ref]
+
+    # What it is asked.
+
+    async def resolve(self, origin: Origin, name: str) -> str:
+        await self._turn()
+        tips = {
+            ref: sha
+            for (url, ref), sha in self._refs.items()
+            if url == origin.url and ref.startswith((BRANCHES, TAGS))
+        }
+        if is_commit_id(name) and name in tips.values():
+            return name
+        found = next((tips[ref] for ref in full_names(name) if ref in tips), None)
+        if found is None:
+            reason = "commit-not-a-tip" if is_commit_id(name) else "ref-missing"
+            raise Fault(f"There is no {name} in {origin.url}.", reason=reason)
+        return found
+
+    @asynccontextmanager
+    async def checkout(self, key: str, origin: Origin, sha: str) -> AsyncIterator[Path]:
+        files = await self._fetched(key, origin, sha)
+        with tempfile.TemporaryDirectory(prefix="stager-fake-") as name:
+            folder = Path(name)
+            _write(folder, files)
+            self.folders.add(folder)
+            try:
+                yield folder
+            finally:
+                self.folders.discard(folder)
+
+    async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
+        files = await self._fetched(key, origin, sha)
+        content = files.get(path)
+        if isinstance(content, Link) or any(name.startswith(f"{path}/") for name in files):
+            raise Fault(f"{path} is a symbolic link or a folder.", reason="not-a-plain-file")
+        if content is None:
+            return None
+        data = _bytes(content)
+        if len(data) > LARGEST_FILE:
+            raise Fault(f"{path} is larger than 1 MB.", reason="source-too-large")
+        return data
+
+    async def sweep(self, keys: Iterable[str]) -> int:
+        gone = self._mirrors.keys() - set(keys)
+        for key in gone:
+            del self._mirrors[key]
+        return len(gone)
+
+    async def _fetched(self, key: str, origin: Origin, sha: str) -> Files:
+        mirror = self._mirrors.setdefault(key, {})
+        if sha not in mirror:
+            await self._turn()
+            files = self._commits.get((origin.url, sha), self._everywhere)
+            if files is None:
+                raise Fault(f"There is no commit {sha} in {origin.url}.", reason="commit-missing")
+            self.fetched.append((key, sha))
+            mirror[sha] = files
+        return mirror[sha]
+
+    async def _turn(self) -> None:
+        if self.mood is SourceMood.NEVER:
+            await asyncio.Event().wait()
+        await asyncio.sleep(SLOW_SECONDS if self.mood is SourceMood.SLOW else 0)
+        match self.mood:
+            case SourceMood.AWAY:
+                raise Retry("The repository's host doesn't answer.", reason="source-away")
+            case SourceMood.REFUSING:
+                raise Fault("The repository's host refuses the credentials.", reason="source-refused")
+            case SourceMood.LARGE:
+                raise Fault("The commit is over the limit of size.", reason="source-too-large")
+            case SourceMood.TOO_SLOW:
+                raise Fault("The commit is over the limit of time.", reason="source-too-slow")
+
+
+def _write(folder: Path, files: Files) -> None:
+    for path, content in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Link):
+            place.symlink_to(content.target)
+        else:
+            place.write_bytes(_bytes(content))
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

@@ -1,0 +1,260 @@
+"""A store that forgets everything at its end; for tests, and as the shortest account of what a store does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import TypeVar
+
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.pull_requests.events import Delivery
+from stager.domain.source import Change, Repository
+from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
+from stager.testing.fakes.accounts import LedgerTables, MemoryLedger
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryStore:
+    """A `stager.ports.store.Store` in memory.
+
+    A transaction runs where it is called, but lets other tasks have their turn first, as a real store would.
+    """
+
+    def __init__(self) -> None:
+        self._tables = _Tables()
+        self._closed = False
+
+    async def read(self, work: Callable[[MemoryTransaction], T]) -> T:
+        """Run `work`. Raises RuntimeError when it tries to write, or the store is closed."""
+        await self._turn()
+        return work(MemoryTransaction(self._tables, writable=False))
+
+    async def write(self, work: Callable[[MemoryTransaction], T]) -> T:
+        """Run `work` on a copy, which takes the place of what was there when it ends well.
+
+        Raises:
+            RuntimeError: the store is closed.
+        """
+        await self._turn()
+        tables = self._tables.copy()
+        result = work(MemoryTransaction(tables, writable=True))
+        self._tables = tables
+        return result
+
+    async def close(self) -> None:
+        self._closed = True
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        if self._closed:
+            raise RuntimeError("the store is closed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    """A delivery with when it came, how often it was begun, and when and how it was finished."""
+
+    delivery: Delivery
+    received_at: datetime
+    finished_at: datetime | None = None
+    outcome: str = ""
+    begun: int = 0
+    is_set_aside: bool = False
+
+    def was_finished(self, before: datetime) -> bool:
+        return self.finished_at is not None and self.finished_at < before
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables(LedgerTables):
+    """Everything, by its key, in the order in which it first came."""
+
+    environments: dict[str, Environment] = field(default_factory=dict)
+    deployments: dict[str, Deployment] = field(default_factory=dict)
+    receipts: dict[tuple[str, str], _Receipt] = field(default_factory=dict)
+    changes: dict[tuple[str, int], Change] = field(default_factory=dict)
+    repositories: dict[tuple[str, str], SeenRepository] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    acted_on: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def copy(self) -> _Tables:
+        return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
+
+
+class MemoryTransaction(MemoryLedger):
+    """A `stager.ports.store.Transaction` on tables that nobody else changes meanwhile."""
+
+    def __init__(self, tables: _Tables, *, writable: bool) -> None:
+        super().__init__(tables, writable=writable)
+        self._tables = tables
+
+    def environment(self, environment_id: str) -> Environment | None:
+        return self._tables.environments.get(environment_id)
+
+    def environment_by_key(self, key: EnvironmentKey) -> Environment | None:
+        return next((e for e in self.environments() if e.key == key), None)
+
+    def environment_by_host(self, host: str) -> Environment | None:
+        bearers = [e for e in self._tables.environments.values() if e.host == host]
+        bearers.reverse()  # Among equals, `max` takes the first.
+        return max(bearers, key=lambda e: (e.desired.present, e.updated_at), default=None)
+
+    def environments(self, *, present: bool | None = None) -> list[Environment]:
+        asked = (e for e in self._tables.environments.values() if present in (None, e.desired.present))
+        return sorted(asked, key=attrgetter("created_at"))
+
+    def save_environment(self, environment: Environment) -> None:
+        rows = self._to_write.environments
+        others = [e for e in rows.values() if e.id != environment.id]
+        if environment.desired.present and _is_taken(environment.host, others):
+            raise ValueError(f"another present environment has the host {environment.host}")
+        if any(e.key == environment.key for e in others):
+            raise ValueError(f"another environment has the key {environment.key}")
+        parameters = dict(environment.desired.parameters)
+        rows[environment.id] = replace(
+            environment, desired=replace(environment.desired, parameters=parameters)
+        )
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        return self._tables.deployments.get(deployment_id)
+
+    def deployment_of(self, environment_id: str, generation: int) -> Deployment | None:
+        return next((d for d in self.deployments(environment_id) if d.generation == generation), None)
+
+    def deployments(self, environment_id: str) -> list[Deployment]:
+        own = (d for d in self._tables.deployments.values() if d.environment_id == environment_id)
+        return sorted(own, key=attrgetter("generation"), reverse=True)
+
+    def save_deployment(self, deployment: Deployment) -> None:
+        tables, environment_id = self._to_write, deployment.environment_id
+        if environment_id not in tables.environments:
+            raise ValueError(f"there is no environment {environment_id}")
+        rival = self.deployment_of(environment_id, deployment.generation)
+        if rival is not None and rival.id != deployment.id:
+            raise ValueError(
+                f"another deployment of {environment_id} has the generation {deployment.generation}"
+            )
+        tables.deployments[deployment.id] = deployment
+
+    def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key in receipts and not receipts[key].is_set_aside:
+            return False
+        receipts.pop(key, None)
+        receipts[key] = _Receipt(delivery, at)
+        return True
+
+    def next_delivery(self) -> Delivery | None:
+        waiting = (r.delivery for r in self._tables.receipts.values() if r.finished_at is None)
+        return next(waiting, None)
+
+    def begin_delivery(self, delivery: Delivery) -> int:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key not in receipts or receipts[key].finished_at is not None:
+            return 0
+        receipts[key] = replace(receipts[key], begun=receipts[key].begun + 1)
+        return receipts[key].begun
+
+    def release_delivery(self, delivery: Delivery) -> None:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key in receipts:
+            receipts[key] = replace(receipts[key], begun=max(receipts[key].begun - 1, 0))
+
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        self._finish(delivery, outcome, at, is_set_aside=False)
+
+    def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
+        self._finish(delivery, outcome, at, is_set_aside=True)
+
+    def _finish(self, delivery: Delivery, outcome: str, at: datetime, *, is_set_aside: bool) -> None:
+        receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
+        if key in receipts:
+            ended = replace(receipts[key], finished_at=at, outcome=outcome, begun=0)
+            receipts[key] = replace(ended, is_set_aside=is_set_aside)
+
+    def deliveries_set_aside(self) -> list[SetAside]:
+        return [
+            SetAside(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
+            for r in self._tables.receipts.values()
+            if r.is_set_aside and r.finished_at is not None
+        ]
+
+    def was_acted_on(self, repository_id: str, event: str) -> bool:
+        return (repository_id, event) in self._tables.acted_on
+
+    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+        events, key = self._to_write.acted_on, (repository_id, event)
+        if key in events:
+            return False
+        events[key] = at
+        return True
+
+    def change(self, repository_id: str, number: int) -> Change | None:
+        return self._tables.changes.get((repository_id, number))
+
+    def open_changes(self, repository_id: str) -> list[Change]:
+        own = (c for c in self._tables.changes.values() if c.repository.id == repository_id and c.is_open)
+        return sorted(own, key=attrgetter("number"))
+
+    def save_change(self, change: Change) -> None:
+        self._to_write.changes[change.repository.id, change.number] = change
+
+    def repositories(self) -> list[SeenRepository]:
+        return [seen for _, seen in sorted(self._tables.repositories.items(), key=itemgetter(0))]
+
+    def save_repository(self, app: str, repository: Repository) -> None:
+        self._to_write.repositories[app, repository.id] = SeenRepository(app, repository)
+
+    def fact(self, name: str) -> str:
+        return self._tables.facts.get(name, "")
+
+    def save_fact(self, name: str, value: str) -> None:
+        self._to_write.facts[name] = value
+
+    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        finished_before = deliveries_before or before
+        tables = self._to_write
+        gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
+        ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
+        heard = [key for key, at in tables.acted_on.items() if at < finished_before]
+        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
+        over = [s.id for s in tables.sessions.values() if s.expires_at < before]
+        links = [link.id for link in tables.share_links.values() if link.expires_at < before]
+        return (
+            _drop(tables.receipts, finished)
+            + _drop(tables.acted_on, heard)
+            + _drop(tables.sessions, over)
+            + _drop(tables.share_links, links)
+            + _drop(tables.deployments, ended)
+            + _drop(tables.environments, gone)
+            + _drop(tables.facts, [name for name in tables.facts if _is_nobodys(name, tables.environments)])
+        )
+
+    @property
+    def _to_write(self) -> _Tables:
+        if not self._writable:
+            raise RuntimeError("a read must not write; use Store.write")
+        return self._tables
+
+
+def _is_nobodys(fact: str, environments: Collection[str]) -> bool:
+    """Whether it is about an environment that isn't there any more."""
+    beginning = next((b for b in ABOUT_ENVIRONMENTS if fact.startswith(b)), None)
+    return beginning is not None and fact.removeprefix(beginning) not in environments
+
+
+def _is_taken(host: str, environments: Iterable[Environment]) -> bool:
+    return any(e.desired.present and e.host == host for e in environments)
+
+
+def _drop(rows: dict[K, V], keys: Collection[K]) -> int:
+    for key in keys:
+        del rows[key]
+    return len(keys)

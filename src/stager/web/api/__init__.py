@@ -1,0 +1,1 @@
+"""The JSON API, and the walkthrough's routes for curl."""

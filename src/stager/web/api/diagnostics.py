@@ -1,0 +1,39 @@
+"""What the installation's doctor finds, for whoever sees to it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from stager.control.diagnostics import examine
+from stager.domain.identity.roles import Action
+from stager.ports.diagnostics import Finding, Verdict
+from stager.web.api.environments import ANSWERS
+from stager.web.services import Known, Served
+
+router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+
+
+class FindingView(BaseModel):
+    """One thing that Stager needs, as it is."""
+
+    subject: str
+    verdict: Verdict = Field(description="`fine`, `warning` or `wrong`.")
+    message: str
+    hint: str = Field(description="What to do about it; may be empty.")
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """The view of this one."""
+        return cls(
+            subject=finding.subject, verdict=finding.verdict, message=finding.message, hint=finding.hint
+        )
+
+
+@router.get("/doctor")
+async def doctor(services: Served, actor: Known) -> list[FindingView]:
+    """Look whether all that Stager needs is as it should be. Takes up to 15 seconds. For administrators."""
+    await services.access.check(actor, Action.SET_UP)
+    return [FindingView.of(finding) for finding in await examine(services.checks)]

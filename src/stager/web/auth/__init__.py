@@ -1,0 +1,1 @@
+"""Cookies, CSRF protection, OAuth state, and sign-in to private previews."""

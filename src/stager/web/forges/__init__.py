@@ -1,0 +1,1 @@
+"""Routes for forges: webhooks, the local forge's push hook, and git over HTTP."""

@@ -1,0 +1,165 @@
+"""git over HTTP, for the repositories of the local forge: git's own program behind our authentication.
+
+Fetches and pushes are streamed both ways, so that neither has to fit into the memory. A push runs the same
+hook as one over a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from stager.domain.errors import Refused, Retry
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action
+from stager.git import environment, started
+from stager.ports.handlers import Credentials
+from stager.web.services import Services, address_of
+
+PREFIX = "/git"
+LARGEST_BODY = 2 * 1024**3
+"""Bytes of one push."""
+
+LONGEST_SECONDS = 3600.0
+SILENCE_SECONDS = 120.0
+"""How long whoever pushes may send nothing."""
+
+PUSH = "/git-receive-pack"
+_CHUNK = 64 * 1024
+_CALL = re.compile(r"/(?P<name>[^/]+?)(?:\.git)?(?P<call>/info/refs|/git-upload-pack|/git-receive-pack)")
+"""What git's newer, "smart" way of HTTP asks for (git-http-backend(1))."""
+
+
+class GitOverHttp:
+    """Serves `/git/NAME.git/...`; an ASGI application that is mounted there."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        services = cast("Services", scope["app"].state.services)
+        authorization = request.headers.get("authorization", "")
+        address = address_of(request, services.trusted)
+        actor = await services.access.actor(Credentials(authorization, {}, address))
+        await services.learn_domain(request)
+        seen = await services.access.seen(actor, services.repositories)
+        name, call = _asked(scope, {name: services.repositories[name] for name in seen})
+        # What is pushed becomes a preview, so a push takes what a launch does.
+        await services.access.check(actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name)
+        variables = _variables(request, services.repositories[name], call, actor)
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await _answer(request, variables, send)
+        except BaseExceptionGroup as group:
+            first = group.exceptions[0]
+            if not isinstance(first, ClientDisconnect | TimeoutError):  # then there is nobody to tell
+                raise first from None
+
+
+def _is_push(request: Request, call: str) -> bool:
+    """Whether this is a push, or the question before one."""
+    return PUSH in (call, f"/{request.query_params.get('service', '')}")
+
+
+def _asked(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
+    """The repository's name, and git's own word for what is wanted."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    match = _CALL.fullmatch(path)
+    if match is not None and match["name"] in repositories:
+        return match["name"], match["call"]
+    if not repositories:
+        hint = "`local_forge` in the configuration has none."
+    else:
+        hint = f"There are: {', '.join(f'{PREFIX}/{name}.git' for name in sorted(repositories))}."
+    raise Refused(
+        f"There is no git repository at {PREFIX}{path[:200]}.",
+        hint=hint,
+        reason="git-path-unknown",
+        status=404,
+    )
+
+
+def _variables(request: Request, repository: Path, call: str, actor: Actor) -> dict[str, str]:
+    """What git is told, after the rules of CGI (RFC 3875)."""
+    variables = {
+        "GIT_PROJECT_ROOT": str(repository),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_PROTOCOL": request.headers.get("git-protocol", ""),
+        "PATH_INFO": call,
+        "QUERY_STRING": request.url.query,
+        "REQUEST_METHOD": request.method,
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
+        "REMOTE_USER": actor.name,
+        "REMOTE_ADDR": request.client.host if request.client else "",
+    }
+    # The hook is what it is all about. Its folder is relative to the repository.
+    return environment({"core.hooksPath": "hooks", "http.getanyfile": "false"}) | variables
+
+
+async def _answer(request: Request, variables: Mapping[str, str], send: Send) -> None:
+    async with started(["http-backend"], variables, reads=True) as process, asyncio.TaskGroup() as tasks:
+        output = cast("asyncio.StreamReader", process.stdout)
+        feeding = tasks.create_task(_feed(request, cast("asyncio.StreamWriter", process.stdin)))
+        tasks.create_task(_drained(process.stderr))
+        status, headers = _read_head(await _head(output))
+        if variables["PATH_INFO"] == PUSH:  # a push that is too large must still be answered so
+            await feeding
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        while chunk := await output.read(_CHUNK):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _feed(request: Request, stream: asyncio.StreamWriter) -> None:
+    """Hand the body on, as it comes.
+
+    Raises:
+        Refused: 413, it is larger than `LARGEST_BODY`.
+    """
+    size = 0
+    async for chunk in _in_time(request.stream()):
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise Refused(f"This push is larger than {LARGEST_BODY} bytes.", reason="too-large", status=413)
+        with contextlib.suppress(ConnectionError):  # git has read enough, and says why
+            stream.write(chunk)
+            await stream.drain()
+    stream.close()
+    with contextlib.suppress(ConnectionError):
+        await stream.wait_closed()
+
+
+async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+        yield chunk
+
+
+async def _drained(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(_CHUNK):
+        pass
+
+
+async def _head(output: asyncio.StreamReader) -> bytes:
+    try:
+        return await output.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise Retry("git gives no answer.", reason="repository-away") from error
+
+
+def _read_head(head: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
+    """Status and headers of CGI's answer."""
+    lines = (line.partition(b":") for line in head.split(b"\r\n") if line)
+    headers = [(name.lower(), value.strip()) for name, _, value in lines]
+    status = next((value for name, value in headers if name == b"status"), b"200")
+    return int(status.split()[0]), [(name, value) for name, value in headers if name != b"status"]

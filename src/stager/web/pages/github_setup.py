@@ -1,0 +1,99 @@
+"""Connects GitHub with one click: says what will happen, sends the browser there, takes what comes back."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from stager.domain.errors import Refused, StagerError
+from stager.domain.identity.roles import Action
+from stager.ports.setup import AppSetup, Proposal
+from stager.version import __version__
+from stager.web.auth.oauth_state import GOOD_FOR
+from stager.web.pages.home import SECURITY, templates
+from stager.web.problems import status_of
+from stager.web.services import Known, Served, Services
+
+router = APIRouter(include_in_schema=False)
+
+PATH = "/setup/github"
+COOKIE = "stager-setup"
+
+
+@router.get(PATH)
+async def offer(request: Request, services: Served, actor: Known, organization: str = "") -> Response:
+    """The page that says what will happen, with the button."""
+    try:
+        await services.access.check(actor, Action.SET_UP)
+        setup = _setup(services)
+        state, cookie = services.states.give(actor, request.cookies.get(COOKIE, ""))
+        proposal = setup.proposal(services.addresses.home, organization.strip(), state)
+        response = _page(services, setup, proposal, organization=organization.strip())
+    except StagerError as error:
+        return _sorry(error)
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=int(GOOD_FOR),
+        path=PATH,
+        secure=services.addresses.home.startswith("https:"),
+        httponly=True,
+        samesite="lax",  # GitHub sends the browser back, and the cookie must come along
+    )
+    return response
+
+
+@router.get(PATH + "/callback")
+async def callback(
+    request: Request, services: Served, actor: Known, code: str = "", state: str = ""
+) -> Response:
+    """Where GitHub sends the browser back to, once the App is made."""
+    try:
+        await services.access.check(actor, Action.SET_UP)
+        setup = _setup(services)
+        if not services.states.take(state, actor, request.cookies.get(COOKIE, "")):
+            raise Refused(
+                "Nobody was sent to GitHub from here with this state, or it is too long ago.",
+                hint=f"Begin again at {PATH}, in the same browser. An App that was made may be removed.",
+                reason="setup-state-unknown",
+                status=403,
+            )
+        async with services.audit.of(actor, Action.SET_UP, subject="GitHub App"):
+            await setup.finish(code)
+    except StagerError as error:
+        return _sorry(error)
+    return RedirectResponse(PATH, 303, headers=SECURITY)
+
+
+def _setup(services: Services) -> AppSetup:
+    if services.setup is None:
+        raise Refused("There is no GitHub to be connected with.", reason="setup-unavailable", status=404)
+    return services.setup
+
+
+def _page(services: Services, setup: AppSetup, proposal: Proposal, *, organization: str) -> HTMLResponse:
+    html = templates.get_template("setup.html").render(
+        version=__version__,
+        path=PATH,
+        forge=setup.forge_url,
+        home=services.addresses.home,
+        overridden=setup.overridden,
+        made=setup.made(),
+        proposal=proposal,
+        organization=organization,
+    )
+    return HTMLResponse(html, headers=_allowing_forms_to(setup.forge_url))
+
+
+def _sorry(error: StagerError) -> HTMLResponse:
+    html = templates.get_template("setup-failed.html").render(version=__version__, path=PATH, error=error)
+    return HTMLResponse(html, status_of(error), headers=SECURITY)
+
+
+def _allowing_forms_to(forge_url: str) -> dict[str, str]:
+    address = urlsplit(forge_url)
+    forms = f"form-action 'self' {address.scheme}://{address.netloc}"
+    policy = SECURITY["Content-Security-Policy"].replace("form-action 'none'", forms)
+    return SECURITY | {"Content-Security-Policy": policy}

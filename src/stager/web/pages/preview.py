@@ -1,0 +1,112 @@
+"""Stager's own page for one preview, to which the pull request links: how it stands, and the logs.
+
+It is for whoever may call the API. Nothing can be done here, so that it needs no guard against foreign pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import pairwise
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, Response
+
+from stager.control.reporting.qr import QUIET, leads_elsewhere
+from stager.domain.errors import Retry
+from stager.domain.identity.actor import Actor
+from stager.domain.status import State
+from stager.domain.text import as_on_screen, lines_on_screen
+from stager.version import __version__
+from stager.web.api.environments import Id
+from stager.web.api.views import DeploymentView, current, deployments_of, history, sight_of
+from stager.web.pages.home import SECURITY, templates
+from stager.web.services import Known, Served, Services
+
+router = APIRouter(include_in_schema=False)
+
+LINES_SHOWN = 200
+SCRIPTED = SECURITY | {
+    "Content-Security-Policy": SECURITY["Content-Security-Policy"] + "; script-src 'self'; connect-src 'self'"
+}
+"""Our own script may run, and ask us."""
+
+TONES = {
+    State.LIVE: "good",
+    State.STOPPED: "calm",
+    State.GONE: "calm",
+    State.UNRESPONSIVE: "bad",
+    State.FAILED: "bad",
+    State.FAILED_UPDATE: "bad",
+    State.REFUSED: "bad",
+}
+"""The colour of each state's mark, where it doesn't just wait."""
+UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
+
+
+@router.get("/previews/{environment}")
+async def preview(services: Served, actor: Known, environment: Id) -> Response:
+    """One preview, for people. Its script looks again, and follows the build's log."""
+    view = await current(services, environment, actor)
+    sight = await sight_of(services, actor, view.app)
+    deployments = await deployments_of(services, environment, actor)
+    build, is_under_way, lines = await _build(services, environment) if sight.logs else ("", False, [])
+    html = templates.get_template("preview.html").render(
+        version=__version__,
+        view=view,
+        tone=TONES.get(view.state, "wait"),
+        unsettled=view.state in UNSETTLED,
+        deployments=[(deployment, list(_spans(deployment))) for deployment in deployments],
+        build=build,
+        is_under_way=is_under_way,
+        build_lines=lines,
+        log_lines=await _log(services, environment, actor) if sight.logs else [],
+        qr=_qr(view.url) if view.serving is not None else "",
+    )
+    return HTMLResponse(html, headers=SCRIPTED)
+
+
+async def _build(services: Services, environment: str) -> tuple[str, bool, list[str]]:
+    """The key of the newest build, whether it goes on, and the end of its log where it doesn't."""
+    _, deployments = await services.store.read(lambda tx: history(tx, environment))
+    key = next((d.build for d in deployments if d.build), "")
+    if services.builds is None or not key:
+        return "", False, []
+    if services.builds.standing(key) is not None:
+        return key, True, []
+    return key, False, lines_on_screen(services.builds.log_of(key))[-LINES_SHOWN:]
+
+
+async def _log(services: Services, environment: str, actor: Actor) -> list[str]:
+    """The last lines of its instance; none while the engine doesn't answer."""
+    with suppress(Retry):
+        return [
+            as_on_screen(line) for line in await services.commands.log_of(environment, LINES_SHOWN, actor)
+        ]
+    return []
+
+
+def _qr(url: str) -> str:
+    """The URL's QR code as SVG, for telephones; empty where none could get there."""
+    # Costs a few megabytes, which only those who look at such a page pay.
+    import segno  # noqa: PLC0415
+
+    if not leads_elsewhere(url):
+        return ""
+    code = segno.make_qr(url)
+    return code.svg_inline(scale=4, border=QUIET, dark="#000", light="#fff")
+
+
+def _spans(deployment: DeploymentView) -> Iterator[tuple[str, float]]:
+    """What a deployment has done so far, each with the seconds that it took."""
+    stamps: list[tuple[str, datetime | None]] = [
+        ("queued", deployment.created_at),
+        ("image", deployment.building_at),
+        ("start", deployment.starting_at),
+        ("check", deployment.checking_at),
+        ("", deployment.live_at),
+    ]
+    reached = [(name, at) for name, at in stamps if at is not None]
+    for (name, begin), (_, end) in pairwise(reached):
+        yield name, max(0.0, (end - begin).total_seconds())
