@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from bench import raw, report
-from bench.ground import Ground, Options
+from bench.ground import BenchOptions, Ground
 from bench.row import Row
 from bench.rows import ROWS
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(names)}; all of them without any")
     parser.add_argument("--report", action="store_true", help="measure nothing, only make the page again")
     parser.add_argument(
-        "--cycles", type=int, default=Options().cycles, help="of the row leftovers (default %(default)s)"
+        "--cycles", type=int, default=BenchOptions().cycles, help="of the row leftovers (default %(default)s)"
     )
     parser.add_argument("--no-peers", action="store_true", help="measure Stager and its floors only")
     return parser
@@ -42,7 +42,7 @@ def _measured(row: Row, asked: argparse.Namespace) -> bool:
     print(f"· measuring {row.name}", flush=True)
     begun = monotonic()
     with tempfile.TemporaryDirectory(prefix="stager-bench-") as folder:
-        figures = row.measure(Ground(Path(folder), Options(asked.cycles, not asked.no_peers)))
+        figures = row.measure(Ground(Path(folder), BenchOptions(asked.cycles, not asked.no_peers)))
     raw.keep(row.name, figures)
     lines = row.lines(figures)
     for line in lines:

@@ -15,7 +15,7 @@ import aiodocker
 import aiohttp
 
 from bench.ground import PORT
-from stager.domain.environment import Birth
+from stager.domain.environment import InstanceLabels
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
@@ -97,7 +97,7 @@ class ByHand:
             await asyncio.sleep(LOOK_EVERY)
 
     def _spec(self, number: int, image: str) -> InstanceSpec:
-        birth = Birth(
+        birth = InstanceLabels(
             environment=f"hand-{number}",
             deployment=f"hand-{number}",
             generation=1,

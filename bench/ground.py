@@ -29,7 +29,7 @@ APPLICATION_COMMAND = "python3 /server.py"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BenchOptions:
     """What the command line can change.
 
     Args:
@@ -50,7 +50,7 @@ class Ground:
     """
 
     folder: Path
-    options: Options
+    options: BenchOptions
 
     @contextlib.contextmanager
     def stager(self, **configuration: Any) -> Iterator[StagerUnderTest]:

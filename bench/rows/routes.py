@@ -11,7 +11,7 @@ from typing import Any
 from bench.figures import median, percentile, rounded, seconds, times
 from bench.ground import Ground
 from bench.row import Figures, Line, Row
-from stager.control.routing.route_table import Publisher
+from stager.control.routing.route_table import Routes
 from stager.domain.route import Endpoint, RouteTable, Target
 from tests.unit.front.harness import App, Rig, rig
 
@@ -25,17 +25,17 @@ class Party:
     def __init__(self, front: Rig, apps: tuple[App, App]) -> None:
         self._front = front
         self._apps = apps
-        self._publisher = Publisher(front.client)
+        self._routes = Routes(front.client)
 
     async def fill(self, count: int) -> None:
         routes: dict[str, Target] = {_host(number): self._apps[0].endpoint for number in range(count)}
-        await self._publisher.apply(RouteTable(routes, DOMAIN, Endpoint("127.0.0.1", 1)))
+        await self._routes.apply(RouteTable(routes, DOMAIN, Endpoint("127.0.0.1", 1)))
 
     async def change(self, number: int) -> float:
         """Seconds until a route leads to the other application, and every new request follows it."""
         host, app = _host(number % FEW), self._apps[(number // FEW + 1) % 2]
         begun = perf_counter()
-        await self._publisher.show(host, app.endpoint)
+        await self._routes.show(host, app.endpoint)
         took = perf_counter() - begun
         assert (await self._front.ask(host=host)).json["app"] == app.name
         return took

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Preview,
         Previews,
     )
-    from stager.ports.login import Asked, Identity, Logins, SignIn
+    from stager.ports.login import AuthorizationRequest, Identity, Logins, SignIn
 
 _HOMES = {
     "stager.cli.client.auth.strategy": ("Account", "AuthStrategy"),
@@ -51,16 +51,16 @@ _HOMES = {
         "Preview",
         "Previews",
     ),
-    "stager.ports.login": ("Asked", "Identity", "Logins", "SignIn"),
+    "stager.ports.login": ("AuthorizationRequest", "Identity", "Logins", "SignIn"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Account",
     "Actor",
-    "Asked",
     "AuthStrategy",
     "AuthenticationStrategy",
+    "AuthorizationRequest",
     "Call",
     "Change",
     "ChangeAction",

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from stager.domain.environment import Birth, ChangeLink
+from stager.domain.environment import ChangeLink, InstanceLabels
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
@@ -101,7 +101,7 @@ class Engine(Protocol):
     reference: str
     """An image that it has."""
 
-    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
         """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
         its memory (`hungry`), `serves-itself` on loopback addresses, or whose image's own check finds it
         `well` or `ill`, or can't be run in it (`uncheckable`)."""
@@ -120,9 +120,9 @@ class Engine(Protocol):
 _numbers = itertools.count(1)
 
 
-def birth(environment: str = "e1", generation: int = 1) -> Birth:
+def birth(environment: str = "e1", generation: int = 1) -> InstanceLabels:
     """A full one, of a deployment of its own."""
-    return Birth(
+    return InstanceLabels(
         environment=environment,
         deployment=f"d{next(_numbers)}",
         generation=generation,
@@ -147,7 +147,7 @@ class FakeEngineUnderTest:
         self.instances: Instances = self._engine
         self.prober: Prober = self._engine
 
-    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
         program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
         image = self._engine.add_image(f"{does}-{birth.deployment}", program)
         return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
@@ -177,7 +177,7 @@ class DockerUnderTest:
         )
         self.prober: Prober = self.http
 
-    async def spec(self, does: str, birth: Birth) -> InstanceSpec:
+    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
         image = await self.images.resolve(self.reference)
         if does in _HEALTHCHECKS:
             check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}

@@ -30,7 +30,7 @@ from stager.ports.forge import (
     Recovery,
     Reports,
 )
-from stager.testing import FakeForge, Mood
+from stager.testing import FakeForge, FaultMode
 from tests.doubles.github import GithubDouble, GithubPull
 
 A, B = "a" * 40, "b" * 40
@@ -174,13 +174,13 @@ class FakeForgeUnderTest:
         return [(context, _shown(a.progress), a.url or a.log_url) for context, a in said]
 
     def fail(self) -> None:
-        self._forge.mood = Mood.FAILING
+        self._forge.mood = FaultMode.FAILING
 
     def break_off_lists(self) -> None:
-        self._forge.mood = Mood.PARTIAL
+        self._forge.mood = FaultMode.PARTIAL
 
     def refuse_to_write(self) -> None:
-        self._forge.mood = Mood.REFUSING
+        self._forge.mood = FaultMode.REFUSING
 
 
 def _shown(progress: Progress) -> Shown:

@@ -13,8 +13,8 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
-    HoldReason,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
@@ -44,7 +44,7 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
             Revision("c0ffee", "refs/heads/x"),
             {"Z": "1", "A": "x\ny", "EMPTY": ""},
             Trust.FORK,
-            Hold(HoldReason.FORK, "It comes from a fork.", "Ask somebody with push access."),
+            Suspension(SuspensionReason.FORK, "It comes from a fork.", "Ask somebody with push access."),
         ),
         created_at=NOON,
         updated_at=later(1),

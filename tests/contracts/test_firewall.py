@@ -14,7 +14,7 @@ from typing import Protocol
 import pytest
 
 from stager.domain.egress import Egress
-from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
@@ -87,7 +87,7 @@ def firewall(ground: Ground) -> Firewall:
     return ground.firewall
 
 
-def there(born: Birth) -> tuple[Instance, Birth]:
+def there(born: InstanceLabels) -> tuple[Instance, InstanceLabels]:
     made = Instance("c1", born.environment, born.deployment, 1, InstanceState.RUNNING, network=NETWORK)
     return made, born
 

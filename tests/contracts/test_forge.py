@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stager.domain.errors import Refused, Retry
-from stager.testing import FakeForge, Mood
+from stager.testing import FakeForge, FaultMode
 from tests.contracts.forges import A, B, Forge, link, the
 
 MARKER, OTHER_MARKER = "<!-- stager:one -->", "<!-- stager:two -->"
@@ -255,7 +255,7 @@ class TestFakeForge:
     async def test_a_slow_one_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stager.testing.fakes.faults.SLOW_SECONDS", 0.05)
         forge = FakeForge()
-        forge.mood = Mood.SLOW
+        forge.mood = FaultMode.SLOW
         started = asyncio.get_running_loop().time()
 
         assert await forge.repository("acme", "shop") is None
@@ -263,6 +263,6 @@ class TestFakeForge:
 
     async def test_one_that_never_answers(self) -> None:
         forge = FakeForge()
-        forge.mood = Mood.NEVER
+        forge.mood = FaultMode.NEVER
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(forge.repository("acme", "shop"), 0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.accounts import Entry, Person, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditRecord, Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
 from stager.ports.store import Store, Transaction
 from stager.stores.sqlite.store import open_store
@@ -52,8 +52,8 @@ def link(number: int = 1, **changed: object) -> ShareLink:
     return replace(whole, **changed)  # type: ignore[arg-type]
 
 
-def entry(number: int = 1) -> Entry:
-    return Entry(
+def entry(number: int = 1) -> AuditRecord:
+    return AuditRecord(
         later(number), "ann (GitHub)", "192.0.2.1", "launch", "shop", f"env{number}", "refused", "why"
     )
 

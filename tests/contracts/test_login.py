@@ -15,8 +15,8 @@ from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
 from stager.forges.github.account import Place
 from stager.forges.github.sign_in import Client, GithubSignIn
-from stager.ports.login import Accounts, Asked, Identity, Pending
-from stager.testing.fakes.faults import Mood
+from stager.ports.login import Accounts, AuthorizationRequest, Identity, Pending
+from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
 from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
 
@@ -26,7 +26,7 @@ class People(Protocol):
 
     rights: dict[tuple[str, str], Access]
     agreed: dict[str, str | None]
-    mood: Mood
+    mood: FaultMode
 
     def token(self, login: str) -> str: ...
     def agree(self, login: str, address: str) -> str: ...
@@ -68,8 +68,8 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[UnderTest]:
         yield UnderTest(double, over_http)
 
 
-def asked() -> Asked:
-    return Asked(new_secret(), new_secret(), CALLBACK, new_secret())
+def asked() -> AuthorizationRequest:
+    return AuthorizationRequest(new_secret(), new_secret(), CALLBACK, new_secret())
 
 
 async def test_the_address_bears_what_was_asked_and_no_secret(there: UnderTest) -> None:
@@ -176,7 +176,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
     code = there.people.agree("octocat", await there.accounts.address(one))
     token = there.people.token("octocat")
     there.people.agreed[begun.user_code] = "octocat"
-    there.people.mood = Mood.NEVER
+    there.people.mood = FaultMode.NEVER
     accounts = there.make(0.2, True)
     for question in (
         lambda: accounts.who(token),
@@ -189,7 +189,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
             await question()
         assert token not in repr(caught.value)
 
-    there.people.mood = Mood.WELL
+    there.people.mood = FaultMode.WELL
     assert await there.accounts.who(token) == "octocat", "a no wasn't remembered"
 
 

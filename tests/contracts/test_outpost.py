@@ -12,9 +12,9 @@ import pytest
 
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint, Page, RouteTable
-from stager.ports.router import Outpost
+from stager.ports.router import EdgeProxy
 from stager.routers.nginx import Nginx, NginxRouter, load_template
-from stager.testing import FakeOutpost
+from stager.testing import FakeEdgeProxy
 
 DOMAIN = "stage.test"
 A, B, C = (f"{name}.{DOMAIN}" for name in "abc")
@@ -24,7 +24,7 @@ SOMEWHERE = Endpoint("10.200.0.1", 80)
 class Place(Protocol):
     """An outpost under test, and what can be seen of it."""
 
-    outpost: Outpost
+    edge_proxy: EdgeProxy
 
     def doors(self) -> Mapping[str, int]:
         """Where it leads."""
@@ -38,8 +38,8 @@ class Place(Protocol):
 
 class FakePlace:
     def __init__(self) -> None:
-        self._fake = FakeOutpost()
-        self.outpost: Outpost = self._fake
+        self._fake = FakeEdgeProxy()
+        self.edge_proxy: EdgeProxy = self._fake
 
     def doors(self) -> Mapping[str, int]:
         return self._fake.doors
@@ -57,7 +57,7 @@ class NginxPlace:
         self._sites.mkdir()
         # It reads its files again unless it is told to say no; what nginx itself says is tested elsewhere.
         reload = ["sh", "-c", f"test ! -e {self._no}"]
-        self.outpost: Outpost = NginxRouter(
+        self.edge_proxy: EdgeProxy = NginxRouter(
             template=load_template(None),
             folder=self._sites,
             scratch=folder / "scratch",
@@ -96,29 +96,29 @@ def table(**ports: int) -> RouteTable:
 
 
 async def test_it_leads_to_every_door_and_to_no_other(place: Place) -> None:
-    assert await place.outpost.apply(table(a=1, b=2)) == {}
+    assert await place.edge_proxy.apply(table(a=1, b=2)) == {}
     assert place.doors() == {A: 1, B: 2}
-    assert await place.outpost.apply(table(b=3, c=1)) == {}
+    assert await place.edge_proxy.apply(table(b=3, c=1)) == {}
     assert place.doors() == {B: 3, C: 1}
-    assert await place.outpost.apply(RouteTable()) == {}
+    assert await place.edge_proxy.apply(RouteTable()) == {}
     assert place.doors() == {}
 
 
 async def test_what_is_gone_has_no_door(place: Place) -> None:
-    await place.outpost.apply(table(a=1, b=2))
-    await place.outpost.apply(table(a=1, b=2).upsert(A, Page("gone")))
+    await place.edge_proxy.apply(table(a=1, b=2))
+    await place.edge_proxy.apply(table(a=1, b=2).upsert(A, Page("gone")))
     assert place.doors() == {B: 2}
 
 
 async def test_the_same_again_changes_nothing(place: Place) -> None:
     for _ in range(3):
-        assert await place.outpost.apply(table(a=1)) == {}
+        assert await place.edge_proxy.apply(table(a=1)) == {}
         assert place.doors() == {A: 1}
 
 
 async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
     place.refuse(B)
-    problems = await place.outpost.apply(table(a=1, b=2, c=3))
+    problems = await place.edge_proxy.apply(table(a=1, b=2, c=3))
     assert problems.keys() == {B}
     assert problems[B].endswith(".")
     assert B not in problems[B]
@@ -126,8 +126,8 @@ async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
 
 
 async def test_what_fails_changes_nothing(place: Place) -> None:
-    await place.outpost.apply(table(a=1, b=2))
+    await place.edge_proxy.apply(table(a=1, b=2))
     place.fail()
     with pytest.raises(StagerError):
-        await place.outpost.apply(table(b=5, c=3))
+        await place.edge_proxy.apply(table(b=5, c=3))
     assert place.doors() == {A: 1, B: 2}

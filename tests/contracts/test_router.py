@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from stager.domain.errors import Retry
-from stager.domain.identity.access_policy import Guard, Terms
+from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import Endpoint, Health, Page, RouteTable
 from stager.front.process.client import FrontClient
 from stager.ports.router import Router
@@ -24,7 +24,7 @@ DOMAIN = "stage.test"
 HOST, OTHER = f"a.{DOMAIN}", f"b.{DOMAIN}"
 HOME = Endpoint(path="/run/stager/control.sock")
 PAGE = Page("failed", "größer", "shop", "It failed.", "Look.", ("a <b>", "`c`"), "https://forge.test/7")
-GUARDED = Terms(
+GUARDED = AccessPolicy(
     Guard(frozenset({"password", "link"}), "e", "http://x/", 60, "d", frozenset({"l1"})), index=True
 )
 NOBODY = Endpoint("127.0.0.1", 9)
@@ -186,7 +186,7 @@ class TestTable:
             RouteTable(before.routes, "other.test", HOME),
             RouteTable({f"c.{DOMAIN}": NOBODY}, "other.test", Endpoint("127.0.0.1", 80)),
             RouteTable(before.routes, DOMAIN, None),
-            before.under({HOST: GUARDED, OTHER: Terms(index=True)}),
+            before.under({HOST: GUARDED, OTHER: AccessPolicy(index=True)}),
             before.upsert(HOST, PAGE, GUARDED),
             before.upsert(f"c.{DOMAIN}", plane.endpoint, GUARDED),
         ]
@@ -198,7 +198,7 @@ class TestTable:
             assert await plane.router.current() == after
 
     async def test_survives_a_restart(self, plane: Plane) -> None:
-        kept = table(plane).under({HOST: GUARDED, OTHER: Terms(index=True)})
+        kept = table(plane).under({HOST: GUARDED, OTHER: AccessPolicy(index=True)})
         await plane.router.apply(table(plane))
         await plane.router.update(table(plane).changes_to(kept), kept)
         await plane.restart()

@@ -12,7 +12,7 @@ import pytest
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.source import Origin, Sources
 from stager.sources import GitSources
-from stager.testing import FakeSources, SourceMood
+from stager.testing import FakeSources, SourceFaultMode
 from stager.testing.fakes.sources import Files, Link
 from tests.doubles.git import BareRepository, GitHost, olga
 
@@ -75,10 +75,10 @@ class FakeRemote:
         self._fake.remove(self.origin.url, ref)
 
     async def away(self) -> None:
-        self._fake.mood = SourceMood.AWAY
+        self._fake.mood = SourceFaultMode.AWAY
 
     def refuse(self) -> None:
-        self._fake.mood = SourceMood.REFUSING
+        self._fake.mood = SourceFaultMode.REFUSING
 
 
 class PathRemote:
@@ -369,9 +369,9 @@ class TestFakeSources:
 
     @pytest.mark.parametrize(
         ("mood", "reason"),
-        [(SourceMood.LARGE, "source-too-large"), (SourceMood.TOO_SLOW, "source-too-slow")],
+        [(SourceFaultMode.LARGE, "source-too-large"), (SourceFaultMode.TOO_SLOW, "source-too-slow")],
     )
-    async def test_over_a_limit(self, mood: SourceMood, reason: str) -> None:
+    async def test_over_a_limit(self, mood: SourceFaultMode, reason: str) -> None:
         sources = FakeSources({})
         sources.mood = mood
         with pytest.raises(Fault) as caught:
@@ -381,11 +381,11 @@ class TestFakeSources:
     async def test_a_slow_host_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stager.testing.fakes.sources.SLOW_SECONDS", 0.01)
         sources = FakeSources({"x": "y"})
-        sources.mood = SourceMood.SLOW
+        sources.mood = SourceFaultMode.SLOW
         assert await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x") == b"y"
 
     async def test_one_that_never_answers(self) -> None:
         sources = FakeSources({})
-        sources.mood = SourceMood.NEVER
+        sources.mood = SourceFaultMode.NEVER
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sources.resolve(Origin("https://forge.test/x.git"), "main"), 0.05)

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
-from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.faults import FaultMode
 from tests.doubles.serving import listen
 
 ID, SECRET = "Iv1.0123456789abcdef", "the-clients-secret"
@@ -45,7 +45,7 @@ class GithubLogin:
         tokens: whose each token is.
         rights: what somebody may do with a repository, by login and `owner/name`.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
-        mood: `Mood.NEVER`: it takes connections and answers nothing; `Mood.SLOW`: a byte at a time.
+        mood: `FaultMode.NEVER`: it takes connections and answers nothing; `FaultMode.SLOW`: a byte at a time.
         answers: what is answered next instead, by path: an error, or whatever it is.
         asked: the form of each request, by path.
         device_flow: whether the application has that switched on.
@@ -56,7 +56,7 @@ class GithubLogin:
     tokens: dict[str, str] = field(default_factory=dict)
     rights: dict[tuple[str, str], Access] = field(default_factory=dict)
     agreed: dict[str, str | None] = field(default_factory=dict)
-    mood: Mood = Mood.WELL
+    mood: FaultMode = FaultMode.WELL
     answers: dict[str, list[web.StreamResponse | str]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     device_flow: bool = True
@@ -106,9 +106,9 @@ class GithubLogin:
     async def _as_in_this_mood(self, request: web.Request, handler: Any) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.asked.append((request.path, form))
-        if self.mood is Mood.NEVER:
+        if self.mood is FaultMode.NEVER:
             await self._release.wait()
-        if self.mood is Mood.SLOW:
+        if self.mood is FaultMode.SLOW:
             return await self._trickle(request)
         if self.answers.get(request.path):
             answer = self.answers[request.path].pop(0)

@@ -19,7 +19,7 @@ from stager.domain.identity.roles import Role
 from stager.ports.login import challenge_of
 from tests.forge import doubles
 from tests.forge.visitor import Visitor
-from tests.unit.web.site import HOST, Site, site
+from tests.unit.web.harness import HOST, WebHarness, site
 
 HOME = f"http://{HOST}"
 OURS = {"origin": HOME}
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]
 class Scene:
     """A Stager whose people sign in at the provider."""
 
-    site: Site
+    site: WebHarness
     server: doubles.Server
 
     async def at_provider(self, url: str, name: str) -> str:

@@ -16,7 +16,7 @@ from stager.domain.errors import Refused
 from stager.domain.source import Access
 from stager.forges.github.account import Place
 from stager.forges.github.sign_in import Client, GithubSignIn
-from stager.ports.login import Asked, DeviceCode, Identity, Pending
+from stager.ports.login import AuthorizationRequest, DeviceCode, Identity, Pending
 from tests.forge import doubles
 from tests.forge.visitor import Visitor
 
@@ -54,11 +54,11 @@ async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
         yield Scene(session, server)
 
 
-def asked() -> Asked:
-    return Asked(new_secret(), new_secret(), CALLBACK, new_secret())
+def asked() -> AuthorizationRequest:
+    return AuthorizationRequest(new_secret(), new_secret(), CALLBACK, new_secret())
 
 
-async def code_for(scene: Scene, one: Asked, name: str = "octocat") -> str:
+async def code_for(scene: Scene, one: AuthorizationRequest, name: str = "octocat") -> str:
     back = await scene.visit(await scene.web.address(one), name)
     query = parse_qs(urlsplit(back).query)
     assert back.startswith(CALLBACK)

@@ -21,7 +21,7 @@ import pytest
 from stager.control.identity.secrets import new_secret
 from stager.forges.github.account import Place
 from stager.forges.github.sign_in import Client, GithubSignIn
-from stager.ports.login import Asked
+from stager.ports.login import AuthorizationRequest
 from tests.forge import doubles
 from tests.forge.browser import Page
 from tests.forge.visitor import Visitor
@@ -148,7 +148,7 @@ class Server:
         return asyncio.run(self._token(name))
 
     async def _token(self, name: str) -> str:
-        asked = Asked(new_secret(), new_secret(), f"{self.home}/event_receiver")
+        asked = AuthorizationRequest(new_secret(), new_secret(), f"{self.home}/event_receiver")
         place = Place(self.provider.url, self.provider.url, pause=0.01)
         async with aiohttp.ClientSession() as session, httpx.AsyncClient(trust_env=False) as browser:
             accounts = GithubSignIn(session, place, lambda: Client("github", CLIENT_SECRET), SCOPE)

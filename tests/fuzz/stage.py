@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tests.unit.control.virtual_time import VirtualTimeLoop
-from tests.unit.web.site import Site, site
+from tests.unit.web.harness import WebHarness, site
 
 T = TypeVar("T")
 MOST_CASES = 100
@@ -30,7 +30,7 @@ class Stage:
         self._loop = VirtualTimeLoop()
         self._stack = AsyncExitStack()
         self._cases = 0
-        self.site: Site
+        self.site: WebHarness
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What this comes to."""

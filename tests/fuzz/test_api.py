@@ -21,7 +21,7 @@ from stager.web.app import create_app
 from stager.web.services import Services
 from tests.length import length
 from tests.unit.cli.client.served import Served, served
-from tests.unit.web.site import basic
+from tests.unit.web.harness import basic
 
 CHECKS = [
     not_a_server_error,

@@ -21,7 +21,7 @@ from tests.doubles.github import GithubComment, GithubDouble
 from tests.fuzz.junk import JUNK, damaged, mutated, written
 from tests.fuzz.stage import Stage, quiet, staged
 from tests.length import length
-from tests.unit.web.site import SECRET
+from tests.unit.web.harness import SECRET
 
 GITHUB = GithubDouble()
 SHOP, FORK = GITHUB.add_repository("acme", "shop"), GITHUB.add_repository("eve", "shop")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     WAYS,
+    AccessPolicy,
     Guard,
     Kind,
     Pass,
-    Terms,
     Way,
     digest_of,
     seal,
@@ -138,7 +138,7 @@ def check_notice(notice: Notice, head: RequestHead) -> None:
 def test_nobody_gets_in_by_what_isnt_ours(head: RequestHead | None, secure: bool) -> None:
     if head is None:
         return
-    notice = GATE.meet(head, Terms(GUARD), secure=secure)
+    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
     assert notice is not None
     assert notice.status in {302, 401}
     assert "Set-Cookie" not in notice.headers
@@ -170,7 +170,7 @@ def test_a_good_pass_always_lets_in(data: st.DataObject, way: Way, secure: bool)
     head = data.draw(requests(st.just([line])))
     if head is None or head.target.partition(b"?")[0] == ACCESS_PATH.encode():
         return
-    notice = GATE.meet(head, Terms(GUARD), secure=secure)
+    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
     assert notice is None or (notice.status == 303 and "Set-Cookie" not in notice.headers)
     assert not [line for line in head.lines if made("pass", way).encode() in line]
 
@@ -193,13 +193,13 @@ def test_what_is_good_is_always_changed_for_a_pass(data: st.DataObject, secure: 
         head = parse_request(b"GET %b HTTP/1.1\r\nHost: %b" % (target, HOST.encode()))
     except MessageError:
         return
-    notice = GATE.meet(head, Terms(GUARD), secure=secure)
+    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
     assert notice is not None
     check_notice(notice, head)
     assert notice.status == 303
     cookie = notice.headers["Set-Cookie"].partition(";")[0]
     again = parse_request(f"POST / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}".encode())
-    assert GATE.meet(again, Terms(GUARD), secure=secure) is None
+    assert GATE.meet(again, AccessPolicy(GUARD), secure=secure) is None
 
 
 @length(200)

@@ -23,8 +23,8 @@ from stager.web.auth import cookies
 from tests.fuzz.junk import JUNK, damaged, written
 from tests.fuzz.stage import Stage, quiet, staged
 from tests.length import length
-from tests.unit.control.house import SHOP
-from tests.unit.web.site import HOST
+from tests.unit.control.harness import SHOP
+from tests.unit.web.harness import HOST
 
 PASSWORD = "Pässe:1"
 USERS = {"ann": PASSWORD, "böb": "x"}
@@ -120,7 +120,7 @@ COOKIES = st.lists(
 
 def session(stage: Stage) -> str:
     """The secret of a session of ann's."""
-    sessions = stage.site.house.life.core.sessions
+    sessions = stage.site.house.life.control_plane.sessions
     ann = Actor("ann", "BasicAuthentication", strategy="BasicAuthentication")
     return stage.run(sessions.begin(ann, "a browser"))[1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.access_policy import Guard, Terms
+from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.front.process.launcher import FrontLauncher, FrontOptions
 from tests.unit.front.harness import (
@@ -130,7 +130,9 @@ async def test_a_host_of_the_preview_domain_decides(front: Rig, app: App, home: 
 async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: App) -> None:
     a, b, table = await open_doors(front, app)
     guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
-    table = replace(table, routes={HOST: app.endpoint, OTHER: app.endpoint}, terms={OTHER: Terms(guard)})
+    table = replace(
+        table, routes={HOST: app.endpoint, OTHER: app.endpoint}, terms={OTHER: AccessPolicy(guard)}
+    )
     await front.client.apply(table)
     for port in (a, b):
         assert (await enter(port, HOST)).status == 200

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.access_policy import Terms
+from stager.domain.identity.access_policy import AccessPolicy
 from stager.domain.route import Endpoint, Page, RouteTable
 from tests.unit.front.harness import (
     DOMAIN,
@@ -382,9 +382,9 @@ class TestPool:
         profile="repository's own code",
         result="both are taken out of the answer",
     )
-    @pytest.mark.parametrize("terms", [None, Terms(index=True)])
+    @pytest.mark.parametrize("terms", [None, AccessPolicy(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(
-        self, front: Rig, app: App, terms: Terms | None
+        self, front: Rig, app: App, terms: AccessPolicy | None
     ) -> None:
         """Not to an nginx before the front, and of no other hosts' cookies. Stager itself may."""
         await front.client.apply(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.access_policy import Guard, Terms
+from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import Endpoint, RouteTable
 from stager.front.process.launcher import FrontOptions
 from tests.unit.front.harness import (
@@ -60,7 +60,7 @@ async def front(tmp_path: Path, app: App) -> AsyncIterator[tuple[Rig, int]]:
     async with rig(tmp_path, options, port) as running:
         guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
         routes = {HOST: app.endpoint, PRIVATE: app.endpoint, CLOSED: Endpoint("127.0.0.1", 9)}
-        await running.client.apply(RouteTable(routes, DOMAIN, terms={PRIVATE: Terms(guard)}))
+        await running.client.apply(RouteTable(routes, DOMAIN, terms={PRIVATE: AccessPolicy(guard)}))
         yield running, secure
 
 

@@ -21,8 +21,8 @@ from stager.forges.local.forge import LocalForge
 from stager.web.app import create_app
 from stager.web.forges import git_http as web_git
 from tests.local_forge.workshop import Clone, Ear, listening
-from tests.unit.control.house import House
-from tests.unit.web.site import services_of
+from tests.unit.control.harness import Harness
+from tests.unit.web.harness import services_of
 
 PASSWORD = "p:ss/w@rd"
 
@@ -49,7 +49,7 @@ async def ear(bare: Path) -> AsyncIterator[Ear]:
 
 @pytest.fixture
 async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
-    house = House(
+    house = Harness(
         credentials=False,
         domain="preview.test",
         webhooks=ear.forge,

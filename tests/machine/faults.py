@@ -7,8 +7,8 @@ from hypothesis.stateful import precondition, rule
 
 from stager.domain.environment import Instance
 from stager.domain.route import RouteTable
-from stager.testing import Mood
-from stager.testing.fakes.sources import SourceMood
+from stager.testing import FaultMode
+from stager.testing.fakes.sources import SourceFaultMode
 from tests.machine.expected import Held
 from tests.machine.ground import Ground
 
@@ -17,9 +17,17 @@ PASSES = st.sampled_from([0.0, 0.05, 0.5, 3.0, 45.0, 400.0])
 FUSES = st.none() | st.integers(0, 120)
 """After how many calls of the world outside a control plane dies; None: not by itself."""
 MOODS = st.sampled_from(
-    [Mood.WELL, Mood.SLOW, Mood.FAILING, Mood.PARTIAL, Mood.EMPTY, Mood.SHORT, Mood.REFUSING]
+    [
+        FaultMode.WELL,
+        FaultMode.SLOW,
+        FaultMode.FAILING,
+        FaultMode.PARTIAL,
+        FaultMode.EMPTY,
+        FaultMode.SHORT,
+        FaultMode.REFUSING,
+    ]
 )
-SOURCE_MOODS = st.sampled_from([SourceMood.WELL, SourceMood.SLOW, SourceMood.AWAY])
+SOURCE_MOODS = st.sampled_from([SourceFaultMode.WELL, SourceFaultMode.SLOW, SourceFaultMode.AWAY])
 CALLS = st.sampled_from(["find", "births", "create", "start", "remove", "answers", "logs"])
 
 
@@ -101,12 +109,12 @@ class Faults(Ground):
         self.engine.delays[call] = seconds
 
     @rule(mood=MOODS)
-    def forge_in_a_mood(self, mood: Mood) -> None:
+    def forge_in_a_mood(self, mood: FaultMode) -> None:
         self.house.forge.mood = mood
 
     @rule(mood=SOURCE_MOODS)
     @precondition(lambda self: self.terms.builds)
-    def repositories_in_a_mood(self, mood: SourceMood) -> None:
+    def repositories_in_a_mood(self, mood: SourceFaultMode) -> None:
         self.house.sources.mood = mood
 
     @rule(which=st.integers(0, 9))
@@ -124,8 +132,8 @@ class Faults(Ground):
         self.engine.come_back()
         self.engine.delays.clear()
         self.house.router.delay = 0.0
-        self.house.forge.mood = Mood.WELL
-        self.house.sources.mood = SourceMood.WELL
+        self.house.forge.mood = FaultMode.WELL
+        self.house.sources.mood = SourceFaultMode.WELL
 
 
 def _one_of(instances: list[Instance], which: int) -> Instance:

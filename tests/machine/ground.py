@@ -25,7 +25,7 @@ from stager.testing.fakes.store import MemoryTransaction
 from tests.machine.conftest import Mishaps
 from tests.machine.engine import DiligentEngine
 from tests.machine.expected import Expected
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock, VirtualTimeLoop
 
@@ -116,7 +116,7 @@ class Ground(RuleBasedStateMachine):
     async def _build(self, terms: Terms, tick: float) -> None:
         self.terms = terms
         self.engine = DiligentEngine(LoopClock())
-        self.house = House(
+        self.house = Harness(
             [terms.application],
             credentials=self.credentials,
             at_once=terms.at_once,

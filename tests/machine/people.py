@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from stager.domain.environment import Environment, HoldReason
+from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, heard
 from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
-from stager.testing import Mood
+from stager.testing import FaultMode
 from tests.machine.expected import Held
 from tests.machine.ground import OURS, STRANGERS
 from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, TELLINGS, Pulls, Telling, Told
@@ -116,7 +116,7 @@ class People(Pulls):
             return False
         known, truth = self._of_change(event.number), self.truth(event.number)
         is_up_to_date = known is not None and known.desired.revision.sha == truth.head_sha
-        return self.house.forge.mood is Mood.WELL and truth.is_open and is_up_to_date
+        return self.house.forge.mood is FaultMode.WELL and truth.is_open and is_up_to_date
 
     def _is_heard_out(self, event: CommandSaid) -> None:
         """Its author waits for the answer, and relies on it."""
@@ -173,7 +173,7 @@ class People(Pulls):
         """What it doesn't know of yet may bring it back. What waits for an approval isn't stopped by this."""
         assert environment.change is not None
         hold = environment.desired.hold
-        if hold is None or hold.reason is not HoldReason.KILLED:
+        if hold is None or hold.reason is not SuspensionReason.KILLED:
             return
         change = self.truth(environment.change.number)
         certain = knows and change.is_open and change.head_sha == environment.desired.revision.sha

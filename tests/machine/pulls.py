@@ -204,7 +204,7 @@ class Pulls(Ground):
     def _tell(self, event: Event, delivery_id: str = "") -> None:
         delivery = self.house.forge.delivery(event, delivery_id)
         if self._alive:
-            self._answered(self.house.life.intake.receive(delivery))
+            self._answered(self.house.life.webhook_consumer.receive(delivery))
         if (delivery.forge, delivery.id) in self.house.store._tables.receipts:
             self._heard(event)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis.stateful import invariant, rule
 
-from stager.domain.environment import Birth, Environment, HoldReason, Instance
+from stager.domain.environment import Environment, Instance, InstanceLabels, SuspensionReason
 from stager.domain.pull_requests.rules import refusal
 from stager.domain.route import Endpoint
 from stager.domain.source import Change, Trust
@@ -56,7 +56,7 @@ class Rest(People, Faults):
         self._orders_seen = len(orders)
         assert self.house.builder.running.total() <= self.terms.at_once
 
-    def _may_run(self, number: int, birth: Birth) -> None:
+    def _may_run(self, number: int, birth: InstanceLabels) -> None:
         sha = birth.revision.sha
         assert sha in self.heads[number], "it runs what never was in it"
         if number in self.foreign:
@@ -104,7 +104,7 @@ class Rest(People, Faults):
 
     async def _is_at_rest(self) -> None:
         house = self.house
-        assert house.life.supervisor.troubles == {}
+        assert house.life.controller.troubles == {}
         assert await house.store.read(lambda tx: tx.next_delivery()) is None
         running: list[Instance] = []
         for environment in await house.environments():
@@ -223,4 +223,4 @@ class Rest(People, Faults):
         """Whether it says so."""
         known = self._of_change(number)
         hold = known.desired.hold if known is not None and known.desired.present else None
-        return hold is not None and hold.reason is HoldReason.KILLED
+        return hold is not None and hold.reason is SuspensionReason.KILLED

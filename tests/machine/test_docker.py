@@ -15,8 +15,8 @@ from tests.integration.github import Github
 from tests.integration.nginx import NginxUnderTest
 from tests.integration.own_engine import OwnEngine
 from tests.integration.stager import StagerUnderTest
-from tests.machine.engine_town import VOLUME, EngineTown
-from tests.machine.town import Town
+from tests.machine.engine_simulation import VOLUME, EngineTown
+from tests.machine.simulation import Simulation
 
 __all__ = ["app_image", "behind", "engine", "github", "make_stager", "nginx", "second_engine"]
 
@@ -35,7 +35,7 @@ def installation(behind: Behind, github: Github, **app: object) -> StagerUnderTe
     )
 
 
-def play(town: Town) -> None:
+def play(town: Simulation) -> None:
     try:
         for _ in range(ROUNDS):
             for _ in range(STEPS):
@@ -50,7 +50,7 @@ def play(town: Town) -> None:
 def test_any_history_ends_with_what_is_open_running(
     behind: Behind, nginx: NginxUnderTest, github: Github, seed: int
 ) -> None:
-    play(Town(installation(behind, github), github, nginx, seed))
+    play(Simulation(installation(behind, github), github, nginx, seed))
 
 
 @pytest.mark.requirement("R30", "R68")

@@ -11,7 +11,7 @@ import structlog
 
 from stager.assembly import helper as module
 from stager.assembly.helper import firewall_of, helper_of, public_ports
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.errors import Fault
 from stager.helper.verbs import Feature
 from stager.settings.loading.loader import load
@@ -144,7 +144,7 @@ def test_the_ports_at_which_visitors_come_in(
 ) -> None:
     given = settings(tmp_path / "x", text)
     fallback = f"localhost:{listen.rpartition(':')[2]}"
-    addresses = Addresses(
+    addresses = Urls(
         MemoryStore(), domain=given.domain, preview_domain=given.preview_domain, scheme=given.scheme,
         fallback=fallback,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiodocker
 
 from stager.control.applications import SHA_PLACE
-from stager.control.builds.gc import Workshop
+from stager.control.builds.gc import BuildPorts
 from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.build.by_trust import BuilderByTrust
 from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
@@ -17,13 +17,13 @@ from stager.state import StateDirectory
 from stager.stores.logs import FileLogs
 
 
-def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> Workshop | None:
+def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildPorts | None:
     """What images are built with, where an application is."""
     if not any(app.build or SHA_PLACE in app.image for app in settings.images.values()):
         return None
     builds = settings.builds
     limits = Limits(builds.largest_source, builds.fetch_timeout, submodules=builds.submodules)
-    return Workshop(
+    return BuildPorts(
         sources=GitSources(state.path / "sources", limits),
         builder=builder_by_trust(settings, state, docker),
         logs=FileLogs(state.path / "builds"),

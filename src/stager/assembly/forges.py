@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.forges.github.account import Place, as_nobody, with_app, with_token
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.app_setup.setup import GithubSetup
@@ -70,7 +70,7 @@ def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: Githu
     return GithubSignIn(session, place, client, given.scope)
 
 
-async def local_forge_of(settings: Settings, listen: str, addresses: Addresses) -> LocalForge | None:
+async def local_forge_of(settings: Settings, listen: str, addresses: Urls) -> LocalForge | None:
     """The repositories on this machine, with hooks that find us; None where there are none.
 
     Args:

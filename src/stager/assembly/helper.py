@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import structlog
 
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.egress import Egress
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.engines.docker import HelperFirewall
@@ -94,7 +94,7 @@ def firewall_of(
     )
 
 
-def public_ports(settings: Settings, listen: str, addresses: Addresses) -> list[int]:
+def public_ports(settings: Settings, listen: str, addresses: Urls) -> list[int]:
     """The machine's ports at which visitors come in.
 
     Args:

@@ -7,9 +7,9 @@ import sys
 
 import aiodocker
 
-from stager.control.routing.edge_proxy import Outposts
-from stager.control.routing.ingress_ports import Ports
-from stager.control.routing.urls import Addresses
+from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.routing.ingress_ports import IngressPortPool
+from stager.control.routing.urls import Urls
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.front.http.limits import Limits
@@ -20,14 +20,14 @@ from stager.settings.model import Settings
 from stager.state import StateDirectory
 
 
-def addresses_of(settings: Settings, store: Store, listen: str) -> Addresses:
+def addresses_of(settings: Settings, store: Store, listen: str) -> Urls:
     """Where previews answer, by these settings.
 
     Args:
         listen: where the front listens, with the port that it really has.
     """
     port = listen.rpartition(":")[2]
-    return Addresses(
+    return Urls(
         store,
         domain=settings.domain,
         preview_domain=settings.preview_domain,
@@ -51,7 +51,7 @@ def front_options(settings: Settings) -> FrontOptions:
     )
 
 
-async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | None:
+async def outposts_of(settings: Settings, state: StateDirectory) -> EdgeProxies | None:
     """What stands before the front and must be told about previews, by these settings; None if nothing.
 
     Raises:
@@ -69,7 +69,7 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> Outposts | N
         nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
     )
     await router.check()
-    return Outposts(router, Ports(settings.ports))
+    return EdgeProxies(router, IngressPortPool(settings.ports))
 
 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:

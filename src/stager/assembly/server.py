@@ -20,14 +20,14 @@ from stager.assembly.routing import addresses_of, front_options, outposts_of, re
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import SetAsideDeliveries
 from stager.control.applications import Application
-from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.access import Roles
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.sessions import Lifetimes
 from stager.control.plugins.api import RunningPreviews
 from stager.control.pull_requests.forges import Forges
-from stager.control.reconciler.controller import Intervals, Supervisor
-from stager.control.routing.edge_proxy import Outposts
+from stager.control.reconciler.controller import Controller, Intervals
+from stager.control.routing.edge_proxy import EdgeProxies
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
@@ -60,7 +60,7 @@ from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
 from stager.settings.plugins.instances import Chosen
 from stager.state import StateDirectory
-from stager.stores.secret_box import FileSeal
+from stager.stores.secret_box import FileSecretBox
 from stager.stores.sqlite.store import open_store
 from stager.web.services import Services
 
@@ -87,8 +87,8 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
         async with asyncio.TaskGroup() as tasks:
             web = WebServer(services, state)
             running = [
-                tasks.create_task(front.keep(partial(_tell_of_front, services.supervisor))),
-                tasks.create_task(services.supervisor.run()),
+                tasks.create_task(front.keep(partial(_tell_of_front, services.controller))),
+                tasks.create_task(services.controller.run()),
                 tasks.create_task(web.listen()),
             ]
             log.info("serving", url=services.addresses.home, state=str(state.path))
@@ -99,10 +99,10 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
                 task.cancel()
 
 
-def _tell_of_front(supervisor: Supervisor, trouble: str) -> None:
+def _tell_of_front(controller: Controller, trouble: str) -> None:
     if trouble:
         log.error("front_not_started", error=trouble)
-    supervisor.report("front", trouble)
+    controller.report("front", trouble)
 
 
 async def tidy(settings: Settings, state: StateDirectory) -> None:
@@ -125,7 +125,7 @@ async def _assemble(
     settings = loaded.settings
     check_pool(settings.network.pool)
     helper = await helper_of(settings, state)
-    outposts = await outposts_of(settings, state)
+    edge_proxies = await outposts_of(settings, state)
     store = await open_store(state.database)
     stack.push_async_callback(store.close)
     launcher, router, listen = await _front(settings, state, stack)
@@ -142,8 +142,8 @@ async def _assemble(
     stack.push_async_callback(_leave_no_networks, instances)
     github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, addresses)
-    logins = CurrentLogins(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
-    world = World(
+    logins = LoginFlows(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
+    ports = Ports(
         store=store,
         images=DockerImages(docker),
         instances=instances,
@@ -151,28 +151,30 @@ async def _assemble(
         router=router,
         clock=clock,
         ids=RandomIds(),
-        seal=FileSeal(state.seal_key),
+        seal=FileSecretBox(state.seal_key),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
         forges=Forges([forge for forge in (github, local and local.parts) if forge]),
-        workshop=workshop_of(settings, state, docker),
-        outposts=outposts,
+        build_ports=workshop_of(settings, state, docker),
+        edge_proxies=edge_proxies,
         logins=logins,
         firewall=firewall,
     )
     previews = RunningPreviews(store, addresses)
     cast = _cast(Chosen(loaded, previews, logins))
-    core = Core(world, addresses, applications_of(settings), cast, _conduct(settings, state, outposts))
-    previews.guard(core.access)
-    stack.push_async_callback(core.close)
-    stack.push_async_callback(core.audit.flush)
-    await core.publisher.adopt()
-    await core.publisher.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
-    await core.guards.renew()
+    control_plane = ControlPlane(
+        ports, addresses, applications_of(settings), cast, _options(settings, state, edge_proxies)
+    )
+    previews.guard(control_plane.access)
+    stack.push_async_callback(control_plane.close)
+    stack.push_async_callback(control_plane.audit.flush)
+    await control_plane.routes.adopt()
+    await control_plane.routes.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
+    await control_plane.visitor_access.renew()
     checks = checks_of(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
-    services = _services(core, world, loaded, router, setup)
-    checked = (*checks, core.failures, SetAsideDeliveries(store))
+    services = _services(control_plane, ports, loaded, router, setup)
+    checked = (*checks, control_plane.failures, SetAsideDeliveries(store))
     return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
@@ -205,8 +207,8 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
         log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
-def _cast(chosen: Chosen) -> Cast:
-    return Cast(
+def _cast(chosen: Chosen) -> PluginSet:
+    return PluginSet(
         listeners=chosen.those(EventListener),
         pre_launch=chosen.those(PreLaunchHandler),
         post_launch=chosen.those(PostLaunchHandler),
@@ -216,14 +218,14 @@ def _cast(chosen: Chosen) -> Cast:
     )
 
 
-def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | None) -> Conduct:
-    return Conduct(
+def _options(settings: Settings, state: StateDirectory, edge_proxies: EdgeProxies | None) -> Options:
+    return Options(
         intervals=Intervals(
             timedelta(seconds=settings.pass_every),
             timedelta(seconds=settings.resync_every),
             timedelta(seconds=settings.keep_gone_for),
         ),
-        max_previews=settings.max_previews or (len(tuple(settings.ports)) if outposts else None),
+        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxies else None),
         installation=state.installation,
         comments=settings.comments,
         removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
@@ -240,38 +242,40 @@ def _conduct(settings: Settings, state: StateDirectory, outposts: Outposts | Non
     )
 
 
-def _services(core: Core, world: World, loaded: Loaded, front: FrontClient, setup: GithubSetup) -> Services:
+def _services(
+    control_plane: ControlPlane, ports: Ports, loaded: Loaded, front: FrontClient, setup: GithubSetup
+) -> Services:
     return Services(
-        access=core.access,
-        audit=core.audit,
-        tokens=core.tokens,
-        sessions=core.sessions,
-        signing_in=core.signing_in,
-        addresses=core.addresses,
-        applications=core.applications,
-        guards=core.guards,
-        sharing=core.sharing,
-        builds=core.builds,
-        commands=core.commands,
-        failures=core.failures,
-        forges=world.forges,
-        instances=world.instances,
-        intake=core.intake,
-        metrics=core.metrics,
-        publisher=core.publisher,
-        store=world.store,
-        supervisor=core.supervisor,
-        webhooks=world.webhooks,
+        access=control_plane.access,
+        audit=control_plane.audit,
+        tokens=control_plane.tokens,
+        sessions=control_plane.sessions,
+        signing_in=control_plane.signing_in,
+        addresses=control_plane.addresses,
+        applications=control_plane.applications,
+        visitor_access=control_plane.visitor_access,
+        sharing=control_plane.share_links,
+        builds=control_plane.builds,
+        commands=control_plane.commands,
+        failures=control_plane.failures,
+        forges=ports.forges,
+        instances=ports.instances,
+        webhook_consumer=control_plane.webhook_consumer,
+        metrics=control_plane.metrics,
+        routes=control_plane.routes,
+        store=ports.store,
+        controller=control_plane.controller,
+        webhooks=ports.webhooks,
         trusted=loaded.settings.trusted_proxies,
         metrics_for=loaded.settings.metrics.allow,
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
         repositories=loaded.settings.local_forge,
         front_figures=front.stats,
-        calls=core.calls,
+        calls=control_plane.calls,
         setup=setup,
-        firewall=world.firewall,
-        start_timeout=max((_patience(a) for a in core.applications), default=0.0) + EXTRA_WAIT,
+        firewall=ports.firewall,
+        start_timeout=max((_patience(a) for a in control_plane.applications), default=0.0) + EXTRA_WAIT,
     )
 
 

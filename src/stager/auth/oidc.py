@@ -20,7 +20,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.oauth import SECONDS
 from stager.ports.handlers import AuthenticationStrategy, Credentials
-from stager.ports.login import Asked, Identity, SignIn
+from stager.ports.login import AuthorizationRequest, Identity, SignIn
 
 NAME = "oidc"
 CALLBACK = f"/login/{NAME}/callback"
@@ -141,10 +141,10 @@ class OpenIDSignIn:
         )
         self._provider = Provider(settings.issuer, client, settings.title, clock, seconds)
 
-    async def address(self, asked: Asked) -> str:
+    async def address(self, asked: AuthorizationRequest) -> str:
         return await self._provider.address(asked)
 
-    async def exchange(self, code: str, asked: Asked) -> Identity:
+    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
         claims = await self._provider.claims(code, asked, self._are_enough)
         word = Word(tuple(self._groups(claims)), self._clock())
         return Identity(self._name(claims), word.as_proof())

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-class Errands:
+class CoalescingTasks:
     """Does `work` for an environment soon after it is asked to; once more, if asked meanwhile.
 
     Args:

@@ -12,46 +12,46 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from stager.control.applications import Applications
-from stager.control.builds.gc import Workshop
-from stager.control.builds.images import Making
-from stager.control.builds.queue import Builds
-from stager.control.coalescing_tasks import Errands
-from stager.control.environments.capacity import Room
-from stager.control.environments.change_feed import Watch
+from stager.control.builds.gc import BuildPorts
+from stager.control.builds.images import ImageResolver
+from stager.control.builds.queue import BuildQueue
+from stager.control.coalescing_tasks import CoalescingTasks
+from stager.control.environments.capacity import Capacity
+from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.commands import Commands
-from stager.control.environments.desired_state import Wishes
-from stager.control.environments.records import Memory
-from stager.control.environments.share_links import Sharing
+from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.records import Records
+from stager.control.environments.share_links import ShareLinks
 from stager.control.identity.access import Access, Roles
 from stager.control.identity.api_tokens import Tokens
 from stager.control.identity.audit import Audit
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.sessions import Lifetimes, Sessions
 from stager.control.identity.sign_in import SigningIn
-from stager.control.identity.throttle import Tries
+from stager.control.identity.throttle import Throttle
 from stager.control.metrics import Metrics
-from stager.control.plugins.action_calls import Calls
-from stager.control.plugins.invoker import Runner
-from stager.control.plugins.lifecycle import Handling
-from stager.control.pull_requests.comment_commands import Speaking
+from stager.control.plugins.action_calls import ActionCalls
+from stager.control.plugins.invoker import Invoker
+from stager.control.plugins.lifecycle import Lifecycle
+from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.resync import Resync
-from stager.control.pull_requests.webhooks import Intake
-from stager.control.reconciler.actions import Steps
-from stager.control.reconciler.config_retries import SecondTries
-from stager.control.reconciler.context import Tools
-from stager.control.reconciler.controller import Intervals, Supervisor
-from stager.control.reconciler.unexpected_errors import Failures
-from stager.control.reporting.deployments import Deployments, Statuses
-from stager.control.reporting.pr_comment import Commenting
-from stager.control.reporting.reporter import Reporter, Voice
-from stager.control.routing.edge_proxy import Outposts
-from stager.control.routing.route_table import Publisher
-from stager.control.routing.urls import Addresses
-from stager.control.routing.visitor_access import Guards
+from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.control.reconciler.actions import Actions
+from stager.control.reconciler.config_retries import ConfigRetries
+from stager.control.reconciler.context import WorkerContext
+from stager.control.reconciler.controller import Controller, Intervals
+from stager.control.reconciler.unexpected_errors import UnexpectedErrors
+from stager.control.reporting.deployments import CommitStatusSink, DeploymentSink
+from stager.control.reporting.pr_comment import PullRequestCommentSink
+from stager.control.reporting.reporter import Reporter, Sink
+from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.routing.route_table import Routes
+from stager.control.routing.urls import Urls
+from stager.control.routing.visitor_access import VisitorAccess
 from stager.ports.clock import Clock, Ids
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
@@ -65,19 +65,19 @@ from stager.ports.handlers import (
     PreLaunchHandler,
 )
 from stager.ports.router import Router
-from stager.ports.secret_box import Seal
+from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Ports:
     """The ports.
 
     Args:
         webhooks: who reads deliveries, by the forge that they are recorded under.
         forges: those that can be asked.
-        workshop: None where nothing is built.
-        outposts: what stands before the router.
+        build_ports: None where nothing is built.
+        edge_proxies: what stands before the router.
         seal: keeps what proves who people are.
         firewall: what guards instances; None where nothing does.
         logins: sign-ins under way; None where nobody signs in elsewhere.
@@ -90,17 +90,17 @@ class World:
     router: Router
     clock: Clock
     ids: Ids
-    seal: Seal
+    seal: SecretBox
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
-    workshop: Workshop | None = None
-    outposts: Outposts | None = None
-    logins: CurrentLogins | None = None
+    build_ports: BuildPorts | None = None
+    edge_proxies: EdgeProxies | None = None
+    logins: LoginFlows | None = None
     firewall: Firewall | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class PluginSet:
     """The handlers and strategies that the configuration names, each kind in its order."""
 
     listeners: Sequence[EventListener] = ()
@@ -112,7 +112,7 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class Options:
     """What else the configuration says.
 
     Args:
@@ -139,59 +139,59 @@ class Conduct:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
 
-class Core:
+class ControlPlane:
     """One control plane. It does nothing before `supervisor.run`."""
 
     def __init__(
         self,
-        world: World,
-        addresses: Addresses,
+        ports: Ports,
+        addresses: Urls,
         applications: Applications,
-        cast: Cast | None = None,
-        conduct: Conduct | None = None,
+        cast: PluginSet | None = None,
+        options: Options | None = None,
         *,
-        runner: Runner | None = None,
+        invoker: Invoker | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._world, self._cast, self._conduct = world, cast or Cast(), conduct or Conduct()
+        self._ports, self._cast, self._options = ports, cast or PluginSet(), options or Options()
         self.addresses, self.applications = addresses, applications
-        self.watch, self.metrics = Watch(), metrics or Metrics()
-        self.failures = Failures()
-        self._runner = runner or Runner(self.metrics)
-        self._memory = Memory(world.store)
-        self.publisher = Publisher(world.router, world.outposts)
-        self.guards = self._guards()
-        self._wishes = Wishes(addresses, world.clock, world.ids)
-        self.handling = self._handling()
+        self.watch, self.metrics = ChangeFeed(), metrics or Metrics()
+        self.failures = UnexpectedErrors()
+        self._invoker = invoker or Invoker(self.metrics)
+        self._memory = Records(ports.store)
+        self.routes = Routes(ports.router, ports.edge_proxies)
+        self.visitor_access = self._visitor_access()
+        self._desired_state = DesiredState(addresses, ports.clock, ports.ids)
+        self.lifecycle = self._lifecycle()
         self.builds = self._builds()
-        self.making = self._making()
-        self.steps = Steps(self._tools())
+        self.image_resolver = self._image_resolver()
+        self.steps = Actions(self._context())
         self.room = self._room()
-        self.audit = Audit(world.store, world.clock)
-        self.tokens = Tokens(world.store, world.clock, world.ids, world.seal, self.audit)
+        self.audit = Audit(ports.store, ports.clock)
+        self.tokens = Tokens(ports.store, ports.clock, ports.ids, ports.seal, self.audit)
         self.sessions = Sessions(
-            world.store,
-            world.clock,
-            ids=world.ids,
-            seal=world.seal,
+            ports.store,
+            ports.clock,
+            ids=ports.ids,
+            seal=ports.seal,
             audit=self.audit,
             lifetimes=self._lifetimes(),
         )
         self.access = self._access()
         self.signing_in = self._signing_in()
         self.commands = self._commands()
-        self.intake = self._intake()
-        self.resync = Resync(world.store, world.forges, applications, self.intake, world.clock)
-        self.supervisor = self._supervisor()
-        self.calls = Calls(self._cast.listeners, self._runner)
-        self.sharing = self._sharing()
-        self._told = Errands(self.handling.launched)
+        self.webhook_consumer = self._webhook_consumer()
+        self.resync = Resync(ports.store, ports.forges, applications, self.webhook_consumer, ports.clock)
+        self.controller = self._controller()
+        self.calls = ActionCalls(self._cast.listeners, self._invoker)
+        self.share_links = self._share_links()
+        self._told = CoalescingTasks(self.lifecycle.launched)
         self.watch.listen(self._told.ask)
         self.reporter = self._reporter()
 
     def wake(self, environment: str) -> None:
         """Have a worker look at this environment."""
-        self.supervisor.wake(environment)
+        self.controller.wake(environment)
 
     async def close(self) -> None:
         """Stop what goes on beside the workers; the supervisor is the caller's to stop."""
@@ -208,73 +208,73 @@ class Core:
             for strategy in self._cast.authentication
             if (most := strategy.signed_in_for()) is not None
         }
-        return replace(self._conduct.lifetimes, by_strategy=by_strategy)
+        return replace(self._options.lifetimes, by_strategy=by_strategy)
 
-    def _guards(self) -> Guards:
-        return Guards(
-            store=self._world.store,
+    def _visitor_access(self) -> VisitorAccess:
+        return VisitorAccess(
+            store=self._ports.store,
             applications=self.applications,
             addresses=self.addresses,
-            publisher=self.publisher,
-            clock=self._world.clock,
-            key=self._conduct.key,
+            routes=self.routes,
+            clock=self._ports.clock,
+            key=self._options.key,
         )
 
-    def _handling(self) -> Handling:
-        return Handling(
-            self._world.store,
+    def _lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            self._ports.store,
             self.addresses,
-            self._runner,
+            self._invoker,
             pre_launch=self._cast.pre_launch,
             post_launch=self._cast.post_launch,
             pre_kill=self._cast.pre_kill,
         )
 
-    def _builds(self) -> Builds | None:
-        shop = self._world.workshop
-        return Builds(shop.sources, shop.builder, shop.logs, at_once=shop.at_once) if shop else None
+    def _builds(self) -> BuildQueue | None:
+        shop = self._ports.build_ports
+        return BuildQueue(shop.sources, shop.builder, shop.logs, at_once=shop.at_once) if shop else None
 
-    def _making(self) -> Making:
-        world, shop = self._world, self._world.workshop
-        return Making(
+    def _image_resolver(self) -> ImageResolver:
+        ports, shop = self._ports, self._ports.build_ports
+        return ImageResolver(
             memory=self._memory,
-            store=world.store,
-            images=world.images,
-            clock=world.clock,
-            forges=world.forges,
+            store=ports.store,
+            images=ports.images,
+            clock=ports.clock,
+            forges=ports.forges,
             sources=shop.sources if shop else None,
             builder=shop.builder if shop else None,
             builds=self.builds,
         )
 
-    def _tools(self) -> Tools:
-        world = self._world
-        return Tools(
+    def _context(self) -> WorkerContext:
+        ports = self._ports
+        return WorkerContext(
             memory=self._memory,
-            making=self.making,
-            instances=world.instances,
-            prober=world.prober,
-            publisher=self.publisher,
-            guards=self.guards,
+            image_resolver=self.image_resolver,
+            instances=ports.instances,
+            prober=ports.prober,
+            routes=self.routes,
+            visitor_access=self.visitor_access,
             addresses=self.addresses,
             applications=self.applications,
             watch=self.watch,
-            clock=world.clock,
+            clock=ports.clock,
             metrics=self.metrics,
-            handling=self.handling,
+            lifecycle=self.lifecycle,
             failures=self.failures,
-            firewall=world.firewall,
+            firewall=ports.firewall,
         )
 
-    def _room(self) -> Room:
-        return Room(
-            store=self._world.store,
-            wishes=self._wishes,
+    def _room(self) -> Capacity:
+        return Capacity(
+            store=self._ports.store,
+            desired_state=self._desired_state,
             addresses=self.addresses,
             watch=self.watch,
             wake=self.wake,
-            runner=self._runner,
-            limit=self._conduct.max_previews,
+            invoker=self._invoker,
+            limit=self._options.max_previews,
             strategy=self._cast.rotation,
         )
 
@@ -285,114 +285,116 @@ class Core:
             audit=self.audit,
             tokens=self.tokens,
             sessions=self.sessions,
-            tries=Tries(self._world.clock.now),
-            roles=self._conduct.roles,
-            runner=self._runner,
+            throttle=Throttle(self._ports.clock.now),
+            roles=self._options.roles,
+            invoker=self._invoker,
         )
 
     def _signing_in(self) -> SigningIn:
-        logins = self._world.logins or CurrentLogins(None, lambda: "", self._world.clock.now)
+        logins = self._ports.logins or LoginFlows(None, lambda: "", self._ports.clock.now)
         return SigningIn(
             self._cast.authentication,
             logins,
             sessions=self.sessions,
             access=self.access,
             audit=self.audit,
-            clock=self._world.clock,
+            clock=self._ports.clock,
         )
 
     def _commands(self) -> Commands:
         return Commands(
-            store=self._world.store,
+            store=self._ports.store,
             memory=self._memory,
-            instances=self._world.instances,
+            instances=self._ports.instances,
             applications=self.applications,
-            wishes=self._wishes,
+            desired_state=self._desired_state,
             watch=self.watch,
             tell=self.steps.showing.tell,
             wake=self.wake,
             room=self.room,
-            clock=self._world.clock,
+            clock=self._ports.clock,
             access=self.access,
-            check_branch=self.making.check_branch,
+            check_branch=self.image_resolver.check_branch,
         )
 
-    def _intake(self) -> Intake:
-        world, once = self._world, Once(self._world.store, self._world.clock)
-        return Intake(
-            store=world.store,
-            webhooks=world.webhooks,
-            forges=world.forges,
+    def _webhook_consumer(self) -> WebhookConsumer:
+        ports, once = self._ports, Once(self._ports.store, self._ports.clock)
+        return WebhookConsumer(
+            store=ports.store,
+            webhooks=ports.webhooks,
+            forges=ports.forges,
             listeners=self._cast.listeners,
             applications=self.applications,
-            wishes=self._wishes,
-            policy=Policy(world.forges),
-            speaking=Speaking(
-                world.store, world.forges, self.applications, self.commands, audit=self.audit, once=once
+            desired_state=self._desired_state,
+            policy=Policy(ports.forges),
+            comment_commands=CommentCommands(
+                ports.store, ports.forges, self.applications, self.commands, audit=self.audit, once=once
             ),
             once=once,
             watch=self.watch,
             wake=self.wake,
-            clock=world.clock,
+            clock=ports.clock,
             metrics=self.metrics,
-            runner=self._runner,
+            invoker=self._invoker,
             room=self.room,
             merge_queue=MergeQueue(
-                world.store, world.forges, self.applications, enabled=self._conduct.statuses
+                ports.store, ports.forges, self.applications, enabled=self._options.statuses
             ),
         )
 
-    def _sharing(self) -> Sharing:
-        return Sharing(
-            store=self._world.store,
+    def _share_links(self) -> ShareLinks:
+        return ShareLinks(
+            store=self._ports.store,
             commands=self.commands,
             access=self.access,
-            guards=self.guards,
-            clock=self._world.clock,
-            ids=self._world.ids,
+            visitor_access=self.visitor_access,
+            clock=self._ports.clock,
+            ids=self._ports.ids,
         )
 
-    def _supervisor(self) -> Supervisor:
-        world = self._world
-        return Supervisor(
-            store=world.store,
-            instances=world.instances,
-            router=world.router,
-            publisher=self.publisher,
-            guards=self.guards,
+    def _controller(self) -> Controller:
+        ports = self._ports
+        return Controller(
+            store=ports.store,
+            instances=ports.instances,
+            router=ports.router,
+            routes=self.routes,
+            visitor_access=self.visitor_access,
             steps=self.steps,
-            intake=self.intake,
-            resync=self.resync if world.forges else None,
-            clock=world.clock,
-            intervals=self._conduct.intervals,
+            webhook_consumer=self.webhook_consumer,
+            resync=self.resync if ports.forges else None,
+            clock=ports.clock,
+            intervals=self._options.intervals,
             watch=self.watch,
-            outposts=world.outposts,
-            clear_away=self._clear_away if world.workshop else None,
+            edge_proxies=ports.edge_proxies,
+            clear_away=self._clear_away if ports.build_ports else None,
             at_start=self._second_tries().begin,
-            firewall=world.firewall,
+            firewall=ports.firewall,
         )
 
-    def _second_tries(self) -> SecondTries:
-        return SecondTries(self._world.store, self._wishes, self.applications, self._conduct.key)
+    def _second_tries(self) -> ConfigRetries:
+        return ConfigRetries(self._ports.store, self._desired_state, self.applications, self._options.key)
 
     async def _clear_away(self) -> int:
-        shop, builds = self._world.workshop, self.builds
-        return await shop.sweep(self._world.store, builds.fresh()) if shop and builds else 0
+        shop, builds = self._ports.build_ports, self.builds
+        return await shop.sweep(self._ports.store, builds.fresh()) if shop and builds else 0
 
     def _reporter(self) -> Reporter | None:
         """Who tells people in the forges' own places; None where nobody is told."""
-        world, conduct = self._world, self._conduct
-        parts = (world.store, world.forges, self.addresses)
-        voices: dict[str, Voice] = {}
-        if conduct.comments:
-            removes = conduct.removes_comments
-            voices["comment"] = Commenting(*parts, self.applications, conduct.installation, removes=removes)
-        if conduct.deployments:
-            voices["deployment"] = Deployments(*parts)
-        if conduct.statuses:
-            voices["status"] = Statuses(*parts)
-        if not world.forges or not voices:
+        ports, options = self._ports, self._options
+        parts = (ports.store, ports.forges, self.addresses)
+        sinks: dict[str, Sink] = {}
+        if options.comments:
+            removes = options.removes_comments
+            sinks["comment"] = PullRequestCommentSink(
+                *parts, self.applications, options.installation, removes=removes
+            )
+        if options.deployments:
+            sinks["deployment"] = DeploymentSink(*parts)
+        if options.statuses:
+            sinks["status"] = CommitStatusSink(*parts)
+        if not ports.forges or not sinks:
             return None
-        reporter = Reporter(voices)
+        reporter = Reporter(sinks)
         self.watch.listen(reporter.changed)
         return reporter

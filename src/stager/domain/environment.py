@@ -36,7 +36,7 @@ class EnvironmentKey:
         return f"{self.app}/{self.subject}"
 
 
-class HoldReason(StrEnum):
+class SuspensionReason(StrEnum):
     """Why an environment that is wanted may not run."""
 
     KILLED = "killed"
@@ -53,18 +53,18 @@ class HoldReason(StrEnum):
     """There are `max_previews` others."""
 
 
-UNAPPROVED = frozenset({HoldReason.FORK, HoldReason.APPROVAL})
+UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
 """Strangers' code: no launch by hand gets round these."""
 
-BY_POLICY = UNAPPROVED | {HoldReason.RULES, HoldReason.CHECKS}
+BY_POLICY = UNAPPROVED | {SuspensionReason.RULES, SuspensionReason.CHECKS}
 """What falls away by itself when policy no longer says no."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Suspension:
     """A standing no, with the sentence that people are told."""
 
-    reason: HoldReason
+    reason: SuspensionReason
     message: str
     hint: str = ""
 
@@ -98,7 +98,7 @@ class Desired:
     revision: Revision = field(default_factory=Revision)
     parameters: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = Trust.TRUSTED
-    hold: Hold | None = None
+    hold: Suspension | None = None
 
     @property
     def wanted(self) -> bool:
@@ -137,7 +137,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class InstanceLabels:
     """What an instance was made for, as its labels tell for ever: enough to adopt it without the database.
 
     Args:

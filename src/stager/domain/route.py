@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from stager.domain.identity.access_policy import Terms, terms_from_wire, terms_to_wire
+from stager.domain.identity.access_policy import AccessPolicy, terms_from_wire, terms_to_wire
 
 PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
 
@@ -69,7 +69,7 @@ class Changes:
     deletes: frozenset[str]
     frame: bool
     ports: Mapping[int, str] = field(default_factory=dict)
-    terms: Mapping[str, Terms | None] = field(default_factory=dict)
+    terms: Mapping[str, AccessPolicy | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.upserts or self.deletes or self.frame or self.ports or self.terms)
@@ -96,13 +96,13 @@ class RouteTable:
     domain: str = ""
     home: Endpoint | None = None
     ports: Mapping[int, str] = field(default_factory=dict)
-    terms: Mapping[str, Terms] = field(default_factory=dict)
+    terms: Mapping[str, AccessPolicy] = field(default_factory=dict)
 
-    def upsert(self, host: str, target: Target, terms: Terms | None = None) -> RouteTable:
+    def upsert(self, host: str, target: Target, terms: AccessPolicy | None = None) -> RouteTable:
         """The table in which `host` leads to `target` on these terms; None for the usual ones."""
         return replace(self, routes={**self.routes, host: target}).under({host: terms})
 
-    def under(self, terms: Mapping[str, Terms | None]) -> RouteTable:
+    def under(self, terms: Mapping[str, AccessPolicy | None]) -> RouteTable:
         """The table in which these hosts are served on these terms, as far as they are in it."""
         known = {**self.terms, **{host: t for host, t in terms.items() if host in self.routes}}
         return replace(self, terms={host: t for host, t in known.items() if t is not None})

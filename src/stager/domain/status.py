@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from stager.domain.attempts import UNRESPONSIVE
 from stager.domain.deployment import Deployment, Phase, phase_of
-from stager.domain.environment import BY_POLICY, Environment, Hold
+from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
 from stager.domain.text import lines_on_screen
@@ -104,7 +104,7 @@ def _gone(environment: Environment) -> str:
     return "This preview was removed."
 
 
-def _held(hold: Hold) -> Status:
+def _held(hold: Suspension) -> Status:
     state = State.REFUSED if hold.reason in BY_POLICY else State.STOPPED
     return Status(state, hold.message, hold.hint, hold.reason.value)
 

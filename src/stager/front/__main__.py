@@ -16,7 +16,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from stager.front.http import limits
-from stager.front.process.server import Front, Options
+from stager.front.process.server import Front, ServerOptions
 from stager.front.process.sockets import (
     Kind,
     Listener,
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         certificate = _certificate(asked)
         predecessor, listeners = _listeners(asked)
         _raise_file_limit()
-        options = Options(
+        options = ServerOptions(
             asked.state_dir,
             settings_of(given),
             limits.from_arguments(asked),
@@ -68,7 +68,9 @@ def settings_of(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments if argument.partition("=")[0] not in _NOT_SETTINGS]
 
 
-async def _serve(options: Options, listeners: list[Listener], predecessor: socket.socket | None) -> None:
+async def _serve(
+    options: ServerOptions, listeners: list[Listener], predecessor: socket.socket | None
+) -> None:
     await Front(options, listeners).run(predecessor)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stager.domain.identity.accounts import Entry, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditRecord, Session, ShareLink, Token
 
 
-class Ledger(Protocol):
+class AccountRecords(Protocol):
     """Sessions, tokens, share links and the audit log."""
 
     def session(self, digest: str) -> Session | None:
@@ -40,10 +40,10 @@ class Ledger(Protocol):
     def save_share_link(self, link: ShareLink) -> None:
         """Insert or replace, by id."""
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: AuditRecord) -> None:
         """Add a line to the audit log. There is no way to change or remove one."""
 
-    def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+    def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
         """Lines of the audit log, newest first.
 
         Args:

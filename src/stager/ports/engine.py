@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
-from stager.domain.environment import Birth, Instance
+from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
 
@@ -47,7 +47,7 @@ class InstanceSpec:
         parameters: further parameters of the engine's create call, from the administrator's settings.
     """
 
-    birth: Birth
+    birth: InstanceLabels
     image: str
     command: tuple[str, ...]
     port: int
@@ -141,7 +141,7 @@ class Instances(Protocol):
     async def find(self, environment: str | None = None) -> list[Instance]:
         """All instances, or one environment's, in whatever state they are."""
 
-    async def births(self) -> list[tuple[Instance, Birth]]:
+    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
         """All instances with what they were made for, to adopt those that the database doesn't know."""
 
     def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from stager.domain.egress import Destination
-from stager.domain.environment import Birth, Instance
+from stager.domain.environment import Instance, InstanceLabels
 
 UNGUARDED = "unguarded"
 """The reason with which a start is put off, because nobody can say that the rules are in place."""
@@ -41,7 +41,7 @@ class Blocked:
 class Firewall(Protocol):
     """Rules for what instances may connect to. Each method raises `Retry` while it can't be done."""
 
-    async def guard(self, network: str, birth: Birth) -> None:
+    async def guard(self, network: str, birth: InstanceLabels) -> None:
         """Return once the rules for an instance of this birth, in this network, are known to be in place. An
         instance is started after this only.
 
@@ -49,7 +49,7 @@ class Firewall(Protocol):
             Retry: `unguarded`.
         """
 
-    async def renew(self, there: Sequence[tuple[Instance, Birth]]) -> None:
+    async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         """Have the rules in place for all these instances and no others; names are looked up again."""
 
     async def blocked(self) -> list[Blocked]:

@@ -11,7 +11,7 @@ from stager.domain.source import Access
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorizationRequest:
     """One request to a provider to say who somebody is.
 
     Args:
@@ -95,10 +95,10 @@ class SignIn(Protocol):
     def redirect_path(self) -> str:
         """Where on our own host the provider sends browsers back to."""
 
-    async def address(self, asked: Asked) -> str:
+    async def address(self, asked: AuthorizationRequest) -> str:
         """Where to send a browser. Raises `Refused` when it can't be used, `Retry` when it doesn't answer."""
 
-    async def exchange(self, code: str, asked: Asked) -> Identity:
+    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
         """Who came back with this code.
 
         Raises:
@@ -150,7 +150,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class IssuedToken:
     """What a command line gets in the end.
 
     Args:
@@ -182,7 +182,7 @@ class Logins(Protocol):
             Retry: the provider doesn't answer.
         """
 
-    async def collect(self, state: str, verifier: str) -> Collected | None:
+    async def collect(self, state: str, verifier: str) -> IssuedToken | None:
         """What came of it, once; None while nobody has agreed yet.
 
         Raises:

@@ -51,7 +51,7 @@ class Router(Protocol):
         ends."""
 
 
-class Outpost(Protocol):
+class EdgeProxy(Protocol):
     """What stands before the data plane, such as nginx, and leads to it by the doors of the route table."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Seal(Protocol):
+class SecretBox(Protocol):
     """Seals and opens. What is sealed is text that may be kept anywhere."""
 
     def close(self, secret: str) -> str:

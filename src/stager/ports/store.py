@@ -11,7 +11,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.accounts import Ledger
+from stager.ports.accounts import AccountRecords
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class SetAside:
     outcome: str
 
 
-class Transaction(Ledger, Protocol):
+class Transaction(AccountRecords, Protocol):
     """Reads and writes that happen all or not at all."""
 
     def environment(self, environment_id: str) -> Environment | None:

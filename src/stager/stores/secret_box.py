@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from stager.domain.errors import Refused
 
 
-class FileSeal:
+class FileSecretBox:
     """A `stager.ports.secret_box.Seal` by Fernet (AES-128-CBC with HMAC-SHA256,
     https://github.com/fernet/spec), whose key is made at first use.
 

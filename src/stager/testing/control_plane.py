@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from stager.control.applications import Application, Applications
-from stager.control.control_plane import Cast, Conduct, Core, World
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
+from stager.control.identity.login_flows import LoginFlows
 from stager.control.metrics import Metrics
 from stager.control.plugins.api import RunningPreviews, preview_of
-from stager.control.plugins.invoker import Runner
+from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.lifecycle import told_of
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
@@ -39,7 +39,7 @@ from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.forge import FORGE, FakeForge
 from stager.testing.fakes.login import FakeAccounts
 from stager.testing.fakes.router import FakeRouter
-from stager.testing.fakes.secret_box import ThinSeal
+from stager.testing.fakes.secret_box import FakeSecretBox
 from stager.testing.fakes.store import MemoryStore
 
 APP = "shop"
@@ -59,14 +59,14 @@ class FakeStager:
     def __init__(self, loaded: Loaded, seconds: float) -> None:
         self.store, self.forge, self.engine = MemoryStore(), FakeForge(), FakeEngine(SystemClock())
         self.repository = self.forge.add_repository("acme", APP)
-        self.addresses = Addresses(self.store, domain=DOMAIN)
+        self.addresses = Urls(self.store, domain=DOMAIN)
         self.previews = RunningPreviews(self.store, self.addresses)
         router = FakeRouter()
         self.engine.add_image(APP)
         self.accounts = FakeAccounts()
-        logins = CurrentLogins(self.accounts, lambda: self.addresses.home, SystemClock().now)
+        logins = LoginFlows(self.accounts, lambda: self.addresses.home, SystemClock().now)
         chosen = Chosen(loaded, self.previews, logins)
-        world = World(
+        ports = Ports(
             store=self.store,
             images=self.engine,
             instances=self.engine,
@@ -74,11 +74,11 @@ class FakeStager:
             router=router,
             clock=SystemClock(),
             ids=SequentialIds(),
-            seal=ThinSeal(),
+            seal=FakeSecretBox(),
             webhooks={FORGE: self.forge},
             logins=logins,
         )
-        cast = Cast(
+        cast = PluginSet(
             listeners=chosen.those(EventListener),
             pre_launch=chosen.those(PreLaunchHandler),
             post_launch=chosen.those(PostLaunchHandler),
@@ -87,24 +87,28 @@ class FakeStager:
             rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
         )
         metrics = Metrics()
-        self._core = Core(
-            world,
+        self._control_plane = ControlPlane(
+            ports,
             self.addresses,
             Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))}),
             cast,
-            Conduct(max_previews=loaded.settings.max_previews),
-            runner=Runner(metrics, seconds),
+            Options(max_previews=loaded.settings.max_previews),
+            invoker=Invoker(metrics, seconds),
             metrics=metrics,
         )
-        self.previews.guard(self._core.access)
-        self.access, self.calls, self.intake = self._core.access, self._core.calls, self._core.intake
-        self._commands = self._core.commands
+        self.previews.guard(self._control_plane.access)
+        self.access, self.calls, self.webhook_consumer = (
+            self._control_plane.access,
+            self._control_plane.calls,
+            self._control_plane.webhook_consumer,
+        )
+        self._commands = self._control_plane.commands
 
     @classmethod
     async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
         stager = cls(loaded, seconds)
-        await stager._core.publisher.frame(DOMAIN, Endpoint(path="/harness.sock"))
-        stager._task = asyncio.create_task(stager._core.supervisor.run())
+        await stager._control_plane.routes.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        stager._task = asyncio.create_task(stager._control_plane.controller.run())
         return stager
 
     _task: asyncio.Task[None]
@@ -112,7 +116,7 @@ class FakeStager:
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._core.close()
+        await self._control_plane.close()
 
     async def launch(self, command: Launch, actor: Actor = TESTER) -> Preview:
         environment = await self._commands.launch(command, actor)
@@ -124,7 +128,7 @@ class FakeStager:
             await self._commands.until_removed(environment, PATIENCE)
 
     async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self.intake.seen(event)
+        await self.webhook_consumer.seen(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
         found = next((e for e in present if e.change and e.change.number == number), None)

@@ -12,25 +12,25 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from stager.control.applications import Applications
-from stager.control.builds.queue import Builds
+from stager.control.builds.queue import BuildQueue
 from stager.control.environments.attach import Inside
 from stager.control.environments.commands import Commands
-from stager.control.environments.share_links import Sharing
+from stager.control.environments.share_links import ShareLinks
 from stager.control.identity.access import Access
 from stager.control.identity.api_tokens import Tokens
 from stager.control.identity.audit import Audit
 from stager.control.identity.sessions import Sessions
 from stager.control.identity.sign_in import SigningIn
-from stager.control.identity.throttle import Tries
+from stager.control.identity.throttle import Throttle
 from stager.control.metrics import Metrics
-from stager.control.plugins.action_calls import Calls
+from stager.control.plugins.action_calls import ActionCalls
 from stager.control.pull_requests.forges import Forges
-from stager.control.pull_requests.webhooks import Intake
-from stager.control.reconciler.controller import Supervisor
-from stager.control.reconciler.unexpected_errors import Failures
-from stager.control.routing.route_table import Publisher
-from stager.control.routing.urls import Addresses
-from stager.control.routing.visitor_access import Guards
+from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.control.reconciler.controller import Controller
+from stager.control.reconciler.unexpected_errors import UnexpectedErrors
+from stager.control.routing.route_table import Routes
+from stager.control.routing.urls import Urls
+from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import Network, sender
 from stager.ports.clock import SystemClock
@@ -51,9 +51,9 @@ GUESSES_OF_ALL = 200
 way."""
 
 
-def _guesses() -> tuple[Tries, Tries]:
+def _guesses() -> tuple[Throttle, Throttle]:
     now = SystemClock().now
-    return Tries(now), Tries(now, GUESSES_OF_ALL)
+    return Throttle(now), Throttle(now, GUESSES_OF_ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,17 @@ class Services:
     tokens: Tokens
     sessions: Sessions
     signing_in: SigningIn
-    addresses: Addresses
+    addresses: Urls
     applications: Applications
-    guards: Guards
-    sharing: Sharing
+    visitor_access: VisitorAccess
+    sharing: ShareLinks
     commands: Commands
     instances: Instances
-    intake: Intake
+    webhook_consumer: WebhookConsumer
     metrics: Metrics
-    publisher: Publisher
+    routes: Routes
     store: Store
-    supervisor: Supervisor
+    controller: Controller
     webhooks: Mapping[str, Webhooks]
     configuration: str
     warnings: tuple[str, ...]
@@ -104,17 +104,17 @@ class Services:
     front_figures: Callable[[], Awaitable[Mapping[str, object]]]
     trusted: Sequence[Network] = ()
     metrics_for: Sequence[Network] = ()
-    builds: Builds | None = None
+    builds: BuildQueue | None = None
     repositories: Mapping[str, Path] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
-    calls: Calls = field(default_factory=Calls)
+    calls: ActionCalls = field(default_factory=ActionCalls)
     setup: AppSetup | None = None
-    failures: Failures = field(default_factory=Failures)
+    failures: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)
     spool: str = ""
-    guesses: tuple[Tries, Tries] = field(default_factory=_guesses)
+    guesses: tuple[Throttle, Throttle] = field(default_factory=_guesses)
 
     @property
     def inside(self) -> Inside:
@@ -129,10 +129,10 @@ class Services:
     async def learn_domain(self, request: Request) -> None:
         """Take the Host of an authenticated request for the installation's, when it hasn't one yet."""
         if await self.addresses.learn(request.headers.get("host", "")):
-            home = self.publisher.table.home
+            home = self.routes.table.home
             if home is not None:
-                await self.publisher.frame(self.addresses.domain, home)
-                await self.guards.renew()
+                await self.routes.frame(self.addresses.domain, home)
+                await self.visitor_access.renew()
 
 
 async def services_of(request: Request) -> Services:

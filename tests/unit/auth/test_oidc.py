@@ -22,9 +22,9 @@ from stager.domain.errors import Refused, Retry, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.ports.handlers import Credentials
-from stager.ports.login import Asked, Identity
+from stager.ports.login import AuthorizationRequest, Identity
 from tests.doubles.openid import CLIENT, SECRET, OpenIDDouble, new_curve_key, new_key
-from tests.unit.control.house import House
+from tests.unit.control.harness import Harness
 
 Settings = OpenIDConnectAuthentication.Settings
 FIRST, SECOND, FOREIGN = new_key("first"), new_curve_key("second"), new_key("first")
@@ -74,8 +74,8 @@ async def made_scene() -> AsyncIterator[Scene]:
         yield Scene(provider)
 
 
-def asked() -> Asked:
-    return Asked(new_secret(), new_secret(), f"http://127.0.0.1:9{CALLBACK}", new_secret())
+def asked() -> AuthorizationRequest:
+    return AuthorizationRequest(new_secret(), new_secret(), f"http://127.0.0.1:9{CALLBACK}", new_secret())
 
 
 class TestWhoComesBack:
@@ -511,11 +511,11 @@ class TestSettings:
 async def test_a_sign_in_ends_when_the_settings_say(scene: Scene) -> None:
     """Here, where both the strategy and the sessions are."""
     strategy = OpenIDConnectAuthentication(scene.settings(signed_in_hours=0.5))
-    house = House(authentication=[strategy])
+    house = Harness(authentication=[strategy])
     await house.start(rest=False)
     try:
         ann = Actor("ann", "x", strategy="OpenIDConnectAuthentication")
-        session, _ = await house.life.core.sessions.begin(ann, "", command_line=True)
+        session, _ = await house.life.control_plane.sessions.begin(ann, "", command_line=True)
         assert session.expires_at - session.created_at == timedelta(minutes=30)
     finally:
         await house.kill()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
-from tests.unit.control.house import House
+from tests.unit.control.harness import Harness
 from tests.unit.control.virtual_time import VirtualTimeLoop
 
 
@@ -16,7 +16,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLo
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def house() -> AsyncIterator[Harness]:
     """A Stager with one app, `shop`, and a forge to ask, at rest."""
-    async with House().open() as opened:
+    async with Harness().open() as opened:
         yield opened

@@ -76,8 +76,8 @@ class Tripwire:
             await self._buried.wait()
             raise asyncio.CancelledError
 
-    def _note(self, world: object) -> None:
-        seen = (world, +self._under_way)
+    def _note(self, ports: object) -> None:
+        seen = (ports, +self._under_way)
         if seen != self._last_seen:
             self.distinct.append(len(self.passed))
         self._last_seen = seen

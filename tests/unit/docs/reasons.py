@@ -78,7 +78,7 @@ class Module:
         known = constants | self.constants
         for given in self._given():
             yield from self._resolved(given, known)
-        yield from self._members_of("HoldReason")
+        yield from self._members_of("SuspensionReason")
 
     def endings(self, constants: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
         """The kinds and slugs of this module's endings, where they are written down together."""

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import Picture
+from stager.control.reporting.report_state import ReportState
 from stager.domain.names import slugify
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.repository_file import read_file
@@ -209,7 +209,7 @@ def test_the_comment_in_the_tutorial_is_the_one_that_is_written() -> None:
     quoted = "\n".join(
         line.removeprefix(">").strip() for line in section.splitlines() if line.startswith(">")
     )
-    picture = Picture(an_environment(a_change()), a_live_deployment(), a_live_deployment())
+    picture = ReportState(an_environment(a_change()), a_live_deployment(), a_live_deployment())
     page = "http://demo.example.org/previews/dwhfetsycbfe"
     body = comment_body(picture, "http://warm-welcome.demo.example.org", page)
     shown, _, folded = body.partition("<details>")

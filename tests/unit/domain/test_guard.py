@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from stager.domain.identity.access_policy import (
     WAYS,
+    AccessPolicy,
     Guard,
     Kind,
     Pass,
     Privacy,
-    Terms,
     Way,
     digest_of,
     epoch_of,
@@ -178,7 +178,7 @@ def test_paths_that_arent(path: str) -> None:
     assert safe_path(path) == "/"
 
 
-guards = st.builds(
+visitor_access = st.builds(
     Guard,
     st.frozensets(st.sampled_from(WAYS)),
     st.text(max_size=16),
@@ -190,13 +190,13 @@ guards = st.builds(
 
 
 class TestWire:
-    @given(st.builds(Terms, st.none() | guards, st.booleans()))
-    def test_any_terms_come_back(self, terms: Terms) -> None:
+    @given(st.builds(AccessPolicy, st.none() | visitor_access, st.booleans()))
+    def test_any_terms_come_back(self, terms: AccessPolicy) -> None:
         assert terms_from_wire(json.loads(json.dumps(terms_to_wire(terms)))) == terms
 
     @pytest.mark.parametrize("missing", ["ways", "epoch", "page", "stay", "bypass", "links"])
     def test_half_a_guard_is_refused(self, missing: str) -> None:
-        wire = terms_to_wire(Terms(GUARD))
+        wire = terms_to_wire(AccessPolicy(GUARD))
         del wire["guard"][missing]
         with pytest.raises(KeyError):
             terms_from_wire(wire)
@@ -207,7 +207,7 @@ class TestWire:
             terms_from_wire({"index": False, "guard": guard})
 
     def test_unknown_ways_are_refused(self) -> None:
-        wire = terms_to_wire(Terms(GUARD))
+        wire = terms_to_wire(AccessPolicy(GUARD))
         wire["guard"]["ways"] = ["password", "everybody"]
         with pytest.raises(ValueError, match="everybody"):
             terms_from_wire(wire)

@@ -12,18 +12,18 @@ import pytest
 from stager.domain.environment import (
     Attempt,
     Desired,
-    Hold,
-    HoldReason,
     Instance,
     InstanceState,
     Observed,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.plan import Check, Publish, Record, Resume, Retire, Start, Unpublish, Wait, plan
 from stager.domain.route import Endpoint
 from tests.unit.domain.world import BROKEN, START, World, endpoint
 
 NEWEST = 2
-HOLD = Hold(HoldReason.KILLED, "Killed by hand.")
+HOLD = Suspension(SuspensionReason.KILLED, "Killed by hand.")
 DESIRED = [Desired(True, NEWEST), Desired(False, NEWEST), Desired(True, NEWEST, hold=HOLD)]
 STATES = [None, "created", "stopped", "running", "healthy"]
 """What each of the instances may be; None for not there."""

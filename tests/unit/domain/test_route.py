@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.identity.access_policy import Guard, Terms
+from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import (
     Changes,
     Endpoint,
@@ -44,7 +44,9 @@ GUARD = Guard(frozenset({"password"}), "e", "http://test/preview-access")
 
 def with_terms(table: RouteTable) -> st.SearchStrategy[RouteTable]:
     """The table with terms for some of its hosts."""
-    terms = st.sampled_from([Terms(GUARD), Terms(replace(GUARD, links=frozenset({"l"}))), Terms(index=True)])
+    terms = st.sampled_from(
+        [AccessPolicy(GUARD), AccessPolicy(replace(GUARD, links=frozenset({"l"}))), AccessPolicy(index=True)]
+    )
     chosen = st.dictionaries(st.sampled_from(sorted(table.routes)), terms) if table.routes else st.just({})
     return chosen.map(lambda terms: replace(table, terms=terms))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.environment import Hold, HoldReason
+from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.pull_requests.rules import Rules, refusal, refusal_by_paths
 from stager.domain.source import Change, Repository
 from stager.settings.values.patterns import Pattern
@@ -37,11 +37,11 @@ def change(**given: Any) -> Change:
     return replace(CHANGE, **given)
 
 
-def complaint(found: Hold | None) -> str:
+def complaint(found: Suspension | None) -> str:
     """What the refusal says between "No preview: " and the full stop; empty without one."""
     if found is None:
         return ""
-    assert found.reason is HoldReason.RULES
+    assert found.reason is SuspensionReason.RULES
     assert found.message.startswith("No preview: ")
     assert found.message.endswith(".")
     return found.message.removeprefix("No preview: ").removesuffix(".")

@@ -11,11 +11,11 @@ from stager.domain.environment import (
     Attempt,
     Desired,
     EnvironmentKey,
-    Hold,
-    HoldReason,
     Instance,
     InstanceState,
     Observed,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.identity.actor import Actor
 from stager.domain.route import Endpoint
@@ -105,12 +105,12 @@ class TestDesired:
         ("present", "hold", "wanted"),
         [
             (True, None, True),
-            (True, Hold(HoldReason.KILLED, "No."), False),
+            (True, Suspension(SuspensionReason.KILLED, "No."), False),
             (False, None, False),
-            (False, Hold(HoldReason.FORK, "No."), False),
+            (False, Suspension(SuspensionReason.FORK, "No."), False),
         ],
     )
-    def test_wanted(self, present: bool, hold: Hold | None, wanted: bool) -> None:
+    def test_wanted(self, present: bool, hold: Suspension | None, wanted: bool) -> None:
         assert Desired(present, 1, hold=hold).wanted is wanted
 
 

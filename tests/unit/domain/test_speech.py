@@ -11,7 +11,7 @@ from stager.domain.pull_requests.comment_command import (
     ADDRESS,
     ALIASES,
     LONGEST_WORD,
-    Speech,
+    CommentCommand,
     Verb,
     heard,
 )
@@ -35,19 +35,19 @@ class TestVerbs:
         ],
     )
     def test_however_it_is_written(self, verb: Verb, written: str) -> None:
-        assert heard(written.format(verb.value)) == Speech(verb, verb.value)
-        assert heard(written.format(verb.value.upper())) == Speech(verb, verb.value)
+        assert heard(written.format(verb.value)) == CommentCommand(verb, verb.value)
+        assert heard(written.format(verb.value.upper())) == CommentCommand(verb, verb.value)
 
     @pytest.mark.parametrize("word", list(ALIASES))
     def test_aliases(self, word: str) -> None:
-        assert heard(f"/stager {word}") == Speech(ALIASES[word], word)
+        assert heard(f"/stager {word}") == CommentCommand(ALIASES[word], word)
 
     def test_no_alias_hides_a_verb(self) -> None:
         assert not ALIASES.keys() & {verb.value for verb in Verb}
 
     @pytest.mark.parametrize("text", ["/stager", " /stager \n", "/stager\r\nlaunch"])
     def test_alone_it_asks_for_help(self, text: str) -> None:
-        assert heard(text) == Speech(Verb.HELP, "help")
+        assert heard(text) == CommentCommand(Verb.HELP, "help")
 
     def test_each_is_explained(self) -> None:
         assert set(ABOUT) == set(Verb)
@@ -83,7 +83,7 @@ class TestNotForUs:
         assert heard(text) is None
 
     def test_what_follows_the_first_line_asks_for_nothing(self) -> None:
-        assert heard("/stager logs\n/stager kill") == Speech(Verb.LOGS, "logs")
+        assert heard("/stager logs\n/stager kill") == CommentCommand(Verb.LOGS, "logs")
 
 
 class TestNotUnderstood:
@@ -101,18 +101,18 @@ class TestNotUnderstood:
     def test_what_was_meant_perhaps(self, word: str, hint: str) -> None:
         speech = heard(f"{ADDRESS} {word}")
 
-        assert speech == Speech(None, word)
+        assert speech == CommentCommand(None, word)
         assert speech is not None
         assert speech.hint == hint
 
     def test_an_oversized_word_is_cut(self) -> None:
         speech = heard(f"{ADDRESS} {'x' * 10_000}")
 
-        assert speech == Speech(None, "x" * LONGEST_WORD)
+        assert speech == CommentCommand(None, "x" * LONGEST_WORD)
 
     def test_a_verb_that_only_begins_a_word_isnt_one(self) -> None:
-        assert heard(f"{ADDRESS} killall") == Speech(None, "killall")
-        assert heard(f"{ADDRESS} kill,") == Speech(None, "kill,")
+        assert heard(f"{ADDRESS} killall") == CommentCommand(None, "killall")
+        assert heard(f"{ADDRESS} kill,") == CommentCommand(None, "kill,")
 
 
 @given(st.text() | st.text().map(f"{ADDRESS} ".__add__))

@@ -14,8 +14,8 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
-    HoldReason,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.errors import Fault, Outcome, Refused, Retry, StagerError, sentences
 from stager.domain.source import Revision
@@ -25,8 +25,8 @@ from tests.unit.domain.world import START
 LINK = ChangeLink("10", "acme", "shop", 7, "main", "Title", "ann", "https://forge.test/7")
 BROKEN = Outcome("fault", "exited", "It ended.", "Look.", "first\nlast")
 PASSING = Outcome("retry", "engine-away", "The engine doesn't answer.", "Is it running?")
-KILLED = Hold(HoldReason.KILLED, "Stopped by hand.", "Launch it.")
-FORK = Hold(HoldReason.FORK, "It comes from a fork.")
+KILLED = Suspension(SuspensionReason.KILLED, "Stopped by hand.", "Launch it.")
+FORK = Suspension(SuspensionReason.FORK, "It comes from a fork.")
 
 ENVIRONMENT = Environment(
     "e", EnvironmentKey.of_name("shop", "x"), "x", "x.test", Desired(True, 2), START, START
@@ -34,7 +34,9 @@ ENVIRONMENT = Environment(
 DEPLOYMENT = Deployment("d", "e", Revision("c0ffee", "x"), Attempt(2), START)
 
 
-def wanted(serving: int | None = None, hold: Hold | None = None, *, present: bool = True) -> Environment:
+def wanted(
+    serving: int | None = None, hold: Suspension | None = None, *, present: bool = True
+) -> Environment:
     return replace(ENVIRONMENT, serving=serving, desired=Desired(present, 2, hold=hold))
 
 
@@ -72,7 +74,7 @@ class TestState:
         assert status_of(environment, deployment).state is state
 
     def test_every_combination_has_a_sentence_and_a_page(self) -> None:
-        holds = [None, *(Hold(reason, "Held.") for reason in HoldReason)]
+        holds = [None, *(Suspension(reason, "Held.") for reason in SuspensionReason)]
         attempts = [None, DEPLOYMENT, FAILED, tried(final=True), tried(outcome=PASSING)]
         for serving, hold, present, deployment, change in itertools.product(
             (None, 1, 2), holds, (True, False), attempts, (None, LINK)

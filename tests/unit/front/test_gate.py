@@ -10,10 +10,10 @@ import pytest
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     WAYS,
+    AccessPolicy,
     Guard,
     Kind,
     Pass,
-    Terms,
     Way,
     digest_of,
     seal,
@@ -44,7 +44,7 @@ def request(target: str = "/", *lines: str, method: str = "GET", host: str = HOS
 
 
 def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False) -> Notice | None:
-    return GATE.meet(head, Terms(guard), secure=secure)
+    return GATE.meet(head, AccessPolicy(guard), secure=secure)
 
 
 def cookie(value: str, name: str = "stager-pass") -> str:

@@ -11,8 +11,8 @@ from stager.front.http import limits
 from stager.front.http.limits import Limits
 from stager.front.process.sockets import PathListener, SocketError, split_address
 from stager.front.proxy.access_log import AccessLog
-from stager.front.proxy.connections import Visitors
-from stager.front.table.lru_cache import Memo
+from stager.front.proxy.connections import Connections
+from stager.front.table.lru_cache import LruCache
 
 
 def note(log: AccessLog, target: bytes = b"/a", client: str = "192.0.2.1") -> None:
@@ -69,7 +69,7 @@ class TestLog:
 
 class TestVisitors:
     def test_too_many_of_all(self) -> None:
-        visitors: Visitors[int] = Visitors(Limits(connections=1))
+        visitors: Connections[int] = Connections(Limits(connections=1))
         assert visitors.enter(1, "192.0.2.1") is None
         refusal = visitors.enter(2, "192.0.2.2")
         assert refusal is not None
@@ -79,7 +79,7 @@ class TestVisitors:
         assert visitors.enter(3, "192.0.2.1") is None
 
     def test_too_many_of_one(self) -> None:
-        visitors: Visitors[int] = Visitors(Limits(connections_per_client=1), ["10.0.0.0/8"])
+        visitors: Connections[int] = Connections(Limits(connections_per_client=1), ["10.0.0.0/8"])
         assert visitors.enter(1, "192.0.2.1") is None
         refusal = visitors.enter(2, "192.0.2.1")
         assert refusal is not None
@@ -88,7 +88,7 @@ class TestVisitors:
             assert visitors.enter(number, "10.1.2.3") is None
 
     def test_who_is_trusted(self) -> None:
-        visitors: Visitors[int] = Visitors(Limits())
+        visitors: Connections[int] = Connections(Limits())
         assert [
             visitors.trusts(address) for address in ("127.0.0.9", "::1", "", "192.0.2.1", "fe80::1%eth0")
         ] == [
@@ -121,11 +121,11 @@ def test_what_differs_from_start_to_start_is_no_setting() -> None:
 class TestMemo:
     def test_it_asks_once(self) -> None:
         asked: list[bytes] = []
-        memo = Memo(lambda key: asked.append(key) or len(asked))  # type: ignore[func-returns-value]
+        memo = LruCache(lambda key: asked.append(key) or len(asked))  # type: ignore[func-returns-value]
         assert [memo[b"a"], memo[b"a"], memo[b"b"]] == [1, 1, 2]
 
     def test_strangers_cannot_fill_the_memory(self) -> None:
-        memo = Memo(len, most=10)
+        memo = LruCache(len, most=10)
         for number in range(1000):
             memo[b"%d" % number]
             memo[b"x" * 1000]

@@ -14,7 +14,7 @@ from stager.helper.builder import disk
 from stager.helper.builder.builder import Builder, link_network
 from stager.helper.builder.engine import folder_of_engine
 from stager.helper.builder.process import Process
-from stager.helper.builder.sandbox import FIRST_ID, Room, resolvers
+from stager.helper.builder.sandbox import FIRST_ID, Sandbox, resolvers
 from stager.helper.firewall.firewall import Firewall
 from stager.helper.firewall.rules import Place
 from stager.helper.protocol import HelperError
@@ -22,27 +22,27 @@ from stager.helper.verbs import Feature, failed
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
+def room(tmp_path: Path) -> Sandbox:
     inside, outside = IPv4Interface("198.18.255.254/30"), IPv4Interface("198.18.255.253/30")
-    return Room(tmp_path, tmp_path / "programs", inside, outside, 20 << 30)
+    return Sandbox(tmp_path, tmp_path / "programs", inside, outside, 20 << 30)
 
 
 class TestRoom:
-    def test_its_etc_has_nothing_of_the_host_s(self, room: Room) -> None:
+    def test_its_etc_has_nothing_of_the_host_s(self, room: Sandbox) -> None:
         files = room.files()
         assert set(files) == {
             "builder.json", "passwd", "group", "subuid", "subgid", "hosts", "nsswitch.conf", "resolv.conf",
         }  # fmt: skip
         assert files["subuid"] == f"stager-builder:{FIRST_ID}:65536\n"
 
-    def test_its_engine(self, room: Room) -> None:
+    def test_its_engine(self, room: Sandbox) -> None:
         said = json.loads(room.files()["builder.json"])
         assert said["userns-remap"] == "stager-builder"
         assert said["builder"]["entitlements"] == {"network-host": False, "security-insecure": False}
         assert said["builder"]["gc"] == {"enabled": True, "defaultKeepStorage": f"{10 << 30}B"}
         assert not said.keys() & {"proxies", "registry-mirrors", "insecure-registries", "tls"}
 
-    def test_its_namespaces(self, room: Room) -> None:
+    def test_its_namespaces(self, room: Sandbox) -> None:
         command = room.command()
         assert {"--net", "--mount", "--pid", "--ipc", "--uts", "--kill-child"} <= set(command)
         assert command[command.index("--propagation") + 1] == "private"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stager.control.plugins.invoker import Runner
+from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.threads import MOST, Threads
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
@@ -118,7 +118,7 @@ class Slow(AuthenticationStrategy):
 
 
 async def test_of_many_who_come_at_once_everybody_is_known() -> None:
-    runner, slow = Runner(), Slow()
+    invoker, slow = Invoker(), Slow()
     people = [Credentials(f"person-{number}", {}) for number in range(4 * MOST)]
-    known = await asyncio.gather(*(runner.ask(slow, "authenticate", person) for person in people))
+    known = await asyncio.gather(*(invoker.ask(slow, "authenticate", person) for person in people))
     assert known == [Actor(person.authorization, "test") for person in people]

@@ -20,8 +20,8 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
-    HoldReason,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
@@ -59,7 +59,7 @@ environments = st.builds(
         revision=revisions,
         parameters=st.dictionaries(texts, texts, max_size=2),
         trust=st.sampled_from(Trust),
-        hold=st.none() | st.builds(Hold, st.sampled_from(HoldReason), texts, texts),
+        hold=st.none() | st.builds(Suspension, st.sampled_from(SuspensionReason), texts, texts),
     ),
     created_at=moments,
     updated_at=moments,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from tests.unit.control.virtual_time import VirtualTimeLoop
-from tests.unit.web.site import Site, site
+from tests.unit.web.harness import WebHarness, site
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
@@ -16,6 +16,6 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLo
 
 
 @pytest.fixture(name="site")
-async def opened_site() -> AsyncIterator[Site]:
+async def opened_site() -> AsyncIterator[WebHarness]:
     async with site() as opened:
         yield opened

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from stager.testing import Program
-from tests.unit.control.house import IMAGE
-from tests.unit.web.site import Site
+from tests.unit.control.harness import IMAGE
+from tests.unit.web.harness import WebHarness
 
 ENVIRONMENTS = "/api/v1/environments"
 BODY = {"image_name": "shop", "container_name": "feature/x", "parameters": {"GREETING": "hallo"}}
 
 
-async def launched(site: Site) -> dict[str, Any]:
+async def launched(site: WebHarness) -> dict[str, Any]:
     """An environment as the API gives it, once it is live."""
     answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
     assert answer.status_code == 202
@@ -24,7 +24,7 @@ async def launched(site: Site) -> dict[str, Any]:
     return await got(site, answer.json()["id"])
 
 
-async def got(site: Site, environment: str) -> dict[str, Any]:
+async def got(site: WebHarness, environment: str) -> dict[str, Any]:
     answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}")
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
@@ -32,13 +32,13 @@ async def got(site: Site, environment: str) -> dict[str, Any]:
 
 
 class TestEnvironments:
-    async def test_launch_answers_at_once(self, site: Site) -> None:
+    async def test_launch_answers_at_once(self, site: WebHarness) -> None:
         answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
 
         assert answer.status_code == 202
         assert (answer.json()["state"], answer.json()["serving"]) == ("starting", None)
 
-    async def test_one(self, site: Site) -> None:
+    async def test_one(self, site: WebHarness) -> None:
         environment = await launched(site)
 
         expected = {
@@ -56,7 +56,7 @@ class TestEnvironments:
         }
         assert {key: environment[key] for key in expected} == expected
 
-    async def test_one_of_a_change(self, site: Site) -> None:
+    async def test_one_of_a_change(self, site: WebHarness) -> None:
         pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x", title="Größer")
         await site.deliver("pull_request", site.github.event("opened", pull))
         await site.house.rest()
@@ -71,7 +71,7 @@ class TestEnvironments:
             "url": "https://github.test/acme/shop/pull/1",
         }
 
-    async def test_all(self, site: Site) -> None:
+    async def test_all(self, site: WebHarness) -> None:
         assert (await site.ask("GET", ENVIRONMENTS)).json() == []
         first = await launched(site)
         await site.post("/launch", image_name="shop", container_name="y")
@@ -85,7 +85,7 @@ class TestEnvironments:
         assert await names(app="shop") == ["feature/x"]
         assert await names(app="blog") == []
 
-    async def test_kill(self, site: Site) -> None:
+    async def test_kill(self, site: WebHarness) -> None:
         environment = await launched(site)
         answer = await site.ask("DELETE", f"{ENVIRONMENTS}/{environment['id']}")
         assert (answer.status_code, answer.json()["state"]) == (202, "gone")
@@ -93,7 +93,7 @@ class TestEnvironments:
 
         await site.house.assert_gone()
 
-    async def test_redeploy(self, site: Site) -> None:
+    async def test_redeploy(self, site: WebHarness) -> None:
         environment = await launched(site)
         answer = await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
         assert (answer.status_code, answer.json()["state"]) == (202, "updating")
@@ -102,7 +102,7 @@ class TestEnvironments:
         await site.house.assert_live()
         assert (await got(site, environment["id"]))["generation"] == 2
 
-    async def test_deployments_newest_first(self, site: Site) -> None:
+    async def test_deployments_newest_first(self, site: WebHarness) -> None:
         environment = await launched(site)
         site.house.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
         await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
@@ -116,27 +116,27 @@ class TestEnvironments:
 
 
 class TestLog:
-    async def log(self, site: Site, environment: str, **query: str) -> str:
+    async def log(self, site: WebHarness, environment: str, **query: str) -> str:
         answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}/log", params=query)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain")
         return answer.text
 
-    async def test_of_what_runs(self, site: Site) -> None:
+    async def test_of_what_runs(self, site: WebHarness) -> None:
         site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
         environment = await launched(site)
 
         assert await self.log(site, environment["id"]) == "first\nlast"
         assert await self.log(site, environment["id"], lines="1") == "last"
 
-    async def test_of_what_failed(self, site: Site) -> None:
+    async def test_of_what_failed(self, site: WebHarness) -> None:
         site.house.engine.add_image(IMAGE, Program(exit_code=1, output="first\nlast"))
         environment = await launched(site)
 
         assert await self.log(site, environment["id"]) == "first\nlast"
         assert await self.log(site, environment["id"], lines="1") == "last"
 
-    async def test_of_a_deployment(self, site: Site) -> None:
+    async def test_of_a_deployment(self, site: WebHarness) -> None:
         """The one that serves has another."""
         site.house.engine.add_image(IMAGE, Program(output="serving"))
         environment = await launched(site)
@@ -152,7 +152,7 @@ class TestLog:
         assert (answer.status_code, answer.json()["reason"]) == (404, "deployment-unknown")
 
     async def test_is_read_once_where_it_is_followed(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
+        self, site: WebHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
         environment, reads, logs = await launched(site), [], site.house.engine.logs
@@ -169,7 +169,7 @@ class TestLog:
         await site.house.rest()
         assert await following == "first\nlast\n"
 
-    async def test_is_of_the_newest_that_was_started(self, site: Site) -> None:
+    async def test_is_of_the_newest_that_was_started(self, site: WebHarness) -> None:
         """Followed or not."""
         site.house.engine.add_image(IMAGE, Program(output="serving"))
         environment = await launched(site)
@@ -181,7 +181,7 @@ class TestLog:
 
         assert await self.log(site, environment["id"]) == "serving"
 
-    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, site: Site) -> None:
+    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, site: WebHarness) -> None:
         environment = await launched(site)
         site.house.engine.leave()
         answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?follow=true")
@@ -189,7 +189,7 @@ class TestLog:
         assert (answer.status_code, answer.json()["reason"]) == (503, "engine-away")
 
     @pytest.mark.parametrize("lines", ["0", "-1", "5001", "many"])
-    async def test_of_a_senseless_length(self, site: Site, lines: str) -> None:
+    async def test_of_a_senseless_length(self, site: WebHarness, lines: str) -> None:
         answer = await site.ask("GET", f"{ENVIRONMENTS}/any/log", params={"lines": lines})
 
         assert answer.status_code == 422
@@ -218,7 +218,7 @@ class TestProblems:
         ],
     )
     async def test_have_one_shape(
-        self, site: Site, method: str, path: str, how: dict[str, Any], status: int, reason: str
+        self, site: WebHarness, method: str, path: str, how: dict[str, Any], status: int, reason: str
     ) -> None:
         answer = await site.ask(method, path, **how)
         problem = answer.json()
@@ -229,25 +229,25 @@ class TestProblems:
         assert problem["title"]
         assert problem.keys() <= {"title", "status", "detail", "reason", "lines"}
 
-    async def test_of_nobody_that_we_know(self, site: Site) -> None:
+    async def test_of_nobody_that_we_know(self, site: WebHarness) -> None:
         for method, path in (("GET", ENVIRONMENTS), ("POST", ENVIRONMENTS), ("DELETE", f"{ENVIRONMENTS}/x")):
             answer = await site.client.request(method, path)
             assert (answer.status_code, answer.json()["reason"]) == (401, "unauthorized")
             assert answer.headers["www-authenticate"].startswith("Basic ")
 
-    async def test_of_another_origin(self, site: Site) -> None:
+    async def test_of_another_origin(self, site: WebHarness) -> None:
         answer = await site.ask("POST", ENVIRONMENTS, json=BODY, headers={"origin": "https://evil.test"})
 
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 403
 
-    async def test_of_a_body_that_is_too_long(self, site: Site) -> None:
+    async def test_of_a_body_that_is_too_long(self, site: WebHarness) -> None:
         answer = await site.ask("POST", ENVIRONMENTS, content=b"x" * (2 << 20))
 
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 413
 
-    async def test_an_engine_that_is_away(self, site: Site) -> None:
+    async def test_an_engine_that_is_away(self, site: WebHarness) -> None:
         environment = await launched(site)
         site.house.engine.leave()
         answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log")
@@ -259,16 +259,16 @@ class TestProblems:
 class TestDescription:
     """What `/openapi.json` says is what happens."""
 
-    def schema(self, site: Site) -> dict[str, Any]:
+    def schema(self, site: WebHarness) -> dict[str, Any]:
         return site.app.openapi()
 
-    async def test_is_served(self, site: Site) -> None:
+    async def test_is_served(self, site: WebHarness) -> None:
         answer = await site.client.get("/openapi.json")
 
         assert answer.status_code == 200
         assert answer.json() == self.schema(site)
 
-    async def test_has_exactly_the_api(self, site: Site) -> None:
+    async def test_has_exactly_the_api(self, site: WebHarness) -> None:
         paths = self.schema(site)["paths"]
         found = {(path, method) for path, item in paths.items() for method in item}
 
@@ -296,7 +296,7 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}/share-links/{link}", "delete"),
         }
 
-    async def test_names_every_status_and_media_type_that_is_answered(self, site: Site) -> None:
+    async def test_names_every_status_and_media_type_that_is_answered(self, site: WebHarness) -> None:
         environment = await launched(site)
         paths = self.schema(site)["paths"]
         wrong = []
@@ -311,7 +311,7 @@ class TestDescription:
                     wrong.append((method, path, answer.status_code, media_type))
         assert wrong == []
 
-    async def test_names_every_field_that_is_answered(self, site: Site) -> None:
+    async def test_names_every_field_that_is_answered(self, site: WebHarness) -> None:
         environment = await launched(site)
         schemas = self.schema(site)["components"]["schemas"]
         [deployment] = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
@@ -320,7 +320,7 @@ class TestDescription:
         assert set(schemas["EnvironmentView"]["required"]) == environment.keys()
         assert deployment.keys() == schemas["DeploymentView"]["properties"].keys()
 
-    async def test_says_who_may_ask(self, site: Site) -> None:
+    async def test_says_who_may_ask(self, site: WebHarness) -> None:
         schema = self.schema(site)
         schemes = schema["components"].get("securitySchemes", {})
 

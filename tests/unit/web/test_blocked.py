@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from stager.ports.firewall import Blocked
-from tests.unit.web.site import Site
+from tests.unit.web.harness import WebHarness
 
 API = "/api/v1/environments"
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-async def kept_from(site: Site, *addresses: str) -> str:
+async def kept_from(site: WebHarness, *addresses: str) -> str:
     """A preview that was kept from these; its id."""
     answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": "x"})
     await site.house.rest()
@@ -21,7 +21,7 @@ async def kept_from(site: Site, *addresses: str) -> str:
     return environment
 
 
-async def test_the_api_tells_it_with_the_entry_that_opens_it(site: Site) -> None:
+async def test_the_api_tells_it_with_the_entry_that_opens_it(site: WebHarness) -> None:
     environment = await kept_from(site, "10.0.0.5", "fd00::5")
     one = (await site.ask("GET", f"{API}/{environment}")).json()["blocked"]
     assert [each["opens"] for each in one] == ["10.0.0.5:5432", "[fd00::5]:5432"]
@@ -30,7 +30,7 @@ async def test_the_api_tells_it_with_the_entry_that_opens_it(site: Site) -> None
     assert listed["blocked"] == one
 
 
-async def test_the_page_shows_it_and_nothing_where_there_is_none(site: Site) -> None:
+async def test_the_page_shows_it_and_nothing_where_there_is_none(site: WebHarness) -> None:
     environment = await kept_from(site)
     assert "Blocked connections" not in (await site.ask("GET", f"/previews/{environment}")).text
     site.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, WHEN))
@@ -41,7 +41,7 @@ async def test_the_page_shows_it_and_nothing_where_there_is_none(site: Site) -> 
     assert "10.0.0.6/icmp" in (await site.ask("GET", f"/previews/{environment}")).text
 
 
-async def test_viewers_dont_learn_of_addresses(site: Site) -> None:
+async def test_viewers_dont_learn_of_addresses(site: WebHarness) -> None:
     environment = await kept_from(site, "10.0.0.5")
     token = (await site.ask("POST", "/api/v1/tokens", json={"label": "CI", "role": "viewer"})).json()["token"]
     viewer = {"headers": {"Authorization": f"Bearer {token}"}}
@@ -51,7 +51,7 @@ async def test_viewers_dont_learn_of_addresses(site: Site) -> None:
         assert "10.0.0.5" not in answer.text
 
 
-async def test_a_firewall_that_is_away_costs_no_page(site: Site) -> None:
+async def test_a_firewall_that_is_away_costs_no_page(site: WebHarness) -> None:
     environment = await kept_from(site, "10.0.0.5")
     site.house.firewall.leave()
     for path in (API, f"{API}/{environment}", f"/previews/{environment}"):

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from stager.web.body_limits import IDLE_SECONDS, MOST_DELIVERIES, MOST_FORMS, TURN_SECONDS, WHOLE_SECONDS
 from stager.web.forges.webhooks import IN_MEMORY
-from tests.unit.web.site import HOST, SECRET, Site, basic, site
+from tests.unit.web.harness import HOST, SECRET, WebHarness, basic, site
 
 PIECE = b"x" * 65536
 GUESSED = {"x-github-event": "ping", "x-hub-signature-256": "sha256=" + "0" * 64}
@@ -47,7 +47,9 @@ class Body:
             await self.free.wait()
 
 
-async def send(site: Site, body: Body, path: str = DELIVERIES[1], address: str = "", **headers: str) -> Any:
+async def send(
+    site: WebHarness, body: Body, path: str = DELIVERIES[1], address: str = "", **headers: str
+) -> Any:
     """What the answer is to this body, with headers that might be right unless told otherwise."""
     said = {**GUESSED, **({"x-forwarded-for": address} if address else {}), **headers}
     return await site.client.post(path, headers={k: v for k, v in said.items() if v}, content=body)
@@ -65,7 +67,7 @@ class TestByTheHeaders:
         ],
     )
     async def test_what_no_signature_can_be_of_is_not_read(
-        self, site: Site, path: str, headers: dict[str, str], says: str
+        self, site: WebHarness, path: str, headers: dict[str, str], says: str
     ) -> None:
         body = Body()
         answer = await send(site, body, path, **headers)
@@ -80,19 +82,21 @@ class TestByTheHeaders:
                 answer = await send(guarded, body, **headers)
                 assert (answer.status_code, body.asked) == (401, 0)
 
-    async def test_what_the_local_forge_has_not_signed_is_not_read(self, site: Site, local: None) -> None:
+    async def test_what_the_local_forge_has_not_signed_is_not_read(
+        self, site: WebHarness, local: None
+    ) -> None:
         for headers in ({}, {"x-stager-signature": "sha256=" + "0" * 64}):
             body = Body()
             answer = await send(site, body, "/webhooks/local", **headers)
             assert (answer.status_code, body.asked) == (401, 0)
 
     @pytest.fixture
-    def local(self, site: Site) -> None:
+    def local(self, site: WebHarness) -> None:
         from stager.forges.local.forge import LocalForge  # noqa: PLC0415
 
         site.app.state.services.webhooks["local"] = LocalForge({})
 
-    async def test_what_says_that_it_is_too_long_is_not_read(self, site: Site) -> None:
+    async def test_what_says_that_it_is_too_long_is_not_read(self, site: WebHarness) -> None:
         for path, size in ((DELIVERIES[1], 26 << 20), ("/launch", 2 << 20)):
             body = Body()
             said = {"content-length": str(size), "content-type": "application/x-www-form-urlencoded"}
@@ -101,7 +105,7 @@ class TestByTheHeaders:
 
 
 class TestWhatItCosts:
-    async def test_a_large_one_waits_in_a_file_until_it_is_checked(self, site: Site) -> None:
+    async def test_a_large_one_waits_in_a_file_until_it_is_checked(self, site: WebHarness) -> None:
         await send(site, Body(20))
         tracemalloc.start()
         try:
@@ -114,7 +118,7 @@ class TestWhatItCosts:
         assert peak < 4 * IN_MEMORY, "24 MB were sent"
 
     async def test_the_file_has_no_name_by_which_it_could_be_left_behind(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, site: WebHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         object.__setattr__(site.app.state.services, "spool", str(tmp_path))
         body = Body(40, hangs=True)
@@ -125,7 +129,7 @@ class TestWhatItCosts:
         body.free.set()
         assert (await sending).status_code == 401
 
-    async def test_a_large_one_that_is_signed_is_taken_whole(self, site: Site) -> None:
+    async def test_a_large_one_that_is_signed_is_taken_whole(self, site: WebHarness) -> None:
         content = b'{"filler": "' + b"x" * (3 * IN_MEMORY) + b'"}'
         signature = "sha256=" + hmac.new(SECRET.encode(), content, hashlib.sha256).hexdigest()
         headers = {**GUESSED, "x-hub-signature-256": signature}
@@ -136,7 +140,7 @@ class TestWhatItCosts:
 
 
 class TestPatience:
-    async def test_one_that_stops_is_not_waited_for(self, site: Site) -> None:
+    async def test_one_that_stops_is_not_waited_for(self, site: WebHarness) -> None:
         began = asyncio.get_running_loop().time()
         answer = await send(site, Body(1, hangs=True))
 
@@ -145,7 +149,7 @@ class TestPatience:
         assert f"{IDLE_SECONDS:g} seconds" in answer.text
 
     @pytest.mark.parametrize("path", [*DELIVERIES, "/launch", "/api/v1/environments"])
-    async def test_one_that_drips_is_not_waited_for(self, site: Site, path: str) -> None:
+    async def test_one_that_drips_is_not_waited_for(self, site: WebHarness, path: str) -> None:
         began = asyncio.get_running_loop().time()
         kind = "application/json" if "api" in path else "application/x-www-form-urlencoded"
         answer = await send(site, Body(15, pause=4.0), path, **{"content-type": kind}, **basic())
@@ -153,14 +157,14 @@ class TestPatience:
         assert answer.status_code == 408
         assert asyncio.get_running_loop().time() - began == WHOLE_SECONDS
 
-    async def test_an_answer_that_takes_long_is(self, site: Site) -> None:
+    async def test_an_answer_that_takes_long_is(self, site: WebHarness) -> None:
         site.house.engine.delays["start"] = 3 * WHOLE_SECONDS
         answer = await site.post("/launch", image_name="shop", container_name="x")
 
         assert answer.status_code == 200
 
 
-async def held(site: Site, bodies: list[Body], path: str = DELIVERIES[1]) -> list[asyncio.Task[Any]]:
+async def held(site: WebHarness, bodies: list[Body], path: str = DELIVERIES[1]) -> list[asyncio.Task[Any]]:
     """These bodies under way, each from an address of its own, all in the middle."""
     tasks = [
         asyncio.create_task(send(site, body, path, f"192.0.2.{number}")) for number, body in enumerate(bodies)
@@ -176,7 +180,7 @@ async def ended(bodies: list[Body], tasks: list[asyncio.Task[Any]]) -> list[int]
 
 
 class TestTurns:
-    async def test_more_than_a_few_wait_and_are_told_to_come_again(self, site: Site) -> None:
+    async def test_more_than_a_few_wait_and_are_told_to_come_again(self, site: WebHarness) -> None:
         bodies = [Body(12, pause=2.0) for _ in range(MOST_DELIVERIES)]
         tasks = await held(site, bodies)
         began, late = asyncio.get_running_loop().time(), Body(2)
@@ -187,7 +191,7 @@ class TestTurns:
         assert answer.headers["retry-after"]
         await ended(bodies, tasks)
 
-    async def test_one_that_ends_makes_room_for_one_that_waits(self, site: Site) -> None:
+    async def test_one_that_ends_makes_room_for_one_that_waits(self, site: WebHarness) -> None:
         bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
         tasks = await held(site, bodies)
         waiting = asyncio.create_task(send(site, Body(2), address="192.0.2.99"))
@@ -198,7 +202,7 @@ class TestTurns:
         assert (await waiting).status_code == 401
         assert await ended(bodies, tasks) == [401] * MOST_DELIVERIES
 
-    async def test_one_address_does_not_take_them_all(self, site: Site) -> None:
+    async def test_one_address_does_not_take_them_all(self, site: WebHarness) -> None:
         bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
         tasks = [asyncio.create_task(send(site, body, address="192.0.2.1")) for body in bodies]
         await asyncio.sleep(0.1)
@@ -207,7 +211,7 @@ class TestTurns:
         assert (await send(site, Body(2), address="192.0.2.2")).status_code == 401
         await ended(bodies, tasks)
 
-    async def test_what_is_refused_by_its_headers_or_small_waits_for_nobody(self, site: Site) -> None:
+    async def test_what_is_refused_by_its_headers_or_small_waits_for_nobody(self, site: WebHarness) -> None:
         bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
         tasks = await held(site, bodies)
         before = asyncio.get_running_loop().time()
@@ -218,7 +222,7 @@ class TestTurns:
         assert asyncio.get_running_loop().time() == before
         await ended(bodies, tasks)
 
-    async def test_forms_have_turns_of_their_own(self, site: Site) -> None:
+    async def test_forms_have_turns_of_their_own(self, site: WebHarness) -> None:
         kind = {"content-type": "application/x-www-form-urlencoded"}
         bodies = [Body(12, pause=2.0) for _ in range(MOST_FORMS)]
         tasks = [
@@ -232,18 +236,18 @@ class TestTurns:
         assert (await site.post("/kill", container_name="x")).text == "ok"
         await asyncio.gather(*tasks)
 
-    async def test_one_whose_client_goes_away_gives_its_turn_back(self, site: Site) -> None:
+    async def test_one_whose_client_goes_away_gives_its_turn_back(self, site: WebHarness) -> None:
         for _ in range(3 * MOST_DELIVERIES):
             assert await gone_in_the_middle(site) == []
         assert (await send(site, Body(2))).status_code == 401
 
-    async def test_one_that_came_too_slowly_gives_its_turn_back(self, site: Site) -> None:
+    async def test_one_that_came_too_slowly_gives_its_turn_back(self, site: WebHarness) -> None:
         for _ in range(MOST_DELIVERIES):
             assert (await send(site, Body(1, hangs=True))).status_code == 408
         assert (await send(site, Body(2))).status_code == 401
 
 
-async def gone_in_the_middle(site: Site) -> list[Message]:
+async def gone_in_the_middle(site: WebHarness) -> list[Message]:
     """What is sent to a client that goes away while it sends its body."""
     told: list[Message] = []
     messages: Iterator[Message] = iter(

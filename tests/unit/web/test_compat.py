@@ -11,14 +11,14 @@ import pytest
 
 from stager.testing import Program
 from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
-from tests.unit.control.house import IMAGE
-from tests.unit.web.site import HOST, SECRET, Site, basic, site
+from tests.unit.control.harness import IMAGE
+from tests.unit.web.harness import HOST, SECRET, WebHarness, basic, site
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 class TestLaunch:
-    async def test_answers_with_the_url_once_it_works(self, site: Site) -> None:
+    async def test_answers_with_the_url_once_it_works(self, site: WebHarness) -> None:
         site.house.engine.delays["start"] = 20
         answer = await site.post("/launch", image_name="shop", container_name="feature-x")
 
@@ -26,19 +26,19 @@ class TestLaunch:
         assert answer.headers["content-type"].startswith("text/plain")
         assert site.house.served("feature-x.preview.test")
 
-    async def test_answers_at_once_where_asked(self, site: Site) -> None:
+    async def test_answers_at_once_where_asked(self, site: WebHarness) -> None:
         site.house.engine.delays["start"] = 20
         answer = await site.post("/launch", image_name="shop", container_name="x", wait="0")
 
         assert (answer.status_code, answer.text) == (202, "http://x.preview.test")
         assert site.house.served("x.preview.test") is None
 
-    async def test_takes_its_parameters_from_the_query_too(self, site: Site) -> None:
+    async def test_takes_its_parameters_from_the_query_too(self, site: WebHarness) -> None:
         answer = await site.ask("POST", "/launch", params={"image_name": "shop", "container_name": "x"})
 
         assert answer.status_code == 200
 
-    async def test_takes_a_multipart_form(self, site: Site) -> None:
+    async def test_takes_a_multipart_form(self, site: WebHarness) -> None:
         parts = {"image_name": (None, "shop"), "container_name": (None, "x"), "GREETING": (None, "hallo")}
         answer = await site.ask("POST", "/launch", files=parts)
 
@@ -68,7 +68,7 @@ class TestLaunch:
         ],
     )
     async def test_what_makes_no_sense_is_said_in_a_plain_sentence(
-        self, site: Site, form: dict[str, str], status: int, says: str
+        self, site: WebHarness, form: dict[str, str], status: int, says: str
     ) -> None:
         answer = await site.post("/launch", **form)
 
@@ -77,7 +77,7 @@ class TestLaunch:
         assert answer.headers["content-type"].startswith("text/plain")
         assert await site.house.environments() == []
 
-    async def test_a_failure_has_the_stage_and_the_last_lines(self, site: Site) -> None:
+    async def test_a_failure_has_the_stage_and_the_last_lines(self, site: WebHarness) -> None:
         site.house.engine.add_image(IMAGE, Program(exit_code=3, output="reading\nno such table"))
         answer = await site.post("/launch", image_name="shop", container_name="x")
 
@@ -86,7 +86,7 @@ class TestLaunch:
         assert answer.text.endswith("reading\nno such table")
         assert "retry-after" not in answer.headers
 
-    async def test_one_that_takes_longer_than_one_waits(self, site: Site) -> None:
+    async def test_one_that_takes_longer_than_one_waits(self, site: WebHarness) -> None:
         site.house.engine.delays["start"] = 50
         answer = await site.post("/launch", image_name="shop", container_name="x", wait="10")
 
@@ -94,7 +94,7 @@ class TestLaunch:
         assert "isn't up after 10 s" in answer.text
         assert answer.headers["retry-after"]
 
-    async def test_one_that_is_killed_meanwhile(self, site: Site) -> None:
+    async def test_one_that_is_killed_meanwhile(self, site: WebHarness) -> None:
         site.house.engine.delays["start"] = 50
         launching = asyncio.create_task(site.post("/launch", image_name="shop", container_name="x"))
         await site.house.rest(1)
@@ -103,7 +103,7 @@ class TestLaunch:
         answer = await launching
         assert (answer.status_code, answer.text) == (409, "This preview was removed.")
 
-    async def test_while_the_engine_is_away(self, site: Site) -> None:
+    async def test_while_the_engine_is_away(self, site: WebHarness) -> None:
         site.house.engine.leave()
         answer = await site.post("/launch", image_name="shop", container_name="x", wait="5")
 
@@ -111,20 +111,20 @@ class TestLaunch:
 
 
 class TestKill:
-    async def test_says_ok_once_it_is_gone(self, site: Site) -> None:
+    async def test_says_ok_once_it_is_gone(self, site: WebHarness) -> None:
         await site.post("/launch", image_name="shop", container_name="x")
         answer = await site.post("/kill", image_name="shop", container_name="x")
 
         assert (answer.status_code, answer.text) == (200, "ok")
         await site.house.assert_gone()
 
-    async def test_at_once_where_asked(self, site: Site) -> None:
+    async def test_at_once_where_asked(self, site: WebHarness) -> None:
         await site.post("/launch", image_name="shop", container_name="x")
         answer = await site.post("/kill", container_name="x", wait="0")
 
         assert (answer.status_code, answer.text) == (202, "ok")
 
-    async def test_of_nothing_is_ok(self, site: Site) -> None:
+    async def test_of_nothing_is_ok(self, site: WebHarness) -> None:
         assert (await site.post("/kill", container_name="nobody")).text == "ok"
 
     @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ class TestKill:
             ({"container_name": "x", "wait": "soon"}, 400),
         ],
     )
-    async def test_what_makes_no_sense(self, site: Site, form: dict[str, str], status: int) -> None:
+    async def test_what_makes_no_sense(self, site: WebHarness, form: dict[str, str], status: int) -> None:
         assert (await site.post("/kill", **form)).status_code == status
 
-    async def test_of_a_name_that_may_mean_several(self, site: Site) -> None:
+    async def test_of_a_name_that_may_mean_several(self, site: WebHarness) -> None:
         repository = site.github.add_repository("acme", "shop")
         for _ in range(2):  # for two of its branches
             pull = site.github.open_pull(repository, "feature-x")
@@ -165,7 +165,7 @@ class TestAccess:
             {"authorization": "Bearer pass"},
         ],
     )
-    async def test_of_nobody_that_we_know(self, site: Site, path: str, headers: dict[str, str]) -> None:
+    async def test_of_nobody_that_we_know(self, site: WebHarness, path: str, headers: dict[str, str]) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         answer = await site.client.post(path, headers=headers, data=form)
 
@@ -180,7 +180,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    async def test_by_another_method(self, site: Site, path: str, method: str) -> None:
+    async def test_by_another_method(self, site: WebHarness, path: str, method: str) -> None:
         answer = await site.ask(method, path)
 
         assert answer.status_code == 405
@@ -193,7 +193,7 @@ class TestOtherPeoplesPages:
         ["https://evil.test", "http://x.preview.test", f"http://{HOST}:81", f"http://x.{HOST}", "null", ""],
     )
     @pytest.mark.parametrize("path", ["/launch", "/kill", "/api/v1/environments", "/event_receiver"])
-    async def test_are_refused(self, site: Site, path: str, origin: str) -> None:
+    async def test_are_refused(self, site: WebHarness, path: str, origin: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         answer = await site.ask("POST", path, data=form, headers={"origin": origin})
 
@@ -201,20 +201,20 @@ class TestOtherPeoplesPages:
         assert await site.house.environments() == []
 
     @pytest.mark.parametrize(("scheme", "proto"), [("http", ""), ("http", "http"), ("https", "https")])
-    async def test_our_own_arent(self, site: Site, scheme: str, proto: str) -> None:
+    async def test_our_own_arent(self, site: WebHarness, scheme: str, proto: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         headers = {"origin": f"{scheme}://{HOST}", **({"x-forwarded-proto": proto} if proto else {})}
 
         assert (await site.ask("POST", "/launch", data=form, headers=headers)).status_code == 200
 
-    async def test_may_read_what_anybody_may(self, site: Site) -> None:
+    async def test_may_read_what_anybody_may(self, site: WebHarness) -> None:
         answer = await site.client.get("/healthz", headers={"origin": "https://evil.test"})
 
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
-    async def test_cant_ask_for_leave_either(self, site: Site, path: str) -> None:
+    async def test_cant_ask_for_leave_either(self, site: WebHarness, path: str) -> None:
         wanted = {"origin": "https://evil.test", "access-control-request-method": "POST"}
         answer = await site.client.options(path, headers=wanted)
 
@@ -224,7 +224,7 @@ class TestOtherPeoplesPages:
 class TestDeliveries:
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
     @pytest.mark.parametrize("form", [False, True])
-    async def test_is_taken_and_worked_through(self, site: Site, path: str, form: bool) -> None:
+    async def test_is_taken_and_worked_through(self, site: WebHarness, path: str, form: bool) -> None:
         pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
         answer = await site.deliver("pull_request", site.github.event("opened", pull), path, form=form)
         assert answer.status_code == 202
@@ -232,7 +232,7 @@ class TestDeliveries:
 
         await site.house.assert_live()
 
-    async def test_a_repeated_one_is_taken_once(self, site: Site) -> None:
+    async def test_a_repeated_one_is_taken_once(self, site: WebHarness) -> None:
         pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
         payload = site.github.event("opened", pull)
         for _ in range(3):
@@ -247,7 +247,7 @@ class TestDeliveries:
         [("ping", {"zen": "Mind."}), ("star", {}), ("issues", {"action": "opened"}), ("pull_request", {})],
     )
     async def test_one_that_concerns_nothing_is_taken_without_effect(
-        self, site: Site, event: str, payload: dict[str, object]
+        self, site: WebHarness, event: str, payload: dict[str, object]
     ) -> None:
         assert (await site.deliver(event, payload)).status_code == 202
         await site.house.rest()
@@ -262,7 +262,7 @@ class TestDeliveries:
             {"x-hub-signature-256": "sha256=nothing"},
         ],
     )
-    async def test_with_a_wrong_signature(self, site: Site, headers: dict[str, str]) -> None:
+    async def test_with_a_wrong_signature(self, site: WebHarness, headers: dict[str, str]) -> None:
         pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
         answer = await site.deliver("pull_request", site.github.event("opened", pull), headers=headers)
         await site.house.rest()
@@ -270,10 +270,10 @@ class TestDeliveries:
         assert answer.status_code == 401
         assert await site.house.environments() == []
 
-    async def test_with_another_secret(self, site: Site) -> None:
+    async def test_with_another_secret(self, site: WebHarness) -> None:
         assert (await site.deliver("ping", {}, secret="guessed")).status_code == 401
 
-    async def test_changed_on_its_way(self, site: Site) -> None:
+    async def test_changed_on_its_way(self, site: WebHarness) -> None:
         headers = {"x-github-event": "ping", "x-hub-signature-256": "sha256=" + "0" * 64}
         assert (await site.client.post("/webhooks/github", headers=headers, content=b"{}")).status_code == 401
 
@@ -287,7 +287,7 @@ class TestDeliveries:
             assert (await guarded.deliver("ping", {}, headers=headers)).status_code == status
 
     @pytest.mark.parametrize("content", [b"not json", b"[1]", b"\xff\xfe"])
-    async def test_that_isnt_readable(self, site: Site, content: bytes) -> None:
+    async def test_that_isnt_readable(self, site: WebHarness, content: bytes) -> None:
         signature = hmac.new(SECRET.encode(), content, hashlib.sha256).hexdigest()
         headers = {"x-github-event": "ping", "x-hub-signature-256": f"sha256={signature}"}
 
@@ -296,18 +296,18 @@ class TestDeliveries:
         ).status_code == 400
 
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
-    async def test_a_form_that_says_nothing_is_no_delivery(self, site: Site, path: str) -> None:
+    async def test_a_form_that_says_nothing_is_no_delivery(self, site: WebHarness, path: str) -> None:
         answer = await site.client.post(path, data={"payload": "{}"})
 
         assert answer.status_code == 401
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_a_call_that_nobody_answers(self, site: Site, method: str) -> None:
+    async def test_a_call_that_nobody_answers(self, site: WebHarness, method: str) -> None:
         answer = await site.client.request(method, "/event_receiver", params={"action": "refresh"})
 
         assert (answer.status_code, answer.text) == (200, "")
 
-    async def test_is_answered_without_waiting_for_anything(self, site: Site) -> None:
+    async def test_is_answered_without_waiting_for_anything(self, site: WebHarness) -> None:
         site.house.engine.leave()
         site.house.router.leave()
         loop = asyncio.get_running_loop()
@@ -328,41 +328,41 @@ class TestCaps:
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
     @pytest.mark.parametrize("announced", [True, False])
-    async def test_a_form(self, site: Site, path: str, announced: bool) -> None:
+    async def test_a_form(self, site: WebHarness, path: str, announced: bool) -> None:
         body = self.pieces(FORM_LIMIT) if not announced else b"a=" + b"x" * FORM_LIMIT
         answer = await site.client.post(path, headers=FORM | basic(), content=body)
 
         assert answer.status_code == 413
 
-    async def test_a_multipart_form(self, site: Site) -> None:
+    async def test_a_multipart_form(self, site: WebHarness) -> None:
         parts = {"image_name": (None, "x" * (FORM_LIMIT + 1))}
 
         assert (await site.ask("POST", "/launch", files=parts)).status_code == 413
 
-    async def test_too_many_fields(self, site: Site) -> None:
+    async def test_too_many_fields(self, site: WebHarness) -> None:
         parts = {f"F{number}": (None, "1") for number in range(300)}
 
         assert (await site.ask("POST", "/launch", files=parts)).status_code == 400
 
-    async def test_a_file(self, site: Site) -> None:
+    async def test_a_file(self, site: WebHarness) -> None:
         answer = await site.ask("POST", "/launch", files={"file": ("x.txt", b"text")})
 
         assert answer.status_code == 400
 
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
-    async def test_a_delivery(self, site: Site, path: str) -> None:
+    async def test_a_delivery(self, site: WebHarness, path: str) -> None:
         signature = "sha256=" + "0" * 64
         headers = {"x-github-event": "ping", "x-hub-signature-256": signature}
         body = self.pieces(WEBHOOK_LIMIT)
 
         assert (await site.client.post(path, headers=headers, content=body)).status_code == 413
 
-    async def test_a_delivery_as_large_as_may_be(self, site: Site) -> None:
+    async def test_a_delivery_as_large_as_may_be(self, site: WebHarness) -> None:
         payload = {"filler": "x" * (WEBHOOK_LIMIT - 100)}
 
         assert (await site.deliver("ping", payload)).status_code == 202
 
-    async def test_json_for_the_api(self, site: Site) -> None:
+    async def test_json_for_the_api(self, site: WebHarness) -> None:
         body = {"image_name": "shop", "container_name": "x" * FORM_LIMIT}
 
         assert (await site.ask("POST", "/api/v1/environments", json=body)).status_code == 413

@@ -13,7 +13,7 @@ from stager.web import problems
 from stager.web.app import SameOrigin
 from stager.web.body_limits import Bounded
 from stager.web.request_body import FORM_LIMIT, parameters_of
-from tests.unit.web.site import HOST, basic, site
+from tests.unit.web.harness import HOST, basic, site
 
 
 class Anything(BaseModel):

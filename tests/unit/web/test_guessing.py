@@ -18,8 +18,8 @@ from stager.domain.identity.actor import Actor
 from stager.domain.source import Access
 from stager.ports.handlers import Credentials
 from stager.testing.fakes.login import FakeAccounts
-from tests.unit.control.house import SHOP
-from tests.unit.web.site import Site, basic, site
+from tests.unit.control.harness import SHOP
+from tests.unit.web.harness import WebHarness, basic, site
 from tests.unit.web.test_signing_in import OURS, OWNED, sign_in
 
 API = "/api/v1/environments"
@@ -63,13 +63,13 @@ def slow_strategy() -> Slow:
 
 
 @pytest.fixture(name="guarded")
-async def guarded_site(slow: Slow) -> AsyncIterator[Site]:
+async def guarded_site(slow: Slow) -> AsyncIterator[WebHarness]:
     async with site(authentication=[slow]) as opened:
         yield opened
 
 
 async def many(
-    opened: Site, count: int, written: Callable[[int], str], password: str = "wrong"
+    opened: WebHarness, count: int, written: Callable[[int], str], password: str = "wrong"
 ) -> Counter[int]:
     async def one(number: int) -> int:
         headers = {**basic(password=password), "x-forwarded-for": written(number)}
@@ -85,7 +85,7 @@ async def many(
 )
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_a_hundred_wrong_passwords_at_once_are_ten_comparisons(
-    guarded: Site, slow: Slow, written: Callable[[int], str]
+    guarded: WebHarness, slow: Slow, written: Callable[[int], str]
 ) -> None:
     assert await many(guarded, 100, written) == {401: LIMIT, 429: 100 - LIMIT}
     assert slow.compared == LIMIT
@@ -94,7 +94,7 @@ async def test_a_hundred_wrong_passwords_at_once_are_ten_comparisons(
     assert (await guarded.client.get(API, headers=basic())).status_code == 200, "others aren't held up"
 
 
-async def test_a_hundred_right_passwords_at_once_all_get_in(guarded: Site) -> None:
+async def test_a_hundred_right_passwords_at_once_all_get_in(guarded: WebHarness) -> None:
     assert await many(guarded, 100, only_once, "pass") == {200: 100}
 
 
@@ -118,7 +118,7 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
         answers = Counter(await asyncio.gather(*(guess(n, "wrong") for n in range(50))))
         assert answers == {403: LIMIT, 429: 50 - LIMIT}
         assert await guess(0, "open sesame") == 429
-        lines = await opened.house.life.core.audit.entries(limit=200)
+        lines = await opened.house.life.control_plane.audit.entries(limit=200)
         refused = [line for line in lines if line.result == "refused"]
         assert {(line.actor, line.action, line.app) for line in refused} == {
             ("nobody (password of the preview)", "see", "shop")
@@ -128,7 +128,9 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-async def test_the_form_for_signing_in(guarded: Site, slow: Slow, written: Callable[[int], str]) -> None:
+async def test_the_form_for_signing_in(
+    guarded: WebHarness, slow: Slow, written: Callable[[int], str]
+) -> None:
     async def guess(number: int) -> int:
         headers = {**OURS, "x-forwarded-for": written(number)}
         form = {"user": "ann", "password": "wrong"}
@@ -140,7 +142,7 @@ async def test_the_form_for_signing_in(guarded: Site, slow: Slow, written: Calla
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-async def test_made_up_tokens(guarded: Site, written: Callable[[int], str]) -> None:
+async def test_made_up_tokens(guarded: WebHarness, written: Callable[[int], str]) -> None:
     async def guess(number: int) -> int:
         headers = {"authorization": f"Bearer stager_{number}", "x-forwarded-for": written(number)}
         return (await guarded.client.get(API, headers=headers)).status_code
@@ -185,11 +187,11 @@ class TestPagesOfOthers:
         return accounts
 
     @pytest.fixture(name="place")
-    async def opened(self, accounts: FakeAccounts) -> AsyncIterator[Site]:
+    async def opened(self, accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
         async with site(applications=[OWNED], accounts=accounts) as opened_site:
             yield opened_site
 
-    async def image(self, place: Site, headers: dict[str, str]) -> None:
+    async def image(self, place: WebHarness, headers: dict[str, str]) -> None:
         for _ in range(3 * LIMIT):
             await place.client.get(f"{API}?github_token=gho_{'x' * 36}", headers=headers)
 
@@ -200,7 +202,7 @@ class TestPagesOfOthers:
     )
     @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": site} for site in ELSEWHERE)])
     async def test_by_a_token_in_an_image_s_address(
-        self, place: Site, accounts: FakeAccounts, headers: dict[str, str]
+        self, place: WebHarness, accounts: FakeAccounts, headers: dict[str, str]
     ) -> None:
         await self.image(place, headers)
         assert (await place.client.get(API, headers=basic())).status_code == 200
@@ -211,7 +213,7 @@ class TestPagesOfOthers:
         assert (await place.client.get(f"{API}?github_token=x")).status_code == 200, "a good session is first"
 
     async def test_a_session_is_good_where_others_have_guessed(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         await sign_in(place, accounts)
         cookies = httpx.Cookies(place.client.cookies)
@@ -231,7 +233,7 @@ class TestPagesOfOthers:
     )
     @pytest.mark.parametrize("where", ELSEWHERE)
     async def test_a_token_that_another_page_gives_isnt_taken(
-        self, place: Site, accounts: FakeAccounts, where: str
+        self, place: WebHarness, accounts: FakeAccounts, where: str
     ) -> None:
         address = f"{API}?github_token={accounts.token('octocat')}"
         assert (await place.client.get(address)).status_code == 200
@@ -239,7 +241,7 @@ class TestPagesOfOthers:
         assert (await place.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
 
     async def test_the_provider_isnt_asked_for_any_number_of_tokens(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         asked = accounts.asked
         answers = [
@@ -262,6 +264,8 @@ class TestPagesOfOthers:
         async with site(authentication=[Curious({"ann": "pass"})]) as opened:
             for _ in range(2 * LIMIT):
                 assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
-            assert await opened.house.life.core.audit.entries(limit=9) == [], "it isn't even looked at"
+            assert await opened.house.life.control_plane.audit.entries(limit=9) == [], (
+                "it isn't even looked at"
+            )
             assert (await opened.client.get(f"{API}?github_token=x", headers=basic())).status_code == 200
         assert set(seen) == {""}

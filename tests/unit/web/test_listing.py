@@ -19,8 +19,8 @@ from stager.domain.identity.roles import Role
 from stager.handlers.calls import StatusReport
 from stager.ports.handlers import AuthenticationStrategy, Credentials, Preview
 from stager.web.app import create_app
-from tests.unit.control.house import SHOP
-from tests.unit.web.site import Site, services_of, site
+from tests.unit.control.harness import SHOP
+from tests.unit.web.harness import WebHarness, services_of, site
 
 HIDDEN = "blog"
 BLOG = replace(SHOP, name=HIDDEN, privacy=Privacy(frozenset({"sign-in"})))
@@ -60,21 +60,21 @@ class Late:
 
 
 @pytest.fixture(name="two")
-async def two_applications() -> AsyncIterator[Site]:
+async def two_applications() -> AsyncIterator[WebHarness]:
     late = Late()
     async with site(
         applications=[SHOP, BLOG], authentication=[ByName()], listeners=[StatusReport(late)]
     ) as opened:
         life = opened.house.life
         late.real = RunningPreviews(opened.house.store, life.addresses)
-        late.real.guard(life.core.access)
+        late.real.guard(life.control_plane.access)
         for app in ("shop", HIDDEN):
             await opened.house.launch(f"in-{app}", app)
         await opened.house.rest()
         yield opened
 
 
-async def token_of(opened: Site, name: str, *apps: str) -> str:
+async def token_of(opened: WebHarness, name: str, *apps: str) -> str:
     body = {"label": "x", "role": "administrator", "apps": list(apps)}
     answer = await opened.client.post("/api/v1/tokens", json=body, headers={"authorization": name})
     return f"Bearer {answer.json()['token']}"
@@ -105,7 +105,9 @@ LISTS = [
 
 @pytest.mark.parametrize(("method", "path"), LISTS)
 @pytest.mark.parametrize("name", ["ann", "eve", "nobody", "stranger", ""])
-async def test_what_somebody_may_not_see_isnt_named(two: Site, method: str, path: str, name: str) -> None:
+async def test_what_somebody_may_not_see_isnt_named(
+    two: WebHarness, method: str, path: str, name: str
+) -> None:
     headers = {"x-forwarded-for": "198.51.100.9", "x-forwarded-proto": "http", "authorization": name}
     answer = await two.client.request(method, path, headers=headers)
 
@@ -116,7 +118,7 @@ async def test_what_somebody_may_not_see_isnt_named(two: Site, method: str, path
 
 
 @pytest.mark.parametrize(("method", "path"), LISTS)
-async def test_nor_by_a_token_for_one_application(two: Site, method: str, path: str) -> None:
+async def test_nor_by_a_token_for_one_application(two: WebHarness, method: str, path: str) -> None:
     token = await token_of(two, "admin", "shop")
     headers = {"x-forwarded-for": "198.51.100.9", "x-forwarded-proto": "http", "authorization": token}
 
@@ -131,7 +133,7 @@ async def test_nor_by_a_token_for_one_application(two: Site, method: str, path: 
 @pytest.mark.parametrize(
     ("name", "apps"), [("admin", {"shop", HIDDEN}), ("ann", {"shop"}), ("eve", set()), ("nobody", set())]
 )
-async def test_the_status_report(two: Site, name: str, apps: set[str]) -> None:
+async def test_the_status_report(two: WebHarness, name: str, apps: set[str]) -> None:
     answer = await two.client.get("/event_receiver?action=status", headers={"authorization": name})
     assert {row["image_name"] for row in json.loads(answer.text)} == apps
 
@@ -145,23 +147,23 @@ async def test_the_status_report(two: Site, name: str, apps: set[str]) -> None:
     profile="signed-in user",
     result="they are not listed",
 )
-async def test_the_status_report_by_a_bounded_token(two: Site) -> None:
+async def test_the_status_report_by_a_bounded_token(two: WebHarness) -> None:
     token = await token_of(two, "admin", "shop")
     answer = await two.client.get("/event_receiver?action=status", headers={"authorization": token})
 
     assert [row["image_name"] for row in answer.json()] == ["shop"]
 
 
-async def test_nobody_sees_anything_before_it_is_known_who_may(two: Site) -> None:
+async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) -> None:
     previews = RunningPreviews(two.house.store, two.house.life.addresses)
 
     assert len(await previews.running()) == 2
     assert await previews.seen_by(Actor("admin", "test", role=Role.ADMINISTRATOR)) == []
-    previews.guard(two.house.life.core.access)
+    previews.guard(two.house.life.control_plane.access)
     assert await previews.seen_by(None) == []
 
 
-async def test_figures_are_of_what_somebody_may_see(two: Site) -> None:
+async def test_figures_are_of_what_somebody_may_see(two: WebHarness) -> None:
     async def figures(name: str) -> str:
         headers = {"x-forwarded-for": "198.51.100.9", "authorization": name}
         return (await two.client.get("/metrics", headers=headers)).text
@@ -179,7 +181,7 @@ async def test_figures_are_of_what_somebody_may_see(two: Site) -> None:
     profile="signed-in user",
     result="only those that they may see are looked through",
 )
-async def test_a_name_is_looked_for_among_what_somebody_may_see(two: Site) -> None:
+async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness) -> None:
     """Two previews of one name are ambiguous only for those who see both."""
     await two.house.launch("same", "shop")
     await two.house.launch("same", HIDDEN)
@@ -204,7 +206,7 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: Site) -> No
     profile="signed-in user",
     result="only those that they may see are named",
 )
-async def test_repositories(two: Site, tmp_path: Path) -> None:
+async def test_repositories(two: WebHarness, tmp_path: Path) -> None:
     services = replace(
         services_of(two.house), repositories={"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
     )
@@ -237,7 +239,7 @@ class TestWhoReadsFigures:
             ("", "0.0.0.0/0", 401),
         ],
     )
-    async def test_by_address(self, two: Site, forwarded: str, allowed: str, status: int) -> None:
+    async def test_by_address(self, two: WebHarness, forwarded: str, allowed: str, status: int) -> None:
         """A local proxy is trusted; the client is the last one that isn't, however many it invents."""
         services = replace(
             services_of(two.house),
@@ -249,7 +251,7 @@ class TestWhoReadsFigures:
         async with httpx.AsyncClient(transport=transport, base_url="http://stager.test") as client:
             assert (await client.get("/metrics", headers=headers)).status_code == status
 
-    async def test_on_our_own_socket(self, two: Site) -> None:
+    async def test_on_our_own_socket(self, two: WebHarness) -> None:
         """The front always says who asks; without that it is somebody who may open the socket."""
         assert 'app="blog"' in (await two.client.get("/metrics")).text
         proto = {"x-forwarded-proto": "http"}

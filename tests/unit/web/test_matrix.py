@@ -27,24 +27,24 @@ from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.domain.source import Access
 from stager.ports.handlers import EventListener
 from stager.testing.fakes.setup import CODE
-from tests.unit.control.house import SHOP, House
-from tests.unit.web.site import HOST, Site, basic, site
+from tests.unit.control.harness import SHOP, Harness
+from tests.unit.web.harness import HOST, WebHarness, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
 MODULES = [import_module(module.name) for module in walk_packages(web.__path__, f"{web.__name__}.")]
 ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
-Asked = Callable[[Site, str], Awaitable[httpx.Response]]
+Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 
 
 def asking(method: str, path: str, **how: object) -> Asked:
-    async def ask(site: Site, environment: str) -> httpx.Response:
+    async def ask(site: WebHarness, environment: str) -> httpx.Response:
         return await site.client.request(method, path.format(id=environment), **how)  # type: ignore[arg-type]
 
     return ask
 
 
-async def come_back_from_the_forge(site: Site, _: str) -> httpx.Response:
+async def come_back_from_the_forge(site: WebHarness, _: str) -> httpx.Response:
     page = await site.client.get("/setup/github")
     state = next(iter(re.findall(r"new\?state=([\w-]+)", page.text)), "")
     return await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
@@ -54,7 +54,7 @@ BY_NAME = {"image_name": "shop", "container_name": "x"}
 ID, ID_IN_PATH = "/api/v1/environments/{id}", "/api/v1/environments/{environment}"
 
 
-async def withdraw_a_link(site: Site, environment: str) -> httpx.Response:
+async def withdraw_a_link(site: WebHarness, environment: str) -> httpx.Response:
     now = site.house.life.clock.now()
     link = ShareLink("l1", environment, "ann", "", now, now + timedelta(days=1))
     await site.house.store.write(lambda tx: tx.save_share_link(link))
@@ -65,7 +65,7 @@ SOCKET = "WEBSOCKET"
 """The method, on this page, of a call that opens one."""
 
 
-async def open_a_terminal(site: Site, environment: str) -> httpx.Response:
+async def open_a_terminal(site: WebHarness, environment: str) -> httpx.Response:
     """The answer to a request for a terminal, in which nobody types then: 101, or the refusal."""
     path = f"{ID}/exec".format(id=environment)
     headers = [(name.lower(), value) for name, value in site.client.headers.raw]
@@ -185,7 +185,7 @@ class Go(EventListener):
 
 
 @asynccontextmanager
-async def opened(role: Role | None) -> AsyncIterator[tuple[Site, str]]:
+async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
     """A site in which ann has this role and a preview runs, with its id."""
     async with site(roles=Roles({"basic:ann": role or Role.NONE}), listeners=[Go()]) as opened:
         environment = await opened.house.launch("x")
@@ -257,7 +257,7 @@ def test_every_call_is_on_this_page() -> None:
 @pytest.mark.parametrize("access", Access)
 @pytest.mark.parametrize("verb", Verb)
 async def test_comments(verb: Verb, access: Access) -> None:
-    async with House([replace(SHOP, owner="acme")]).open() as house:
+    async with Harness([replace(SHOP, owner="acme")]).open() as house:
         repository = house.forge.add_repository("acme", "shop")
         house.forge.allow(repository, "bob", access)
         event = house.forge.open(repository, "x", "a1b2c3d4" * 5)
@@ -272,11 +272,11 @@ async def test_comments(verb: Verb, access: Access) -> None:
 
 
 async def test_what_isnt_listed_is_denied() -> None:
-    async with House([SHOP]).open() as house:
+    async with Harness([SHOP]).open() as house:
         for actor in (
             Actor("eve", "nothing"),
             Actor("eve", "x", role=Role.NONE),
             Actor("eve", "x", strategy="Y"),
         ):
             for action in Action:
-                assert not await house.life.core.access.may(actor, action, "shop")
+                assert not await house.life.control_plane.access.may(actor, action, "shop")

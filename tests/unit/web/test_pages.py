@@ -9,26 +9,26 @@ import pytest
 from stager.domain.pull_requests.events import Delivery
 from stager.ports.forge import RateLimit
 from stager.testing.fakes.clock import START
-from tests.unit.web.site import Site, basic, site
+from tests.unit.web.harness import WebHarness, basic, site
 
 
 class TestHome:
     @pytest.mark.requirement("R23")
-    async def test_says_that_it_runs(self, site: Site) -> None:
+    async def test_says_that_it_runs(self, site: WebHarness) -> None:
         answer = await site.client.get("/")
 
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
         assert "Stager" in answer.text
 
-    async def test_names_no_preview_and_no_secret(self, site: Site) -> None:
+    async def test_names_no_preview_and_no_secret(self, site: WebHarness) -> None:
         await site.post("/launch", image_name="shop", container_name="top-secret-branch")
         text = (await site.client.get("/")).text
 
         for word in ("top-secret-branch", "s3cret", "One."):
             assert word not in text
 
-    async def test_runs_no_script_and_is_in_nobodys_frame(self, site: Site) -> None:
+    async def test_runs_no_script_and_is_in_nobodys_frame(self, site: WebHarness) -> None:
         policy = (await site.client.get("/")).headers["content-security-policy"]
 
         assert "default-src 'none'" in policy
@@ -42,7 +42,7 @@ class TestHome:
 
             assert "<script" not in answer.text
 
-    async def test_tells_what_is_the_matter(self, site: Site) -> None:
+    async def test_tells_what_is_the_matter(self, site: WebHarness) -> None:
         site.house.engine.leave()
         await site.house.rest()
 
@@ -50,12 +50,12 @@ class TestHome:
 
 
 class TestHealth:
-    async def test_the_process_answers(self, site: Site) -> None:
+    async def test_the_process_answers(self, site: WebHarness) -> None:
         answer = await site.client.get("/healthz")
 
         assert (answer.status_code, answer.text) == (200, "ok")
 
-    async def test_whether_it_can_work(self, site: Site) -> None:
+    async def test_whether_it_can_work(self, site: WebHarness) -> None:
         assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
         site.house.engine.leave()
         await site.house.rest()
@@ -73,7 +73,7 @@ class TestHealth:
         profile="visitor",
         result="200, with the number of such previews and no name; one preview's code can't make it 503",
     )
-    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, site: Site) -> None:
+    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, site: WebHarness) -> None:
         async def fail(reference: str) -> str:
             raise ValueError(f"secret {reference}")
 
@@ -87,7 +87,7 @@ class TestHealth:
         assert "hidden" not in answer.text
         assert "secret" not in answer.text
 
-    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: Site) -> None:
+    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: WebHarness) -> None:
         delivery = Delivery("secret-id", "github", "pull_request", "{}")
         await site.house.store.write(lambda tx: tx.add_delivery(delivery, START))
         await site.house.store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: why", START))
@@ -96,7 +96,7 @@ class TestHealth:
         assert answer.status_code == 200
         assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
 
-    async def test_a_page_that_isnt_there(self, site: Site) -> None:
+    async def test_a_page_that_isnt_there(self, site: WebHarness) -> None:
         answer = await site.client.get("/nothing")
 
         assert answer.status_code == 404
@@ -104,7 +104,7 @@ class TestHealth:
 
 
 class TestMetrics:
-    async def test_are_for_whoever_has_credentials(self, site: Site) -> None:
+    async def test_are_for_whoever_has_credentials(self, site: WebHarness) -> None:
         await site.post("/launch", image_name="shop", container_name="x")
         through_the_front = {"x-forwarded-for": "127.0.0.1"}
         assert (await site.client.get("/metrics", headers=through_the_front)).status_code == 401
@@ -114,7 +114,7 @@ class TestMetrics:
         assert 'stager_deployments_total{app="shop",outcome="live"} 1.0' in answer.text
         assert 'stager_environments{state="live"} 1.0' in answer.text
 
-    async def test_count_deliveries(self, site: Site) -> None:
+    async def test_count_deliveries(self, site: WebHarness) -> None:
         await site.deliver("ping", {}, delivery_id="one")
         await site.deliver("ping", {}, delivery_id="one")
         await site.deliver("ping", {}, secret="wrong")
@@ -123,7 +123,7 @@ class TestMetrics:
         for outcome in ("taken", "repeated", "refused"):
             assert f'stager_deliveries_total{{outcome="{outcome}"}} 1.0' in text
 
-    async def test_counts_what_a_forge_still_lets_us_ask(self, site: Site) -> None:
+    async def test_counts_what_a_forge_still_lets_us_ask(self, site: WebHarness) -> None:
         before = (await site.client.get("/metrics", headers=basic())).text
         assert "stager_forge_requests{" not in before, "it hasn't said anything"
         resets_at = datetime(2026, 3, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Role
-from tests.unit.web.site import Site, basic, site
+from tests.unit.web.harness import WebHarness, basic, site
 
 TOKENS = "/api/v1/tokens"
 
@@ -15,14 +15,14 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-async def made(site: Site, **body: object) -> dict[str, object]:
+async def made(site: WebHarness, **body: object) -> dict[str, object]:
     answer = await site.ask("POST", TOKENS, json={"label": "CI", **body})
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
 class TestWhoAmI:
-    async def test_says_what_one_may_do(self, site: Site) -> None:
+    async def test_says_what_one_may_do(self, site: WebHarness) -> None:
         answer = await site.ask("GET", "/api/v1/whoami")
 
         assert answer.json() == {
@@ -37,12 +37,12 @@ class TestWhoAmI:
             answer = await opened.ask("GET", "/api/v1/whoami")
             assert (answer.json()["role"], answer.json()["apps"]) == ("none", {})
 
-    async def test_needs_somebody(self, site: Site) -> None:
+    async def test_needs_somebody(self, site: WebHarness) -> None:
         assert (await site.client.get("/api/v1/whoami")).status_code == 401
 
 
 class TestTokens:
-    async def test_are_shown_once(self, site: Site) -> None:
+    async def test_are_shown_once(self, site: WebHarness) -> None:
         new = await made(site, apps=["shop"], role="viewer")
         secret = str(new.pop("token"))
 
@@ -51,7 +51,7 @@ class TestTokens:
         assert secret not in listed.text
         assert (new["apps"], new["role"], new["used_at"]) == (["shop"], "viewer", None)
 
-    async def test_let_their_bearer_do_what_they_say(self, site: Site) -> None:
+    async def test_let_their_bearer_do_what_they_say(self, site: WebHarness) -> None:
         token = str((await made(site, role="viewer", apps=["shop"]))["token"])
 
         who = await site.client.get("/api/v1/whoami", headers=bearer(token))
@@ -65,21 +65,21 @@ class TestTokens:
         assert refused.status_code == 403
         assert refused.text.startswith("ann may not launch for shop. That takes the role developer")
 
-    async def test_of_a_developer_launches(self, site: Site) -> None:
+    async def test_of_a_developer_launches(self, site: WebHarness) -> None:
         token = str((await made(site))["token"])
         form = {"image_name": "shop", "container_name": "x"}
 
         launched = await site.client.post("/launch", headers=bearer(token), data=form)
         assert (launched.status_code, launched.text) == (200, "http://x.preview.test")
 
-    async def test_reach_no_instance(self, site: Site) -> None:
+    async def test_reach_no_instance(self, site: WebHarness) -> None:
         token = str((await made(site))["token"])
         form = {"image_name": "shop", "container_name": "x", "github_token": token}
         assert (await site.client.post("/launch", data=form)).status_code == 200
 
         assert token not in repr(site.house.engine.__dict__)
 
-    async def test_are_taken_back(self, site: Site) -> None:
+    async def test_are_taken_back(self, site: WebHarness) -> None:
         new = await made(site)
         assert (await site.ask("DELETE", f"{TOKENS}/{new['id']}")).status_code == 204
 
@@ -97,14 +97,14 @@ class TestTokens:
             ({"label": ""}, "label"),
         ],
     )
-    async def test_of_no_sense(self, site: Site, body: dict[str, object], about: str) -> None:
+    async def test_of_no_sense(self, site: WebHarness, body: dict[str, object], about: str) -> None:
         answer = await site.ask("POST", TOKENS, json={"label": "CI", **body})
         assert answer.status_code == 422
         assert about in answer.json()["detail"]
 
 
 class TestAudit:
-    async def test_says_who_did_what_from_where(self, site: Site) -> None:
+    async def test_says_who_did_what_from_where(self, site: WebHarness) -> None:
         await site.ask("POST", "/launch", data={"image_name": "shop", "container_name": "x"})
         [line] = (await site.ask("GET", "/api/v1/audit")).json()
 
@@ -120,7 +120,7 @@ class TestAudit:
             "detail": "",
         }
 
-    async def test_has_pages(self, site: Site) -> None:
+    async def test_has_pages(self, site: WebHarness) -> None:
         for name in "abc":
             await site.ask("POST", "/kill", data={"image_name": "shop", "container_name": name})
 
@@ -132,7 +132,7 @@ class TestAudit:
         async with site(roles=Roles({"basic:ann": Role.DEVELOPER})) as opened:
             assert (await opened.ask("GET", "/api/v1/audit")).status_code == 403
 
-    async def test_is_not_to_be_edited(self, site: Site) -> None:
+    async def test_is_not_to_be_edited(self, site: WebHarness) -> None:
         for method in ("DELETE", "PUT", "PATCH", "POST"):
             assert (await site.ask(method, "/api/v1/audit")).status_code == 405
 
@@ -143,7 +143,9 @@ class TestAudit:
             ("10.0.0.1, 198.51.100.9", "198.51.100.9"),
         ],
     )
-    async def test_has_the_address_that_the_front_saw(self, site: Site, told: str, address: str) -> None:
+    async def test_has_the_address_that_the_front_saw(
+        self, site: WebHarness, told: str, address: str
+    ) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         headers = {**basic(), "x-forwarded-for": told}
         await site.client.post("/kill", headers=headers, data=form)

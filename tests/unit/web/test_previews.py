@@ -13,8 +13,8 @@ from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
-from tests.unit.control.house import IMAGE, SHOP
-from tests.unit.web.site import Site, basic, site
+from tests.unit.control.harness import IMAGE, SHOP
+from tests.unit.web.harness import WebHarness, basic, site
 
 BUILT = replace(SHOP, build=Recipe(), owner="acme")
 API = "/api/v1/environments"
@@ -22,13 +22,13 @@ SHA = "c0ffee1234" * 4
 
 
 @pytest.fixture
-async def workshop() -> AsyncIterator[Site]:
+async def build_ports() -> AsyncIterator[WebHarness]:
     """A site whose one application is built from source."""
     async with site(applications=(BUILT,), credentials=True) as opened:
         yield opened
 
 
-async def opened(site: Site, seconds: float = 300, **how: Any) -> str:
+async def opened(site: WebHarness, seconds: float = 300, **how: Any) -> str:
     """A pull request, and so much time after it. Returns the environment's id."""
     base = site.house.forge.add_repository("acme", "shop")
     await site.house.tell(site.house.forge.open(base, "feature-x", SHA, **how))
@@ -36,13 +36,13 @@ async def opened(site: Site, seconds: float = 300, **how: Any) -> str:
     return (await site.house.the()).id
 
 
-async def launched(site: Site) -> str:
+async def launched(site: WebHarness) -> str:
     answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": "feature/x"})
     await site.house.rest()
     return str(answer.json()["id"])
 
 
-async def page(site: Site, environment: str) -> str:
+async def page(site: WebHarness, environment: str) -> str:
     answer = await site.ask("GET", f"/previews/{environment}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
@@ -50,14 +50,14 @@ async def page(site: Site, environment: str) -> str:
 
 
 class TestPage:
-    async def test_shows_code_as_such(self, site: Site) -> None:
+    async def test_shows_code_as_such(self, site: WebHarness) -> None:
         site.house.engine.add_image(IMAGE, Program(status=500))
         text = await page(site, await launched(site))
 
         assert "<code>health_path</code>" in text
         assert "`" not in text.partition("<section")[2].partition("</section>")[0]
 
-    async def test_says_how_it_stands(self, site: Site) -> None:
+    async def test_says_how_it_stands(self, site: WebHarness) -> None:
         site.house.engine.add_image(IMAGE, Program(output="listening on 3000"))
         text = await page(site, await launched(site))
 
@@ -70,7 +70,7 @@ class TestPage:
             assert shown in text
         assert 'data-unsettled="no"' in text
 
-    async def test_is_for_whoever_is_known(self, site: Site) -> None:
+    async def test_is_for_whoever_is_known(self, site: WebHarness) -> None:
         path = f"/previews/{await launched(site)}"
         stranger = await site.client.get(path)
 
@@ -78,10 +78,10 @@ class TestPage:
         assert stranger.headers["www-authenticate"].startswith("Basic ")
         assert (await site.client.get(path, headers=basic())).status_code == 200
 
-    async def test_of_nothing(self, site: Site) -> None:
+    async def test_of_nothing(self, site: WebHarness) -> None:
         assert (await site.ask("GET", "/previews/nobody")).status_code == 404
 
-    async def test_runs_our_own_script_alone(self, site: Site) -> None:
+    async def test_runs_our_own_script_alone(self, site: WebHarness) -> None:
         answer = await site.ask("GET", f"/previews/{await launched(site)}")
         policy = answer.headers["content-security-policy"]
         script = await site.client.get("/static/preview.js")
@@ -93,7 +93,7 @@ class TestPage:
         assert "javascript" in script.headers["content-type"]
         assert 'src="/static/preview.js"' in answer.text
 
-    async def test_names_and_logs_are_inert(self, site: Site) -> None:
+    async def test_names_and_logs_are_inert(self, site: WebHarness) -> None:
         nasty = "<script>alert(1)</script>"
         site.house.engine.add_image(IMAGE, Program(output=nasty))
         answer = await site.ask("POST", API, json={"image_name": "shop", "container_name": nasty})
@@ -103,100 +103,100 @@ class TestPage:
         assert nasty not in text
         assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 2
 
-    async def test_while_the_engine_is_away(self, site: Site) -> None:
+    async def test_while_the_engine_is_away(self, site: WebHarness) -> None:
         environment = await launched(site)
         site.house.engine.leave()
 
         assert "The preview is live." in await page(site, environment)
 
-    async def test_follows_what_is_built(self, workshop: Site) -> None:
-        workshop.house.builder.default = Result(lines=("step 1",), seconds=100)
-        environment = await opened(workshop, seconds=10)
-        text = await page(workshop, environment)
+    async def test_follows_what_is_built(self, build_ports: WebHarness) -> None:
+        build_ports.house.builder.default = Result(lines=("step 1",), seconds=100)
+        environment = await opened(build_ports, seconds=10)
+        text = await page(build_ports, environment)
 
         assert "The preview is being built." in text
         assert 'data-unsettled="yes"' in text
         assert 'data-under-way="yes"' in text
-        await workshop.house.rest()
-        text = await page(workshop, environment)
+        await build_ports.house.rest()
+        text = await page(build_ports, environment)
         assert 'data-under-way="no"' in text
         assert "step 1\n</pre>" in text or "step 1</pre>" in text
         assert "image 100.0 s" in text
 
 
 class TestBuildLog:
-    async def log(self, site: Site, environment: str, **query: str) -> str:
+    async def log(self, site: WebHarness, environment: str, **query: str) -> str:
         answer = await site.ask("GET", f"{API}/{environment}/build-log", params=query)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain")
         return answer.text
 
-    async def test_goes_on_until_the_build_is_over(self, workshop: Site) -> None:
-        workshop.house.builder.default = Result(lines=("one", "two"), seconds=100)
-        environment = await opened(workshop, seconds=10)
-        following = asyncio.create_task(self.log(workshop, environment, follow="true"))
-        await workshop.house.rest(50)
+    async def test_goes_on_until_the_build_is_over(self, build_ports: WebHarness) -> None:
+        build_ports.house.builder.default = Result(lines=("one", "two"), seconds=100)
+        environment = await opened(build_ports, seconds=10)
+        following = asyncio.create_task(self.log(build_ports, environment, follow="true"))
+        await build_ports.house.rest(50)
         assert not following.done()
-        await workshop.house.rest(60)
+        await build_ports.house.rest(60)
 
         assert following.done()
         assert (await following).endswith("one\ntwo\n")
-        assert await self.log(workshop, environment) == await following
+        assert await self.log(build_ports, environment) == await following
 
-    async def test_of_a_failure(self, workshop: Site) -> None:
+    async def test_of_a_failure(self, build_ports: WebHarness) -> None:
         failure = Fault("There is no such file.", reason="build-failed")
-        workshop.house.builder.default = Result(lines=("one",), failure=failure)
-        environment = await opened(workshop)
+        build_ports.house.builder.default = Result(lines=("one",), failure=failure)
+        environment = await opened(build_ports)
 
-        assert (await self.log(workshop, environment, follow="true")).endswith("one\n")
-        assert "There is no such file." in await page(workshop, environment)
+        assert (await self.log(build_ports, environment, follow="true")).endswith("one\n")
+        assert "There is no such file." in await page(build_ports, environment)
 
-    async def test_where_nothing_is_built(self, site: Site) -> None:
+    async def test_where_nothing_is_built(self, site: WebHarness) -> None:
         assert await self.log(site, await launched(site), follow="true") == ""
 
-    async def test_of_nothing(self, site: Site) -> None:
+    async def test_of_nothing(self, site: WebHarness) -> None:
         assert (await site.ask("GET", f"{API}/nobody/build-log")).status_code == 404
 
-    async def test_is_for_whoever_is_known(self, site: Site) -> None:
+    async def test_is_for_whoever_is_known(self, site: WebHarness) -> None:
         assert (await site.client.get(f"{API}/any/build-log?follow=true")).status_code == 401
 
 
 class TestApproval:
-    async def held(self, site: Site) -> str:
+    async def held(self, site: WebHarness) -> str:
         fork = site.house.forge.add_repository("mallory", "shop")
         return await opened(site, fork=fork)
 
-    async def test_lets_the_commit_run(self, workshop: Site) -> None:
-        environment = await self.held(workshop)
-        assert (await workshop.ask("GET", f"{API}/{environment}")).json()["state"] == "refused"
-        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
+    async def test_lets_the_commit_run(self, build_ports: WebHarness) -> None:
+        environment = await self.held(build_ports)
+        assert (await build_ports.ask("GET", f"{API}/{environment}")).json()["state"] == "refused"
+        answer = await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
         assert (answer.status_code, answer.json()["state"]) == (202, "starting")
-        await workshop.house.rest()
+        await build_ports.house.rest()
 
-        await workshop.house.assert_live()
+        await build_ports.house.assert_live()
 
-    async def test_names_the_commit_that_waits(self, workshop: Site) -> None:
-        environment = await self.held(workshop)
+    async def test_names_the_commit_that_waits(self, build_ports: WebHarness) -> None:
+        environment = await self.held(build_ports)
         other = SHA[:7] + "0" * 33
-        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": other})
+        answer = await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": other})
 
         assert (answer.status_code, answer.json()["reason"]) == (409, "commit-outdated")
         assert SHA in answer.json()["title"]
 
-    async def test_by_its_whole_id(self, workshop: Site) -> None:
-        environment = await self.held(workshop)
-        answer = await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA[:7]})
+    async def test_by_its_whole_id(self, build_ports: WebHarness) -> None:
+        environment = await self.held(build_ports)
+        answer = await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA[:7]})
 
         assert (answer.status_code, answer.json()["reason"]) == (400, "commit-incomplete")
         assert SHA in answer.json()["title"]
-        page = await workshop.ask("GET", f"/previews/{environment}")
+        page = await build_ports.ask("GET", f"/previews/{environment}")
         assert f"/stager approve {SHA}" in page.text
 
-    async def test_tells_the_deployments_with_their_phases(self, workshop: Site) -> None:
-        environment = await self.held(workshop)
-        await workshop.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
-        await workshop.house.rest()
-        [deployment] = (await workshop.ask("GET", f"{API}/{environment}/deployments")).json()[:1]
+    async def test_tells_the_deployments_with_their_phases(self, build_ports: WebHarness) -> None:
+        environment = await self.held(build_ports)
+        await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
+        await build_ports.house.rest()
+        [deployment] = (await build_ports.ask("GET", f"{API}/{environment}/deployments")).json()[:1]
 
         assert deployment["phase"] == "live"
         assert deployment["created_at"] <= deployment["building_at"] <= deployment["starting_at"]

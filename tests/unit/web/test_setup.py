@@ -12,12 +12,12 @@ import pytest
 from stager.domain.identity.actor import Actor
 from stager.testing.fakes.setup import CODE
 from stager.web.auth.oauth_state import GOOD_FOR, MOST_EXPECTED, States
-from tests.unit.web.site import Site, basic, site
+from tests.unit.web.harness import WebHarness, basic, site
 
 ANN, BOB = Actor("ann", "basic"), Actor("bob", "basic")
 
 
-async def begin(site: Site, **query: str) -> httpx.Response:
+async def begin(site: WebHarness, **query: str) -> httpx.Response:
     answer = await site.ask("GET", "/setup/github", params=query)
     assert answer.status_code == 200, answer.text
     return answer
@@ -29,19 +29,19 @@ def state_of(answer: httpx.Response) -> str:
     return state
 
 
-async def come_back(site: Site, state: str, code: str = CODE, **how: object) -> httpx.Response:
+async def come_back(site: WebHarness, state: str, code: str = CODE, **how: object) -> httpx.Response:
     return await site.ask("GET", "/setup/github/callback", params={"code": code, "state": state}, **how)
 
 
 class TestPage:
-    async def test_is_for_those_who_are_known(self, site: Site) -> None:
+    async def test_is_for_those_who_are_known(self, site: WebHarness) -> None:
         answer = await site.client.get("/setup/github")
 
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert site.setup.proposed == []
 
-    async def test_brings_the_proposal_to_the_forge(self, site: Site) -> None:
+    async def test_brings_the_proposal_to_the_forge(self, site: WebHarness) -> None:
         answer = await begin(site)
         [(home, organization, state)] = site.setup.proposed
 
@@ -52,32 +52,32 @@ class TestPage:
         [manifest] = re.findall(r'name="manifest" value="([^"]*)"', answer.text)
         assert html.unescape(manifest) == '{"url": "http://preview.test"}'
 
-    async def test_for_an_organization(self, site: Site) -> None:
+    async def test_for_an_organization(self, site: WebHarness) -> None:
         answer = await begin(site, organization=" acme ")
 
         assert site.setup.proposed[0][1] == "acme"
         assert "https://forge.test/acme/new" in answer.text
 
-    async def test_an_organization_that_is_none(self, site: Site) -> None:
+    async def test_an_organization_that_is_none(self, site: WebHarness) -> None:
         answer = await site.ask("GET", "/setup/github", params={"organization": "none"})
 
         assert answer.status_code == 400
         assert "There is no such organization." in answer.text
 
-    async def test_whatever_is_asked_for_is_inert(self, site: Site) -> None:
+    async def test_whatever_is_asked_for_is_inert(self, site: WebHarness) -> None:
         answer = await begin(site, organization='"><script>alert(1)</script>')
 
         assert "<script" not in answer.text
 
-    async def test_says_when_deliveries_cant_come(self, site: Site) -> None:
+    async def test_says_when_deliveries_cant_come(self, site: WebHarness) -> None:
         assert "have no deliveries" in (await begin(site)).text
 
-    async def test_says_when_the_configuration_counts(self, site: Site) -> None:
+    async def test_says_when_the_configuration_counts(self, site: WebHarness) -> None:
         assert "github.app_id" not in (await begin(site)).text
         site.setup.overridden = True
         assert "github.app_id" in (await begin(site)).text
 
-    async def test_its_form_leads_to_the_forge_and_nowhere_else(self, site: Site) -> None:
+    async def test_its_form_leads_to_the_forge_and_nowhere_else(self, site: WebHarness) -> None:
         policy = (await begin(site)).headers["content-security-policy"]
 
         assert "form-action 'self' https://forge.test;" in policy
@@ -86,7 +86,7 @@ class TestPage:
         home = (await site.client.get("/")).headers["content-security-policy"]
         assert "form-action 'none'" in home
 
-    async def test_its_cookie_is_nobody_elses(self, site: Site) -> None:
+    async def test_its_cookie_is_nobody_elses(self, site: WebHarness) -> None:
         cookie = (await begin(site)).headers["set-cookie"]
 
         for attribute in ("HttpOnly", "SameSite=lax", "Path=/setup/github"):
@@ -104,7 +104,7 @@ class TestPage:
 
 
 class TestComingBack:
-    async def test_the_app_is_ours(self, site: Site) -> None:
+    async def test_the_app_is_ours(self, site: WebHarness) -> None:
         answer = await come_back(site, state_of(await begin(site)))
 
         assert answer.status_code == 303
@@ -115,7 +115,7 @@ class TestComingBack:
         assert "Restart Stager" in page.text
 
     @pytest.mark.parametrize("state", ["", "guessed"])
-    async def test_a_state_that_we_didnt_give(self, site: Site, state: str) -> None:
+    async def test_a_state_that_we_didnt_give(self, site: WebHarness, state: str) -> None:
         await begin(site)
         answer = await come_back(site, state)
 
@@ -123,14 +123,14 @@ class TestComingBack:
         assert "setup-state-unknown" in answer.text
         assert site.setup.app is None
 
-    async def test_a_state_is_good_once(self, site: Site) -> None:
+    async def test_a_state_is_good_once(self, site: WebHarness) -> None:
         state = state_of(await begin(site))
         await come_back(site, state, code="bad")
 
         assert (await come_back(site, state)).status_code == 403
         assert site.setup.app is None
 
-    async def test_in_another_browser(self, site: Site) -> None:
+    async def test_in_another_browser(self, site: WebHarness) -> None:
         """Or an attacker's link would make his App ours."""
         state = state_of(await begin(site))
         site.client.cookies.clear()
@@ -148,14 +148,14 @@ class TestComingBack:
             assert answer.status_code == 403
             assert opened.setup.app is None
 
-    async def test_as_nobody(self, site: Site) -> None:
+    async def test_as_nobody(self, site: WebHarness) -> None:
         state = state_of(await begin(site))
         answer = await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
 
         assert answer.status_code == 401
         assert (await come_back(site, state)).status_code == 303, "it is still good"
 
-    async def test_two_pages_of_one_browser(self, site: Site) -> None:
+    async def test_two_pages_of_one_browser(self, site: WebHarness) -> None:
         first, second = state_of(await begin(site)), state_of(await begin(site))
 
         assert first != second
@@ -163,7 +163,7 @@ class TestComingBack:
         assert (await come_back(site, second)).status_code == 303
 
     @pytest.mark.parametrize("code", ["", "wrong"])
-    async def test_with_a_code_that_the_forge_doesnt_know(self, site: Site, code: str) -> None:
+    async def test_with_a_code_that_the_forge_doesnt_know(self, site: WebHarness, code: str) -> None:
         answer = await come_back(site, state_of(await begin(site)), code=code)
 
         assert answer.status_code == 400

@@ -14,8 +14,8 @@ from stager.control.identity.access import Roles
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import Guard, Pass, Privacy, unseal
 from stager.domain.identity.roles import Role
-from tests.unit.control.house import KEY, SHOP
-from tests.unit.web.site import Site, basic, site
+from tests.unit.control.harness import KEY, SHOP
+from tests.unit.web.harness import WebHarness, basic, site
 
 PRIVATE = replace(SHOP, privacy=Privacy(frozenset({"link", "password"}), "open sesame"))
 USERS = {"ann": "pass", "bob": "pass", "eve": "pass"}
@@ -23,31 +23,31 @@ ROLES = Roles({"basic:ann": Role.DEVELOPER, "basic:bob": Role.VIEWER, "basic:eve
 
 
 @pytest.fixture(name="site")
-async def private_site() -> AsyncIterator[Site]:
+async def private_site() -> AsyncIterator[WebHarness]:
     async with site(applications=[PRIVATE], users=USERS, roles=ROLES) as opened:
         yield opened
 
 
-async def launched(site: Site, name: str = "x") -> tuple[Environment, str]:
+async def launched(site: WebHarness, name: str = "x") -> tuple[Environment, str]:
     environment = await site.house.launch(name)
     await site.house.rest()
     return environment, f"/api/v1/environments/{environment.id}/share-links"
 
 
-async def made(site: Site, path: str, **body: Any) -> dict[str, Any]:
+async def made(site: WebHarness, path: str, **body: Any) -> dict[str, Any]:
     answer = await site.ask("POST", path, json=body)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-def guard_of(site: Site, environment: Environment) -> Guard:
+def guard_of(site: WebHarness, environment: Environment) -> Guard:
     terms = site.house.router.table.terms[environment.host]
     assert terms.guard is not None
     return terms.guard
 
 
-def read(site: Site, environment: Environment, url: str) -> Pass | None:
+def read(site: WebHarness, environment: Environment, url: str) -> Pass | None:
     """What the link's token says, to the front."""
     place = urlsplit(url)
     assert place.hostname == environment.host
@@ -56,7 +56,7 @@ def read(site: Site, environment: Environment, url: str) -> Pass | None:
     return unseal(token, "link", environment.host, KEY, now)
 
 
-async def test_a_link_opens_the_preview_at_once(site: Site) -> None:
+async def test_a_link_opens_the_preview_at_once(site: WebHarness) -> None:
     environment, path = await launched(site)
     new = await made(site, path, expires_in=3600, note="for the customer")
     visitor = read(site, environment, new["url"])
@@ -70,7 +70,7 @@ async def test_a_link_opens_the_preview_at_once(site: Site) -> None:
     assert listed == {name: value for name, value in new.items() if name != "url"}
 
 
-async def test_what_is_withdrawn_opens_nothing_from_then_on(site: Site) -> None:
+async def test_what_is_withdrawn_opens_nothing_from_then_on(site: WebHarness) -> None:
     environment, path = await launched(site)
     first, second = [await made(site, path) for _ in range(2)]
     assert guard_of(site, environment).links == {first["id"], second["id"]}
@@ -80,7 +80,7 @@ async def test_what_is_withdrawn_opens_nothing_from_then_on(site: Site) -> None:
     assert [each["id"] for each in (await site.ask("GET", path)).json()] == [second["id"]]
 
 
-async def test_links_of_another_preview_are_none_of_this_ones(site: Site) -> None:
+async def test_links_of_another_preview_are_none_of_this_ones(site: WebHarness) -> None:
     _, path = await launched(site)
     other, path_of_other = await launched(site, "y")
     new = await made(site, path_of_other)
@@ -89,7 +89,7 @@ async def test_links_of_another_preview_are_none_of_this_ones(site: Site) -> Non
     assert guard_of(site, other).links == {new["id"]}
 
 
-async def test_links_go_with_the_preview_and_dont_come_back_with_it(site: Site) -> None:
+async def test_links_go_with_the_preview_and_dont_come_back_with_it(site: WebHarness) -> None:
     environment, path = await launched(site)
     await made(site, path)
     await site.ask("DELETE", f"/api/v1/environments/{environment.id}")
@@ -101,24 +101,24 @@ async def test_links_go_with_the_preview_and_dont_come_back_with_it(site: Site) 
     assert guard_of(site, environment).links == frozenset()
 
 
-async def test_they_outlive_a_push_and_a_restart(site: Site) -> None:
+async def test_they_outlive_a_push_and_a_restart(site: WebHarness) -> None:
     environment, path = await launched(site)
     new = await made(site, path)
     await launched(site)
     assert guard_of(site, environment).links == {new["id"]}
     site.house.router.table = replace(site.house.router.table, terms={})
-    await site.house.life.publisher.adopt()
-    await site.house.life.core.guards.renew()
+    await site.house.life.routes.adopt()
+    await site.house.life.control_plane.visitor_access.renew()
     assert guard_of(site, environment).links == {new["id"]}
 
 
 @pytest.mark.parametrize("seconds", [59, 0, -1, 90 * 86_400 + 1, 10**12])
-async def test_no_link_is_for_ever(site: Site, seconds: int) -> None:
+async def test_no_link_is_for_ever(site: WebHarness, seconds: int) -> None:
     _, path = await launched(site)
     assert (await site.ask("POST", path, json={"expires_in": seconds})).status_code == 422
 
 
-async def test_there_are_not_any_number(site: Site) -> None:
+async def test_there_are_not_any_number(site: WebHarness) -> None:
     _, path = await launched(site)
     answers = [(await site.ask("POST", path, json={})).status_code for _ in range(51)]
     assert answers == [201] * 50 + [409]
@@ -133,7 +133,7 @@ async def test_only_what_is_opened_by_links_is_shared(privacy: Privacy | None) -
 
 
 @pytest.mark.parametrize(("user", "status"), [("ann", 201), ("bob", 403), ("eve", 404)])
-async def test_who_may(site: Site, user: str, status: int) -> None:
+async def test_who_may(site: WebHarness, user: str, status: int) -> None:
     _, path = await launched(site)
     new = await made(site, path)
     theirs = basic(user)
@@ -144,7 +144,7 @@ async def test_who_may(site: Site, user: str, status: int) -> None:
     assert (await site.client.post(path, json={})).status_code == 401
 
 
-async def test_it_is_written_down_who_did_it(site: Site) -> None:
+async def test_it_is_written_down_who_did_it(site: WebHarness) -> None:
     environment, path = await launched(site)
     new = await made(site, path)
     await site.ask("DELETE", f"{path}/{new['id']}")
@@ -187,7 +187,7 @@ async def test_who_comes_in_by_signing_in(viewers: Role, user: str, status: int)
             assert later is None
 
 
-async def test_the_password_is_asked_for_and_nothing_else_is_told(site: Site) -> None:
+async def test_the_password_is_asked_for_and_nothing_else_is_told(site: WebHarness) -> None:
     environment, _ = await launched(site, "secret-plans")
     page = await site.client.get("/preview-access", params={"host": f"{environment.host}:80", "to": '"><b>'})
     assert 'type="password"' in page.text

@@ -15,10 +15,10 @@ from stager.control.identity.login_flows import LONGEST_WAIT
 from stager.control.identity.secrets import new_secret
 from stager.domain.source import Access
 from stager.ports.login import Pending, challenge_of
-from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
-from tests.unit.control.house import SHOP
-from tests.unit.web.site import HOST, Site, basic, site
+from tests.unit.control.harness import SHOP
+from tests.unit.web.harness import HOST, WebHarness, basic, site
 
 OWNED = replace(SHOP, owner="acme")
 OURS = {"origin": f"http://{HOST}"}
@@ -33,12 +33,12 @@ def made_accounts() -> FakeAccounts:
 
 
 @pytest.fixture(name="place")
-async def opened(accounts: FakeAccounts) -> AsyncIterator[Site]:
+async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
     async with site(applications=[OWNED], accounts=accounts) as opened_site:
         yield opened_site
 
 
-async def off_to_github(place: Site, **query: str) -> str:
+async def off_to_github(place: WebHarness, **query: str) -> str:
     """The address at GitHub that a browser is sent to."""
     answer = await place.client.get("/login/github", params=query)
     assert answer.status_code == 303, answer.text
@@ -51,7 +51,7 @@ def state_of(address: str) -> str:
 
 
 async def sign_in(
-    place: Site, accounts: FakeAccounts, login: str = "octocat", to: str = "/"
+    place: WebHarness, accounts: FakeAccounts, login: str = "octocat", to: str = "/"
 ) -> httpx.Response:
     """A browser signs in, and comes back."""
     address = await off_to_github(place, to=to)
@@ -60,7 +60,7 @@ async def sign_in(
     return await place.client.get("/login/github/callback", params=query)
 
 
-async def ask_for_url(place: Site, verifier: str) -> dict[str, str]:
+async def ask_for_url(place: WebHarness, verifier: str) -> dict[str, str]:
     """A command line begins."""
     query = {"action": "get_oauth_url", "challenge": challenge_of(verifier)}
     answer = await place.client.get("/event_receiver", params=query)
@@ -69,17 +69,17 @@ async def ask_for_url(place: Site, verifier: str) -> dict[str, str]:
     return begun
 
 
-async def fetch_token(place: Site, state: str, verifier: str) -> httpx.Response:
+async def fetch_token(place: WebHarness, state: str, verifier: str) -> httpx.Response:
     form = {"action": "get_oauth_token", "state": state, "verifier": verifier}
     return await place.client.post("/event_receiver", data=form)
 
 
-async def agree(place: Site, state: str, answer: str = "yes") -> httpx.Response:
+async def agree(place: WebHarness, state: str, answer: str = "yes") -> httpx.Response:
     return await place.client.post("/login/agree", data={"state": state, "answer": answer}, headers=OURS)
 
 
 class TestBrowser:
-    async def test_comes_back_signed_in(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_comes_back_signed_in(self, place: WebHarness, accounts: FakeAccounts) -> None:
         answer = await sign_in(place, accounts, to="/account?x=1")
 
         assert (answer.status_code, answer.headers["location"]) == (303, "/account?x=1")
@@ -88,7 +88,7 @@ class TestBrowser:
         assert "octocat" in page.text
         assert re.search(r"<td>shop</td><td>developer</td>", page.text)
 
-    async def test_may_use_the_api_from_our_pages(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_may_use_the_api_from_our_pages(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         body = {"image_name": "shop", "container_name": "x"}
 
@@ -97,7 +97,7 @@ class TestBrowser:
         assert answer.status_code == 202, answer.text
 
     async def test_may_look_and_nothing_else_who_can_only_read(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         await sign_in(place, accounts, "reader")
         body = {"image_name": "shop", "container_name": "x"}
@@ -105,14 +105,14 @@ class TestBrowser:
         assert (await place.client.get("/api/v1/environments")).status_code == 200
         assert (await place.client.post("/api/v1/environments", json=body, headers=OURS)).status_code == 403
 
-    async def test_signs_in_with_a_password(self, place: Site) -> None:
+    async def test_signs_in_with_a_password(self, place: WebHarness) -> None:
         form = {"user": "ann", "password": "pass", "to": "/account"}
         answer = await place.client.post("/login", data=form, headers=OURS)
 
         assert (answer.status_code, answer.headers["location"]) == (303, "/account")
         assert "BasicAuthentication" in (await place.client.get("/account")).text
 
-    async def test_signs_out(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_signs_out(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         kept = dict(place.client.cookies)
         await place.client.post("/logout", headers=OURS)
@@ -121,25 +121,25 @@ class TestBrowser:
         place.client.cookies.update(kept)
         assert (await place.client.get("/account")).status_code == 401, "the secret opens nothing any more"
 
-    async def test_is_sent_to_sign_in_from_a_page_that_wants_it(self, place: Site) -> None:
+    async def test_is_sent_to_sign_in_from_a_page_that_wants_it(self, place: WebHarness) -> None:
         answer = await place.client.get("/account?a=b", headers={"accept": "text/html"})
 
         assert (answer.status_code, answer.headers["location"]) == (303, "/login?to=%2Faccount%3Fa%3Db")
 
-    async def test_sees_what_there_is_to_sign_in_with(self, place: Site) -> None:
+    async def test_sees_what_there_is_to_sign_in_with(self, place: WebHarness) -> None:
         page = (await place.client.get("/login?to=/account")).text
 
         assert 'href="/login/github?to=%2Faccount"' in page
         assert 'name="password"' in page
 
-    async def test_needs_no_second_sign_in(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_needs_no_second_sign_in(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
 
         assert (await place.client.get("/login?to=/account")).headers["location"] == "/account"
 
 
 class TestCommandLine:
-    async def test_gets_a_token_once_somebody_agreed(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_gets_a_token_once_somebody_agreed(self, place: WebHarness, accounts: FakeAccounts) -> None:
         verifier = new_secret()
         begun = await ask_for_url(place, verifier)
         assert begun["url"].startswith("https://forge.test/authorize")
@@ -162,7 +162,7 @@ class TestCommandLine:
         assert (await place.client.get("/api/v1/environments", headers=bearer)).status_code == 200
 
     async def test_its_token_launches_as_the_walkthrough_has_it(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         token = accounts.token("octocat")
         form = {"image_name": "shop", "container_name": "x", "github_token": token}
@@ -173,7 +173,7 @@ class TestCommandLine:
         [instance] = place.house.engine.there()
         assert token not in str(place.house.engine.spec(instance.id))
 
-    async def test_without_a_browser(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_without_a_browser(self, place: WebHarness, accounts: FakeAccounts) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         poll = {"handle": begun["handle"]}
         assert begun["verification_uri"] == "https://forge.test/device"
@@ -200,7 +200,7 @@ class TestCommandLine:
         ],
     )
     async def test_a_provider_that_says_slow_down_is_asked_less_often(
-        self, place: Site, accounts: FakeAccounts, waits: list[Pending], intervals: list[float]
+        self, place: WebHarness, accounts: FakeAccounts, waits: list[Pending], intervals: list[float]
     ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.waits = waits
@@ -218,24 +218,26 @@ class TestCommandLine:
         assert told == intervals
 
     async def test_a_provider_that_is_away_for_a_moment_ends_nothing(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = "octocat"
         await asyncio.sleep(5)
-        accounts.mood = Mood.NEVER
+        accounts.mood = FaultMode.NEVER
         assert (await self._poll(place, begun)).status_code == 503
 
-        accounts.mood = Mood.WELL
+        accounts.mood = FaultMode.WELL
         assert (await self._poll(place, begun)).status_code == 202, "too early"
         await asyncio.sleep(5)
         assert (await self._poll(place, begun)).json()["login"] == "octocat"
 
     @staticmethod
-    async def _poll(place: Site, begun: dict[str, str]) -> httpx.Response:
+    async def _poll(place: WebHarness, begun: dict[str, str]) -> httpx.Response:
         return await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
 
-    async def test_without_a_browser_and_without_consent(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_without_a_browser_and_without_consent(
+        self, place: WebHarness, accounts: FakeAccounts
+    ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = None
         await place.house.rest(10)
@@ -244,7 +246,7 @@ class TestCommandLine:
         assert (answer.status_code, answer.json()["reason"]) == (403, "sign-in-denied")
 
 
-async def test_a_session_ends_itself_and_no_other(place: Site, accounts: FakeAccounts) -> None:
+async def test_a_session_ends_itself_and_no_other(place: WebHarness, accounts: FakeAccounts) -> None:
     tokens = []
     for _ in range(2):
         begun = (await place.client.post("/api/v1/login/device")).json()
@@ -262,7 +264,7 @@ async def test_a_session_ends_itself_and_no_other(place: Site, accounts: FakeAcc
         assert (await place.client.delete("/api/v1/session", headers=headers)).status_code == 404
 
 
-async def test_what_is_ended_is_the_session_that_counts(place: Site, accounts: FakeAccounts) -> None:
+async def test_what_is_ended_is_the_session_that_counts(place: WebHarness, accounts: FakeAccounts) -> None:
     """A browser's, where a request has one and a command line's token as well."""
     begun = (await place.client.post("/api/v1/login/device")).json()
     accounts.agreed[begun["user_code"]] = "octocat"
@@ -277,7 +279,7 @@ async def test_what_is_ended_is_the_session_that_counts(place: Site, accounts: F
 
 
 async def test_a_page_ends_its_own_session_and_no_other_page_does(
-    place: Site, accounts: FakeAccounts
+    place: WebHarness, accounts: FakeAccounts
 ) -> None:
     await sign_in(place, accounts)
     assert (await place.client.delete("/api/v1/session")).status_code == 401
@@ -287,16 +289,16 @@ async def test_a_page_ends_its_own_session_and_no_other_page_does(
     assert (await place.client.get("/account")).status_code == 401
 
 
-async def test_basic_still_works_beside_it(place: Site) -> None:
+async def test_basic_still_works_beside_it(place: WebHarness) -> None:
     assert (await place.client.get("/api/v1/environments", headers=basic())).status_code == 200
 
 
-async def test_what_happened_is_written_down(place: Site, accounts: FakeAccounts) -> None:
+async def test_what_happened_is_written_down(place: WebHarness, accounts: FakeAccounts) -> None:
     await sign_in(place, accounts)
     await place.client.post("/login", data={"user": "ann", "password": "no"}, headers=OURS)
     await place.client.post("/logout", headers=OURS)
 
-    entries = await place.house.life.core.audit.entries(limit=10)
+    entries = await place.house.life.control_plane.audit.entries(limit=10)
     told = {(e.action, e.actor, e.result, e.address) for e in entries}
     assert told == {
         ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),

@@ -15,7 +15,7 @@ from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from stager.testing.fakes.login import FakeAccounts
 from stager.web.request_body import FORM_LIMIT
-from tests.unit.web.site import HOST, Site, site
+from tests.unit.web.harness import HOST, WebHarness, site
 from tests.unit.web.test_signing_in import (
     OURS,
     OWNED,
@@ -41,13 +41,13 @@ def made_accounts() -> FakeAccounts:
 
 
 @pytest.fixture(name="place")
-async def opened(accounts: FakeAccounts) -> AsyncIterator[Site]:
+async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
     async with site(applications=[OWNED], accounts=accounts) as opened_site:
         yield opened_site
 
 
 @pytest.fixture(name="stranger")
-async def another_browser(place: Site) -> AsyncIterator[httpx.AsyncClient]:
+async def another_browser(place: WebHarness) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody else's browser, at another address."""
     transport = httpx.ASGITransport(place.app, client=("198.51.100.7", 4321))
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
@@ -55,7 +55,7 @@ async def another_browser(place: Site) -> AsyncIterator[httpx.AsyncClient]:
 
 
 class TestState:
-    async def test_that_nobody_was_given(self, place: Site) -> None:
+    async def test_that_nobody_was_given(self, place: WebHarness) -> None:
         answer = await place.client.get("/login/github/callback", params={"code": "x", "state": new_secret()})
 
         assert answer.status_code == 403
@@ -63,7 +63,7 @@ class TestState:
         assert SESSION not in place.client.cookies
 
     async def test_of_the_attackers_own_in_the_victims_browser(
-        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Login CSRF: the victim would go on as the attacker."""
         address = (await stranger.get("/login/github")).headers["location"]
@@ -74,7 +74,7 @@ class TestState:
         assert answer.status_code == 403
         assert SESSION not in place.client.cookies
 
-    async def test_used_twice(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_used_twice(self, place: WebHarness, accounts: FakeAccounts) -> None:
         address = await off_to_github(place)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
         kept = dict(place.client.cookies)
@@ -84,7 +84,7 @@ class TestState:
 
         assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
 
-    async def test_too_old(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_too_old(self, place: WebHarness, accounts: FakeAccounts) -> None:
         address = await off_to_github(place)
         await place.house.rest(601)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
@@ -92,7 +92,7 @@ class TestState:
         assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
 
     async def test_of_a_command_line_used_twice(
-        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Whoever comes second can't have the page that asks."""
         begun = await ask_for_url(place, new_secret())
@@ -105,7 +105,7 @@ class TestState:
 
 class TestCode:
     async def test_intercepted_it_is_worth_nothing(
-        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Another sign-in's code comes with another challenge."""
         code = accounts.agree("octocat", await off_to_github(place))
@@ -118,7 +118,9 @@ class TestCode:
         assert answer.status_code == 403
         assert SESSION not in stranger.cookies
 
-    async def test_with_a_refusal_it_counts_for_nothing(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_with_a_refusal_it_counts_for_nothing(
+        self, place: WebHarness, accounts: FakeAccounts
+    ) -> None:
         address = await off_to_github(place)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
 
@@ -129,14 +131,16 @@ class TestCode:
 
 
 class TestToken:
-    async def begun(self, place: Site, accounts: FakeAccounts, verifier: str) -> str:
+    async def begun(self, place: WebHarness, accounts: FakeAccounts, verifier: str) -> str:
         begun = await ask_for_url(place, verifier)
         query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
         await place.client.get("/event_receiver", params=query)
         return begun["state"]
 
     @pytest.mark.parametrize("verifier", ["", "x", "x" * 43, "\0" * 43, "é" * 43, "x" * 5000])
-    async def test_is_for_whoever_began(self, place: Site, accounts: FakeAccounts, verifier: str) -> None:
+    async def test_is_for_whoever_began(
+        self, place: WebHarness, accounts: FakeAccounts, verifier: str
+    ) -> None:
         """The state alone is no proof: the browser and GitHub have seen it."""
         own = new_secret()
         state = await self.begun(place, accounts, own)
@@ -145,7 +149,7 @@ class TestToken:
         assert (await fetch_token(place, state, verifier)).status_code == 403
         assert (await fetch_token(place, state, own)).status_code == 200, "which the wrong guess didn't spoil"
 
-    async def test_never_goes_by_get(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_never_goes_by_get(self, place: WebHarness, accounts: FakeAccounts) -> None:
         own = new_secret()
         state = await self.begun(place, accounts, own)
         await agree(place, state)
@@ -154,7 +158,7 @@ class TestToken:
         assert (await place.client.get("/event_receiver", params=query)).status_code == 405
 
     async def test_needs_the_victims_word(
-        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """An attacker begins, and sends the victim the link: GitHub may not even ask them again."""
         own = new_secret()
@@ -175,17 +179,19 @@ class TestToken:
         assert (await stranger.post("/event_receiver", data=form)).status_code == 410
 
     @pytest.mark.parametrize("challenge", ["", "plain", "x" * 44, "=" * 43])
-    async def test_isnt_promised_without_a_challenge(self, place: Site, challenge: str) -> None:
+    async def test_isnt_promised_without_a_challenge(self, place: WebHarness, challenge: str) -> None:
         query = {"action": "get_oauth_url", "challenge": challenge}
 
         assert (await place.client.get("/event_receiver", params=query)).status_code == 400
 
-    async def test_of_a_sign_in_to_pages_cant_be_fetched(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_of_a_sign_in_to_pages_cant_be_fetched(
+        self, place: WebHarness, accounts: FakeAccounts
+    ) -> None:
         address = await off_to_github(place)
 
         assert (await fetch_token(place, state_of(address), new_secret())).status_code == 410
 
-    async def test_of_github_reaches_nobody(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_of_github_reaches_nobody(self, place: WebHarness, accounts: FakeAccounts) -> None:
         own = new_secret()
         state = await self.begun(place, accounts, own)
         await agree(place, state)
@@ -211,7 +217,7 @@ class TestForms:
         ],
     )
     async def test_of_other_sites_do_nothing_by_the_cookie(
-        self, place: Site, accounts: FakeAccounts, path: str, headers: dict[str, str]
+        self, place: WebHarness, accounts: FakeAccounts, path: str, headers: dict[str, str]
     ) -> None:
         await sign_in(place, accounts)
         how = {"json": BODY} if path.startswith("/api") else {"data": BODY}
@@ -222,7 +228,7 @@ class TestForms:
         assert await place.house.environments() == []
         assert (await place.client.get("/account")).status_code == 200, "still signed in"
 
-    async def test_of_ours_do(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_of_ours_do(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         for headers in (OURS, {"sec-fetch-site": "same-origin"}):
             assert (await place.client.post("/launch", data=BODY, headers=headers)).status_code == 200
@@ -230,7 +236,7 @@ class TestForms:
 
 class TestCookie:
     async def test_put_there_before_isnt_the_one_afterwards(
-        self, place: Site, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Session fixation."""
         await sign_in(place, accounts, "mallory")
@@ -241,7 +247,9 @@ class TestCookie:
         stranger.cookies.set(SESSION, known)
         assert (await stranger.get("/account")).status_code == 401, "and the one before is over"
 
-    async def test_beside_another_of_its_name_is_none(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_beside_another_of_its_name_is_none(
+        self, place: WebHarness, accounts: FakeAccounts
+    ) -> None:
         """A preview's host has set one for the whole domain."""
         await sign_in(place, accounts)
         secret = place.client.cookies[SESSION]
@@ -271,7 +279,7 @@ class TestCookie:
             headers = {"cookie": f"{SESSION}={secret}"}
             assert (await place.client.get("/account", headers=headers)).status_code == 401
 
-    async def test_is_no_bearers_token(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_is_no_bearers_token(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         bearer = {"authorization": f"Bearer {place.client.cookies[SESSION]}"}
         place.client.cookies.clear()
@@ -298,14 +306,14 @@ class TestCookie:
         "/é",
     ],
 )
-async def test_nobody_is_led_elsewhere_afterwards(place: Site, accounts: FakeAccounts, to: str) -> None:
+async def test_nobody_is_led_elsewhere_afterwards(place: WebHarness, accounts: FakeAccounts, to: str) -> None:
     assert safe_path(to) == "/"
     assert (await sign_in(place, accounts, to=to)).headers["location"] == "/"
     assert (await place.client.get("/login", params={"to": to})).headers["location"] == "/"
 
 
 @pytest.mark.parametrize("header", ["host", "x-forwarded-host", "forwarded"])
-async def test_a_lie_about_our_host_leads_nobody_there(place: Site, header: str) -> None:
+async def test_a_lie_about_our_host_leads_nobody_there(place: WebHarness, header: str) -> None:
     lies = {header: "host=evil.test" if header == "forwarded" else "evil.test"}
     query = {"action": "get_oauth_url", "challenge": challenge_of(new_secret())}
     answers = [
@@ -318,7 +326,7 @@ async def test_a_lie_about_our_host_leads_nobody_there(place: Site, header: str)
 
 
 class TestPasswords:
-    async def test_tell_nothing_of_who_there_is(self, place: Site) -> None:
+    async def test_tell_nothing_of_who_there_is(self, place: WebHarness) -> None:
         answers = [
             await place.client.post("/login", data={"user": user, "password": "no"}, headers=OURS)
             for user in ("ann", "bob")
@@ -327,7 +335,9 @@ class TestPasswords:
         assert {answer.status_code for answer in answers} == {401}
         assert answers[0].text.replace("ann", "bob") == answers[1].text
 
-    async def test_cant_be_tried_one_after_another(self, place: Site, stranger: httpx.AsyncClient) -> None:
+    async def test_cant_be_tried_one_after_another(
+        self, place: WebHarness, stranger: httpx.AsyncClient
+    ) -> None:
         form = {"user": "ann", "password": "no"}
         for _ in range(LIMIT):
             assert (await stranger.post("/login", data=form, headers=OURS)).status_code == 401
@@ -338,7 +348,7 @@ class TestPasswords:
             "ann isn't locked out"
         )
 
-    async def test_a_token_isnt_for_signing_in(self, place: Site, accounts: FakeAccounts) -> None:
+    async def test_a_token_isnt_for_signing_in(self, place: WebHarness, accounts: FakeAccounts) -> None:
         await sign_in(place, accounts)
         page = await place.client.post("/account/tokens", data={"label": "x"}, headers=OURS)
         token = page.text.partition('class="secret">')[2].partition("<")[0]
@@ -349,7 +359,7 @@ class TestPasswords:
         assert (await place.client.post("/login", data=form, headers=OURS)).status_code in {401, 403}
 
     async def test_that_are_no_tokens_of_github_arent_sent_there(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         form = {"user": "ann", "password": "my-other-password"}
         await place.client.post("/login", data=form, headers=OURS)
@@ -358,13 +368,13 @@ class TestPasswords:
 
 
 class TestFlood:
-    async def test_of_sign_ins_from_one_address(self, place: Site, stranger: httpx.AsyncClient) -> None:
+    async def test_of_sign_ins_from_one_address(self, place: WebHarness, stranger: httpx.AsyncClient) -> None:
         for _ in range(MOST_OF_ONE):
             assert (await stranger.get("/login/github")).status_code == 303
         assert (await stranger.get("/login/github")).status_code == 429
         assert (await place.client.get("/login/github")).status_code == 303
 
-    async def test_of_text(self, place: Site) -> None:
+    async def test_of_text(self, place: WebHarness) -> None:
         form = {"user": "x" * 301, "password": "x"}
         assert (await place.client.post("/login", data=form, headers=OURS)).status_code == 422
         large = {"user": "x", "password": "x" * (FORM_LIMIT + 1)}
@@ -373,7 +383,7 @@ class TestFlood:
         assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
 
     async def test_of_questions_in_the_device_flow_stays_here(
-        self, place: Site, accounts: FakeAccounts
+        self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         await place.house.rest(6)
@@ -387,7 +397,7 @@ class TestFlood:
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x>'])
-async def test_what_strangers_say_is_text_on_our_pages(place: Site, name: str) -> None:
+async def test_what_strangers_say_is_text_on_our_pages(place: WebHarness, name: str) -> None:
     form = {"user": name, "password": "no", "to": name}
     page = (await place.client.post("/login", data=form, headers=OURS)).text
     failed = await place.client.get("/login/github/callback", params={"state": name, "error": name})

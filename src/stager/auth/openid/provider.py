@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from stager.domain.errors import Refused
 from stager.oauth import SECONDS, away, oauth_client
-from stager.ports.login import Asked
+from stager.ports.login import AuthorizationRequest
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
@@ -76,7 +76,7 @@ class Provider:
         self._published = _Kept(self._discovered, clock)
         self._keys = _Kept(self._fetched_keys, clock)
 
-    async def address(self, asked: Asked) -> str:
+    async def address(self, asked: AuthorizationRequest) -> str:
         """Where to send a browser.
 
         Raises:
@@ -90,7 +90,7 @@ class Provider:
             )
         return str(url)
 
-    async def claims(self, code: str, asked: Asked, enough: Enough) -> dict[str, Any]:
+    async def claims(self, code: str, asked: AuthorizationRequest, enough: Enough) -> dict[str, Any]:
         """What the provider says of whoever came back with this code.
 
         Args:

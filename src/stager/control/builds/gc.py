@@ -12,7 +12,7 @@ from stager.ports.store import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class BuildPorts:
     """The ports of building.
 
     Args:

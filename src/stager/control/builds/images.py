@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from stager.control.applications import SHA_PLACE, Application
-from stager.control.builds.queue import Builds, Wanted
-from stager.control.environments.records import Memory
+from stager.control.builds.queue import BuildQueue, Wanted
+from stager.control.environments.records import Records
 from stager.control.pull_requests.forges import Forges
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
@@ -39,20 +39,20 @@ class _Place:
     origin: Origin
 
 
-class Making:
+class ImageResolver:
     """Has images at hand for deployments; built ones and those that somebody else makes."""
 
     def __init__(
         self,
         *,
-        memory: Memory,
+        memory: Records,
         store: Store,
         images: Images,
         clock: Clock,
         forges: Forges,
         sources: Sources | None = None,
         builder: Builder | None = None,
-        builds: Builds | None = None,
+        builds: BuildQueue | None = None,
     ) -> None:
         self._memory = memory
         self._store = store

@@ -91,7 +91,7 @@ class Standing:
     lines: tuple[str, ...] = ()
 
 
-class Builds:
+class BuildQueue:
     """All builds of this process.
 
     Args:

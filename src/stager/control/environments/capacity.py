@@ -12,14 +12,14 @@ from datetime import datetime
 
 import structlog
 
-from stager.control.environments.change_feed import Watch
-from stager.control.environments.desired_state import Wishes
+from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.pins import kept_of
 from stager.control.plugins.api import preview_of
-from stager.control.plugins.invoker import Runner
-from stager.control.routing.urls import Addresses
+from stager.control.plugins.invoker import Invoker
+from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import StagerError
 from stager.ports.handlers import ContainerRotationStrategy, Preview
 from stager.ports.store import Store, Transaction
@@ -27,7 +27,7 @@ from stager.ports.store import Store, Transaction
 log = structlog.get_logger(__name__)
 
 
-class Room:
+class Capacity:
     """Has at most `limit` previews wanted at a time.
 
     Args:
@@ -39,20 +39,20 @@ class Room:
         self,
         *,
         store: Store,
-        wishes: Wishes,
-        addresses: Addresses,
-        watch: Watch,
+        desired_state: DesiredState,
+        addresses: Urls,
+        watch: ChangeFeed,
         wake: Callable[[str], None],
-        runner: Runner,
+        invoker: Invoker,
         limit: int | None,
         strategy: ContainerRotationStrategy | None = None,
     ) -> None:
         self._store = store
-        self._wishes = wishes
+        self._desired_state = desired_state
         self._addresses = addresses
         self._watch = watch
         self._wake = wake
-        self._runner = runner
+        self._invoker = invoker
         self._limit = limit
         self._strategy = strategy
         self._turn = asyncio.Lock()
@@ -81,7 +81,7 @@ class Room:
         if self._strategy is None or not previews:
             return next(iter(previews), None)
         try:
-            answer = await self._runner.ask(self._strategy, "to_rotate", previews)
+            answer = await self._invoker.ask(self._strategy, "to_rotate", previews)
         except StagerError as error:
             log.warning("rotation_by_age", reason=error.reason, error=error.message)
             return previews[0]
@@ -96,10 +96,10 @@ class Room:
         if environment is None or not environment.desired.wanted:
             return
         if environment.change is None and environment.serving is not None:
-            self._wishes.end(tx, environment)
+            self._desired_state.end(tx, environment)
             return
-        hold = Hold(
-            HoldReason.NO_ROOM,
+        hold = Suspension(
+            SuspensionReason.NO_ROOM,
             f"There is no room for this preview: {self._limit} others are there, and no more may be.",
             "It comes back with the next push, when the pull request is reopened, or when it is launched."
             if environment.change

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Watch:
+class ChangeFeed:
     """Environments, and those who wait for them."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ import structlog
 
 from stager.control.applications import Application, Applications
 from stager.control.environments.attach import newest_of
-from stager.control.environments.capacity import Room
-from stager.control.environments.change_feed import Watch
-from stager.control.environments.desired_state import Wish, Wishes, again
+from stager.control.environments.capacity import Capacity
+from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.desired_state import DesiredState, PreviewRequest, again
 from stager.control.environments.lookup import (
     check_ref,
     checked_name,
@@ -22,14 +22,21 @@ from stager.control.environments.lookup import (
     is_unapproved,
     unknown,
 )
-from stager.control.environments.pins import Kept, save_kept
-from stager.control.environments.records import Memory
+from stager.control.environments.pins import Pin, save_kept
+from stager.control.environments.records import Records
 from stager.control.identity.access import Access
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, check_approval
 from stager.control.reconciler.container_env import of_launch
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
-from stager.domain.environment import BY_POLICY, UNAPPROVED, Environment, EnvironmentKey, Hold, HoldReason
+from stager.domain.environment import (
+    BY_POLICY,
+    UNAPPROVED,
+    Environment,
+    EnvironmentKey,
+    Suspension,
+    SuspensionReason,
+)
 from stager.domain.errors import Refused, Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
@@ -45,7 +52,7 @@ Tell = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LaunchResult:
     """How a launch went: the environment, and the deployment that it was waited for."""
 
     environment: Environment
@@ -73,14 +80,14 @@ class Commands:
         self,
         *,
         store: Store,
-        memory: Memory,
+        memory: Records,
         instances: Instances,
         applications: Applications,
-        wishes: Wishes,
-        watch: Watch,
+        desired_state: DesiredState,
+        watch: ChangeFeed,
         tell: Tell,
         wake: Wake,
-        room: Room,
+        room: Capacity,
         clock: Clock,
         access: Access,
         check_branch: Callable[[Application, str], Awaitable[None]],
@@ -89,7 +96,7 @@ class Commands:
         self._memory = memory
         self._instances = instances
         self._applications = applications
-        self._wishes = wishes
+        self._desired_state = desired_state
         self._watch = watch
         self._tell = tell
         self._wake = wake
@@ -128,9 +135,9 @@ class Commands:
         if found is None or found.change is None:
             check_ref(name, application)
             key = EnvironmentKey.of_name(application.name, name)
-            return self._wishes.run(tx, Wish(key, name, parameters=parameters))
+            return self._desired_state.run(tx, PreviewRequest(key, name, parameters=parameters))
         _let_run(tx, found)
-        return self._wishes.run(tx, again(found, parameters or found.desired.parameters))
+        return self._desired_state.run(tx, again(found, parameters or found.desired.parameters))
 
     async def kill(self, command: Kill, actor: Actor) -> Environment | None:
         """Have a preview removed; None when there is none of this name, which is fine.
@@ -165,17 +172,17 @@ class Commands:
 
     def _ended(self, tx: Transaction, environment: Environment) -> Environment:
         if environment.change is None:
-            return self._wishes.end(tx, environment)
+            return self._desired_state.end(tx, environment)
         if is_unapproved(environment):
             return environment  # nothing runs; and held as killed, it could be launched by hand
-        hold = Hold(
-            HoldReason.KILLED,
+        hold = Suspension(
+            SuspensionReason.KILLED,
             "This preview was stopped by hand.",
             "It comes back with the next push, when the pull request is reopened, or when it is launched.",
         )
         held = replace(environment, desired=replace(environment.desired, hold=hold))
         tx.save_environment(held)
-        self._wishes.withdraw_links(tx, held)
+        self._desired_state.withdraw_links(tx, held)
         return held
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
@@ -211,7 +218,7 @@ class Commands:
                 status=409,
             )
         _let_run(tx, environment)
-        return self._wishes.run(tx, again(environment, environment.desired.parameters))
+        return self._desired_state.run(tx, again(environment, environment.desired.parameters))
 
     async def let_run(self, environment_id: str, actor: Actor) -> Environment:
         """Have a pull request's preview running, whatever the rules for pull requests or an earlier kill say.
@@ -272,7 +279,7 @@ class Commands:
 
         def work(tx: Transaction) -> None:
             environment = existing(tx, environment_id)
-            save_kept(tx, environment.id, Kept(pinned=pinned, extended_at=now))
+            save_kept(tx, environment.id, Pin(pinned=pinned, extended_at=now))
 
         async with self._acting(actor, Action.KEEP, environment_id):
             await self._store.write(work)
@@ -330,7 +337,7 @@ class Commands:
         """Something is to be said of this environment that its state doesn't tell."""
         self._watch.changed(environment_id)
 
-    async def until_settled(self, environment: Environment, timeout: float) -> Ending:
+    async def until_settled(self, environment: Environment, timeout: float) -> LaunchResult:
         """Wait until the environment serves this generation or a newer one, or until that has failed.
 
         Args:
@@ -356,15 +363,15 @@ class Commands:
                 reason="still-starting",
             ) from None
 
-    async def _ending(self, environment_id: str, generation: int) -> Ending | None:
+    async def _ending(self, environment_id: str, generation: int) -> LaunchResult | None:
         found = await self._memory.with_current(environment_id)
         if found is None:
             raise Refused("The environment was removed.", reason="environment-removed", status=409)
         environment, deployment = found
         if environment.serving is not None and environment.serving >= generation:
-            return Ending(environment, deployment)
+            return LaunchResult(environment, deployment)
         if not environment.desired.wanted or (deployment is not None and deployment.attempt.final):
-            return Ending(environment, deployment)
+            return LaunchResult(environment, deployment)
         return None
 
     async def until_removed(self, environment: Environment, timeout: float) -> None:

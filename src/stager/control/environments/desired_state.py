@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stager.control.environments.lookup import is_unapproved
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -18,7 +18,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
+    Suspension,
 )
 from stager.domain.errors import Refused
 from stager.domain.source import Change, Revision, Trust
@@ -27,7 +27,7 @@ from stager.ports.store import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PreviewRequest:
     """A preview as it is wished for."""
 
     key: EnvironmentKey
@@ -52,7 +52,7 @@ def link_of(change: Change) -> ChangeLink:
     )
 
 
-def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
+def again(environment: Environment, parameters: Mapping[str, str]) -> PreviewRequest:
     """The wish that an environment stands for, with other parameters.
 
     Raises:
@@ -61,7 +61,7 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     hold = environment.desired.hold
     if hold is not None and is_unapproved(environment):
         raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
-    return Wish(
+    return PreviewRequest(
         environment.key,
         environment.name,
         # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
@@ -72,28 +72,28 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> Wish:
     )
 
 
-class Wishes:
+class DesiredState:
     """Writes wishes down."""
 
-    def __init__(self, addresses: Addresses, clock: Clock, ids: Ids) -> None:
+    def __init__(self, addresses: Urls, clock: Clock, ids: Ids) -> None:
         self._addresses = addresses
         self._clock = clock
         self._ids = ids
 
-    def run(self, tx: Transaction, wish: Wish) -> Environment:
+    def run(self, tx: Transaction, request: PreviewRequest) -> Environment:
         """Have a new deployment of this environment, whatever was wished before."""
         now = self._clock.now()
-        before = tx.environment_by_key(wish.key)
-        environment = self._renewed(tx, before, wish, now) if before else self._new(tx, wish, now)
+        before = tx.environment_by_key(request.key)
+        environment = self._renewed(tx, before, request, now) if before else self._new(tx, request, now)
         tx.save_environment(environment)
         tx.save_deployment(self._deployment(environment, now))
         return environment
 
-    def hold(self, tx: Transaction, wish: Wish, hold: Hold) -> Environment:
+    def hold(self, tx: Transaction, request: PreviewRequest, hold: Suspension) -> Environment:
         """Have the environment there, but nothing running in it."""
         now = self._clock.now()
-        before = tx.environment_by_key(wish.key)
-        environment = self._renewed(tx, before, wish, now) if before else self._new(tx, wish, now)
+        before = tx.environment_by_key(request.key)
+        environment = self._renewed(tx, before, request, now) if before else self._new(tx, request, now)
         desired = replace(environment.desired, hold=hold)
         if before is not None:
             desired = replace(desired, generation=before.desired.generation)
@@ -115,32 +115,34 @@ class Wishes:
             if link.revoked_at is None:
                 tx.save_share_link(replace(link, revoked_at=self._clock.now()))
 
-    def _new(self, tx: Transaction, wish: Wish, now: datetime) -> Environment:
+    def _new(self, tx: Transaction, request: PreviewRequest, now: datetime) -> Environment:
         return Environment(
             id=self._ids.new(),
-            key=wish.key,
-            name=wish.name,
-            host=self._addresses.allot(tx, wish.key, wish.name, wish.trust),
-            desired=Desired(True, 1, wish.revision, wish.parameters, wish.trust),
+            key=request.key,
+            name=request.name,
+            host=self._addresses.allot(tx, request.key, request.name, request.trust),
+            desired=Desired(True, 1, request.revision, request.parameters, request.trust),
             created_at=now,
             updated_at=now,
-            change=wish.change,
+            change=request.change,
         )
 
-    def _renewed(self, tx: Transaction, before: Environment, wish: Wish, now: datetime) -> Environment:
+    def _renewed(
+        self, tx: Transaction, before: Environment, request: PreviewRequest, now: datetime
+    ) -> Environment:
         """The next generation. Its URL is the one it had, unless another took that while it was gone, or the
         configuration gives previews other hosts since it last ran."""
         host = before.host
         if self._has_lost_its_host(tx, before):
-            host = self._addresses.allot(tx, wish.key, wish.name, wish.trust)
+            host = self._addresses.allot(tx, request.key, request.name, request.trust)
         generation = before.desired.generation + 1
         return replace(
             before,
-            name=wish.name,
+            name=request.name,
             host=host,
-            desired=Desired(True, generation, wish.revision, wish.parameters, wish.trust),
+            desired=Desired(True, generation, request.revision, request.parameters, request.trust),
             updated_at=now,
-            change=wish.change,
+            change=request.change,
         )
 
     def _has_lost_its_host(self, tx: Transaction, before: Environment) -> bool:

@@ -10,7 +10,7 @@ from stager.ports.store import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Pin:
     """What somebody asked for.
 
     Args:
@@ -22,17 +22,17 @@ class Kept:
     extended_at: datetime | None = None
 
 
-def kept_of(tx: Transaction, environment_id: str) -> Kept:
+def kept_of(tx: Transaction, environment_id: str) -> Pin:
     """What is remembered of this environment."""
     text = tx.fact(_fact(environment_id))
     if not text:
-        return Kept()
+        return Pin()
     data = json.loads(text)
     stamp = data["extended_at"]
-    return Kept(pinned=data["pinned"], extended_at=datetime.fromisoformat(stamp) if stamp else None)
+    return Pin(pinned=data["pinned"], extended_at=datetime.fromisoformat(stamp) if stamp else None)
 
 
-def save_kept(tx: Transaction, environment_id: str, kept: Kept) -> None:
+def save_kept(tx: Transaction, environment_id: str, kept: Pin) -> None:
     """Remember it, until the next time."""
     stamp = kept.extended_at.isoformat() if kept.extended_at else ""
     tx.save_fact(_fact(environment_id), json.dumps({"pinned": kept.pinned, "extended_at": stamp}))

@@ -12,7 +12,7 @@ from stager.domain.errors import Fault
 from stager.ports.store import Store, Transaction
 
 
-class Memory:
+class Records:
     """Reads and changes what is remembered of environments."""
 
     def __init__(self, store: Store) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from stager.control.environments.commands import Commands
 from stager.control.identity.access import Access
-from stager.control.routing.visitor_access import Guards
+from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 from stager.domain.identity.accounts import ShareLink
@@ -21,7 +21,7 @@ MOST = 50
 """Good links of one preview at a time: the front has them all in its table."""
 
 
-class Sharing:
+class ShareLinks:
     """Gives links out, lists them, withdraws them. What is withdrawn opens nothing from then on."""
 
     def __init__(
@@ -30,14 +30,14 @@ class Sharing:
         store: Store,
         commands: Commands,
         access: Access,
-        guards: Guards,
+        visitor_access: VisitorAccess,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._store = store
         self._commands = commands
         self._access = access
-        self._guards = guards
+        self._visitor_access = visitor_access
         self._clock = clock
         self._ids = ids
 
@@ -56,8 +56,8 @@ class Sharing:
             now = self._clock.now().replace(microsecond=0)
             link = ShareLink(self._ids.new(), environment_id, str(actor), note, now, now + good_for)
             await self._store.write(lambda tx: self._saved(tx, link))
-            await self._guards.renew(environment.host)
-        return link, self._guards.invitation(environment, link)
+            await self._visitor_access.renew(environment.host)
+        return link, self._visitor_access.invitation(environment, link)
 
     async def links(self, environment_id: str, actor: Actor) -> list[ShareLink]:
         """A preview's links that are good, oldest first. Raises `Refused` as `share` does."""
@@ -74,10 +74,10 @@ class Sharing:
         environment = await self._commands.visible(environment_id, actor)
         async with self._access.acting(actor, Action.SHARE, environment.app, _subject(environment)):
             await self._store.write(lambda tx: self._withdrawn(tx, environment_id, link_id))
-            await self._guards.renew(environment.host)
+            await self._visitor_access.renew(environment.host)
 
     def _check(self, environment: Environment, good_for: timedelta) -> None:
-        privacy = self._guards.privacy(environment)
+        privacy = self._visitor_access.privacy(environment)
         if privacy is None or "link" not in privacy.ways or not environment.desired.wanted:
             raise Refused(
                 "This preview isn't shared by links.",

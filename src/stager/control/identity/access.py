@@ -16,8 +16,8 @@ from stager.control.applications import Applications
 from stager.control.identity.api_tokens import PREFIX, Tokens
 from stager.control.identity.audit import NOBODY, SIGN_IN, Audit
 from stager.control.identity.sessions import BEARER, Sessions
-from stager.control.identity.throttle import Tries
-from stager.control.plugins.invoker import Runner
+from stager.control.identity.throttle import Throttle
+from stager.control.plugins.invoker import Invoker
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import holder
@@ -52,7 +52,7 @@ class Access:
     Args:
         tokens: those that we gave out.
         sessions: of those who signed in.
-        tries: counts wrong credentials by address.
+        throttle: counts wrong credentials by address.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class Access:
         audit: Audit,
         tokens: Tokens,
         sessions: Sessions,
-        tries: Tries,
+        throttle: Throttle,
         roles: Roles | None = None,
-        runner: Runner | None = None,
+        invoker: Invoker | None = None,
     ) -> None:
         self._strategies = strategies
         self._applications = applications
         self._audit = audit
         self._tokens = tokens
         self._sessions = sessions
-        self._tries = tries
+        self._throttle = throttle
         self._roles = roles or Roles()
-        self._runner = runner or Runner()
+        self._invoker = invoker or Invoker()
 
     # Who.
 
@@ -106,11 +106,11 @@ class Access:
         browser send them, which must not lock anybody out who signs in in another way."""
         guesser = holder(credentials.address)
         if not credentials.authorization and not credentials.bearer:
-            self._tries.check(guesser)
+            self._throttle.check(guesser)
             return await self._known(credentials)
         guesser = guesser if credentials.authorization else f"parameter {guesser}"
         try:
-            async with self._tries.guess(guesser) as guess:
+            async with self._throttle.guess(guesser) as guess:
                 actor = await self._known(credentials)
                 guess.is_right = actor is not None
         except Refused as error:
@@ -206,7 +206,7 @@ class Access:
         """What the strategy says; one that fails knows nobody, and gives no role. Raises `Retry` where it has
         too much to do."""
         try:
-            return await self._runner.ask(strategy, method, *arguments)
+            return await self._invoker.ask(strategy, method, *arguments)
         except StagerError as error:
             if error.reason == BUSY:
                 raise

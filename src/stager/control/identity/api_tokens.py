@@ -14,7 +14,7 @@ from stager.domain.identity.accounts import Person, Token
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.ports.clock import Clock, Ids
-from stager.ports.secret_box import Seal
+from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
 
 PREFIX = "stager_"
@@ -31,7 +31,7 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 class Tokens:
     """Makes tokens, knows their bearers, takes them back."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, seal: Seal, audit: Audit) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: Ids, seal: SecretBox, audit: Audit) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids

@@ -11,7 +11,7 @@ import structlog
 
 from stager.control.identity.refusals import Refusal, Refusals
 from stager.domain.errors import Refused, StagerError
-from stager.domain.identity.accounts import Entry
+from stager.domain.identity.accounts import AuditRecord
 from stager.domain.identity.actor import Actor
 from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock
@@ -41,10 +41,10 @@ class Audit:
     ) -> None:
         """Add a line. Raises as the store does: what can't be written down isn't done."""
         await self._write(
-            Entry(self._clock.now(), str(actor), actor.address, action, app, subject, result, detail)
+            AuditRecord(self._clock.now(), str(actor), actor.address, action, app, subject, result, detail)
         )
 
-    async def _write(self, entry: Entry) -> None:
+    async def _write(self, entry: AuditRecord) -> None:
         entry = replace(entry, app=entry.app[:100], subject=entry.subject[:LONGEST_SUBJECT])
         await self._store.write(lambda tx: tx.record(entry))
         facts = {name: getattr(entry, name) for name in ("actor", "action", "app", "subject", "result")}
@@ -62,7 +62,7 @@ class Audit:
     async def _write_refusal(self, refusal: Refusal, since: datetime, count: int) -> None:
         detail = refusal.reason if count == 1 else f"{refusal.reason} ({count} times)"
         place = (refusal.address, refusal.action, refusal.app, refusal.subject)
-        await self._write(Entry(since, str(refusal.actor), *place, REFUSED, detail))
+        await self._write(AuditRecord(since, str(refusal.actor), *place, REFUSED, detail))
 
     async def flush(self) -> None:
         """Write down the refused requests that were counted so far."""
@@ -80,7 +80,7 @@ class Audit:
             raise
         await self.record(actor, action, app=app, subject=subject, result=DONE)
 
-    async def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+    async def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
         """See `ports.accounts.Ledger.entries`. The refused requests of the last minute are among them."""
         await self.flush()
         return await self._store.read(lambda tx: tx.entries(limit=limit, before=before))

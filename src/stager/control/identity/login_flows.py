@@ -20,10 +20,10 @@ from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.client_addresses import holder
 from stager.ports.login import (
     Accounts,
-    Asked,
-    Collected,
+    AuthorizationRequest,
     DeviceCode,
     Identity,
+    IssuedToken,
     SignIn,
     Started,
     challenge_of,
@@ -62,7 +62,7 @@ class Pass:
         collected: what the command line is to get, once somebody has agreed.
     """
 
-    asked: Asked
+    asked: AuthorizationRequest
     provider: str
     until: datetime
     challenge: str = ""
@@ -72,7 +72,7 @@ class Pass:
     code: str = ""
     back: bool = False
     identity: Identity | None = None
-    collected: Collected | None = field(default=None, repr=False)
+    collected: IssuedToken | None = field(default=None, repr=False)
 
     @property
     def is_for_command_line(self) -> bool:
@@ -91,7 +91,7 @@ class Device:
     address: str
 
 
-class CurrentLogins:
+class LoginFlows:
     """See `stager.ports.login.Logins`, which are its doors for handlers.
 
     Args:
@@ -134,7 +134,7 @@ class CurrentLogins:
         url = await where.address(begun.asked)
         return Started(url, begun.asked.state, begun.code, GOOD_FOR.total_seconds())
 
-    async def collect(self, state: str, verifier: str) -> Collected | None:
+    async def collect(self, state: str, verifier: str) -> IssuedToken | None:
         found = self.find(state)
         if found is None or not found.is_for_command_line:
             raise _gone()
@@ -170,7 +170,9 @@ class CurrentLogins:
         Raises:
             Refused: our own address isn't known yet; too many are under way from this one.
         """
-        asked = Asked(new_secret(), new_secret(), self._known_home() + redirect_path, new_secret())
+        asked = AuthorizationRequest(
+            new_secret(), new_secret(), self._known_home() + redirect_path, new_secret()
+        )
         self._make_room(self._passes, address)
         begun = Pass(
             asked,

@@ -18,7 +18,7 @@ from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.accounts import Person, Session
 from stager.domain.identity.actor import Actor
 from stager.ports.clock import Clock, Ids
-from stager.ports.secret_box import Seal
+from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
 
 BEARER = "stager_session_"
@@ -66,7 +66,7 @@ class Sessions:
         clock: Clock,
         *,
         ids: Ids,
-        seal: Seal,
+        seal: SecretBox,
         audit: Audit,
         lifetimes: Lifetimes | None = None,
     ) -> None:

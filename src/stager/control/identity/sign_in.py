@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from stager.control.identity.access import Access
 from stager.control.identity.audit import NOBODY, SIGN_IN, Audit, result_of
-from stager.control.identity.login_flows import CurrentLogins, Pass
+from stager.control.identity.login_flows import LoginFlows, Pass
 from stager.control.identity.sessions import Sessions
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.access_policy import digest_of
@@ -19,7 +19,7 @@ from stager.domain.identity.accounts import Session
 from stager.domain.identity.actor import Actor
 from stager.ports.clock import Clock
 from stager.ports.handlers import AuthenticationStrategy, Credentials
-from stager.ports.login import Collected, DeviceCode, DeviceSignIn, Identity, Pending, SignIn
+from stager.ports.login import DeviceCode, DeviceSignIn, Identity, IssuedToken, Pending, SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SigningIn:
     def __init__(
         self,
         strategies: Sequence[AuthenticationStrategy],
-        logins: CurrentLogins,
+        logins: LoginFlows,
         *,
         sessions: Sessions,
         access: Access,
@@ -151,7 +151,7 @@ class SigningIn:
         self._logins.keep(replace(one, browser=""))
         agent = f"command line, agreed to from {address}"
         _, token = await self._sessions.begin(actor, agent, command_line=True)
-        self._logins.keep(replace(one, collected=Collected(token, actor.name)))
+        self._logins.keep(replace(one, collected=IssuedToken(token, actor.name)))
         return one
 
     async def disagree(self, state: str, browser: str, address: str) -> None:
@@ -204,7 +204,7 @@ class SigningIn:
             code = await where.begin()
             return self._logins.keep_device(code, name, address), code
 
-    async def poll_device(self, handle: str, address: str, agent: str) -> Collected | Pending:
+    async def poll_device(self, handle: str, address: str, agent: str) -> IssuedToken | Pending:
         """How it went. Asked too early, the provider isn't asked.
 
         Raises:
@@ -226,7 +226,7 @@ class SigningIn:
         self._logins.forget_device(handle)
         actor = self._actor(device.provider, answer, address)
         _, token = await self._sessions.begin(actor, agent, command_line=True)
-        return Collected(token, actor.name)
+        return IssuedToken(token, actor.name)
 
     def _with_device(self) -> tuple[str, DeviceSignIn]:
         accounts = self._logins.accounts

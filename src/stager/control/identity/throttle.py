@@ -43,7 +43,7 @@ class _Guesser:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
-class Tries:
+class Throttle:
     """Wrong guesses by who makes them, such as a network address.
 
     Args:

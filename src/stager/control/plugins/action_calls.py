@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from stager.control.plugins.invoker import Runner
+from stager.control.plugins.invoker import Invoker
 from stager.domain.commands import Command
 from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
@@ -21,12 +21,12 @@ log = structlog.get_logger(__name__)
 Authenticate = Callable[[], Awaitable[Actor]]
 
 
-class Calls:
+class ActionCalls:
     """Asks the listeners that want to hear of a call, in the configuration's order."""
 
-    def __init__(self, listeners: Sequence[EventListener] = (), runner: Runner | None = None) -> None:
+    def __init__(self, listeners: Sequence[EventListener] = (), invoker: Invoker | None = None) -> None:
         self._listeners = listeners
-        self._runner = runner or Runner()
+        self._invoker = invoker or Invoker()
 
     async def answer(
         self,
@@ -58,7 +58,7 @@ class Calls:
             known = actor if listener.requires_authentication else None
             call = Call(name, parameters, known, method, address)
             try:
-                command = await self._runner.command(listener, call)
+                command = await self._invoker.command(listener, call)
             except Fault as error:
                 failure = failure or error
                 continue

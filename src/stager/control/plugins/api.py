@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stager.control.identity.access import Access
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.identity.actor import Actor
@@ -14,7 +14,7 @@ from stager.ports.store import Store, Transaction
 class RunningPreviews(Previews):
     """Answers what handlers may ask."""
 
-    def __init__(self, store: Store, addresses: Addresses) -> None:
+    def __init__(self, store: Store, addresses: Urls) -> None:
         self._store = store
         self._addresses = addresses
         self._access: Access | None = None
@@ -39,7 +39,7 @@ class RunningPreviews(Previews):
         return [preview for preview in running if preview.image_name in seen]
 
 
-def preview_of(environment: Environment, deployment: Deployment | None, addresses: Addresses) -> Preview:
+def preview_of(environment: Environment, deployment: Deployment | None, addresses: Urls) -> Preview:
     """An environment, at this deployment."""
     desired = environment.desired
     return Preview(

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 HANDLER_SECONDS = 30.0
 
 
-class Runner:
+class Invoker:
     """Calls handlers' methods.
 
     Args:

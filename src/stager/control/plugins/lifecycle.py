@@ -15,8 +15,8 @@ from typing import cast
 import structlog
 
 from stager.control.plugins.api import preview_of
-from stager.control.plugins.invoker import Runner
-from stager.control.routing.urls import Addresses
+from stager.control.plugins.invoker import Invoker
+from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
@@ -49,14 +49,14 @@ def told_of(tx: Transaction, environment_id: str, generation: int) -> Told:
     return replace(found, notes=tuple(found.notes)) if found.generation == generation else Told(generation)
 
 
-class Handling:
+class Lifecycle:
     """The handlers that the configuration names, in its order."""
 
     def __init__(
         self,
         store: Store,
-        addresses: Addresses,
-        runner: Runner,
+        addresses: Urls,
+        invoker: Invoker,
         *,
         pre_launch: Sequence[PreLaunchHandler] = (),
         post_launch: Sequence[PostLaunchHandler] = (),
@@ -64,7 +64,7 @@ class Handling:
     ) -> None:
         self._store = store
         self._addresses = addresses
-        self._runner = runner
+        self._invoker = invoker
         self._pre_launch = pre_launch
         self._post_launch = post_launch
         self._pre_kill = pre_kill
@@ -83,7 +83,7 @@ class Handling:
         preview = preview_of(environment, deployment, self._addresses)
         amended: dict[str, str] = {}
         for handler in self._pre_launch:
-            answer = await self._runner.ask(handler, "prepare", preview, variables(amended))
+            answer = await self._invoker.ask(handler, "prepare", preview, variables(amended))
             amended |= _checked(handler, answer)
         return amended
 
@@ -100,7 +100,7 @@ class Handling:
         found = await self._store.read(lambda tx: _newly_serving(tx, environment_id))
         if found is not None:
             preview = preview_of(*found, self._addresses)
-            calls = [lambda h=h: self._runner.tell(h, "launched", preview) for h in self._post_launch]
+            calls = [lambda h=h: self._invoker.tell(h, "launched", preview) for h in self._post_launch]
             notes = await _in_turn(calls)
             await self._remember(preview, lambda told: replace(told, launched=True), notes)
             if calls:
@@ -114,7 +114,7 @@ class Handling:
         told = await self._store.read(lambda tx: told_of(tx, environment.id, preview.generation))
         if told.killing:
             return
-        calls = [lambda h=h: self._runner.tell(h, "killing", preview) for h in self._pre_kill]
+        calls = [lambda h=h: self._invoker.tell(h, "killing", preview) for h in self._pre_kill]
         notes = await _in_turn(calls)
         await self._remember(preview, lambda told: replace(told, killing=True), notes)
 

@@ -21,7 +21,14 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
-from stager.domain.pull_requests.comment_command import ABOUT, ADDRESS, Speech, Verb, first_line, heard
+from stager.domain.pull_requests.comment_command import (
+    ABOUT,
+    ADDRESS,
+    CommentCommand,
+    Verb,
+    first_line,
+    heard,
+)
 from stager.domain.pull_requests.events import CommandSaid
 from stager.ports.forge import Forge, Reaction
 from stager.ports.store import Store, Transaction
@@ -68,7 +75,7 @@ class _Answer:
     is_final: bool = True
 
 
-class Speaking:
+class CommentCommands:
     """Hears comments, each once."""
 
     def __init__(
@@ -125,7 +132,7 @@ class Speaking:
             self._once.remember(tx, event)
 
     async def _answered(
-        self, forge: Forge, event: CommandSaid, speech: Speech, environment: Environment
+        self, forge: Forge, event: CommandSaid, speech: CommentCommand, environment: Environment
     ) -> _Answer:
         try:
             access = await forge.people.access(event.repository, event.author)

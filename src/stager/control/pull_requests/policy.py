@@ -6,7 +6,7 @@ import structlog
 
 from stager.control.applications import Application
 from stager.control.pull_requests.forges import Forges
-from stager.domain.environment import Environment, Hold, HoldReason
+from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.pull_requests.comment_command import ADDRESS, Verb
 from stager.domain.pull_requests.rules import refusal, refusal_by_paths
@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 SHORT = 7
 """Digits of a commit's id that people are shown where nothing is decided by it."""
 
-FORKS_ARE_OFF = Hold(
-    HoldReason.FORK,
+FORKS_ARE_OFF = Suspension(
+    SuspensionReason.FORK,
     "No preview: this pull request comes from a fork, so its code isn't run here.",
     "Someone with push access can push the branch to this repository.",
 )
@@ -37,7 +37,9 @@ class Policy:
     def __init__(self, forges: Forges) -> None:
         self._forges = forges
 
-    async def hold(self, application: Application, change: Change, before: Environment | None) -> Hold | None:
+    async def hold(
+        self, application: Application, change: Change, before: Environment | None
+    ) -> Suspension | None:
         """Why this change may not run as it is now; None when it may.
 
         What somebody with push access let run, this very commit, isn't held back by anything but that forks
@@ -55,7 +57,7 @@ class Policy:
             return cheap
         return await self._by_asking(application, change)
 
-    async def _by_asking(self, application: Application, change: Change) -> Hold | None:
+    async def _by_asking(self, application: Application, change: Change) -> Suspension | None:
         """What only the forge knows. While it doesn't answer, the change waits: each look asks again."""
         rules = application.rules
         if not rules.paths and not rules.wait_for_checks:
@@ -63,15 +65,15 @@ class Policy:
         forge = self._forges.of(change.repository.id)
         if forge is None:
             message = "No preview: the forge can't be asked what the rules want to know."
-            return Hold(HoldReason.RULES, message, "Stager needs credentials for it.")
+            return Suspension(SuspensionReason.RULES, message, "Stager needs credentials for it.")
         try:
             return await self._asked(forge, application, change)
         except Retry as error:
             log.warning("policy_waits", reason=error.reason, error=error.message)
-            return Hold(HoldReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
+            return Suspension(SuspensionReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
 
     @staticmethod
-    async def _asked(forge: Forge, application: Application, change: Change) -> Hold | None:
+    async def _asked(forge: Forge, application: Application, change: Change) -> Suspension | None:
         rules = application.rules
         if rules.paths:
             paths = await forge.people.paths(change.repository, change.number)
@@ -91,13 +93,13 @@ def status_context(app: str) -> str:
     return f"stager/{app}"
 
 
-def _held_fork(application: Application, change: Change) -> Hold | None:
+def _held_fork(application: Application, change: Change) -> Suspension | None:
     if change.trust is Trust.TRUSTED or application.forks == "open":
         return None
     if application.forks == "off":
         return FORKS_ARE_OFF
-    return Hold(
-        HoldReason.APPROVAL,
+    return Suspension(
+        SuspensionReason.APPROVAL,
         "No preview yet: this pull request comes from a fork, and nobody has approved its newest commit.",
         "Someone with push access who has read that commit can comment "
         f"`{ADDRESS} {Verb.APPROVE} {change.head_sha}`.",
@@ -131,10 +133,12 @@ def check_approval(sha: str, head: str) -> None:
         )
 
 
-def _held_by_checks(checks: Checks) -> Hold | None:
+def _held_by_checks(checks: Checks) -> Suspension | None:
     if checks == "success":
         return None
-    return Hold(HoldReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed.")
+    return Suspension(
+        SuspensionReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed."
+    )
 
 
 def is_let_run(before: Environment | None, change: Change) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from stager.control.applications import Application, Applications
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
-from stager.control.pull_requests.webhooks import Intake
+from stager.control.pull_requests.webhooks import WebhookConsumer
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change, Repository
@@ -34,14 +34,19 @@ class Resync:
     """Compares the forge's open changes with ours, both ways. It emits the events that deliveries would."""
 
     def __init__(
-        self, store: Store, forges: Forges, applications: Applications, intake: Intake, clock: Clock
+        self,
+        store: Store,
+        forges: Forges,
+        applications: Applications,
+        webhook_consumer: WebhookConsumer,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._forges = forges
         self._start = clock.now() - REDELIVER
         self._since: dict[str, datetime] = {}
         self._applications = applications
-        self._intake = intake
+        self._webhook_consumer = webhook_consumer
         self._clock = clock
 
     async def run(self) -> None:
@@ -131,7 +136,7 @@ class Resync:
         await self._seen(ChangeSeen(action, now, confirmed=True))
 
     async def _seen(self, event: ChangeSeen) -> None:
-        outcome = await self._intake.seen(event)
+        outcome = await self._webhook_consumer.seen(event)
         if not outcome.startswith(("nothing", "ignored")):
             log.info(
                 "resync_healed",

@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.environments.capacity import Room
-from stager.control.environments.change_feed import Watch
+from stager.control.environments.capacity import Capacity
+from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.commands import Wake
-from stager.control.environments.desired_state import Wish, Wishes, link_of
+from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
 from stager.control.metrics import Metrics
-from stager.control.plugins.invoker import Runner
-from stager.control.pull_requests.comment_commands import Speaking
+from stager.control.plugins.invoker import Invoker
+from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.inbox import Inbox
@@ -28,7 +28,7 @@ from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.pull_requests.repositories import application_of, remember, why_not
 from stager.domain.commands import Command, Kill, Launch
-from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Hold, HoldReason
+from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
     ChangeAction,
@@ -60,10 +60,10 @@ class _Decided:
     """
 
     command: Command | None
-    hold: Hold | None = None
+    hold: Suspension | None = None
 
 
-class Intake:
+class WebhookConsumer:
     """Takes in what forges tell.
 
     Args:
@@ -72,9 +72,9 @@ class Intake:
         listeners: in the order of the configuration; the first that takes an event has it.
         wake: called with an environment's id after its wish was written down.
         policy: says which changes may not run.
-        speaking: does what comments ask for.
+        comment_commands: does what comments ask for.
         once: knows what was acted on.
-        runner: calls the listeners.
+        invoker: calls the listeners.
         room: keeps the number of previews within bounds.
         merge_queue: answers merge queues.
     """
@@ -87,16 +87,16 @@ class Intake:
         forges: Forges,
         listeners: Sequence[EventListener],
         applications: Applications,
-        wishes: Wishes,
+        desired_state: DesiredState,
         policy: Policy,
-        speaking: Speaking,
+        comment_commands: CommentCommands,
         once: Once,
-        watch: Watch,
+        watch: ChangeFeed,
         wake: Wake,
         clock: Clock,
         metrics: Metrics,
-        runner: Runner,
-        room: Room,
+        invoker: Invoker,
+        room: Capacity,
         merge_queue: MergeQueue,
     ) -> None:
         self._store = store
@@ -104,14 +104,14 @@ class Intake:
         self._forges = forges
         self._listeners = listeners
         self._applications = applications
-        self._wishes = wishes
+        self._desired_state = desired_state
         self._policy = policy
-        self._speaking = speaking
+        self._comment_commands = comment_commands
         self._once = once
         self._watch = watch
         self._wake = wake
         self._clock = clock
-        self._runner = runner
+        self._invoker = invoker
         self._room = room
         self._inbox = Inbox(store, clock, metrics)
         self._merge_queue = merge_queue
@@ -144,7 +144,7 @@ class Intake:
             case ChangeSeen():
                 return await self._changed(event)
             case CommandSaid():
-                return await self._speaking.said(event)
+                return await self._comment_commands.said(event)
             case ChecksEnded():
                 return await self._checked(event)
             case MergeQueued():
@@ -228,7 +228,7 @@ class Intake:
             log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
         return why
 
-    async def _held(self, application: Application, event: ChangeSeen) -> Hold | None:
+    async def _held(self, application: Application, event: ChangeSeen) -> Suspension | None:
         key = _key(application, event)
         before = await self._store.read(lambda tx: tx.environment_by_key(key))
         return await self._policy.hold(application, event.change, before)
@@ -243,7 +243,7 @@ class Intake:
         """What the first listener that takes the event asks for. One that fails or hangs is passed over."""
         for listener in self._listeners:
             try:
-                command = await self._runner.command(listener, event)
+                command = await self._invoker.command(listener, event)
             except StagerError as error:
                 log.warning("listener_passed_over", listener=type(listener).__name__, error=error.message)
                 continue
@@ -269,42 +269,47 @@ class Intake:
                 return [], why_not(tx, self._applications, event.change.repository)
             case Kill():
                 present = previews_of(tx, event.change.repository, event.change.number)
-                ended = [self._wishes.end(tx, environment) for environment in present]
+                ended = [self._desired_state.end(tx, environment) for environment in present]
                 return ended, "removed" if ended else "ignored: there is nothing to remove"
             case _:
                 return [], "ignored: no listener takes it"
 
     def _asked_for(
-        self, tx: Transaction, application: Application, event: ChangeSeen, launch: Launch, hold: Hold | None
+        self,
+        tx: Transaction,
+        application: Application,
+        event: ChangeSeen,
+        launch: Launch,
+        hold: Suspension | None,
     ) -> tuple[Environment | None, str]:
         key = _key(application, event)
         before = tx.environment_by_key(key)
-        wish = _wish(key, launch.container_name, launch.parameters, event.change)
-        return self._launched(tx, wish, before, event, _still(hold, before, event.change))
+        request = _request(key, launch.container_name, launch.parameters, event.change)
+        return self._launched(tx, request, before, event, _still(hold, before, event.change))
 
     def _launched(
         self,
         tx: Transaction,
-        wish: Wish,
+        request: PreviewRequest,
         before: Environment | None,
         event: ChangeSeen,
-        hold: Hold | None,
+        hold: Suspension | None,
     ) -> tuple[Environment | None, str]:
         if before is not None and not _asks_for_more(before, event, hold):
             return _with_link(tx, before, event.change), "nothing new"
         if hold is not None:
-            return self._wishes.hold(tx, wish, hold), f"refused: {hold.reason.value}"
-        return self._wishes.run(tx, wish), "launched"
+            return self._desired_state.hold(tx, request, hold), f"refused: {hold.reason.value}"
+        return self._desired_state.run(tx, request), "launched"
 
 
-def _still(hold: Hold | None, before: Environment | None, change: Change) -> Hold | None:
+def _still(hold: Suspension | None, before: Environment | None, change: Change) -> Suspension | None:
     """The verdict, unless somebody has let this very commit run since it was asked for."""
     return None if hold != FORKS_ARE_OFF and is_let_run(before, change) else hold
 
 
-def _wish(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> Wish:
+def _request(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> PreviewRequest:
     revision = Revision(change.head_sha, change.head_ref)
-    return Wish(key, name, revision, parameters, change.trust, link_of(change))
+    return PreviewRequest(key, name, revision, parameters, change.trust, link_of(change))
 
 
 def action_for(change: Change, told: ChangeAction) -> ChangeAction:
@@ -318,7 +323,7 @@ def _key(application: Application, event: ChangeSeen) -> EnvironmentKey:
     return EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
 
 
-def _asks_for_more(before: Environment, event: ChangeSeen, hold: Hold | None) -> bool:
+def _asks_for_more(before: Environment, event: ChangeSeen, hold: Suspension | None) -> bool:
     """Whether the event brings something that isn't wished for yet: a new head, one in another repository,
     a preview that is gone, or another opinion of policy. What was stopped by hand stays so until it is
     reopened."""
@@ -348,7 +353,7 @@ def _waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
         and environment.change.repository_id == event.repository.id
         and environment.desired.revision.sha == event.sha
         and environment.desired.hold is not None
-        and environment.desired.hold.reason in (HoldReason.CHECKS, HoldReason.RULES)
+        and environment.desired.hold.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
     )
     changes = (tx.change(event.repository.id, e.change.number) for e in waiting if e.change)
     return [change for change in changes if change is not None and change.is_open]

@@ -13,11 +13,11 @@ from stager.control.pull_requests.repositories import remember_adopted
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
-    Birth,
     Desired,
     Environment,
     EnvironmentKey,
     Instance,
+    InstanceLabels,
 )
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 SOME_RUN = "before it was adopted"
 """What is adopted counts as having answered once: when it is found stopped, it is started again."""
 
-Born = tuple[Instance, Birth]
+Born = tuple[Instance, InstanceLabels]
 
 
 def adopt(tx: Transaction, born: Iterable[Born], now: datetime) -> list[Instance]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stager.control.applications import Application, Applications
-from stager.control.builds.images import Making
-from stager.control.environments.change_feed import Watch
-from stager.control.environments.records import Memory
+from stager.control.builds.images import ImageResolver
+from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.records import Records
 from stager.control.metrics import Metrics
-from stager.control.plugins.lifecycle import Handling
-from stager.control.reconciler.unexpected_errors import Failures
-from stager.control.routing.route_table import Publisher
-from stager.control.routing.urls import Addresses
-from stager.control.routing.visitor_access import Guards
+from stager.control.plugins.lifecycle import Lifecycle
+from stager.control.reconciler.unexpected_errors import UnexpectedErrors
+from stager.control.routing.route_table import Routes
+from stager.control.routing.urls import Urls
+from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
@@ -23,22 +23,22 @@ from stager.ports.firewall import Firewall
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerContext:
     """The ports, and those parts of control that steps call."""
 
-    memory: Memory
-    making: Making
+    memory: Records
+    image_resolver: ImageResolver
     instances: Instances
     prober: Prober
-    publisher: Publisher
-    guards: Guards
-    addresses: Addresses
+    routes: Routes
+    visitor_access: VisitorAccess
+    addresses: Urls
     applications: Applications
-    watch: Watch
+    watch: ChangeFeed
     clock: Clock
     metrics: Metrics
-    handling: Handling
-    failures: Failures
+    lifecycle: Lifecycle
+    failures: UnexpectedErrors
     firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:

@@ -11,17 +11,17 @@ from datetime import timedelta
 
 import structlog
 
-from stager.control.environments.change_feed import Watch
+from stager.control.environments.change_feed import ChangeFeed
 from stager.control.pull_requests.resync import Resync
-from stager.control.pull_requests.webhooks import Intake
-from stager.control.reconciler.actions import Steps
+from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.control.reconciler.actions import Actions
 from stager.control.reconciler.adoption import adopt
-from stager.control.reconciler.liveness import Silence
+from stager.control.reconciler.liveness import Liveness
 from stager.control.reconciler.worker import Worker
-from stager.control.routing.edge_proxy import Outposts
-from stager.control.routing.route_table import Publisher
-from stager.control.routing.visitor_access import Guards
-from stager.domain.environment import Birth, Environment, Instance
+from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.routing.route_table import Routes
+from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
 from stager.domain.route import Page
 from stager.domain.unexpected import ending_of
@@ -45,12 +45,12 @@ SWEEP_EVERY = timedelta(minutes=10)
 class Intervals:
     """How often the passes go, and how long what is gone is remembered."""
 
-    look: timedelta = timedelta(minutes=1)
+    state: timedelta = timedelta(minutes=1)
     resync: timedelta = timedelta(minutes=5)
     keep_gone: timedelta = timedelta(days=30)
 
 
-class Supervisor:
+class Controller:
     """Owns the workers and the loops."""
 
     def __init__(
@@ -59,15 +59,15 @@ class Supervisor:
         store: Store,
         instances: Instances,
         router: Router,
-        publisher: Publisher,
-        guards: Guards,
-        steps: Steps,
-        intake: Intake,
+        routes: Routes,
+        visitor_access: VisitorAccess,
+        steps: Actions,
+        webhook_consumer: WebhookConsumer,
         resync: Resync | None,
         clock: Clock,
         intervals: Intervals,
-        watch: Watch,
-        outposts: Outposts | None = None,
+        watch: ChangeFeed,
+        edge_proxies: EdgeProxies | None = None,
         clear_away: Callable[[], Awaitable[int]] | None = None,
         at_start: Callable[[], Awaitable[None]] | None = None,
         firewall: Firewall | None = None,
@@ -75,16 +75,16 @@ class Supervisor:
         self._store = store
         self._instances = instances
         self._router = router
-        self._publisher = publisher
-        self._guards = guards
+        self._routes = routes
+        self._visitor_access = visitor_access
         self._steps = steps
-        self._intake = intake
+        self._webhook_consumer = webhook_consumer
         self._resync = resync
         self._clock = clock
         self._intervals = intervals
         self._watch = watch
-        self._silence = Silence(store)
-        self._outposts = outposts
+        self._silence = Liveness(store)
+        self._edge_proxies = edge_proxies
         self._clear_away = clear_away
         self._at_start = at_start
         self._firewall = firewall
@@ -124,15 +124,17 @@ class Supervisor:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._unending("events of the engine", self._follow_engine))
                 loops.create_task(self._unending("events of the front", self._follow_router))
-                loops.create_task(self._every("the pass", self._intervals.look, self.look_at_everything))
+                loops.create_task(self._every("the pass", self._intervals.state, self.look_at_everything))
                 loops.create_task(self._every("forgetting", FORGET_EVERY, self._forget))
                 if self._clear_away is not None:
                     sweep = self._after_adoption(self._sweep)
                     loops.create_task(self._every("clearing away", SWEEP_EVERY, sweep))
-                if self._outposts is not None:
-                    loops.create_task(self._outposts.run(self.report))
+                if self._edge_proxies is not None:
+                    loops.create_task(self._edge_proxies.run(self.report))
                 # Forges come second: what runs and isn't known would be made anew beside itself otherwise.
-                loops.create_task(self._unending("deliveries", self._after_adoption(self._intake.run)))
+                loops.create_task(
+                    self._unending("deliveries", self._after_adoption(self._webhook_consumer.run))
+                )
                 if self._resync is not None:
                     compare = self._after_adoption(self._resync.run)
                     loops.create_task(self._every("the resync", self._intervals.resync, compare))
@@ -215,7 +217,7 @@ class Supervisor:
 
     async def _router_event(self, host: str) -> None:
         if not host:
-            await self._publisher.again()
+            await self._routes.again()
             await self._look_at_front()
             return
         await self._look_at_front()
@@ -237,11 +239,11 @@ class Supervisor:
             raise
         self.troubles.pop("engine", None)
         await self._drop_strangers()
-        await self._guards.renew()
-        await self._publisher.tidy()
+        await self._visitor_access.renew()
+        await self._routes.tidy()
         await self._look_at_front()
 
-    async def _renew_firewall(self, born: Sequence[tuple[Instance, Birth]]) -> None:
+    async def _renew_firewall(self, born: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         """Have the rules of these instances in place. While that can't be done, none is started; those that
         run keep the rules that they had."""
         if self._firewall is None:
@@ -285,7 +287,7 @@ class Supervisor:
             seen[instance.environment].add((instance.id, instance.state))
         survey = {environment: frozenset(states) for environment, states in seen.items()}
         before, self._survey = self._survey, survey
-        routes = self._publisher.table.routes
+        routes = self._routes.table.routes
         for environment in await self._store.read(lambda tx: tx.environments()):
             changed = before is None or survey.get(environment.id) != before.get(environment.id)
             lost = environment.host not in routes or not _is_as_wished(environment)
@@ -300,8 +302,8 @@ class Supervisor:
     async def _drop_strangers(self) -> None:
         """Forget the routes of hosts that no environment has any more."""
         hosts = await self._store.read(lambda tx: {e.host for e in tx.environments()})
-        for host in self._publisher.table.routes.keys() - hosts:
-            await self._publisher.drop(host)
+        for host in self._routes.table.routes.keys() - hosts:
+            await self._routes.drop(host)
 
     async def _forget(self) -> None:
         now, keep_gone = self._clock.now(), self._intervals.keep_gone

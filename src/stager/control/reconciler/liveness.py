@@ -13,7 +13,7 @@ from stager.ports.store import Store, Transaction
 log = structlog.get_logger(__name__)
 
 
-class Silence:
+class Liveness:
     """Keeps what is remembered in step with what the front says.
 
     Args:

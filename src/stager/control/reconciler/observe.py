@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.control.reconciler.context import Tools
+from stager.control.reconciler.context import WorkerContext
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Observed
 from stager.domain.route import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ObservedState:
     """What was seen."""
 
     environment: Environment
@@ -24,24 +24,24 @@ class Look:
         return self.deployments.get(self.environment.desired.generation)
 
 
-async def look_at(environment_id: str, tools: Tools) -> Look | None:
+async def look_at(environment_id: str, context: WorkerContext) -> ObservedState | None:
     """The environment as it is remembered and as it is; None when nobody knows it.
 
     Raises:
         Retry: the engine doesn't answer.
     """
-    environment = await tools.memory.environment(environment_id)
+    environment = await context.memory.environment(environment_id)
     if environment is None:
         return None
-    instances = await tools.instances.find(environment_id)
+    instances = await context.instances.find(environment_id)
     generations = {environment.desired.generation, *(i.generation for i in instances)}
-    deployments = await tools.memory.deployments(environment, generations)
-    target = tools.publisher.table.routes.get(environment.host)
-    if not await tools.memory.has_its_host(environment):
+    deployments = await context.memory.deployments(environment, generations)
+    target = context.routes.table.routes.get(environment.host)
+    if not await context.memory.has_its_host(environment):
         target = None  # it is gone, and the route is the next bearer's
     observed = Observed(
         instances=tuple(instances),
         published=target if isinstance(target, Endpoint) else None,
         attempts=tuple(d.attempt for d in deployments.values()),
     )
-    return Look(environment, deployments, observed)
+    return ObservedState(environment, deployments, observed)

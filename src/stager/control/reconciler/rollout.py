@@ -11,14 +11,14 @@ import structlog
 
 from stager.control.applications import Application
 from stager.control.reconciler.container_env import of_instance
-from stager.control.reconciler.context import Tools
+from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.exec_hooks import run_hooks
 from stager.control.reconciler.health_check import Readiness
-from stager.control.reconciler.observe import Look
+from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.status_page import Showing
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Birth, Environment, Instance
+from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.ports.engine import InstanceSpec
 
@@ -31,26 +31,26 @@ SHOW_EVERY = 1.0
 class Launching:
     """Takes the steps that lead to an instance that answers."""
 
-    def __init__(self, tools: Tools, showing: Showing) -> None:
-        self._tools = tools
+    def __init__(self, context: WorkerContext, showing: Showing) -> None:
+        self._context = context
         self._showing = showing
-        self._readiness = Readiness(tools.instances, tools.prober, tools.firewall)
+        self._readiness = Readiness(context.instances, context.prober, context.firewall)
 
-    async def start(self, look: Look) -> None:
+    async def start(self, state: ObservedState) -> None:
         """Have an instance of the desired generation, and start it."""
-        environment, deployment = look.environment, look.current
+        environment, deployment = state.environment, state.current
         if deployment is None:
             raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
-        application = self._tools.application(environment)
+        application = self._context.application(environment)
         amended = await self._amended(environment, deployment, application)
         async with self._prepared(environment, application):
             deployment = await self._made(environment, deployment, application)
-            deployment = await self._tools.memory.save(
-                deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._tools.clock.now())
+            deployment = await self._context.memory.save(
+                deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._context.clock.now())
             )
             await self._showing.tell(environment.id)
             application = application.with_manifest(deployment.manifest)
-            made = await self._tools.instances.create(
+            made = await self._context.instances.create(
                 self._spec(environment, deployment, application, amended)
             )
         await self._run(deployment, made.id)
@@ -62,20 +62,20 @@ class Launching:
         for so long."""
         if application.build is None:
             return nullcontext()
-        return self._tools.instances.prepared(environment.id, environment.desired.trust)
+        return self._context.instances.prepared(environment.id, environment.desired.trust)
 
-    async def resume(self, look: Look, instance: Instance) -> None:
+    async def resume(self, state: ObservedState, instance: Instance) -> None:
         """Start an instance that was made but doesn't run."""
-        await self._run(look.deployments[instance.generation], instance.id)
+        await self._run(state.deployments[instance.generation], instance.id)
 
-    async def check(self, look: Look, instance: Instance) -> None:
+    async def check(self, state: ObservedState, instance: Instance) -> None:
         """Wait until the instance answers, then run what is to run in it before anybody is sent there."""
-        deployment = look.deployments[instance.generation]
-        application = self._tools.application(look.environment, deployment)
-        ready = await self._readiness.wait(look.environment, application, instance)
+        deployment = state.deployments[instance.generation]
+        application = self._context.application(state.environment, deployment)
+        ready = await self._readiness.wait(state.environment, application, instance)
         if not _answered_before(deployment, instance):
-            await run_hooks(self._tools.instances, instance, "after_launch", application.hooks.after_launch)
-        await self._tools.memory.save(
+            await run_hooks(self._context.instances, instance, "after_launch", application.hooks.after_launch)
+        await self._context.memory.save(
             deployment.id,
             lambda d: replace(
                 d,
@@ -95,21 +95,23 @@ class Launching:
     ) -> Deployment:
         """The deployment with its image; meanwhile the visitor's page shows how the build goes."""
         news, is_told = asyncio.Event(), False
-        making = asyncio.create_task(self._tools.making.made(environment, deployment, application, news.set))
+        image_resolver = asyncio.create_task(
+            self._context.image_resolver.made(environment, deployment, application, news.set)
+        )
         try:
-            while not making.done():
-                await _first_of(making, news)
+            while not image_resolver.done():
+                await _first_of(image_resolver, news)
                 if news.is_set():
                     news.clear()
                     # Others hear that it is being built; of its log only the page.
                     show, is_told = self._showing.page if is_told else self._showing.tell, True
                     with suppress(Retry):  # a page that can't be shown costs no build
                         await show(environment.id)
-                    await asyncio.wait({making}, timeout=SHOW_EVERY)
-            return await making
+                    await asyncio.wait({image_resolver}, timeout=SHOW_EVERY)
+            return await image_resolver
         finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            image_resolver.cancel()
+            await asyncio.gather(image_resolver, return_exceptions=True)
 
     async def _amended(
         self, environment: Environment, deployment: Deployment, application: Application
@@ -120,7 +122,7 @@ class Launching:
         def all_of(amended: Mapping[str, str]) -> dict[str, str]:
             return self._variables(environment, deployment, application, amended)
 
-        return await self._tools.handling.prepare(environment, deployment, all_of)
+        return await self._context.lifecycle.prepare(environment, deployment, all_of)
 
     def _variables(
         self,
@@ -129,16 +131,16 @@ class Launching:
         application: Application,
         amended: Mapping[str, str],
     ) -> dict[str, str]:
-        url = self._tools.addresses.url(environment.host)
+        url = self._context.addresses.url(environment.host)
         return of_instance(application, environment, deployment.revision, url, amended)
 
     async def _run(self, deployment: Deployment, instance: str) -> None:
-        await self._tools.instances.start(instance)
-        await self._tools.memory.save(
+        await self._context.instances.start(instance)
+        await self._context.memory.save(
             deployment.id,
             lambda d: replace(
                 d,
-                checking_at=d.checking_at or self._tools.clock.now(),
+                checking_at=d.checking_at or self._context.clock.now(),
                 attempt=replace(d.attempt, retry_at=None),
             ),
         )
@@ -169,8 +171,8 @@ def _answered_before(deployment: Deployment, instance: Instance) -> bool:
     return deployment.attempt.healthy_run.startswith(f"{instance.id}@")
 
 
-def _birth(environment: Environment, deployment: Deployment) -> Birth:
-    return Birth(
+def _birth(environment: Environment, deployment: Deployment) -> InstanceLabels:
+    return InstanceLabels(
         environment=environment.id,
         deployment=deployment.id,
         generation=deployment.generation,

@@ -11,7 +11,7 @@ from stager.domain.errors import StagerError
 from stager.ports.diagnostics import Finding, Verdict
 
 
-class Failures:
+class UnexpectedErrors:
     """The newest failure of each environment, until the environment is at rest without it. A
     `stager.ports.diagnostics.Check`."""
 

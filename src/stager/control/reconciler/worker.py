@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import structlog
 
-from stager.control.reconciler.actions import Steps
-from stager.control.reconciler.observe import Look
+from stager.control.reconciler.actions import Actions
+from stager.control.reconciler.observe import ObservedState
 from stager.domain.errors import StagerError
 from stager.domain.plan import Action, continues, plan
 
@@ -32,7 +32,7 @@ class Worker:
         environment: its id.
     """
 
-    def __init__(self, environment: str, steps: Steps) -> None:
+    def __init__(self, environment: str, steps: Actions) -> None:
         self.environment = environment
         self._steps = steps
         self._woken = asyncio.Event()
@@ -61,11 +61,11 @@ class Worker:
         """Look, and take one step. Whether there was nothing to do. Raises `StagerError`: whatever went wrong
         that no deployment remembers."""
         try:
-            look, action = await self._plan()
-            if look is not None and action is None:
-                await self._steps.settle(look)
-            elif look is not None and action is not None:
-                await self._carry_out(look, action)
+            state, action = await self._plan()
+            if state is not None and action is None:
+                await self._steps.settle(state)
+            elif state is not None and action is not None:
+                await self._carry_out(state, action)
         except StagerError:
             raise
         except Exception as error:
@@ -73,10 +73,10 @@ class Worker:
             raise self._steps.unexpected(self.environment, error) from error
         return action is None
 
-    async def _plan(self) -> tuple[Look | None, Action | None]:
+    async def _plan(self) -> tuple[ObservedState | None, Action | None]:
         """A look, and what follows from it."""
-        look = await self._steps.look(self.environment)
-        return look, plan(look.environment.desired, look.observed, self._steps.now()) if look else None
+        state = await self._steps.observe(self.environment)
+        return state, plan(state.environment.desired, state.observed, self._steps.now()) if state else None
 
     async def _excuse(self, error: StagerError, seconds: float) -> None:
         """Have the log and the visitor's page say why nothing happens, for so long or until we are woken."""
@@ -85,9 +85,9 @@ class Worker:
             await self._steps.showing.excuse(self.environment, error)
         await self._sleep(seconds)
 
-    async def _carry_out(self, look: Look, action: Action) -> None:
+    async def _carry_out(self, state: ObservedState, action: Action) -> None:
         """Take this step, unless the plan changes under way: then give it up."""
-        step = asyncio.create_task(self._steps.take(look, action))
+        step = asyncio.create_task(self._steps.take(state, action))
         try:
             while not await self._done_or_woken(step) and not await self._done_soon(step):
                 self._woken.clear()

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.policy import status_context
-from stager.control.reporting.report_state import Picture, picture_of
-from stager.control.routing.urls import Addresses
+from stager.control.reporting.report_state import ReportState, picture_of
+from stager.control.routing.urls import Urls
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
@@ -69,7 +69,7 @@ class Subject:
         said: what was said of it before.
     """
 
-    picture: Picture
+    picture: ReportState
     change: ChangeLink
     forge: Forge
     announcement: Announcement
@@ -83,7 +83,7 @@ class Announcer:
         kind: by what they are remembered.
     """
 
-    def __init__(self, kind: str, store: Store, forges: Forges, addresses: Addresses) -> None:
+    def __init__(self, kind: str, store: Store, forges: Forges, addresses: Urls) -> None:
         self._kind = kind
         self._store = store
         self._forges = forges
@@ -106,7 +106,7 @@ class Announcer:
         text = json.dumps(asdict(said))
         await self._store.write(lambda tx: tx.save_fact(self._fact(environment_id), text))
 
-    def _announcement(self, picture: Picture, change: ChangeLink) -> Announcement:
+    def _announcement(self, picture: ReportState, change: ChangeLink) -> Announcement:
         environment, status = picture.environment, picture.status
         progress = PROGRESS[status.state]
         return Announcement(
@@ -123,10 +123,10 @@ class Announcer:
         return f"announced:{self._kind}:{environment_id}"
 
 
-class Deployments:
+class DeploymentSink:
     """The deployments: one for each commit of a pull request that was to run, of which the newest counts."""
 
-    def __init__(self, store: Store, forges: Forges, addresses: Addresses) -> None:
+    def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
         self._announcer = Announcer("deployment", store, forges, addresses)
 
     async def say(self, environment_id: str) -> None:
@@ -139,10 +139,10 @@ class Deployments:
         await self._announcer.remember(environment_id, replace(_as_said(announcement), known=known))
 
 
-class Statuses:
+class CommitStatusSink:
     """The commits' statuses."""
 
-    def __init__(self, store: Store, forges: Forges, addresses: Addresses) -> None:
+    def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
         self._announcer = Announcer("status", store, forges, addresses)
 
     async def say(self, environment_id: str) -> None:

@@ -12,20 +12,20 @@ from dataclasses import replace
 from stager.control.applications import Applications
 from stager.control.pull_requests.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import Picture, picture_of
-from stager.control.routing.urls import Addresses
-from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, HoldReason
+from stager.control.reporting.report_state import ReportState, picture_of
+from stager.control.routing.urls import Urls
+from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
 from stager.domain.status import State, Status
 from stager.ports.forge import Reports
 from stager.ports.store import Store, Transaction
 
 NEWS = frozenset({State.LIVE, State.FAILED, State.FAILED_UPDATE})
-TOLD_AT_ONCE = UNAPPROVED | {HoldReason.NO_ROOM}
+TOLD_AT_ONCE = UNAPPROVED | {SuspensionReason.NO_ROOM}
 """Why there is no preview, where its author can't know and somebody has to do something. The other reasons
 are rules of the house, the author's own wish, and checks that are on their way."""
 
 
-class Commenting:
+class PullRequestCommentSink:
     """The comments.
 
     Args:
@@ -37,7 +37,7 @@ class Commenting:
         self,
         store: Store,
         forges: Forges,
-        addresses: Addresses,
+        addresses: Urls,
         applications: Applications,
         installation: str,
         *,
@@ -62,7 +62,7 @@ class Commenting:
         elif picture.environment.comment_id or _is_worth_one(picture):
             await self._write(forge.reports, picture, change)
 
-    async def _write(self, reports: Reports, picture: Picture, change: ChangeLink) -> None:
+    async def _write(self, reports: Reports, picture: ReportState, change: ChangeLink) -> None:
         environment = picture.environment
         body = comment_body(
             picture,
@@ -90,13 +90,13 @@ class Commenting:
         return f"<!-- stager:{self._installation}:{environment.app} -->"
 
 
-def _is_worth_one(picture: Picture) -> bool:
+def _is_worth_one(picture: ReportState) -> bool:
     """Whether people are to be notified."""
     return picture.note is not None or picture.status.state in NEWS or _is_told_at_once(picture.status)
 
 
 def _is_told_at_once(status: Status) -> bool:
-    return status.state in (State.REFUSED, State.STOPPED) and HoldReason(status.reason) in TOLD_AT_ONCE
+    return status.state in (State.REFUSED, State.STOPPED) and SuspensionReason(status.reason) in TOLD_AT_ONCE
 
 
 def _remember(tx: Transaction, environment_id: str, comment_id: str, digest: str) -> None:

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 from stager.control.pull_requests.policy import SHORT
 from stager.control.reporting.qr import leads_elsewhere, qr_lines
-from stager.control.reporting.report_state import Picture
+from stager.control.reporting.report_state import ReportState
 from stager.domain.deployment import Deployment
-from stager.domain.environment import HoldReason
+from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, ADDRESS, Verb
 from stager.domain.source import Trust
 from stager.domain.status import State, Status
@@ -40,14 +40,14 @@ HEADLINES = {
     State.GONE: "🗑️ The preview was removed",
 }
 WAITING = {
-    HoldReason.APPROVAL: "✋ The preview waits for an approval",
-    HoldReason.CHECKS: "⏳ The preview waits for the checks",
+    SuspensionReason.APPROVAL: "✋ The preview waits for an approval",
+    SuspensionReason.CHECKS: "⏳ The preview waits for the checks",
 }
 """Refusals that end by themselves or by a word."""
 
 
 def comment_body(
-    picture: Picture,
+    picture: ReportState,
     url: str,
     log_url: str = "",
     withheld: Sequence[str] = (),
@@ -79,11 +79,11 @@ def comment_body(
 
 
 def _headline(status: Status) -> str:
-    waits = WAITING.get(HoldReason(status.reason)) if status.state is State.REFUSED else None
+    waits = WAITING.get(SuspensionReason(status.reason)) if status.state is State.REFUSED else None
     return waits or HEADLINES[status.state]
 
 
-def _is_up(picture: Picture) -> bool:
+def _is_up(picture: ReportState) -> bool:
     return picture.environment.serving is not None and picture.environment.desired.present
 
 
@@ -95,7 +95,7 @@ def _warning(text: str) -> str:
     return f"⚠️ {_escaped(text)}" if text else ""
 
 
-def _facts(picture: Picture, log_url: str) -> str:
+def _facts(picture: ReportState, log_url: str) -> str:
     """Commit, time taken and log, on one line."""
     wanted, serving = picture.environment.desired.revision.sha, picture.serving
     shown = serving.revision.sha if serving and serving.revision.sha != wanted else ""
@@ -136,7 +136,7 @@ def _seconds(span: timedelta) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
-def _said(picture: Picture) -> str:
+def _said(picture: ReportState) -> str:
     """The answer to what somebody asked for."""
     note = picture.note
     if note is None:
@@ -144,24 +144,24 @@ def _said(picture: Picture) -> str:
     return "\n\n".join(filter(None, (f"💬 {_escaped(note.text)}", "\n".join(_fenced(note.lines)))))
 
 
-def _withheld(picture: Picture, names: Sequence[str]) -> str:
+def _withheld(picture: ReportState, names: Sequence[str]) -> str:
     desired = picture.environment.desired
     if not names or desired.trust is not Trust.FORK or not desired.present:
         return ""
     return f"🔒 Code from forks gets no secrets. Withheld: {', '.join(_escaped(name) for name in names)}."
 
 
-def _commands(picture: Picture) -> list[str]:
+def _commands(picture: ReportState) -> list[str]:
     return [f"- `{ADDRESS} {words}`: {about}" for words, about in _verbs(picture).items()]
 
 
-def _verbs(picture: Picture) -> Mapping[str, str]:
+def _verbs(picture: ReportState) -> Mapping[str, str]:
     """What may be asked for as things stand, each with what it does."""
     desired = picture.environment.desired
     held_for = desired.hold.reason if desired.hold else None
-    if not desired.present or held_for is HoldReason.FORK:
+    if not desired.present or held_for is SuspensionReason.FORK:
         return {}
-    if held_for is HoldReason.APPROVAL:
+    if held_for is SuspensionReason.APPROVAL:
         approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"
         return {approve: ABOUT[Verb.APPROVE], Verb.HELP: ABOUT[Verb.HELP]}
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}

@@ -13,7 +13,7 @@ from stager.ports.store import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReportState:
     """An environment at one moment.
 
     Args:
@@ -35,13 +35,13 @@ class Picture:
         return status_of(self.environment, self.deployment)
 
 
-def picture_of(tx: Transaction, environment_id: str) -> Picture | None:
+def picture_of(tx: Transaction, environment_id: str) -> ReportState | None:
     """The environment of this id as it is now; None when there is none."""
     environment = tx.environment(environment_id)
     if environment is None:
         return None
     generation, serving = environment.desired.generation, environment.serving
-    return Picture(
+    return ReportState(
         environment,
         tx.deployment_of(environment_id, generation),
         tx.deployment_of(environment_id, serving) if serving is not None else None,

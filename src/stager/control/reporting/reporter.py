@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from stager.control.coalescing_tasks import Errands
+from stager.control.coalescing_tasks import CoalescingTasks
 from stager.domain.errors import Retry, StagerError
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ LONGEST_PAUSE = 300
 """Seconds between two tries while the forge doesn't take what is said; it is tried until it does."""
 
 
-class Voice(Protocol):
+class Sink(Protocol):
     """One of the places where a forge shows how a preview stands."""
 
     async def say(self, environment_id: str) -> None:
@@ -34,24 +34,24 @@ class Reporter:
     """Has everything said.
 
     Args:
-        voices: by what they are called in the log.
+        sinks: by what they are called in the log.
     """
 
-    def __init__(self, voices: Mapping[str, Voice]) -> None:
-        self._errands = [Errands(partial(_said, name, voice.say)) for name, voice in voices.items()]
+    def __init__(self, sinks: Mapping[str, Sink]) -> None:
+        self._tasks = [CoalescingTasks(partial(_said, name, sink.say)) for name, sink in sinks.items()]
 
     def changed(self, environment_id: str) -> None:
         """Report soon how this environment stands."""
-        for errands in self._errands:
-            errands.ask(environment_id)
+        for tasks in self._tasks:
+            tasks.ask(environment_id)
 
     async def close(self) -> None:
         """Stop; what wasn't said is said after the next start."""
-        for errands in self._errands:
-            await errands.close()
+        for tasks in self._tasks:
+            await tasks.close()
 
 
-async def _said(voice: str, say: Callable[[str], Awaitable[None]], environment_id: str) -> None:
+async def _said(sink: str, say: Callable[[str], Awaitable[None]], environment_id: str) -> None:
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Retry), wait=wait_exponential(multiplier=2, max=LONGEST_PAUSE)
@@ -60,7 +60,7 @@ async def _said(voice: str, say: Callable[[str], Awaitable[None]], environment_i
                 await say(environment_id)
     except StagerError as error:
         log.warning(
-            "report_refused", voice=voice, environment=environment_id, reason=error.reason, error=str(error)
+            "report_refused", sink=sink, environment=environment_id, reason=error.reason, error=str(error)
         )
     except Exception:
-        log.exception("report_failed", voice=voice, environment=environment_id)
+        log.exception("report_failed", sink=sink, environment=environment_id)

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 import structlog
 
-from stager.control.routing.ingress_ports import Ports
+from stager.control.routing.ingress_ports import IngressPortPool
 from stager.domain.errors import StagerError, sentences
 from stager.domain.route import RouteTable
-from stager.ports.router import Outpost
+from stager.ports.router import EdgeProxy
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +31,17 @@ Report = Callable[[str, str], None]
 """Takes the name of an outpost and a sentence on what is the matter with it; empty when nothing is."""
 
 
-class Outposts:
+class EdgeProxies:
     """Tells one outpost, again and again until it follows.
 
     Args:
-        outpost: whom to tell.
+        edge_proxy: whom to tell.
         ports: the ports of its doors.
     """
 
-    def __init__(self, outpost: Outpost, ports: Ports) -> None:
+    def __init__(self, edge_proxy: EdgeProxy, ports: IngressPortPool) -> None:
         self.ports = ports
-        self._outpost = outpost
+        self._edge_proxy = edge_proxy
         self._table = RouteTable()
         self._doors: dict[str, int] = {}
         self._lacking: list[str] = []
@@ -81,7 +81,7 @@ class Outposts:
                     await self._woken.wait()
             self._woken.clear()
             trouble = await self._tell()
-            report(self._outpost.name, trouble)
+            report(self._edge_proxy.name, trouble)
             pause = min(LONGEST_PAUSE, 2 * (pause or APART)) if trouble else None
             await asyncio.sleep(APART)
 
@@ -92,10 +92,12 @@ class Outposts:
         try:
             return await self._apply(table)
         except StagerError as error:
-            log.warning("outpost_lags", outpost=self._outpost.name, reason=error.reason, error=str(error))
+            log.warning(
+                "outpost_lags", edge_proxy=self._edge_proxy.name, reason=error.reason, error=str(error)
+            )
             return str(error)
         except Exception:
-            log.exception("outpost_failed", outpost=self._outpost.name)
+            log.exception("outpost_failed", edge_proxy=self._edge_proxy.name)
             return "It could not be told, by a fault of Stager's own; the log has more."
         finally:
             self._tried, self._ended = table.doors(), self._begun
@@ -107,11 +109,11 @@ class Outposts:
         if before is not None:
             # Until it is known what came of it, the outpost may lead to the old ones and to the new ones.
             self._told = {**doors, **before}
-        problems = dict(await self._outpost.apply(table))
+        problems = dict(await self._edge_proxy.apply(table))
         # What it can't be told about stays as it was, whatever that is.
         self._told = {**doors, **dict.fromkeys(problems, 0)}
         for host, problem in problems.items():
-            log.warning("host_left_out", outpost=self._outpost.name, host=host, error=problem)
+            log.warning("host_left_out", edge_proxy=self._edge_proxy.name, host=host, error=problem)
         problems |= dict.fromkeys(self.ports.lacking(table), self._no_port())
         return "; ".join(_told_of(problem, count) for problem, count in Counter(problems.values()).items())
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from stager.domain.route import RouteTable, wants_door
 
 
-class Ports:
+class IngressPortPool:
     """Gives ports to hosts.
 
     Args:

@@ -8,29 +8,29 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.routing.edge_proxy import Outposts
-from stager.domain.identity.access_policy import Terms
+from stager.control.routing.edge_proxy import EdgeProxies
+from stager.domain.identity.access_policy import AccessPolicy
 from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
 
-AskTerms = Callable[[], Awaitable[Terms | None]]
+AskTerms = Callable[[], Awaitable[AccessPolicy | None]]
 """The terms on which a host is served now; None for the usual ones. Asked when no other change is under way,
 so that what was withdrawn meanwhile doesn't come back."""
-AskAllTerms = Callable[[], Awaitable[Mapping[str, Terms | None]]]
+AskAllTerms = Callable[[], Awaitable[Mapping[str, AccessPolicy | None]]]
 
 
-class Publisher:
+class Routes:
     """Holds the table that the router serves by. A change is remembered only once the router has it.
 
     Args:
-        outposts: what stands before the router, and hears of each change after it.
+        edge_proxies: what stands before the router, and hears of each change after it.
     """
 
-    def __init__(self, router: Router, outposts: Outposts | None = None) -> None:
+    def __init__(self, router: Router, edge_proxies: EdgeProxies | None = None) -> None:
         self._router = router
-        self._outposts = outposts
+        self._edge_proxies = edge_proxies
         self._table = RouteTable()
         self._lock = asyncio.Lock()
 
@@ -58,7 +58,7 @@ class Publisher:
     async def tidy(self) -> None:
         """Give each host its door, take back those that nothing leads to any more, and have what stands
         before the router look again. No effect where nothing does."""
-        if self._outposts:
+        if self._edge_proxies:
             await _to_the_end(self._apply(self._tidied))
 
     async def show(self, host: str, target: Target, terms: AskTerms | None = None) -> None:
@@ -67,8 +67,8 @@ class Publisher:
         What stands before the router is waited for where people are told next, and not for long.
         """
         await _to_the_end(self._set(host, target, terms))
-        if self._outposts and (isinstance(target, Endpoint) or not wants_door(target)):
-            await self._outposts.caught_up(host)
+        if self._edge_proxies and (isinstance(target, Endpoint) or not wants_door(target)):
+            await self._edge_proxies.caught_up(host)
 
     async def drop(self, host: str) -> None:
         """Forget `host`."""
@@ -97,7 +97,7 @@ class Publisher:
             if before.routes.get(host) == target and before.terms.get(host) == terms:
                 return
             table = before.upsert(host, target, terms) if target else before.delete(host)
-            table = self._outposts.ports.give(table, host) if self._outposts else table
+            table = self._edge_proxies.ports.give(table, host) if self._edge_proxies else table
             changes = Changes(
                 {host: target} if target else {},
                 frozenset(() if target else {host}),
@@ -118,18 +118,18 @@ class Publisher:
     async def _remember(self, table: RouteTable, closed: Mapping[int, str], *, anyway: bool = False) -> None:
         """The router has this table; give other doors to those whose port it can't have, then pass it on."""
         self._table = table
-        while closed and self._outposts:
+        while closed and self._edge_proxies:
             log.warning("ports_taken", ports=dict(closed))
-            table = self._outposts.ports.replaced(self._table, closed)
+            table = self._edge_proxies.ports.replaced(self._table, closed)
             closed = await self._router.update(self._table.changes_to(table), table)
             self._table = table
-        if self._outposts:
-            self._outposts.follow(self._table, anyway=anyway)
+        if self._edge_proxies:
+            self._edge_proxies.follow(self._table, anyway=anyway)
 
     def _tidied(self, table: RouteTable) -> RouteTable:
-        if self._outposts is None:
+        if self._edge_proxies is None:
             return replace(table, ports={})
-        return self._outposts.ports.tidied(table, self._outposts.leads_to)
+        return self._edge_proxies.ports.tidied(table, self._edge_proxies.leads_to)
 
 
 async def _to_the_end(work: Coroutine[object, object, None]) -> None:

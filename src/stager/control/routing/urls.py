@@ -14,7 +14,7 @@ from stager.ports.store import Store, Transaction
 DOMAIN_FACT = "domain"
 
 
-class Addresses:
+class Urls:
     """Knows the domain of the previews.
 
     Args:

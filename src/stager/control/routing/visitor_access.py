@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from stager.control.applications import Application, Applications
-from stager.control.routing.route_table import Publisher
-from stager.control.routing.urls import Addresses
+from stager.control.routing.route_table import Routes
+from stager.control.routing.urls import Urls
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     GRANT_SECONDS,
     SHARE_PARAMETER,
+    AccessPolicy,
     Guard,
     Pass,
     Privacy,
-    Terms,
     Way,
     digest_of,
     epoch_of,
@@ -33,7 +33,7 @@ PAGE = "/preview-access"
 """Of Stager's own: where strangers are asked who they are."""
 
 
-class Guards:
+class VisitorAccess:
     """Makes terms, grants and share links.
 
     Args:
@@ -45,25 +45,25 @@ class Guards:
         *,
         store: Store,
         applications: Applications,
-        addresses: Addresses,
-        publisher: Publisher,
+        addresses: Urls,
+        routes: Routes,
         clock: Clock,
         key: bytes,
     ) -> None:
         self._store = store
         self._applications = applications
         self._addresses = addresses
-        self._publisher = publisher
+        self._routes = routes
         self._clock = clock
         self._key = key
 
     async def lead(self, environment: Environment, target: Target) -> None:
-        """Have an environment's host lead to this target, on its terms; see `Publisher.show`."""
-        await self._publisher.show(environment.host, target, lambda: self._terms_now(environment))
+        """Have an environment's host lead to this target, on its terms; see `Routes.show`."""
+        await self._routes.show(environment.host, target, lambda: self._terms_now(environment))
 
     async def renew(self, host: str = "") -> None:
         """Have this host served on its terms, or all of them; no effect where they are."""
-        await self._publisher.guard(lambda: self._store.read(lambda tx: self._all_terms(tx, host)))
+        await self._routes.guard(lambda: self._store.read(lambda tx: self._all_terms(tx, host)))
 
     def privacy(self, environment: Environment) -> Privacy | None:
         """What is asked of its visitors; None where anybody may come."""
@@ -84,7 +84,7 @@ class Guards:
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
         return f"{self._addresses.url(environment.host)}{ACCESS_PATH}?{query}"
 
-    async def _terms_now(self, environment: Environment) -> Terms | None:
+    async def _terms_now(self, environment: Environment) -> AccessPolicy | None:
         return await self._store.read(lambda tx: self._terms_of(tx, environment))
 
     def invitation(self, environment: Environment, link: ShareLink) -> str:
@@ -93,20 +93,20 @@ class Guards:
         token = seal(Pass(environment.host, "link", until, "", link.id), "link", self._key)
         return f"{self._addresses.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
-    def _all_terms(self, tx: Transaction, host: str) -> Mapping[str, Terms | None]:
+    def _all_terms(self, tx: Transaction, host: str) -> Mapping[str, AccessPolicy | None]:
         holder = tx.environment_by_host(host) if host else None
         environments = ([holder] if holder else []) if host else tx.environments()
         # Where two had the same host, the one that is there now has it.
         in_order = sorted(environments, key=lambda e: (e.desired.present, e.updated_at))
         return {environment.host: self._terms_of(tx, environment) for environment in in_order}
 
-    def _terms_of(self, tx: Transaction, environment: Environment) -> Terms | None:
+    def _terms_of(self, tx: Transaction, environment: Environment) -> AccessPolicy | None:
         application = self._applications.find(environment.app)
         if application is None:
             # Nobody says any more whether it is private, so it stays what it was.
-            return self._publisher.table.terms.get(environment.host)
+            return self._routes.table.terms.get(environment.host)
         guard = self._guard(tx, environment, application)
-        return Terms(guard, application.index) if guard or application.index else None
+        return AccessPolicy(guard, application.index) if guard or application.index else None
 
     def _links(self, tx: Transaction, environment: Environment) -> frozenset[str]:
         if not environment.desired.wanted:

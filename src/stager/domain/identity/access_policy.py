@@ -106,7 +106,7 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AccessPolicy:
     """On what terms a host is served. The usual ones are not written down: anybody, and no search engine.
 
     Args:
@@ -172,7 +172,7 @@ def safe_path(text: str) -> str:
     return text if len(text) <= LONGEST_PATH and _PATH.fullmatch(text) else "/"
 
 
-def terms_to_wire(terms: Terms) -> dict[str, Any]:
+def terms_to_wire(terms: AccessPolicy) -> dict[str, Any]:
     """Terms as plain JSON types."""
     guard = terms.guard
     if guard is None:
@@ -190,18 +190,18 @@ def terms_to_wire(terms: Terms) -> dict[str, Any]:
     }
 
 
-def terms_from_wire(data: Mapping[str, Any]) -> Terms:
+def terms_from_wire(data: Mapping[str, Any]) -> AccessPolicy:
     """The terms that `terms_to_wire` wrote. Raises KeyError, ValueError or TypeError on anything else."""
     index = bool(data["index"])
     if "guard" not in data:
-        return Terms(None, index)
+        return AccessPolicy(None, index)
     wire = data["guard"]
     ways = frozenset(wire["ways"])
     if not ways <= set(WAYS):
         raise ValueError(f"there is no such way in: {', '.join(map(str, ways - set(WAYS)))}")
     links = frozenset(str(link) for link in wire["links"])
     guard = Guard(ways, str(wire["epoch"]), str(wire["page"]), int(wire["stay"]), str(wire["bypass"]), links)
-    return Terms(guard, index)
+    return AccessPolicy(guard, index)
 
 
 def _seal_of(text: str, host: str, key: bytes) -> str:

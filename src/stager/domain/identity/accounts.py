@@ -112,7 +112,7 @@ class ShareLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditRecord:
     """A line of the audit log. Nothing here changes one.
 
     Args:

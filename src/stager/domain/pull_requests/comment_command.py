@@ -45,7 +45,7 @@ ALIASES = {"deploy": Verb.LAUNCH, "start": Verb.LAUNCH, "restart": Verb.REDEPLOY
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class CommentCommand:
     """One thing that was asked for.
 
     Args:
@@ -62,7 +62,7 @@ class Speech:
         return did_you_mean(self.said, list(Verb))
 
 
-def heard(text: str) -> Speech | None:
+def heard(text: str) -> CommentCommand | None:
     """What a comment asks for; None when it isn't addressed to Stager.
 
     Only its first line counts, and only when it begins with `/stager`: what is quoted in a reply, or shown as
@@ -74,8 +74,8 @@ def heard(text: str) -> Speech | None:
         return None
     word = words[1].lower()[:LONGEST_WORD] if len(words) > 1 else Verb.HELP.value
     if word in ALIASES:
-        return Speech(ALIASES[word], word)
-    return Speech(Verb(word) if word in set(Verb) else None, word)
+        return CommentCommand(ALIASES[word], word)
+    return CommentCommand(Verb(word) if word in set(Verb) else None, word)
 
 
 def first_line(text: str) -> str:

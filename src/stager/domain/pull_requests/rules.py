@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stager.domain.environment import Hold, HoldReason
+from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.source import Change
 
 SKIP = re.compile(r"\[(?:skip|no) preview\]|\[preview skip\]", re.IGNORECASE)
@@ -55,22 +55,24 @@ class Rules:
     wait_for_checks: bool = False
 
 
-def refusal(rules: Rules, change: Change) -> Hold | None:
+def refusal(rules: Rules, change: Change) -> Suspension | None:
     """Why this change gets no preview by what it says of itself; None when nothing speaks against it."""
     for complaint, hint in _complaints(rules, change):
         if complaint:
-            return Hold(HoldReason.RULES, f"No preview: {complaint}.", hint)
+            return Suspension(SuspensionReason.RULES, f"No preview: {complaint}.", hint)
     return None
 
 
-def refusal_by_paths(rules: Rules, paths: Sequence[str]) -> Hold | None:
+def refusal_by_paths(rules: Rules, paths: Sequence[str]) -> Suspension | None:
     """Why a change that touches these files gets no preview."""
     if not rules.paths or any(
         fnmatch.fnmatchcase(path, pattern) for path in paths for pattern in rules.paths
     ):
         return None
     wanted = _listed(rules.paths)
-    return Hold(HoldReason.RULES, f"No preview: this pull request touches no file that fits {wanted}.")
+    return Suspension(
+        SuspensionReason.RULES, f"No preview: this pull request touches no file that fits {wanted}."
+    )
 
 
 def _complaints(rules: Rules, change: Change) -> Sequence[tuple[str, str]]:

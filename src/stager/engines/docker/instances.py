@@ -14,7 +14,7 @@ import aiohttp
 import structlog
 from aiodocker.events import DockerEvents
 
-from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
@@ -92,7 +92,7 @@ class DockerInstances:
         self._installation = installation
         self._networks = networks
         self._loopback = loopback
-        self._fresh: dict[str, tuple[str, Birth]] = {}
+        self._fresh: dict[str, tuple[str, InstanceLabels]] = {}
         """Network and birth of containers that weren't started yet, which needn't be asked for."""
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._ahead = NetworksAhead(networks)
@@ -108,7 +108,7 @@ class DockerInstances:
         inspected = [await self._inspect(container["Id"]) for container in found]
         return [self._instance(container) for container in inspected if container]
 
-    async def births(self) -> list[tuple[Instance, Birth]]:
+    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
         """See `ports.engine.Instances.births`."""
         born = []
         for container in await self._list(None):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from stager.domain.environment import Birth, ChangeLink
+from stager.domain.environment import ChangeLink, InstanceLabels
 from stager.domain.source import Revision, Trust
 
 INSTALLATION = "stager.instance"
@@ -43,7 +43,7 @@ def filters(installation: str, environment: str | None = None) -> str:
     return json.dumps({"label": wanted})
 
 
-def from_birth(birth: Birth) -> dict[str, str]:
+def from_birth(birth: InstanceLabels) -> dict[str, str]:
     """The labels of an instance that is made for this."""
     return {
         ENVIRONMENT: birth.environment,
@@ -61,14 +61,14 @@ def from_birth(birth: Birth) -> dict[str, str]:
     }
 
 
-def to_birth(labels: Mapping[str, str]) -> Birth:
+def to_birth(labels: Mapping[str, str]) -> InstanceLabels:
     """What an instance with these labels was made for.
 
     Raises:
         KeyError, ValueError, TypeError: they aren't whole.
     """
     change = labels["stager.change"]
-    return Birth(
+    return InstanceLabels(
         environment=labels[ENVIRONMENT],
         deployment=labels[DEPLOYMENT],
         generation=int(labels[GENERATION]),

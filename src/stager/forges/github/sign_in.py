@@ -22,7 +22,7 @@ from stager.forges.github.api.rest import Rest
 from stager.forges.github.app_setup.manifest import LOGIN_PATH
 from stager.forges.github.webhooks import wire
 from stager.oauth import SECONDS, away, oauth_client
-from stager.ports.login import Asked, DeviceCode, Identity, Pending
+from stager.ports.login import AuthorizationRequest, DeviceCode, Identity, Pending
 
 AUTHORIZE = "/login/oauth/authorize"
 TOKEN = "/login/oauth/access_token"  # noqa: S105 (a path)
@@ -86,14 +86,14 @@ class GithubSignIn:
         client = self._client()
         return client.redirect_path if client else LOGIN_PATH
 
-    async def address(self, asked: Asked) -> str:
+    async def address(self, asked: AuthorizationRequest) -> str:
         async with self._oauth(asked.redirect) as oauth:
             url, _ = oauth.create_authorization_url(
                 self._url(AUTHORIZE), state=asked.state, code_verifier=asked.verifier
             )
         return str(url)
 
-    async def exchange(self, code: str, asked: Asked) -> Identity:
+    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
         async with self._oauth(asked.redirect) as oauth:
             token = await oauth.fetch_token(
                 self._url(TOKEN),

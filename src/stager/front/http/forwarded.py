@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stager.front.http.head import RequestHead, is_authority
-from stager.front.table.lru_cache import Memo
+from stager.front.table.lru_cache import LruCache
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 
@@ -210,6 +210,6 @@ def _as_node(address: bytes) -> bytes:
     return b"unknown" if re.search(rb'["\\\x00-\x1f\x7f-\xff]', address) else b'"%b"' % address
 
 
-OWN = Memo(_read_own, longest=512)
+OWN = LruCache(_read_own, longest=512)
 """The facts of a client by whom no trusted proxy speaks; see `_read_own`."""
-_TOLD = Memo(_read_told, longest=1024)
+_TOLD = LruCache(_read_told, longest=1024)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stager.domain.route import normalise_host
-from stager.front.table.lru_cache import Memo
+from stager.front.table.lru_cache import LruCache
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
@@ -235,7 +235,7 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     raise MessageError(400, "The request line is malformed.")
 
 
-def _fields(lines: list[bytes], roles: Memo[bytes | None]) -> Fields:
+def _fields(lines: list[bytes], roles: LruCache[bytes | None]) -> Fields:
     plain: list[bytes] = []
     special: dict[bytes, list[bytes]] = {}
     for line in islice(lines, 1, None):
@@ -406,9 +406,9 @@ _HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
-_METHODS = Memo(_check_method)
-_HOSTS = Memo(_read_host)
-_REQUEST_ROLES = Memo(
+_METHODS = LruCache(_check_method)
+_HOSTS = LruCache(_read_host)
+_REQUEST_ROLES = LruCache(
     _role_in(
         _FRAMING
         | FORWARDING
@@ -417,4 +417,4 @@ _REQUEST_ROLES = Memo(
     )
 )
 _plain_role_in_response = _role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP)
-_RESPONSE_ROLES = Memo(_role_in_response)
+_RESPONSE_ROLES = LruCache(_role_in_response)

@@ -19,10 +19,10 @@ from stager.front.process.sockets import BACKLOG, Listener, PathListener, hand_o
 from stager.front.process.tls import Certificate
 from stager.front.proxy.access_gate import Gate
 from stager.front.proxy.access_log import AccessLog
-from stager.front.proxy.connections import Visitors
+from stager.front.proxy.connections import Connections
 from stager.front.proxy.context import Context
 from stager.front.proxy.downstream import Downstream
-from stager.front.table.ingress_ports import Doors
+from stager.front.table.ingress_ports import IngressPorts
 from stager.front.table.live_table import TableFile
 
 _RETIRE_SECONDS = 30.0
@@ -36,7 +36,7 @@ _TICKS_BETWEEN_SAVES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ServerOptions:
     """How a front is to run.
 
     Args:
@@ -58,18 +58,20 @@ class Options:
 class Front:
     """One running front."""
 
-    def __init__(self, options: Options, listeners: Iterable[Listener]) -> None:
+    def __init__(self, options: ServerOptions, listeners: Iterable[Listener]) -> None:
         self.frozen = False
         self._options = options
         self._listeners = list(listeners)
         self._table = TableFile(options.state_dir)
         log = AccessLog(options.state_dir / "access.log" if options.access_log else None)
-        visitors: Visitors[Downstream] = Visitors(options.limits, options.trusted)
+        visitors: Connections[Downstream] = Connections(options.limits, options.trusted)
         self._visitors = visitors
         gate = Gate(load_key(options.state_dir))
         self._context = Context(options.limits, self._table.load(), visitors, log, gate)
         self._servers: list[asyncio.Server] = []
-        self._doors = Doors(self._table.live, lambda port: Downstream(self._context, "http", door=port))
+        self._doors = IngressPorts(
+            self._table.live, lambda port: Downstream(self._context, "http", door=port)
+        )
         self._ending: asyncio.Future[tuple[float, float]] | None = None
         self._ticks = 0
         plain = next((listener.address for listener in self._listeners), "")

@@ -16,9 +16,9 @@ from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     BYPASS_PARAMETER,
     SHARE_PARAMETER,
+    AccessPolicy,
     Guard,
     Pass,
-    Terms,
     safe_path,
     seal,
     unseal,
@@ -59,7 +59,7 @@ class Gate:
         self._key = key
         self._clock = clock
 
-    def meet(self, head: RequestHead, terms: Terms | None, *, secure: bool) -> Notice | None:
+    def meet(self, head: RequestHead, terms: AccessPolicy | None, *, secure: bool) -> Notice | None:
         """What to tell the visitor; None to let the request through, from which everything that is ours is
         gone then.
 

@@ -17,7 +17,7 @@ NO_PROXIES = "--no-trusted-proxies"
 """The option that says so: no `--trusted-proxy` at all means the default."""
 
 
-class Visitors(Generic[C]):
+class Connections(Generic[C]):
     """Counts connections in and out.
 
     Args:

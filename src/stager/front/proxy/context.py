@@ -16,7 +16,7 @@ from stager.front.http.limits import Limits
 from stager.front.proxy.access_gate import Gate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.backends import Backends
-from stager.front.proxy.connections import Visitors
+from stager.front.proxy.connections import Connections
 from stager.front.proxy.error_pages import Sheet
 from stager.front.table.live_table import LiveTable
 
@@ -46,7 +46,7 @@ class Context:
     """
 
     def __init__(
-        self, limits: Limits, table: LiveTable, visitors: Visitors[Any], log: AccessLog, gate: Gate
+        self, limits: Limits, table: LiveTable, visitors: Connections[Any], log: AccessLog, gate: Gate
     ) -> None:
         self.limits = limits
         self.table = table

@@ -16,7 +16,7 @@ from stager.front.table.live_table import LiveTable
 _LOOK_SECONDS = 0.02
 
 
-class Doors:
+class IngressPorts:
     """Keeps the doors of the table open.
 
     Args:

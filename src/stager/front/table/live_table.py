@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from stager.domain.identity.access_policy import Terms, terms_from_wire, terms_to_wire
+from stager.domain.identity.access_policy import AccessPolicy, terms_from_wire, terms_to_wire
 from stager.domain.route import (
     Changes,
     Endpoint,
@@ -56,7 +56,7 @@ class LiveTable:
     def __init__(self, table: RouteTable | None = None) -> None:
         self.routes: dict[str, Target] = {}
         self.ports: dict[int, str] = {}
-        self.terms: dict[str, Terms] = {}
+        self.terms: dict[str, AccessPolicy] = {}
         self.domain = ""
         self.home: Endpoint | None = None
         self._suffix = ""

@@ -8,7 +8,7 @@ from typing import TypeVar
 V = TypeVar("V")
 
 
-class Memo(dict[bytes, V]):
+class LruCache(dict[bytes, V]):
     """`memo[key]` is `function(key)`, computed once. What the function raises is raised, and not remembered.
 
     Strangers choose the keys, so neither their number nor their length may fill the memory: long ones are

@@ -19,7 +19,7 @@ from stager.helper.builder import disk
 from stager.helper.builder.engine import folder_of_engine
 from stager.helper.builder.link import Link
 from stager.helper.builder.process import Process
-from stager.helper.builder.sandbox import Room
+from stager.helper.builder.sandbox import Sandbox
 from stager.helper.firewall.firewall import Firewall
 from stager.helper.protocol import HelperError
 from stager.helper.shapes import fields
@@ -167,7 +167,7 @@ class Builder(Feature):
     def _begin(self) -> None:
         programs = folder_of_engine(self._programs)
         disk.make(self._folder, self._size)
-        room = Room(self._folder, programs, self._inside, self._link.outside, self._size)
+        room = Sandbox(self._folder, programs, self._inside, self._link.outside, self._size)
         room.write_files()
         try:
             with self._process.start(room.command(), self._user) as engine:

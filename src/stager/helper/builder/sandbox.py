@@ -83,12 +83,12 @@ rmdir /old
 exec env -i PATH=/programs:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LISTEN_PID=1 LISTEN_FDS=1 \
   setpriv --bounding-set "$7" dockerd --config-file /etc/builder.json </dev/null
 """
-"""Run by `sh` within new namespaces; its arguments are those in `Room.command`. It waits for a line on its
+"""Run by `sh` within new namespaces; its arguments are those in `Sandbox.command`. It waits for a line on its
 standard input: until then its network has no way out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Sandbox:
     """What the room is made of; all of it is decided by the helper's command line.
 
     Args:

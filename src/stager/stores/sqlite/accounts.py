@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Select, bindparam, delete, select
 
-from stager.domain.identity.accounts import Entry, Person, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditRecord, Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
 from stager.stores.sqlite.rows import moment, stamp
 from stager.stores.sqlite.schema import audit, sessions, share_links, tokens
@@ -82,10 +82,10 @@ class SqliteLedger:
     def save_share_link(self, link: ShareLink) -> None:
         self._change(_SAVE_LINK, _link_row(link))
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: AuditRecord) -> None:
         self._change(_RECORD, _entry_row(entry))
 
-    def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+    def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
         return self._all(_ENTRIES, _entry_of, before=_LAST if before is None else before, limit=limit)
 
     def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
@@ -186,7 +186,7 @@ def _link_of(columns: Sequence[Any]) -> ShareLink:
     )
 
 
-def _entry_row(entry: Entry) -> dict[str, object]:
+def _entry_row(entry: AuditRecord) -> dict[str, object]:
     return {
         "at": stamp(entry.at),
         "actor": entry.actor,
@@ -199,9 +199,9 @@ def _entry_row(entry: Entry) -> dict[str, object]:
     }
 
 
-def _entry_of(columns: Sequence[Any]) -> Entry:
+def _entry_of(columns: Sequence[Any]) -> AuditRecord:
     seq, at, actor, address, action, app, subject, result, detail = columns
-    return Entry(moment(at), actor, address, action, app, subject, result, detail, seq)
+    return AuditRecord(moment(at), actor, address, action, app, subject, result, detail, seq)
 
 
 def _stamp(at: datetime | None) -> int | None:

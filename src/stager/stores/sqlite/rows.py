@@ -19,8 +19,8 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
-    HoldReason,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
@@ -186,8 +186,8 @@ def _desired_of(row: EnvironmentRow) -> Desired:
     )
 
 
-def _hold_of(data: dict[str, str]) -> Hold:
-    return Hold(HoldReason(data["reason"]), data["message"], data["hint"])
+def _hold_of(data: dict[str, str]) -> Suspension:
+    return Suspension(SuspensionReason(data["reason"]), data["message"], data["hint"])
 
 
 def deployment_row(deployment: Deployment) -> DeploymentRow:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TypeVar
 
-from stager.domain.identity.accounts import Entry, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditRecord, Session, ShareLink, Token
 
 T = TypeVar("T", Session, Token, ShareLink)
 
@@ -19,7 +19,7 @@ class LedgerTables:
     sessions: dict[str, Session] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     share_links: dict[str, ShareLink] = field(default_factory=dict)
-    audit: dict[int, Entry] = field(default_factory=dict)
+    audit: dict[int, AuditRecord] = field(default_factory=dict)
 
 
 class MemoryLedger:
@@ -59,11 +59,11 @@ class MemoryLedger:
     def save_share_link(self, link: ShareLink) -> None:
         self._ledger_to_write.share_links[link.id] = link
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: AuditRecord) -> None:
         audit = self._ledger_to_write.audit
         audit[len(audit) + 1] = replace(entry, seq=len(audit) + 1)
 
-    def entries(self, *, limit: int, before: int | None = None) -> list[Entry]:
+    def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
         newest_first = reversed(self._ledger.audit.values())
         return [e for e in newest_first if before is None or e.seq < before][:limit]
 

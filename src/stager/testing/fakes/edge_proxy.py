@@ -9,7 +9,7 @@ from stager.domain.errors import StagerError
 from stager.domain.route import RouteTable
 
 
-class FakeOutpost:
+class FakeEdgeProxy:
     """See `stager.ports.router.Outpost`.
 
     Attributes:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from stager.domain.environment import Birth, Instance, InstanceState
+from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint
 from stager.domain.source import Trust
@@ -238,7 +238,7 @@ class FakeEngine:
             return [c.summary for c in self._containers.values()]
         return self.there(environment)
 
-    async def births(self) -> list[tuple[Instance, Birth]]:
+    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
         await self._turn("births")
         return [(c.summary, c.spec.birth) for c in self._containers.values()]
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 SLOW_SECONDS = 10.0
 
 
-class Mood(Enum):
+class FaultMode(Enum):
     """How the forge answers what it is asked."""
 
     WELL = auto()
@@ -32,7 +32,7 @@ class Mood(Enum):
     """It says no to whatever we want to write."""
 
 
-class Moody:
+class Faulty:
     """What every part of the forge in memory has in common.
 
     Attributes:
@@ -40,7 +40,7 @@ class Moody:
     """
 
     def __init__(self) -> None:
-        self.mood = Mood.WELL
+        self.mood = FaultMode.WELL
 
     async def _turn(self, *, writes: bool = False, lists: bool = False) -> None:
         """Answer as the mood is.
@@ -49,22 +49,22 @@ class Moody:
             writes: whether something is to be changed.
             lists: whether the answer is a list.
         """
-        if self.mood is Mood.NEVER:
+        if self.mood is FaultMode.NEVER:
             await asyncio.Event().wait()
-        await asyncio.sleep(SLOW_SECONDS if self.mood is Mood.SLOW else 0)
-        if self.mood is Mood.FAILING:
+        await asyncio.sleep(SLOW_SECONDS if self.mood is FaultMode.SLOW else 0)
+        if self.mood is FaultMode.FAILING:
             raise Retry("The forge can't be reached.", reason="forge-away")
-        if writes and self.mood is Mood.REFUSING:
+        if writes and self.mood is FaultMode.REFUSING:
             raise Refused("The forge lets nobody write here.", reason="forge-refused", status=403)
-        if lists and self.mood is Mood.PARTIAL:
+        if lists and self.mood is FaultMode.PARTIAL:
             raise Retry("The forge's answer breaks off.", reason="forge-unreadable")
 
     def _listed(self, whole: list[T]) -> list[T]:
         """The list as it is told in this mood, where that isn't by no answer at all."""
         match self.mood:
-            case Mood.EMPTY:
+            case FaultMode.EMPTY:
                 return []
-            case Mood.SHORT:
+            case FaultMode.SHORT:
                 return whole[: len(whole) // 2]
             case _:
                 return whole

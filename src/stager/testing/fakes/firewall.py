@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.domain.environment import Birth, Instance
+from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Retry
 from stager.ports.firewall import UNGUARDED, Blocked
 
@@ -34,11 +34,11 @@ class FakeFirewall:
         """An instance was kept from this."""
         self._blocked.append(blocked)
 
-    async def guard(self, network: str, birth: Birth) -> None:
+    async def guard(self, network: str, birth: InstanceLabels) -> None:
         self._turn()
         self.guarded[network] = birth.environment
 
-    async def renew(self, there: Sequence[tuple[Instance, Birth]]) -> None:
+    async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         self._turn()
         self.renewals += 1
         self.guarded = {instance.network: birth.environment for instance, birth in there}

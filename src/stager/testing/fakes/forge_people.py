@@ -5,10 +5,10 @@ from __future__ import annotations
 from stager.domain.pull_requests.events import ChangeSeen, ChecksEnded
 from stager.domain.source import Access, Repository
 from stager.ports.forge import Checks
-from stager.testing.fakes.faults import Moody
+from stager.testing.fakes.faults import Faulty
 
 
-class FakePeople(Moody):
+class FakePeople(Faulty):
     """See `stager.ports.forge.People`. Whoever wasn't allowed anything is a stranger: `Access.NONE`."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from stager.domain.environment import ChangeLink
 from stager.domain.source import Repository
 from stager.ports.forge import Announcement, Progress, Reaction
-from stager.testing.fakes.faults import Moody
+from stager.testing.fakes.faults import Faulty
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Status:
     announcement: Announcement
 
 
-class FakePlaces(Moody):
+class FakePlaces(Faulty):
     """See `stager.ports.forge`: `Reports` and `Announcements`.
 
     Attributes:

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
-from stager.ports.login import Asked, DeviceCode, Identity, Pending
-from stager.testing.fakes.faults import Mood
+from stager.ports.login import AuthorizationRequest, DeviceCode, Identity, Pending
+from stager.testing.fakes.faults import FaultMode
 
 
 class FakeAccounts:
@@ -17,7 +17,7 @@ class FakeAccounts:
         tokens: whose each token is.
         rights: what somebody may do with a repository, by login and `owner/name`.
         is_ready: whether anybody can sign in.
-        mood: `Mood.NEVER`: it doesn't answer.
+        mood: `FaultMode.NEVER`: it doesn't answer.
         waits: what it says next to whoever asks before anybody has agreed; then only that nobody has.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
         asked: how many questions there were about people and repositories.
@@ -32,7 +32,7 @@ class FakeAccounts:
         self.is_ready = is_ready
         self.tokens: dict[str, str] = {}
         self.rights: dict[tuple[str, str], Access] = {}
-        self.mood = Mood.WELL
+        self.mood = FaultMode.WELL
         self.agreed: dict[str, str | None] = {}
         self.waits: list[Pending] = []
         self.asked = self.polled = 0
@@ -52,12 +52,12 @@ class FakeAccounts:
         self._codes[code] = (login, query["code_challenge"], query["redirect_uri"])
         return code
 
-    async def address(self, asked: Asked) -> str:
+    async def address(self, asked: AuthorizationRequest) -> str:
         self._check_ready()
         query = {"state": asked.state, "code_challenge": asked.challenge, "redirect_uri": asked.redirect}
         return f"https://forge.test/authorize?{urlencode(query, safe='/:')}"
 
-    async def exchange(self, code: str, asked: Asked) -> Identity:
+    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
         self._check_ready()
         login, challenge, redirect = self._codes.pop(code, ("", "", ""))
         if not login or (challenge, redirect) != (asked.challenge, asked.redirect):
@@ -98,5 +98,5 @@ class FakeAccounts:
         self._check()
 
     def _check(self) -> None:
-        if self.mood is not Mood.WELL:
+        if self.mood is not FaultMode.WELL:
             raise Retry("The forge doesn't answer.", reason="forge-unreachable")

@@ -9,7 +9,7 @@ import hashlib
 from stager.domain.errors import Refused
 
 
-class ThinSeal:
+class FakeSecretBox:
     """A `stager.ports.secret_box.Seal` without a key."""
 
     def close(self, secret: str) -> str:

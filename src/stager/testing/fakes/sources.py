@@ -20,7 +20,7 @@ LARGEST_FILE = 1024 * 1024
 """Bytes of a file that is read alone."""
 
 
-class SourceMood(Enum):
+class SourceFaultMode(Enum):
     """How repositories' hosts answer."""
 
     WELL = auto()
@@ -61,7 +61,7 @@ class FakeSources(Sources):
     """
 
     def __init__(self, everywhere: Files | None = None) -> None:
-        self.mood = SourceMood.WELL
+        self.mood = SourceFaultMode.WELL
         self.fetched: list[tuple[str, str]] = []
         self.folders: set[Path] = set()
         self._everywhere = everywhere
@@ -144,17 +144,17 @@ class FakeSources(Sources):
         return mirror[sha]
 
     async def _turn(self) -> None:
-        if self.mood is SourceMood.NEVER:
+        if self.mood is SourceFaultMode.NEVER:
             await asyncio.Event().wait()
-        await asyncio.sleep(SLOW_SECONDS if self.mood is SourceMood.SLOW else 0)
+        await asyncio.sleep(SLOW_SECONDS if self.mood is SourceFaultMode.SLOW else 0)
         match self.mood:
-            case SourceMood.AWAY:
+            case SourceFaultMode.AWAY:
                 raise Retry("The repository's host doesn't answer.", reason="source-away")
-            case SourceMood.REFUSING:
+            case SourceFaultMode.REFUSING:
                 raise Fault("The repository's host refuses the credentials.", reason="source-refused")
-            case SourceMood.LARGE:
+            case SourceFaultMode.LARGE:
                 raise Fault("The commit is over the limit of size.", reason="source-too-large")
-            case SourceMood.TOO_SLOW:
+            case SourceFaultMode.TOO_SLOW:
                 raise Fault("The commit is over the limit of time.", reason="source-too-slow")
 
 

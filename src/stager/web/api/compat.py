@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from stager.control.environments.commands import Ending
+from stager.control.environments.commands import LaunchResult
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
@@ -119,7 +119,7 @@ async def _delivery(request: Request, services: Services, forge: str) -> Respons
         raise Refused(f'There is no forge "{forge[:40]}" here.', reason="forge-unknown", status=404)
     deliveries = await deliveries_of(request, services, webhooks)
     await services.learn_domain(request)
-    new = [await services.intake.receive(delivery) for delivery in deliveries]
+    new = [await services.webhook_consumer.receive(delivery) for delivery in deliveries]
     return PlainTextResponse("accepted" if any(new) else "accepted before", 202)
 
 
@@ -135,7 +135,7 @@ def _seconds_to_wait(text: str, default: float) -> float:
     return seconds
 
 
-def _check(ending: Ending) -> None:
+def _check(ending: LaunchResult) -> None:
     """Raise what a launch that isn't live is answered with."""
     if ending.is_live:
         return

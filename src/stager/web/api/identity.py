@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from stager.control.identity.api_tokens import LONGEST
 from stager.domain.errors import Refused
-from stager.domain.identity.accounts import Entry, Token
+from stager.domain.identity.accounts import AuditRecord, Token
 from stager.domain.identity.roles import Action, Role
 from stager.web.api.environments import ANSWERS
 from stager.web.services import Known, Served, credentials_of
@@ -100,7 +100,7 @@ class EntryView(BaseModel):
     )
 
     @classmethod
-    def of(cls, entry: Entry) -> Self:
+    def of(cls, entry: AuditRecord) -> Self:
         """The view of this one."""
         return cls(**{name: getattr(entry, name) for name in cls.model_fields})
 

@@ -107,7 +107,7 @@ def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Dep
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Visibility:
     """What somebody gets to see of an application's previews. False for nothing at all."""
 
     any: bool
@@ -118,11 +118,11 @@ class Sight:
         return self.any
 
 
-async def sight_of(services: Services, actor: Actor, app: str) -> Sight:
+async def sight_of(services: Services, actor: Actor, app: str) -> Visibility:
     """What this actor sees of this application's previews."""
     role = await services.access.role(actor, app)
     seen = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
-    return Sight(*(may(role, action) for action in seen))
+    return Visibility(*(may(role, action) for action in seen))
 
 
 async def current(services: Services, environment_id: str, actor: Actor) -> EnvironmentView:
@@ -162,7 +162,7 @@ def view_of(
     services: Services,
     environment: Environment,
     deployment: Deployment | None,
-    sight: Sight,
+    sight: Visibility,
     blocked: Sequence[Blocked] = (),
 ) -> EnvironmentView:
     """The view of an environment with the deployment of its desired generation.

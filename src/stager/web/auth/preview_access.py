@@ -107,11 +107,13 @@ async def _private(services: Services, host: str) -> tuple[Environment, Privacy 
     environment = await services.store.read(lambda tx: tx.environment_by_host(name))
     if environment is None:
         raise Refused("There is no preview at this address.", reason="address-unknown", status=404)
-    return environment, services.guards.privacy(environment)
+    return environment, services.visitor_access.privacy(environment)
 
 
 def _admitted(services: Services, environment: Environment, way: Way, subject: str, to: str) -> Response:
-    return RedirectResponse(services.guards.admission(environment, way, subject, to), 303, headers=SECURITY)
+    return RedirectResponse(
+        services.visitor_access.admission(environment, way, subject, to), 303, headers=SECURITY
+    )
 
 
 def _page(

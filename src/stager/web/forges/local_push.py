@@ -43,7 +43,7 @@ async def local(request: Request, services: Served) -> Response:
         raise Refused("There is no local forge here.", reason="forge-unknown", status=404)
     deliveries = await deliveries_of(request, services, webhooks)
     for delivery in deliveries:
-        await services.intake.receive(delivery)
+        await services.webhook_consumer.receive(delivery)
     events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeSeen)]
     shown, more = events[:MOST_SHOWN], len(events[MOST_SHOWN:])
     patience = PATIENCE_SECONDS if len(events) <= MOST_WAITED_FOR else 0.0

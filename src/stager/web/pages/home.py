@@ -50,7 +50,7 @@ SECURITY = {
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, services: Served) -> Response:
     """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
-    troubles = dict(services.supervisor.troubles)
+    troubles = dict(services.controller.troubles)
     visitor = await visitor_of(request, services)
     html = templates.get_template("home.html").render(
         visitor=visitor.name if visitor else "",
@@ -77,7 +77,7 @@ async def readyz(services: Served) -> Response:
     """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
     is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
     preview's code mustn't have all of Stager count as broken."""
-    troubles = dict(services.supervisor.troubles)
+    troubles = dict(services.controller.troubles)
     aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
     notices |= services.failures.notices

@@ -11,16 +11,16 @@ import structlog
 
 from stager.auth import github
 from stager.auth.github import MOST_REMEMBERED, NO_REMEMBERED, REMEMBERED, GithubAuthentication
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.domain.commands import Launch
 from stager.domain.errors import Refused, Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.source import Access
 from stager.ports.handlers import Credentials
-from stager.testing.fakes.faults import Mood
+from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 from tests.unit.control.virtual_time import LoopClock
 
 
@@ -44,8 +44,8 @@ class Scene:
         return await self.strategy.role(Actor("somebody", "test", proof=token), application, owner)
 
 
-def logins(accounts: FakeAccounts | None) -> CurrentLogins:
-    return CurrentLogins(accounts, lambda: "http://stager.test", LoopClock().now)
+def logins(accounts: FakeAccounts | None) -> LoginFlows:
+    return LoginFlows(accounts, lambda: "http://stager.test", LoopClock().now)
 
 
 def bearer(token: str) -> Credentials:
@@ -165,13 +165,13 @@ async def test_only_so_many_are_remembered(scene: Scene) -> None:
 @pytest.mark.requirement("R98")
 async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
     token = scene.accounts.token("octocat")
-    scene.accounts.mood = Mood.NEVER
+    scene.accounts.mood = FaultMode.NEVER
     for question in (lambda: scene.known(token), lambda: scene.role(token)):
         with pytest.raises(Retry) as caught:
             await question()
         assert token not in repr(caught.value)
 
-    scene.accounts.mood = Mood.WELL
+    scene.accounts.mood = FaultMode.WELL
     assert await scene.known(token), "that was no answer"
     assert await scene.role(token) is Role.DEVELOPER
 
@@ -187,10 +187,10 @@ async def test_only_whoever_may_push_launches() -> None:
     accounts = FakeAccounts()
     scene = Scene(accounts)
     shop = replace(SHOP, owner="acme")
-    async with House([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
+    async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await house.life.core.access.actor(bearer(accounts.token(login)))
+                actor = await house.life.control_plane.access.actor(bearer(accounts.token(login)))
                 launch = house.life.commands.launch(Launch("shop", login, {}), actor)
                 if login == "octocat":
                     await launch
@@ -198,7 +198,7 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await house.life.core.access.actor(bearer("gho_nobody0000000000000000"))
+                await house.life.control_plane.access.actor(bearer("gho_nobody0000000000000000"))
             await house.rest()
         assert unknown.value.status == 401
         [environment] = await house.environments()

@@ -18,8 +18,8 @@ from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Role
 from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.web.app import create_app
-from tests.unit.control.house import House
-from tests.unit.web.site import SECRET, services_of
+from tests.unit.control.harness import Harness
+from tests.unit.web.harness import SECRET, services_of
 
 T = TypeVar("T")
 HOST = "localhost"
@@ -34,7 +34,7 @@ class Served:
         house: what is behind it. Only its own thread may touch that: see `call`.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Harness) -> None:
         self.house = house
         self.app: FastAPI
         self.port = 0
@@ -91,10 +91,10 @@ class Served:
 
 
 @contextmanager
-def served(house: House | None = None) -> Iterator[Served]:
+def served(house: Harness | None = None) -> Iterator[Served]:
     """A Stager with one application, `shop`; unless told otherwise, with ann, who may do all, and bob, who
     may look."""
-    house = house or House(authentication=[BasicAuthentication(USERS)], roles=ROLES)
+    house = house or Harness(authentication=[BasicAuthentication(USERS)], roles=ROLES)
     house.webhooks = GithubWebhooks(SECRET)
     stager = Served(house)
     thread = threading.Thread(target=stager.run)

@@ -12,14 +12,14 @@ import pytest
 import structlog
 
 from stager.auth.github import GithubAuthentication
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.domain.source import Access
 from stager.handlers.authorization import GithubAuthorization
 from stager.testing.fakes.login import FakeAccounts
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.cli.client.test_github import sit, visited
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 from tests.unit.control.virtual_time import LoopClock
 
 
@@ -50,8 +50,8 @@ def place(run: Run) -> Iterator[Place]:
     accounts = FakeAccounts()
     accounts.rights = {("octocat", "acme/shop"): Access.WRITE, ("mona", "acme/shop"): Access.READ}
     home: list[str] = []
-    logins = CurrentLogins(accounts, lambda: home[0], LoopClock().now)
-    house = House(
+    logins = LoginFlows(accounts, lambda: home[0], LoopClock().now)
+    house = Harness(
         [replace(SHOP, owner="acme")],
         logins=logins,
         authentication=[GithubAuthentication(logins)],

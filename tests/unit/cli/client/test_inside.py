@@ -16,8 +16,8 @@ from stager.testing import Program
 from stager.testing.fakes.engine import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
-from tests.unit.control.house import IMAGE
-from tests.unit.web.site import basic
+from tests.unit.control.harness import IMAGE
+from tests.unit.web.harness import basic
 
 INNER = {"listens": Inner(listens=True), "speaks": Inner(3, "first\nlast")}
 

@@ -16,7 +16,7 @@ from stager.testing import Program
 from stager.testing.fakes.engine import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
-from tests.unit.control.house import IMAGE, House
+from tests.unit.control.harness import IMAGE, Harness
 
 NOT_KNOWN, REFUSED, NOT_THERE, TOO_LATE = 3, 4, 5, 6
 """Exit codes; see docs/reference/cli.md."""
@@ -42,7 +42,7 @@ def server() -> Iterator[Served]:
     """A server with a user of each role, who is called so."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     users = {str(role): "secret" for role in Role}
-    house = House(
+    house = Harness(
         authentication=[BasicAuthentication(users)], roles=Roles({f"basic:{role}": role for role in Role})
     )
     house.engine.add_image(IMAGE, Program(output="ready", inner={"speaks": Inner(0, "said")}))

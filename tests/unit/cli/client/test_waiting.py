@@ -14,7 +14,7 @@ from stager.domain.pull_requests.events import ChangeSeen
 from stager.testing import Program
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import USERS, Served, served
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 
 FIRST, SECOND = "a1b2c3d4" * 5, "e5f6a7b8" * 5
 
@@ -40,7 +40,7 @@ def pull(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pull]:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     monkeypatch.setenv("STAGER_USERNAME", "ann")
     monkeypatch.setenv("STAGER_PASSWORD", USERS["ann"])
-    house = House([replace(SHOP, owner="acme")], authentication=[BasicAuthentication(USERS)])
+    house = Harness([replace(SHOP, owner="acme")], authentication=[BasicAuthentication(USERS)])
     with served(house) as server:
         monkeypatch.setenv("STAGER_ENDPOINT", server.url)
         repository = house.forge.add_repository("acme", "shop")

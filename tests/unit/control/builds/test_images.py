@@ -22,11 +22,11 @@ from stager.domain.source import Repository, Revision
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
-from stager.testing import Mood, Program
+from stager.testing import FaultMode, Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.engine import Inner
-from stager.testing.fakes.sources import Link, SourceMood
-from tests.unit.control.house import ANN, SHOP, House
+from stager.testing.fakes.sources import Link, SourceFaultMode
+from tests.unit.control.harness import ANN, SHOP, Harness
 
 BUILT = replace(
     SHOP, image="", port=None, owner="acme", build=Recipe(), repository_file=".stager.yml", forks="open"
@@ -39,7 +39,7 @@ EXPOSED = ImageFacts((80, 3000), first=3000)
 BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="#2 RUN make\nno such target")
 
 
-class Works(House):
+class Works(Harness):
     """A house whose application is built, and whose repository is there."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Works(House):
 
     async def say(self, line: str) -> None:
         """The build that is under way prints a line."""
-        key, builds = (await self.deployment()).build, self.life.core.builds
+        key, builds = (await self.deployment()).build, self.life.control_plane.builds
         assert builds is not None
         builds._say(builds._builds[key], line)
 
@@ -106,7 +106,7 @@ class TestChange:
         assert deployment.starting_at
         assert deployment.building_at <= deployment.starting_at
         assert phase_of(deployment, await works.the()) is Phase.LIVE
-        assert "FROM stager-base" in works.life.core.builds.log_of(deployment.build)  # type: ignore[union-attr]
+        assert "FROM stager-base" in works.life.control_plane.builds.log_of(deployment.build)  # type: ignore[union-attr]
 
     async def test_is_fetched_by_its_own_ref(self, works: Works) -> None:
         asked = []
@@ -238,15 +238,15 @@ class TestByHand:
         assert (await works.the()).desired.generation == 1
         await works.assert_live()
 
-    @pytest.mark.parametrize("mood", [SourceMood.AWAY, SourceMood.NEVER, SourceMood.REFUSING])
+    @pytest.mark.parametrize("mood", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
     async def test_a_repository_that_cant_be_asked_delays_the_launch_alone(
-        self, works: Works, mood: SourceMood
+        self, works: Works, mood: SourceFaultMode
     ) -> None:
         works.sources.mood = mood
         began = asyncio.get_running_loop().time()
         environment = await works.launch("main")
         assert asyncio.get_running_loop().time() - began <= ASK_SECONDS
-        works.sources.mood = SourceMood.WELL
+        works.sources.mood = SourceFaultMode.WELL
         await works.kill()
         await works.start()
 
@@ -459,7 +459,7 @@ class TestRepositoryFile:
         works.file("port: 4000\nenv: {A: b}")
         await works.opened()
         before = await works.spec()
-        works.forge.mood, works.sources.mood = Mood.FAILING, SourceMood.AWAY
+        works.forge.mood, works.sources.mood = FaultMode.FAILING, SourceFaultMode.AWAY
         works.engine.lose((await works.assert_live()).id)
         await works.rest()
 
@@ -908,9 +908,9 @@ class TestFailing:
 
     @pytest.mark.parametrize(
         ("mood", "reason"),
-        [(SourceMood.REFUSING, "source-refused"), (SourceMood.LARGE, "source-too-large")],
+        [(SourceFaultMode.REFUSING, "source-refused"), (SourceFaultMode.LARGE, "source-too-large")],
     )
-    async def test_to_fetch_the_commit(self, works: Works, mood: SourceMood, reason: str) -> None:
+    async def test_to_fetch_the_commit(self, works: Works, mood: SourceFaultMode, reason: str) -> None:
         works.sources.mood = mood
         await works.opened()
 
@@ -929,24 +929,24 @@ class TestAway:
     """What Stager needs doesn't answer: that is shown, and gets better by itself."""
 
     async def test_the_repositorys_host(self, works: Works) -> None:
-        works.sources.mood = SourceMood.AWAY
+        works.sources.mood = SourceFaultMode.AWAY
         await works.opened()
         status, page = await works.status(), await works.page()
         assert (status.settled, status.reason) == (False, "source-away")
         assert page.state == "starting"
         assert page.message == "The repository's host doesn't answer. Trying again."
-        works.sources.mood = SourceMood.WELL
+        works.sources.mood = SourceFaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()
 
     async def test_the_forge_that_gives_the_credentials(self, works: Works) -> None:
         event = works.forge.open(works.repository, "feature-x", "a1")
-        works.forge.mood = Mood.FAILING
+        works.forge.mood = FaultMode.FAILING
         await works.tell(event)
         await works.rest()
         assert (await works.page()).message == "The forge can't be reached. Trying again."
-        works.forge.mood = Mood.WELL
+        works.forge.mood = FaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()
@@ -1029,7 +1029,7 @@ class TestPages:
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         environment, deployment = await works.the(), await works.deployment()
-        status = live_status(environment, deployment, works.life.core.builds)
+        status = live_status(environment, deployment, works.life.control_plane.builds)
 
         page = await works.page()
         assert (page.message, page.lines) == (status.message, status.lines)
@@ -1067,7 +1067,7 @@ class TestSweep:
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)
-        log = works.life.core.builds.log_of((await works.deployment()).build)  # type: ignore[union-attr]
+        log = works.life.control_plane.builds.log_of((await works.deployment()).build)  # type: ignore[union-attr]
         assert log
         await works.tell(works.forge.close(event))
         await works.rest(1_300)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.builds.queue import FRESH, LINES_KEPT, LINGER, Builds, Standing, Wanted
+from stager.control.builds.queue import FRESH, LINES_KEPT, LINGER, BuildQueue, Standing, Wanted
 from stager.domain.errors import Fault, Retry
 from stager.domain.recipe import Recipe
 from stager.ports.builder import BuildOrder, Say
@@ -17,7 +17,7 @@ from stager.ports.source import Origin
 from stager.testing.fakes.builder import FakeBuilder, Result
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.logs import MemoryLogs
-from stager.testing.fakes.sources import FakeSources, SourceMood
+from stager.testing.fakes.sources import FakeSources, SourceFaultMode
 from tests.unit.control.virtual_time import LoopClock
 
 ORIGIN = Origin("https://forge.test/acme/shop.git")
@@ -42,7 +42,7 @@ class Yard:
     def __post_init__(self) -> None:
         self.builder = FakeBuilder(self.engine)
         self.builder.default = Result(seconds=SECONDS, lines=("#1 FROM base", "#2 RUN make"))
-        self.builds = Builds(self.sources, self.builder, self.logs, at_once=self.at_once)
+        self.builds = BuildQueue(self.sources, self.builder, self.logs, at_once=self.at_once)
 
     def want(self, sha: str = "a1", **given: Any) -> asyncio.Task[str]:
         """Somebody who waits for it."""
@@ -356,20 +356,20 @@ class TestFailure:
     @pytest.mark.parametrize(
         ("mood", "kind", "reason"),
         [
-            (SourceMood.AWAY, Retry, "source-away"),
-            (SourceMood.REFUSING, Fault, "source-refused"),
-            (SourceMood.LARGE, Fault, "source-too-large"),
+            (SourceFaultMode.AWAY, Retry, "source-away"),
+            (SourceFaultMode.REFUSING, Fault, "source-refused"),
+            (SourceFaultMode.LARGE, Fault, "source-too-large"),
         ],
     )
     async def test_to_fetch_the_commit(
-        self, yard: Yard, mood: SourceMood, kind: type[Fault | Retry], reason: str
+        self, yard: Yard, mood: SourceFaultMode, kind: type[Fault | Retry], reason: str
     ) -> None:
         yard.sources.mood = mood
         with pytest.raises(kind) as caught:
             await yard.want()
         assert caught.value.reason == reason
         assert yard.began == []
-        yard.sources.mood = SourceMood.WELL
+        yard.sources.mood = SourceFaultMode.WELL
 
         assert await yard.want()
 

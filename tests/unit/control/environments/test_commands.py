@@ -11,12 +11,12 @@ import pytest
 from stager.control.environments.lookup import LONGEST_NAME
 from stager.control.reconciler.container_env import LONGEST_VALUE, OURS
 from stager.domain.commands import Kill
-from stager.domain.environment import HoldReason
+from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.status import State
 from stager.testing import Program
-from tests.unit.control.house import ANN, IMAGE, SHOP, House
+from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
 OUTSIDE = [
     *("refs/pull/34/head", "REFS/pull/34/head", "pull/34/head", "pull/34/merge", "pull//34/head", "pull/34/"),
@@ -55,7 +55,9 @@ async def refusal(asked: Awaitable[object]) -> tuple[str, int]:
     return caught.value.reason, caught.value.status
 
 
-async def opened(house: House, ref: str = "feature-x", owner: str = "acme", name: str = "shop") -> ChangeSeen:
+async def opened(
+    house: Harness, ref: str = "feature-x", owner: str = "acme", name: str = "shop"
+) -> ChangeSeen:
     event = house.forge.open(house.forge.add_repository(owner, name), ref, "a1")
     await house.tell(event)
     await house.rest()
@@ -80,7 +82,7 @@ class TestLaunch:
         ],
     )
     async def test_what_is_refused_changes_nothing(
-        self, house: House, app: str, name: str, reason: str
+        self, house: Harness, app: str, name: str, reason: str
     ) -> None:
         assert await refusal(house.launch(name, app)) == (reason, 400)
         assert await house.environments() == []
@@ -91,17 +93,17 @@ class TestLaunch:
         result="400; a launch names a branch or a tag",
     )
     @pytest.mark.parametrize("name", [*OUTSIDE, "a" * 40, "A" * 40, "b" * 64, f"+{'a' * 40}:x"])
-    async def test_what_may_mean_strangers_code(self, house: House, name: str) -> None:
+    async def test_what_may_mean_strangers_code(self, house: Harness, name: str) -> None:
         """A prebuilt image's boot script hands the name to git."""
         assert await refusal(house.launch(name)) == ("name-not-branch", 400)
         assert await house.environments() == []
         assert house.engine.there() == []
 
     @pytest.mark.parametrize("name", INSIDE)
-    async def test_other_names_may_be_given(self, house: House, name: str) -> None:
+    async def test_other_names_may_be_given(self, house: Harness, name: str) -> None:
         assert (await house.launch(name)).name == name
 
-    async def test_nor_is_it_redeployed(self, house: House) -> None:
+    async def test_nor_is_it_redeployed(self, house: Harness) -> None:
         """An environment of such a name may be there from before."""
         environment = await house.launch("x")
         await house.store.write(
@@ -111,23 +113,23 @@ class TestLaunch:
 
         assert await refusal(asked) == ("name-not-branch", 400)
 
-    async def test_a_wrong_name_of_an_image_gets_a_hint(self, house: House) -> None:
+    async def test_a_wrong_name_of_an_image_gets_a_hint(self, house: Harness) -> None:
         with pytest.raises(Refused, match=r'(?i)did you mean "shop"\?'):
             await house.launch("x", "shopp")
 
-    async def test_the_same_name_again_is_the_same_environment(self, house: House) -> None:
+    async def test_the_same_name_again_is_the_same_environment(self, house: Harness) -> None:
         first, second = await house.launch("x"), await house.launch("x")
 
         assert (first.id, first.host) == (second.id, second.host)
         assert second.desired.generation == 2
 
     async def test_the_same_name_of_another_app_is_another(self) -> None:
-        async with House([SHOP, replace(SHOP, name="blog")]).open() as house:
+        async with Harness([SHOP, replace(SHOP, name="blog")]).open() as house:
             first, second = await house.launch("x", "shop"), await house.launch("x", "blog")
 
             assert (first.host, second.host) == ("x.preview.test", "x-blog.preview.test")
 
-    async def test_parameters_are_those_of_the_last_launch(self, house: House) -> None:
+    async def test_parameters_are_those_of_the_last_launch(self, house: Harness) -> None:
         await house.launch("x", FIRST="1")
         again = await house.launch("x", SECOND="2")
 
@@ -144,19 +146,19 @@ class TestParameters:
         ],
     )
     @pytest.mark.requirement("R126")
-    async def test_what_would_decide_what_runs_is_refused(self, house: House, name: str) -> None:
+    async def test_what_would_decide_what_runs_is_refused(self, house: Harness, name: str) -> None:
         assert await refusal(house.launch("x", **{name: "1"})) == ("parameter-refused", 400)
 
     @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "Ä", "A\nB", "A\x00"])
-    async def test_what_cant_be_a_variable_is_refused(self, house: House, name: str) -> None:
+    async def test_what_cant_be_a_variable_is_refused(self, house: Harness, name: str) -> None:
         assert await refusal(house.launch("x", **{name: "1"})) == ("parameter-invalid", 400)
 
     @pytest.mark.parametrize("value", ["a\x00b", "x" * (LONGEST_VALUE + 1)])
-    async def test_what_cant_be_a_value_is_refused(self, house: House, value: str) -> None:
+    async def test_what_cant_be_a_value_is_refused(self, house: Harness, value: str) -> None:
         assert await refusal(house.launch("x", A=value)) == ("parameter-invalid", 400)
 
     @pytest.mark.requirement("R126")
-    async def test_ours_never_reach_the_instance_as_given(self, house: House) -> None:
+    async def test_ours_never_reach_the_instance_as_given(self, house: Harness) -> None:
         await house.launch("x", **dict.fromkeys(OURS, "forged"))
         await house.rest()
 
@@ -165,7 +167,7 @@ class TestParameters:
         assert "github_token" not in spec.variables
 
     @pytest.mark.parametrize("value", ["", "a b", "ä", "line\nbreak", "$(reboot)", "x" * LONGEST_VALUE])
-    async def test_values_arrive_untouched(self, house: House, value: str) -> None:
+    async def test_values_arrive_untouched(self, house: Harness, value: str) -> None:
         await house.launch("x", lower_Case9=value)
         await house.rest()
 
@@ -173,10 +175,10 @@ class TestParameters:
 
 
 class TestKill:
-    async def test_of_a_name_that_nobody_has_is_fine(self, house: House) -> None:
+    async def test_of_a_name_that_nobody_has_is_fine(self, house: Harness) -> None:
         assert await house.stop("nobody") is None
 
-    async def test_needs_no_image_while_the_name_tells_one(self, house: House) -> None:
+    async def test_needs_no_image_while_the_name_tells_one(self, house: Harness) -> None:
         await house.launch("x")
         await house.rest()
         await house.life.commands.kill(Kill("", "x"), ANN)
@@ -184,17 +186,17 @@ class TestKill:
 
         await house.assert_gone()
 
-    async def test_of_an_unknown_image_is_refused(self, house: House) -> None:
+    async def test_of_an_unknown_image_is_refused(self, house: Harness) -> None:
         assert await refusal(house.stop("x", "blog")) == ("image-unknown", 400)
 
     @pytest.mark.parametrize(("name", "reason"), [("", "name-missing"), ("default", "name-reserved")])
-    async def test_of_a_name_that_cant_be(self, house: House, name: str, reason: str) -> None:
+    async def test_of_a_name_that_cant_be(self, house: Harness, name: str, reason: str) -> None:
         assert await refusal(house.stop(name)) == (reason, 400)
 
-    async def test_of_an_unknown_id(self, house: House) -> None:
+    async def test_of_an_unknown_id(self, house: Harness) -> None:
         assert await refusal(house.life.commands.kill_by_id("nobody", ANN)) == ("environment-unknown", 404)
 
-    async def test_twice(self, house: House) -> None:
+    async def test_twice(self, house: Harness) -> None:
         await house.launch("x")
         await house.rest()
         await house.stop("x")
@@ -207,23 +209,23 @@ class TestKill:
 class TestKillOfAChange:
     """It holds until somebody wants the preview again."""
 
-    async def held(self, house: House) -> ChangeSeen:
+    async def held(self, house: Harness) -> ChangeSeen:
         event = await opened(house)
         await house.stop("feature-x")
         await house.rest()
         await house.assert_gone()
         status = await house.status()
-        assert (status.state, status.reason) == (State.STOPPED, HoldReason.KILLED.value)
+        assert (status.state, status.reason) == (State.STOPPED, SuspensionReason.KILLED.value)
         return event
 
-    async def test_until_a_push(self, house: House) -> None:
+    async def test_until_a_push(self, house: Harness) -> None:
         event = await self.held(house)
         await house.tell(house.forge.push(event, "b2"))
         await house.rest()
 
         await house.assert_live()
 
-    async def test_until_it_is_reopened(self, house: House) -> None:
+    async def test_until_it_is_reopened(self, house: Harness) -> None:
         event = await self.held(house)
         closed = house.forge.close(event)
         await house.tell(closed, house.forge.reopen(event))
@@ -231,7 +233,7 @@ class TestKillOfAChange:
 
         await house.assert_live()
 
-    async def test_until_it_is_launched(self, house: House) -> None:
+    async def test_until_it_is_launched(self, house: Harness) -> None:
         await self.held(house)
         launched = await house.launch("feature-x")
         await house.rest()
@@ -240,21 +242,21 @@ class TestKillOfAChange:
         assert launched.change is not None
         assert launched.desired.revision.sha == "a1"
 
-    async def test_until_it_is_redeployed(self, house: House) -> None:
+    async def test_until_it_is_redeployed(self, house: Harness) -> None:
         await self.held(house)
         await house.life.commands.redeploy((await house.the()).id, ANN)
         await house.rest()
 
         await house.assert_live()
 
-    async def test_not_until_its_delivery_is_repeated(self, house: House) -> None:
+    async def test_not_until_its_delivery_is_repeated(self, house: Harness) -> None:
         event = await self.held(house)
-        await house.life.intake.receive(house.forge.delivery(event, "another-id"))
+        await house.life.webhook_consumer.receive(house.forge.delivery(event, "another-id"))
         await house.rest(1000)
 
         await house.assert_gone()
 
-    async def test_closing_it_is_the_end(self, house: House) -> None:
+    async def test_closing_it_is_the_end(self, house: Harness) -> None:
         event = await self.held(house)
         await house.tell(house.forge.close(event))
         await house.rest()
@@ -263,7 +265,7 @@ class TestKillOfAChange:
 
 
 class TestNames:
-    async def test_of_the_branch_of_one_open_change_means_that_change(self, house: House) -> None:
+    async def test_of_the_branch_of_one_open_change_means_that_change(self, house: Harness) -> None:
         await opened(house)
         launched = await house.launch("feature-x", GREETING="hallo")
         await house.rest()
@@ -272,7 +274,7 @@ class TestNames:
         assert launched.change is not None
         assert house.engine.spec((await house.assert_live()).id).variables["GREETING"] == "hallo"
 
-    async def test_of_several_changes_is_ambiguous(self, house: House) -> None:
+    async def test_of_several_changes_is_ambiguous(self, house: Harness) -> None:
         first = await opened(house)
         await house.tell(house.forge.open(first.change.repository, "feature-x", "a2"))
         await house.rest()
@@ -284,7 +286,7 @@ class TestNames:
             await house.assert_live(environment)
 
     async def test_of_several_apps_is_ambiguous_without_the_image(self) -> None:
-        async with House([SHOP, replace(SHOP, name="blog")]).open() as house:
+        async with Harness([SHOP, replace(SHOP, name="blog")]).open() as house:
             await house.launch("x", "shop")
             await house.launch("x", "blog")
 
@@ -293,7 +295,7 @@ class TestNames:
             assert killed
             assert killed.app == "blog"
 
-    async def test_one_launched_by_hand_before_the_change_goes_first(self, house: House) -> None:
+    async def test_one_launched_by_hand_before_the_change_goes_first(self, house: Harness) -> None:
         by_hand = await house.launch("feature-x")
         await opened(house)
 
@@ -301,7 +303,7 @@ class TestNames:
         again = await house.launch("feature-x")
         assert again.id == by_hand.id
 
-    async def test_of_a_closed_change_is_free_again(self, house: House) -> None:
+    async def test_of_a_closed_change_is_free_again(self, house: Harness) -> None:
         event = await opened(house)
         await house.tell(house.forge.close(event))
         await house.rest()
@@ -311,7 +313,7 @@ class TestNames:
 
 
 class TestRedeploy:
-    async def test_is_the_same_afresh(self, house: House) -> None:
+    async def test_is_the_same_afresh(self, house: Harness) -> None:
         environment = await house.launch("x", GREETING="hallo")
         await house.rest()
         again = await house.life.commands.redeploy(environment.id, ANN)
@@ -320,10 +322,10 @@ class TestRedeploy:
         assert again.desired == replace(environment.desired, generation=2)
         await house.assert_live()
 
-    async def test_of_an_unknown_id(self, house: House) -> None:
+    async def test_of_an_unknown_id(self, house: Harness) -> None:
         assert await refusal(house.life.commands.redeploy("nobody", ANN)) == ("environment-unknown", 404)
 
-    async def test_of_a_closed_change(self, house: House) -> None:
+    async def test_of_a_closed_change(self, house: Harness) -> None:
         event = await opened(house)
         await house.tell(house.forge.close(event))
         await house.rest()
@@ -331,7 +333,7 @@ class TestRedeploy:
         redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
         assert await refusal(redeploy) == ("closed", 409)
 
-    async def test_of_a_fork(self, house: House) -> None:
+    async def test_of_a_fork(self, house: Harness) -> None:
         base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
         await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
         await house.rest()
@@ -339,7 +341,7 @@ class TestRedeploy:
         redeploy = house.life.commands.redeploy((await house.the()).id, ANN)
         assert await refusal(redeploy) == ("approval", 409)
 
-    async def test_of_a_fork_that_was_killed(self, house: House) -> None:
+    async def test_of_a_fork_that_was_killed(self, house: Harness) -> None:
         """To be killed by hand isn't to be approved."""
         base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
         await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
@@ -351,7 +353,7 @@ class TestRedeploy:
         assert await refusal(redeploy) == ("approval", 409)
         assert house.engine.there() == []
 
-    async def test_of_one_that_was_removed(self, house: House) -> None:
+    async def test_of_one_that_was_removed(self, house: Harness) -> None:
         environment = await house.launch("x")
         await house.rest()
         await house.stop("x")
@@ -363,7 +365,7 @@ class TestRedeploy:
 
 
 class TestWaiting:
-    async def test_ends_when_it_is_live(self, house: House) -> None:
+    async def test_ends_when_it_is_live(self, house: Harness) -> None:
         house.engine.delays["start"] = 20
         environment = await house.launch("x")
         ending = await house.life.commands.until_settled(environment, 60)
@@ -372,7 +374,7 @@ class TestWaiting:
         assert house.served(environment.host)
         assert 20 <= asyncio.get_running_loop().time() - 300 < 22
 
-    async def test_ends_when_it_failed(self, house: House) -> None:
+    async def test_ends_when_it_failed(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, Program(exit_code=1))
         ending = await house.life.commands.until_settled(await house.launch("x"), 60)
 
@@ -380,7 +382,7 @@ class TestWaiting:
         assert ending.deployment
         assert ending.deployment.attempt.final
 
-    async def test_a_failed_refresh_isnt_live_although_the_old_one_serves(self, house: House) -> None:
+    async def test_a_failed_refresh_isnt_live_although_the_old_one_serves(self, house: Harness) -> None:
         await house.launch("x")
         await house.rest()
         house.engine.add_image(IMAGE, Program(exit_code=1))
@@ -389,7 +391,7 @@ class TestWaiting:
         assert ending.environment.serving == 1
         assert not ending.is_live
 
-    async def test_is_satisfied_with_something_newer(self, house: House) -> None:
+    async def test_is_satisfied_with_something_newer(self, house: Harness) -> None:
         house.engine.delays["start"] = 5
         first = await house.launch("x")
         waiting = asyncio.create_task(house.life.commands.until_settled(first, 60))
@@ -400,7 +402,7 @@ class TestWaiting:
         assert ending.is_live
         assert ending.environment.serving == 2
 
-    async def test_ends_when_somebody_kills_it(self, house: House) -> None:
+    async def test_ends_when_somebody_kills_it(self, house: Harness) -> None:
         house.engine.delays["start"] = 50
         waiting = asyncio.create_task(house.life.commands.until_settled(await house.launch("x"), 100))
         await house.rest(1)
@@ -409,7 +411,7 @@ class TestWaiting:
         assert not (await waiting).is_live
         assert asyncio.get_running_loop().time() < 310
 
-    async def test_has_an_end_of_its_own(self, house: House) -> None:
+    async def test_has_an_end_of_its_own(self, house: Harness) -> None:
         house.engine.delays["start"] = 50
         environment = await house.launch("x")
         with pytest.raises(Retry, match="isn't up after 10 s"):
@@ -418,7 +420,7 @@ class TestWaiting:
 
         await house.assert_live()
 
-    async def test_for_the_removal(self, house: House) -> None:
+    async def test_for_the_removal(self, house: Harness) -> None:
         environment = await house.launch("x")
         await house.rest()
         async with house.router.visit(environment.host):
@@ -428,14 +430,14 @@ class TestWaiting:
 
         await house.assert_gone()
 
-    async def test_for_the_removal_of_nothing(self, house: House) -> None:
+    async def test_for_the_removal_of_nothing(self, house: Harness) -> None:
         await house.launch("x")
         await house.rest()
         await house.stop("x")
         await house.rest()
         await house.life.commands.until_removed(await house.the(), 1)
 
-    async def test_for_the_removal_has_an_end_of_its_own(self, house: House) -> None:
+    async def test_for_the_removal_has_an_end_of_its_own(self, house: Harness) -> None:
         house.engine.delays["remove"] = 50
         await house.launch("x")
         await house.rest()
@@ -444,7 +446,7 @@ class TestWaiting:
         with pytest.raises(Retry, match="isn't removed after 10 s"):
             await house.life.commands.until_removed(killed, 10)
 
-    async def test_for_the_removal_ends_when_it_is_launched_again(self, house: House) -> None:
+    async def test_for_the_removal_ends_when_it_is_launched_again(self, house: Harness) -> None:
         house.engine.delays["remove"] = 50
         await house.launch("x")
         await house.rest()

@@ -15,16 +15,16 @@ from stager.control.identity.api_tokens import LONGEST, MOST, Tokens
 from stager.control.identity.audit import Audit
 from stager.control.identity.refusals import MOST as MOST_LINES
 from stager.control.identity.sessions import Sessions
-from stager.control.identity.throttle import LIMIT, PER_SECONDS, Tries
+from stager.control.identity.throttle import LIMIT, PER_SECONDS, Throttle
 from stager.domain.errors import Refused, Retry
-from stager.domain.identity.accounts import Entry
+from stager.domain.identity.accounts import AuditRecord
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 from stager.testing import MemoryStore, SequentialIds
 from stager.testing.fakes.clock import FakeClock
-from stager.testing.fakes.secret_box import ThinSeal
-from tests.unit.control.house import SHOP
+from stager.testing.fakes.secret_box import FakeSecretBox
+from tests.unit.control.harness import SHOP
 
 ADDRESS = "192.0.2.7"
 
@@ -62,9 +62,9 @@ class Office:
     def __init__(self, *strategies: AuthenticationStrategy, listed: dict[str, Role] | None = None) -> None:
         self.clock, self.store = FakeClock(), MemoryStore()
         self.audit = Audit(self.store, self.clock)
-        self.tokens = Tokens(self.store, self.clock, SequentialIds(), ThinSeal(), self.audit)
+        self.tokens = Tokens(self.store, self.clock, SequentialIds(), FakeSecretBox(), self.audit)
         self.sessions = Sessions(
-            self.store, self.clock, ids=SequentialIds(), seal=ThinSeal(), audit=self.audit
+            self.store, self.clock, ids=SequentialIds(), seal=FakeSecretBox(), audit=self.audit
         )
         self.access = Access(
             strategies,
@@ -72,14 +72,14 @@ class Office:
             audit=self.audit,
             tokens=self.tokens,
             sessions=self.sessions,
-            tries=Tries(self.clock.now),
+            throttle=Throttle(self.clock.now),
             roles=Roles(listed or {}),
         )
 
     async def actor(self, authorization: str, address: str = ADDRESS) -> Actor:
         return await self.access.actor(Credentials(authorization, {}, address))
 
-    async def lines(self) -> list[Entry]:
+    async def lines(self) -> list[AuditRecord]:
         return list(reversed(await self.audit.entries(limit=100)))
 
 
@@ -201,7 +201,7 @@ class TestWhatIsWrittenDown:
 class TestWhatIsCounted:
     """Strangers may send any number of requests, and the log mustn't grow by each."""
 
-    async def lines(self, office: Office) -> list[Entry]:
+    async def lines(self, office: Office) -> list[AuditRecord]:
         """As the database has them."""
         return list(reversed(await office.store.read(lambda tx: tx.entries(limit=2_000))))
 

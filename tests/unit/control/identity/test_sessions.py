@@ -13,7 +13,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.actor import Actor
 from stager.testing import FakeClock, MemoryStore, SequentialIds
-from stager.testing.fakes.secret_box import ThinSeal
+from stager.testing.fakes.secret_box import FakeSecretBox
 
 ANN = Actor(
     "ann", "GithubAuthentication", strategy="GithubAuthentication", proof="gho_secret", address="192.0.2.1"
@@ -25,7 +25,7 @@ SECOND = timedelta(seconds=1)
 
 class Office:
     def __init__(self) -> None:
-        self.clock, self.store, self.seal = FakeClock(), MemoryStore(), ThinSeal()
+        self.clock, self.store, self.seal = FakeClock(), MemoryStore(), FakeSecretBox()
         self.audit = Audit(self.store, self.clock)
         self.sessions = Sessions(
             self.store, self.clock, ids=SequentialIds(), seal=self.seal, audit=self.audit, lifetimes=TIMES
@@ -155,7 +155,7 @@ async def test_ended_it_is_over_in_its_grace_as_well(office: Office) -> None:
 async def test_sealed_by_another_key_it_is_nobodys(office: Office) -> None:
     secret = await office.begin()
 
-    class Other(ThinSeal):
+    class Other(FakeSecretBox):
         def open(self, sealed: str) -> str:
             raise Refused("It can't be read.", reason="seal-broken")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from stager.control.identity import throttle
-from stager.control.identity.throttle import LIMIT, PER_SECONDS, Tries
+from stager.control.identity.throttle import LIMIT, PER_SECONDS, Throttle
 from stager.domain.errors import Refused
 from stager.testing.fakes.clock import FakeClock
 
@@ -18,13 +18,13 @@ class Lock:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.tries = Tries(self.clock.now)
+        self.throttle = Throttle(self.clock.now)
         self.compared = 0
         self.at_once = self.most_at_once = 0
 
     async def guess(self, password: str, name: str = "eve") -> str:
         try:
-            async with self.tries.guess(name) as guess:
+            async with self.throttle.guess(name) as guess:
                 self.compared += 1
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
@@ -59,7 +59,7 @@ async def test_a_hundred_wrong_ones_at_once_are_ten_comparisons(lock: Lock) -> N
 async def test_a_hundred_right_ones_at_once_get_in(lock: Lock) -> None:
     assert await all_of(lock, lambda _: "right", 100) == ["in"] * 100
     assert lock.most_at_once == LIMIT
-    assert lock.tries._guessers == {}, "nothing is kept of those who are right"
+    assert lock.throttle._guessers == {}, "nothing is kept of those who are right"
 
 
 async def test_right_ones_among_wrong_ones_get_in_while_there_are_tries_left(lock: Lock) -> None:
@@ -94,7 +94,7 @@ async def test_who_hangs_up_while_waiting_holds_nobody_up(lock: Lock) -> None:
     await asyncio.wait([*first, *waiting])
 
     assert waiting[4].result() == "in"
-    assert lock.tries._guessers == {}
+    assert lock.throttle._guessers == {}
 
 
 async def test_nobody_waits_for_ever(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ async def test_nobody_waits_for_ever(lock: Lock, monkeypatch: pytest.MonkeyPatch
     release = asyncio.Event()
 
     async def slow() -> None:
-        async with lock.tries.guess("eve") as guess:
+        async with lock.throttle.guess("eve") as guess:
             await release.wait()
             guess.is_right = True
 
@@ -124,8 +124,8 @@ async def test_guessers_cant_fill_the_memory_nor_have_one_forgotten_who_is_at_it
     lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MOST_GUESSERS", 20)
-    async with lock.tries.guess("slow"):
+    async with lock.throttle.guess("slow"):
         for number in range(100):
             assert await lock.guess("x", str(number)) == "wrong"
-        assert len(lock.tries._guessers) <= 20
-        assert "slow" in lock.tries._guessers
+        assert len(lock.throttle._guessers) <= 20
+        assert "slow" in lock.throttle._guessers

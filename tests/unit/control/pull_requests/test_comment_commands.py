@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from stager.control.environments.pins import Kept, kept_of, save_kept
+from stager.control.environments.pins import Pin, kept_of, save_kept
 from stager.control.pull_requests.comment_commands import LOG_LINES, Note, note_of
 from stager.control.pull_requests.deduplication import OLDEST
 from stager.control.reconciler.controller import KEEP_DELIVERIES
-from stager.domain.environment import Environment, HoldReason
+from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, Verb
 from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access, Change, Repository
 from stager.domain.status import State
 from stager.ports.forge import Reaction
-from stager.testing import Mood, Program
+from stager.testing import FaultMode, Program
 from stager.testing.fakes.clock import START
-from tests.unit.control.house import ANN, IMAGE, SHOP, House
+from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"
 OTHER = "f6e5d4c3b2a1f6e5d4c3b2a1f6e5d4c3b2a1f6e5"
 APP = replace(SHOP, owner="acme")
 
 
-class Talk(House):
+class Talk(Harness):
     """A house in which ann may push, bob may read, and others are strangers."""
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ class TestWho:
             await talk.say(event, text, "mallory")
         environment = await talk.of(event)
 
-        lines = await talk.life.core.audit.entries(limit=10)
+        lines = await talk.life.control_plane.audit.entries(limit=10)
         assert {(line.actor, line.action, line.app, line.result, line.detail) for line in lines} == {
             ("mallory (comment)", "kill", "shop", "refused", "no-push-access (2 times)"),
             ("mallory (comment)", "comment", "shop", "refused", "no-push-access"),
@@ -226,20 +226,20 @@ class TestWho:
         event = await talk.opened()
         before = await talk.assert_live()
         said = talk.forge.say(event, "/stager kill", "ann")
-        talk.forge.mood = Mood.FAILING
+        talk.forge.mood = FaultMode.FAILING
         assert await talk.told(said) is None  # nor can it be told
         assert await talk.note(event) == Note(
             "The forge can't be reached. Say it again when the forge answers."
         )
         assert (await talk.assert_live()).id == before.id
-        talk.forge.mood = Mood.WELL
+        talk.forge.mood = FaultMode.WELL
         await talk.rest()
 
         assert (await talk.assert_live()).id == before.id
 
     async def test_one_that_takes_no_reaction_has_it_done_all_the_same(self, talk: Talk) -> None:
         event = await talk.opened()
-        talk.forge.mood = Mood.REFUSING
+        talk.forge.mood = FaultMode.REFUSING
         assert await talk.say(event, "/stager kill") is None
 
         assert await talk.state(event) is State.STOPPED
@@ -284,7 +284,7 @@ class TestOnce:
     """A copy of a delivery may come under an id of its own, because that isn't signed."""
 
     async def again(self, talk: Talk, said: CommandSaid, number: int = 1) -> None:
-        await talk.life.intake.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.life.webhook_consumer.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
     @pytest.mark.attack(
@@ -346,10 +346,10 @@ class TestOnce:
     async def test_one_that_was_put_off_is_acted_on_when_it_comes_again(self, talk: Talk) -> None:
         event = await talk.opened()
         said = talk.forge.say(event, "/stager kill", "ann")
-        talk.forge.mood = Mood.FAILING
+        talk.forge.mood = FaultMode.FAILING
         await talk.tell(said)
         await talk.rest(10)
-        talk.forge.mood = Mood.WELL
+        talk.forge.mood = FaultMode.WELL
         await self.again(talk, said)
 
         assert await talk.state(event) is State.STOPPED
@@ -396,7 +396,7 @@ class TestRules:
 
         environment, note = await talk.of(event), await talk.note(event)
         assert environment.desired.hold is not None
-        assert environment.desired.hold.reason is HoldReason.APPROVAL
+        assert environment.desired.hold.reason is SuspensionReason.APPROVAL
         assert environment.approved_sha == ""
         assert note is not None
         assert f"/stager approve {SHA}" in note.text
@@ -518,7 +518,7 @@ class TestRoom:
         assert await self.live(talk) == ["one", "two"]
         hold = (await talk.of(event)).desired.hold
         assert hold is not None
-        assert hold.reason is HoldReason.NO_ROOM
+        assert hold.reason is SuspensionReason.NO_ROOM
         assert await talk.say(event, "/stager launch") == "rocket"
         assert await self.live(talk) == ["one", "two"]
 
@@ -541,12 +541,12 @@ class TestRoom:
 
         assert await self.live(talk) == ["two", "three"]
 
-    @pytest.mark.parametrize("kept", [Kept(), Kept(pinned=True), Kept(extended_at=START), Kept(True, START)])
-    async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Kept) -> None:
+    @pytest.mark.parametrize("kept", [Pin(), Pin(pinned=True), Pin(extended_at=START), Pin(True, START)])
+    async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Pin) -> None:
         await talk.store.write(lambda tx: save_kept(tx, "e1", kept))
 
         assert await talk.store.read(lambda tx: kept_of(tx, "e1")) == kept
-        assert await talk.store.read(lambda tx: kept_of(tx, "e2")) == Kept()
+        assert await talk.store.read(lambda tx: kept_of(tx, "e2")) == Pin()
 
     async def test_by_the_api_as_well(self, talk: Talk) -> None:
         await talk.launch("by-hand")

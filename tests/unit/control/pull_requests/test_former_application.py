@@ -12,7 +12,7 @@ from stager.control.applications import Application
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Repository
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 
 OURS = replace(SHOP, owner="acme")
 BLOG = replace(SHOP, name="blog", image="acme/shop:1", owner="acme")
@@ -29,9 +29,9 @@ TWO_ROUNDS = 700.0
 
 
 @pytest.fixture
-async def opened() -> AsyncIterator[tuple[House, ChangeSeen]]:
+async def opened() -> AsyncIterator[tuple[Harness, ChangeSeen]]:
     """A preview of a pull request that is live."""
-    async with House([OURS]).open() as house:
+    async with Harness([OURS]).open() as house:
         event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a1")
         await house.tell(event)
         await house.rest()
@@ -39,7 +39,7 @@ async def opened() -> AsyncIterator[tuple[House, ChangeSeen]]:
         yield house, event
 
 
-async def restarted(house: House, configured: Sequence[Application]) -> None:
+async def restarted(house: Harness, configured: Sequence[Application]) -> None:
     await house.kill()
     house.applications = configured
     await house.start()
@@ -48,7 +48,7 @@ async def restarted(house: House, configured: Sequence[Application]) -> None:
 @CONFIGURATIONS
 @pytest.mark.parametrize("credentials", [True, False])
 async def test_a_closed_change_takes_its_preview_along(
-    opened: tuple[House, ChangeSeen], configured: Sequence[Application], credentials: bool
+    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application], credentials: bool
 ) -> None:
     house, event = opened
     house.credentials = credentials
@@ -63,7 +63,7 @@ async def test_a_closed_change_takes_its_preview_along(
 
 @CONFIGURATIONS
 async def test_a_close_that_nobody_told_of_is_found(
-    opened: tuple[House, ChangeSeen], configured: Sequence[Application]
+    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
 ) -> None:
     house, event = opened
     await house.kill()
@@ -74,7 +74,9 @@ async def test_a_close_that_nobody_told_of_is_found(
     await house.assert_gone()
 
 
-async def test_an_entry_that_was_renamed_with_its_repository(opened: tuple[House, ChangeSeen]) -> None:
+async def test_an_entry_that_was_renamed_with_its_repository(
+    opened: tuple[Harness, ChangeSeen],
+) -> None:
     house, event = opened
     house.forge.rename(event.change.repository, "acme", "store")
     await restarted(house, [replace(OURS, name="store")])
@@ -91,7 +93,7 @@ async def test_an_entry_that_was_renamed_with_its_repository(opened: tuple[House
 
 @CONFIGURATIONS
 async def test_nothing_else_of_it_is_done(
-    opened: tuple[House, ChangeSeen], configured: Sequence[Application]
+    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
 ) -> None:
     house, event = opened
     await restarted(house, configured)
@@ -111,7 +113,7 @@ async def test_nothing_else_of_it_is_done(
     result="no effect: a preview is found by its repository's id",
 )
 async def test_another_repositorys_change_with_its_number_ends_nothing(
-    opened: tuple[House, ChangeSeen],
+    opened: tuple[Harness, ChangeSeen],
 ) -> None:
     house, event = opened
     await restarted(house, [])
@@ -122,7 +124,7 @@ async def test_another_repositorys_change_with_its_number_ends_nothing(
 
 
 async def test_killed_by_the_old_name() -> None:
-    async with House([OURS]).open() as house:
+    async with Harness([OURS]).open() as house:
         await house.launch("master")
         await house.rest()
         await restarted(house, [BLOG])
@@ -137,7 +139,7 @@ async def test_killed_by_the_old_name() -> None:
             await house.stop("master", "shopp")
 
 
-async def test_killed_in_a_comment(opened: tuple[House, ChangeSeen]) -> None:
+async def test_killed_in_a_comment(opened: tuple[Harness, ChangeSeen]) -> None:
     house, event = opened
     await restarted(house, [])
     house.forge.allow(event.change.repository, "ann", Access.WRITE)

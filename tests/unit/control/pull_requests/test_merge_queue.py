@@ -8,13 +8,13 @@ import pytest
 
 from stager.domain.pull_requests.events import MergeQueued
 from stager.ports.forge import Progress
-from stager.testing import Mood
-from tests.unit.control.house import SHOP, House
+from stager.testing import FaultMode
+from tests.unit.control.harness import SHOP, Harness
 
 SHA = "e" * 40
 
 
-async def queued(house: House, name: str = "shop") -> list[tuple[str, str, Progress]]:
+async def queued(house: Harness, name: str = "shop") -> list[tuple[str, str, Progress]]:
     """What the forge has been told of the commit, after a merge queue made it."""
     repository = house.forge.add_repository("acme", name)
     await house.tell(MergeQueued(repository, SHA))
@@ -22,7 +22,7 @@ async def queued(house: House, name: str = "shop") -> list[tuple[str, str, Progr
     return [(s.repository_id, s.context, s.announcement.progress) for s in house.forge.statuses]
 
 
-async def test_has_a_status_that_has_ended(house: House) -> None:
+async def test_has_a_status_that_has_ended(house: Harness) -> None:
     [(_, context, progress)] = await queued(house)
 
     assert (context, progress) == ("stager/shop", Progress.SUCCESS)
@@ -33,24 +33,24 @@ async def test_has_a_status_that_has_ended(house: House) -> None:
 
 
 async def test_by_the_applications_own_name() -> None:
-    async with House([replace(SHOP, name="web", owner="acme", repository="shop")]).open() as house:
+    async with Harness([replace(SHOP, name="web", owner="acme", repository="shop")]).open() as house:
         assert [context for _, context, _ in await queued(house)] == ["stager/web"]
 
 
-async def test_of_a_repository_that_is_nobodys_has_none(house: House) -> None:
+async def test_of_a_repository_that_is_nobodys_has_none(house: Harness) -> None:
     assert await queued(house, "other") == []
 
 
 async def test_where_commits_have_no_statuses_has_none() -> None:
-    async with House(announces=False).open() as house:
+    async with Harness(announces=False).open() as house:
         assert await queued(house) == []
 
 
-@pytest.mark.parametrize("mood", [Mood.FAILING, Mood.REFUSING])
-async def test_a_forge_that_doesnt_take_it_holds_up_nothing(house: House, mood: Mood) -> None:
+@pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.REFUSING])
+async def test_a_forge_that_doesnt_take_it_holds_up_nothing(house: Harness, mood: FaultMode) -> None:
     house.forge.mood = mood
     assert await queued(house) == []
-    house.forge.mood = Mood.WELL
+    house.forge.mood = FaultMode.WELL
     await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a1"))
     await house.rest()
 

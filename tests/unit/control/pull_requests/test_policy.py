@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stager.control.pull_requests.webhooks import PAUSE_AFTER_SILENCE
-from stager.domain.environment import UNAPPROVED, HoldReason
+from stager.domain.environment import UNAPPROVED, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.pull_requests.rules import Rules
@@ -18,8 +18,8 @@ from stager.domain.source import Repository
 from stager.domain.status import State
 from stager.ports.forge import Checks, Progress
 from stager.settings.values.patterns import Pattern
-from stager.testing import Mood
-from tests.unit.control.house import ANN, SHOP, House
+from stager.testing import FaultMode
+from tests.unit.control.harness import ANN, SHOP, Harness
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"
 OTHER = "f6e5d4c3b2a1f6e5d4c3b2a1f6e5d4c3b2a1f6e5"
@@ -28,7 +28,7 @@ RESYNC = 301.0
 """Seconds after which the forge was asked for everything once more."""
 
 
-class Gate(House):
+class Gate(Harness):
     """A house with a repository, whose forge notes what it is asked."""
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Gate(House):
         await self.rest(30)
         return event
 
-    async def assert_refused(self, reason: HoldReason, *said: str) -> None:
+    async def assert_refused(self, reason: SuspensionReason, *said: str) -> None:
         """Nothing runs; page, status and API say why, and a comment where somebody has to do something."""
         environment, status = await self.the(), await self.status()
         hold, page = environment.desired.hold, self.target(environment.host)
@@ -119,7 +119,7 @@ class TestRefusals:
         async with ruled(**rules).open() as gate:
             await gate.opened(**given)
 
-            await gate.assert_refused(HoldReason.RULES, said)
+            await gate.assert_refused(SuspensionReason.RULES, said)
             assert (await gate.the()).desired.generation == 1
 
     @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class TestRefusals:
             await gate.happened(gate.forge.push(event, OTHER))
             await gate.rest(2 * RESYNC)
 
-            await gate.assert_refused(HoldReason.RULES, "this is a draft")
+            await gate.assert_refused(SuspensionReason.RULES, "this is a draft")
             assert (await gate.the()).desired.revision.sha == OTHER
 
     async def test_a_closed_one_is_gone(self) -> None:
@@ -166,13 +166,13 @@ class TestEdits:
     async def test_a_label_brings_it_and_takes_it(self) -> None:
         async with ruled(labels=("preview",)).open() as gate:
             event = await gate.opened()
-            await gate.assert_refused(HoldReason.RULES)
+            await gate.assert_refused(SuspensionReason.RULES)
             for labels in (("preview",), ("bug",), ("bug", "preview")):
                 await gate.happened(gate.forge.edit(event, labels=labels))
                 if "preview" in labels:
                     await gate.assert_live()
                 else:
-                    await gate.assert_refused(HoldReason.RULES)
+                    await gate.assert_refused(SuspensionReason.RULES)
 
     @pytest.mark.parametrize(
         ("rules", "given", "edit"),
@@ -189,7 +189,7 @@ class TestEdits:
     ) -> None:
         async with ruled(**rules).open() as gate:
             event = await gate.opened(**given)
-            await gate.assert_refused(HoldReason.RULES)
+            await gate.assert_refused(SuspensionReason.RULES)
             await gate.happened(gate.forge.edit(event, **edit))
 
             await gate.assert_live()
@@ -210,15 +210,15 @@ class TestEdits:
             gate.forge.edit(event, labels=())
             await gate.rest(RESYNC)
 
-            await gate.assert_refused(HoldReason.RULES)
+            await gate.assert_refused(SuspensionReason.RULES)
 
     async def test_another_sentence_takes_the_place_of_the_one_before(self) -> None:
         async with ruled(labels=("preview",), drafts=False).open() as gate:
             event = await gate.opened(draft=True)
-            await gate.assert_refused(HoldReason.RULES, "this is a draft")
+            await gate.assert_refused(SuspensionReason.RULES, "this is a draft")
             await gate.happened(gate.forge.edit(event, draft=False))
 
-            await gate.assert_refused(HoldReason.RULES, "doesn't bear the label")
+            await gate.assert_refused(SuspensionReason.RULES, "doesn't bear the label")
 
     async def test_a_new_title_is_what_the_preview_is_told_and_no_more(self) -> None:
         async with ruled().open() as gate:
@@ -250,7 +250,7 @@ class TestPaths:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "README")
             await gate.happened(event)
-            await gate.assert_refused(HoldReason.RULES, "touches no file")
+            await gate.assert_refused(SuspensionReason.RULES, "touches no file")
             gate.forge.touch(event, "README", "web/a.css")
             await gate.happened(gate.forge.push(event, OTHER))
 
@@ -262,8 +262,8 @@ class TestPaths:
 
             assert gate.asked == []
 
-    @pytest.mark.parametrize("mood", [Mood.FAILING, Mood.PARTIAL])
-    async def test_a_silent_forge_is_waited_for(self, mood: Mood) -> None:
+    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.PARTIAL])
+    async def test_a_silent_forge_is_waited_for(self, mood: FaultMode) -> None:
         async with ruled(paths=("web/*",)).open() as gate:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "web/a.css")
@@ -274,7 +274,7 @@ class TestPaths:
             assert (status.state, status.reason) == (State.REFUSED, "rules")
             assert status.message == "No preview yet: the forge doesn't answer."
             assert gate.engine.there() == []
-            gate.forge.mood = Mood.WELL
+            gate.forge.mood = FaultMode.WELL
             await gate.rest(RESYNC)
 
             await gate.assert_live()
@@ -301,7 +301,7 @@ class TestChecks:
                 gate.forge.check(gate.repository, SHA, outcome)
             await gate.opened()
 
-            await gate.assert_refused(HoldReason.CHECKS, said)
+            await gate.assert_refused(SuspensionReason.CHECKS, said)
 
     async def test_that_passed_before(self) -> None:
         async with ruled(wait_for_checks=True).open() as gate:
@@ -325,9 +325,9 @@ class TestChecks:
             await gate.opened()
             await gate.tell(gate.forge.check(gate.repository, SHA, context="quick"))
             await gate.rest(30)
-            await gate.assert_refused(HoldReason.CHECKS)
+            await gate.assert_refused(SuspensionReason.CHECKS)
             ended = gate.forge.check(gate.repository, SHA, context="slow")
-            await gate.life.intake.receive(gate.forge.delivery(ended, "d-slow"))
+            await gate.life.webhook_consumer.receive(gate.forge.delivery(ended, "d-slow"))
             await gate.rest(30)
 
             await gate.assert_live()
@@ -339,7 +339,7 @@ class TestChecks:
             await gate.tell(gate.forge.check(gate.repository, OTHER))
             await gate.rest(30)
 
-            await gate.assert_refused(HoldReason.CHECKS)
+            await gate.assert_refused(SuspensionReason.CHECKS)
             assert len(gate.asked) == asked
 
     async def test_our_own_status_isnt_one(self) -> None:
@@ -364,7 +364,7 @@ class TestChecks:
             event = await gate.opened()
             gate.forge.check(gate.repository, OTHER, "pending")
             await gate.happened(gate.forge.push(event, OTHER))
-            await gate.assert_refused(HoldReason.CHECKS)
+            await gate.assert_refused(SuspensionReason.CHECKS)
             await gate.tell(gate.forge.check(gate.repository, OTHER))
             await gate.rest(30)
 
@@ -404,11 +404,11 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.check(gate.repository, SHA)
-            gate.forge.mood = Mood.FAILING
+            gate.forge.mood = FaultMode.FAILING
             await gate.tell(event)
             await gate.rest(60)
             assert (await gate.status()).message == "No preview yet: the forge doesn't answer."
-            gate.forge.mood = Mood.WELL
+            gate.forge.mood = FaultMode.WELL
             await gate.rest(PAUSE_AFTER_SILENCE.total_seconds())
             await gate.tell(gate.forge.check(gate.repository, SHA, context="another"))
             await gate.rest(30)
@@ -420,13 +420,13 @@ class TestForks:
     async def test_off_is_never(self) -> None:
         async with forked("off").open() as gate:
             event = await gate.opened_by_fork()
-            await gate.assert_refused(HoldReason.FORK, "comes from a fork, so its code isn't run here")
+            await gate.assert_refused(SuspensionReason.FORK, "comes from a fork, so its code isn't run here")
             with pytest.raises(Refused) as caught:
                 await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
             assert caught.value.reason == "fork"
             await gate.happened(gate.forge.push(event, OTHER))
 
-            await gate.assert_refused(HoldReason.FORK)
+            await gate.assert_refused(SuspensionReason.FORK)
 
     async def test_switched_off_later_ends_what_was_approved(self) -> None:
         async with forked("approve").open() as gate:
@@ -438,7 +438,7 @@ class TestForks:
             await gate.start()
             await gate.rest(RESYNC)
 
-            await gate.assert_refused(HoldReason.FORK)
+            await gate.assert_refused(SuspensionReason.FORK)
 
     async def test_open_is_always(self) -> None:
         async with forked("open").open() as gate:
@@ -451,16 +451,16 @@ class TestForks:
         async with forked("open", drafts=False).open() as gate:
             await gate.opened_by_fork(draft=True)
 
-            await gate.assert_refused(HoldReason.RULES)
+            await gate.assert_refused(SuspensionReason.RULES)
 
     async def test_waits_for_approval(self) -> None:
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             await gate.assert_refused(
-                HoldReason.APPROVAL, "nobody has approved its newest commit", f"`/stager approve {SHA}`"
+                SuspensionReason.APPROVAL, "nobody has approved its newest commit", f"`/stager approve {SHA}`"
             )
             await gate.rest(2 * RESYNC)
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
             await self.approve(gate)
             await gate.assert_live()
             await gate.rest(2 * RESYNC)
@@ -473,7 +473,7 @@ class TestForks:
             event = await gate.opened_by_fork()
             await self.approve(gate)
             await gate.happened(gate.forge.push(event, OTHER))
-            await gate.assert_refused(HoldReason.APPROVAL, OTHER)
+            await gate.assert_refused(SuspensionReason.APPROVAL, OTHER)
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
@@ -503,7 +503,7 @@ class TestForks:
 
             assert (caught.value.reason, caught.value.status) == ("commit-outdated", 409)
             assert SHA in caught.value.message
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
 
     @pytest.mark.attack(
         "An approval by a part of a commit id",
@@ -522,7 +522,7 @@ class TestForks:
 
             assert (caught.value.reason, caught.value.status) == ("commit-incomplete", 400)
             assert SHA in caught.value.message
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
 
     async def test_the_commit_before_the_last_push(self) -> None:
         """Whoever approves has read another than the one that would run."""
@@ -532,7 +532,7 @@ class TestForks:
             with pytest.raises(Refused, match=OTHER):
                 await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
 
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
 
     async def test_in_capital_letters(self) -> None:
         async with forked("approve").open() as gate:
@@ -551,14 +551,14 @@ class TestForks:
             assert (await gate.the()).approved_sha == ""
             await gate.happened(gate.forge.reopen(event))
 
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
 
     async def test_holds_back_what_rules_speak_against_as_well(self) -> None:
         """Or a stranger could trade the one no for the other, which anybody may launch against."""
         async with forked("approve", drafts=False).open() as gate:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
             for tried in (gate.life.commands.let_run, gate.life.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
@@ -588,7 +588,7 @@ class TestForks:
             await gate.rest(30)
             assert (await gate.status()).state is State.STOPPED
             await gate.happened(gate.forge.push(event, OTHER))
-            await gate.assert_refused(HoldReason.APPROVAL)
+            await gate.assert_refused(SuspensionReason.APPROVAL)
 
             with pytest.raises(Refused):
                 await gate.life.commands.redeploy(environment.id, ANN)
@@ -609,7 +609,7 @@ class TestByHand:
     @pytest.mark.parametrize("how", ["let_run", "redeploy", "launch"])
     async def test_launched(self, gate: Gate, how: str) -> None:
         event = await gate.opened()
-        await gate.assert_refused(HoldReason.RULES)
+        await gate.assert_refused(SuspensionReason.RULES)
         if how == "launch":
             await gate.launch("feature-x")
         else:
@@ -621,7 +621,7 @@ class TestByHand:
         await gate.assert_live()
         await gate.happened(gate.forge.push(event, OTHER))
 
-        await gate.assert_refused(HoldReason.RULES)
+        await gate.assert_refused(SuspensionReason.RULES)
 
     async def test_killed_it_stays_away_whatever_the_rules_say(self, gate: Gate) -> None:
         event = await gate.opened(labels=("preview",))
@@ -637,7 +637,7 @@ class TestByHand:
         await gate.life.commands.redeploy((await gate.the()).id, ANN)
         await gate.happened(gate.forge.edit(event, labels=()))
 
-        await gate.assert_refused(HoldReason.RULES)
+        await gate.assert_refused(SuspensionReason.RULES)
 
 
 class TestRenamed:

@@ -10,7 +10,7 @@ from stager.domain.environment import ChangeLink, EnvironmentKey
 from stager.domain.source import Repository
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import environment
-from tests.unit.control.house import SHOP
+from tests.unit.control.harness import SHOP
 
 OURS = replace(SHOP, owner="acme")
 REPOSITORY = Repository("101", "acme", "shop")

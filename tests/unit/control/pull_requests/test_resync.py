@@ -13,22 +13,22 @@ from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Change, Repository
-from stager.testing import FakeForge, Mood
+from stager.testing import FakeForge, FaultMode
 from stager.testing.fakes.forge import whole
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 
 TWO_ROUNDS = 620.0
 """Seconds in which a resync happens twice."""
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def house() -> AsyncIterator[Harness]:
     """A house whose app's repository is known from the configuration."""
-    async with House([replace(SHOP, owner="acme")]).open() as opened:
+    async with Harness([replace(SHOP, owner="acme")]).open() as opened:
         yield opened
 
 
-async def live(house: House, *refs: str) -> list[ChangeSeen]:
+async def live(house: Harness, *refs: str) -> list[ChangeSeen]:
     """Changes that are open, told of, and live."""
     repository = house.forge.add_repository("acme", "shop")
     opened = [house.forge.open(repository, ref, f"{ref}1") for ref in refs]
@@ -37,13 +37,15 @@ async def live(house: House, *refs: str) -> list[ChangeSeen]:
     return opened
 
 
-async def names(house: House) -> set[str]:
+async def names(house: Harness) -> set[str]:
     return {e.name for e in await house.environments(present=True)}
 
 
 class TestRedelivery:
     @pytest.mark.parametrize("error", [Retry("Away.", reason="forge-away"), ValueError("A bug.")])
-    async def test_one_forge_in_trouble_keeps_no_other_from_it(self, house: House, error: Exception) -> None:
+    async def test_one_forge_in_trouble_keeps_no_other_from_it(
+        self, house: Harness, error: Exception
+    ) -> None:
         """The one that fails is asked for all of the time, once it can be; the other for what is new."""
         asked: dict[str, list[datetime]] = {"broken": [], "well": []}
         trouble: list[Exception] = [error]
@@ -62,7 +64,7 @@ class TestRedelivery:
 
         life = house.life
         forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
-        resync = Resync(house.store, forges, life.applications, life.intake, life.clock)
+        resync = Resync(house.store, forges, life.applications, life.webhook_consumer, life.clock)
         start = life.clock.now() - REDELIVER
         await resync.run()
         await house.rest()
@@ -76,8 +78,8 @@ class TestRedelivery:
 
 
 class TestRemovesOnlyWhatIsCertain:
-    @pytest.mark.parametrize("mood", [Mood.FAILING, Mood.PARTIAL, Mood.NEVER, Mood.SLOW])
-    async def test_a_forge_in_a_mood_costs_nothing(self, house: House, mood: Mood) -> None:
+    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.PARTIAL, FaultMode.NEVER, FaultMode.SLOW])
+    async def test_a_forge_in_a_mood_costs_nothing(self, house: Harness, mood: FaultMode) -> None:
         await live(house, "one", "two")
         house.forge.mood = mood
         await house.rest(TWO_ROUNDS)
@@ -85,7 +87,7 @@ class TestRemovesOnlyWhatIsCertain:
         for environment in await house.environments():
             await house.assert_live(environment)
 
-    async def test_an_empty_list_costs_nothing(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_empty_list_costs_nothing(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
         await live(house, "one", "two")
 
         async def empty(_: Repository) -> list[Change]:
@@ -98,7 +100,7 @@ class TestRemovesOnlyWhatIsCertain:
         assert len(house.engine.there()) == 2
 
     async def test_a_list_without_some_of_them_costs_nothing(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await live(house, "one", "two")
         whole = house.forge.open_changes
@@ -112,7 +114,7 @@ class TestRemovesOnlyWhatIsCertain:
         assert await names(house) == {"one", "two"}
 
     async def test_a_change_that_cant_be_asked_for_stays(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         [gone, _] = await live(house, "gone", "stays")
         house.forge.close(gone)
@@ -130,7 +132,7 @@ class TestRemovesOnlyWhatIsCertain:
 
     async def test_one_repository_in_trouble_costs_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         apps = [replace(SHOP, owner="acme"), replace(SHOP, name="blog", owner="acme")]
-        async with House(apps).open() as house:
+        async with Harness(apps).open() as house:
             shop, blog = (
                 house.forge.add_repository("acme", "shop"),
                 house.forge.add_repository("acme", "blog"),
@@ -151,7 +153,7 @@ class TestRemovesOnlyWhatIsCertain:
 
 
 class TestHeals:
-    async def test_one_that_was_closed(self, house: House) -> None:
+    async def test_one_that_was_closed(self, house: Harness) -> None:
         [closed, _] = await live(house, "closed", "stays")
         house.forge.close(closed)
         await house.rest(TWO_ROUNDS)
@@ -159,14 +161,14 @@ class TestHeals:
         assert await names(house) == {"stays"}
         assert len(house.engine.there()) == 1
 
-    async def test_one_that_the_forge_knows_nothing_of(self, house: House) -> None:
+    async def test_one_that_the_forge_knows_nothing_of(self, house: Harness) -> None:
         [deleted, _] = await live(house, "deleted", "stays")
         house.forge.forget(deleted)
         await house.rest(TWO_ROUNDS)
 
         assert await names(house) == {"stays"}
 
-    async def test_one_that_was_opened(self, house: House) -> None:
+    async def test_one_that_was_opened(self, house: Harness) -> None:
         [seen] = await live(house, "seen")
         house.forge.open(seen.change.repository, "missed", "m1")
         await house.rest(TWO_ROUNDS)
@@ -174,14 +176,14 @@ class TestHeals:
         assert await names(house) == {"seen", "missed"}
         assert len(house.engine.there()) == 2
 
-    async def test_a_push(self, house: House) -> None:
+    async def test_a_push(self, house: Harness) -> None:
         [opened] = await live(house, "one")
         house.forge.push(opened, "one2")
         await house.rest(TWO_ROUNDS)
 
         assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "one2"
 
-    async def test_one_that_was_reopened(self, house: House) -> None:
+    async def test_one_that_was_reopened(self, house: Harness) -> None:
         [opened] = await live(house, "one")
         await house.tell(house.forge.close(opened))
         await house.rest(30)
@@ -190,7 +192,7 @@ class TestHeals:
 
         await house.assert_live()
 
-    async def test_one_that_was_reopened_within_a_second(self, house: House) -> None:
+    async def test_one_that_was_reopened_within_a_second(self, house: Harness) -> None:
         house.forge = FakeForge(tick=0.01)
         await house.kill()
         await house.start()
@@ -202,7 +204,7 @@ class TestHeals:
 
         await house.assert_live()
 
-    async def test_at_the_start(self, house: House) -> None:
+    async def test_at_the_start(self, house: Harness) -> None:
         [closed] = await live(house, "closed")
         await house.kill()
         house.forge.close(closed)
@@ -213,14 +215,14 @@ class TestHeals:
         assert await names(house) == {"opened"}
 
     async def test_a_repository_known_from_a_delivery_alone(self) -> None:
-        async with House().open() as house:
+        async with Harness().open() as house:
             [seen] = await live(house, "seen")
             house.forge.open(seen.change.repository, "missed", "m1")
             await house.rest(TWO_ROUNDS)
 
             assert await names(house) == {"seen", "missed"}
 
-    async def test_more_than_one_page_of_them(self, house: House) -> None:
+    async def test_more_than_one_page_of_them(self, house: Harness) -> None:
         repository = house.forge.add_repository("acme", "shop")
         for number in range(150):
             house.forge.open(repository, f"branch-{number}", f"{number}")
@@ -230,7 +232,7 @@ class TestHeals:
 
 
 class TestLeavesAlone:
-    async def test_what_is_as_it_should_be(self, house: House) -> None:
+    async def test_what_is_as_it_should_be(self, house: Harness) -> None:
         await live(house, "one")
         before = house.engine.there()
         await house.rest(TWO_ROUNDS)
@@ -238,14 +240,14 @@ class TestLeavesAlone:
         assert house.engine.there() == before
         assert (await house.the()).desired.generation == 1
 
-    async def test_what_was_killed_by_hand(self, house: House) -> None:
+    async def test_what_was_killed_by_hand(self, house: Harness) -> None:
         await live(house, "one")
         await house.stop("one")
         await house.rest(TWO_ROUNDS)
 
         await house.assert_gone()
 
-    async def test_what_was_launched_by_hand(self, house: House) -> None:
+    async def test_what_was_launched_by_hand(self, house: Harness) -> None:
         await live(house)
         environment = await house.launch("by-hand")
         await house.rest(TWO_ROUNDS)
@@ -253,13 +255,13 @@ class TestLeavesAlone:
         await house.assert_live(environment)
 
     async def test_what_no_listener_takes(self) -> None:
-        async with House([replace(SHOP, owner="acme")], listeners=[]).open() as house:
+        async with Harness([replace(SHOP, owner="acme")], listeners=[]).open() as house:
             house.forge.open(house.forge.add_repository("acme", "shop"), "one", "a")
             await house.rest(TWO_ROUNDS)
 
             assert await house.environments() == []
 
-    async def test_another_repository_that_took_the_name(self, house: House) -> None:
+    async def test_another_repository_that_took_the_name(self, house: Harness) -> None:
         """The repository was renamed, and its name given to another one: that says nothing of ours."""
         await live(house, "one")
         house.forge.add_repository("acme", "shop")

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.pull_requests.inbox import LONGEST_SECONDS
 from stager.domain.commands import Command, Reply
-from stager.domain.environment import HoldReason
+from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import Call, ChangeSeen, Ignored
 from stager.domain.source import Change, Repository
@@ -27,8 +27,8 @@ from stager.handlers.pull_requests import (
     ReLaunchOnGithubPullRequestSynchronized,
 )
 from stager.ports.handlers import EventListener
-from stager.testing import FakeForge, Mood
-from tests.unit.control.house import SHOP, House, listeners
+from stager.testing import FakeForge, FaultMode
+from tests.unit.control.harness import SHOP, Harness, listeners
 
 Event = ChangeSeen | Call
 Story = Callable[[FakeForge], list[ChangeSeen]]
@@ -75,7 +75,7 @@ def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
     return list(every)
 
 
-async def assert_as_the_last_says(house: House, last: ChangeSeen) -> None:
+async def assert_as_the_last_says(house: Harness, last: ChangeSeen) -> None:
     environments = await house.environments(present=True)
     if not last.change.is_open:
         assert environments == []
@@ -121,45 +121,45 @@ class TestAnyOrder:
                 await self.play(story, 0.01, pause, order, credentials=False)
 
     async def play(self, story: Story, tick: float, pause: float, order: int, *, credentials: bool) -> None:
-        house = House(credentials=credentials, forge=FakeForge(tick=tick))
+        house = Harness(credentials=credentials, forge=FakeForge(tick=tick))
         async with house.open():
             told = story(house.forge)
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
                 # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
-                await house.life.intake.receive(house.forge.delivery(event, f"d{number}"))
+                await house.life.webhook_consumer.receive(house.forge.delivery(event, f"d{number}"))
                 await house.rest(pause)
             await house.rest()
             await assert_as_the_last_says(house, told[-1])
 
 
 class TestDeliveries:
-    async def test_a_repeated_one_has_no_effect(self, house: House) -> None:
+    async def test_a_repeated_one_has_no_effect(self, house: Harness) -> None:
         event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         delivery = house.forge.delivery(event)
-        assert await house.life.intake.receive(delivery)
+        assert await house.life.webhook_consumer.receive(delivery)
         await house.rest()
-        assert not await house.life.intake.receive(delivery)
+        assert not await house.life.webhook_consumer.receive(delivery)
         await house.rest()
 
         assert (await house.the()).desired.generation == 1
 
-    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, house: House) -> None:
+    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, house: Harness) -> None:
         event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.life.intake.receive(house.forge.delivery(event))
+        await house.life.webhook_consumer.receive(house.forge.delivery(event))
         await house.kill()
         await house.start()
 
         await house.assert_live()
 
-    async def test_one_that_concerns_nothing(self, house: House) -> None:
-        await house.life.intake.receive(house.forge.delivery(Ignored("it is a star")))
+    async def test_one_that_concerns_nothing(self, house: Harness) -> None:
+        await house.life.webhook_consumer.receive(house.forge.delivery(Ignored("it is a star")))
         await house.rest()
 
         assert await house.environments() == []
         assert await house.store.read(lambda tx: tx.next_delivery()) is None
 
-    async def test_a_command_and_an_end_of_checks_are_taken(self, house: House) -> None:
+    async def test_a_command_and_an_end_of_checks_are_taken(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(house.forge.say(opened, "/stager"), house.forge.check(opened.change.repository, "a"))
         await house.rest()
@@ -167,7 +167,7 @@ class TestDeliveries:
         assert await house.store.read(lambda tx: tx.next_delivery()) is None
 
     async def test_one_that_trips_us_up_stops_no_other(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
         second = house.forge.open(first.change.repository, "good", "b")
@@ -184,7 +184,7 @@ class TestDeliveries:
 
         assert [e.name for e in await house.environments()] == ["good"]
 
-    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, house: House) -> None:
+    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "0")
         pushes = [house.forge.push(opened, str(number)) for number in range(1, 11)]
         await house.tell(opened, *pushes)
@@ -196,8 +196,8 @@ class TestDeliveries:
             "the forge told the newest head at the first asking"
         )
 
-    async def test_a_forge_that_fails_is_taken_at_its_word(self, house: House) -> None:
-        house.forge.mood = Mood.FAILING
+    async def test_a_forge_that_fails_is_taken_at_its_word(self, house: Harness) -> None:
+        house.forge.mood = FaultMode.FAILING
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(opened, house.forge.push(opened, "b"))
         await house.rest()
@@ -208,7 +208,7 @@ class TestDeliveries:
 class Hang:
     """Has a house's forge hang when it is asked about a change whose head is `bad`."""
 
-    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = 0
         self.lasts = True
         original = house.forge.change
@@ -227,24 +227,24 @@ class TestWithoutAnEnd:
     """A delivery whose processing ends the process, or never ends, doesn't keep the others waiting."""
 
     @pytest.fixture
-    def hang(self, house: House, monkeypatch: pytest.MonkeyPatch) -> Hang:
+    def hang(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> Hang:
         monkeypatch.setattr(house.forge, "open_changes", _nothing)  # or the resync would repair it all
         return Hang(house, monkeypatch)
 
-    async def tell_both(self, house: House) -> tuple[ChangeSeen, ChangeSeen]:
+    async def tell_both(self, house: Harness) -> tuple[ChangeSeen, ChangeSeen]:
         bad = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
         good = house.forge.open(bad.change.repository, "good", "b")
         await house.tell(bad, good)
         await house.rest(5)
         return bad, good
 
-    async def again(self, house: House) -> None:
+    async def again(self, house: Harness) -> None:
         """The process ends where it stands, and the next one begins."""
         await house.kill()
         await house.start(rest=False)
         await house.rest(5)
 
-    async def test_one_that_ends_the_process_twice_is_set_aside(self, house: House, hang: Hang) -> None:
+    async def test_one_that_ends_the_process_twice_is_set_aside(self, house: Harness, hang: Hang) -> None:
         bad, _ = await self.tell_both(house)
         await self.again(house)
         assert (hang.begun, await house.environments()) == (2, [])
@@ -258,7 +258,7 @@ class TestWithoutAnEnd:
         assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in house.life.metrics.text().decode()
 
     async def test_one_that_was_set_aside_is_processed_when_it_is_sent_again(
-        self, house: House, hang: Hang
+        self, house: Harness, hang: Hang
     ) -> None:
         bad, _ = await self.tell_both(house)
         for _ in range(2):
@@ -271,7 +271,7 @@ class TestWithoutAnEnd:
         assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
     async def test_one_that_hangs_and_lets_others_work_is_set_aside_after_a_while(
-        self, house: House, hang: Hang
+        self, house: Harness, hang: Hang
     ) -> None:
         await self.tell_both(house)
         assert await house.environments() == []
@@ -281,7 +281,7 @@ class TestWithoutAnEnd:
         [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
         assert aside.outcome == "set aside: it wasn't processed within 300 seconds"
 
-    async def test_an_orderly_stop_does_not_count(self, house: House, hang: Hang) -> None:
+    async def test_an_orderly_stop_does_not_count(self, house: Harness, hang: Hang) -> None:
         await self.tell_both(house)
         for life in range(1, 5):
             assert hang.begun == life
@@ -295,7 +295,7 @@ class TestWithoutAnEnd:
         assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
     async def test_trouble_of_the_store_does_not_count(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         original, left = house.store.write, iter([True] * 8)
 
@@ -321,7 +321,7 @@ class TestEdits:
 
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
-        async with House(credentials=credentials).open() as house:
+        async with Harness(credentials=credentials).open() as house:
             opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
             await house.tell(opened)
             await house.rest()
@@ -337,14 +337,14 @@ class TestEdits:
             assert change is not None
             assert (change.labels, change.draft, change.title) == (("bug",), True, "Other")
 
-    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, house: House) -> None:
+    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(house.forge.edit(opened, labels=("preview",)))
         await house.rest()
 
         await house.assert_live()
 
-    async def test_one_that_comes_before_its_push_hides_nothing(self, house: House) -> None:
+    async def test_one_that_comes_before_its_push_hides_nothing(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(opened)
         edited, pushed = house.forge.edit(opened, labels=("bug",)), house.forge.push(opened, "b")
@@ -353,7 +353,7 @@ class TestEdits:
 
         assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
 
-    async def test_one_does_not_free_what_was_killed_by_hand(self, house: House) -> None:
+    async def test_one_does_not_free_what_was_killed_by_hand(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(opened)
         await house.rest()
@@ -363,25 +363,25 @@ class TestEdits:
 
         hold = (await house.the()).desired.hold
         assert hold is not None
-        assert hold.reason is HoldReason.KILLED
+        assert hold.reason is SuspensionReason.KILLED
 
 
 class TestReopened:
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_a_copy_does_not_free_what_was_killed_since(self, credentials: bool) -> None:
-        async with House(credentials=credentials).open() as house:
+        async with Harness(credentials=credentials).open() as house:
             opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
             closed, reopened = house.forge.close(opened), house.forge.reopen(opened)
             await house.tell(opened, closed, reopened)
             await house.rest()
             await house.assert_live()
             await house.stop("feature-x")
-            await house.life.intake.receive(house.forge.delivery(reopened, "copy"))
+            await house.life.webhook_consumer.receive(house.forge.delivery(reopened, "copy"))
             await house.rest()
 
             hold = (await house.the()).desired.hold
             assert hold is not None
-            assert hold.reason is HoldReason.KILLED
+            assert hold.reason is SuspensionReason.KILLED
             await house.tell(house.forge.close(opened), house.forge.reopen(opened))
             await house.rest()
             await house.assert_live()
@@ -409,9 +409,9 @@ class Answering(EventListener):
 
 
 @asynccontextmanager
-async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[House]:
+async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[Harness]:
     """A house in which these listeners come before the built-in ones, and a change was opened."""
-    async with House(listeners=[*first, *([] if only else listeners())]).open() as house:
+    async with Harness(listeners=[*first, *([] if only else listeners())]).open() as house:
         await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
         await house.rest(HANDLER_SECONDS + 30)
         yield house
@@ -450,7 +450,7 @@ class TestListeners:
 
     async def test_the_one_for_pushes_alone_launches_at_the_first_push(self) -> None:
         both = [ReLaunchOnGithubPullRequestSynchronized(), KillOnGithubPullRequestClosed()]
-        async with House(listeners=both, credentials=False).open() as house:
+        async with Harness(listeners=both, credentials=False).open() as house:
             opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
             await house.tell(opened)
             await house.rest()
@@ -462,7 +462,7 @@ class TestListeners:
 
 
 class TestTrust:
-    async def test_a_fork_is_refused_with_a_reason(self, house: House) -> None:
+    async def test_a_fork_is_refused_with_a_reason(self, house: Harness) -> None:
         forge = house.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
@@ -472,10 +472,10 @@ class TestTrust:
         status, hold = await house.status(), (await house.the()).desired.hold
         assert (status.state, status.reason) == (State.REFUSED, "approval")
         assert hold
-        assert hold.reason is HoldReason.APPROVAL
+        assert hold.reason is SuspensionReason.APPROVAL
         assert house.engine.there() == []
 
-    async def test_its_branch_is_nobodys_name_for_anything(self, house: House) -> None:
+    async def test_its_branch_is_nobodys_name_for_anything(self, house: Harness) -> None:
         """Or a stranger's pull request could take a branch's name and address."""
         forge = house.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
@@ -488,7 +488,7 @@ class TestTrust:
         assert launched.host.startswith("feature-x.")
         assert [i.environment for i in house.engine.there()] == [launched.id]
 
-    async def test_a_closed_fork_is_gone(self, house: House) -> None:
+    async def test_a_closed_fork_is_gone(self, house: Harness) -> None:
         forge = house.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
@@ -500,7 +500,7 @@ class TestTrust:
 
         assert (await house.status()).state is State.GONE
 
-    async def test_closed_after_its_head_repository_was_deleted(self, house: House) -> None:
+    async def test_closed_after_its_head_repository_was_deleted(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
         await house.tell(opened)
         await house.rest()
@@ -513,7 +513,7 @@ class TestTrust:
 
 
 class TestApplications:
-    async def test_a_repository_that_none_is_for(self, house: House) -> None:
+    async def test_a_repository_that_none_is_for(self, house: Harness) -> None:
         await house.tell(house.forge.open(house.forge.add_repository("acme", "blog"), "feature-x", "a"))
         await house.rest()
 
@@ -523,7 +523,7 @@ class TestApplications:
         ("owner", "taken"), [("acme", True), ("Acme", True), ("mallory", False), ("", True)]
     )
     async def test_whose_owner_must_fit(self, owner: str, taken: bool) -> None:
-        async with House([replace(SHOP, owner=owner)]).open() as house:
+        async with Harness([replace(SHOP, owner=owner)]).open() as house:
             await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
             await house.rest()
 
@@ -531,7 +531,7 @@ class TestApplications:
 
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_of_two_repositories_of_one_name_the_first_has_it(self, credentials: bool) -> None:
-        async with House(credentials=credentials).open() as house:
+        async with Harness(credentials=credentials).open() as house:
             forge = house.forge
             ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
             opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
@@ -556,7 +556,7 @@ class TestApplications:
 
 
 class TestNames:
-    async def test_names_that_look_alike_get_hosts_of_their_own(self, house: House) -> None:
+    async def test_names_that_look_alike_get_hosts_of_their_own(self, house: Harness) -> None:
         repository = house.forge.add_repository("acme", "shop")
         refs = ["feature/x", "featurex", "Feature/X", "feature\\x", "feature@x", "féaturex"]
         for ref in refs:
@@ -570,7 +570,7 @@ class TestNames:
             await house.assert_live(environment)
 
     @pytest.mark.parametrize("ref", ["default", "DEFAULT", "日本語", "a" * 80, "-", "xn--bcher-kva"])
-    async def test_any_branch_gets_a_host(self, house: House, ref: str) -> None:
+    async def test_any_branch_gets_a_host(self, house: Harness, ref: str) -> None:
         await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), ref, "a"))
         await house.rest()
 
@@ -580,7 +580,7 @@ class TestNames:
         instance = await house.assert_live()
         assert house.engine.spec(instance.id).variables["container_name"] == ref
 
-    async def test_one_change_keeps_its_host_when_it_is_reopened(self, house: House) -> None:
+    async def test_one_change_keeps_its_host_when_it_is_reopened(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature/x", "a")
         await house.tell(opened)
         await house.rest()

@@ -8,15 +8,15 @@ from stager.domain.environment import Environment
 from stager.domain.source import Repository
 from stager.domain.status import State
 from stager.testing import MemoryStore, Program
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 
 
-async def lose_the_database(house: House) -> None:
+async def lose_the_database(house: Harness) -> None:
     await house.kill()
     house.store = MemoryStore()
 
 
-async def opened(house: House, ref: str = "feature-x", sha: str = "a1") -> Repository:
+async def opened(house: Harness, ref: str = "feature-x", sha: str = "a1") -> Repository:
     repository = house.forge.add_repository("acme", "shop")
     await house.tell(house.forge.open(repository, ref, sha, title="Größer"))
     await house.rest()
@@ -28,7 +28,7 @@ def what_counts(environment: Environment) -> Environment:
     return replace(environment, created_at=environment.updated_at, comment_id="")
 
 
-async def test_hosts_keep_serving(house: House) -> None:
+async def test_hosts_keep_serving(house: Harness) -> None:
     await opened(house)
     launched = await house.launch("feature/y", GREETING="hallo")
     await house.rest()
@@ -49,7 +49,7 @@ async def test_hosts_keep_serving(house: House) -> None:
     assert house.served(launched.host) == served
 
 
-async def test_the_comment_is_found_again(house: House) -> None:
+async def test_the_comment_is_found_again(house: Harness) -> None:
     await opened(house)
     await lose_the_database(house)
     await house.start()
@@ -58,7 +58,7 @@ async def test_the_comment_is_found_again(house: House) -> None:
     assert (await house.the()).comment_id == comment.id
 
 
-async def test_the_newest_running_one_is_what_should_be(house: House) -> None:
+async def test_the_newest_running_one_is_what_should_be(house: Harness) -> None:
     house.engine.add_image(IMAGE)
     await house.launch()
     await house.rest()
@@ -74,7 +74,7 @@ async def test_the_newest_running_one_is_what_should_be(house: House) -> None:
     assert (await house.status()).state is State.FAILED_UPDATE
 
 
-async def test_what_ended_meanwhile_is_started_again(house: House) -> None:
+async def test_what_ended_meanwhile_is_started_again(house: Harness) -> None:
     await house.launch()
     await house.rest()
     await lose_the_database(house)
@@ -84,7 +84,7 @@ async def test_what_ended_meanwhile_is_started_again(house: House) -> None:
     await house.assert_live()
 
 
-async def test_a_younger_environment_in_its_place_makes_it_an_orphan(house: House) -> None:
+async def test_a_younger_environment_in_its_place_makes_it_an_orphan(house: Harness) -> None:
     """The engine was away when the database was lost, and meanwhile somebody launched it again."""
     await house.launch()
     await house.rest()
@@ -101,7 +101,7 @@ async def test_a_younger_environment_in_its_place_makes_it_an_orphan(house: Hous
     assert house.engine.there() == [new]
 
 
-async def test_what_runs_comes_before_what_the_forge_tells(house: House) -> None:
+async def test_what_runs_comes_before_what_the_forge_tells(house: Harness) -> None:
     """The engine is away when Stager starts without its database, and the forge isn't."""
     await house.kill()
     house.applications = [replace(SHOP, owner="acme")]
@@ -119,7 +119,7 @@ async def test_what_runs_comes_before_what_the_forge_tells(house: House) -> None
     assert await house.assert_live() == running
 
 
-async def test_the_forge_tells_what_is_open(house: House) -> None:
+async def test_the_forge_tells_what_is_open(house: Harness) -> None:
     """Once the database is back, the forge says what should be: closed ones go, newer heads come."""
     await house.kill()
     house.applications = [replace(SHOP, owner="acme")]
@@ -142,7 +142,7 @@ async def test_the_forge_tells_what_is_open(house: House) -> None:
     assert len(house.engine.there()) == 2
 
 
-async def test_nothing_of_ours_left_means_nothing_adopted(house: House) -> None:
+async def test_nothing_of_ours_left_means_nothing_adopted(house: Harness) -> None:
     await house.launch()
     await house.rest()
     await house.stop()

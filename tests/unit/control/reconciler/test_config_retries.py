@@ -16,21 +16,21 @@ from stager.ports.store import Transaction
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from tests.unit.control.builds.test_images import BUILT, EXPOSED, Works
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 
 BROKEN = Program(exit_code=3)
 FIXED = replace(SHOP, variables={"PORT": "3000"})
 
 
-async def restarted(house: House, *applications: Application) -> None:
+async def restarted(house: Harness, *applications: Application) -> None:
     await house.kill()
     house.applications = applications
     await house.start()
 
 
-async def failed(*applications: Application) -> House:
+async def failed(*applications: Application) -> Harness:
     """A house with a preview that ended at boot."""
-    house = House(applications or [SHOP])
+    house = Harness(applications or [SHOP])
     house.engine.add_image(IMAGE, BROKEN)
     await house.start()
     await house.launch()
@@ -79,7 +79,7 @@ async def test_an_entry_that_was_gone_and_came_back(meanwhile: Sequence[Applicat
 
 
 async def test_a_failed_update_is_tried_again_too() -> None:
-    async with House().open() as house:
+    async with Harness().open() as house:
         await house.launch()
         await house.rest()
         house.engine.add_image(IMAGE, BROKEN)
@@ -93,7 +93,7 @@ async def test_a_failed_update_is_tried_again_too() -> None:
 
 @pytest.mark.parametrize("others", ["live", "killed"])
 async def test_others_stay_as_they_are(others: str) -> None:
-    async with House().open() as house:
+    async with Harness().open() as house:
         await house.launch()
         await house.rest()
         if others == "killed":

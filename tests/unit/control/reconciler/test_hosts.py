@@ -9,7 +9,7 @@ import pytest
 
 from stager.domain.source import Trust
 from stager.testing import Program
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 
 CHANGES = pytest.mark.parametrize(
     ("changed", "host"),
@@ -22,7 +22,7 @@ CHANGES = pytest.mark.parametrize(
 OLD = "feature-x.preview.test"
 
 
-async def restarted(house: House, changed: dict[str, Any]) -> None:
+async def restarted(house: Harness, changed: dict[str, Any]) -> None:
     await house.kill()
     for name, value in changed.items():
         setattr(house, name, value)
@@ -32,7 +32,7 @@ async def restarted(house: House, changed: dict[str, Any]) -> None:
 @CHANGES
 @pytest.mark.parametrize("killed_before", [True, False])
 async def test_what_was_killed_comes_back_at_the_new_host(
-    house: House, changed: dict[str, Any], host: str, killed_before: bool
+    house: Harness, changed: dict[str, Any], host: str, killed_before: bool
 ) -> None:
     await house.launch("feature-x")
     await house.rest()
@@ -51,7 +51,7 @@ async def test_what_was_killed_comes_back_at_the_new_host(
 
 
 @CHANGES
-async def test_what_runs_keeps_its_host(house: House, changed: dict[str, Any], host: str) -> None:
+async def test_what_runs_keeps_its_host(house: Harness, changed: dict[str, Any], host: str) -> None:
     await house.launch("feature-x")
     await house.rest()
     await restarted(house, changed)
@@ -65,7 +65,7 @@ async def test_what_runs_keeps_its_host(house: House, changed: dict[str, Any], h
 
 @CHANGES
 async def test_what_failed_is_launched_at_the_new_host(
-    house: House, changed: dict[str, Any], host: str
+    house: Harness, changed: dict[str, Any], host: str
 ) -> None:
     house.engine.add_image(IMAGE, Program(exit_code=1))
     await house.launch("feature-x")
@@ -83,7 +83,7 @@ async def test_what_failed_is_launched_at_the_new_host(
 async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
     changed: dict[str, Any], host: str
 ) -> None:
-    async with House([replace(SHOP, owner="acme")]).open() as house:
+    async with Harness([replace(SHOP, owner="acme")]).open() as house:
         event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a1")
         await house.tell(event)
         await house.rest()
@@ -103,7 +103,7 @@ async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
         assert (await house.the()).host == "feature-x.third.test"
 
 
-async def test_the_second_best_host_is_kept_where_nothing_changed(house: House) -> None:
+async def test_the_second_best_host_is_kept_where_nothing_changed(house: Harness) -> None:
     await house.launch("feature-x")
     await house.launch("feature/x")
     await house.rest()

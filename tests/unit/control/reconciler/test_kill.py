@@ -19,7 +19,7 @@ from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import State
 from stager.testing import Program
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
 
 BROKEN = Program(exit_code=3, output="no such table: orders")
@@ -41,11 +41,11 @@ class Scenario:
     url = "http://feature-x.preview.test"
 
     @classmethod
-    def house_for(cls, *, credentials: bool) -> House:
+    def house_for(cls, *, credentials: bool) -> Harness:
         """A house in which it can happen."""
-        return House([replace(SHOP, owner="acme")], credentials=credentials)
+        return Harness([replace(SHOP, owner="acme")], credentials=credentials)
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Harness) -> None:
         self.house = house
         self.repository = house.forge.add_repository("acme", "shop")
         self.unanswered: ChangeSeen | None = None
@@ -70,7 +70,7 @@ class Scenario:
         if self.unanswered is not None and not self.house.credentials:
             await self.house.tell(self.unanswered)
 
-    def world(self) -> object:
+    def ports(self) -> object:
         """All that outlives the control plane, and what whoever told of something knows."""
         return self.house.outside, self.unanswered
 
@@ -193,7 +193,7 @@ async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> T
         await house.rest(SETTLED)
         await house.kill()
         wires = [Tripwire(at) for at in (*kills, None)]
-        wires[0].watch(scenario.world)
+        wires[0].watch(scenario.ports)
         for wire in wires:
             wire.check(uninterrupted(house) if kind.uninterrupted else lambda: "")
         await house.start(wires[0], rest=False)
@@ -222,7 +222,7 @@ async def until_killed(wire: Tripwire, happen: Callable[[], Awaitable[None]]) ->
         await happening
 
 
-def uninterrupted(house: House) -> Callable[[], str]:
+def uninterrupted(house: Harness) -> Callable[[], str]:
     host = "feature-x.preview.test"
 
     def check() -> str:

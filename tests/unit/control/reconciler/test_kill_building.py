@@ -13,7 +13,7 @@ from stager.domain.source import Access
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.testing.fakes.builder import Result
-from tests.unit.control.house import SHOP, House
+from tests.unit.control.harness import SHOP, Harness
 from tests.unit.control.reconciler.test_kill import Scenario, play
 
 APP = replace(
@@ -36,8 +36,8 @@ class Built(Scenario):
     """Each of these; what is live was built by the commit that it should be, and its hooks have run in it."""
 
     @classmethod
-    def house_for(cls, *, credentials: bool) -> House:
-        house = House([APP], credentials=credentials)
+    def house_for(cls, *, credentials: bool) -> Harness:
+        house = Harness([APP], credentials=credentials)
         house.builder.default = MADE
         house.sources.add(URL, "m1", {"Dockerfile": "", ".stager.yml": "command: run"}, "refs/heads/main")
         return house
@@ -60,7 +60,7 @@ class Opened(Built):
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        builds = self.house.life.core.builds
+        builds = self.house.life.control_plane.builds
         assert builds is not None
         assert builds.log_of((await self.house.deployment()).build).endswith("#2 RUN make\n")
 

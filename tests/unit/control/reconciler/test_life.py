@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.reconciler.controller import Supervisor
+from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.worker import Worker
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
@@ -21,14 +21,14 @@ from stager.domain.source import Access
 from stager.domain.status import State
 from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
 from stager.testing import Program
-from tests.unit.control.house import ANN, IMAGE, SHOP, House
+from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
 
 BROKEN = Program(exit_code=3, output="reading config\nno such table: orders")
 SILENT = Program(status=None, output="listening on the wrong port")
 
 
-def visitors(house: House, host: str) -> set[str]:
+def visitors(house: Harness, host: str) -> set[str]:
     """Which instances the host's visitors reach from now on. That they reach none at times breaks a promise,
     and shows in `house.life.wire.broken`."""
     reached = set()
@@ -46,7 +46,7 @@ def visitors(house: House, host: str) -> set[str]:
 
 class TestLaunch:
     @pytest.mark.requirement("R57")
-    async def test_comes_live(self, house: House) -> None:
+    async def test_comes_live(self, house: Harness) -> None:
         environment = await house.launch("feature-x")
         await house.rest()
 
@@ -59,7 +59,7 @@ class TestLaunch:
         assert deployment.checking_at
         assert deployment.live_at
 
-    async def test_is_asked_by_the_host_that_visitors_use(self, house: House) -> None:
+    async def test_is_asked_by_the_host_that_visitors_use(self, house: Harness) -> None:
         await house.launch("feature-x")
         await house.rest()
 
@@ -79,7 +79,7 @@ class TestLaunch:
         ],
     )
     async def test_what_counts_as_an_answer(self, health_path: str | None, status: int, state: State) -> None:
-        async with House([replace(SHOP, health_path=health_path)]).open() as house:
+        async with Harness([replace(SHOP, health_path=health_path)]).open() as house:
             house.engine.add_image(IMAGE, Program(status=status))
             await house.launch()
             await house.rest()
@@ -87,7 +87,7 @@ class TestLaunch:
             assert (await house.status()).state is state
             assert {path for _, path in house.engine.asked} == {health_path or "/"}
 
-    async def test_the_page_tells_how_it_goes(self, house: House) -> None:
+    async def test_the_page_tells_how_it_goes(self, house: Harness) -> None:
         house.engine.delays["start"] = 10
         environment = await house.launch()
         await house.rest(5)
@@ -105,7 +105,7 @@ class TestLaunch:
             parameters={"Tty": True},
             stop_grace=3,
         )
-        async with House([app]).open() as house:
+        async with Harness([app]).open() as house:
             environment = await house.launch("feature/x", GREETING="hallo", MODE="mine")
             await house.rest()
 
@@ -133,7 +133,7 @@ class TestLaunch:
                 "STAGER_REF": "feature/x",
             }
 
-    async def test_many_at_once(self, house: House) -> None:
+    async def test_many_at_once(self, house: Harness) -> None:
         launched = [await house.launch(f"branch-{number}") for number in range(40)]
         await house.rest()
 
@@ -143,7 +143,7 @@ class TestLaunch:
 
 
 class TestRefresh:
-    async def test_publishes_the_new_one_before_the_old_one_is_retired(self, house: House) -> None:
+    async def test_publishes_the_new_one_before_the_old_one_is_retired(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         old = await house.assert_live()
@@ -156,7 +156,7 @@ class TestRefresh:
         assert reached == {old.id, new.id}
 
     @pytest.mark.requirement("R89")
-    async def test_takes_the_image_as_it_is_by_then(self, house: House) -> None:
+    async def test_takes_the_image_as_it_is_by_then(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         image = house.engine.add_image(IMAGE)
@@ -166,7 +166,7 @@ class TestRefresh:
         assert house.engine.spec((await house.assert_live()).id).image == image
         assert (await house.deployment()).image == image
 
-    async def test_open_requests_end_before_the_old_one_goes(self, house: House) -> None:
+    async def test_open_requests_end_before_the_old_one_goes(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         async with house.router.visit(environment.host) as visit:
@@ -179,7 +179,7 @@ class TestRefresh:
         await house.assert_live(generation=2)
         assert not visit.cut.is_set()
 
-    async def test_a_request_without_end_is_cut_in_time(self, house: House) -> None:
+    async def test_a_request_without_end_is_cut_in_time(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         async with house.router.visit(environment.host) as visit:
@@ -192,7 +192,7 @@ class TestRefresh:
     @pytest.mark.parametrize(
         "program", [BROKEN, SILENT, Program(starts=False)], ids=["exits", "silent", "unstartable"]
     )
-    async def test_a_broken_one_leaves_the_old_one_serving(self, house: House, program: Program) -> None:
+    async def test_a_broken_one_leaves_the_old_one_serving(self, house: Harness, program: Program) -> None:
         environment = await house.launch()
         await house.rest()
         house.engine.add_image(IMAGE, program)
@@ -205,7 +205,7 @@ class TestRefresh:
         assert reached == {old.id}
         assert (await house.status()).state is State.FAILED_UPDATE
 
-    async def test_a_good_one_follows_a_broken_one(self, house: House) -> None:
+    async def test_a_good_one_follows_a_broken_one(self, house: Harness) -> None:
         await house.launch()
         for program in (BROKEN, SILENT, Program()):
             house.engine.add_image(IMAGE, program)
@@ -214,7 +214,7 @@ class TestRefresh:
 
         assert (await house.assert_live()).generation == 4
 
-    async def test_the_last_good_one_comes_back_after_a_broken_one(self, house: House) -> None:
+    async def test_the_last_good_one_comes_back_after_a_broken_one(self, house: Harness) -> None:
         """The machine was started anew: everything is stopped, also what served before the broken push."""
         await house.launch()
         await house.rest()
@@ -228,7 +228,7 @@ class TestRefresh:
 
 
 class TestFailures:
-    async def test_an_exit_at_boot_is_final_and_shows_the_last_lines(self, house: House) -> None:
+    async def test_an_exit_at_boot_is_final_and_shows_the_last_lines(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, BROKEN)
         environment = await house.launch()
         await house.rest()
@@ -242,14 +242,14 @@ class TestFailures:
         assert house.engine.there() == []
         assert (await house.deployment()).log == BROKEN.output
 
-    async def test_an_exit_at_boot_shows_what_was_found_out(self, house: House) -> None:
+    async def test_an_exit_at_boot_shows_what_was_found_out(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, replace(BROKEN, post_mortem="There is no `/run.sh`."))
         await house.launch()
         await house.rest()
 
         assert (await house.status()).hint == "There is no `/run.sh`."
 
-    async def test_one_that_exceeds_its_memory_says_so(self, house: House) -> None:
+    async def test_one_that_exceeds_its_memory_says_so(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, replace(BROKEN, exit_code=137, hungry=True))
         await house.launch()
         await house.rest()
@@ -258,7 +258,7 @@ class TestFailures:
         assert (status.state, status.reason) == (State.FAILED, "out-of-memory")
         assert "256 MiB" in status.message
 
-    async def test_what_never_answers_is_given_up_after_its_time(self, house: House) -> None:
+    async def test_what_never_answers_is_given_up_after_its_time(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, SILENT)
         await house.launch()
         await house.rest(SHOP.start_timeout - 1)
@@ -271,7 +271,7 @@ class TestFailures:
         assert status.lines == ("listening on the wrong port",)
         assert house.engine.there() == []
 
-    async def test_what_stops_answering_says_so_until_it_answers_again(self, house: House) -> None:
+    async def test_what_stops_answering_says_so_until_it_answers_again(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest(2)
         assert (await house.status()).state is State.LIVE
@@ -287,7 +287,7 @@ class TestFailures:
         await house.rest(2)
         assert (await house.status()).state is State.LIVE
 
-    async def test_a_front_that_forgot_is_believed(self, house: House) -> None:
+    async def test_a_front_that_forgot_is_believed(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest(2)
         house.router.change(Health(frozenset({environment.host})))
@@ -296,16 +296,16 @@ class TestFailures:
         await house.rest(120)
         assert (await house.status()).state is State.LIVE
 
-    async def test_a_front_that_can_t_save_is_told_of(self, house: House) -> None:
+    async def test_a_front_that_can_t_save_is_told_of(self, house: Harness) -> None:
         house.router.state = Health(trouble="The route table can't be saved: No space left on device.")
         await house.rest(120)
-        assert "No space left" in house.life.supervisor.troubles["routes"]
+        assert "No space left" in house.life.controller.troubles["routes"]
         house.router.state = Health()
         await house.rest(120)
-        assert "routes" not in house.life.supervisor.troubles
+        assert "routes" not in house.life.controller.troubles
 
     async def test_what_answers_as_visitors_can_t_be_answered_is_given_up_with_the_reason(
-        self, house: House
+        self, house: Harness
     ) -> None:
         house.engine.add_image(IMAGE, Program(status=None, refusal="A header has no colon."))
         await house.launch()
@@ -321,7 +321,7 @@ class TestFailures:
     async def test_a_fault_at_the_start_is_final(
         self, image: str, program: Program | None, reason: str
     ) -> None:
-        async with House([replace(SHOP, image=image)]).open() as house:
+        async with Harness([replace(SHOP, image=image)]).open() as house:
             if program:
                 house.engine.add_image(image, program)
             environment = await house.launch()
@@ -335,7 +335,7 @@ class TestFailures:
             assert isinstance(page, Page)
             assert page.state == "failed"
 
-    async def test_an_application_that_left_the_configuration(self, house: House) -> None:
+    async def test_an_application_that_left_the_configuration(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         await house.kill()
@@ -349,7 +349,7 @@ class TestFailures:
 
 
 class TestCrashes:
-    async def test_is_started_again(self, house: House) -> None:
+    async def test_is_started_again(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         before = await house.assert_live()
@@ -363,7 +363,7 @@ class TestCrashes:
         assert after.id == before.id
         assert after.run != before.run
 
-    async def test_pauses_grow_and_the_sixth_crash_in_a_row_is_the_last(self, house: House) -> None:
+    async def test_pauses_grow_and_the_sixth_crash_in_a_row_is_the_last(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         pauses = []
@@ -376,7 +376,7 @@ class TestCrashes:
         assert isinstance(house.target(environment.host), Page)
         assert (await house.deployment()).log == "the last words"
 
-    async def crash_and_come_back(self, house: House) -> float:
+    async def crash_and_come_back(self, house: Harness) -> float:
         """Crash; the seconds until it ran again, or was given up."""
         loop = asyncio.get_running_loop()
         [instance] = house.engine.there()
@@ -389,7 +389,7 @@ class TestCrashes:
         await house.rest(1.5)
         return passed
 
-    async def test_counting_starts_afresh_after_a_long_run(self, house: House) -> None:
+    async def test_counting_starts_afresh_after_a_long_run(self, house: Harness) -> None:
         await house.launch()
         for _ in range(10):
             await house.rest(120)
@@ -398,7 +398,7 @@ class TestCrashes:
 
         await house.assert_live()
 
-    async def test_a_new_launch_forgives_everything(self, house: House) -> None:
+    async def test_a_new_launch_forgives_everything(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, BROKEN)
         await house.launch()
         await house.rest()
@@ -410,19 +410,19 @@ class TestCrashes:
 
 
 class TestAway:
-    async def test_the_engine_while_it_launches(self, house: House) -> None:
+    async def test_the_engine_while_it_launches(self, house: Harness) -> None:
         house.engine.leave()
         environment = await house.launch()
         await house.rest(120)
-        assert house.life.supervisor.troubles == {"engine": "The engine doesn't answer."}
+        assert house.life.controller.troubles == {"engine": "The engine doesn't answer."}
         house.engine.come_back()
         await house.rest()
 
         await house.assert_live(environment)
-        assert house.life.supervisor.troubles == {}
+        assert house.life.controller.troubles == {}
 
     @pytest.mark.parametrize("after", [0.0, 0.01, 0.03])
-    async def test_the_engine_in_the_middle_of_it(self, house: House, after: float) -> None:
+    async def test_the_engine_in_the_middle_of_it(self, house: Harness, after: float) -> None:
         house.engine.delays = {"create": 0.01, "start": 0.01, "answers": 0.01}
         await house.launch()
         await house.rest(after)
@@ -433,7 +433,7 @@ class TestAway:
 
         await house.assert_live()
 
-    async def test_the_engine_costs_no_running_preview(self, house: House) -> None:
+    async def test_the_engine_costs_no_running_preview(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         house.engine.leave()
@@ -444,7 +444,7 @@ class TestAway:
 
         await house.assert_live()
 
-    async def test_the_router_while_it_launches(self, house: House) -> None:
+    async def test_the_router_while_it_launches(self, house: Harness) -> None:
         house.router.leave()
         environment = await house.launch()
         await house.rest(120)
@@ -455,7 +455,7 @@ class TestAway:
         await house.assert_live(environment)
         assert (await house.deployment()).attempt.failures == 0
 
-    async def test_the_router_that_comes_back_without_its_table(self, house: House) -> None:
+    async def test_the_router_that_comes_back_without_its_table(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         house.router.leave()
@@ -465,7 +465,7 @@ class TestAway:
 
         await house.assert_live()
 
-    async def test_the_router_while_it_removes(self, house: House) -> None:
+    async def test_the_router_while_it_removes(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         house.router.leave()
@@ -479,7 +479,7 @@ class TestAway:
 
 
 class TestBehindOurBack:
-    async def test_removed(self, house: House) -> None:
+    async def test_removed(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         before = await house.assert_live()
@@ -489,7 +489,7 @@ class TestBehindOurBack:
         after = await house.assert_live()
         assert after.id != before.id
 
-    async def test_stopped(self, house: House) -> None:
+    async def test_stopped(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         house.engine.end((await house.assert_live()).id, 0)
@@ -498,7 +498,7 @@ class TestBehindOurBack:
         await house.assert_live()
 
     @pytest.mark.parametrize("how", ["removed", "stopped"])
-    async def test_while_nobody_looked(self, house: House, how: str) -> None:
+    async def test_while_nobody_looked(self, house: Harness, how: str) -> None:
         await house.launch()
         await house.rest()
         instance = await house.assert_live()
@@ -509,7 +509,7 @@ class TestBehindOurBack:
         await house.assert_live()
 
     @pytest.mark.parametrize("how", ["removed", "stopped"])
-    async def test_while_the_engine_told_nothing(self, house: House, how: str) -> None:
+    async def test_while_the_engine_told_nothing(self, house: Harness, how: str) -> None:
         await house.launch()
         await house.rest()
         instance = await house.assert_live()
@@ -520,7 +520,7 @@ class TestBehindOurBack:
 
         await house.assert_live()
 
-    async def test_a_visitor_finds_nobody_home(self, house: House) -> None:
+    async def test_a_visitor_finds_nobody_home(self, house: Harness) -> None:
         """The router says that an endpoint refuses: somebody looks, and finds nothing wrong."""
         environment = await house.launch()
         await house.rest()
@@ -535,7 +535,7 @@ class TestBehindOurBack:
 
 class TestSuperseded:
     @pytest.mark.parametrize("slow", ["resolve", "create", "start", "answers", "find"])
-    async def test_the_newest_wins_at_once(self, house: House, slow: str) -> None:
+    async def test_the_newest_wins_at_once(self, house: Harness, slow: str) -> None:
         house.engine.delays[slow] = 5
         await house.launch()
         await house.rest(7)
@@ -550,7 +550,7 @@ class TestSuperseded:
         await house.rest()
         assert (await house.assert_live()).generation == 4
 
-    async def test_one_that_would_never_have_answered(self, house: House) -> None:
+    async def test_one_that_would_never_have_answered(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, SILENT)
         environment = await house.launch()
         await house.rest(5)
@@ -564,7 +564,7 @@ class TestSuperseded:
         assert phase_of(first, there) is Phase.SUPERSEDED
         assert phase_of(second, there) is Phase.LIVE
 
-    async def test_removed_while_it_starts(self, house: House) -> None:
+    async def test_removed_while_it_starts(self, house: Harness) -> None:
         house.engine.delays["start"] = 10
         await house.launch()
         await house.rest(5)
@@ -578,7 +578,7 @@ class TestSuperseded:
 class TestRemoval:
     async def test_nothing_of_a_preview_is_remembered_after_its_time(self) -> None:
         keep = timedelta(days=8)
-        async with House([replace(SHOP, owner="acme")], keep_gone=keep).open() as house:
+        async with Harness([replace(SHOP, owner="acme")], keep_gone=keep).open() as house:
             repository = house.forge.add_repository("acme", "shop")
             house.forge.allow(repository, "ann", Access.WRITE)
             event = house.forge.open(repository, "feature-x", "a1")
@@ -610,7 +610,7 @@ class TestRemoval:
             assert await house.environments() == []
             assert about(house.store._tables) == []
 
-    async def test_no_network_stays_until_the_next_pass(self, house: House) -> None:
+    async def test_no_network_stays_until_the_next_pass(self, house: Harness) -> None:
         for name in ("stays", "goes", "is-killed-while-starting"):
             await house.launch(name)
         await house.rest()
@@ -628,7 +628,7 @@ class TestRemoval:
         assert len(house.engine.networks) == 1
 
     async def test_a_network_that_cant_be_removed_costs_no_removal(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await house.launch()
         await house.rest()
@@ -644,7 +644,7 @@ class TestRemoval:
         await house.rest()
         assert house.engine.networks == frozenset()
 
-    async def test_a_page_says_so(self, house: House) -> None:
+    async def test_a_page_says_so(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         await house.stop()
@@ -656,7 +656,7 @@ class TestRemoval:
         assert page.state == "gone"
         assert await house.engine.sweep() == 0, "a network was left behind"
 
-    async def test_comes_back_at_the_same_host(self, house: House) -> None:
+    async def test_comes_back_at_the_same_host(self, house: Harness) -> None:
         first = await house.launch("feature/x")
         await house.rest()
         await house.stop("feature/x")
@@ -667,7 +667,7 @@ class TestRemoval:
         await house.assert_live()
         assert (again.id, again.host) == (first.id, first.host)
 
-    async def test_its_host_may_be_anothers_by_then(self, house: House) -> None:
+    async def test_its_host_may_be_anothers_by_then(self, house: Harness) -> None:
         first = await house.launch("feature/x")
         await house.rest()
         await house.stop("feature/x")
@@ -682,7 +682,7 @@ class TestRemoval:
         await house.assert_live(second)
 
     async def test_it_is_forgotten_in_time_with_its_page(self) -> None:
-        async with House(keep_gone=timedelta(days=7)).open() as house:
+        async with Harness(keep_gone=timedelta(days=7)).open() as house:
             environment = await house.launch()
             await house.rest()
             await house.stop()
@@ -696,9 +696,9 @@ class TestRemoval:
 
 class TestSupervisor:
     async def test_a_bug_of_ours_costs_one_environment_a_pause(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original, failures = house.life.steps.look, Counter[str]()
+        original, failures = house.life.steps.observe, Counter[str]()
 
         async def look(environment_id: str) -> object:
             if environment_id == broken.id and failures["look"] < 3:
@@ -707,7 +707,7 @@ class TestSupervisor:
             return await original(environment_id)
 
         broken = await house.launch("broken")
-        monkeypatch.setattr(house.life.steps, "look", look)
+        monkeypatch.setattr(house.life.steps, "observe", look)
         good = await house.launch("good")
         await house.rest(4)
         await house.assert_live(good)
@@ -716,7 +716,7 @@ class TestSupervisor:
         assert failures["look"] == 3
         await house.assert_live(broken)
 
-    async def test_nobody_works_when_everything_is_at_rest(self, house: House) -> None:
+    async def test_nobody_works_when_everything_is_at_rest(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
         wire = Tripwire()
@@ -725,25 +725,27 @@ class TestSupervisor:
         wire.arm()
         await house.rest(60)
 
-        assert house.life.supervisor._workers == {}
+        assert house.life.controller._workers == {}
         calls = Counter(name for name in wire.passed if name.startswith("before"))
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
 
     async def test_a_wake_that_is_lost_is_made_up_for(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The minute's pass finds a wish that nobody works on."""
         await house.launch()
         await house.rest()
         with monkeypatch.context() as patched:
-            patched.setattr(Supervisor, "wake", lambda *_: None)
+            patched.setattr(Controller, "wake", lambda *_: None)
             await house.launch()
         await house.rest(65)
 
         await house.assert_live(generation=2)
 
-    async def test_a_full_disk_costs_no_delivery(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_full_disk_costs_no_delivery(
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         repository = house.forge.add_repository("acme", "shop")
         await house.tell(house.forge.open(repository, "feature-x", "a"))
         original, refusals = house.store.write, iter(range(5))
@@ -758,7 +760,9 @@ class TestSupervisor:
 
         await house.assert_live()
 
-    async def test_a_bug_in_a_loop_ends_no_loop(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_bug_in_a_loop_ends_no_loop(
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         environment = await house.launch()
         await house.rest()
         original, failures = house.store.read, iter(range(5))
@@ -777,12 +781,12 @@ class TestSupervisor:
         assert len(house.engine.there()) == 2
 
     async def test_a_wake_at_the_last_moment_isnt_lost(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
+        self, house: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
         environment = await house.launch()
         await house.rest()
-        supervisor, woken = house.life.supervisor, asyncio.Event()
+        controller, woken = house.life.controller, asyncio.Event()
         runs = Counter[str]()
         original = Worker.run
 
@@ -791,15 +795,15 @@ class TestSupervisor:
             await original(worker)
             if not woken.is_set():
                 woken.set()
-                asyncio.get_running_loop().call_soon(supervisor.wake, environment.id)
+                asyncio.get_running_loop().call_soon(controller.wake, environment.id)
 
         monkeypatch.setattr(Worker, "run", run)
-        supervisor.wake(environment.id)
+        controller.wake(environment.id)
         await house.rest(1)
 
         assert runs["run"] == 2
 
-    async def test_ends_when_it_is_told_to_and_leaves_everything_running(self, house: House) -> None:
+    async def test_ends_when_it_is_told_to_and_leaves_everything_running(self, house: Harness) -> None:
         environment = await house.launch()
         await house.rest()
         await house.kill()
@@ -808,11 +812,11 @@ class TestSupervisor:
         assert house.served(environment.host)
         assert [i.state for i in house.engine.there()] == [InstanceState.RUNNING]
 
-    async def test_ends_in_the_middle_of_work(self, house: House) -> None:
+    async def test_ends_in_the_middle_of_work(self, house: Harness) -> None:
         house.engine.delays["create"] = 100
         await house.launch()
         await house.rest(1)
-        life: Supervisor = house.life.supervisor
+        life: Controller = house.life.controller
         await house.kill()
 
         assert life._workers == {}

@@ -9,7 +9,7 @@ import pytest
 
 from stager.control.reconciler.port_diagnosis import BLOCKED, Seen, unready
 from stager.ports.engine import Checked, Listener
-from tests.unit.control.house import SHOP
+from tests.unit.control.harness import SHOP
 
 APP = replace(SHOP, port=8080, start_timeout=60.0, answer_timeout=7.0)
 

@@ -17,7 +17,7 @@ from stager.domain.status import State
 from stager.domain.unexpected import INTERNAL_ERROR
 from stager.ports.diagnostics import Finding, Verdict
 from tests.unit.control.builds.test_images import BUILT, Works
-from tests.unit.control.house import House
+from tests.unit.control.harness import Harness
 
 HALF_AN_HOUR = 1_800.0
 SECRET = "hunter2"
@@ -52,9 +52,9 @@ class Broken:
         setattr(port, method, fail)
 
 
-async def findings(house: House) -> list[Finding]:
+async def findings(house: Harness) -> list[Finding]:
     """What `stager doctor` says of previews."""
-    return list(await house.life.core.failures.look())
+    return list(await house.life.control_plane.failures.look())
 
 
 async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
@@ -74,14 +74,14 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         [finding] = await findings(works)
         assert finding.verdict is Verdict.WRONG
         assert finding.message.startswith("shop, feature-x: Internal error")
-        assert works.life.core.failures.notices["previews"].startswith("1 preview fails")
+        assert works.life.control_plane.failures.notices["previews"].startswith("1 preview fails")
 
         broken.error = None
         await works.tell(works.forge.push(event, "a2"))
         await works.rest()
         await works.assert_live()
         assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
-        assert works.life.core.failures.notices == {}
+        assert works.life.control_plane.failures.notices == {}
 
 
 async def test_a_value_that_is_too_large_fails_at_once() -> None:
@@ -115,7 +115,7 @@ STEPS = [("engine", method) for method in ("find", "resolve", "create", "start",
 
 
 @pytest.mark.parametrize(("port", "method"), [*STEPS, ("router", "update")])
-async def test_no_step_is_repeated_without_a_pause(house: House, port: str, method: str) -> None:
+async def test_no_step_is_repeated_without_a_pause(house: Harness, port: str, method: str) -> None:
     broken = Broken(getattr(house, port), method, ValueError(SECRET))
     with suppress(ValueError):  # the request itself meets the router
         await house.launch()
@@ -123,33 +123,33 @@ async def test_no_step_is_repeated_without_a_pause(house: House, port: str, meth
 
     assert 1 <= broken.calls < 300, "481 times in 18 minutes is too often"
     assert SECRET not in house.outside
-    assert house.life.core.failures.notices
+    assert house.life.control_plane.failures.notices
 
     broken.error = None
     await house.launch()
     await house.rest()
     await house.assert_live()
-    assert house.life.core.failures.notices == {}
+    assert house.life.control_plane.failures.notices == {}
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
-async def test_what_is_to_go_goes_in_the_end(house: House, method: str) -> None:
+async def test_what_is_to_go_goes_in_the_end(house: Harness, method: str) -> None:
     await house.launch()
     await house.rest()
     broken = Broken(house.engine, method, ValueError(SECRET))
     await house.stop()
     await house.rest(HALF_AN_HOUR)
     assert 1 <= broken.calls < 300
-    assert house.life.core.failures.notices
+    assert house.life.control_plane.failures.notices
 
     broken.error = None
     await house.rest()
     await house.assert_gone()
-    assert house.life.core.failures.notices == {}
+    assert house.life.control_plane.failures.notices == {}
 
 
-async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: House) -> None:
-    broken = Broken(house.life.core.intake, "_read", ValueError(SECRET))
+async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: Harness) -> None:
+    broken = Broken(house.life.control_plane.webhook_consumer, "_read", ValueError(SECRET))
     finish = Broken(house.store, "write", ValueError(SECRET))
     finish.error = None
     await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "x", "a1"))
@@ -157,14 +157,14 @@ async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: House
     await house.rest(HALF_AN_HOUR)
 
     assert broken.calls <= 10 + HALF_AN_HOUR / LONGEST_PAUSE
-    assert "Internal error (ValueError)" in house.life.supervisor.troubles["deliveries"]
+    assert "Internal error (ValueError)" in house.life.controller.troubles["deliveries"]
 
     broken.error = finish.error = None
     await house.rest()
-    assert house.life.supervisor.troubles == {}
+    assert house.life.controller.troubles == {}
 
 
-async def test_a_preview_page_says_that_it_is_an_internal_error(house: House) -> None:
+async def test_a_preview_page_says_that_it_is_an_internal_error(house: Harness) -> None:
     Broken(house.engine, "resolve", ValueError(SECRET))
     environment = await house.launch()
     await house.rest()

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from stager.control.reconciler.actions import Steps
-from stager.control.reconciler.observe import Look
+from stager.control.reconciler.actions import Actions
+from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.worker import SOON, Worker
 from stager.domain.plan import Action, Wait
 from stager.testing.fakes.clock import START
@@ -33,7 +33,7 @@ class FewSteps:
     def now(self) -> datetime:
         return START
 
-    async def look(self, _: str) -> Any:
+    async def observe(self, _: str) -> Any:
         self.looks += 1
         return self
 
@@ -43,14 +43,14 @@ class FewSteps:
 
     desired = observed = environment
 
-    async def take(self, _: Look, __: Action) -> None:
+    async def take(self, _: ObservedState, __: Action) -> None:
         assert self.worker
         self.worker.wake()
         await asyncio.sleep(self.seconds[0])
         self.seconds.pop(0)
         self.done.append(self.looks)
 
-    async def settle(self, _: Look) -> None:
+    async def settle(self, _: ObservedState) -> None:
         pass
 
 
@@ -66,7 +66,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def worked(*seconds: float) -> FewSteps:
     steps = FewSteps(list(seconds))
-    steps.worker = Worker("e1", cast("Steps", steps))
+    steps.worker = Worker("e1", cast("Actions", steps))
     await steps.worker.run()
     return steps
 

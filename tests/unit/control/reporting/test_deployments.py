@@ -17,9 +17,9 @@ from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
-from stager.testing import FakeForge, Mood, Program
+from stager.testing import FakeForge, FaultMode, Program
 from stager.testing.fakes.forge_places import Deployment
-from tests.unit.control.house import IMAGE, SHOP, House
+from tests.unit.control.harness import IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
 
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
@@ -27,7 +27,7 @@ URL = "http://feature-x.preview.test"
 PLACE = "preview/shop/pr-1"
 
 
-async def opened(house: House, sha: str = A, seconds: float = 300, **how: Any) -> ChangeSeen:
+async def opened(house: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeSeen:
     """A pull request, and so much time after it."""
     event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", sha, **how)
     await house.tell(event)
@@ -35,28 +35,28 @@ async def opened(house: House, sha: str = A, seconds: float = 300, **how: Any) -
     return event
 
 
-async def told(house: House, event: ChangeSeen, seconds: float = 300) -> None:
+async def told(house: Harness, event: ChangeSeen, seconds: float = 300) -> None:
     await house.tell(event)
     await house.rest(seconds)
 
 
-def deployment(house: House, sha: str = A) -> Deployment:
+def deployment(house: Harness, sha: str = A) -> Deployment:
     """The one deployment of a commit."""
     [found] = [d for d in house.forge.deployments if d.sha == sha]
     return found
 
 
-def statuses(house: House, sha: str = A) -> list[Announcement]:
+def statuses(house: Harness, sha: str = A) -> list[Announcement]:
     """Whatever was said of a commit, oldest first."""
     return [s.announcement for s in house.forge.statuses if s.sha == sha]
 
 
-def progress(house: House, sha: str = A) -> Progress:
+def progress(house: Harness, sha: str = A) -> Progress:
     """How a commit's status stands."""
     return statuses(house, sha)[-1].progress
 
 
-def assert_all_end(house: House) -> None:
+def assert_all_end(house: Harness) -> None:
     """No commit waits, and at most one deployment shows something."""
     assert all(progress(house, s.sha) is not Progress.IN_PROGRESS for s in house.forge.statuses)
     shown = [d for d in house.forge.deployments if d.progress is not Progress.INACTIVE]
@@ -69,7 +69,7 @@ def test_every_state_has_its_progress() -> None:
 
 
 class TestDeployments:
-    async def test_of_a_preview_that_comes_up(self, house: House) -> None:
+    async def test_of_a_preview_that_comes_up(self, house: Harness) -> None:
         await opened(house)
         found = deployment(house)
 
@@ -80,14 +80,14 @@ class TestDeployments:
         assert last.description == "The preview is live."
         assert last.log_url == f"http://preview.test/previews/{(await house.the()).id}"
 
-    async def test_the_one_before_goes_when_a_newer_comes(self, house: House) -> None:
+    async def test_the_one_before_goes_when_a_newer_comes(self, house: Harness) -> None:
         event = await opened(house)
         await told(house, house.forge.push(event, B))
 
         assert deployment(house, A).progress is Progress.INACTIVE
         assert deployment(house, B).progress is Progress.SUCCESS
 
-    async def test_of_a_push_that_fails(self, house: House) -> None:
+    async def test_of_a_push_that_fails(self, house: Harness) -> None:
         event = await opened(house)
         house.engine.add_image(IMAGE, Program(exit_code=1))
         await told(house, house.forge.push(event, B))
@@ -95,33 +95,33 @@ class TestDeployments:
         assert deployment(house, B).progress is Progress.FAILURE
         assert deployment(house, B).told[-1].url == "", "what answers there is another commit"
 
-    async def test_is_cleaned_up_on_close(self, house: House) -> None:
+    async def test_is_cleaned_up_on_close(self, house: Harness) -> None:
         event = await opened(house)
         await told(house, house.forge.close(event, merged=True))
 
         assert deployment(house).progress is Progress.INACTIVE
         assert "is closed" in deployment(house).told[-1].description
 
-    async def test_comes_back_on_reopening(self, house: House) -> None:
+    async def test_comes_back_on_reopening(self, house: Harness) -> None:
         event = await opened(house)
         await told(house, house.forge.close(event))
         await told(house, house.forge.reopen(event))
 
         assert deployment(house).progress is Progress.SUCCESS
 
-    async def test_there_is_none_of_what_was_refused(self, house: House) -> None:
+    async def test_there_is_none_of_what_was_refused(self, house: Harness) -> None:
         await opened(house, fork=house.forge.add_repository("mallory", "shop"))
 
         assert house.forge.deployments == []
 
     async def test_goes_when_the_preview_is_refused_later(self) -> None:
-        async with House([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as house:
+        async with Harness([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as house:
             event = await opened(house, labels=("preview",))
             await told(house, house.forge.edit(event, labels=()))
 
             assert deployment(house).progress is Progress.INACTIVE
 
-    async def test_is_found_again_after_the_database_was_lost(self, house: House) -> None:
+    async def test_is_found_again_after_the_database_was_lost(self, house: Harness) -> None:
         event = await opened(house)
         await house.kill()
         house.store = type(house.store)()
@@ -134,7 +134,7 @@ class TestDeployments:
 
 
 class TestStatuses:
-    async def test_of_a_preview_that_comes_up(self, house: House) -> None:
+    async def test_of_a_preview_that_comes_up(self, house: Harness) -> None:
         await opened(house)
 
         [status] = {s.context for s in house.forge.statuses}
@@ -142,7 +142,7 @@ class TestStatuses:
         assert [s.progress for s in statuses(house)] == [Progress.IN_PROGRESS, Progress.SUCCESS]
         assert statuses(house)[-1].url == URL
 
-    async def test_of_one_that_fails(self, house: House) -> None:
+    async def test_of_one_that_fails(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, Program(exit_code=1, output="no such table"))
         await opened(house)
 
@@ -160,21 +160,21 @@ class TestStatuses:
     async def test_a_refusal_says_why_once_and_bars_nobodys_merge(
         self, rules: Rules, how: dict[str, Any], why: str
     ) -> None:
-        async with House([replace(SHOP, rules=rules)]).open() as house:
+        async with Harness([replace(SHOP, rules=rules)]).open() as house:
             await opened(house, **how)
             await house.rest(3600)
 
             [status] = statuses(house)
             assert (status.progress, status.description) == (Progress.SUCCESS, why)
 
-    async def test_a_fork_that_nobody_approved(self, house: House) -> None:
+    async def test_a_fork_that_nobody_approved(self, house: Harness) -> None:
         await opened(house, fork=house.forge.add_repository("mallory", "shop"))
 
         [status] = statuses(house)
         assert status.progress is Progress.SUCCESS
         assert "nobody has approved" in status.description
 
-    async def test_a_commit_that_was_overtaken_doesnt_wait(self, house: House) -> None:
+    async def test_a_commit_that_was_overtaken_doesnt_wait(self, house: Harness) -> None:
         house.engine.delays["start"] = 100
         event = await opened(house, A, seconds=5)
         assert progress(house, A) is Progress.IN_PROGRESS
@@ -184,14 +184,14 @@ class TestStatuses:
         await house.rest(600)
         assert progress(house, B) is Progress.SUCCESS
 
-    async def test_what_is_closed_on_its_way_doesnt_wait(self, house: House) -> None:
+    async def test_what_is_closed_on_its_way_doesnt_wait(self, house: Harness) -> None:
         house.engine.delays["start"] = 100
         event = await opened(house, A, seconds=5)
         await told(house, house.forge.close(event))
 
         assert_all_end(house)
 
-    async def test_what_is_killed_on_its_way_doesnt_wait(self, house: House) -> None:
+    async def test_what_is_killed_on_its_way_doesnt_wait(self, house: Harness) -> None:
         house.engine.delays["start"] = 100
         await opened(house, A, seconds=5)
         await house.stop("feature-x")
@@ -200,14 +200,14 @@ class TestStatuses:
         assert_all_end(house)
         assert "stopped by hand" in statuses(house)[-1].description
 
-    async def test_closing_changes_nothing_of_what_was_true(self, house: House) -> None:
+    async def test_closing_changes_nothing_of_what_was_true(self, house: Harness) -> None:
         event = await opened(house)
         before = statuses(house)
         await told(house, house.forge.close(event))
 
         assert statuses(house) == before
 
-    async def test_a_failure_stays_one_when_it_is_killed(self, house: House) -> None:
+    async def test_a_failure_stays_one_when_it_is_killed(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, Program(exit_code=1))
         await opened(house)
         await house.stop("feature-x")
@@ -215,7 +215,7 @@ class TestStatuses:
 
         assert progress(house) is Progress.FAILURE
 
-    async def test_a_force_push_back(self, house: House) -> None:
+    async def test_a_force_push_back(self, house: Harness) -> None:
         house.engine.delays["start"] = 10
         event = await opened(house, A, seconds=5)
         await told(house, house.forge.push(event, B), seconds=5)
@@ -234,12 +234,12 @@ class WithoutDeployments(FakeForge):
 
 class TestTrouble:
     @pytest.fixture
-    async def quiet(self) -> AsyncIterator[House]:
-        async with House(reports=False).open() as opened:
+    async def quiet(self) -> AsyncIterator[Harness]:
+        async with Harness(reports=False).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("mood", [Mood.FAILING, Mood.REFUSING, Mood.NEVER, Mood.SLOW])
-    async def test_costs_nobody_the_preview(self, quiet: House, mood: Mood) -> None:
+    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
+    async def test_costs_nobody_the_preview(self, quiet: Harness, mood: FaultMode) -> None:
         event = quiet.forge.open(quiet.forge.add_repository("acme", "shop"), "feature-x", A)
         await quiet.tell(event)
         while not await quiet.environments():
@@ -250,35 +250,35 @@ class TestTrouble:
         await quiet.assert_live()
 
     async def test_one_that_is_refused_keeps_no_other_from_being_said(self) -> None:
-        async with House(forge=WithoutDeployments()).open() as house:
+        async with Harness(forge=WithoutDeployments()).open() as house:
             await opened(house)
 
             assert house.forge.deployments == []
             assert progress(house) is Progress.SUCCESS
             assert len(house.forge.comments) == 1
 
-    async def test_is_said_once_the_forge_is_back(self, house: House) -> None:
+    async def test_is_said_once_the_forge_is_back(self, house: Harness) -> None:
         event = await opened(house)
         await house.tell(house.forge.push(event, B))
-        house.forge.mood = Mood.FAILING
+        house.forge.mood = FaultMode.FAILING
         await house.rest(3600)
-        house.forge.mood = Mood.WELL
+        house.forge.mood = FaultMode.WELL
         await house.rest(3600)
 
         assert deployment(house, B).progress is Progress.SUCCESS
         assert_all_end(house)
 
-    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, house: House) -> None:
+    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, house: Harness) -> None:
         event = await opened(house)
-        house.forge.mood = Mood.FAILING
+        house.forge.mood = FaultMode.FAILING
         await told(house, house.forge.close(event))
         await house.kill()
-        house.forge.mood = Mood.WELL
+        house.forge.mood = FaultMode.WELL
         await house.start()
 
         assert deployment(house).progress is Progress.INACTIVE
 
-    async def test_nothing_is_said_twice(self, house: House) -> None:
+    async def test_nothing_is_said_twice(self, house: Harness) -> None:
         await opened(house)
         before = (len(deployment(house).told), len(statuses(house)))
         await house.rest(3600)
@@ -299,13 +299,13 @@ class TestTrouble:
 
 async def killed_at(at: int) -> Tripwire:
     """A pull request is opened; Stager ends at this point and is started again after a push."""
-    house, wire = House(reports=False), Tripwire(at)
+    house, wire = Harness(reports=False), Tripwire(at)
     life = await house.start(wire)
     event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", A)
     wire.arm()
     with suppress(TimeoutError):
         async with asyncio.timeout(300):
-            await life.intake.receive(house.forge.delivery(event))
+            await life.webhook_consumer.receive(house.forge.delivery(event))
     await house.rest()
     tripped = Tripwire(at)
     if wire.tripped.is_set():
@@ -322,13 +322,13 @@ async def killed_at(at: int) -> Tripwire:
 
 class TestSwitchedOff:
     async def test_nothing_is_announced(self) -> None:
-        async with House(announces=False).open() as house:
+        async with Harness(announces=False).open() as house:
             await opened(house)
 
             assert (house.forge.deployments, house.forge.statuses) == ([], [])
             assert len(house.forge.comments) == 1
 
-    async def test_what_was_launched_by_hand_has_no_place(self, house: House) -> None:
+    async def test_what_was_launched_by_hand_has_no_place(self, house: Harness) -> None:
         await house.launch()
         await house.rest()
 

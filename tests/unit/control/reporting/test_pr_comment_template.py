@@ -14,7 +14,7 @@ from stager.control.pull_requests.comment_commands import Note
 from stager.control.pull_requests.policy import FORKS_ARE_OFF
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.qr import QUIET, qr_lines
-from stager.control.reporting.report_state import Picture
+from stager.control.reporting.report_state import ReportState
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -22,8 +22,8 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
-    Hold,
-    HoldReason,
+    Suspension,
+    SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.source import Revision, Trust
@@ -33,7 +33,7 @@ from tests.unit.control.qr_reader import read
 URL = "http://feature-x.preview.test"
 PAGE = "http://preview.test/previews/e1"
 SHA = "c0ffee1234" * 4
-APPROVAL = Hold(HoldReason.APPROVAL, "No preview yet: nobody has approved its commit.")
+APPROVAL = Suspension(SuspensionReason.APPROVAL, "No preview yet: nobody has approved its commit.")
 
 
 def after(seconds: float) -> timedelta:
@@ -59,13 +59,13 @@ def environment(text: str = "feature-x", sha: str = SHA, **desired: object) -> E
     )
 
 
-def body_of(picture: Picture, *withheld: str, url: str = URL) -> str:
+def body_of(picture: ReportState, *withheld: str, url: str = URL) -> str:
     return comment_body(picture, url, PAGE, withheld)
 
 
 class TestWhatIsInIt:
     def test_all_of_a_live_preview(self) -> None:
-        body = body_of(Picture(environment(), LIVE, LIVE))
+        body = body_of(ReportState(environment(), LIVE, LIVE))
 
         assert body.startswith(
             f"### ✅ The preview is live\n\n**{URL}**\n\nCommit `c0ffee1` · up in 12.3 s · [log]({PAGE})\n"
@@ -76,47 +76,47 @@ class TestWhatIsInIt:
     def test_how_long_the_image_took(self) -> None:
         built = replace(LIVE, building_at=START, starting_at=START + after(10))
 
-        assert "up in 12.3 s, 10.0 s of it for the image" in body_of(Picture(environment(), built, built))
+        assert "up in 12.3 s, 10.0 s of it for the image" in body_of(ReportState(environment(), built, built))
 
     def test_what_was_adopted_took_no_time_that_anybody_knows(self) -> None:
         adopted = replace(LIVE, starting_at=None)
 
-        assert "up in" not in body_of(Picture(environment(), adopted, adopted))
+        assert "up in" not in body_of(ReportState(environment(), adopted, adopted))
 
     def test_which_commit_is_shown_while_another_is_wanted(self) -> None:
         newer = environment(sha="beef000000", generation=2)
-        body = body_of(Picture(newer, None, LIVE))
+        body = body_of(ReportState(newer, None, LIVE))
 
         assert "is being refreshed" in body
         assert "Commit `beef000` · shows `c0ffee1`" in body
 
     def test_the_qr_code_leads_to_the_preview(self) -> None:
-        body = body_of(Picture(environment(), LIVE, LIVE))
+        body = body_of(ReportState(environment(), LIVE, LIVE))
         code = body.partition("<summary>QR code</summary>\n\n```text\n")[2].partition("\n```")[0]
 
         assert read(code.splitlines()) == URL
 
     def test_no_telephone_gets_to_this_machine(self) -> None:
-        picture = Picture(environment(), LIVE, LIVE)
+        picture = ReportState(environment(), LIVE, LIVE)
 
         assert "QR code" not in body_of(picture, url="http://feature-x.localhost:8000")
 
     def test_what_is_gone_has_no_url_and_takes_no_commands(self) -> None:
-        body = body_of(Picture(environment(present=False), LIVE, LIVE))
+        body = body_of(ReportState(environment(present=False), LIVE, LIVE))
 
         assert URL not in body
         assert "/stager" not in body
 
     def test_a_note_and_what_handlers_failed_at(self) -> None:
         note = Note("The last lines of its log:", ("GET / 200",))
-        body = body_of(Picture(environment(), LIVE, LIVE, note, ("PostToSlackOnLaunch failed: away",)))
+        body = body_of(ReportState(environment(), LIVE, LIVE, note, ("PostToSlackOnLaunch failed: away",)))
 
         assert "💬 The last lines of its log:\n\n```text\nGET / 200\n```" in body
         assert "⚠️ PostToSlackOnLaunch failed: away" in body
 
     def test_a_log_without_the_colours_of_a_terminal(self) -> None:
         note = Note("The last lines of its log:", ("\x1b[31mred\x1b[0m", "10 %\r100 %"))
-        body = body_of(Picture(environment(), LIVE, LIVE, note))
+        body = body_of(ReportState(environment(), LIVE, LIVE, note))
 
         assert "```text\nred\n100 %\n```" in body
 
@@ -125,21 +125,21 @@ class TestWhatIsInIt:
             environment(trust=Trust.FORK, hold=replace(APPROVAL, hint="Say `/stager approve c0ffee1`."))
         )
 
-        assert "Say `/stager approve c0ffee1`." in body_of(Picture(held))
+        assert "Say `/stager approve c0ffee1`." in body_of(ReportState(held))
 
 
 class TestForks:
     def test_the_secrets_withheld(self) -> None:
-        body = body_of(Picture(environment(trust=Trust.FORK), LIVE, LIVE), "API_KEY", "NPM_TOKEN")
+        body = body_of(ReportState(environment(trust=Trust.FORK), LIVE, LIVE), "API_KEY", "NPM_TOKEN")
 
         assert "Withheld: API\\_KEY, NPM\\_TOKEN." in body
 
     def test_nothing_is_withheld_from_our_own(self) -> None:
-        assert "Withheld" not in body_of(Picture(environment(), LIVE, LIVE), "API_KEY")
+        assert "Withheld" not in body_of(ReportState(environment(), LIVE, LIVE), "API_KEY")
 
     def test_how_to_approve(self) -> None:
         held = replace(environment(trust=Trust.FORK, hold=APPROVAL), serving=None)
-        body = body_of(Picture(held))
+        body = body_of(ReportState(held))
 
         assert "The preview waits for an approval" in body
         assert f"- `/stager approve {SHA}`:" in body
@@ -149,7 +149,7 @@ class TestForks:
     def test_nothing_helps_where_they_are_off(self) -> None:
         held = replace(environment(trust=Trust.FORK, hold=FORKS_ARE_OFF), serving=None)
 
-        assert "/stager" not in body_of(Picture(held))
+        assert "/stager" not in body_of(ReportState(held))
 
 
 NASTY = [
@@ -182,14 +182,14 @@ def tokens(text: str) -> list[Token]:
 class TestInjection:
     @pytest.mark.parametrize("nasty", NASTY)
     @pytest.mark.parametrize("hold", [None, APPROVAL], ids=["failed", "held"])
-    def test_nothing_breaks_out_of_the_comment(self, nasty: str, hold: Hold | None) -> None:
+    def test_nothing_breaks_out_of_the_comment(self, nasty: str, hold: Suspension | None) -> None:
         outcome = Outcome("fault", "exited", f"It ended: {nasty}.", f"Try {nasty}.", f"{nasty}\n{nasty}")
         attempt = Attempt(1, final=True, outcome=outcome)
         deployment = Deployment("d1", "e1", Revision(nasty, nasty), attempt, START, log=nasty)
         said = replace(hold, message=nasty, hint=nasty) if hold else None
         broken = environment(nasty, nasty, trust=Trust.FORK, hold=said)
         note = Note(nasty, tuple(nasty.splitlines()))
-        found = tokens(body_of(Picture(broken, deployment, deployment, note, (nasty,)), nasty))
+        found = tokens(body_of(ReportState(broken, deployment, deployment, note, (nasty,)), nasty))
 
         assert {t.type for t in found} <= OURS
         assert [t.tag for t in found if t.type == "heading_open"] == ["h3"]
@@ -203,7 +203,7 @@ class TestInjection:
         deployment = replace(LIVE, attempt=Attempt(1, final=True, outcome=outcome))
         note = Note(nasty, tuple(nasty.splitlines()))
 
-        assert len(body_of(Picture(environment(), deployment, LIVE, note, (nasty,) * 9))) < 60_000
+        assert len(body_of(ReportState(environment(), deployment, LIVE, note, (nasty,) * 9))) < 60_000
 
 
 def test_a_qr_code_has_room_around_it() -> None:

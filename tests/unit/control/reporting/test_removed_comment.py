@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.control.house import House
+from tests.unit.control.harness import Harness
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
-    async with House(removes=True).open() as house:
+    async with Harness(removes=True).open() as house:
         repository = house.forge.add_repository("acme", "shop")
         event = house.forge.open(repository, "b", "1" * 40)
         theirs = house.forge.add_comment(event, "Looks good!")

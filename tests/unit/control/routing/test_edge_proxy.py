@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stager.control.routing.edge_proxy import APART, LONGEST_PAUSE, PATIENCE, Outposts
-from stager.control.routing.ingress_ports import Ports
-from stager.control.routing.route_table import Publisher
+from stager.control.routing.edge_proxy import APART, LONGEST_PAUSE, PATIENCE, EdgeProxies
+from stager.control.routing.ingress_ports import IngressPortPool
+from stager.control.routing.route_table import Routes
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint, Page, RouteTable
-from stager.testing import FakeOutpost, FakeRouter
+from stager.testing import FakeEdgeProxy, FakeRouter
 
 A, B, C = "a.stage.test", "b.stage.test", "c.stage.test"
 FIRST, SECOND = Endpoint("10.200.0.1", 80), Endpoint("10.200.0.2", 80)
@@ -23,26 +23,26 @@ GONE = Page("gone")
 class Place:
     """A publisher with an outpost before its router, running."""
 
-    def __init__(self, router: FakeRouter, outpost: FakeOutpost, ports: range = range(1, 4)) -> None:
+    def __init__(self, router: FakeRouter, edge_proxy: FakeEdgeProxy, ports: range = range(1, 4)) -> None:
         self.router = router
-        self.outpost = outpost
-        self.outposts = Outposts(outpost, Ports(ports))
-        self.publisher = Publisher(router, self.outposts)
+        self.edge_proxy = edge_proxy
+        self.edge_proxies = EdgeProxies(edge_proxy, IngressPortPool(ports))
+        self.routes = Routes(router, self.edge_proxies)
         self.trouble = ""
 
     async def run(self) -> None:
-        await self.publisher.adopt()
-        await self.publisher.frame("stage.test", HOME)
-        await self.outposts.run(self._report)
+        await self.routes.adopt()
+        await self.routes.frame("stage.test", HOME)
+        await self.edge_proxies.run(self._report)
 
     def _report(self, name: str, trouble: str) -> None:
-        assert name == self.outpost.name
+        assert name == self.edge_proxy.name
         self.trouble = trouble
 
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
-    place = Place(FakeRouter(), FakeOutpost())
+    place = Place(FakeRouter(), FakeEdgeProxy())
     running = asyncio.create_task(place.run())
     await asyncio.sleep(10 * APART)
     yield place
@@ -54,154 +54,154 @@ def now() -> float:
 
 
 async def test_what_is_shown_is_reached_when_that_returns(place: Place) -> None:
-    await place.publisher.show(A, FIRST)
+    await place.routes.show(A, FIRST)
     assert place.router.table.routes == {A: FIRST}
-    assert place.outpost.doors == place.router.table.doors() == {A: 1}
-    await place.publisher.show(A, GONE)
-    assert place.outpost.doors == {}
+    assert place.edge_proxy.doors == place.router.table.doors() == {A: 1}
+    await place.routes.show(A, GONE)
+    assert place.edge_proxy.doors == {}
 
 
 async def test_what_merely_starts_isn_t_waited_for(place: Place) -> None:
     before = now()
-    place.outpost.delay = 3.0
-    await place.publisher.show(A, Page("starting"))
+    place.edge_proxy.delay = 3.0
+    await place.routes.show(A, Page("starting"))
     assert now() == before
     await asyncio.sleep(5)
-    assert place.outpost.doors == {A: 1}
+    assert place.edge_proxy.doors == {A: 1}
     before = now()
-    await place.publisher.show(A, FIRST)
+    await place.routes.show(A, FIRST)
     assert now() == before, "it leads there already"
 
 
 async def test_a_refresh_is_none_of_its_business(place: Place) -> None:
-    await place.publisher.show(A, FIRST)
-    told = place.outpost.told
-    await place.publisher.show(A, SECOND)
+    await place.routes.show(A, FIRST)
+    told = place.edge_proxy.told
+    await place.routes.show(A, SECOND)
     await asyncio.sleep(60)
-    assert place.outpost.told == told
+    assert place.edge_proxy.told == told
 
 
 async def test_changes_are_gathered(place: Place) -> None:
-    told, before = place.outpost.told, now()
-    await asyncio.gather(*(place.publisher.show(host, FIRST) for host in (A, B, C)))
-    await place.publisher.show(A, GONE)
-    await place.publisher.show(B, GONE)
+    told, before = place.edge_proxy.told, now()
+    await asyncio.gather(*(place.routes.show(host, FIRST) for host in (A, B, C)))
+    await place.routes.show(A, GONE)
+    await place.routes.show(B, GONE)
     await asyncio.sleep(0)
-    assert place.outpost.doors == {C: 3}
-    assert place.outpost.told - told <= 2 + (now() - before) / APART
+    assert place.edge_proxy.doors == {C: 3}
+    assert place.edge_proxy.told - told <= 2 + (now() - before) / APART
 
 
 async def test_one_that_is_slow_isn_t_waited_for_long(place: Place) -> None:
-    place.outpost.delay = 60.0
+    place.edge_proxy.delay = 60.0
     before = now()
-    await place.publisher.show(A, FIRST)
+    await place.routes.show(A, FIRST)
     assert now() - before <= PATIENCE
     await asyncio.sleep(61)
-    assert place.outpost.doors == {A: 1}
+    assert place.edge_proxy.doors == {A: 1}
 
 
 @pytest.mark.parametrize("error", [Fault("It says no.", hint="Ask.", reason="x"), Retry("Away.", reason="x")])
 async def test_one_that_says_no_costs_nobody_the_preview(place: Place, error: Fault | Retry) -> None:
-    place.outpost.failing = error
+    place.edge_proxy.failing = error
     before = now()
-    await place.publisher.show(A, FIRST)
+    await place.routes.show(A, FIRST)
     assert now() - before <= APART
     assert place.router.table.routes == {A: FIRST}
     assert place.trouble == str(error)
-    await place.publisher.show(A, SECOND)
+    await place.routes.show(A, SECOND)
     assert now() - before <= APART, "nobody waits for what has been tried"
-    place.outpost.failing = None
+    place.edge_proxy.failing = None
     await asyncio.sleep(2 * LONGEST_PAUSE)
-    assert place.outpost.doors == {A: 1}
+    assert place.edge_proxy.doors == {A: 1}
     assert place.trouble == ""
 
 
 async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
-    place.outpost.failing = Retry("Away.", reason="x")
-    await place.publisher.show(A, FIRST)
-    told = place.outpost.told
+    place.edge_proxy.failing = Retry("Away.", reason="x")
+    await place.routes.show(A, FIRST)
+    told = place.edge_proxy.told
     await asyncio.sleep(3600)
-    assert 3600 / (LONGEST_PAUSE + APART) - 1 <= place.outpost.told - told <= 3600 / LONGEST_PAUSE + 6
+    assert 3600 / (LONGEST_PAUSE + APART) - 1 <= place.edge_proxy.told - told <= 3600 / LONGEST_PAUSE + 6
 
 
 async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
-    place.outpost.failing = ZeroDivisionError()  # type: ignore[assignment]
-    await place.publisher.show(A, FIRST)
+    place.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
+    await place.routes.show(A, FIRST)
     assert "a fault of Stager's own" in place.trouble
-    place.outpost.failing = None
+    place.edge_proxy.failing = None
     await asyncio.sleep(2 * LONGEST_PAUSE)
-    assert (place.outpost.doors, place.trouble) == ({A: 1}, "")
+    assert (place.edge_proxy.doors, place.trouble) == ({A: 1}, "")
 
 
 async def test_one_host_that_it_refuses_costs_no_other(place: Place) -> None:
-    place.outpost.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
+    place.edge_proxy.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
     for host in (A, B, C):
-        await place.publisher.show(host, FIRST)
-    assert place.outpost.doors == {A: 1}
+        await place.routes.show(host, FIRST)
+    assert place.edge_proxy.doors == {A: 1}
     assert place.trouble == "2 previews are left out: nginx refuses its file."
     assert B not in place.trouble, "anybody may read this"
 
 
 async def test_what_was_done_to_it_is_put_right_by_the_next_look(place: Place) -> None:
-    await place.publisher.show(A, FIRST)
-    place.outpost.doors = {}
-    await place.publisher.tidy()
+    await place.routes.show(A, FIRST)
+    place.edge_proxy.doors = {}
+    await place.routes.tidy()
     await asyncio.sleep(2 * APART)
-    assert place.outpost.doors == {A: 1}
+    assert place.edge_proxy.doors == {A: 1}
 
 
 async def test_a_door_stays_open_for_as_long_as_something_leads_there(place: Place) -> None:
-    await place.publisher.show(A, FIRST)
-    place.outpost.failing = Fault("It says no.", reason="x")
-    await place.publisher.show(A, GONE)
-    await place.publisher.tidy()
+    await place.routes.show(A, FIRST)
+    place.edge_proxy.failing = Fault("It says no.", reason="x")
+    await place.routes.show(A, GONE)
+    await place.routes.tidy()
     assert place.router.table.ports == {1: A}
-    place.outpost.failing = None
+    place.edge_proxy.failing = None
     await asyncio.sleep(2 * LONGEST_PAUSE)
-    await place.publisher.tidy()
+    await place.routes.tidy()
     assert place.router.table.ports == {}
 
 
 async def test_another_life_takes_no_door_away_before_it_knows(place: Place) -> None:
-    await place.publisher.show(A, FIRST)
-    place.outpost.failing = Fault("It says no.", reason="x")
-    await place.publisher.show(A, GONE)
-    heir = Place(place.router, place.outpost)
+    await place.routes.show(A, FIRST)
+    place.edge_proxy.failing = Fault("It says no.", reason="x")
+    await place.routes.show(A, GONE)
+    heir = Place(place.router, place.edge_proxy)
     running = asyncio.create_task(heir.run())
     await asyncio.sleep(5)
-    await heir.publisher.tidy()
+    await heir.routes.tidy()
     assert place.router.table.ports == {1: A}
-    place.outpost.failing = None
+    place.edge_proxy.failing = None
     await asyncio.sleep(2 * LONGEST_PAUSE)
-    await heir.publisher.tidy()
-    assert (place.router.table.ports, place.outpost.doors) == ({}, {})
+    await heir.routes.tidy()
+    assert (place.router.table.ports, place.edge_proxy.doors) == ({}, {})
     running.cancel()
 
 
 async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     place.router.taken = {1, 2}
-    await place.publisher.show(A, FIRST)
+    await place.routes.show(A, FIRST)
     assert place.router.table.ports == {3: A}
-    await place.publisher.show(B, FIRST)
+    await place.routes.show(B, FIRST)
     assert place.router.table.routes == {A: FIRST, B: FIRST}
-    assert place.outpost.doors == {A: 3}
+    assert place.edge_proxy.doors == {A: 3}
     await asyncio.sleep(2 * APART)
     assert place.trouble == (
         "One preview is left out: no port is left; `ports` in the configuration gives more."
         " Another program has it."
     )
     place.router.taken = set()
-    await place.publisher.tidy()
+    await place.routes.tidy()
     await asyncio.sleep(2 * APART)
-    assert place.outpost.doors.keys() == {A, B}
+    assert place.edge_proxy.doors.keys() == {A, B}
     assert place.trouble == ""
 
 
 async def test_without_one_there_are_no_doors() -> None:
     router = FakeRouter()
     router.table = RouteTable({A: FIRST}, "stage.test", HOME, {1: A})
-    publisher = Publisher(router)
-    await publisher.adopt()
-    await publisher.frame("stage.test", HOME)
-    await publisher.show(B, FIRST)
+    routes = Routes(router)
+    await routes.adopt()
+    await routes.frame("stage.test", HOME)
+    await routes.show(B, FIRST)
     assert router.table.ports == {}

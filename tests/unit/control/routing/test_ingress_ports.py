@@ -7,14 +7,14 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.control.routing.ingress_ports import Ports
+from stager.control.routing.ingress_ports import IngressPortPool
 from stager.domain.route import Endpoint, Page, RouteTable, wants_door
 
 ENDPOINT = Endpoint("10.200.0.1", 80)
 GONE = Page("gone", "gone")
 
 
-def given_to(ports: Ports, *hosts: str) -> RouteTable:
+def given_to(ports: IngressPortPool, *hosts: str) -> RouteTable:
     table = RouteTable()
     for host in hosts:
         table = ports.give(table.upsert(host, ENDPOINT), host)
@@ -22,14 +22,14 @@ def given_to(ports: Ports, *hosts: str) -> RouteTable:
 
 
 def test_each_host_has_one_and_keeps_it() -> None:
-    ports = Ports(range(1, 4))
+    ports = IngressPortPool(range(1, 4))
     table = given_to(ports, "a", "b")
     assert table.doors() == {"a": 1, "b": 2}
     assert ports.give(table.upsert("a", Endpoint("10.200.0.9", 80)), "a").doors() == {"a": 1, "b": 2}
 
 
 def test_a_page_of_something_gone_has_none() -> None:
-    ports = Ports([1])
+    ports = IngressPortPool([1])
     for state in ("gone", "stopped", "refused"):
         table = RouteTable({"a": Page(state)})
         assert ports.give(table, "a") == table
@@ -37,21 +37,21 @@ def test_a_page_of_something_gone_has_none() -> None:
 
 
 def test_when_all_are_given_the_rest_has_none() -> None:
-    ports = Ports([1, 2])
+    ports = IngressPortPool([1, 2])
     table = given_to(ports, "a", "b", "c")
     assert table.doors() == {"a": 1, "b": 2}
     assert ports.lacking(table) == ["c"]
 
 
 def test_one_is_taken_back_only_when_nothing_leads_there() -> None:
-    ports = Ports([1])
+    ports = IngressPortPool([1])
     table = given_to(ports, "a").upsert("a", GONE).upsert("b", ENDPOINT)
     assert ports.tidied(table, lambda host: host == "a").ports == {1: "a"}
     assert ports.tidied(table, lambda _: False).ports == {1: "b"}
 
 
 def test_one_that_was_given_back_rests_longest() -> None:
-    ports = Ports([1, 2, 3])
+    ports = IngressPortPool([1, 2, 3])
     table = given_to(ports, "a")
     table = ports.tidied(table.upsert("a", GONE), lambda _: False)
     for host, port in (("b", 2), ("c", 3), ("d", 1)):
@@ -60,7 +60,7 @@ def test_one_that_was_given_back_rests_longest() -> None:
 
 
 def test_what_others_have_is_passed_over_until_the_next_look() -> None:
-    ports = Ports([1, 2])
+    ports = IngressPortPool([1, 2])
     table = given_to(ports, "a")
     table = ports.replaced(table, {1: "Another program has it."})
     assert table.doors() == {"a": 2}
@@ -72,8 +72,8 @@ def test_what_others_have_is_passed_over_until_the_next_look() -> None:
 
 
 def test_those_of_another_range_are_replaced() -> None:
-    table = replace(given_to(Ports([1]), "a"), ports={1: "a"})
-    assert Ports([7]).tidied(table, lambda _: True).doors() == {"a": 7}
+    table = replace(given_to(IngressPortPool([1]), "a"), ports={1: "a"})
+    assert IngressPortPool([7]).tidied(table, lambda _: True).doors() == {"a": 7}
 
 
 hosts = st.sampled_from(["a", "b", "c", "d"])
@@ -84,7 +84,7 @@ targets = st.sampled_from([ENDPOINT, GONE, Page("starting"), Page("stopped"), No
 def test_no_port_is_ever_two_hosts(
     steps: list[tuple[str, Endpoint | Page | None, bool, set[int]]],
 ) -> None:
-    ports, table = Ports([1, 2, 3]), RouteTable()
+    ports, table = IngressPortPool([1, 2, 3]), RouteTable()
     for host, target, tidy, taken in steps:
         before = table.doors()
         table = ports.give(table.upsert(host, target) if target else table.delete(host), host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.environment import EnvironmentKey
 from stager.domain.source import Trust
 from stager.testing import MemoryStore
@@ -15,7 +15,7 @@ from stager.testing import MemoryStore
 @pytest.mark.parametrize("name", ["x", "feature/" + "a-long-name-" * 5, "y" * 60])
 async def test_no_label_of_a_host_is_too_long(template: str, trust: Trust, name: str) -> None:
     store = MemoryStore()
-    addresses = Addresses(store, domain="preview.test", template=template)
+    addresses = Urls(store, domain="preview.test", template=template)
     key = EnvironmentKey("an-application-with-a-name", f"name:{name}")
     host = await store.read(lambda tx: addresses.allot(tx, key, name, trust))
 

@@ -9,17 +9,17 @@ from stager.domain.route import Page
 from stager.domain.status import State
 from stager.ports.firewall import Blocked
 from stager.testing import Program
-from tests.unit.control.house import IMAGE, House
+from tests.unit.control.harness import IMAGE, Harness
 
 
-async def test_each_one_is_guarded_before_it_starts(house: House) -> None:
+async def test_each_one_is_guarded_before_it_starts(house: Harness) -> None:
     environment = await house.launch()
     await house.rest()
     instance = await house.assert_live(environment)
     assert house.firewall.guarded == {instance.network: environment.id}
 
 
-async def test_while_the_firewall_is_away_none_starts(house: House) -> None:
+async def test_while_the_firewall_is_away_none_starts(house: Harness) -> None:
     first = await house.launch("first")
     await house.rest()
     house.firewall.leave()
@@ -30,7 +30,7 @@ async def test_while_the_firewall_is_away_none_starts(house: House) -> None:
     page = house.target(second.host)
     assert isinstance(page, Page)
     assert "firewall doesn't answer" in str(page)
-    assert "firewall" in house.life.supervisor.troubles
+    assert "firewall" in house.life.controller.troubles
     # Nor does one that ended.
     house.engine.end(house.engine.there(first.id)[0].id)
     await house.rest()
@@ -40,10 +40,10 @@ async def test_while_the_firewall_is_away_none_starts(house: House) -> None:
     await house.rest()
     for environment in (first, second):
         await house.assert_live(environment)
-    assert "firewall" not in house.life.supervisor.troubles
+    assert "firewall" not in house.life.controller.troubles
 
 
-async def test_all_are_renewed_at_the_start_and_every_minute(house: House) -> None:
+async def test_all_are_renewed_at_the_start_and_every_minute(house: Harness) -> None:
     await house.launch()
     await house.rest()
     before = house.firewall.renewals
@@ -55,7 +55,9 @@ async def test_all_are_renewed_at_the_start_and_every_minute(house: House) -> No
     assert len(house.firewall.guarded) == 1
 
 
-async def test_one_that_waits_for_what_is_blocked_says_so_without_addresses(house: House) -> None:
+async def test_one_that_waits_for_what_is_blocked_says_so_without_addresses(
+    house: Harness,
+) -> None:
     house.engine.add_image(IMAGE, Program(status=None))
     environment = await house.launch()
     blocked = Blocked(environment.id, "10.0.0.5", 5432, "tcp", 9, datetime.now(UTC))

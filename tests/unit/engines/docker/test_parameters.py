@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from stager.domain.environment import Birth
+from stager.domain.environment import InstanceLabels
 from stager.domain.source import Revision, Trust
 from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
-BIRTH = Birth("e1", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED)
+BIRTH = InstanceLabels("e1", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED)
 MEMORY = 512 << 20
 NOFILE, CORE = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}, {"Name": "core", "Soft": 0, "Hard": 0}
 

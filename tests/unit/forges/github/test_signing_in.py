@@ -14,12 +14,12 @@ from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
 from stager.forges.github.account import Place
 from stager.forges.github.sign_in import SLOWER_BY, Client, GithubSignIn
-from stager.ports.login import Asked, Identity, Pending
-from stager.testing.fakes.faults import Mood
+from stager.ports.login import AuthorizationRequest, Identity, Pending
+from stager.testing.fakes.faults import FaultMode
 from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
 
 TOKEN, DEVICE = "/login/oauth/access_token", "/login/device/code"
-ASKED = Asked("a-state", "v" * 43, CALLBACK)
+ASKED = AuthorizationRequest("a-state", "v" * 43, CALLBACK)
 GIVEN = "gho_0123456789abcdefgh"
 
 
@@ -205,7 +205,7 @@ async def test_a_device_needs_no_secret(scene: Scene) -> None:
 
 async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(scene: Scene) -> None:
     """Each byte comes in time, and the whole never does."""
-    scene.github.mood = Mood.SLOW
+    scene.github.mood = FaultMode.SLOW
     accounts = scene.accounts(seconds=0.5)
     for question in questions(accounts):
         with pytest.raises(Retry) as caught:

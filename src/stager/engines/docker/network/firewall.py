@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stager.domain.egress import Destination, Egress, Reach
-from stager.domain.environment import Birth, Instance
+from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
 from stager.domain.source import Trust
 from stager.engines.docker.network.egress import Names
@@ -63,7 +63,7 @@ class HelperFirewall:
         self._turn = asyncio.Lock()
         self._asked = self._done = 0
 
-    async def guard(self, network: str, birth: Birth) -> None:
+    async def guard(self, network: str, birth: InstanceLabels) -> None:
         """See `ports.firewall.Firewall.guard`."""
         bridge = bridge_of(self._installation, network, birth.trust)
         self._members[bridge] = _Member(birth.environment, birth.app, birth.trust)
@@ -79,7 +79,7 @@ class HelperFirewall:
                 detail=error.detail,
             ) from error
 
-    async def renew(self, there: Sequence[tuple[Instance, Birth]]) -> None:
+    async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         """See `ports.firewall.Firewall.renew`. An instance that is guarded meanwhile may not be among these,
         nor one that was guarded since they were listed, so that those stay until the next time."""
         news, self._news = self._news, set()

@@ -41,7 +41,7 @@ class AppName:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
+class InstallationToken:
     token: str = field(repr=False)
     expires_at: datetime
 
@@ -110,10 +110,10 @@ def read_made_app(answer: object) -> AppCredentials:
     )
 
 
-def read_token(answer: object) -> IssuedToken:
+def read_token(answer: object) -> InstallationToken:
     """A new token of an installation. Raises `Unreadable`."""
     read = parse(_Token, answer)
-    return IssuedToken(read.token, read.expires_at)
+    return InstallationToken(read.token, read.expires_at)
 
 
 def read_id(thing: object) -> str:

@@ -93,7 +93,7 @@ class Installations(Account):
         self._now = now
         self._lock = asyncio.Lock()
         self._ids: dict[str, str] = {}
-        self._issued: dict[tuple[str, str], answers.IssuedToken] = {}
+        self._issued: dict[tuple[str, str], answers.InstallationToken] = {}
         self._login = f"{app.slug}[bot]" if app.slug else ""
 
     async def authorization(self, owner: str, repository: str) -> str:
@@ -137,7 +137,7 @@ class Installations(Account):
                 self._issued = {**fresh, key: known}
             return known.token
 
-    async def _issue(self, owner: str, repository: str, *, alone: bool) -> answers.IssuedToken:
+    async def _issue(self, owner: str, repository: str, *, alone: bool) -> answers.InstallationToken:
         wanted = {"repositories": [repository], "permissions": READS_CODE} if alone else {}
         where = {"installation": await self._installation(owner, repository)}
         try:

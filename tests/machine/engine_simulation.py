@@ -9,7 +9,7 @@ from tests.integration.github import Github
 from tests.integration.nginx import NginxUnderTest
 from tests.integration.own_engine import OwnEngine
 from tests.integration.stager import StagerUnderTest, docker
-from tests.machine.town import Town
+from tests.machine.simulation import Simulation
 
 GOINGS_ALLOWED = 2
 """How often the engine goes: with what is stopped from outside besides, no more than five times in a row."""
@@ -17,7 +17,7 @@ VOLUME: dict[str, Any] = {"container_create_params": {"Volumes": {"/data": {}}}}
 """What gives each instance a volume without a name."""
 
 
-class EngineTown(Town):
+class EngineTown(Simulation):
     """A town in which Docker is stopped, killed and started again.
 
     Args:

@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Self
 
 from stager.control.applications import Application, Applications
-from stager.control.builds.gc import Workshop
-from stager.control.control_plane import Cast, Conduct, Core, World
+from stager.control.builds.gc import BuildPorts
+from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.access import Roles
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.control.pull_requests.forges import Forges
 from stager.control.reconciler.controller import Intervals
-from stager.control.routing.urls import Addresses
+from stager.control.routing.urls import Urls
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
@@ -34,7 +34,7 @@ from stager.testing import FakeEngine, FakeFirewall, FakeForge, FakeRouter, Memo
 from stager.testing.fakes.builder import FakeBuilder
 from stager.testing.fakes.forge import FORGE, whole
 from stager.testing.fakes.logs import MemoryLogs
-from stager.testing.fakes.secret_box import ThinSeal
+from stager.testing.fakes.secret_box import FakeSecretBox
 from stager.testing.fakes.sources import FakeSources
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
@@ -57,7 +57,7 @@ KEY = b"k" * 32
 
 
 @dataclass
-class House:
+class Harness:
     """What outlives a control plane: store, engine, router and forge; and the one that lives at the moment.
 
     Args:
@@ -91,7 +91,7 @@ class House:
     keep_gone: timedelta = timedelta(days=30)
     authentication: Sequence[AuthenticationStrategy] = ()
     roles: Roles = field(default_factory=Roles)
-    logins: CurrentLogins | None = None
+    logins: LoginFlows | None = None
     scheme: str = "http"
     template: str = "{slug}.{domain}"
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -163,7 +163,7 @@ class House:
     async def tell(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
-            await self.life.intake.receive(self.forge.delivery(event))
+            await self.life.webhook_consumer.receive(self.forge.delivery(event))
 
     # What is to be seen.
 
@@ -225,12 +225,12 @@ class House:
 class Life:
     """One control plane, from its start to its end."""
 
-    def __init__(self, house: House, wire: Tripwire) -> None:
+    def __init__(self, house: Harness, wire: Tripwire) -> None:
         self.wire = wire
         self.clock = LoopClock()
         forge = wire.around(house.forge)
         engine = wire.around(house.engine)
-        world = World(
+        ports = Ports(
             store=wire.around(house.store),
             images=engine,
             instances=engine,
@@ -238,21 +238,21 @@ class Life:
             router=wire.around(house.router),
             clock=self.clock,
             ids=house.ids,
-            seal=ThinSeal(),
+            seal=FakeSecretBox(),
             logins=house.logins,
             firewall=house.firewall,
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
-            workshop=Workshop(
+            build_ports=BuildPorts(
                 wire.around(house.sources), wire.around(house.builder), house.logs, at_once=house.at_once
             ),
         )
-        self.core = Core(
-            world,
-            Addresses(world.store, domain=house.domain, scheme=house.scheme, template=house.template),
+        self.control_plane = ControlPlane(
+            ports,
+            Urls(ports.store, domain=house.domain, scheme=house.scheme, template=house.template),
             Applications({a.name: a for a in house.applications}),
-            Cast(listeners=house.listeners, authentication=house.authentication),
-            Conduct(
+            PluginSet(listeners=house.listeners, authentication=house.authentication),
+            Options(
                 intervals=Intervals(keep_gone=house.keep_gone),
                 max_previews=house.max_previews,
                 comments=house.reports,
@@ -263,24 +263,28 @@ class Life:
                 roles=house.roles,
             ),
         )
-        self.watch, self.metrics = self.core.watch, self.core.metrics
-        self.applications, self.addresses = self.core.applications, self.core.addresses
-        self.publisher, self.steps, self.intake = self.core.publisher, self.core.steps, self.core.intake
-        self.supervisor, self.resync = self.core.supervisor, self.core.resync
-        self.commands, self.reporter = self.core.commands, self.core.reporter
+        self.watch, self.metrics = self.control_plane.watch, self.control_plane.metrics
+        self.applications, self.addresses = self.control_plane.applications, self.control_plane.addresses
+        self.routes, self.steps, self.webhook_consumer = (
+            self.control_plane.routes,
+            self.control_plane.steps,
+            self.control_plane.webhook_consumer,
+        )
+        self.controller, self.resync = self.control_plane.controller, self.control_plane.resync
+        self.commands, self.reporter = self.control_plane.commands, self.control_plane.reporter
         self.task = asyncio.create_task(self._live())
 
     async def _live(self) -> None:
         await self.addresses.load()
-        await self.publisher.adopt()
-        await self.publisher.frame(self.addresses.domain, HOME)
-        await self.supervisor.run()
+        await self.routes.adopt()
+        await self.routes.frame(self.addresses.domain, HOME)
+        await self.controller.run()
 
     async def die(self) -> None:
-        """See `House.kill`. Raises what it had failed with before."""
+        """See `Harness.kill`. Raises what it had failed with before."""
         self.wire.cut()
         self.task.cancel()
-        await self.core.close()
+        await self.control_plane.close()
         self.wire.bury()
         with suppress(asyncio.CancelledError):
             await self.task

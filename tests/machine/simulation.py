@@ -39,7 +39,7 @@ class Pull:
     deliveries: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Town:
+class Simulation:
     """Things happen here by the dice, the same for the same seed.
 
     Args:

@@ -15,7 +15,7 @@ from stager.auth.basic import BasicAuthentication
 from stager.auth.github import GithubAuthentication
 from stager.control.applications import Application
 from stager.control.identity.access import Roles
-from stager.control.identity.login_flows import CurrentLogins
+from stager.control.identity.login_flows import LoginFlows
 from stager.control.pull_requests.forges import Forges
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks.events import FORGE, GithubWebhooks
@@ -27,8 +27,8 @@ from stager.testing.fakes.setup import FakeSetup
 from stager.web import services
 from stager.web.app import create_app
 from tests.doubles.github import GithubDouble, signed
-from tests.unit.control.house import SHOP, House
-from tests.unit.control.house import listeners as walkthrough_listeners
+from tests.unit.control.harness import SHOP, Harness
+from tests.unit.control.harness import listeners as walkthrough_listeners
 from tests.unit.control.virtual_time import LoopClock
 
 SECRET = "s3cret"
@@ -42,7 +42,7 @@ def basic(user: str = "ann", password: str = "pass") -> dict[str, str]:
 
 
 @dataclass
-class Site:
+class WebHarness:
     """A running Stager as its visitors see it.
 
     Args:
@@ -50,7 +50,7 @@ class Site:
         github: whose payloads can be delivered.
     """
 
-    house: House
+    house: Harness
     app: FastAPI
     client: httpx.AsyncClient
     github: GithubDouble
@@ -88,7 +88,7 @@ async def site(
     accounts: FakeAccounts | None = None,
     scheme: str = "http",
     rest: bool = True,
-) -> AsyncIterator[Site]:
+) -> AsyncIterator[WebHarness]:
     """A site of its own, at rest unless told otherwise: that takes minutes, where time isn't virtual.
 
     Args:
@@ -106,10 +106,10 @@ async def site(
     known = {"ann": "pass"} if users is None else users
     clock = LoopClock()
     provider = accounts or FakeAccounts()
-    logins = CurrentLogins(provider, lambda: f"{scheme}://{domain or HOST}", clock.now)
+    logins = LoginFlows(provider, lambda: f"{scheme}://{domain or HOST}", clock.now)
     if accounts is not None and not authentication:
         authentication = [BasicAuthentication(known), GithubAuthentication(logins)]
-    house = House(
+    house = Harness(
         applications,
         logins=logins,
         scheme=scheme,
@@ -130,33 +130,33 @@ async def site(
         app = create_app(replace(services_of(house), setup=setup))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://{HOST}") as client:
-            yield Site(house, app, client, GithubDouble(), setup)
+            yield WebHarness(house, app, client, GithubDouble(), setup)
 
 
-def services_of(house: House) -> services.Services:
+def services_of(house: Harness) -> services.Services:
     life = house.life
     assert house.webhooks is not None
     return services.Services(
-        access=life.core.access,
-        audit=life.core.audit,
-        tokens=life.core.tokens,
-        sessions=life.core.sessions,
-        signing_in=life.core.signing_in,
+        access=life.control_plane.access,
+        audit=life.control_plane.audit,
+        tokens=life.control_plane.tokens,
+        sessions=life.control_plane.sessions,
+        signing_in=life.control_plane.signing_in,
         addresses=life.addresses,
         applications=life.applications,
-        builds=life.core.builds,
-        calls=life.core.calls,
+        builds=life.control_plane.builds,
+        calls=life.control_plane.calls,
         commands=life.commands,
-        failures=life.core.failures,
-        guards=life.core.guards,
-        sharing=life.core.sharing,
+        failures=life.control_plane.failures,
+        visitor_access=life.control_plane.visitor_access,
+        sharing=life.control_plane.share_links,
         forges=Forges([whole(house.forge)]),
         instances=house.engine,
-        intake=life.intake,
+        webhook_consumer=life.webhook_consumer,
         metrics=life.metrics,
-        publisher=life.publisher,
+        routes=life.routes,
         store=house.store,
-        supervisor=life.supervisor,
+        controller=life.controller,
         webhooks={FORGE: house.webhooks},
         configuration="config.yml",
         warnings=("One.",),
