@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from stager.control.applications import Applications
 from stager.control.environments.commands import Commands
 from stager.control.environments.lookup import previews_of
 from stager.control.identity.audit import Audit
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, why_not
+from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.identity.actor import Actor

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.capacity import Capacity
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.commands import Wake
@@ -27,6 +26,7 @@ from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.pull_requests.repositories import application_of, remember, why_not
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.errors import Retry, StagerError

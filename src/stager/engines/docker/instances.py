@@ -16,8 +16,8 @@ from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
-from stager.domain.source import Trust
 from stager.engines.docker import labels, seccomp
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
@@ -120,13 +120,13 @@ class DockerInstances:
                 born.append((self._summarised(container), birth))
         return born
 
-    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
+    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
         """See `ports.engine.Instances.prepared`."""
 
         async def has_none() -> bool:
             return not await self._list(environment)
 
-        return self._ahead.expecting(environment, trust, has_none)
+        return self._ahead.expecting(environment, profile, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
@@ -134,12 +134,12 @@ class DockerInstances:
         mine = next((c for c in others if c["Labels"][labels.DEPLOYMENT] == spec.birth.deployment), None)
         if mine is not None:
             return self._summarised(mine)
-        # A network's bridge tells whose code is in it, so that others' instances don't come into it.
-        alike = [c["Labels"] for c in others if c["Labels"].get(labels.TRUST) == spec.birth.trust.value]
+        # The firewall tells profiles apart by the bridge, so instances of two profiles never share a network.
+        alike = [c["Labels"] for c in others if c["Labels"].get(labels.PROFILE) == spec.birth.profile.value]
         network = next((each[labels.NETWORK] for each in alike), "")
         network = network or await self._ahead.network(spec.birth.environment)
         taken = [c["Labels"][labels.ADDRESS] for c in others]
-        lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
+        lease = await self._networks.lease(spec.birth.environment, spec.birth.profile, network, taken)
         try:
             return await self._create_at(spec, lease)
         finally:
@@ -179,7 +179,7 @@ class DockerInstances:
             self._installation,
             lease,
             publish=self._loopback,
-            profile=await self._profile(),
+            seccomp_profile=await self._profile(),
             ulimits=self._ulimits,
             volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
         )
@@ -230,7 +230,7 @@ class DockerInstances:
                 raise Retry("The container was removed before it started.", reason="instance-gone")
             marks = container["Config"]["Labels"]
             fresh = network, birth = marks[labels.NETWORK], labels.to_birth(marks)
-            if not await self._networks.holds(network, birth.trust):
+            if not await self._networks.holds(network, birth.profile):
                 await self.remove(instance)
                 raise Retry(
                     "The firewall doesn't know the network of this container, so another one is made.",

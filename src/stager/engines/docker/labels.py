@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from stager.domain.environment import ChangeLink, InstanceLabels
+from stager.domain.profile import ProfileName
 from stager.domain.source import Revision, Trust
 
 INSTALLATION = "stager.instance"
@@ -23,6 +24,9 @@ PORT = "stager.port"
 APP = "stager.app"
 SHA = "stager.sha"
 TRUST = "stager.trust"
+"""Whose code it runs."""
+PROFILE = "stager.profile"
+"""How it is confined."""
 BUILD = "stager.build"
 """The key by which an image was built."""
 HEALTHCHECK = "stager.healthcheck"
@@ -56,6 +60,7 @@ def from_birth(birth: InstanceLabels) -> dict[str, str]:
         SHA: birth.revision.sha,
         "stager.ref": birth.revision.ref,
         TRUST: birth.trust.value,
+        PROFILE: birth.profile.value,
         "stager.change": json.dumps(asdict(birth.change)) if birth.change else "",
         "stager.parameters": json.dumps(dict(birth.parameters)),
     }
@@ -78,6 +83,7 @@ def to_birth(labels: Mapping[str, str]) -> InstanceLabels:
         host=labels["stager.host"],
         revision=Revision(labels[SHA], labels["stager.ref"]),
         trust=Trust(labels[TRUST]),
+        profile=ProfileName(labels[PROFILE]),
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels["stager.parameters"]),
     )

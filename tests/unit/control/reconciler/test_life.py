@@ -16,6 +16,7 @@ from stager.control.reconciler.worker import Worker
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint, Health, Page
 from stager.domain.source import Access
 from stager.domain.status import State
@@ -111,8 +112,8 @@ class TestLaunch:
 
             [instance] = house.engine.there()
             spec = house.engine.spec(instance.id)
-            assert (spec.command, spec.port, spec.limits) == (app.command, app.port, app.limits)
-            assert (spec.parameters, spec.stop_grace) == (app.parameters, 3)
+            assert spec.application == app
+            assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.birth.environment == environment.id
             assert spec.birth.parameters == {"GREETING": "hallo", "MODE": "mine"}
             assert dict(spec.variables) == {
