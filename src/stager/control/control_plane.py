@@ -335,7 +335,7 @@ class ControlPlane:
         )
 
     async def _changed(self, environment: Environment) -> None:
-        if environment.desired.wanted:
+        if environment.desired.should_run:
             await self.room.make(environment)
         self.watch.changed(environment.id)
         self.wake(environment.id)

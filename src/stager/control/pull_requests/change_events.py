@@ -111,7 +111,7 @@ class ChangeEvents:
             return _Decided(decided)
         key = _key(application, event)
         before = await self._store.read(lambda tx: tx.environment_by_key(key))
-        suspension = await self._policy.hold(application, event.change, before, decided.suspension)
+        suspension = await self._policy.suspension(application, event.change, before, decided.suspension)
         return _Decided(decided, suspension)
 
     def _write(
@@ -165,7 +165,7 @@ class ChangeEvents:
         request = _request(key, decision, change, before)
         if suspension is None:
             return [self._desired_state.run(tx, request)], "launched"
-        held = self._desired_state.hold(tx, request, suspension)
+        held = self._desired_state.suspend(tx, request, suspension)
         if suspension == decided.by_listeners.suspension:
             return [held], f"skipped by {decided.by_listeners.listener}: {decided.by_listeners.reason}"
         return [held], f"refused: {suspension.reason.value}"
@@ -205,11 +205,11 @@ def _asks_for_more(before: Environment, event: ChangeSeen, suspension: Suspensio
     preview, or another decision of policy. A preview that somebody stopped stays stopped until the change is
     reopened."""
     desired, change = before.desired, event.change
-    if not desired.present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
+    if not desired.is_present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
         return True
-    if desired.hold is not None and desired.hold.reason not in BY_POLICY:
+    if desired.suspension is not None and desired.suspension.reason not in BY_POLICY:
         return event.action is ChangeAction.REOPENED
-    return desired.hold != suspension
+    return desired.suspension != suspension
 
 
 def _with_link(tx: Transaction, before: Environment, change: Change) -> Environment | None:
@@ -229,8 +229,8 @@ def waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
         if environment.change
         and environment.change.repository_id == event.repository.id
         and environment.desired.revision.sha == event.sha
-        and environment.desired.hold is not None
-        and environment.desired.hold.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
+        and environment.desired.suspension is not None
+        and environment.desired.suspension.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
     )
     changes = (tx.change(event.repository.id, e.change.number) for e in waiting if e.change)
     return [change for change in changes if change is not None and change.is_open]

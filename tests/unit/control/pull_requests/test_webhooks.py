@@ -363,9 +363,9 @@ class TestEdits:
         await house.tell(house.forge.edit(opened, labels=("bug",)))
         await house.rest()
 
-        hold = (await house.the()).desired.hold
-        assert hold is not None
-        assert hold.reason is SuspensionReason.KILLED
+        suspension = (await house.the()).desired.suspension
+        assert suspension is not None
+        assert suspension.reason is SuspensionReason.KILLED
 
 
 class TestReopened:
@@ -381,9 +381,9 @@ class TestReopened:
             await house.life.webhook_consumer.receive(house.forge.delivery(reopened, "copy"))
             await house.rest()
 
-            hold = (await house.the()).desired.hold
-            assert hold is not None
-            assert hold.reason is SuspensionReason.KILLED
+            suspension = (await house.the()).desired.suspension
+            assert suspension is not None
+            assert suspension.reason is SuspensionReason.KILLED
             await house.tell(house.forge.close(opened), house.forge.reopen(opened))
             await house.rest()
             await house.assert_live()
@@ -450,7 +450,7 @@ class TestListeners:
 
     async def test_a_skip_says_why(self) -> None:
         async with heard(Deciding(Skip("only documentation changed."))) as house:
-            hold = (await house.the()).desired.hold
+            hold = (await house.the()).desired.suspension
             assert hold == Suspension(
                 SuspensionReason.RULES,
                 "No preview: only documentation changed.",
@@ -484,7 +484,7 @@ class TestListeners:
             base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("eve", "shop")
             await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
             await house.rest()
-            hold = (await house.the()).desired.hold
+            hold = (await house.the()).desired.suspension
             assert hold is not None
             assert hold.reason is SuspensionReason.APPROVAL
 
@@ -600,10 +600,10 @@ class TestTrust:
         await house.tell(opened, forge.push(opened, "b"))
         await house.rest()
 
-        status, hold = await house.status(), (await house.the()).desired.hold
+        status, suspension = await house.status(), (await house.the()).desired.suspension
         assert (status.state, status.reason) == (State.REFUSED, "approval")
-        assert hold
-        assert hold.reason is SuspensionReason.APPROVAL
+        assert suspension
+        assert suspension.reason is SuspensionReason.APPROVAL
         assert house.engine.there() == []
 
     async def test_its_branch_is_nobodys_name_for_anything(self, house: Harness) -> None:
