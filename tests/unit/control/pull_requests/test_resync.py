@@ -64,7 +64,7 @@ class TestRedelivery:
 
         life = house.life
         forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
-        resync = Resync(house.store, forges, life.applications, life.webhook_consumer, life.clock)
+        resync = Resync(house.store, forges, life.applications, life.control_plane.change_events, life.clock)
         start = life.clock.now() - REDELIVER
         await resync.run()
         await house.rest()
