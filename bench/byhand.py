@@ -21,6 +21,7 @@ from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec
 
@@ -58,7 +59,9 @@ class ByHand:
         begun = perf_counter()
         lease = await self._network()
         self._count += 1
-        body = create_body(self._spec(self._count, image), self.installation, lease, publish=False)
+        body = create_body(
+            self._spec(self._count, image), {INSTALLATION: self.installation}, lease, publish=False
+        )
         container = await self._docker.containers.create(body, name=f"{self.installation}-{self._count}")
         self._made.append((container.id, lease.network))
         await container.start()
@@ -99,8 +102,9 @@ class ByHand:
             await asyncio.sleep(LOOK_EVERY)
 
     def _spec(self, number: int, image: str) -> InstanceSpec:
-        birth = InstanceLabels(
+        labels = InstanceLabels(
             environment=f"hand-{number}",
+            service="web",
             deployment=f"hand-{number}",
             generation=1,
             app="shop",
@@ -114,5 +118,5 @@ class ByHand:
             parameters={},
         )
         application = Application("shop", image, PORT, LIMITS)
-        profile = application.profile(birth.profile)
-        return InstanceSpec(birth, image, application, profile, {"container_name": birth.name})
+        profile = application.profile(labels.profile)
+        return InstanceSpec(labels, image, application, profile, {"container_name": labels.name})

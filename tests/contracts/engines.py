@@ -103,7 +103,7 @@ class Engine(Protocol):
     reference: str
     """An image that it has."""
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
         its memory (`hungry`), `serves-itself` on loopback addresses, or whose image's own check finds it
         `well` or `ill`, or can't be run in it (`uncheckable`)."""
@@ -123,7 +123,7 @@ _numbers = itertools.count(1)
 
 
 def spec_of(
-    birth: InstanceLabels,
+    labels: InstanceLabels,
     image: str,
     command: tuple[str, ...] = (),
     stop_grace: float = 1.0,
@@ -133,7 +133,7 @@ def spec_of(
     application = Application(
         "shop", image, PORT, LIMITS, command=command, stop_grace=stop_grace, parameters=parameters or {}
     )
-    return InstanceSpec(birth, image, application, application.profile(birth.profile))
+    return InstanceSpec(labels, image, application, application.profile(labels.profile))
 
 
 def with_settings(spec: InstanceSpec, **settings: Any) -> InstanceSpec:
@@ -141,10 +141,11 @@ def with_settings(spec: InstanceSpec, **settings: Any) -> InstanceSpec:
     return replace(spec, application=replace(spec.application, **settings))
 
 
-def birth(environment: str = "e1", generation: int = 1) -> InstanceLabels:
+def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLabels:
     """A full one, of a deployment of its own."""
     return InstanceLabels(
         environment=environment,
+        service="web",
         deployment=f"d{next(_numbers)}",
         generation=generation,
         app="shop",
@@ -169,10 +170,10 @@ class FakeEngineUnderTest:
         self.instances: Instances = self._engine
         self.prober: Prober = self._engine
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
-        image = self._engine.add_image(f"{does}-{birth.deployment}", program)
-        return spec_of(birth, image)
+        image = self._engine.add_image(f"{does}-{labels.deployment}", program)
+        return spec_of(labels, image)
 
     def inner(self, does: str) -> Sequence[str]:
         return (does,)
@@ -199,16 +200,16 @@ class DockerUnderTest:
         )
         self.prober: Prober = self.http
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         image = await self.images.resolve(self.reference)
         if does in _HEALTHCHECKS:
             check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
-            return spec_of(birth, image, ("sleep", "600"), parameters={"Healthcheck": check})
+            return spec_of(labels, image, ("sleep", "600"), parameters={"Healthcheck": check})
         if does != "unstartable":
-            return spec_of(birth, image, ("sh", "-c", _COMMANDS[does]))
+            return spec_of(labels, image, ("sh", "-c", _COMMANDS[does]))
         # With an init of Docker's it would start, and end when the init doesn't find the command.
         parameters = {"HostConfig": {"Init": False}}
-        return spec_of(birth, image, ("no-such-program",), stop_grace=10.0, parameters=parameters)
+        return spec_of(labels, image, ("no-such-program",), stop_grace=10.0, parameters=parameters)
 
     def inner(self, does: str) -> Sequence[str]:
         return _INNER_COMMANDS[does]
@@ -234,7 +235,7 @@ async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
     finally:
         await engine.http.close()
         await engine.docker.close()
-        clean_up(f"stager.instance={installation}")
+        clean_up(f"stager.installation={installation}")
 
 
 def clean_up(label: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -16,10 +18,10 @@ from stager.domain.route import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """An instance to be made.
+    """An instance to be created.
 
     Args:
-        birth: what it is for; becomes labels.
+        labels: what it is created for.
         image: the image's id, as `Images.resolve` gave it.
         application: its settings; the engine reads the command, the port, `stop_grace`, `parameters` and
             `has_healthcheck`. With the last, Stager runs the image's own check by `Instances.check` and the
@@ -29,12 +31,30 @@ class InstanceSpec:
         fallbacks: those that it gets where neither its image nor `variables` sets them.
     """
 
-    birth: InstanceLabels
+    labels: InstanceLabels
     image: str
     application: Application
     profile: Profile
     variables: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> str:
+        """A digest of everything that the instance is created from, labels excepted."""
+        app, profile = self.application, self.profile
+        # Egress is missing: the firewall applies it to running instances.
+        inputs = [
+            self.image,
+            *(app.command, app.port, app.stop_grace, app.parameters, app.has_healthcheck),
+            *(profile.name, asdict(profile.limits), profile.runtime, profile.dropped_capabilities),
+            *(self.variables, self.fallbacks),
+        ]
+        text = json.dumps(inputs, sort_keys=True, default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +139,8 @@ class Instances(Protocol):
     async def find(self, environment: str | None = None) -> list[Instance]:
         """All instances, or one environment's, in whatever state they are."""
 
-    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
-        """All instances with what they were made for, to adopt those that the database doesn't know."""
+    async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
+        """All instances with their labels, to adopt those that the database doesn't have."""
 
     def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
         """Have what doesn't depend on the image made meanwhile, such as the network, for an instance of this
@@ -128,8 +148,8 @@ class Instances(Protocol):
         what no instance came for, `sweep` removes. There is one context at a time for an environment."""
 
     async def create(self, spec: InstanceSpec) -> Instance:
-        """Make the instance with its network, without starting it; the one that there is, when this
-        deployment has one already.
+        """Create the instance with its network, without starting it. Returns the existing one if this
+        service of this deployment has one already.
 
         Raises:
             Fault: the engine refuses these parameters.
@@ -190,7 +210,8 @@ class Instances(Protocol):
         """
 
     async def sweep(self) -> int:
-        """Remove what no instance uses any more, such as networks. Returns how many things went."""
+        """Remove what no instance uses any more, such as networks, and the containers of Stager versions with
+        other labels. Returns how many resources were removed."""
 
     def events(self) -> AsyncIterator[str]:
         """The ids of environments of which an instance changed; an empty id when events may have been

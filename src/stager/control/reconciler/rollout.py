@@ -18,7 +18,7 @@ from stager.control.reconciler.status_page import Showing
 from stager.domain.application import Application
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, Instance, InstanceLabels
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.ports.engine import InstanceSpec
@@ -154,7 +154,7 @@ class Launching:
         amended: Mapping[str, str],
     ) -> InstanceSpec:
         return InstanceSpec(
-            birth=_birth(environment, deployment),
+            labels=_labels(environment, deployment),
             image=deployment.image,
             application=application,
             profile=application.profile_for(environment.desired.trust),
@@ -168,9 +168,10 @@ def _answered_before(deployment: Deployment, instance: Instance) -> bool:
     return deployment.attempt.healthy_run.startswith(f"{instance.id}@")
 
 
-def _birth(environment: Environment, deployment: Deployment) -> InstanceLabels:
+def _labels(environment: Environment, deployment: Deployment) -> InstanceLabels:
     return InstanceLabels(
         environment=environment.id,
+        service=WEB_SERVICE,
         deployment=deployment.id,
         generation=deployment.generation,
         app=environment.app,

@@ -37,7 +37,7 @@ COMPLETED = (
 
 def create_body(
     spec: InstanceSpec,
-    installation: str,
+    own_labels: Mapping[str, str],
     lease: Lease,
     *,
     publish: bool,
@@ -45,9 +45,10 @@ def create_body(
     ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
     volumes: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """What to ask Docker for.
+    """The body of the create call.
 
     Args:
+        own_labels: further labels of the container.
         publish: whether the port must be published on the loopback address, for a host that can't dial
             the container's own.
         seccomp_profile: used where the administrator names none; empty for the engine's own.
@@ -58,7 +59,7 @@ def create_body(
     body = merge(_defaults(spec), _with_known_names(spec.application.parameters))
     tmpfs = _tmpfs(body, volumes, spec.profile.limits.memory)
     body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], seccomp_profile, ulimits), **tmpfs}})
-    return merge(body, _ours(spec, installation, lease, publish=publish))
+    return merge(body, _ours(spec, own_labels, lease, publish=publish))
 
 
 def cleaned(path: str) -> str:
@@ -161,15 +162,17 @@ def _checks_image(spec: InstanceSpec) -> bool:
     return spec.application.has_healthcheck and "Healthcheck" not in spec.application.parameters
 
 
-def _ours(spec: InstanceSpec, installation: str, lease: Lease, *, publish: bool) -> dict[str, Any]:
+def _ours(
+    spec: InstanceSpec, own_labels: Mapping[str, str], lease: Lease, *, publish: bool
+) -> dict[str, Any]:
     port = f"{spec.application.port or 0}/tcp"
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.variables.items()],
         "ExposedPorts": {port: {}},
         "Labels": {
-            **labels.from_birth(spec.birth),
-            labels.INSTALLATION: installation,
+            **labels.encode(spec.labels),
+            **own_labels,
             labels.NETWORK: lease.network,
             labels.ADDRESS: lease.address,
             labels.PORT: str(spec.application.port or 0),

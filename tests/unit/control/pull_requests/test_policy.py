@@ -374,7 +374,7 @@ class TestChecks:
             await gate.rest(30)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_that_fail_later_take_nothing_away(self) -> None:
         """The commit was let run; its checks aren't asked for again."""
@@ -482,7 +482,7 @@ class TestForks:
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_a_push_back_to_what_was_approved_last_needs_nothing(self) -> None:
         async with forked("approve").open() as gate:

@@ -181,7 +181,7 @@ class TestHeals:
         house.forge.push(opened, "one2")
         await house.rest(TWO_ROUNDS)
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "one2"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "one2"
 
     async def test_one_that_was_reopened(self, house: Harness) -> None:
         [opened] = await live(house, "one")

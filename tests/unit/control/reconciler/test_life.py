@@ -114,8 +114,8 @@ class TestLaunch:
             spec = house.engine.spec(instance.id)
             assert spec.application == app
             assert spec.profile == app.profile(ProfileName.STANDARD)
-            assert spec.birth.environment == environment.id
-            assert spec.birth.parameters == {"GREETING": "hallo", "MODE": "mine"}
+            assert spec.labels.environment == environment.id
+            assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
             assert dict(spec.variables) == {
                 "GREETING": "hallo",
                 "MODE": "mine",

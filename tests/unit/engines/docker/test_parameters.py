@@ -16,8 +16,18 @@ from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec
 
-BIRTH = InstanceLabels(
-    "e1", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED, ProfileName.STANDARD
+LABELS = InstanceLabels(
+    "e1",
+    "web",
+    "d1",
+    1,
+    "shop",
+    "name:x",
+    "x",
+    "x.preview.test",
+    Revision(),
+    Trust.TRUSTED,
+    ProfileName.STANDARD,
 )
 MEMORY = 512 << 20
 NOFILE, CORE = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}, {"Name": "core", "Soft": 0, "Hard": 0}
@@ -28,7 +38,7 @@ def spec_of(parameters: Mapping[str, Any], **more: Any) -> InstanceSpec:
     limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
     application = Application("shop", "shop", 3000, limits, parameters=parameters)
     return InstanceSpec(
-        BIRTH, "sha256:1", application, replace(application.profile(ProfileName.STANDARD), **more)
+        LABELS, "sha256:1", application, replace(application.profile(ProfileName.STANDARD), **more)
     )
 
 
@@ -36,7 +46,7 @@ def host_of(given: Mapping[str, Any] | None = None, profile: str = "{}") -> dict
     """`HostConfig` for these parameters of the administrator's in it."""
     parameters = {} if given is None else {"HostConfig": dict(given)}
     body = create_body(
-        spec_of(parameters), "test", Lease("n1", "10.0.0.2"), publish=False, seccomp_profile=profile
+        spec_of(parameters), {}, Lease("n1", "10.0.0.2"), publish=False, seccomp_profile=profile
     )
     host: dict[str, Any] = body["HostConfig"]
     return host
@@ -53,9 +63,9 @@ def test_what_every_instance_gets() -> None:
 def test_what_the_profile_decides() -> None:
     """Its runtime and capabilities; the engine's own runtime where it names none."""
     lease = Lease("n1", "10.0.0.2")
-    usual = create_body(spec_of({}), "test", lease, publish=False)["HostConfig"]
+    usual = create_body(spec_of({}), {}, lease, publish=False)["HostConfig"]
     sandboxed = spec_of({}, runtime="runsc", dropped_capabilities=("ALL",))
-    strict = create_body(sandboxed, "test", lease, publish=False)["HostConfig"]
+    strict = create_body(sandboxed, {}, lease, publish=False)["HostConfig"]
 
     assert "Runtime" not in usual
     assert usual["CapDrop"] == ["NET_RAW", "MKNOD", "AUDIT_WRITE"]
@@ -113,7 +123,7 @@ class TestVolumes:
     def tmpfs(host: Mapping[str, Any], **top: Any) -> dict[str, str]:
         spec = spec_of({"HostConfig": dict(host), **top})
         volumes = {"/data": "uid=7,gid=8,mode=700", "/cache/": ""}
-        body = create_body(spec, "test", Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
+        body = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
         found: dict[str, str] = body["HostConfig"].get("Tmpfs", {})
         return found
 
