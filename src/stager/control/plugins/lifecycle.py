@@ -21,7 +21,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
 from stager.ports.handlers import PostLaunchHandler, PreKillHandler, PreLaunchHandler, Preview
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Told:
 
 def told_of(tx: Transaction, environment_id: str, generation: int) -> Told:
     """What is remembered of this generation; it is forgotten when the next one is told of."""
-    text = tx.fact(_fact(environment_id))
+    text = tx.environment_state(environment_id, StateKind.HANDLERS)
     found = Told(**json.loads(text)) if text else Told(0)
     return replace(found, notes=tuple(found.notes)) if found.generation == generation else Told(generation)
 
@@ -121,7 +121,8 @@ class Lifecycle:
     async def _remember(self, preview: Preview, change: Callable[[Told], Told], notes: Sequence[str]) -> None:
         def work(tx: Transaction) -> None:
             told = change(told_of(tx, preview.id, preview.generation))
-            tx.save_fact(_fact(preview.id), json.dumps(asdict(replace(told, notes=(*told.notes, *notes)))))
+            text = json.dumps(asdict(replace(told, notes=(*told.notes, *notes))))
+            tx.save_environment_state(preview.id, StateKind.HANDLERS, text)
 
         await self._store.write(work)
 
@@ -153,7 +154,3 @@ def _checked(handler: PreLaunchHandler, answer: object) -> Mapping[str, str]:
             reason="handler-failed",
         )
     return cast("Mapping[str, str]", answer)
-
-
-def _fact(environment_id: str) -> str:
-    return f"handlers:{environment_id}"
