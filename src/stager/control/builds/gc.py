@@ -47,7 +47,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
     for environment in tx.environments():
         if environment.serving is not None:
             needed.add((environment.id, environment.serving))
-        if environment.desired.wanted:
+        if environment.desired.should_run:
             needed.add((environment.id, environment.desired.generation))
         if environment.change:
             repositories.add(environment.change.repository_id)

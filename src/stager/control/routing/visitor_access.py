@@ -106,7 +106,7 @@ class VisitorAccess:
         for link in tx.all_share_links():
             links.setdefault(link.environment_id, []).append(link)
         # Where two had the same host, the one that is there now has it.
-        in_order = sorted(tx.environments(), key=lambda e: (e.desired.present, e.updated_at))
+        in_order = sorted(tx.environments(), key=lambda e: (e.desired.is_present, e.updated_at))
         return {e.host: self._terms_of(e, links.get(e.id, ())) for e in in_order}
 
     def _terms_of(self, environment: Environment, links: Sequence[ShareLink]) -> AccessPolicy | None:
@@ -118,7 +118,7 @@ class VisitorAccess:
         return AccessPolicy(guard, application.index) if guard or application.index else None
 
     def _good(self, environment: Environment, links: Sequence[ShareLink]) -> frozenset[str]:
-        if not environment.desired.wanted:
+        if not environment.desired.should_run:
             return frozenset()
         now = self._clock.now()
         return frozenset(link.id for link in links if link.is_good(now))

@@ -19,6 +19,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -30,7 +31,6 @@ from stager.ports.store import SeenRepository
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_ABSENT = "absent"
 
 
 class EnvironmentRow(NamedTuple):
@@ -143,13 +143,13 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         subject=environment.key.subject,
         name=environment.name,
         host=environment.host,
-        run=_run_of(desired),
+        run=desired.run,
         generation=desired.generation,
         sha=desired.revision.sha,
         ref=desired.revision.ref,
         parameters=json.dumps(dict(desired.parameters)),
         trust=desired.trust,
-        suspension=json.dumps(asdict(desired.hold)) if desired.hold else None,
+        suspension=json.dumps(asdict(desired.suspension)) if desired.suspension else None,
         created_at=stamp(environment.created_at),
         updated_at=stamp(environment.updated_at),
         change=json.dumps(asdict(environment.change)) if environment.change else None,
@@ -182,20 +182,14 @@ def pair_of(columns: Sequence[Any]) -> tuple[Environment, Deployment | None]:
     return environment_of(first), None if second[0] is None else deployment_of(second)
 
 
-def _run_of(desired: Desired) -> str:
-    if not desired.present:
-        return _ABSENT
-    return "suspended" if desired.hold else "running"
-
-
 def _desired_of(row: EnvironmentRow) -> Desired:
     return Desired(
-        present=row.run != _ABSENT,
+        run=RunState(row.run),
         generation=row.generation,
         revision=Revision(row.sha, row.ref),
         parameters=json.loads(row.parameters),
         trust=Trust(row.trust),
-        hold=_suspension_of(json.loads(row.suspension)) if row.suspension else None,
+        suspension=_suspension_of(json.loads(row.suspension)) if row.suspension else None,
     )
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
 from stager.ports.store import SeenRepository, SetAside, StateKind
@@ -83,7 +83,7 @@ def _pairs(generation: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-_is_present = environments.c.run != literal("absent", literal_execute=True)
+_is_present = environments.c.run != literal(RunState.ABSENT.value, literal_execute=True)
 _PRESENCE = {None: (), True: (_is_present,), False: (not_(_is_present),)}
 
 _ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
