@@ -273,12 +273,12 @@ class Controller:
 
     async def _adopt(self) -> list[Environment]:
         """Adopt instances that the store doesn't have. Returns all environments."""
-        born = await self._instances.births()
+        born = await self._instances.find_with_labels()
         await self._renew_firewall(born)
         now = self._clock.now()
         environments = await self._store.read(lambda tx: tx.environments())
         known = {environment.id for environment in environments}
-        unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
+        unknown = [(instance, labels) for instance, labels in born if labels.environment not in known]
         orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
         self._adopted.set()
         for orphan in orphans:
