@@ -30,6 +30,10 @@ FRONT_PARTS = frozenset({"front", "routes"})
 """What the control plane calls the parts of which nothing but it knows what is the matter."""
 
 
+HANDLERS = "handlers"
+"""The part that reports handlers whose last call failed. They don't stop Stager, so that is a warning."""
+
+
 def mount(app: typer.Typer) -> None:
     """Add this command."""
     app.command(cls=ClientCommand)(doctor)
@@ -123,10 +127,16 @@ def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
     """What troubles the Stager that runs here, as far as it tells anybody."""
     answer = readiness(state) if state.path.exists() else None
     told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
-    return [Finding(part, Verdict.WRONG, sentence, _hint(part, state)) for part, sentence in told.items()]
+    return [Finding(part, _verdict(part), sentence, _hint(part, state)) for part, sentence in told.items()]
+
+
+def _verdict(part: str) -> Verdict:
+    return Verdict.WARNING if part == HANDLERS else Verdict.WRONG
 
 
 def _hint(part: str, state: StateDirectory) -> str:
+    if part == HANDLERS:
+        return f"Stager's log may be {state.log}."
     if part in FRONT_PARTS:
         return f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
     return f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
