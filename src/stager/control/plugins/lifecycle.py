@@ -68,13 +68,13 @@ def notes_of(tx: Transaction, environment_id: str, generation: int) -> tuple[str
 def add_notes(tx: Transaction, environment: Environment, notes: Sequence[str]) -> bool:
     """Add failures of listeners to the desired generation's notes. Returns whether any of them is new."""
     desired = environment.desired.generation
-    text = tx.fact(_fact(environment.id))
+    text = tx.environment_state(environment.id, StateKind.HANDLERS)
     told = told_of(tx, environment.id, json.loads(text)["generation"] if text else 0)
     known = told.listener_notes if told.decided == desired else ()
     added = [note for note in notes if note not in known][: MOST_NOTES - len(known)]
     if added:
         told = replace(told, decided=desired, listener_notes=(*known, *added))
-        tx.save_fact(_fact(environment.id), json.dumps(asdict(told)))
+        tx.save_environment_state(environment.id, StateKind.HANDLERS, json.dumps(asdict(told)))
     return bool(added)
 
 
