@@ -1,5 +1,7 @@
-"""`python -m bench.churn`: replaces containers as fast as Stager does until its standard input ends, then removes
-them. What else runs on the machine meanwhile is slowed down as much as it is beside Stager's own launches."""
+"""`python -m bench.churn`: replaces containers as fast as Stager does, until its standard input ends.
+
+What else runs on the machine meanwhile is slowed down as much as it is beside Stager's own launches.
+"""
 
 from __future__ import annotations
 

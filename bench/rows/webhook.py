@@ -64,8 +64,9 @@ async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull])
         await asyncio.to_thread(stager.kill9)
         await asyncio.to_thread(stager.start)
         lost = await _lost(stager, pulls)
-    async with _churn():
-        taken["floor"].append(rounded(await _round(to_floor, bodies), 5))
+        await asyncio.to_thread(stager.kill9)
+        async with _churn():
+            taken["floor"].append(rounded(await _round(to_floor, bodies), 5))
     return {
         "open": OPEN,
         "quiet": {name: rounds[:ROUNDS] for name, rounds in taken.items()},
@@ -78,10 +79,12 @@ async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull])
 @contextlib.asynccontextmanager
 async def _churn() -> AsyncIterator[None]:
     """Containers are replaced meanwhile, without Stager; see `bench.churn`."""
-    command = (sys.executable, "-m", "bench.churn")
-    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-    process = await asyncio.create_subprocess_exec(*command, **pipes)
-    assert process.stdin, process.stdout
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.churn", stdin=pipe, stdout=pipe
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         await process.stdout.readline()  # it is under way
         yield
@@ -223,14 +226,14 @@ def charts(figures: Figures) -> list[Chart]:
 
 
 ABOUT = f"""\
-{OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries come in
-a second, evenly spread, sent whether or not those before were answered; counted is the time from
-when each was due until its answer. The floor is the same route, framework and server behind a front
-of its own, answering 202 without reading the request. In {ROUNDS} rounds each delivery is a label, which needs
-nothing done; in the next one each is a push; in the last one each is a push again, three seconds later,
-while {OPEN} containers are being replaced on the same processors. The floor of the last round is measured
-beside a program that replaces containers at the same rate. When the last delivery is answered, the control
-plane is killed and started again, and every push must be what it wants to run.
+{OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries arrive in a
+second, evenly spread, sent whether or not those before were answered. Measured is the time from when
+each was due until its answer. The floor is the same route, framework and server behind a front of its
+own, answering 202 without reading the request. In {ROUNDS} rounds each delivery is a label, which needs
+nothing done. In the next round each is a push. In the last one each is a push again, three seconds
+later, while {OPEN} containers are being replaced on the same processors; its floor is measured beside a
+program that replaces containers at the same rate. After the last answer the control plane is killed and
+started again, and every push must be what it wants to run.
 """
 
 ROW = Row(
