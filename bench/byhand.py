@@ -19,6 +19,7 @@ from stager.domain.environment import InstanceLabels
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
@@ -56,7 +57,9 @@ class ByHand:
         begun = perf_counter()
         lease = await self._network()
         self._count += 1
-        body = create_body(self._spec(self._count, image), self.installation, lease, publish=False)
+        body = create_body(
+            self._spec(self._count, image), {INSTALLATION: self.installation}, lease, publish=False
+        )
         container = await self._docker.containers.create(body, name=f"{self.installation}-{self._count}")
         self._made.append((container.id, lease.network))
         await container.start()
@@ -105,8 +108,9 @@ class ByHand:
             await asyncio.sleep(LOOK_EVERY)
 
     def _spec(self, number: int, image: str) -> InstanceSpec:
-        birth = InstanceLabels(
+        labels = InstanceLabels(
             environment=f"hand-{number}",
+            service="web",
             deployment=f"hand-{number}",
             generation=1,
             app="shop",
@@ -118,4 +122,4 @@ class ByHand:
             change=None,
             parameters={},
         )
-        return InstanceSpec(birth, image, (), PORT, {"container_name": birth.name}, LIMITS)
+        return InstanceSpec(labels, image, (), PORT, {"container_name": labels.name}, LIMITS)

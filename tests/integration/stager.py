@@ -247,11 +247,13 @@ class StagerUnderTest:
 
     def containers(self, *filters: str) -> list[str]:
         """The ids of this installation's containers, in whatever state."""
-        wanted = [f"--filter={f}" for f in (f"label=stager.instance={self.installation}", *filters)]
+        wanted = [f"--filter={f}" for f in (f"label=stager.installation={self.installation}", *filters)]
         return docker("ps", "--all", "--quiet", "--no-trunc", *wanted).split()
 
     def networks(self) -> list[str]:
-        return docker("network", "ls", "-q", f"--filter=label=stager.instance={self.installation}").split()
+        return docker(
+            "network", "ls", "-q", f"--filter=label=stager.installation={self.installation}"
+        ).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(docker("inspect", container))[0]
@@ -301,7 +303,7 @@ class StagerUnderTest:
             docker("rm", "--force", "--volumes", *containers)
         if networks := self.networks():
             docker("network", "rm", *networks)
-        label = f"--filter=label=stager.instance={self.installation}"
+        label = f"--filter=label=stager.installation={self.installation}"
         if images := set(docker("image", "ls", "--quiet", label).split()):
             docker("image", "rm", "--force", *images)
 

@@ -219,7 +219,7 @@ def test_no_network_stays_behind_a_kill_or_a_stop(stager: StagerUnderTest) -> No
 
     stager.launched("stays")
     stray = f"stager-{stager.installation}-stray"
-    docker("network", "create", "--label", f"stager.instance={stager.installation}", stray)
+    docker("network", "create", "--label", f"stager.installation={stager.installation}", stray)
     assert stager.terminate() == 0
     assert len(stager.containers()) == len(stager.networks()) == 1, "what runs keeps its own"
     stager.start()

@@ -131,7 +131,7 @@ def test_r89_the_image_is_resolved_at_each_launch(make_stager: MakeStager) -> No
 
 def test_r30_foreign_containers_are_never_touched(stager: StagerUnderTest) -> None:
     foreign = docker("create", "--label", "stager.test=1", "stager-test/app:1", "true")
-    another = docker("create", "--label", "stager.test=1", "--label", "stager.instance=test-other",
+    another = docker("create", "--label", "stager.test=1", "--label", "stager.installation=test-other",
                      "--label", "stager.environment=x", "stager-test/app:1", "true")  # fmt: skip
     try:
         stager.launched()

@@ -270,11 +270,11 @@ class Controller:
             self.troubles.pop(part, None)
 
     async def _adopt(self) -> None:
-        born = await self._instances.births()
+        born = await self._instances.find_with_labels()
         await self._renew_firewall(born)
         now = self._clock.now()
         known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
-        unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
+        unknown = [(instance, labels) for instance, labels in born if labels.environment not in known]
         orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
         self._adopted.set()
         for orphan in orphans:
@@ -315,9 +315,9 @@ class Controller:
 
 def _is_over(environment: Environment) -> bool:
     """Whether it is gone, and nobody is led to it any more."""
-    return not environment.desired.present and environment.serving is None
+    return not environment.desired.is_present and environment.serving is None
 
 
 def _is_as_wished(environment: Environment) -> bool:
     desired = environment.desired
-    return environment.serving == (desired.generation if desired.wanted else None)
+    return environment.serving == (desired.generation if desired.should_run else None)
