@@ -10,7 +10,7 @@ import sys
 
 from bench.byhand import ByHand
 from bench.ground import app_image
-from stager.engines.docker.instances import STARTS_AT_ONCE
+from stager.engines.docker.instances import CONCURRENT_STARTS
 
 KEPT = 40
 """Containers that stay up, so that each new one replaces an old one."""
@@ -21,10 +21,10 @@ async def _churn(image: str) -> None:
     async with ByHand() as engine:
         running: set[asyncio.Task[float]] = set()
         while not ended.done():
-            while len(running) < STARTS_AT_ONCE:
+            while len(running) < CONCURRENT_STARTS:
                 running.add(asyncio.create_task(engine.launch(image)))
             _, running = await asyncio.wait(running, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
-            if engine.count > STARTS_AT_ONCE:
+            if engine.count > CONCURRENT_STARTS:
                 print(engine.count, flush=True)
             await engine.remove(keep=KEPT)
         await asyncio.gather(*running, return_exceptions=True)

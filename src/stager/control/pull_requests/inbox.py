@@ -59,9 +59,13 @@ class Burst:
 
     async def over(self) -> None:
         """Wait until the burst is over, or has lasted for `LONGEST_DEFERRAL`; return at once without one."""
-        loop = asyncio.get_running_loop()
-        while (until := min(self._ends_at(), self._began + LONGEST_DEFERRAL)) > loop.time():
-            await asyncio.sleep(until - loop.time())
+        while (seconds := self._left()) > 0:  # noqa: ASYNC110 (more deliveries prolong it)
+            await asyncio.sleep(seconds)
+
+    def _left(self) -> float:
+        """Seconds for which processing is deferred, unless another delivery arrives."""
+        until = min(self._ends_at(), self._began + LONGEST_DEFERRAL)
+        return until - asyncio.get_running_loop().time()
 
     def _ends_at(self) -> float:
         """When the burst is over unless another delivery arrives."""
