@@ -174,7 +174,7 @@ async def _assemble(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
     services = _services(control_plane, ports, loaded, router, setup)
-    checked = (*checks, control_plane.failures, SetAsideDeliveries(store))
+    checked = (*checks, control_plane.failures, control_plane.handler_failures, SetAsideDeliveries(store))
     return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
@@ -258,6 +258,7 @@ def _services(
         builds=control_plane.builds,
         commands=control_plane.commands,
         failures=control_plane.failures,
+        handler_failures=control_plane.handler_failures,
         forges=ports.forges,
         instances=ports.instances,
         webhook_consumer=control_plane.webhook_consumer,

@@ -97,10 +97,10 @@ class FakeStager:
             metrics=metrics,
         )
         self.previews.guard(self._control_plane.access)
-        self.access, self.calls, self.webhook_consumer = (
+        self.access, self.calls, self.change_events = (
             self._control_plane.access,
             self._control_plane.calls,
-            self._control_plane.webhook_consumer,
+            self._control_plane.change_events,
         )
         self._commands = self._control_plane.commands
 
@@ -128,7 +128,7 @@ class FakeStager:
             await self._commands.until_removed(environment, PATIENCE)
 
     async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self.webhook_consumer.seen(event)
+        await self.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
         found = next((e for e in present if e.change and e.change.number == number), None)

@@ -270,11 +270,11 @@ class Controller:
             self.troubles.pop(part, None)
 
     async def _adopt(self) -> None:
-        born = await self._instances.births()
+        born = await self._instances.find_with_labels()
         await self._renew_firewall(born)
         now = self._clock.now()
         known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
-        unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
+        unknown = [(instance, labels) for instance, labels in born if labels.environment not in known]
         orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
         self._adopted.set()
         for orphan in orphans:

@@ -80,7 +80,7 @@ async def readyz(services: Served) -> Response:
     troubles = dict(services.controller.troubles)
     aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
-    notices |= services.failures.notices
+    notices |= services.failures.notices | services.handler_failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 

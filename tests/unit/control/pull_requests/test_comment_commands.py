@@ -417,7 +417,7 @@ class TestApprove:
         assert await talk.say(event, f"/stager approve {sha}") == "rocket"
 
         instance = await talk.assert_live()
-        assert talk.engine.spec(instance.id).birth.revision.sha == SHA
+        assert talk.engine.spec(instance.id).labels.revision.sha == SHA
         assert (await talk.of(event)).approved_sha == SHA
 
     @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ class TestApprove:
         talk.forge.push(event, OTHER)
         assert await talk.say(event, f"/stager approve {SHA}") == "rocket"
         [instance] = talk.engine.there()
-        assert talk.engine.spec(instance.id).birth.revision.sha == SHA
+        assert talk.engine.spec(instance.id).labels.revision.sha == SHA
         await talk.rest(301)
 
         assert await talk.state(event) is State.REFUSED
