@@ -68,9 +68,17 @@ class ByHand:
         await self._answers(f"http://{lease.address}:{PORT}/")
         return perf_counter() - begun
 
-    async def remove(self) -> None:
-        """Remove all that was launched."""
-        made, self._made = self._made, []
+    @property
+    def count(self) -> int:
+        """How many containers are up."""
+        return len(self._made)
+
+    async def remove(self, keep: int = 0) -> None:
+        """Remove what was launched, except the newest `keep` containers."""
+        number = len(self._made) - keep
+        if number <= 0:
+            return
+        made, self._made = self._made[:number], self._made[number:]
         await asyncio.gather(
             *(self._docker.containers.container(c).delete(v=True, force=True) for c, _ in made)
         )

@@ -203,7 +203,7 @@ class TestWhatIsCounted:
 
     async def lines(self, office: Office) -> list[AuditRecord]:
         """As the database has them."""
-        return list(reversed(await office.store.read(lambda tx: tx.entries(limit=2_000))))
+        return list(reversed(await office.store.read(lambda tx: tx.audit_records(limit=2_000))))
 
     async def test_wrong_credentials_are_a_line_a_minute_for_each_address(self, office: Office) -> None:
         began = office.clock.now()
