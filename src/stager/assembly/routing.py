@@ -69,14 +69,14 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> EdgeProxies 
         nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
     )
     await router.check()
-    return EdgeProxies(router, IngressPortPool(settings.ports))
+    return EdgeProxies(router, IngressPortPool(settings.ingress_ports))
 
 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
     """Whether containers must publish a port, because their own addresses lie in another machine, as with
     Docker Desktop."""
-    if settings.engine.reach != "auto":
-        return settings.engine.reach == "loopback"
+    if settings.engine.connect_via != "auto":
+        return settings.engine.connect_via == "loopback"
     if sys.platform != "linux":
         return True
     try:

@@ -57,7 +57,7 @@ from stager.ports.handlers import (
 )
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
 from stager.stores.sqlite.store import open_store
@@ -113,7 +113,7 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
     async with AsyncExitStack() as stack:
         docker = connect(settings.engine.socket)
         stack.push_async_callback(docker.close)
-        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
         await DockerInstances(docker, state.installation, pool, loopback=False).sweep()
         await builder_of(settings, state, docker).sweep(())
 
@@ -159,7 +159,7 @@ async def _assemble(
         firewall=firewall,
     )
     previews = RunningPreviews(store, addresses)
-    cast = _cast(Chosen(loaded, previews, logins))
+    cast = _cast(PluginInstances(loaded, previews, logins))
     control_plane = ControlPlane(
         ports, addresses, settings.applications, cast, _options(settings, state, edge_proxies)
     )
@@ -193,7 +193,7 @@ async def _instances(
     settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
 ) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
-    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
     return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
@@ -206,25 +206,25 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
         log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
-def _cast(chosen: Chosen) -> PluginSet:
+def _cast(chosen: PluginInstances) -> PluginSet:
     return PluginSet(
-        listeners=chosen.those(EventListener),
-        pre_launch=chosen.those(PreLaunchHandler),
-        post_launch=chosen.those(PostLaunchHandler),
-        pre_kill=chosen.those(PreKillHandler),
-        authentication=chosen.those(AuthenticationStrategy),
-        rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+        listeners=chosen.of_type(EventListener),
+        pre_launch=chosen.of_type(PreLaunchHandler),
+        post_launch=chosen.of_type(PostLaunchHandler),
+        pre_kill=chosen.of_type(PreKillHandler),
+        authentication=chosen.of_type(AuthenticationStrategy),
+        rotation=next(iter(chosen.of_type(ContainerRotationStrategy)), None),
     )
 
 
 def _options(settings: Settings, state: StateDirectory, edge_proxies: EdgeProxies | None) -> Options:
     return Options(
         intervals=Intervals(
-            timedelta(seconds=settings.pass_every),
-            timedelta(seconds=settings.resync_every),
-            timedelta(seconds=settings.keep_gone_for),
+            timedelta(seconds=settings.reconcile_interval),
+            timedelta(seconds=settings.resync_interval),
+            timedelta(seconds=settings.retention),
         ),
-        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxies else None),
+        max_previews=settings.max_previews or (len(tuple(settings.ingress_ports)) if edge_proxies else None),
         installation=state.installation,
         comments=settings.comments,
         removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
@@ -233,10 +233,10 @@ def _options(settings: Settings, state: StateDirectory, edge_proxies: EdgeProxie
         roles=Roles(settings.roles),
         key=load_key(state.front),
         lifetimes=Lifetimes(
-            idle=timedelta(seconds=settings.sessions.idle),
-            longest=timedelta(seconds=settings.sessions.longest),
-            renew_every=timedelta(seconds=settings.sessions.renew_every),
-            command_line=timedelta(seconds=settings.sessions.command_line),
+            idle=timedelta(seconds=settings.sessions.idle_timeout),
+            longest=timedelta(seconds=settings.sessions.max_age),
+            renew_every=timedelta(seconds=settings.sessions.rotation_interval),
+            command_line=timedelta(seconds=settings.sessions.cli_max_age),
         ),
     )
 

@@ -15,7 +15,7 @@ import typer
 from stager.ports.plugins import discover
 from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
-from stager.settings.reference_page import json_schema, to_yaml
+from stager.settings.schema import json_schema, to_yaml
 
 config_commands = typer.Typer(no_args_is_help=True)
 
@@ -48,7 +48,10 @@ def check(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         _print_report(_name(loaded), warnings=loaded.warnings)
         return
-    typer.echo(f"{_name(loaded)}: fine" if loaded.path else f"{NONE}: Stager would start without any.")
+    count = _count(len(loaded.warnings))
+    typer.echo(
+        f"{_name(loaded)}: valid{count}" if loaded.path else f"{NONE}; Stager starts without one{count}."
+    )
     for warning in loaded.warnings:
         typer.echo(f"  Warning: {warning}")
 
@@ -90,8 +93,12 @@ def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:
 def _print_report(
     name: str, *, problems: list[dict[str, str]] | None = None, warnings: tuple[str, ...] = ()
 ) -> None:
-    report = {"file": name, "fine": not problems, "problems": problems or [], "warnings": warnings}
+    report = {"file": name, "valid": not problems, "problems": problems or [], "warnings": warnings}
     typer.echo(json.dumps(report, indent=2))
+
+
+def _count(warnings: int) -> str:
+    return f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
 
 
 def _name(loaded: Loaded) -> str:

@@ -33,7 +33,7 @@ from stager.ports.handlers import (
     Preview,
 )
 from stager.settings.loading.loader import Loaded
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 from stager.testing.fakes.clock import SequentialIds
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.forge import FORGE, FakeForge
@@ -65,7 +65,7 @@ class FakeStager:
         self.engine.add_image(APP)
         self.accounts = FakeAccounts()
         logins = LoginFlows(self.accounts, lambda: self.addresses.home, SystemClock().now)
-        chosen = Chosen(loaded, self.previews, logins)
+        chosen = PluginInstances(loaded, self.previews, logins)
         ports = Ports(
             store=self.store,
             images=self.engine,
@@ -79,12 +79,12 @@ class FakeStager:
             logins=logins,
         )
         cast = PluginSet(
-            listeners=chosen.those(EventListener),
-            pre_launch=chosen.those(PreLaunchHandler),
-            post_launch=chosen.those(PostLaunchHandler),
-            pre_kill=chosen.those(PreKillHandler),
-            authentication=chosen.those(AuthenticationStrategy),
-            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+            listeners=chosen.of_type(EventListener),
+            pre_launch=chosen.of_type(PreLaunchHandler),
+            post_launch=chosen.of_type(PostLaunchHandler),
+            pre_kill=chosen.of_type(PreKillHandler),
+            authentication=chosen.of_type(AuthenticationStrategy),
+            rotation=next(iter(chosen.of_type(ContainerRotationStrategy)), None),
         )
         metrics = Metrics()
         self._control_plane = ControlPlane(

@@ -18,7 +18,7 @@ from stager.control.reporting.report_state import ReportState
 from stager.domain.names import slugify
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.repository_file import read_file
-from stager.settings.sections.images import RepositoryKey
+from stager.settings.sections.applications import RepositoryKey
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
 
