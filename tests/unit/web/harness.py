@@ -18,7 +18,8 @@ from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.pull_requests.forges import Forges
 from stager.domain.errors import Retry
-from stager.forges.github.webhooks.events import FORGE, GithubWebhooks
+from stager.forges.github.webhooks.events import GithubWebhooks
+from stager.forges.github.webhooks.payloads import FORGE
 from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuthorization
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.testing.fakes.forge import whole
