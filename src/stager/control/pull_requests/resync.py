@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
 from stager.control.pull_requests.webhooks import WebhookConsumer
 from stager.domain.errors import StagerError

@@ -13,23 +13,22 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from stager.control.applications import Application, Applications
-from stager.control.environments.capacity import Capacity
-from stager.control.environments.change_feed import ChangeFeed
-from stager.control.environments.commands import Wake
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
+from stager.control.environments.scheduler import Scheduler
+from stager.control.forges import Forges
 from stager.control.metrics import Metrics
 from stager.control.plugins.invoker import Invoker
 from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.deduplication import Once
-from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
-from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
+from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.repositories import application_of, remember, why_not
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.errors import Retry, StagerError
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
 from stager.domain.pull_requests.events import (
     ChangeAction,
     ChangeSeen,
@@ -70,16 +69,14 @@ class WebhookConsumer:
         webhooks: who reads deliveries, by the forge that they are recorded under.
         forges: those that can be asked how a change stands now.
         listeners: in the order of the configuration; the first that takes an event has it.
-        wake: called with an environment's id after its wish was written down.
         policy: says which changes may not run.
         comment_commands: does what comments ask for.
         once: knows what was acted on.
         invoker: calls the listeners.
-        room: keeps the number of previews within bounds.
         merge_queue: answers merge queues.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         store: Store,
@@ -91,12 +88,10 @@ class WebhookConsumer:
         policy: Policy,
         comment_commands: CommentCommands,
         once: Once,
-        watch: ChangeFeed,
-        wake: Wake,
+        scheduler: Scheduler,
         clock: Clock,
         metrics: Metrics,
         invoker: Invoker,
-        room: Capacity,
         merge_queue: MergeQueue,
     ) -> None:
         self._store = store
@@ -108,11 +103,9 @@ class WebhookConsumer:
         self._policy = policy
         self._comment_commands = comment_commands
         self._once = once
-        self._watch = watch
-        self._wake = wake
+        self._scheduler = scheduler
         self._clock = clock
         self._invoker = invoker
-        self._room = room
         self._inbox = Inbox(store, clock, metrics)
         self._merge_queue = merge_queue
         self._ask_again_at = datetime.min.replace(tzinfo=UTC)
@@ -202,10 +195,7 @@ class WebhookConsumer:
             lambda tx: self._written(tx, application, event, decided)
         )
         for environment in environments:
-            if environment.desired.wanted:
-                await self._room.make(environment)
-            self._watch.changed(environment.id)
-            self._wake(environment.id)
+            await self._scheduler.schedule(environment)
         return outcome
 
     async def _is_ours(self, event: ChangeSeen) -> bool:
@@ -269,7 +259,7 @@ class WebhookConsumer:
                 return [], why_not(tx, self._applications, event.change.repository)
             case Kill():
                 present = previews_of(tx, event.change.repository, event.change.number)
-                ended = [self._desired_state.end(tx, environment) for environment in present]
+                ended = [self._desired_state.delete(tx, environment) for environment in present]
                 return ended, "removed" if ended else "ignored: there is nothing to remove"
             case _:
                 return [], "ignored: no listener takes it"
@@ -298,13 +288,13 @@ class WebhookConsumer:
         if before is not None and not _asks_for_more(before, event, hold):
             return _with_link(tx, before, event.change), "nothing new"
         if hold is not None:
-            return self._desired_state.hold(tx, request, hold), f"refused: {hold.reason.value}"
-        return self._desired_state.run(tx, request), "launched"
+            return self._desired_state.suspend(tx, request, hold), f"refused: {hold.reason.value}"
+        return self._desired_state.request(tx, request), "launched"
 
 
 def _still(hold: Suspension | None, before: Environment | None, change: Change) -> Suspension | None:
     """The verdict, unless somebody has let this very commit run since it was asked for."""
-    return None if hold != FORKS_ARE_OFF and is_let_run(before, change) else hold
+    return None if hold != FORKS_ARE_OFF and is_approved(before, change) else hold
 
 
 def _request(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> PreviewRequest:

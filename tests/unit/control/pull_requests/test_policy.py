@@ -559,7 +559,7 @@ class TestForks:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
             await gate.assert_refused(SuspensionReason.APPROVAL)
-            for tried in (gate.life.commands.let_run, gate.life.commands.redeploy):
+            for tried in (gate.life.commands.override_policy, gate.life.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
                 assert caught.value.reason == "approval"

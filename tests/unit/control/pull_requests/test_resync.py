@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeSeen

@@ -617,7 +617,7 @@ class TestRemoval:
         assert len(house.engine.networks) == 3
         killed = await house.stop("goes")
         assert killed is not None
-        await house.life.commands.until_removed(killed, 60)
+        await house.life.waiters.until_removed(killed, 60)
         assert len(house.engine.networks) == 2
 
         house.engine.delays["start"] = 100
@@ -725,7 +725,7 @@ class TestSupervisor:
         wire.arm()
         await house.rest(60)
 
-        assert house.life.controller._workers == {}
+        assert not house.life.control_plane.reconciler.workers
         calls = Counter(name for name in wire.passed if name.startswith("before"))
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
@@ -786,7 +786,7 @@ class TestSupervisor:
         """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
         environment = await house.launch()
         await house.rest()
-        controller, woken = house.life.controller, asyncio.Event()
+        workers, woken = house.life.control_plane.reconciler.workers, asyncio.Event()
         runs = Counter[str]()
         original = Worker.run
 
@@ -795,10 +795,10 @@ class TestSupervisor:
             await original(worker)
             if not woken.is_set():
                 woken.set()
-                asyncio.get_running_loop().call_soon(controller.wake, environment.id)
+                asyncio.get_running_loop().call_soon(workers.wake, environment.id)
 
         monkeypatch.setattr(Worker, "run", run)
-        controller.wake(environment.id)
+        workers.wake(environment.id)
         await house.rest(1)
 
         assert runs["run"] == 2
@@ -816,7 +816,7 @@ class TestSupervisor:
         house.engine.delays["create"] = 100
         await house.launch()
         await house.rest(1)
-        life: Controller = house.life.controller
+        workers = house.life.control_plane.reconciler.workers
         await house.kill()
 
-        assert life._workers == {}
+        assert not workers
