@@ -170,7 +170,7 @@ class TestVerbs:
         for word in ("launch", "redeploy", f"approve {SHA}"):
             assert await talk.say(event, f"/stager {word}") == "-1"
             note = await talk.note(event)
-            assert note == Note("Pull request #1 is closed. Reopen it, and its preview comes back.")
+            assert note == Note("Pull request #1 is closed. Reopen it to get its preview back.")
 
         await talk.assert_gone()
         assert (await talk.the()).approved_sha == ""
@@ -425,12 +425,12 @@ class TestApprove:
         [
             ("", "An approval names the commit that was read."),
             ("\n" + SHA, "An approval names the commit that was read."),
-            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that waits here."),
-            (f" {OTHER}", f"{OTHER} isn't the commit that waits here."),
-            (" please", '"please" isn\'t a whole commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that is waiting"),
+            (f" {OTHER}", f"{OTHER} isn't the commit that is waiting for approval."),
+            (" please", '"please" isn\'t a full commit id (40 or 64 hex digits).'),
         ],
     )
     async def test_no_other(self, talk: Talk, words: str, said: str) -> None:

@@ -606,7 +606,7 @@ class TestByHand:
         async with ruled(labels=("preview",)).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("how", ["let_run", "redeploy", "launch"])
+    @pytest.mark.parametrize("how", ["override_policy", "redeploy", "launch"])
     async def test_launched(self, gate: Gate, how: str) -> None:
         event = await gate.opened()
         await gate.assert_refused(SuspensionReason.RULES)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.worker import Worker
+from stager.control.reconciler.workers import Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -737,7 +737,7 @@ class TestSupervisor:
         await house.launch()
         await house.rest()
         with monkeypatch.context() as patched:
-            patched.setattr(Controller, "wake", lambda *_: None)
+            patched.setattr(Workers, "wake", lambda *_: None)
             await house.launch()
         await house.rest(65)
 
