@@ -19,6 +19,7 @@ from stager.domain.environment import InstanceLabels
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
@@ -56,16 +57,26 @@ class ByHand:
         begun = perf_counter()
         lease = await self._network()
         self._count += 1
-        body = create_body(self._spec(self._count, image), self.installation, lease, publish=False)
+        body = create_body(
+            self._spec(self._count, image), {INSTALLATION: self.installation}, lease, publish=False
+        )
         container = await self._docker.containers.create(body, name=f"{self.installation}-{self._count}")
         self._made.append((container.id, lease.network))
         await container.start()
         await self._answers(f"http://{lease.address}:{PORT}/")
         return perf_counter() - begun
 
-    async def remove(self) -> None:
-        """Remove all that was launched."""
-        made, self._made = self._made, []
+    @property
+    def count(self) -> int:
+        """How many containers are up."""
+        return len(self._made)
+
+    async def remove(self, keep: int = 0) -> None:
+        """Remove what was launched, except the newest `keep` containers."""
+        number = len(self._made) - keep
+        if number <= 0:
+            return
+        made, self._made = self._made[:number], self._made[number:]
         await asyncio.gather(
             *(self._docker.containers.container(c).delete(v=True, force=True) for c, _ in made)
         )
@@ -97,8 +108,9 @@ class ByHand:
             await asyncio.sleep(LOOK_EVERY)
 
     def _spec(self, number: int, image: str) -> InstanceSpec:
-        birth = InstanceLabels(
+        labels = InstanceLabels(
             environment=f"hand-{number}",
+            service="web",
             deployment=f"hand-{number}",
             generation=1,
             app="shop",
@@ -110,4 +122,4 @@ class ByHand:
             change=None,
             parameters={},
         )
-        return InstanceSpec(birth, image, (), PORT, {"container_name": birth.name}, LIMITS)
+        return InstanceSpec(labels, image, (), PORT, {"container_name": labels.name}, LIMITS)

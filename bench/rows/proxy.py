@@ -173,9 +173,9 @@ def lines(figures: Figures) -> list[Line]:
             what="Processor time of a proxied request",
             floor=f"{seconds(floor / 1e6)} (nginx)",
             ours=f"{seconds(ours / 1e6)}, {times(ours / floor)}",
-            budget="at most 2.50x",
+            budget="at most 2.00x",
             value=ours / floor,
-            limit=2.5,
+            limit=2.0,
             peer=f"JupyterHub's proxy: {seconds(peer / 1e6)}, {times(peer / floor)}" if peer else "",
             headline=f"A proxied request: {times(ours / floor)} the processor time of nginx{beside}",
         )

@@ -101,7 +101,7 @@ class Engine(Protocol):
     reference: str
     """An image that it has."""
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         """What makes an instance that `serves`, `exits`, `runs` without listening, is `unstartable`, exceeds
         its memory (`hungry`), `serves-itself` on loopback addresses, or whose image's own check finds it
         `well` or `ill`, or can't be run in it (`uncheckable`)."""
@@ -120,10 +120,11 @@ class Engine(Protocol):
 _numbers = itertools.count(1)
 
 
-def birth(environment: str = "e1", generation: int = 1) -> InstanceLabels:
+def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLabels:
     """A full one, of a deployment of its own."""
     return InstanceLabels(
         environment=environment,
+        service="web",
         deployment=f"d{next(_numbers)}",
         generation=generation,
         app="shop",
@@ -147,10 +148,10 @@ class FakeEngineUnderTest:
         self.instances: Instances = self._engine
         self.prober: Prober = self._engine
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
-        image = self._engine.add_image(f"{does}-{birth.deployment}", program)
-        return InstanceSpec(birth, image, (), PORT, {}, LIMITS, stop_grace=1)
+        image = self._engine.add_image(f"{does}-{labels.deployment}", program)
+        return InstanceSpec(labels, image, (), PORT, {}, LIMITS, stop_grace=1)
 
     def inner(self, does: str) -> Sequence[str]:
         return (does,)
@@ -177,16 +178,16 @@ class DockerUnderTest:
         )
         self.prober: Prober = self.http
 
-    async def spec(self, does: str, birth: InstanceLabels) -> InstanceSpec:
+    async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         image = await self.images.resolve(self.reference)
         if does in _HEALTHCHECKS:
             check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
-            spec = InstanceSpec(birth, image, ("sleep", "600"), PORT, {}, LIMITS, stop_grace=1)
+            spec = InstanceSpec(labels, image, ("sleep", "600"), PORT, {}, LIMITS, stop_grace=1)
             return replace(spec, parameters={"Healthcheck": check})
         if does != "unstartable":
-            return InstanceSpec(birth, image, ("sh", "-c", _COMMANDS[does]), PORT, {}, LIMITS, stop_grace=1)
+            return InstanceSpec(labels, image, ("sh", "-c", _COMMANDS[does]), PORT, {}, LIMITS, stop_grace=1)
         # With an init of Docker's it would start, and end when the init doesn't find the command.
-        spec = InstanceSpec(birth, image, ("no-such-program",), PORT, {}, LIMITS)
+        spec = InstanceSpec(labels, image, ("no-such-program",), PORT, {}, LIMITS)
         return replace(spec, parameters={"HostConfig": {"Init": False}})
 
     def inner(self, does: str) -> Sequence[str]:
@@ -213,7 +214,7 @@ async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
     finally:
         await engine.http.close()
         await engine.docker.close()
-        clean_up(f"stager.instance={installation}")
+        clean_up(f"stager.installation={installation}")
 
 
 def clean_up(label: str) -> None:

@@ -22,7 +22,7 @@ from stager.engines.docker.network.pool import bridge_of
 from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked, Firewall
 from stager.testing import FakeFirewall
-from tests.contracts.engines import birth
+from tests.contracts.engines import instance_labels
 from tests.integration.places import Helper, Place, join, needs_namespaces
 
 INSTALLATION, NETWORK, HOST = "contract", "network-1", "198.51.100.1"
@@ -50,7 +50,7 @@ class FakeGround:
         self.leave, self.come_back = self._fake.leave, self._fake.come_back
 
     def try_it(self) -> None:
-        self._fake.block(Blocked(birth().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
+        self._fake.block(Blocked(instance_labels().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
 
 
 class HelperGround:
@@ -88,41 +88,43 @@ def firewall(ground: Ground) -> Firewall:
 
 
 def there(born: InstanceLabels) -> tuple[Instance, InstanceLabels]:
-    made = Instance("c1", born.environment, born.deployment, 1, InstanceState.RUNNING, network=NETWORK)
+    made = Instance(
+        "c1", born.environment, born.service, born.deployment, 1, InstanceState.RUNNING, network=NETWORK
+    )
     return made, born
 
 
 async def test_says_when_an_instance_is_guarded(firewall: Firewall) -> None:
-    await firewall.guard(NETWORK, birth())
-    await firewall.guard(NETWORK, birth())
-    await firewall.renew([there(birth())])
+    await firewall.guard(NETWORK, instance_labels())
+    await firewall.guard(NETWORK, instance_labels())
+    await firewall.renew([there(instance_labels())])
     await firewall.renew([])
 
 
 async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Firewall) -> None:
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
     ground.leave()
     with pytest.raises(Retry) as unguarded:
-        await firewall.guard(NETWORK, birth())
+        await firewall.guard(NETWORK, instance_labels())
     assert unguarded.value.reason == UNGUARDED
     with pytest.raises(Retry):
-        await firewall.renew([there(birth())])
+        await firewall.renew([there(instance_labels())])
     with pytest.raises(Retry):
         await firewall.blocked()
     ground.come_back()
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
 
 
 async def test_tells_what_was_blocked_of_those_that_it_knows(ground: Ground, firewall: Firewall) -> None:
-    await firewall.renew([there(replace(birth("e2"), trust=Trust.FORK))])
+    await firewall.renew([there(replace(instance_labels("e2"), trust=Trust.FORK))])
     ground.try_it()
     assert await firewall.blocked() == []
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
     for _ in range(100):
         if found := await firewall.blocked():
             break
         await asyncio.sleep(0.05)
     [blocked] = found
     facts = (blocked.environment, blocked.address, blocked.port, blocked.protocol, blocked.count)
-    assert facts == (birth().environment, HOST, 80, "tcp", 1)
+    assert facts == (instance_labels().environment, HOST, 80, "tcp", 1)
     assert abs((datetime.now(UTC) - blocked.last).total_seconds()) < 30

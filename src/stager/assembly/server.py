@@ -177,7 +177,12 @@ async def _assemble(
         _web_options(loaded, state, control_plane.applications),
         front_stats=router.stats,
         setup=setup,
-        checks=(*checks, control_plane.reconciler.unexpected_errors, SetAsideDeliveries(store)),
+        checks=(
+            *checks,
+            control_plane.reconciler.unexpected_errors,
+            control_plane.plugins.invoker.failures,
+            SetAsideDeliveries(store),
+        ),
     )
     return control_plane, web, launcher
 

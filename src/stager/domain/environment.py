@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -83,27 +83,60 @@ class ChangeLink:
     url: str
 
 
+class RunState(StrEnum):
+    """Whether an environment should run."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Nothing runs, and a page gives the reason; see `Suspension`."""
+    ABSENT = "absent"
+    """The pull request is closed, or the preview was removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should be. A generation is one wish to have this revision running afresh.
+    """The desired state of an environment.
 
     Args:
-        present: False once the change is closed or the name was killed.
-        generation: grows with each wish for a new deployment, never otherwise.
-        parameters: what the launch gave; they become environment variables of the instance.
+        run: see `RunState`.
+        generation: the number of the requested deployment; each request for a new deployment adds one.
+        parameters: the parameters of the launch, which become environment variables of the instance.
+        suspension: why `run` is `SUSPENDED`; None for the other states.
+
+    Raises:
+        ValueError: `run` and `suspension` contradict each other.
     """
 
-    present: bool
+    run: RunState
     generation: int
     revision: Revision = field(default_factory=Revision)
     parameters: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = Trust.TRUSTED
-    hold: Suspension | None = None
+    suspension: Suspension | None = None
+
+    def __post_init__(self) -> None:
+        if (self.run is RunState.SUSPENDED) != (self.suspension is not None):
+            raise ValueError(f"an environment that is {self.run} with the suspension {self.suspension}")
 
     @property
-    def wanted(self) -> bool:
-        """Whether something should run."""
-        return self.present and self.hold is None
+    def should_run(self) -> bool:
+        return self.run is RunState.RUNNING
+
+    @property
+    def is_present(self) -> bool:
+        return self.run is not RunState.ABSENT
+
+    def suspended(self, suspension: Suspension) -> Desired:
+        """The same generation, suspended. What is absent stays absent."""
+        return replace(self, run=RunState.SUSPENDED, suspension=suspension) if self.is_present else self
+
+    def resumed(self) -> Desired:
+        """The same generation, no longer suspended. What is absent stays absent."""
+        return replace(self, run=RunState.RUNNING, suspension=None) if self.is_present else self
+
+    def absent(self) -> Desired:
+        """The same generation, to be removed."""
+        return replace(self, run=RunState.ABSENT, suspension=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +169,23 @@ class Environment:
         return self.key.app
 
 
+WEB_SERVICE = "web"
+"""The name of an application's only service, the one that answers HTTP requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceLabels:
-    """What an instance was made for, as its labels tell for ever: enough to adopt it without the database.
+    """What an instance was created for. Written to its labels, which never change, so that it can be adopted
+    when the database is lost.
 
     Args:
+        service: the name of the service that the instance runs.
         subject: see `EnvironmentKey`.
-        host: where its environment answered then; the environment's own host is what counts.
+        host: the environment's host at that time; the database has the current one.
     """
 
     environment: str
+    service: str
     deployment: str
     generation: int
     app: str
@@ -159,7 +199,7 @@ class InstanceLabels:
 
 
 class InstanceState(StrEnum):
-    """What the engine says of an instance."""
+    """The state of an instance in its engine."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -168,21 +208,24 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The running thing: a container that bears our labels.
+    """A container with Stager's labels. It belongs to one service of one generation of an environment.
 
     Args:
-        id: the engine's.
-        deployment: the attempt that it was made for.
-        started_at: the engine's own stamp, empty when never started; health is known per start.
+        id: the engine's id.
+        deployment: the id of the deployment that it was created for.
+        started_at: the engine's timestamp of the last start, empty if never started.
         exit_code: of the last run, None while it runs.
-        memory_exceeded: bytes: the memory limit at which the engine killed a process of the last run; 0 where
-            that isn't why the run ended.
-        endpoint: where it answers; None unless it runs.
+        memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
+            the run ended for another reason.
+        endpoint: where it accepts connections; None unless it runs.
         network: the engine's name of its network.
+        inputs: the digest of what it was created from; see `InstanceSpec.inputs`. Instances with the same
+            digest are interchangeable.
     """
 
     id: str
     environment: str
+    service: str
     deployment: str
     generation: int
     state: InstanceState
@@ -191,10 +234,11 @@ class Instance:
     endpoint: Endpoint | None = None
     network: str = ""
     memory_exceeded: int = 0
+    inputs: str = ""
 
     @property
     def run(self) -> str:
-        """One start of one instance; what was healthy once says nothing about the next start."""
+        """Identifies one start of the instance. Health is known for a run, not for an instance."""
         return f"{self.id}@{self.started_at}"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
@@ -32,10 +34,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """An instance to be made.
+    """An instance to be created.
 
     Args:
-        birth: what it is for; becomes labels.
+        labels: what it is created for.
         image: the image's id, as `Images.resolve` gave it.
         command: what to run, already split into words; empty for the image's own.
         port: where the application listens inside.
@@ -47,7 +49,7 @@ class InstanceSpec:
         parameters: further parameters of the engine's create call, from the administrator's settings.
     """
 
-    birth: InstanceLabels
+    labels: InstanceLabels
     image: str
     command: tuple[str, ...]
     port: int
@@ -57,6 +59,13 @@ class InstanceSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     runs_healthcheck: bool = False
+
+    @property
+    def inputs(self) -> str:
+        """A digest of everything that the instance is created from, labels excepted."""
+        inputs = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "labels"}
+        text = json.dumps(inputs | {"limits": asdict(self.limits)}, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +150,8 @@ class Instances(Protocol):
     async def find(self, environment: str | None = None) -> list[Instance]:
         """All instances, or one environment's, in whatever state they are."""
 
-    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
-        """All instances with what they were made for, to adopt those that the database doesn't know."""
+    async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
+        """All instances with their labels, to adopt those that the database doesn't have."""
 
     def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
         """Have what doesn't depend on the image made meanwhile, such as the network, for an instance of this
@@ -150,8 +159,8 @@ class Instances(Protocol):
         what no instance came for, `sweep` removes. There is one context at a time for an environment."""
 
     async def create(self, spec: InstanceSpec) -> Instance:
-        """Make the instance with its network, without starting it; the one that there is, when this
-        deployment has one already.
+        """Create the instance with its network, without starting it. Returns the existing one if this
+        service of this deployment has one already.
 
         Raises:
             Fault: the engine refuses these parameters.
@@ -212,7 +221,8 @@ class Instances(Protocol):
         """
 
     async def sweep(self) -> int:
-        """Remove what no instance uses any more, such as networks. Returns how many things went."""
+        """Remove what no instance uses any more, such as networks, and the containers of Stager versions with
+        other labels. Returns how many resources were removed."""
 
     def events(self) -> AsyncIterator[str]:
         """The ids of environments of which an instance changed; an empty id when events may have been

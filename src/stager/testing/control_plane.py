@@ -123,13 +123,13 @@ class FakeStager:
             await self._waiters.until_removed(environment, PATIENCE)
 
     async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self._control_plane.pull_requests.webhooks.seen(event)
+        await self._control_plane.pull_requests.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
         found = next((e for e in present if e.change and e.change.number == number), None)
         if found is None:
             return None
-        if not found.desired.wanted:
+        if not found.desired.should_run:
             await self._waiters.until_removed(found, PATIENCE)
             return None
         return await self._up(found)

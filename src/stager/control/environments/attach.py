@@ -55,7 +55,7 @@ class Attach:
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
                     yield piece
                 lines = NEXT_INSTANCE_LINES
-            elif not environment.desired.wanted:
+            elif not environment.desired.should_run:
                 return
             else:
                 await asyncio.sleep(PAUSE)

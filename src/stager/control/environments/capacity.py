@@ -112,7 +112,7 @@ class Capacity:
     def _rotate(self, tx: Transaction, environment_id: str) -> None:
         """Delete a manual preview; suspend a pull request's, so that its page says why it stopped."""
         environment = tx.environment(environment_id)
-        if environment is None or not environment.desired.wanted:
+        if environment is None or not environment.desired.should_run:
             return
         if environment.change is None and environment.serving is not None:
             self._desired_state.delete(tx, environment)
@@ -124,12 +124,12 @@ class Capacity:
             if environment.change
             else "Kill another preview, then launch this one again.",
         )
-        tx.save_environment(replace(environment, desired=replace(environment.desired, hold=suspension)))
+        tx.save_environment(replace(environment, desired=environment.desired.suspended(suspension)))
 
 
 def _others(tx: Transaction, newest: Environment) -> list[tuple[Environment, Deployment | None]]:
     """All other previews that should run, the one that was started first comes first."""
-    present = [e for e in tx.environments(present=True) if e.desired.wanted and e.id != newest.id]
+    present = [e for e in tx.environments(present=True) if e.desired.should_run and e.id != newest.id]
     pairs = [(e, tx.deployment_of(e.id, e.desired.generation)) for e in present]
     return sorted(pairs, key=lambda pair: _started_at(tx, *pair))
 

@@ -141,7 +141,7 @@ class Commands:
             "This preview was stopped manually.",
             "It comes back with the next push, when the pull request is reopened, or when it is launched.",
         )
-        suspended = replace(environment, desired=replace(environment.desired, hold=suspension))
+        suspended = replace(environment, desired=environment.desired.suspended(suspension))
         tx.save_environment(suspended)
         self._desired_state.revoke_share_links(tx, suspended)
         return suspended
@@ -171,7 +171,7 @@ class Commands:
         application = self._applications.get(environment.app)
         if environment.change is None:
             check_ref(environment.name, application)
-        elif not environment.desired.present:
+        elif not environment.desired.is_present:
             raise Refused(
                 f"Pull request #{environment.change.number} is closed.",
                 hint="Reopen it to get its preview back.",
@@ -223,8 +223,7 @@ class Commands:
         self._check_forks(environment)
         head = environment.desired.revision.sha
         check_approval(sha, head)
-        suspension = environment.desired.hold if not is_unapproved(environment) else None
-        desired = replace(environment.desired, hold=suspension)
+        desired = environment.desired.resumed() if is_unapproved(environment) else environment.desired
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
         return self._request_again(tx, environment_id)
 
@@ -260,7 +259,7 @@ class Commands:
 
 def _override_rules(tx: Transaction, environment: Environment) -> None:
     """Have a manual command override the rules for pull requests, for this commit only."""
-    suspension = environment.desired.hold
+    suspension = environment.desired.suspension
     if suspension is not None and suspension.reason in BY_POLICY - UNAPPROVED:
         tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
 

@@ -16,6 +16,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
 )
 from stager.domain.errors import Refused
@@ -56,7 +57,7 @@ def repeated(environment: Environment, parameters: Mapping[str, str]) -> Preview
     Raises:
         Refused: its code is from a fork and isn't approved.
     """
-    suspension = environment.desired.hold
+    suspension = environment.desired.suspension
     if suspension is not None and is_unapproved(environment):
         raise Refused(suspension.message, hint=suspension.hint, reason=suspension.reason.value, status=409)
     return PreviewRequest(
@@ -90,7 +91,7 @@ class DesiredState:
         """Keep the environment, but run no instance of it."""
         before = tx.environment_by_key(request.key)
         environment = self._next(tx, request, self._clock.now())
-        desired = replace(environment.desired, hold=suspension)
+        desired = environment.desired.suspended(suspension)
         if before is not None:
             desired = replace(desired, generation=before.desired.generation)
         suspended = replace(environment, desired=desired)
@@ -100,7 +101,7 @@ class DesiredState:
     def delete(self, tx: Transaction, environment: Environment) -> Environment:
         """Remove everything that belongs to the environment."""
         self.revoke_share_links(tx, environment)
-        desired = replace(environment.desired, present=False, hold=None)
+        desired = environment.desired.absent()
         deleted = replace(environment, desired=desired, updated_at=self._clock.now())
         tx.save_environment(deleted)
         return deleted
@@ -126,7 +127,7 @@ class DesiredState:
             key=request.key,
             name=request.name,
             host=self._urls.allot(tx, request.key, request.name, request.trust),
-            desired=Desired(True, 1, request.revision, request.parameters, request.trust),
+            desired=Desired(RunState.RUNNING, 1, request.revision, request.parameters, request.trust),
             created_at=now,
             updated_at=now,
             change=request.change,
@@ -145,7 +146,9 @@ class DesiredState:
             before,
             name=request.name,
             host=host,
-            desired=Desired(True, generation, request.revision, request.parameters, request.trust),
+            desired=Desired(
+                RunState.RUNNING, generation, request.revision, request.parameters, request.trust
+            ),
             updated_at=now,
             change=request.change,
         )
@@ -156,7 +159,7 @@ class DesiredState:
         if before.serving is not None:
             return False
         holder = tx.environment_by_host(before.host)
-        is_taken = holder is not None and holder.id != before.id and holder.desired.present
+        is_taken = holder is not None and holder.id != before.id and holder.desired.is_present
         return is_taken or not self._urls.fits(before.host, before.key, before.name)
 
     def _deployment(self, environment: Environment, now: datetime) -> Deployment:

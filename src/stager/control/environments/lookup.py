@@ -30,7 +30,7 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
         e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
     ]
     manual = [e for e in present if e.change is None]
-    candidates = manual or [e for e in present if e.desired.hold is None] or present
+    candidates = manual or [e for e in present if e.desired.suspension is None] or present
     if len(candidates) > 1:
         listed = ", ".join(sorted(_described(e) for e in candidates))
         raise Refused(
@@ -114,5 +114,5 @@ def check_ref(name: str, application: Application) -> None:
 
 def is_unapproved(environment: Environment) -> bool:
     """Whether its code is from a fork and isn't approved."""
-    hold = environment.desired.hold
+    hold = environment.desired.suspension
     return hold is not None and hold.reason in UNAPPROVED

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stager.control.environments.attach import newest_of
 from stager.control.environments.lookup import existing, find_named, unknown
 from stager.control.identity.access import Access
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused, StagerError
@@ -186,7 +186,7 @@ def _history(
 ) -> tuple[Environment, list[tuple[Deployment, tuple[str, ...]]]]:
     environment = existing(tx, environment_id)
     return environment, [
-        (deployment, told_of(tx, environment_id, deployment.generation).notes)
+        (deployment, notes_of(tx, environment_id, deployment.generation))
         for deployment in tx.deployments(environment_id)
     ]
 

@@ -45,5 +45,5 @@ class Scheduler:
             self._wake(environment.id)
 
     async def _enforce_limit(self, environment: Environment) -> None:
-        if environment.desired.wanted:
+        if environment.desired.should_run:
             await self._capacity.enforce(environment)

@@ -70,7 +70,7 @@ class Waiters:
         environment, deployment = found
         if environment.serving is not None and environment.serving >= generation:
             return LaunchResult(environment, deployment)
-        if not environment.desired.wanted or (deployment is not None and deployment.attempt.final):
+        if not environment.desired.should_run or (deployment is not None and deployment.attempt.final):
             return LaunchResult(environment, deployment)
         return None
 
@@ -97,6 +97,6 @@ class Waiters:
 
     async def _is_removed(self, environment_id: str) -> bool:
         environment = await self._records.environment(environment_id)
-        if environment is None or environment.desired.wanted:
+        if environment is None or environment.desired.should_run:
             return True
         return environment.serving is None and not await self._instances.find(environment_id)

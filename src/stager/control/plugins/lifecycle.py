@@ -25,6 +25,9 @@ from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
+MOST_NOTES = 20
+"""Sentences that are kept about listeners for one generation: each event may add one."""
+
 Amend = Callable[[Mapping[str, str]], dict[str, str]]
 
 
@@ -34,19 +37,45 @@ class Told:
 
     Args:
         notes: what went wrong with them, a sentence each.
+        decided: the generation that `listener_notes` are about: the desired one.
+        listener_notes: what went wrong with event listeners.
     """
 
     generation: int
     launched: bool = False
     killing: bool = False
     notes: tuple[str, ...] = ()
+    decided: int = 0
+    listener_notes: tuple[str, ...] = ()
 
 
 def told_of(tx: Transaction, environment_id: str, generation: int) -> Told:
     """What is remembered of this generation; it is forgotten when the next one is told of."""
     text = tx.fact(_fact(environment_id))
     found = Told(**json.loads(text)) if text else Told(0)
-    return replace(found, notes=tuple(found.notes)) if found.generation == generation else Told(generation)
+    found = replace(found, notes=tuple(found.notes), listener_notes=tuple(found.listener_notes))
+    if found.generation == generation:
+        return found
+    return Told(generation, decided=found.decided, listener_notes=found.listener_notes)
+
+
+def notes_of(tx: Transaction, environment_id: str, generation: int) -> tuple[str, ...]:
+    """The failures of handlers and listeners for this generation, a sentence each."""
+    told = told_of(tx, environment_id, generation)
+    return (*(told.listener_notes if told.decided == generation else ()), *told.notes)
+
+
+def add_notes(tx: Transaction, environment: Environment, notes: Sequence[str]) -> bool:
+    """Add failures of listeners to the desired generation's notes. Returns whether any of them is new."""
+    desired = environment.desired.generation
+    text = tx.fact(_fact(environment.id))
+    told = told_of(tx, environment.id, json.loads(text)["generation"] if text else 0)
+    known = told.listener_notes if told.decided == desired else ()
+    added = [note for note in notes if note not in known][: MOST_NOTES - len(known)]
+    if added:
+        told = replace(told, decided=desired, listener_notes=(*known, *added))
+        tx.save_fact(_fact(environment.id), json.dumps(asdict(told)))
+    return bool(added)
 
 
 class Lifecycle:
@@ -132,7 +161,7 @@ async def _in_turn(calls: Sequence[Callable[[], Awaitable[str]]]) -> list[str]:
 
 def _newly_serving(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment] | None:
     environment = tx.environment(environment_id)
-    if environment is None or environment.serving is None or not environment.desired.wanted:
+    if environment is None or environment.serving is None or not environment.desired.should_run:
         return None
     deployment = tx.deployment_of(environment_id, environment.serving)
     # One that was adopted bears no stamp of a start: it isn't new to anybody.

@@ -11,12 +11,16 @@ from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
+from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.comment_commands import CommentCommands
+from stager.control.pull_requests.current_changes import CurrentChanges
 from stager.control.pull_requests.deduplication import Once
+from stager.control.pull_requests.inbox import Inbox
+from stager.control.pull_requests.listeners import Listeners
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.resync import Resync
-from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.control.pull_requests.webhooks import EventHandlers, WebhookConsumer
 
 
 class PullRequests:
@@ -37,27 +41,29 @@ class PullRequests:
         *,
         statuses: bool,
     ) -> None:
-        once = Once(ports.store, ports.clock)
+        store, once = ports.store, Once(ports.store, ports.clock)
+        self.change_events = ChangeEvents(
+            store,
+            applications,
+            environments.desired_state,
+            Policy(ports.forges),
+            Listeners(plugins.configured.listeners, plugins.invoker),
+            changed=environments.scheduler.schedule,
+        )
+        comment_commands = CommentCommands(
+            store, ports.forges, applications, environments, audit=audit, once=once
+        )
+        merge_queue = MergeQueue(store, ports.forges, applications, enabled=statuses)
         self.webhooks = WebhookConsumer(
-            store=ports.store,
-            webhooks=ports.webhooks,
-            forges=ports.forges,
-            listeners=plugins.configured.listeners,
-            applications=applications,
-            desired_state=environments.desired_state,
-            policy=Policy(ports.forges),
-            comment_commands=CommentCommands(
-                ports.store, ports.forges, applications, environments, audit=audit, once=once
-            ),
+            store,
+            Inbox(store, ports.clock, metrics),
+            ports.webhooks,
+            EventHandlers(self.change_events, comment_commands, merge_queue),
+            current=CurrentChanges(ports.forges, ports.clock),
             once=once,
-            scheduler=environments.scheduler,
-            clock=ports.clock,
-            metrics=metrics,
-            invoker=plugins.invoker,
-            merge_queue=MergeQueue(ports.store, ports.forges, applications, enabled=statuses),
         )
         self._forges = ports.forges
-        self.resync = Resync(ports.store, ports.forges, applications, self.webhooks, ports.clock)
+        self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
 
     def loops(self, resync_interval: timedelta) -> list[Loop]:
         """Processing of deliveries; and the resync, if there is a forge to ask."""

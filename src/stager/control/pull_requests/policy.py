@@ -33,8 +33,12 @@ class Policy:
     def __init__(self, forges: Forges) -> None:
         self._forges = forges
 
-    async def hold(
-        self, application: Application, change: Change, before: Environment | None
+    async def suspension(
+        self,
+        application: Application,
+        change: Change,
+        before: Environment | None,
+        by_listener: Suspension | None = None,
     ) -> Suspension | None:
         """Why this change may not run as it is now; None when it may.
 
@@ -43,12 +47,13 @@ class Policy:
 
         Args:
             before: its environment, where there is one.
+            by_listener: why a listener skips it.
         """
-        fork = _held_fork(application, change)
+        fork = _fork_suspension(application, change)
         if fork != FORKS_ARE_OFF and is_approved(before, change):
             return None
         # Strangers' code first: what only rules hold back may be launched by hand.
-        cheap = fork or refusal(application.rules, change)
+        cheap = fork or by_listener or refusal(application.rules, change)
         if cheap is not None or _is_decided(before, change):
             return cheap
         return await self._by_asking(application, change)
@@ -81,7 +86,7 @@ class Policy:
         checks = await forge.people.checks(
             change.repository, change.head_sha, status_context(application.name)
         )
-        return _held_by_checks(checks)
+        return _checks_suspension(checks)
 
 
 def status_context(app: str) -> str:
@@ -89,7 +94,7 @@ def status_context(app: str) -> str:
     return f"stager/{app}"
 
 
-def _held_fork(application: Application, change: Change) -> Suspension | None:
+def _fork_suspension(application: Application, change: Change) -> Suspension | None:
     if change.trust is Trust.TRUSTED or application.forks == "open":
         return None
     if application.forks == "off":
@@ -102,7 +107,7 @@ def _held_fork(application: Application, change: Change) -> Suspension | None:
     )
 
 
-def _held_by_checks(checks: Checks) -> Suspension | None:
+def _checks_suspension(checks: Checks) -> Suspension | None:
     if checks == "success":
         return None
     return Suspension(
@@ -112,4 +117,4 @@ def _held_by_checks(checks: Checks) -> Suspension | None:
 
 def _is_decided(before: Environment | None, change: Change) -> bool:
     """Whether this very commit was let run already, so that nobody need be asked again."""
-    return before is not None and before.desired.wanted and before.desired.revision.sha == change.head_sha
+    return before is not None and before.desired.should_run and before.desired.revision.sha == change.head_sha

@@ -78,7 +78,7 @@ class FullReconciliation:
         await self._front_events.read_health()
 
     async def _adopt(self) -> None:
-        found = await self._instances.births()
+        found = await self._instances.find_with_labels()
         await self._renew_firewall(found)
         now = self._clock.now()
         known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
@@ -135,9 +135,9 @@ class FullReconciliation:
 
 def _is_removed(environment: Environment) -> bool:
     """Whether it should not exist, and no visitor is sent to it."""
-    return not environment.desired.present and environment.serving is None
+    return not environment.desired.is_present and environment.serving is None
 
 
 def _serves_desired(environment: Environment) -> bool:
     desired = environment.desired
-    return environment.serving == (desired.generation if desired.wanted else None)
+    return environment.serving == (desired.generation if desired.should_run else None)

@@ -18,7 +18,7 @@ from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.status_page import Showing
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, Instance, InstanceLabels
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.ports.engine import InstanceSpec
 
@@ -153,7 +153,7 @@ class Launching:
         amended: Mapping[str, str],
     ) -> InstanceSpec:
         return InstanceSpec(
-            birth=_birth(environment, deployment),
+            labels=_labels(environment, deployment),
             image=deployment.image,
             command=application.command,
             port=application.port or 0,
@@ -171,9 +171,10 @@ def _answered_before(deployment: Deployment, instance: Instance) -> bool:
     return deployment.attempt.healthy_run.startswith(f"{instance.id}@")
 
 
-def _birth(environment: Environment, deployment: Deployment) -> InstanceLabels:
+def _labels(environment: Environment, deployment: Deployment) -> InstanceLabels:
     return InstanceLabels(
         environment=environment.id,
+        service=WEB_SERVICE,
         deployment=deployment.id,
         generation=deployment.generation,
         app=environment.app,

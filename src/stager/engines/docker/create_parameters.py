@@ -40,7 +40,7 @@ COMPLETED = (
 
 def create_body(
     spec: InstanceSpec,
-    installation: str,
+    own_labels: Mapping[str, str],
     lease: Lease,
     *,
     publish: bool,
@@ -48,9 +48,10 @@ def create_body(
     ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
     volumes: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """What to ask Docker for.
+    """The body of the create call.
 
     Args:
+        own_labels: further labels of the container.
         publish: whether the port must be published on the loopback address, for a host that can't dial
             the container's own.
         profile: the seccomp profile where the administrator names none; empty for the engine's own.
@@ -61,7 +62,7 @@ def create_body(
     body = merge(_defaults(spec), _with_known_names(spec.parameters))
     tmpfs = _tmpfs(body, volumes, spec.limits.memory)
     body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], profile, ulimits), **tmpfs}})
-    return merge(body, _ours(spec, installation, lease, publish=publish))
+    return merge(body, _ours(spec, own_labels, lease, publish=publish))
 
 
 def cleaned(path: str) -> str:
@@ -163,15 +164,17 @@ def _checks_image(spec: InstanceSpec) -> bool:
     return spec.runs_healthcheck and "Healthcheck" not in spec.parameters
 
 
-def _ours(spec: InstanceSpec, installation: str, lease: Lease, *, publish: bool) -> dict[str, Any]:
+def _ours(
+    spec: InstanceSpec, own_labels: Mapping[str, str], lease: Lease, *, publish: bool
+) -> dict[str, Any]:
     port = f"{spec.port}/tcp"
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.variables.items()],
         "ExposedPorts": {port: {}},
         "Labels": {
-            **labels.from_birth(spec.birth),
-            labels.INSTALLATION: installation,
+            **labels.encode(spec.labels),
+            **own_labels,
             labels.NETWORK: lease.network,
             labels.ADDRESS: lease.address,
             labels.PORT: str(spec.port),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.lookup import existing
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import notes_of
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
@@ -153,9 +153,9 @@ async def deployments_of(control: ControlPlane, environment_id: str, actor: Acto
     await control.environments.queries.visible(environment_id, actor)
     found, deployments = await control.ports.store.read(lambda tx: history(tx, environment_id))
     told = await control.ports.store.read(
-        lambda tx: {d.generation: told_of(tx, environment_id, d.generation) for d in deployments}
+        lambda tx: {d.generation: notes_of(tx, environment_id, d.generation) for d in deployments}
     )
-    return [deployment_view_of(found, d, told[d.generation].notes) for d in deployments]
+    return [deployment_view_of(found, d, told[d.generation]) for d in deployments]
 
 
 def view_of(

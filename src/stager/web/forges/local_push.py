@@ -64,8 +64,8 @@ async def _said(control: ControlPlane, event: ChangeSeen, patience: float) -> st
     environment = await _wished(control, key, change.head_sha, patience)
     if environment is None:
         return f"{what}, its preview comes in a moment"
-    if environment.desired.hold is not None:
-        return f"{what}. {environment.desired.hold.message}"
+    if environment.desired.suspension is not None:
+        return f"{what}. {environment.desired.suspension.message}"
     return f"{what}, {control.routing.urls.url(environment.host)}"
 
 

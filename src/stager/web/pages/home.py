@@ -82,7 +82,7 @@ async def readyz(control: Control) -> Response:
     troubles = dict(control.controller.troubles)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
-    notices |= control.reconciler.unexpected_errors.notices
+    notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 

@@ -98,7 +98,7 @@ class TestChange:
         deployment = await works.deployment()
         [order] = works.builder.orders
         assert (order.sha, order.app, order.recipe, order.timeout) == ("a1", "shop", Recipe(), 1_800.0)
-        assert spec.birth.revision.sha == "a1"
+        assert spec.labels.revision.sha == "a1"
         assert spec.variables["STAGER_SHA"] == "a1"
         assert spec.image == deployment.image
         assert deployment.build == order.key
@@ -128,7 +128,7 @@ class TestChange:
         await works.rest()
 
         assert works.builds == ["a1", "b2"]
-        assert (await works.spec()).birth.generation == 2
+        assert (await works.spec()).labels.generation == 2
         assert (await works.spec()).image != old
 
     async def test_the_old_one_serves_while_the_new_one_is_built(self, works: Works) -> None:
@@ -161,7 +161,7 @@ class TestChange:
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
-        assert (await works.spec()).birth.revision.sha == "b2"
+        assert (await works.spec()).labels.revision.sha == "b2"
         assert works.builds == ["a1", "b2"]
         assert sum(works.builder.cancelled.values()) == 1
 
@@ -216,7 +216,7 @@ class TestByHand:
             await works.launch("main")
             await works.rest()
 
-        assert (await works.spec()).birth.revision.sha == "d4"
+        assert (await works.spec()).labels.revision.sha == "d4"
         assert works.builds == ["c3", "d4"]
 
     async def test_a_branch_that_isnt_there_leaves_nothing(self, works: Works) -> None:
@@ -810,7 +810,7 @@ class TestHooks:
         await works.tell(works.forge.push(event, "b2"))
         await works.rest(20)
 
-        assert (await works.spec()).birth.revision.sha == "b2"
+        assert (await works.spec()).labels.revision.sha == "b2"
 
 
 class TestImageOfTheCommit:
@@ -863,7 +863,7 @@ class TestImageOfTheCommit:
         await works.launch("main")
         await works.rest()
 
-        assert (await works.spec()).birth.revision.sha == "c3"
+        assert (await works.spec()).labels.revision.sha == "c3"
 
 
 class TestFailing:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.pull_requests.webhooks import PAUSE_AFTER_SILENCE
+from stager.control.pull_requests.current_changes import PAUSE_AFTER_FAILURE
 from stager.domain.environment import UNAPPROVED, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
@@ -65,20 +65,25 @@ class Gate(Harness):
     async def assert_refused(self, reason: SuspensionReason, *said: str) -> None:
         """Nothing runs; page, status and API say why, and a comment where somebody has to do something."""
         environment, status = await self.the(), await self.status()
-        hold, page = environment.desired.hold, self.target(environment.host)
-        assert hold is not None, status
-        assert (hold.reason, status.state) == (reason, State.REFUSED)
+        suspension, page = environment.desired.suspension, self.target(environment.host)
+        assert suspension is not None, status
+        assert (suspension.reason, status.state) == (reason, State.REFUSED)
         for text in said:
-            assert text in f"{hold.message} {hold.hint}"
+            assert text in f"{suspension.message} {suspension.hint}"
         assert self.engine.there(environment.id) == []
         assert isinstance(page, Page)
-        assert (page.state, page.message, page.hint) == ("refused", hold.message, hold.hint)
+        assert (page.state, page.message, page.hint) == ("refused", suspension.message, suspension.hint)
         told = self.forge.statuses[-1]
-        assert (told.sha, told.announcement.description) == (environment.desired.revision.sha, hold.message)
+        assert (told.sha, told.announcement.description) == (
+            environment.desired.revision.sha,
+            suspension.message,
+        )
         assert told.announcement.progress is Progress.SUCCESS, "a required check mustn't wait for ever"
         comments = [c.body for c in self.forge.comments if c.ours]
         assert len(comments) == (1 if reason in UNAPPROVED or environment.comment_id else 0)
-        assert all(hold.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments)
+        assert all(
+            suspension.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments
+        )
 
 
 def rules_of(**given: Any) -> Rules:
@@ -369,7 +374,7 @@ class TestChecks:
             await gate.rest(30)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_that_fail_later_take_nothing_away(self) -> None:
         """The commit was let run; its checks aren't asked for again."""
@@ -409,7 +414,7 @@ class TestChecks:
             await gate.rest(60)
             assert (await gate.status()).message == "No preview yet: the forge doesn't answer."
             gate.forge.mood = FaultMode.WELL
-            await gate.rest(PAUSE_AFTER_SILENCE.total_seconds())
+            await gate.rest(PAUSE_AFTER_FAILURE.total_seconds())
             await gate.tell(gate.forge.check(gate.repository, SHA, context="another"))
             await gate.rest(30)
 
@@ -477,7 +482,7 @@ class TestForks:
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_a_push_back_to_what_was_approved_last_needs_nothing(self) -> None:
         async with forked("approve").open() as gate:

@@ -113,8 +113,8 @@ class TestLaunch:
             spec = house.engine.spec(instance.id)
             assert (spec.command, spec.port, spec.limits) == (app.command, app.port, app.limits)
             assert (spec.parameters, spec.stop_grace) == (app.parameters, 3)
-            assert spec.birth.environment == environment.id
-            assert spec.birth.parameters == {"GREETING": "hallo", "MODE": "mine"}
+            assert spec.labels.environment == environment.id
+            assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
             assert dict(spec.variables) == {
                 "GREETING": "hallo",
                 "MODE": "mine",

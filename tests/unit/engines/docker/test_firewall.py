@@ -23,7 +23,7 @@ from stager.helper.firewall.policy import BRIDGES, POLICY, Allowed, Group, Polic
 from stager.helper.shapes import fields, text
 from stager.helper.verbs import Feature, Result, Verb, failed
 from stager.helper_client import HelperClient
-from tests.contracts.engines import birth
+from tests.contracts.engines import instance_labels
 from tests.unit.helper.serving import served
 
 INSTALLATION = "test-me"
@@ -100,12 +100,12 @@ async def firewall(tmp_path: Path, recording: Recording, names: NameServer) -> A
 
 
 def of(app: str, trust: Trust = Trust.TRUSTED, network: str = "") -> tuple[str, Any]:
-    return network or f"network-{app}-{trust}", replace(birth(), app=app, trust=trust)
+    return network or f"network-{app}-{trust}", replace(instance_labels(), app=app, trust=trust)
 
 
 def there(app: str, trust: Trust = Trust.TRUSTED) -> tuple[Instance, Any]:
     network, born = of(app, trust)
-    return Instance("c1", "e1", "d1", 1, InstanceState.RUNNING, network=network), born
+    return Instance("c1", "e1", "web", "d1", 1, InstanceState.RUNNING, network=network), born
 
 
 def bridge(app: str, trust: Trust = Trust.TRUSTED) -> str:

@@ -13,7 +13,9 @@ from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec, Limits
 
-BIRTH = InstanceLabels("e1", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED)
+LABELS = InstanceLabels(
+    "e1", "web", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED
+)
 MEMORY = 512 << 20
 NOFILE, CORE = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}, {"Name": "core", "Soft": 0, "Hard": 0}
 
@@ -22,8 +24,8 @@ def host_of(given: Mapping[str, Any] | None = None, profile: str = "{}") -> dict
     """`HostConfig` for these parameters of the administrator's in it."""
     parameters = {} if given is None else {"HostConfig": dict(given)}
     limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
-    spec = InstanceSpec(BIRTH, "sha256:1", (), 3000, {}, limits, parameters=parameters)
-    host: dict[str, Any] = create_body(spec, "test", Lease("n1", "10.0.0.2"), publish=False, profile=profile)[
+    spec = InstanceSpec(LABELS, "sha256:1", (), 3000, {}, limits, parameters=parameters)
+    host: dict[str, Any] = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, profile=profile)[
         "HostConfig"
     ]
     return host
@@ -88,9 +90,9 @@ class TestVolumes:
     def tmpfs(host: Mapping[str, Any], **top: Any) -> dict[str, str]:
         limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
         parameters = {"HostConfig": dict(host), **top}
-        spec = InstanceSpec(BIRTH, "sha256:1", (), 3000, {}, limits, parameters=parameters)
+        spec = InstanceSpec(LABELS, "sha256:1", (), 3000, {}, limits, parameters=parameters)
         volumes = {"/data": "uid=7,gid=8,mode=700", "/cache/": ""}
-        body = create_body(spec, "test", Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
+        body = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
         found: dict[str, str] = body["HostConfig"].get("Tmpfs", {})
         return found
 

@@ -63,13 +63,13 @@ class HelperFirewall:
         self._turn = asyncio.Lock()
         self._asked = self._done = 0
 
-    async def guard(self, network: str, birth: InstanceLabels) -> None:
+    async def guard(self, network: str, labels: InstanceLabels) -> None:
         """See `ports.firewall.Firewall.guard`."""
-        bridge = bridge_of(self._installation, network, birth.trust)
-        self._members[bridge] = _Member(birth.environment, birth.app, birth.trust)
+        bridge = bridge_of(self._installation, network, labels.trust)
+        self._members[bridge] = _Member(labels.environment, labels.app, labels.trust)
         self._news.add(bridge)
         try:
-            await self._names.look_up(self._egress_of(birth.app).allow, again=False)
+            await self._names.look_up(self._egress_of(labels.app).allow, again=False)
             await self._apply()
         except StagerError as error:
             raise Retry(
@@ -84,10 +84,10 @@ class HelperFirewall:
         nor one that was guarded since they were listed, so that those stay until the next time."""
         news, self._news = self._news, set()
         listed = {
-            bridge_of(self._installation, instance.network, birth.trust): _Member(
-                birth.environment, birth.app, birth.trust
+            bridge_of(self._installation, instance.network, labels.trust): _Member(
+                labels.environment, labels.app, labels.trust
             )
-            for instance, birth in there
+            for instance, labels in there
         }
         self._members = {b: m for b, m in self._members.items() if b in news} | listed
         allowed = [each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow]
