@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from stager.control.applications import Applications
 from stager.control.builds.gc import BuildPorts
 from stager.control.builds.images import ImageResolver
 from stager.control.builds.queue import BuildQueue
@@ -56,6 +55,7 @@ from stager.control.routing.edge_proxy import EdgeProxies
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Applications
 from stager.domain.environment import Environment
 from stager.ports.clock import Clock, Ids
 from stager.ports.engine import Images, Instances, Prober

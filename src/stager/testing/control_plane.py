@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.applications import Application, Applications
 from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.metrics import Metrics
@@ -12,16 +11,17 @@ from stager.control.plugins.api import RunningPreviews, preview_of
 from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.lifecycle import told_of
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import status_of
 from stager.ports.clock import SystemClock
-from stager.ports.engine import Limits
 from stager.ports.handlers import (
     AuthenticationStrategy,
     ContainerRotationStrategy,

@@ -11,7 +11,6 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from stager.control.applications import Applications
 from stager.control.builds.queue import BuildQueue
 from stager.control.environments.attach import Inside
 from stager.control.environments.commands import Commands
@@ -32,6 +31,7 @@ from stager.control.reconciler.unexpected_errors import UnexpectedErrors
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Applications
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import Network, sender
 from stager.ports.clock import SystemClock

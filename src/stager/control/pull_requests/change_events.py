@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
 from stager.control.plugins.lifecycle import add_notes
 from stager.control.pull_requests.listeners import ListenerDecision, Listeners
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
 from stager.control.pull_requests.repositories import application_of, remember, why_not
+from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, ChecksEnded

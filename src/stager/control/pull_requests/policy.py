@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.pull_requests.forges import Forges
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.pull_requests.comment_command import ADDRESS, Verb
