@@ -11,14 +11,12 @@ import aiodocker
 import aiohttp
 import structlog
 
-from stager.assembly.applications import applications_of
 from stager.assembly.builds import build_ports_of, builder_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import addresses_of, edge_proxy_of, front_options, reaches_by_loopback
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import SetAsideDeliveries
-from stager.control.applications import Application, Applications
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.forges import Forges
@@ -30,6 +28,7 @@ from stager.control.loops import Troubles
 from stager.control.plugins.package import PluginSet
 from stager.control.ports import Ports
 from stager.control.reporting.package import ReportOptions
+from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
@@ -164,7 +163,7 @@ async def _assemble(
     previews = RunningPreviews(store, addresses)
     plugins = plugin_set_of(Chosen(loaded, previews, logins))
     control_plane = ControlPlane(
-        ports, addresses, applications_of(settings), plugins, _options(settings, state, edge_proxy), logins
+        ports, addresses, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
     previews.guard(control_plane.identity.access)
     stack.push_async_callback(control_plane.close)

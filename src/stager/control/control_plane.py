@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from stager.control.applications import Application, Applications
 from stager.control.builds.package import Builds
 from stager.control.environments.package import Callbacks, Environments
 from stager.control.identity.login_flows import LoginFlows
@@ -26,6 +25,7 @@ from stager.control.reconciler.package import Reconciler, ReconcilerOptions
 from stager.control.reporting.package import Reporting, ReportOptions
 from stager.control.routing.package import Routing
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 
 
 @dataclass(frozen=True, slots=True)

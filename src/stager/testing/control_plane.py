@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.applications import Application, Applications
 from stager.control.control_plane import ControlPlane, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
@@ -13,16 +12,17 @@ from stager.control.plugins.package import PluginSet
 from stager.control.plugins.preview import preview_of
 from stager.control.ports import Ports
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import status_of
 from stager.ports.clock import SystemClock
-from stager.ports.engine import Limits
 from stager.ports.handlers import (
     AuthenticationStrategy,
     ContainerRotationStrategy,

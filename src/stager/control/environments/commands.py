@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, repeated
 from stager.control.environments.launch_parameters import launch_variables
 from stager.control.environments.lookup import (
@@ -22,6 +21,7 @@ from stager.control.environments.lookup import (
 from stager.control.environments.queries import Queries
 from stager.control.environments.scheduler import Scheduler
 from stager.control.identity.access import Access
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
 from stager.domain.environment import (
     BY_POLICY,

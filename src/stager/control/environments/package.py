@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.control.applications import Applications
 from stager.control.environments.attach import Attach
 from stager.control.environments.capacity import Capacity, Rotation
 from stager.control.environments.change_feed import ChangeFeed
@@ -19,6 +18,7 @@ from stager.control.identity.package import Identity
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.routing.package import Routing
+from stager.domain.application import Applications
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,4 +43,4 @@ class RunningPreviews(Previews):
 
 def _serving(tx: Transaction) -> list[tuple[Environment, Deployment | None]]:
     # Includes previews that are being removed: they are reachable until they are gone.
-    return [(e, tx.deployment_of(e.id, e.serving)) for e in tx.environments() if e.serving is not None]
+    return tx.environments_being_served()

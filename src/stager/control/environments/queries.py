@@ -177,8 +177,8 @@ def _pair(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment
 
 
 def _pairs(tx: Transaction, *, app: str, gone: bool) -> list[tuple[Environment, Deployment | None]]:
-    environments = [e for e in tx.environments(present=None if gone else True) if app in ("", e.app)]
-    return [(e, tx.deployment_of(e.id, e.desired.generation)) for e in environments]
+    pairs = tx.environments_with_deployments(present=None if gone else True)
+    return [pair for pair in pairs if app in ("", pair[0].app)]
 
 
 def _history(
@@ -198,9 +198,8 @@ def _apps_present(tx: Transaction) -> frozenset[str]:
 
 def _count_by_state(tx: Transaction, apps: Collection[str] | None) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for environment in tx.environments():
+    for environment, deployment in tx.environments_with_deployments():
         if apps is None or environment.app in apps:
-            deployment = tx.deployment_of(environment.id, environment.desired.generation)
             state = status_of(environment, deployment).state.value
             counts[state] = counts.get(state, 0) + 1
     return counts

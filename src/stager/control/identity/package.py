@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from stager.control.applications import Applications
 from stager.control.identity.access import Access, Roles
 from stager.control.identity.api_tokens import Tokens
 from stager.control.identity.audit import Audit
@@ -16,6 +15,7 @@ from stager.control.identity.sign_in import SigningIn
 from stager.control.identity.throttle import Throttle
 from stager.control.plugins.invoker import Invoker
 from stager.control.ports import Ports
+from stager.domain.application import Applications
 from stager.ports.handlers import AuthenticationStrategy
 
 

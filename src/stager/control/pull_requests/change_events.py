@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
 from stager.control.plugins.lifecycle import add_notes
 from stager.control.pull_requests.listeners import ListenerDecision, Listeners
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.repositories import application_of, remember, why_not
+from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
 from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from stager.control.applications import Applications
 from stager.control.environments.package import Environments
 from stager.control.identity.audit import Audit
 from stager.control.loops import Loop
@@ -21,6 +20,7 @@ from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.resync import Resync
 from stager.control.pull_requests.webhooks import EventHandlers, WebhookConsumer
+from stager.domain.application import Applications
 
 
 class PullRequests:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.forges import Forges
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved

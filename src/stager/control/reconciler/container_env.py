@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.environment import Environment
 from stager.domain.source import Revision, Trust
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -63,31 +63,36 @@ class FullReconciliation:
             Retry: the engine or the front doesn't answer.
         """
         try:
-            await self._adopt()
+            routed = frozenset(self._routing.routes.table.routes)
+            environments = await self._adopt()
             if self._survey is None:
                 await self._retries.begin()
-            await self._wake_changed()
+                environments = await self._store.read(lambda tx: tx.environments())
+            await self._wake_changed(environments)
             await self._instances.sweep()
         except Retry as error:
             self._troubles.report("engine", error.message)
             raise
         self._troubles.report("engine", "")
-        await self._drop_unknown_routes()
+        await self._drop_routes(routed - {environment.host for environment in environments})
         await self._routing.visitor_access.renew()
         await self._routing.routes.tidy()
         await self._front_events.read_health()
 
-    async def _adopt(self) -> None:
+    async def _adopt(self) -> list[Environment]:
+        """Adopt instances that the store doesn't have. Returns all environments."""
         found = await self._instances.find_with_labels()
         await self._renew_firewall(found)
         now = self._clock.now()
-        known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
+        environments = await self._store.read(lambda tx: tx.environments())
+        known = {environment.id for environment in environments}
         unknown = [(instance, labels) for instance, labels in found if labels.environment not in known]
         orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
         self.adopted.set()
         for orphan in orphans:
             log.warning("orphan_removed", environment=orphan.environment, instance=orphan.id[:12])
             await self._instances.remove(orphan.id)
+        return await self._store.read(lambda tx: tx.environments()) if unknown else environments
 
     async def _renew_firewall(self, instances: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         """Apply the firewall rules of these instances. While that fails, no instance is started; those that
@@ -102,13 +107,13 @@ class FullReconciliation:
         else:
             self._troubles.report("firewall", "")
 
-    async def _wake_changed(self) -> None:
+    async def _wake_changed(self, environments: Sequence[Environment]) -> None:
         """Wake the worker of each environment that has changed since the last run, or isn't in its desired
         state."""
         survey = await self._take_survey()
         before, self._survey = self._survey, survey
         routes = self._routing.routes.table.routes
-        for environment in await self._store.read(lambda tx: tx.environments()):
+        for environment in environments:
             has_changed = before is None or survey.get(environment.id) != before.get(environment.id)
             has_no_route = environment.host not in routes
             is_paged = isinstance(routes.get(environment.host), Page)
@@ -126,10 +131,10 @@ class FullReconciliation:
             found[instance.environment].add((instance.id, instance.state))
         return {environment: frozenset(states) for environment, states in found.items()}
 
-    async def _drop_unknown_routes(self) -> None:
-        """Remove the routes of hosts that no environment has any more."""
-        hosts = await self._store.read(lambda tx: {e.host for e in tx.environments()})
-        for host in self._routing.routes.table.routes.keys() - hosts:
+    async def _drop_routes(self, hosts: Iterable[str]) -> None:
+        """Remove the routes of these hosts, unless an environment was given one since."""
+        unused = await self._store.read(lambda tx: [h for h in hosts if tx.environment_by_host(h) is None])
+        for host in unused:
             await self._routing.routes.drop(host)
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import structlog
 
-from stager.control.applications import Applications
 from stager.control.builds.package import Builds
 from stager.control.environments.package import Environments
 from stager.control.loops import Loop, Troubles
@@ -25,6 +24,7 @@ from stager.control.reconciler.retention import Retention
 from stager.control.reconciler.unexpected_errors import UnexpectedErrors
 from stager.control.reconciler.workers import Workers
 from stager.control.routing.package import Routing
+from stager.domain.application import Applications
 from stager.domain.errors import StagerError
 
 log = structlog.get_logger(__name__)

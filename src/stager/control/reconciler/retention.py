@@ -33,7 +33,7 @@ class Retention:
         now = self._clock.now()
         deliveries_before = now - max(self._keep_gone, MIN_DELIVERY_RETENTION)
         rows = await self._store.write(
-            lambda tx: tx.forget(now - self._keep_gone, deliveries_before=deliveries_before)
+            lambda tx: tx.delete_expired(now - self._keep_gone, deliveries_before=deliveries_before)
         )
         if rows:
             log.info("retention_deleted", rows=rows)

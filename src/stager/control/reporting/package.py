@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.control.applications import Applications
 from stager.control.ports import Ports
 from stager.control.reporting.deployments import CommitStatusSink, DeploymentSink
 from stager.control.reporting.pr_comment import PullRequestCommentSink
 from stager.control.reporting.reporter import Reporter, Sink
 from stager.control.routing.urls import Urls
+from stager.domain.application import Applications
 
 
 @dataclass(frozen=True, slots=True)

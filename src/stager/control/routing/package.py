@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.control.applications import Applications
 from stager.control.loops import Loop, Troubles
 from stager.control.ports import Ports
 from stager.control.routing.edge_proxy import EdgeProxies
@@ -12,6 +11,7 @@ from stager.control.routing.ingress_ports import IngressPortPool
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Applications
 from stager.domain.route import Endpoint
 
 

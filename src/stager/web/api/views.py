@@ -96,8 +96,7 @@ class DeploymentView(BaseModel):
 
 def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment | None]]:
     """All environments, with what is wished for; without those that are gone, unless asked."""
-    environments = tx.environments(present=None if gone else True)
-    return [(e, tx.deployment_of(e.id, e.desired.generation)) for e in environments]
+    return tx.environments_with_deployments(present=None if gone else True)
 
 
 def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:

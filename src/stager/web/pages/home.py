@@ -122,9 +122,8 @@ async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[st
 def _count_by_state(tx: Transaction, apps: frozenset[str] | None) -> dict[str, int]:
     """How many environments there are in each state."""
     counts = Counter[str]()
-    for environment in tx.environments():
+    for environment, deployment in tx.environments_with_deployments():
         if apps is not None and environment.app not in apps:
             continue
-        deployment = tx.deployment_of(environment.id, environment.desired.generation)
         counts[status_of(environment, deployment).state.value] += 1
     return dict(counts)

@@ -22,6 +22,7 @@ from stager.domain.status import State
 from stager.ports.forge import Reaction
 from stager.testing import FaultMode, Program
 from stager.testing.fakes.clock import START
+from tests.contracts.store_samples import environment
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"
@@ -543,9 +544,10 @@ class TestRoom:
 
     @pytest.mark.parametrize("kept", [Pin(), Pin(pinned=True), Pin(extended_at=START), Pin(True, START)])
     async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Pin) -> None:
-        await talk.store.write(lambda tx: save_pin(tx, "e1", kept))
+        await talk.store.write(lambda tx: tx.save_environment(environment()))
+        await talk.store.write(lambda tx: save_pin(tx, "env1", kept))
 
-        assert await talk.store.read(lambda tx: pin_of(tx, "e1")) == kept
+        assert await talk.store.read(lambda tx: pin_of(tx, "env1")) == kept
         assert await talk.store.read(lambda tx: pin_of(tx, "e2")) == Pin()
 
     async def test_by_the_api_as_well(self, talk: Talk) -> None:
