@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stager.domain.errors import Outcome
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 
@@ -195,6 +196,7 @@ class InstanceLabels:
     host: str
     revision: Revision
     trust: Trust
+    profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from stager.control.applications import Application, Applications
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
