@@ -9,10 +9,10 @@ import pytest
 from stager.front.__main__ import settings_of
 from stager.front.http import limits
 from stager.front.http.limits import Limits
+from stager.front.http.lru_cache import LruCache
 from stager.front.process.sockets import PathListener, SocketError, split_address
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
-from stager.front.table.lru_cache import LruCache
 
 
 def note(log: AccessLog, target: bytes = b"/a", client: str = "192.0.2.1") -> None:

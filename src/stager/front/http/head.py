@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stager.domain.route import normalise_host
-from stager.front.table.lru_cache import LruCache
+from stager.front.http.lru_cache import LruCache
 
 CHUNKED = -1
 UNTIL_CLOSE = -2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stager.front.http.limits import Limits
 from stager.front.process.control_socket import Control
+from stager.front.process.ingress_ports import IngressPorts
 from stager.front.process.signing_key import load_key
 from stager.front.process.sockets import BACKLOG, Listener, PathListener, hand_out
 from stager.front.process.tls import Certificate
@@ -22,7 +23,6 @@ from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.context import Context
 from stager.front.proxy.downstream import Downstream
-from stager.front.table.ingress_ports import IngressPorts
 from stager.front.table.live_table import TableFile
 
 _RETIRE_SECONDS = 30.0
