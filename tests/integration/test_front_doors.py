@@ -131,7 +131,7 @@ async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: A
     a, b, table = await open_doors(front, app)
     guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
     table = replace(
-        table, routes={HOST: app.endpoint, OTHER: app.endpoint}, terms={OTHER: AccessPolicy(guard)}
+        table, routes={HOST: app.endpoint, OTHER: app.endpoint}, policies={OTHER: AccessPolicy(guard)}
     )
     await front.client.apply(table)
     for port in (a, b):

@@ -382,13 +382,13 @@ class TestPool:
         profile="repository's own code",
         result="both are taken out of the answer",
     )
-    @pytest.mark.parametrize("terms", [None, AccessPolicy(index=True)])
+    @pytest.mark.parametrize("policy", [None, AccessPolicy(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(
-        self, front: Rig, app: App, terms: AccessPolicy | None
+        self, front: Rig, app: App, policy: AccessPolicy | None
     ) -> None:
         """Not to an nginx before the front, and of no other hosts' cookies. Stager itself may."""
         await front.client.apply(
-            RouteTable({HOST: app.endpoint}, DOMAIN, terms={HOST: terms} if terms else {})
+            RouteTable({HOST: app.endpoint}, DOMAIN, policies={HOST: policy} if policy else {})
         )
         answer = await front.ask("/beyond")
         beyond = {name for name in answer.headers if name.startswith(("x-accel-", "clear-"))}

@@ -104,7 +104,7 @@ class VisitorAccess:
         application = self._applications.find(environment.app)
         if application is None:
             # Nobody says any more whether it is private, so it stays what it was.
-            return self._routes.table.terms.get(environment.host)
+            return self._routes.table.policies.get(environment.host)
         guard = self._guard(tx, environment, application)
         return AccessPolicy(guard, application.index) if guard or application.index else None
 

@@ -27,7 +27,7 @@ from stager.front.proxy.context import Context, Event
 from stager.front.table.live_table import TableFile
 from stager.version import __version__
 
-PROTOCOL = 4
+PROTOCOL = 5
 LONGEST_LINE = 256 << 20
 
 Wire = dict[str, Any]
@@ -163,7 +163,7 @@ class Control:
         return await self._open_doors()
 
     async def _update(self, request: Mapping[str, Any]) -> Wire:
-        wanted = ("upserts", "deletes", "domain", "home", "ports", "terms")
+        wanted = ("upserts", "deletes", "domain", "home", "ports", "policies")
         self._table.change({key: request[key] for key in wanted if key in request})
         return await self._open_doors()
 

@@ -98,11 +98,11 @@ class Context:
         """The lines that a response of this host's app has besides: whether it may be listed by search
         engines, and its cookies, as far as it may set them. Stager's own are its own business."""
         table, cookies = self.table, head.special.get(b"set-cookie", ())
-        if not cookies and host in table.routes and host not in table.terms:
+        if not cookies and host in table.routes and host not in table.policies:
             return NOINDEX  # as nearly always
         if table.is_home(host):
             return _all_of(head)
-        terms = table.terms.get(host)
+        terms = table.policies.get(host)
         robots = NOINDEX if terms is None or not terms.index else NOTHING_MORE
         domain = table.domain.encode("latin-1")
         return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]

@@ -293,7 +293,7 @@ class Downstream(asyncio.Protocol):
         context = self._context
         target: Endpoint | Sheet | Notice
         target = context.lookup_door(self._door, head) if self._door else context.lookup(head.host)
-        terms = context.table.terms.get(head.host)
+        terms = context.table.policies.get(head.host)
         if (terms is not None or head.marked) and not context.table.is_home(head.host):
             target = context.gate.meet(head, terms, secure=self._forwarding.facts(head).secure) or target
         if not isinstance(target, Endpoint):
