@@ -13,6 +13,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -31,6 +32,9 @@ def later(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
+SUSPENSION = Suspension(SuspensionReason.FORK, "It comes from a fork.", "Ask somebody with push access.")
+
+
 def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Environment:
     """A full one; `number` makes its id, key and host."""
     whole = Environment(
@@ -39,12 +43,12 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
         name="feature/Übergröße 'x'; --",
         host=f"h{number}.preview.test",
         desired=Desired(
-            present,
+            RunState.SUSPENDED if present else RunState.ABSENT,
             3,
             Revision("c0ffee", "refs/heads/x"),
             {"Z": "1", "A": "x\ny", "EMPTY": ""},
             Trust.FORK,
-            Suspension(SuspensionReason.FORK, "It comes from a fork.", "Ask somebody with push access."),
+            SUSPENSION if present else None,
         ),
         created_at=NOON,
         updated_at=later(1),
@@ -59,7 +63,9 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
 def bare_environment(number: int = 1, **changed: Any) -> Environment:
     """One with nothing in it that need not be there."""
     key = EnvironmentKey.of_name("shop", str(number))
-    bare = Environment(f"env{number}", key, str(number), f"h{number}.test", Desired(True, 1), NOON, NOON)
+    bare = Environment(
+        f"env{number}", key, str(number), f"h{number}.test", Desired(RunState.RUNNING, 1), NOON, NOON
+    )
     return replace(bare, **changed)
 
 

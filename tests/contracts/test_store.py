@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Desired, Environment, EnvironmentKey
+from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Change, Repository
 from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside, Store, Transaction
 from stager.stores.sqlite.store import open_store
@@ -79,7 +79,7 @@ class TestEnvironments:
 
     async def test_what_was_saved_is_not_the_callers_to_change(self, store: Store) -> None:
         parameters = {"A": "1"}
-        saved = bare_environment(desired=Desired(True, 1, parameters=parameters))
+        saved = bare_environment(desired=Desired(RunState.RUNNING, 1, parameters=parameters))
         await save(store, saved)
         parameters["A"] = "2"
 

@@ -154,7 +154,7 @@ def test_what_is_signed_is_taken_or_refused(
     for environment in tables.environments.values():
         wanted = environment.desired
         known = [d for d in tables.deployments.values() if d.environment_id == environment.id]
-        assert wanted.generation in {d.generation for d in known} or not wanted.wanted or wanted.hold
+        assert wanted.generation in {d.generation for d in known} or not wanted.should_run
 
 
 FORGERIES = st.one_of(

@@ -172,8 +172,8 @@ class People(Pulls):
     def _is_stopped(self, environment: Environment, knows: bool) -> None:
         """What it doesn't know of yet may bring it back. What waits for an approval isn't stopped by this."""
         assert environment.change is not None
-        hold = environment.desired.hold
-        if hold is None or hold.reason is not SuspensionReason.KILLED:
+        suspension = environment.desired.suspension
+        if suspension is None or suspension.reason is not SuspensionReason.KILLED:
             return
         change = self.truth(environment.change.number)
         certain = knows and change.is_open and change.head_sha == environment.desired.revision.sha

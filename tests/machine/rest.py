@@ -159,7 +159,7 @@ class Rest(People, Faults):
     async def _as_expected(self, environment: Environment) -> list[Instance]:
         """It says live and is, or says that it isn't and isn't; whether it should be is asked elsewhere."""
         status = await self.house.status(environment)
-        if not environment.desired.wanted:
+        if not environment.desired.should_run:
             assert status.state in (State.GONE, State.STOPPED, State.REFUSED)
             assert environment.serving is None
             assert self.engine.there(environment.id) == []
@@ -222,5 +222,5 @@ class Rest(People, Faults):
     def _is_stopped_by_hand(self, number: int) -> bool:
         """Whether it says so."""
         known = self._of_change(number)
-        hold = known.desired.hold if known is not None and known.desired.present else None
-        return hold is not None and hold.reason is SuspensionReason.KILLED
+        suspension = known.desired.suspension if known is not None else None
+        return suspension is not None and suspension.reason is SuspensionReason.KILLED

@@ -77,7 +77,7 @@ def _the_one(preview: str, environments: list[Environment]) -> Environment:
     """The environment that is meant; what is gone only where nothing else is."""
     by_id = [e for e in environments if e.id == preview]
     named = [e for e in environments if e.name == preview]
-    found = by_id or [e for e in named if e.desired.present] or named
+    found = by_id or [e for e in named if e.desired.is_present] or named
     if not found:
         _fail(f'There is no preview "{preview}".')
     if len(found) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -83,27 +83,60 @@ class ChangeLink:
     url: str
 
 
+class RunState(StrEnum):
+    """Whether an environment should run."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Nothing runs, and a page gives the reason; see `Suspension`."""
+    ABSENT = "absent"
+    """The pull request is closed, or the preview was removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should be. A generation is one wish to have this revision running afresh.
+    """The desired state of an environment.
 
     Args:
-        present: False once the change is closed or the name was killed.
-        generation: grows with each wish for a new deployment, never otherwise.
-        parameters: what the launch gave; they become environment variables of the instance.
+        run: see `RunState`.
+        generation: the number of the requested deployment; each request for a new deployment adds one.
+        parameters: the parameters of the launch, which become environment variables of the instance.
+        suspension: why `run` is `SUSPENDED`; None for the other states.
+
+    Raises:
+        ValueError: `run` and `suspension` contradict each other.
     """
 
-    present: bool
+    run: RunState
     generation: int
     revision: Revision = field(default_factory=Revision)
     parameters: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = Trust.TRUSTED
-    hold: Suspension | None = None
+    suspension: Suspension | None = None
+
+    def __post_init__(self) -> None:
+        if (self.run is RunState.SUSPENDED) != (self.suspension is not None):
+            raise ValueError(f"an environment that is {self.run} with the suspension {self.suspension}")
 
     @property
-    def wanted(self) -> bool:
-        """Whether something should run."""
-        return self.present and self.hold is None
+    def should_run(self) -> bool:
+        return self.run is RunState.RUNNING
+
+    @property
+    def is_present(self) -> bool:
+        return self.run is not RunState.ABSENT
+
+    def suspended(self, suspension: Suspension) -> Desired:
+        """The same generation, suspended. What is absent stays absent."""
+        return replace(self, run=RunState.SUSPENDED, suspension=suspension) if self.is_present else self
+
+    def resumed(self) -> Desired:
+        """The same generation, no longer suspended. What is absent stays absent."""
+        return replace(self, run=RunState.RUNNING, suspension=None) if self.is_present else self
+
+    def absent(self) -> Desired:
+        """The same generation, to be removed."""
+        return replace(self, run=RunState.ABSENT, suspension=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
         observed: what is.
         now: with a time zone.
     """
-    return _bring_up(desired, observed, now) if desired.wanted else _take_down(observed)
+    return _bring_up(desired, observed, now) if desired.should_run else _take_down(observed)
 
 
 def _take_down(observed: Observed) -> Action | None:

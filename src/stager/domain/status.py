@@ -76,10 +76,10 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
         deployment: of the desired generation; None before its first step.
     """
     desired = environment.desired
-    if not desired.present:
+    if not desired.is_present:
         return Status(State.GONE, _gone(environment))
-    if desired.hold is not None:
-        return _held(desired.hold)
+    if desired.suspension is not None:
+        return _suspended(desired.suspension)
     if deployment is not None and deployment.attempt.final:
         return _failed(environment, deployment)
     return _coming_up(environment, deployment)
@@ -104,9 +104,9 @@ def _gone(environment: Environment) -> str:
     return "This preview was removed."
 
 
-def _held(hold: Suspension) -> Status:
-    state = State.REFUSED if hold.reason in BY_POLICY else State.STOPPED
-    return Status(state, hold.message, hold.hint, hold.reason.value)
+def _suspended(suspension: Suspension) -> Status:
+    state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
+    return Status(state, suspension.message, suspension.hint, suspension.reason.value)
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:

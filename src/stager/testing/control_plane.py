@@ -134,7 +134,7 @@ class FakeStager:
         found = next((e for e in present if e.change and e.change.number == number), None)
         if found is None:
             return None
-        if not found.desired.wanted:
+        if not found.desired.should_run:
             await self._commands.until_removed(found, PATIENCE)
             return None
         return await self._up(found)

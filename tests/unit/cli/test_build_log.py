@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from stager.cli import build_log
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, Desired, Environment, EnvironmentKey
+from stager.domain.environment import Attempt, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Revision
 from stager.ports.store import Transaction
 from stager.state import StateDirectory
@@ -40,7 +40,7 @@ def an_environment(id_: str, app: str, name: str, *, present: bool = True) -> En
         EnvironmentKey.of_name(app, name),
         name,
         f"{id_}.preview.test",
-        Desired(present, 1, Revision("a" * 40)),
+        Desired(RunState.RUNNING if present else RunState.ABSENT, 1, Revision("a" * 40)),
         START,
         START,
     )

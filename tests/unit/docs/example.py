@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey
+from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Revision
 
 THEN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -33,7 +33,7 @@ def an_environment(change: ChangeLink | None) -> Environment:
         key=EnvironmentKey("stager-demo", "change:1/7"),
         name="warm-welcome",
         host="warm-welcome.demo.example.org",
-        desired=Desired(True, 1, REVISION if change else Revision()),
+        desired=Desired(RunState.RUNNING, 1, REVISION if change else Revision()),
         created_at=THEN,
         updated_at=THEN,
         change=change,

@@ -15,6 +15,7 @@ from stager.domain.environment import (
     Instance,
     InstanceState,
     Observed,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -23,8 +24,9 @@ from stager.domain.route import Endpoint
 from tests.unit.domain.world import BROKEN, START, World, endpoint
 
 NEWEST = 2
-HOLD = Suspension(SuspensionReason.KILLED, "Killed by hand.")
-DESIRED = [Desired(True, NEWEST), Desired(False, NEWEST), Desired(True, NEWEST, hold=HOLD)]
+SUSPENSION = Suspension(SuspensionReason.KILLED, "Killed by hand.")
+RUNNING = Desired(RunState.RUNNING, NEWEST)
+DESIRED = [RUNNING, RUNNING.absent(), RUNNING.suspended(SUSPENSION)]
 STATES = [None, "created", "stopped", "running", "healthy"]
 """What each of the instances may be; None for not there."""
 ATTEMPTS = [
@@ -75,8 +77,8 @@ def test_every_combination_comes_to_rest(desired: Desired, starts: bool, answers
         world.rest()
         served = world.observed.serving
         assert world.observed.published == (served.endpoint if served else None), observed
-        assert len(world.observed.instances) <= (1 if desired.wanted else 0), observed
-        if not desired.wanted:
+        assert len(world.observed.instances) <= (1 if desired.should_run else 0), observed
+        if not desired.should_run:
             assert served is None
 
 
@@ -102,7 +104,7 @@ def test_what_serves_goes_on_serving_until_a_newer_one_does() -> None:
             assert world.observed.serving.generation >= before.generation
 
 
-WANTED = Desired(True, NEWEST)
+WANTED = RUNNING
 OLD = instance(3, 1, "healthy")
 NEW = instance(1, 2, "running")
 CUT_OFF = replace(NEW, endpoint=None)

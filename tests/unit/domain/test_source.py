@@ -14,6 +14,7 @@ from stager.domain.environment import (
     Instance,
     InstanceState,
     Observed,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -101,17 +102,28 @@ class TestWords:
 
 
 class TestDesired:
+    KILLED = Suspension(SuspensionReason.KILLED, "No.")
+
+    def test_a_suspension_comes_with_its_reason_and_goes_with_it(self) -> None:
+        running = Desired(RunState.RUNNING, 1)
+        suspended = running.suspended(self.KILLED)
+        assert (suspended.run, suspended.suspension) == (RunState.SUSPENDED, self.KILLED)
+        assert (suspended.should_run, suspended.is_present) == (False, True)
+        assert suspended.resumed() == running
+        assert suspended.absent() == running.absent() == Desired(RunState.ABSENT, 1)
+
+    def test_what_is_absent_stays_absent(self) -> None:
+        absent = Desired(RunState.ABSENT, 1)
+        assert absent.suspended(self.KILLED) == absent.resumed() == absent
+        assert (absent.should_run, absent.is_present) == (False, False)
+
     @pytest.mark.parametrize(
-        ("present", "hold", "wanted"),
-        [
-            (True, None, True),
-            (True, Suspension(SuspensionReason.KILLED, "No."), False),
-            (False, None, False),
-            (False, Suspension(SuspensionReason.FORK, "No."), False),
-        ],
+        ("run", "suspension"),
+        [(RunState.RUNNING, KILLED), (RunState.ABSENT, KILLED), (RunState.SUSPENDED, None)],
     )
-    def test_wanted(self, present: bool, hold: Suspension | None, wanted: bool) -> None:
-        assert Desired(present, 1, hold=hold).wanted is wanted
+    def test_a_contradiction_is_no_desired_state(self, run: RunState, suspension: Suspension | None) -> None:
+        with pytest.raises(ValueError, match="suspension"):
+            Desired(run, 1, suspension=suspension)
 
 
 class TestObserved:

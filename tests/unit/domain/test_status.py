@@ -14,6 +14,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -29,15 +30,16 @@ KILLED = Suspension(SuspensionReason.KILLED, "Stopped by hand.", "Launch it.")
 FORK = Suspension(SuspensionReason.FORK, "It comes from a fork.")
 
 ENVIRONMENT = Environment(
-    "e", EnvironmentKey.of_name("shop", "x"), "x", "x.test", Desired(True, 2), START, START
+    "e", EnvironmentKey.of_name("shop", "x"), "x", "x.test", Desired(RunState.RUNNING, 2), START, START
 )
 DEPLOYMENT = Deployment("d", "e", Revision("c0ffee", "x"), Attempt(2), START)
 
 
 def wanted(
-    serving: int | None = None, hold: Suspension | None = None, *, present: bool = True
+    serving: int | None = None, suspension: Suspension | None = None, *, present: bool = True
 ) -> Environment:
-    return replace(ENVIRONMENT, serving=serving, desired=Desired(present, 2, hold=hold))
+    desired = ENVIRONMENT.desired.suspended(suspension) if suspension else ENVIRONMENT.desired
+    return replace(ENVIRONMENT, serving=serving, desired=desired if present else desired.absent())
 
 
 def tried(**attempt: object) -> Deployment:
@@ -60,12 +62,12 @@ class TestState:
             (wanted(1), FAILED, State.FAILED_UPDATE),
             (wanted(), tried(outcome=PASSING), State.STARTING),
             (wanted(1), tried(outcome=PASSING), State.UPDATING),
-            (wanted(hold=KILLED), FAILED, State.STOPPED),
+            (wanted(suspension=KILLED), FAILED, State.STOPPED),
             (wanted(2, KILLED), DEPLOYMENT, State.STOPPED),
-            (wanted(hold=FORK), None, State.REFUSED),
+            (wanted(suspension=FORK), None, State.REFUSED),
             (wanted(present=False), FAILED, State.GONE),
             (wanted(2, present=False), DEPLOYMENT, State.GONE),
-            (wanted(hold=FORK, present=False), None, State.GONE),
+            (wanted(suspension=FORK, present=False), None, State.GONE),
         ],
     )
     def test_of_each_combination(
@@ -74,12 +76,12 @@ class TestState:
         assert status_of(environment, deployment).state is state
 
     def test_every_combination_has_a_sentence_and_a_page(self) -> None:
-        holds = [None, *(Suspension(reason, "Held.") for reason in SuspensionReason)]
+        suspensions = [None, *(Suspension(reason, "Suspended.") for reason in SuspensionReason)]
         attempts = [None, DEPLOYMENT, FAILED, tried(final=True), tried(outcome=PASSING)]
-        for serving, hold, present, deployment, change in itertools.product(
-            (None, 1, 2), holds, (True, False), attempts, (None, LINK)
+        for serving, suspension, present, deployment, change in itertools.product(
+            (None, 1, 2), suspensions, (True, False), attempts, (None, LINK)
         ):
-            environment = replace(wanted(serving, hold, present=present), change=change)
+            environment = replace(wanted(serving, suspension, present=present), change=change)
             status = status_of(environment, deployment)
             page = page_of(environment, status)
             assert status.message.endswith(".")
@@ -149,7 +151,7 @@ class TestWords:
         assert status.reason == "engine-away"
 
     def test_a_hold_speaks_for_itself(self) -> None:
-        status = status_of(wanted(hold=KILLED), None)
+        status = status_of(wanted(suspension=KILLED), None)
 
         assert (status.message, status.hint, status.reason) == (KILLED.message, KILLED.hint, "killed")
 
@@ -174,7 +176,7 @@ class TestPhase:
             (replace(DEPLOYMENT, attempt=Attempt(1)), wanted(1), Phase.LIVE),
             (replace(DEPLOYMENT, attempt=Attempt(1)), wanted(2), Phase.SUPERSEDED),
             (DEPLOYMENT, wanted(present=False), Phase.ENDED),
-            (DEPLOYMENT, wanted(hold=KILLED), Phase.ENDED),
+            (DEPLOYMENT, wanted(suspension=KILLED), Phase.ENDED),
         ],
     )
     def test_is_derived(self, deployment: Deployment, environment: Environment, phase: Phase) -> None:

@@ -53,7 +53,7 @@ class World:
             assert self.observed.is_healthy(action.instance), "published what isn't healthy"
         if isinstance(action, planning.Retire):
             assert action.instance != self.observed.serving, "stopped what is published"
-        if isinstance(action, planning.Unpublish) and self.desired.wanted:
+        if isinstance(action, planning.Unpublish) and self.desired.should_run:
             assert self.observed.serving is None, "took a serving instance out of the table"
 
     def act(self, action: planning.Action) -> None:  # noqa: C901 (one case an action)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -38,6 +39,11 @@ HOSTS = ["x.test", "y.test"]
 NUMBERS = [1, 2]
 MOMENTS = [later(minutes) for minutes in (-1, 0, 1)]
 
+
+def with_run(desired: Desired, run: RunState, suspension: Suspension) -> Desired:
+    return replace(desired, run=run, suspension=suspension if run is RunState.SUSPENDED else None)
+
+
 ids = st.sampled_from(IDS)
 numbers = st.sampled_from(NUMBERS)
 moments = st.sampled_from(MOMENTS)
@@ -53,13 +59,17 @@ environments = st.builds(
     name=texts,
     host=st.sampled_from(HOSTS),
     desired=st.builds(
-        Desired,
-        present=st.booleans(),
-        generation=numbers,
-        revision=revisions,
-        parameters=st.dictionaries(texts, texts, max_size=2),
-        trust=st.sampled_from(Trust),
-        hold=st.none() | st.builds(Suspension, st.sampled_from(SuspensionReason), texts, texts),
+        with_run,
+        st.builds(
+            Desired,
+            st.just(RunState.RUNNING),
+            generation=numbers,
+            revision=revisions,
+            parameters=st.dictionaries(texts, texts, max_size=2),
+            trust=st.sampled_from(Trust),
+        ),
+        st.sampled_from(RunState),
+        st.builds(Suspension, st.sampled_from(SuspensionReason), texts, texts),
     ),
     created_at=moments,
     updated_at=moments,

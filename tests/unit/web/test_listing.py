@@ -198,7 +198,7 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness)
     )
     assert (await kill("ann", "same")).status_code == 202
     there = await two.house.environments(present=True)
-    assert {e.app for e in there if e.name == "same" and e.desired.present} == {HIDDEN}
+    assert {e.app for e in there if e.name == "same" and e.desired.is_present} == {HIDDEN}
 
 
 @pytest.mark.attack(

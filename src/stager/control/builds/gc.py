@@ -45,7 +45,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
     repositories = {seen.repository.id for seen in tx.repositories()}
     for environment in tx.environments():
         wanted = {environment.serving} | (
-            {environment.desired.generation} if environment.desired.wanted else set()
+            {environment.desired.generation} if environment.desired.should_run else set()
         )
         for deployment in tx.deployments(environment.id):
             logs.add(deployment.build)

@@ -53,7 +53,7 @@ class Inside:
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
                     yield piece
                 lines = ALL
-            elif not environment.desired.wanted:
+            elif not environment.desired.should_run:
                 return
             else:
                 await asyncio.sleep(PAUSE)

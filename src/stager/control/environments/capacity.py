@@ -93,24 +93,24 @@ class Capacity:
     def _rotated(self, tx: Transaction, environment_id: str) -> None:
         """Like a kill by hand: what belongs to a pull request stays, with a page that says why it stopped."""
         environment = tx.environment(environment_id)
-        if environment is None or not environment.desired.wanted:
+        if environment is None or not environment.desired.should_run:
             return
         if environment.change is None and environment.serving is not None:
             self._desired_state.end(tx, environment)
             return
-        hold = Suspension(
+        suspension = Suspension(
             SuspensionReason.NO_ROOM,
             f"There is no room for this preview: {self._limit} others are there, and no more may be.",
             "It comes back with the next push, when the pull request is reopened, or when it is launched."
             if environment.change
             else "Kill one of the others, then launch this one again.",
         )
-        tx.save_environment(replace(environment, desired=replace(environment.desired, hold=hold)))
+        tx.save_environment(replace(environment, desired=environment.desired.suspended(suspension)))
 
 
 def _others(tx: Transaction, newest: Environment) -> list[tuple[Environment, Deployment | None]]:
     """All that are wanted, but for this one; that which was started longest ago comes first."""
-    present = [e for e in tx.environments(present=True) if e.desired.wanted and e.id != newest.id]
+    present = [e for e in tx.environments(present=True) if e.desired.should_run and e.id != newest.id]
     pairs = [(e, tx.deployment_of(e.id, e.desired.generation)) for e in present]
     return sorted(pairs, key=lambda pair: _counts_from(tx, *pair))
 

@@ -175,12 +175,12 @@ class Commands:
             return self._desired_state.end(tx, environment)
         if is_unapproved(environment):
             return environment  # nothing runs; and held as killed, it could be launched by hand
-        hold = Suspension(
+        suspension = Suspension(
             SuspensionReason.KILLED,
             "This preview was stopped by hand.",
             "It comes back with the next push, when the pull request is reopened, or when it is launched.",
         )
-        held = replace(environment, desired=replace(environment.desired, hold=hold))
+        held = replace(environment, desired=environment.desired.suspended(suspension))
         tx.save_environment(held)
         self._desired_state.withdraw_links(tx, held)
         return held
@@ -210,7 +210,7 @@ class Commands:
         application = self._applications.get(environment.app)
         if environment.change is None:
             check_ref(environment.name, application)
-        elif not environment.desired.present:
+        elif not environment.desired.is_present:
             raise Refused(
                 f"Pull request #{environment.change.number} is closed.",
                 hint="Reopen it, and its preview comes back.",
@@ -262,16 +262,15 @@ class Commands:
         self._check_forks(environment)
         head = environment.desired.revision.sha
         check_approval(sha, head)
-        hold = environment.desired.hold if not is_unapproved(environment) else None
-        desired = replace(environment.desired, hold=hold)
+        desired = environment.desired.resumed() if is_unapproved(environment) else environment.desired
         tx.save_environment(replace(environment, desired=desired, approved_sha=head))
         return self._redeployed(tx, environment_id)
 
     def _check_forks(self, environment: Environment) -> None:
         is_off = self._applications.get(environment.app).forks == "off"
         if is_off and environment.desired.trust is Trust.FORK:
-            hold = FORKS_ARE_OFF
-            raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
+            off = FORKS_ARE_OFF
+            raise Refused(off.message, hint=off.hint, reason=off.reason.value, status=409)
 
     async def keep(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
         """Spare a preview when room is made for others: always where it is `pinned`, else as the newest."""
@@ -370,7 +369,7 @@ class Commands:
         environment, deployment = found
         if environment.serving is not None and environment.serving >= generation:
             return LaunchResult(environment, deployment)
-        if not environment.desired.wanted or (deployment is not None and deployment.attempt.final):
+        if not environment.desired.should_run or (deployment is not None and deployment.attempt.final):
             return LaunchResult(environment, deployment)
         return None
 
@@ -396,13 +395,13 @@ class Commands:
 
     async def _is_removed(self, environment_id: str) -> bool:
         environment = await self._memory.environment(environment_id)
-        if environment is None or environment.desired.wanted:
+        if environment is None or environment.desired.should_run:
             return True
         return environment.serving is None and not await self._instances.find(environment_id)
 
     async def _written(self, environment: Environment) -> None:
         """Have room for it, have the visitor's page say it at once, and the worker see to the rest."""
-        if environment.desired.wanted:
+        if environment.desired.should_run:
             await self._room.make(environment)
         try:
             with suppress(Retry):
@@ -413,8 +412,8 @@ class Commands:
 
 def _let_run(tx: Transaction, environment: Environment) -> None:
     """People's word goes before the rules for pull requests, for this very commit."""
-    hold = environment.desired.hold
-    if hold is not None and hold.reason in BY_POLICY - UNAPPROVED:
+    suspension = environment.desired.suspension
+    if suspension is not None and suspension.reason in BY_POLICY - UNAPPROVED:
         tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
 
 

@@ -18,6 +18,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
 )
 from stager.domain.errors import Refused
@@ -58,9 +59,9 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> PreviewReq
     Raises:
         Refused: it is strangers' code that nobody has let run.
     """
-    hold = environment.desired.hold
-    if hold is not None and is_unapproved(environment):
-        raise Refused(hold.message, hint=hold.hint, reason=hold.reason.value, status=409)
+    suspension = environment.desired.suspension
+    if suspension is not None and is_unapproved(environment):
+        raise Refused(suspension.message, hint=suspension.hint, reason=suspension.reason.value, status=409)
     return PreviewRequest(
         environment.key,
         environment.name,
@@ -89,12 +90,12 @@ class DesiredState:
         tx.save_deployment(self._deployment(environment, now))
         return environment
 
-    def hold(self, tx: Transaction, request: PreviewRequest, hold: Suspension) -> Environment:
+    def suspend(self, tx: Transaction, request: PreviewRequest, suspension: Suspension) -> Environment:
         """Have the environment there, but nothing running in it."""
         now = self._clock.now()
         before = tx.environment_by_key(request.key)
         environment = self._renewed(tx, before, request, now) if before else self._new(tx, request, now)
-        desired = replace(environment.desired, hold=hold)
+        desired = environment.desired.suspended(suspension)
         if before is not None:
             desired = replace(desired, generation=before.desired.generation)
         held = replace(environment, desired=desired)
@@ -104,7 +105,7 @@ class DesiredState:
     def end(self, tx: Transaction, environment: Environment) -> Environment:
         """Have nothing of it any more."""
         self.withdraw_links(tx, environment)
-        desired = replace(environment.desired, present=False, hold=None)
+        desired = environment.desired.absent()
         ended = replace(environment, desired=desired, updated_at=self._clock.now())
         tx.save_environment(ended)
         return ended
@@ -121,7 +122,7 @@ class DesiredState:
             key=request.key,
             name=request.name,
             host=self._addresses.allot(tx, request.key, request.name, request.trust),
-            desired=Desired(True, 1, request.revision, request.parameters, request.trust),
+            desired=Desired(RunState.RUNNING, 1, request.revision, request.parameters, request.trust),
             created_at=now,
             updated_at=now,
             change=request.change,
@@ -140,7 +141,9 @@ class DesiredState:
             before,
             name=request.name,
             host=host,
-            desired=Desired(True, generation, request.revision, request.parameters, request.trust),
+            desired=Desired(
+                RunState.RUNNING, generation, request.revision, request.parameters, request.trust
+            ),
             updated_at=now,
             change=request.change,
         )
@@ -150,7 +153,7 @@ class DesiredState:
         if before.serving is not None:
             return False
         holder = tx.environment_by_host(before.host)
-        is_anothers = holder is not None and holder.id != before.id and holder.desired.present
+        is_anothers = holder is not None and holder.id != before.id and holder.desired.is_present
         return is_anothers or not self._addresses.fits(before.host, before.key, before.name)
 
     def _deployment(self, environment: Environment, now: datetime) -> Deployment:

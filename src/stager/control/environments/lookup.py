@@ -31,7 +31,7 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
         e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
     ]
     by_hand = [e for e in present if e.change is None]
-    candidates = by_hand or [e for e in present if e.desired.hold is None] or present
+    candidates = by_hand or [e for e in present if e.desired.suspension is None] or present
     if len(candidates) > 1:
         listed = ", ".join(sorted(_described(e) for e in candidates))
         raise Refused(
@@ -113,5 +113,5 @@ def check_ref(name: str, application: Application) -> None:
 
 def is_unapproved(environment: Environment) -> bool:
     """Whether it is strangers' code that nobody has let run."""
-    hold = environment.desired.hold
-    return hold is not None and hold.reason in UNAPPROVED
+    suspension = environment.desired.suspension
+    return suspension is not None and suspension.reason in UNAPPROVED

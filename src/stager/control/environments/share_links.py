@@ -78,7 +78,7 @@ class ShareLinks:
 
     def _check(self, environment: Environment, good_for: timedelta) -> None:
         privacy = self._visitor_access.privacy(environment)
-        if privacy is None or "link" not in privacy.ways or not environment.desired.wanted:
+        if privacy is None or "link" not in privacy.ways or not environment.desired.should_run:
             raise Refused(
                 "This preview isn't shared by links.",
                 hint="It must be there, and `link` among its application's ways in, under `private`.",

@@ -132,7 +132,7 @@ async def _in_turn(calls: Sequence[Callable[[], Awaitable[str]]]) -> list[str]:
 
 def _newly_serving(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment] | None:
     environment = tx.environment(environment_id)
-    if environment is None or environment.serving is None or not environment.desired.wanted:
+    if environment is None or environment.serving is None or not environment.desired.should_run:
         return None
     deployment = tx.deployment_of(environment_id, environment.serving)
     # One that was adopted bears no stamp of a start: it isn't new to anybody.

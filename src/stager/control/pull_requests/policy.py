@@ -37,7 +37,7 @@ class Policy:
     def __init__(self, forges: Forges) -> None:
         self._forges = forges
 
-    async def hold(
+    async def suspension(
         self, application: Application, change: Change, before: Environment | None
     ) -> Suspension | None:
         """Why this change may not run as it is now; None when it may.
@@ -48,7 +48,7 @@ class Policy:
         Args:
             before: its environment, where there is one.
         """
-        fork = _held_fork(application, change)
+        fork = _fork_suspension(application, change)
         if fork != FORKS_ARE_OFF and is_let_run(before, change):
             return None
         # Strangers' code first: what only rules hold back may be launched by hand.
@@ -85,7 +85,7 @@ class Policy:
         checks = await forge.people.checks(
             change.repository, change.head_sha, status_context(application.name)
         )
-        return _held_by_checks(checks)
+        return _checks_suspension(checks)
 
 
 def status_context(app: str) -> str:
@@ -93,7 +93,7 @@ def status_context(app: str) -> str:
     return f"stager/{app}"
 
 
-def _held_fork(application: Application, change: Change) -> Suspension | None:
+def _fork_suspension(application: Application, change: Change) -> Suspension | None:
     if change.trust is Trust.TRUSTED or application.forks == "open":
         return None
     if application.forks == "off":
@@ -133,7 +133,7 @@ def check_approval(sha: str, head: str) -> None:
         )
 
 
-def _held_by_checks(checks: Checks) -> Suspension | None:
+def _checks_suspension(checks: Checks) -> Suspension | None:
     if checks == "success":
         return None
     return Suspension(
@@ -148,4 +148,4 @@ def is_let_run(before: Environment | None, change: Change) -> bool:
 
 def _is_decided(before: Environment | None, change: Change) -> bool:
     """Whether this very commit was let run already, so that nobody need be asked again."""
-    return before is not None and before.desired.wanted and before.desired.revision.sha == change.head_sha
+    return before is not None and before.desired.should_run and before.desired.revision.sha == change.head_sha

@@ -56,11 +56,11 @@ class _Decided:
     """What an event amounts to.
 
     Args:
-        hold: why a launch may not run.
+        suspension: why a launch may not run.
     """
 
     command: Command | None
-    hold: Suspension | None = None
+    suspension: Suspension | None = None
 
 
 class WebhookConsumer:
@@ -202,7 +202,7 @@ class WebhookConsumer:
             lambda tx: self._written(tx, application, event, decided)
         )
         for environment in environments:
-            if environment.desired.wanted:
+            if environment.desired.should_run:
                 await self._room.make(environment)
             self._watch.changed(environment.id)
             self._wake(environment.id)
@@ -231,7 +231,7 @@ class WebhookConsumer:
     async def _held(self, application: Application, event: ChangeSeen) -> Suspension | None:
         key = _key(application, event)
         before = await self._store.read(lambda tx: tx.environment_by_key(key))
-        return await self._policy.hold(application, event.change, before)
+        return await self._policy.suspension(application, event.change, before)
 
     async def _decided(self, application: Application | None, event: ChangeSeen) -> _Decided:
         command = await self._command(event)
@@ -263,7 +263,7 @@ class WebhookConsumer:
         tx.save_change(event.change)
         match decided.command:
             case Launch() as launch if application is not None:
-                environment, outcome = self._asked_for(tx, application, event, launch, decided.hold)
+                environment, outcome = self._asked_for(tx, application, event, launch, decided.suspension)
                 return [environment] if environment else [], outcome
             case Launch():
                 return [], why_not(tx, self._applications, event.change.repository)
@@ -280,12 +280,12 @@ class WebhookConsumer:
         application: Application,
         event: ChangeSeen,
         launch: Launch,
-        hold: Suspension | None,
+        suspension: Suspension | None,
     ) -> tuple[Environment | None, str]:
         key = _key(application, event)
         before = tx.environment_by_key(key)
         request = _request(key, launch.container_name, launch.parameters, event.change)
-        return self._launched(tx, request, before, event, _still(hold, before, event.change))
+        return self._launched(tx, request, before, event, _still(suspension, before, event.change))
 
     def _launched(
         self,
@@ -293,18 +293,18 @@ class WebhookConsumer:
         request: PreviewRequest,
         before: Environment | None,
         event: ChangeSeen,
-        hold: Suspension | None,
+        suspension: Suspension | None,
     ) -> tuple[Environment | None, str]:
-        if before is not None and not _asks_for_more(before, event, hold):
+        if before is not None and not _asks_for_more(before, event, suspension):
             return _with_link(tx, before, event.change), "nothing new"
-        if hold is not None:
-            return self._desired_state.hold(tx, request, hold), f"refused: {hold.reason.value}"
+        if suspension is not None:
+            return self._desired_state.suspend(tx, request, suspension), f"refused: {suspension.reason.value}"
         return self._desired_state.run(tx, request), "launched"
 
 
-def _still(hold: Suspension | None, before: Environment | None, change: Change) -> Suspension | None:
+def _still(suspension: Suspension | None, before: Environment | None, change: Change) -> Suspension | None:
     """The verdict, unless somebody has let this very commit run since it was asked for."""
-    return None if hold != FORKS_ARE_OFF and is_let_run(before, change) else hold
+    return None if suspension != FORKS_ARE_OFF and is_let_run(before, change) else suspension
 
 
 def _request(key: EnvironmentKey, name: str, parameters: Mapping[str, str], change: Change) -> PreviewRequest:
@@ -323,17 +323,17 @@ def _key(application: Application, event: ChangeSeen) -> EnvironmentKey:
     return EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
 
 
-def _asks_for_more(before: Environment, event: ChangeSeen, hold: Suspension | None) -> bool:
+def _asks_for_more(before: Environment, event: ChangeSeen, suspension: Suspension | None) -> bool:
     """Whether the event brings something that isn't wished for yet: a new head, one in another repository,
     a preview that is gone, or another opinion of policy. What was stopped by hand stays so until it is
     reopened."""
     desired, change = before.desired, event.change
-    if not desired.present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
+    if not desired.is_present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
         return True
-    by_hand = desired.hold is not None and desired.hold.reason not in BY_POLICY
+    by_hand = desired.suspension is not None and desired.suspension.reason not in BY_POLICY
     if by_hand:
         return event.action is ChangeAction.REOPENED
-    return desired.hold != hold
+    return desired.suspension != suspension
 
 
 def _with_link(tx: Transaction, before: Environment, change: Change) -> Environment | None:
@@ -352,8 +352,8 @@ def _waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
         if environment.change
         and environment.change.repository_id == event.repository.id
         and environment.desired.revision.sha == event.sha
-        and environment.desired.hold is not None
-        and environment.desired.hold.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
+        and environment.desired.suspension is not None
+        and environment.desired.suspension.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
     )
     changes = (tx.change(event.repository.id, e.change.number) for e in waiting if e.change)
     return [change for change in changes if change is not None and change.is_open]

@@ -45,7 +45,7 @@ class Actions:
     async def settle(self, state: ObservedState) -> None:
         """There is nothing to do: see to it that the store and the visitor's page say so."""
         environment_id = state.environment.id
-        if not state.environment.desired.wanted and not state.observed.instances:
+        if not state.environment.desired.should_run and not state.observed.instances:
             await self._clear_networks(state.environment)
         serving = state.observed.serving
         generation = serving.generation if serving else None
@@ -55,7 +55,7 @@ class Actions:
         elif generation != state.environment.serving:
             await self._context.memory.serving(environment_id, generation)
         await self.showing.tell(environment_id)
-        if not (state.environment.desired.wanted and state.current and state.current.attempt.final):
+        if not (state.environment.desired.should_run and state.current and state.current.attempt.final):
             self._context.failures.forget(environment_id)
 
     def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
@@ -130,7 +130,7 @@ class Actions:
 
     async def _unpublish(self, state: ObservedState) -> None:
         environment = state.environment
-        if not environment.desired.wanted:
+        if not environment.desired.should_run:
             deployment = state.deployments.get(environment.serving or environment.desired.generation)
             await self._context.lifecycle.killing(environment, deployment)
             await self._run_last_hooks(state)
@@ -163,7 +163,7 @@ class Actions:
                 deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
             )
         await self._context.instances.remove(instance.id)
-        if not state.environment.desired.wanted and state.observed.instances == (instance,):
+        if not state.environment.desired.should_run and state.observed.instances == (instance,):
             await self._clear_networks(state.environment)
 
     async def _clear_networks(self, environment: Environment) -> None:

@@ -18,6 +18,7 @@ from stager.domain.environment import (
     EnvironmentKey,
     Instance,
     InstanceLabels,
+    RunState,
 )
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
@@ -56,7 +57,7 @@ def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
         key=EnvironmentKey(birth.app, birth.subject),
         name=birth.name,
         host=birth.host,
-        desired=Desired(True, birth.generation, birth.revision, birth.parameters, birth.trust),
+        desired=Desired(RunState.RUNNING, birth.generation, birth.revision, birth.parameters, birth.trust),
         created_at=now,
         updated_at=now,
         change=birth.change,

@@ -315,9 +315,9 @@ class Controller:
 
 def _is_over(environment: Environment) -> bool:
     """Whether it is gone, and nobody is led to it any more."""
-    return not environment.desired.present and environment.serving is None
+    return not environment.desired.is_present and environment.serving is None
 
 
 def _is_as_wished(environment: Environment) -> bool:
     desired = environment.desired
-    return environment.serving == (desired.generation if desired.wanted else None)
+    return environment.serving == (desired.generation if desired.should_run else None)

@@ -50,7 +50,7 @@ class Showing:
     async def excuse(self, environment_id: str, error: StagerError) -> None:
         """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
         environment = await self._context.memory.environment(environment_id)
-        if environment is None or environment.serving is not None or not environment.desired.wanted:
+        if environment is None or environment.serving is not None or not environment.desired.should_run:
             return
         status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
         if not self._is_routed(environment):

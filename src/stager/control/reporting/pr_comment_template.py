@@ -70,7 +70,7 @@ def comment_body(
         _said(picture),
         *map(_warning, picture.hitches[:MOST_LINES]),
         _withheld(picture, withheld),
-        *(f"⚠️ {_escaped(warning)}" for warning in warnings if picture.environment.desired.present),
+        *(f"⚠️ {_escaped(warning)}" for warning in warnings if picture.environment.desired.is_present),
         _folded("The last lines of its log", _fenced(status.lines)) if status.lines else "",
         _folded("QR code", _fenced(qr_lines(url))) if _is_up(picture) and leads_elsewhere(url) else "",
         _folded("What can be typed here", _commands(picture)),
@@ -84,7 +84,7 @@ def _headline(status: Status) -> str:
 
 
 def _is_up(picture: ReportState) -> bool:
-    return picture.environment.serving is not None and picture.environment.desired.present
+    return picture.environment.serving is not None and picture.environment.desired.is_present
 
 
 def _sentences(status: Status) -> str:
@@ -146,7 +146,7 @@ def _said(picture: ReportState) -> str:
 
 def _withheld(picture: ReportState, names: Sequence[str]) -> str:
     desired = picture.environment.desired
-    if not names or desired.trust is not Trust.FORK or not desired.present:
+    if not names or desired.trust is not Trust.FORK or not desired.is_present:
         return ""
     return f"🔒 Code from forks gets no secrets. Withheld: {', '.join(_escaped(name) for name in names)}."
 
@@ -158,8 +158,8 @@ def _commands(picture: ReportState) -> list[str]:
 def _verbs(picture: ReportState) -> Mapping[str, str]:
     """What may be asked for as things stand, each with what it does."""
     desired = picture.environment.desired
-    held_for = desired.hold.reason if desired.hold else None
-    if not desired.present or held_for is SuspensionReason.FORK:
+    held_for = desired.suspension.reason if desired.suspension else None
+    if not desired.is_present or held_for is SuspensionReason.FORK:
         return {}
     if held_for is SuspensionReason.APPROVAL:
         approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"

@@ -116,7 +116,7 @@ class Urls:
         hosts = self._hosts(key, name)
         for host in hosts[-1:] if trust is Trust.FORK else hosts:
             holder = tx.environment_by_host(host)
-            if holder is None or holder.key == key or not holder.desired.present:
+            if holder is None or holder.key == key or not holder.desired.is_present:
                 return host
         return host  # the last one has a hash of the key in it, so nobody else can have it
 

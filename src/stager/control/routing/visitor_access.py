@@ -97,7 +97,7 @@ class VisitorAccess:
         holder = tx.environment_by_host(host) if host else None
         environments = ([holder] if holder else []) if host else tx.environments()
         # Where two had the same host, the one that is there now has it.
-        in_order = sorted(environments, key=lambda e: (e.desired.present, e.updated_at))
+        in_order = sorted(environments, key=lambda e: (e.desired.is_present, e.updated_at))
         return {environment.host: self._terms_of(tx, environment) for environment in in_order}
 
     def _terms_of(self, tx: Transaction, environment: Environment) -> AccessPolicy | None:
@@ -109,7 +109,7 @@ class VisitorAccess:
         return AccessPolicy(guard, application.index) if guard or application.index else None
 
     def _links(self, tx: Transaction, environment: Environment) -> frozenset[str]:
-        if not environment.desired.wanted:
+        if not environment.desired.should_run:
             return frozenset()
         now = self._clock.now()
         return frozenset(link.id for link in tx.share_links(environment.id) if link.is_good(now))

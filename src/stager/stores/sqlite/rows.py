@@ -19,6 +19,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -142,13 +143,13 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         subject=environment.key.subject,
         name=environment.name,
         host=environment.host,
-        present=desired.present,
+        present=desired.is_present,
         generation=desired.generation,
         sha=desired.revision.sha,
         ref=desired.revision.ref,
         parameters=json.dumps(dict(desired.parameters)),
         trust=desired.trust,
-        hold=json.dumps(asdict(desired.hold)) if desired.hold else None,
+        hold=json.dumps(asdict(desired.suspension)) if desired.suspension else None,
         created_at=stamp(environment.created_at),
         updated_at=stamp(environment.updated_at),
         change=json.dumps(asdict(environment.change)) if environment.change else None,
@@ -176,17 +177,19 @@ def environment_of(columns: Sequence[Any]) -> Environment:
 
 
 def _desired_of(row: EnvironmentRow) -> Desired:
+    suspension = _suspension_of(json.loads(row.hold)) if row.hold else None
+    state = RunState.SUSPENDED if suspension else RunState.RUNNING
     return Desired(
-        present=row.present,
+        run=state if row.present else RunState.ABSENT,
         generation=row.generation,
         revision=Revision(row.sha, row.ref),
         parameters=json.loads(row.parameters),
         trust=Trust(row.trust),
-        hold=_hold_of(json.loads(row.hold)) if row.hold else None,
+        suspension=suspension,
     )
 
 
-def _hold_of(data: dict[str, str]) -> Suspension:
+def _suspension_of(data: dict[str, str]) -> Suspension:
     return Suspension(SuspensionReason(data["reason"]), data["message"], data["hint"])
 
 

@@ -104,16 +104,16 @@ class MemoryTransaction(MemoryLedger):
     def environment_by_host(self, host: str) -> Environment | None:
         bearers = [e for e in self._tables.environments.values() if e.host == host]
         bearers.reverse()  # Among equals, `max` takes the first.
-        return max(bearers, key=lambda e: (e.desired.present, e.updated_at), default=None)
+        return max(bearers, key=lambda e: (e.desired.is_present, e.updated_at), default=None)
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
-        asked = (e for e in self._tables.environments.values() if present in (None, e.desired.present))
+        asked = (e for e in self._tables.environments.values() if present in (None, e.desired.is_present))
         return sorted(asked, key=attrgetter("created_at"))
 
     def save_environment(self, environment: Environment) -> None:
         rows = self._to_write.environments
         others = [e for e in rows.values() if e.id != environment.id]
-        if environment.desired.present and _is_taken(environment.host, others):
+        if environment.desired.is_present and _is_taken(environment.host, others):
             raise ValueError(f"another present environment has the host {environment.host}")
         if any(e.key == environment.key for e in others):
             raise ValueError(f"another environment has the key {environment.key}")
@@ -251,7 +251,7 @@ def _is_nobodys(fact: str, environments: Collection[str]) -> bool:
 
 
 def _is_taken(host: str, environments: Iterable[Environment]) -> bool:
-    return any(e.desired.present and e.host == host for e in environments)
+    return any(e.desired.is_present and e.host == host for e in environments)
 
 
 def _drop(rows: dict[K, V], keys: Collection[K]) -> int:

@@ -140,6 +140,6 @@ def _check(ending: LaunchResult) -> None:
     if ending.is_live:
         return
     status = status_of(ending.environment, ending.deployment)
-    if not ending.environment.desired.wanted:
+    if not ending.environment.desired.should_run:
         raise Refused(status.message, hint=status.hint, reason=status.reason or "killed", status=409)
     raise fault(status.message, status.hint, status.reason, status.lines)

@@ -63,8 +63,8 @@ async def _said(services: Services, event: ChangeSeen, patience: float) -> str:
     environment = await _wished(services, key, change.head_sha, patience)
     if environment is None:
         return f"{what}, its preview comes in a moment"
-    if environment.desired.hold is not None:
-        return f"{what}. {environment.desired.hold.message}"
+    if environment.desired.suspension is not None:
+        return f"{what}. {environment.desired.suspension.message}"
     return f"{what}, {services.addresses.url(environment.host)}"
 
 

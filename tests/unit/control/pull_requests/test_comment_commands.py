@@ -395,8 +395,8 @@ class TestRules:
         assert await talk.say(event, f"/stager {word} {SHA}") == "-1"
 
         environment, note = await talk.of(event), await talk.note(event)
-        assert environment.desired.hold is not None
-        assert environment.desired.hold.reason is SuspensionReason.APPROVAL
+        assert environment.desired.suspension is not None
+        assert environment.desired.suspension.reason is SuspensionReason.APPROVAL
         assert environment.approved_sha == ""
         assert note is not None
         assert f"/stager approve {SHA}" in note.text
@@ -481,7 +481,7 @@ class TestRoom:
 
     async def live(self, talk: Talk) -> list[str]:
         there = await talk.environments()
-        return [e.name for e in there if e.desired.wanted and e.serving is not None]
+        return [e.name for e in there if e.desired.should_run and e.serving is not None]
 
     async def test_the_oldest_goes(self, talk: Talk) -> None:
         for ref in ("one", "two", "three"):
@@ -516,9 +516,9 @@ class TestRoom:
         event = await talk.opened("three")
 
         assert await self.live(talk) == ["one", "two"]
-        hold = (await talk.of(event)).desired.hold
-        assert hold is not None
-        assert hold.reason is SuspensionReason.NO_ROOM
+        suspension = (await talk.of(event)).desired.suspension
+        assert suspension is not None
+        assert suspension.reason is SuspensionReason.NO_ROOM
         assert await talk.say(event, "/stager launch") == "rocket"
         assert await self.live(talk) == ["one", "two"]
 

@@ -103,7 +103,7 @@ async def test_nothing_else_of_it_is_done(
     await house.rest()
 
     [environment] = await house.environments()
-    assert environment.desired.present
+    assert environment.desired.is_present
     assert environment.desired.revision.sha == "a1"
 
 

@@ -65,20 +65,25 @@ class Gate(Harness):
     async def assert_refused(self, reason: SuspensionReason, *said: str) -> None:
         """Nothing runs; page, status and API say why, and a comment where somebody has to do something."""
         environment, status = await self.the(), await self.status()
-        hold, page = environment.desired.hold, self.target(environment.host)
-        assert hold is not None, status
-        assert (hold.reason, status.state) == (reason, State.REFUSED)
+        suspension, page = environment.desired.suspension, self.target(environment.host)
+        assert suspension is not None, status
+        assert (suspension.reason, status.state) == (reason, State.REFUSED)
         for text in said:
-            assert text in f"{hold.message} {hold.hint}"
+            assert text in f"{suspension.message} {suspension.hint}"
         assert self.engine.there(environment.id) == []
         assert isinstance(page, Page)
-        assert (page.state, page.message, page.hint) == ("refused", hold.message, hold.hint)
+        assert (page.state, page.message, page.hint) == ("refused", suspension.message, suspension.hint)
         told = self.forge.statuses[-1]
-        assert (told.sha, told.announcement.description) == (environment.desired.revision.sha, hold.message)
+        assert (told.sha, told.announcement.description) == (
+            environment.desired.revision.sha,
+            suspension.message,
+        )
         assert told.announcement.progress is Progress.SUCCESS, "a required check mustn't wait for ever"
         comments = [c.body for c in self.forge.comments if c.ours]
         assert len(comments) == (1 if reason in UNAPPROVED or environment.comment_id else 0)
-        assert all(hold.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments)
+        assert all(
+            suspension.message.partition("`")[0].rstrip() in body.replace("\\", "") for body in comments
+        )
 
 
 def rules_of(**given: Any) -> Rules:

@@ -361,9 +361,9 @@ class TestEdits:
         await house.tell(house.forge.edit(opened, labels=("bug",)))
         await house.rest()
 
-        hold = (await house.the()).desired.hold
-        assert hold is not None
-        assert hold.reason is SuspensionReason.KILLED
+        suspension = (await house.the()).desired.suspension
+        assert suspension is not None
+        assert suspension.reason is SuspensionReason.KILLED
 
 
 class TestReopened:
@@ -379,9 +379,9 @@ class TestReopened:
             await house.life.webhook_consumer.receive(house.forge.delivery(reopened, "copy"))
             await house.rest()
 
-            hold = (await house.the()).desired.hold
-            assert hold is not None
-            assert hold.reason is SuspensionReason.KILLED
+            suspension = (await house.the()).desired.suspension
+            assert suspension is not None
+            assert suspension.reason is SuspensionReason.KILLED
             await house.tell(house.forge.close(opened), house.forge.reopen(opened))
             await house.rest()
             await house.assert_live()
@@ -469,10 +469,10 @@ class TestTrust:
         await house.tell(opened, forge.push(opened, "b"))
         await house.rest()
 
-        status, hold = await house.status(), (await house.the()).desired.hold
+        status, suspension = await house.status(), (await house.the()).desired.suspension
         assert (status.state, status.reason) == (State.REFUSED, "approval")
-        assert hold
-        assert hold.reason is SuspensionReason.APPROVAL
+        assert suspension
+        assert suspension.reason is SuspensionReason.APPROVAL
         assert house.engine.there() == []
 
     async def test_its_branch_is_nobodys_name_for_anything(self, house: Harness) -> None:

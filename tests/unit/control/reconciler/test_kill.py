@@ -162,7 +162,7 @@ class StoppedByHand(Scenario):
 
     async def at_the_end(self) -> None:
         # Where it was killed before the command was written down, nobody was told that it worked.
-        if (await self.house.the()).desired.hold is None:
+        if (await self.house.the()).desired.suspension is None:
             await self.assert_live_and_reported("a1", 1)
         else:
             await self.house.assert_gone()

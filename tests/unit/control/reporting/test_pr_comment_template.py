@@ -22,6 +22,7 @@ from stager.domain.environment import (
     Desired,
     Environment,
     EnvironmentKey,
+    RunState,
     Suspension,
     SuspensionReason,
 )
@@ -51,12 +52,16 @@ def environment(text: str = "feature-x", sha: str = SHA, **desired: object) -> E
         EnvironmentKey.of_change("shop", "1", 7),
         text,
         "h.preview.test",
-        replace(Desired(True, 1, Revision(sha, text)), **desired),  # type: ignore[arg-type]
+        replace(Desired(RunState.RUNNING, 1, Revision(sha, text)), **desired),  # type: ignore[arg-type]
         START,
         START,
         ChangeLink("1", text, text, 7, text, text, text, text),
         serving=1,
     )
+
+
+def suspended(suspension: Suspension) -> Environment:
+    return environment(trust=Trust.FORK, run=RunState.SUSPENDED, suspension=suspension)
 
 
 def body_of(picture: ReportState, *withheld: str, url: str = URL) -> str:
@@ -102,7 +107,7 @@ class TestWhatIsInIt:
         assert "QR code" not in body_of(picture, url="http://feature-x.localhost:8000")
 
     def test_what_is_gone_has_no_url_and_takes_no_commands(self) -> None:
-        body = body_of(ReportState(environment(present=False), LIVE, LIVE))
+        body = body_of(ReportState(environment(run=RunState.ABSENT), LIVE, LIVE))
 
         assert URL not in body
         assert "/stager" not in body
@@ -122,7 +127,11 @@ class TestWhatIsInIt:
 
     def test_what_is_to_be_typed_is_code(self) -> None:
         held = replace(
-            environment(trust=Trust.FORK, hold=replace(APPROVAL, hint="Say `/stager approve c0ffee1`."))
+            environment(
+                trust=Trust.FORK,
+                run=RunState.SUSPENDED,
+                suspension=replace(APPROVAL, hint="Say `/stager approve c0ffee1`."),
+            )
         )
 
         assert "Say `/stager approve c0ffee1`." in body_of(ReportState(held))
@@ -138,7 +147,7 @@ class TestForks:
         assert "Withheld" not in body_of(ReportState(environment(), LIVE, LIVE), "API_KEY")
 
     def test_how_to_approve(self) -> None:
-        held = replace(environment(trust=Trust.FORK, hold=APPROVAL), serving=None)
+        held = replace(suspended(APPROVAL), serving=None)
         body = body_of(ReportState(held))
 
         assert "The preview waits for an approval" in body
@@ -147,7 +156,7 @@ class TestForks:
         assert URL not in body
 
     def test_nothing_helps_where_they_are_off(self) -> None:
-        held = replace(environment(trust=Trust.FORK, hold=FORKS_ARE_OFF), serving=None)
+        held = replace(suspended(FORKS_ARE_OFF), serving=None)
 
         assert "/stager" not in body_of(ReportState(held))
 
@@ -181,13 +190,15 @@ def tokens(text: str) -> list[Token]:
 
 class TestInjection:
     @pytest.mark.parametrize("nasty", NASTY)
-    @pytest.mark.parametrize("hold", [None, APPROVAL], ids=["failed", "held"])
-    def test_nothing_breaks_out_of_the_comment(self, nasty: str, hold: Suspension | None) -> None:
+    @pytest.mark.parametrize("suspension", [None, APPROVAL], ids=["failed", "held"])
+    def test_nothing_breaks_out_of_the_comment(self, nasty: str, suspension: Suspension | None) -> None:
         outcome = Outcome("fault", "exited", f"It ended: {nasty}.", f"Try {nasty}.", f"{nasty}\n{nasty}")
         attempt = Attempt(1, final=True, outcome=outcome)
         deployment = Deployment("d1", "e1", Revision(nasty, nasty), attempt, START, log=nasty)
-        said = replace(hold, message=nasty, hint=nasty) if hold else None
-        broken = environment(nasty, nasty, trust=Trust.FORK, hold=said)
+        broken = environment(nasty, nasty, trust=Trust.FORK)
+        if suspension:
+            desired = broken.desired.suspended(replace(suspension, message=nasty, hint=nasty))
+            broken = replace(broken, desired=desired)
         note = Note(nasty, tuple(nasty.splitlines()))
         found = tokens(body_of(ReportState(broken, deployment, deployment, note, (nasty,)), nasty))
 
