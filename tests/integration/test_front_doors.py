@@ -171,7 +171,7 @@ async def test_a_port_that_another_program_has_costs_nothing_else(front: Rig, ap
         table = RouteTable({HOST: app.endpoint}, DOMAIN, None, {taken: HOST, free: HOST})
         closed = await front.client.apply(table)
         assert closed.keys() == {taken}
-        assert f"another program has port {taken}" in closed[taken]
+        assert f"another program uses port {taken}" in closed[taken]
         assert (await enter(free)).status == 200
         assert (await front.ask()).status == 200
     # It opens as soon as somebody asks again.

@@ -58,8 +58,8 @@ class EdgeProxy(Protocol):
     """What people call it."""
 
     async def apply(self, table: RouteTable) -> Mapping[str, str]:
-        """Route each host of `table.ingress_ports()` to its port on the loopback interface, and no other of our
-        hosts anywhere. Idempotent.
+        """Route each host of `table.ingress_ports()` to its port on the loopback interface, and no other
+        host of ours anywhere. Idempotent.
 
         Returns:
             The hosts to which it can't lead, each with why, in a sentence that names none. They don't keep it

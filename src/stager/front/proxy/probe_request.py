@@ -1,6 +1,6 @@
-"""One request of Stager's own to an app, whose answer is read by the same parser as those to visitors.
+"""A probe of an app: one request, whose response is read by the same parser as those to visitors.
 
-So what is accepted here is served, and what isn't would be refused there.
+So a response that passes the probe is one that the front also serves.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from stager.front.http.limits import Limits
 from stager.front.proxy.backends import Backend
 
 BODY_SECONDS = 0.5
-"""How long a body is read. Most are there with their heads; a stream of events never ends."""
+"""How long the body is read. Most arrive with their heads; an event stream never ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """The result of a probe.
 
     Args:
-        status: of the response; None when there is none that visitors would get.
-        refusal: why visitors wouldn't get it, a sentence; empty when nothing came.
+        status: of the response; None if there is no valid one.
+        refusal: a sentence on why the response is invalid; empty if there was none.
     """
 
     status: int | None = None
@@ -32,87 +32,88 @@ class Answer:
 
 
 async def ask(endpoint: Endpoint, head: bytes, limits: Limits) -> Answer:
-    """Send a GET request to an app, and read its answer, its body for a moment only. A connection that is
-    closed with data unread is reset, which applications log as an error.
+    """Send a GET request to an app and read the response, its body for `BODY_SECONDS` at most. A connection
+    that is closed with unread data is reset, which applications log as an error.
 
     Args:
-        endpoint: of the app.
-        head: the request, with its empty line.
+        endpoint: the app's address.
+        head: the head of the request, with its empty line.
         limits: those of the front.
 
     Raises:
-        OSError: it can't be connected to, or not within `limits.connect_seconds`.
+        OSError: connecting failed, or took longer than `limits.connect_seconds`.
     """
-    question = _Question()
+    probe = _Probe()
     upstream = await Backend(endpoint, limits).connect()
-    if not upstream.usable:
+    if not upstream.is_usable:
         return Answer()
     try:
-        upstream.begin(question, head)
-        answer = await question.answered
+        upstream.begin(probe, head)
+        answer = await probe.answer
         with suppress(TimeoutError):
             async with asyncio.timeout(BODY_SECONDS):
-                await question.over.wait()
+                await probe.is_complete.wait()
         return answer
     finally:
         upstream.discard()
 
 
-class _Question:
-    """Waits for the response as an exchange does; see `upstream.Asker`."""
+class _Probe:
+    """Waits for the response; see `upstream.ResponseHandler`."""
 
     method = b"GET"
-    unwraps = False
+    unwraps_chunks = False
 
     def __init__(self) -> None:
-        self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.over = asyncio.Event()
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.is_complete = asyncio.Event()
 
-    def interim(self, head: ResponseHead) -> None:
-        """The answer is still to come."""
+    def interim_received(self, head: ResponseHead) -> None:
+        """The final response follows."""
 
-    def switch(self, head: ResponseHead, rest: bytes) -> bool:  # noqa: ARG002
-        """It wasn't asked for."""
+    def upgrade_received(self, head: ResponseHead, rest: bytes) -> bool:  # noqa: ARG002
+        """No upgrade was requested."""
         return False
 
-    def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:  # noqa: ARG002
-        """That is what was asked."""
+    def response_started(self, head: ResponseHead, length: int, piece: bytes) -> None:  # noqa: ARG002
+        """The status is known."""
         self._end(Answer(head.status))
 
-    def receive(self, piece: bytes) -> None:
-        """The body doesn't matter."""
+    def body_received(self, piece: bytes) -> None:
+        """The body is ignored."""
 
-    def sent_all(self) -> bool:
-        """There is no body to send."""
+    def is_request_complete(self) -> bool:
+        """The request has no body."""
         return True
 
-    def complete(self) -> None:
-        """It was answered before; the body has come to its end."""
-        self.over.set()
+    def response_complete(self) -> None:
+        """The body is complete."""
+        self.is_complete.set()
 
-    def lost(self, *, reused: bool, heard: bool) -> None:  # noqa: ARG002
-        """The app hung up."""
-        self._end(Answer(refusal="It hung up within the head of its answer." if heard else ""))
-        self.over.set()
+    def upstream_lost(self, *, reused: bool, has_responded: bool) -> None:  # noqa: ARG002
+        """The app closed the connection."""
+        refusal = "The application closed the connection within the head."
+        self._end(Answer(refusal=refusal if has_responded else ""))
+        self.is_complete.set()
 
-    def ended(self) -> None:
+    def upstream_eof(self) -> None:
         """There are no tunnels."""
 
-    def garbled(self, words: str) -> None:
-        """Visitors would get a page that says so."""
-        self._end(Answer(refusal=words))
+    def response_malformed(self, why: str) -> None:
+        """Visitors would get an error page."""
+        self._end(Answer(refusal=why))
 
-    def hold(self) -> None:
-        """There is no more to send."""
+    def pause_sending(self) -> None:
+        """There is nothing more to send."""
 
-    def release(self) -> None:
-        """There is no more to send."""
+    def resume_sending(self) -> None:
+        """There is nothing more to send."""
 
-    def cut(self) -> None:
-        """Nobody drains for this."""
+    def abort(self) -> None:
+        """A probe isn't part of a drain."""
 
     def _end(self, answer: Answer) -> None:
         if answer.status is None:
-            self.over.set()
-        if not self.answered.done():
-            self.answered.set_result(answer)
+            self.is_complete.set()
+        if not self.answer.done():
+            self.answer.set_result(answer)
