@@ -1,7 +1,7 @@
 """Stager: every pull request a running, isolated instance at its own URL.
 
-What a plugin's author imports is here, and nothing else. It is loaded when it is asked for, so that the front
-and the client commands don't carry it.
+The plugin API, and nothing else. Names are imported at first use, so that the front and the client commands
+don't load them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stager.domain.errors import Fault, Refused, Retry, StagerError
     from stager.domain.identity.actor import Actor
     from stager.domain.identity.roles import Role
+    from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
     from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
     from stager.domain.source import Change, Repository, Revision, Trust
     from stager.ports.handlers import (
@@ -38,6 +39,7 @@ _HOMES = {
     "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
     "stager.domain.environment": ("ChangeLink",),
     "stager.domain.errors": ("Fault", "Refused", "Retry", "StagerError"),
+    "stager.domain.pull_requests.decisions": ("Decision", "LaunchPreview", "RemovePreview", "Skip"),
     "stager.domain.pull_requests.events": ("Call", "ChangeAction", "ChangeSeen"),
     "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
     "stager.ports.handlers": (
@@ -69,11 +71,13 @@ __all__ = [
     "Command",
     "ContainerRotationStrategy",
     "Credentials",
+    "Decision",
     "EventListener",
     "Fault",
     "Identity",
     "Kill",
     "Launch",
+    "LaunchPreview",
     "Logins",
     "PostLaunchHandler",
     "PreKillHandler",
@@ -81,12 +85,14 @@ __all__ = [
     "Preview",
     "Previews",
     "Refused",
+    "RemovePreview",
     "Reply",
     "Repository",
     "Retry",
     "Revision",
     "Role",
     "SignIn",
+    "Skip",
     "StagerError",
     "Trust",
 ]

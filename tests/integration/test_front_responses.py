@@ -40,8 +40,8 @@ REFUSED = {
     "too long": (OK + b"X: " + b"y" * 70_000 + b"\r\n" + END, "too long"),
     "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "status line"),
     "bad chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\nhi\r\n", "size of a chunk"),
-    "half a head": (OK, "hung up"),
-    "another protocol unasked": (b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n", "another protocol"),
+    "half a head": (OK, "closed the connection"),
+    "another protocol unasked": (b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n", "switches protocols"),
 }
 
 

@@ -16,14 +16,14 @@ from tests.integration.stager import StagerUnderTest, until
 pytestmark = pytest.mark.docker
 
 LAUNCH_NAMED_FOO = '''
-from stager import ChangeSeen, EventListener, Launch
+from stager import ChangeSeen, EventListener, LaunchPreview
 
 class LaunchNamedFoo(EventListener):
     """Launches only branches with foo in their name."""
 
     def handle(self, event):
         if isinstance(event, ChangeSeen) and "foo" in event.change.head_ref:
-            return Launch(event.app, event.change.head_ref, {"VERSION": "by-foo"})
+            return LaunchPreview(parameters={"VERSION": "by-foo"})
 '''
 
 GREET = '''
@@ -172,7 +172,7 @@ def test_handlers_that_fail_or_hang_cost_nobody_the_preview(make_stager: MakeSta
     assert stager.kill("by-hand").text == "ok"
     until(lambda: "handler_failed" in stager.log.read_text(), "it is logged")
     assert "ValueError: no greeting" in stager.log.read_text()
-    assert "handle returned str, not Launch, Kill, Reply or None" in stager.log.read_text()
+    assert "The listener Hangs returned str for a pull request event." in stager.log.read_text()
     assert environment["state"] == "live"
     assert stager.terminate() == 0, "a thread that hangs doesn't keep Stager from stopping"
 

@@ -12,14 +12,12 @@ import aiodocker
 import aiohttp
 import structlog
 
-from stager.assembly.applications import applications_of
 from stager.assembly.builds import builder_of, workshop_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import SetAsideDeliveries
-from stager.control.applications import Application
 from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
@@ -28,6 +26,7 @@ from stager.control.plugins.api import RunningPreviews
 from stager.control.pull_requests.forges import Forges
 from stager.control.reconciler.controller import Controller, Intervals
 from stager.control.routing.edge_proxy import EdgeProxies
+from stager.domain.application import Application
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
@@ -162,7 +161,7 @@ async def _assemble(
     previews = RunningPreviews(store, addresses)
     cast = _cast(Chosen(loaded, previews, logins))
     control_plane = ControlPlane(
-        ports, addresses, applications_of(settings), cast, _options(settings, state, edge_proxies)
+        ports, addresses, settings.applications, cast, _options(settings, state, edge_proxies)
     )
     previews.guard(control_plane.access)
     stack.push_async_callback(control_plane.close)
@@ -174,7 +173,7 @@ async def _assemble(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
     services = _services(control_plane, ports, loaded, router, setup)
-    checked = (*checks, control_plane.failures, SetAsideDeliveries(store))
+    checked = (*checks, control_plane.failures, control_plane.handler_failures, SetAsideDeliveries(store))
     return replace(services, checks=checked, spool=str(state.path)), launcher
 
 
@@ -258,6 +257,7 @@ def _services(
         builds=control_plane.builds,
         commands=control_plane.commands,
         failures=control_plane.failures,
+        handler_failures=control_plane.handler_failures,
         forges=ports.forges,
         instances=ports.instances,
         webhook_consumer=control_plane.webhook_consumer,

@@ -30,6 +30,10 @@ FRONT_PARTS = frozenset({"front", "routes"})
 """What the control plane calls the parts of which nothing but it knows what is the matter."""
 
 
+HANDLERS = "handlers"
+"""The part that reports handlers whose last call failed. They don't stop Stager, so that is a warning."""
+
+
 def mount(app: typer.Typer) -> None:
     """Add this command."""
     app.command(cls=ClientCommand)(doctor)
@@ -40,12 +44,12 @@ def doctor(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Look whether all that Stager needs is as it should be: Docker, the disk, ports, names, GitHub, ...
+    """Check Docker, disk, ports, DNS and GitHub.
 
-    Where a configuration is found, or no endpoint is configured, it looks at this machine, also while Stager
-    doesn't run. Otherwise a server looks at its own machine, which takes an administrator.
+    Checks this machine when a configuration file is found or no endpoint is configured; the server needn't be
+    running. Otherwise the endpoint's server runs the checks, for which you must be an administrator.
 
-    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
     `warning` or `wrong`), `message` and `hint`.
     """
     tell(asked(endpoint) if _is_elsewhere(config, endpoint) else _looked(config), as_json=as_json)
@@ -123,10 +127,16 @@ def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
     """What troubles the Stager that runs here, as far as it tells anybody."""
     answer = readiness(state) if state.path.exists() else None
     told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
-    return [Finding(part, Verdict.WRONG, sentence, _hint(part, state)) for part, sentence in told.items()]
+    return [Finding(part, _verdict(part), sentence, _hint(part, state)) for part, sentence in told.items()]
+
+
+def _verdict(part: str) -> Verdict:
+    return Verdict.WARNING if part == HANDLERS else Verdict.WRONG
 
 
 def _hint(part: str, state: StateDirectory) -> str:
+    if part == HANDLERS:
+        return f"Stager's log may be {state.log}."
     if part in FRONT_PARTS:
         return f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
     return f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."

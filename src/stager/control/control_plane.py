@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from stager.control.applications import Applications
 from stager.control.builds.gc import BuildPorts
 from stager.control.builds.images import ImageResolver
 from stager.control.builds.queue import BuildQueue
@@ -33,13 +32,17 @@ from stager.control.metrics import Metrics
 from stager.control.plugins.action_calls import ActionCalls
 from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.lifecycle import Lifecycle
+from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.comment_commands import CommentCommands
+from stager.control.pull_requests.current_changes import CurrentChanges
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
+from stager.control.pull_requests.inbox import Inbox
+from stager.control.pull_requests.listeners import Listeners
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.resync import Resync
-from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.control.pull_requests.webhooks import EventHandlers, WebhookConsumer
 from stager.control.reconciler.actions import Actions
 from stager.control.reconciler.config_retries import ConfigRetries
 from stager.control.reconciler.context import WorkerContext
@@ -52,6 +55,8 @@ from stager.control.routing.edge_proxy import EdgeProxies
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Applications
+from stager.domain.environment import Environment
 from stager.ports.clock import Clock, Ids
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
@@ -158,6 +163,7 @@ class ControlPlane:
         self.watch, self.metrics = ChangeFeed(), metrics or Metrics()
         self.failures = UnexpectedErrors()
         self._invoker = invoker or Invoker(self.metrics)
+        self.handler_failures = self._invoker.failures
         self._memory = Records(ports.store)
         self.routes = Routes(ports.router, ports.edge_proxies)
         self.visitor_access = self._visitor_access()
@@ -180,8 +186,9 @@ class ControlPlane:
         self.access = self._access()
         self.signing_in = self._signing_in()
         self.commands = self._commands()
+        self.change_events = self._change_events()
         self.webhook_consumer = self._webhook_consumer()
-        self.resync = Resync(ports.store, ports.forges, applications, self.webhook_consumer, ports.clock)
+        self.resync = Resync(ports.store, ports.forges, applications, self.change_events, ports.clock)
         self.controller = self._controller()
         self.calls = ActionCalls(self._cast.listeners, self._invoker)
         self.share_links = self._share_links()
@@ -317,29 +324,35 @@ class ControlPlane:
             check_branch=self.image_resolver.check_branch,
         )
 
+    def _change_events(self) -> ChangeEvents:
+        return ChangeEvents(
+            self._ports.store,
+            self.applications,
+            self._desired_state,
+            Policy(self._ports.forges),
+            Listeners(self._cast.listeners, self._invoker),
+            changed=self._changed,
+        )
+
+    async def _changed(self, environment: Environment) -> None:
+        if environment.desired.should_run:
+            await self.room.make(environment)
+        self.watch.changed(environment.id)
+        self.wake(environment.id)
+
     def _webhook_consumer(self) -> WebhookConsumer:
         ports, once = self._ports, Once(self._ports.store, self._ports.clock)
+        comment_commands = CommentCommands(
+            ports.store, ports.forges, self.applications, self.commands, audit=self.audit, once=once
+        )
+        merge_queue = MergeQueue(ports.store, ports.forges, self.applications, enabled=self._options.statuses)
         return WebhookConsumer(
-            store=ports.store,
-            webhooks=ports.webhooks,
-            forges=ports.forges,
-            listeners=self._cast.listeners,
-            applications=self.applications,
-            desired_state=self._desired_state,
-            policy=Policy(ports.forges),
-            comment_commands=CommentCommands(
-                ports.store, ports.forges, self.applications, self.commands, audit=self.audit, once=once
-            ),
+            ports.store,
+            Inbox(ports.store, ports.clock, self.metrics),
+            ports.webhooks,
+            EventHandlers(self.change_events, comment_commands, merge_queue),
+            current=CurrentChanges(ports.forges, ports.clock),
             once=once,
-            watch=self.watch,
-            wake=self.wake,
-            clock=ports.clock,
-            metrics=self.metrics,
-            invoker=self._invoker,
-            room=self.room,
-            merge_queue=MergeQueue(
-                ports.store, ports.forges, self.applications, enabled=self._options.statuses
-            ),
         )
 
     def _share_links(self) -> ShareLinks:

@@ -1,4 +1,4 @@
-"""What may be asked of Stager; event listeners answer with these."""
+"""Commands: what the HTTP API and the calls of event listeners ask Stager to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Have a preview running.
+    """Launch a preview, or replace the running one.
 
     Args:
         image_name: the entry under `images:`.
@@ -23,7 +23,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Have a preview removed."""
+    """Remove a preview."""
 
     image_name: str
     container_name: str
@@ -39,3 +39,4 @@ class Reply:
 
 
 Command = Launch | Kill | Reply
+"""What a listener answers a call with. A pull request's event is answered with a `Decision`."""

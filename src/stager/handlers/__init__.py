@@ -1,1 +1,1 @@
-"""The built-in request handlers, chosen by name in the configuration: templates for your own."""
+"""The built-in request handlers, chosen by name in the configuration; templates for your own."""

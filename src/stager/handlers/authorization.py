@@ -1,11 +1,11 @@
-"""Signs a command line in, in somebody's browser: calls of `/event_receiver`, as in the first Stager."""
+"""Sign-in of the command line through the browser, with calls to `/event_receiver` as in the first Stager."""
 
 from __future__ import annotations
 
 import json
 from typing import ClassVar
 
-from stager.domain.commands import Command, Reply
+from stager.domain.commands import Reply
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener
@@ -16,23 +16,23 @@ JSON = "application/json"
 
 
 class GithubAuthorization(EventListener):
-    """Signs a command line in with GitHub: `action=get_oauth_url` begins, `action=get_oauth_token` has the
-    token, once, for whoever began."""
+    """Signs a command line in with GitHub: `action=get_oauth_url` starts a sign-in, `action=get_oauth_token`
+    returns its token, once, to the client that started it."""
 
     actions = (URL, TOKEN)
     requires_authentication = False
     provider: ClassVar[str] = ""
-    """The parameter `provider` of the calls that are meant; none for GitHub, as in the first Stager."""
+    """The value of the calls' parameter `provider`; empty for GitHub, as in the first Stager."""
 
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> Reply | None:
         if isinstance(event, ChangeSeen) or event.parameters.get("provider", "") != self.provider:
             return None
-        return await (self._begin(event) if event.name == URL else self._collect(event))
+        return await (self._start(event) if event.name == URL else self._collect(event))
 
-    async def _begin(self, call: Call) -> Reply:
+    async def _start(self, call: Call) -> Reply:
         challenge = call.parameters.get("challenge", "")
         started = await self._logins.start(challenge, call.address, self.provider)
         answer = {
@@ -44,13 +44,13 @@ class GithubAuthorization(EventListener):
         return Reply(json.dumps(answer), JSON)
 
     async def _collect(self, call: Call) -> Reply:
-        if call.method != "POST":  # a verifier in an address would be in logs
-            raise Refused(f"The action {TOKEN} needs a POST.", reason="post-needed", status=405)
-        asked = call.parameters.get("state", ""), call.parameters.get("verifier", "")
-        collected = await self._logins.collect(*asked)
-        if collected is None:
+        if call.method != "POST":  # With GET, the verifier would be in logs of URLs.
+            raise Refused(f"The action {TOKEN} requires POST.", reason="post-needed", status=405)
+        state, verifier = call.parameters.get("state", ""), call.parameters.get("verifier", "")
+        issued = await self._logins.collect(state, verifier)
+        if issued is None:
             return Reply(json.dumps({"status": "pending"}), JSON, 202)
-        return Reply(json.dumps({"token": collected.token, "login": collected.login}), JSON)
+        return Reply(json.dumps({"token": issued.token, "login": issued.login}), JSON)
 
 
 class OpenIDConnectAuthorization(GithubAuthorization):

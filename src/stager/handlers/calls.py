@@ -1,28 +1,28 @@
-"""Answers calls: requests to `/event_receiver` with a parameter `action`."""
+"""Answers calls: requests to `/event_receiver` with the parameter `action`."""
 
 from __future__ import annotations
 
 import json
 
-from stager.domain.commands import Command, Reply
+from stager.domain.commands import Reply
 from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener, Preview, Previews
 
 
 class StatusReport(EventListener):
-    """Answers `action=status` with what is running, as far as its sender may see it, as JSON; `image_name`
-    narrows it to one application."""
+    """Answers `action=status` with the running previews that the caller may see, as JSON; `image_name`
+    filters by application."""
 
     actions = ("status",)
 
     def __init__(self, previews: Previews) -> None:
         self._previews = previews
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> Reply | None:
         if isinstance(event, ChangeSeen):
             return None
-        seen = await self._previews.seen_by(event.actor, event.parameters.get("image_name", ""))
-        return Reply(json.dumps([_row(preview) for preview in seen]), "application/json")
+        visible = await self._previews.seen_by(event.actor, event.parameters.get("image_name", ""))
+        return Reply(json.dumps([_row(preview) for preview in visible]), "application/json")
 
 
 def _row(preview: Preview) -> dict[str, str | None]:

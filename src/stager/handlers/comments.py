@@ -1,6 +1,7 @@
-"""The switches of the one author of comments, which hears every change of state by itself.
+"""Switches for the pull-request comment.
 
-Naming these in the configuration has `stager.control.reporting.pr_comment` write, and take its comment away.
+The comment itself is written by `stager.control.reporting.pr_comment`, at each change of state. These classes
+switch it on, and its removal, when the configuration names them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ class AddGithubPullRequestCommentOnLaunch(PostLaunchHandler):
     """Keeps one comment in the pull request up to date. Needs `github.outgoing_auth`."""
 
     async def launched(self, preview: Preview) -> None:
-        """Nothing to do here: the reporter has heard of it."""
+        """Do nothing: the reporter writes the comment."""
 
 
 class RemoveGithubPullRequestCommentsOnKill(PreKillHandler):
-    """Removes that comment, and no other, when the preview goes. Without, it stays and says so."""
+    """Deletes Stager's comment, and no other, when the preview is removed. Without this handler the comment
+    stays and says that the preview was removed."""
 
     async def killing(self, preview: Preview) -> None:
-        """Nothing to do here: the reporter will hear of it."""
+        """Do nothing: the reporter deletes the comment."""

@@ -1,11 +1,10 @@
-"""Shows what listeners hear, for whoever writes one."""
+"""Logs events and calls, for authors of listeners."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import asdict
 
-from stager.domain.commands import Command
 from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EVERY_ACTION, EventListener
 
@@ -13,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 class RequestInspector(EventListener):
-    """Logs every event, and every call without its parameters' values, and leaves them to the next."""
+    """Logs every event, and every call without its parameters' values, and leaves them to the next
+    listener."""
 
     actions = (EVERY_ACTION,)
     requires_authentication = False
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> None:
         if isinstance(event, Call):
-            # Their values may be tokens.
+            # Values may be tokens.
             log.info("call %s with %s", event.name, ", ".join(sorted(event.parameters)) or "no parameters")
         else:
             log.info("%s of %s: %s", event.action.value, event.app, asdict(event.change))
-        return None

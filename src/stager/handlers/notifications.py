@@ -1,6 +1,6 @@
-"""Tells people where they are: in Slack, and through Apprise in a hundred other services.
+"""Notifications about launches: to Slack, and through Apprise to a hundred other services.
 
-Apprise costs 25 MB and half a second, so it is imported only where one of these is switched on.
+Apprise takes 25 MB and half a second to import, so it is imported only when one of these handlers is on.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ _FIRST_SLACK = "isn't a setting any more; Slack gives a `webhook_url` for an inc
 
 
 class NotifyOnLaunch(PostLaunchHandler):
-    """Tells any of Apprise's services, such as mail, Matrix, Teams or Telegram, that a preview is up."""
+    """Notifies the services in `notify.urls`, such as mail, Matrix, Teams or Telegram, when a preview
+    is live."""
 
     section = "notify"
 
     class Settings(BaseModel):
-        """Whom to tell that a preview is up, and in which words."""
+        """Which services are notified when a preview is live, and with which text."""
 
         model_config = ConfigDict(use_attribute_docstrings=True)
 
         urls: tuple[SecretStr, ...]
-        """The services, by their Apprise URLs: `tgram://TOKEN/CHAT`, `mailto://USER:PASSWORD@example.org`."""
+        """Apprise URLs of the services: `tgram://TOKEN/CHAT`, `mailto://USER:PASSWORD@example.org`."""
 
         message: str = STAGED
-        """What to say; `{image_name}`, `{container_name}` and `{url}` are filled in."""
+        """The text, with the fields `{image_name}`, `{container_name}` and `{url}`."""
 
         @field_validator("urls")
         @classmethod
-        def _of_known_services(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        def _check_urls(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
             for number, url in enumerate(urls):
-                _service(url.get_secret_value(), f"the one at place {number + 1}")
+                _service(url.get_secret_value(), f"number {number + 1}")
             return urls
 
         @field_validator("message")
         @classmethod
-        def _can_be_filled_in(cls, message: str) -> str:
+        def _check_message(cls, message: str) -> str:
             if not message.strip():
-                raise ValueError("should say something; leave it out for the usual message")
+                raise ValueError("should have some text; leave it out for the default")
             try:
                 message.format(image_name="", container_name="", url="")
             except (LookupError, ValueError, AttributeError):
@@ -58,36 +59,36 @@ class NotifyOnLaunch(PostLaunchHandler):
         self._services = [_service(url.get_secret_value()) for url in settings.urls]
 
     def launched(self, preview: Preview) -> None:
-        _tell(self._services, _filled(self._message, preview))
+        _send(self._services, _formatted(self._message, preview))
 
 
 class PostToSlackOnLaunch(PostLaunchHandler):
-    """Tells a Slack channel that a preview is up."""
+    """Posts to a Slack channel when a preview is live."""
 
     section = "slack"
 
     class Settings(BaseModel):
-        """Where in Slack to tell that a preview is up."""
+        """Where in Slack to post when a preview is live."""
 
         model_config = ConfigDict(use_attribute_docstrings=True)
 
         misplaced: ClassVar = {"subdomain": _FIRST_SLACK, "token": _FIRST_SLACK}
 
         webhook_url: SecretStr
-        """The incoming webhook, `https://hooks.slack.com/services/...`."""
+        """URL of the incoming webhook, `https://hooks.slack.com/services/...`."""
 
         channel: str = ""
-        """The channel, where it isn't the webhook's own."""
+        """Channel, if not the webhook's default."""
 
         username: str = ""
-        """Under which name to speak, where it isn't the webhook's own."""
+        """User name, if not the webhook's default."""
 
         @field_validator("webhook_url")
         @classmethod
-        def _of_slack(cls, url: SecretStr) -> SecretStr:
+        def _check_url(cls, url: SecretStr) -> SecretStr:
             if not url.get_secret_value().startswith("https://hooks.slack.com/services/"):
                 raise ValueError("should begin with https://hooks.slack.com/services/")
-            _service(url.get_secret_value(), "it")
+            _service(url.get_secret_value(), "the URL")
             return url
 
     def __init__(self, settings: Settings) -> None:
@@ -97,37 +98,37 @@ class PostToSlackOnLaunch(PostLaunchHandler):
         self._service = _service(f"slack://{name}{tokens}{channel}/?footer=no")
 
     def launched(self, preview: Preview) -> None:
-        _tell([self._service], _filled(STAGED, preview))
+        _send([self._service], _formatted(STAGED, preview))
 
 
-def _service(url: str, which: str = "it") -> apprise.NotifyBase:
-    """Apprise's object for a URL. The error doesn't quote it: such URLs are made of secrets."""
+def _service(url: str, which: str = "the URL") -> apprise.NotifyBase:
+    """Apprise's object for a URL. The error doesn't quote the URL: such URLs contain secrets."""
     import apprise  # noqa: PLC0415 (see above)
 
-    apprise.logger.disabled = True  # it would write a URL that it doesn't understand into the log
+    apprise.logger.disabled = True  # It logs URLs that it can't parse.
     try:
         service = apprise.Apprise.instantiate(url)
     finally:
         apprise.logger.disabled = False
     if not isinstance(service, apprise.NotifyBase):
-        raise ValueError(f"should be a URL that Apprise knows; {which} isn't")  # noqa: TRY004 (a setting's value)
+        raise ValueError(f"should be a URL that Apprise supports; {which} isn't")  # noqa: TRY004 (a setting's value)
     return service
 
 
-def _filled(message: str, preview: Preview) -> str:
+def _formatted(message: str, preview: Preview) -> str:
     return message.format(
         image_name=preview.image_name, container_name=preview.container_name, url=preview.url
     )
 
 
-def _tell(services: list[apprise.NotifyBase], message: str) -> None:
-    """Say it everywhere, also after one has failed.
+def _send(services: list[apprise.NotifyBase], message: str) -> None:
+    """Send the message to all services, also after one has failed.
 
     Raises:
-        RuntimeError: somewhere it wasn't taken; names the services, not their URLs.
+        RuntimeError: a service didn't accept it; names the services, not their URLs.
     """
     import apprise  # noqa: PLC0415 (see above)
 
     failed = [str(s.service_name) for s in services if not apprise.Apprise(s).notify(body=message)]
     if failed:
-        raise RuntimeError(f"{', '.join(failed)} didn't take the message")
+        raise RuntimeError(f"{', '.join(failed)} didn't accept the message")

@@ -1,39 +1,39 @@
-"""Launches, refreshes and removes previews as pull requests come and go."""
+"""Launch, refresh and remove previews as pull requests are opened, pushed to and closed."""
 
 from __future__ import annotations
 
-from stager.domain.commands import Command, Kill, Launch
+from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview
 from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
 from stager.ports.handlers import EventListener
 
 
 class LaunchOnGithubPullRequestOpened(EventListener):
-    """A preview for each pull request that is opened or reopened, refreshed at each push to it. An edit, such
-    as a label, starts nothing anew."""
+    """Launches a preview when a pull request is opened or reopened, and refreshes it at each push. An edit,
+    such as a new label, doesn't restart it."""
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is ChangeAction.CLOSED:
             return None
-        return Launch(image_name=event.app, container_name=event.change.head_ref)
+        return LaunchPreview()
 
 
 class ReLaunchOnGithubPullRequestSynchronized(EventListener):
     """Refreshes a preview at each push.
 
-    `LaunchOnGithubPullRequestOpened` does that too: this one is for configurations that name both, as the
-    first Stager needed, or that want no preview before a push.
+    `LaunchOnGithubPullRequestOpened` does that, too. This listener is for configurations that name both, as
+    the first Stager required, or that want no preview before a push.
     """
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is not ChangeAction.SYNCHRONIZE:
             return None
-        return Launch(image_name=event.app, container_name=event.change.head_ref)
+        return LaunchPreview()
 
 
 class KillOnGithubPullRequestClosed(EventListener):
     """Removes the preview when its pull request is closed, merged or not."""
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is not ChangeAction.CLOSED:
             return None
-        return Kill(image_name=event.app, container_name=event.change.head_ref)
+        return RemovePreview()

@@ -1,4 +1,4 @@
-"""Chooses which preview makes room for another. Without a strategy it is the oldest."""
+"""Chooses the preview that is evicted when `max_previews` is reached. Without a strategy, the oldest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from stager.ports.handlers import ContainerRotationStrategy, Preview
 
 
 class EvergreenExceptionsContainerRotationStrategy(ContainerRotationStrategy):
-    """The oldest, but none whose name is among `evergreen_containers`."""
+    """Evicts the oldest preview whose name isn't among `evergreen_containers`."""
 
     section = "evergreen_containers"
 
     class Settings(RootModel[tuple[str, ...]]):
-        """Names of previews that never make room for another."""
+        """Names of previews that are never evicted."""
 
         root: tuple[str, ...] = ()
 

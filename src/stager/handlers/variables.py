@@ -1,4 +1,4 @@
-"""Decides on launches by their variables."""
+"""Checks the variables of launches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from stager.ports.handlers import PreLaunchHandler, Preview
 
 
 class RequireVariables(PreLaunchHandler):
-    """Refuses a launch that lacks a variable, with a sentence that names it, before anything is started."""
+    """Refuses a launch without a required variable, before anything is started; the error names it."""
 
     class Settings(BaseModel):
-        """What every launch needs."""
+        """Variables that every launch requires."""
 
         model_config = ConfigDict(use_attribute_docstrings=True)
 
         names: tuple[str, ...]
-        """The variables, whether from `env` or from the launch; an empty one counts as lacking."""
+        """Names of the variables, from `env` or from the launch. An empty value counts as missing."""
 
     def __init__(self, settings: Settings) -> None:
         self._names = settings.names
@@ -28,7 +28,7 @@ class RequireVariables(PreLaunchHandler):
         missing = [name for name in self._names if not variables.get(name)]
         if missing:
             raise Refused(
-                f"{preview.image_name} needs the variable {missing[0]}.",
-                hint="Give it with the launch, or under `env` in the configuration.",
+                f"{preview.image_name} requires the variable {missing[0]}.",
+                hint="Pass it with the launch, or set it under `env` in the configuration.",
                 reason="variable-missing",
             )

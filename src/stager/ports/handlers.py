@@ -18,6 +18,7 @@ from stager.domain.commands import Command
 from stager.domain.environment import ChangeLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.decisions import Decision
 from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.domain.source import Revision, Trust
 from stager.ports.login import SignIn
@@ -132,17 +133,19 @@ class Handler(ABC):  # noqa: B024 (its kinds have the methods)
 
 
 class EventListener(Handler):
-    """Decides what an event asks for; the first listener that takes an event has it."""
+    """Decides about pull requests' events and answers calls; the first listener with an answer ends the
+    search."""
 
     actions: ClassVar[Sequence[str]] = ()
-    """The calls it answers, requests to `/event_receiver` with one of these as `action`; none unless told."""
+    """The calls that it answers: requests to `/event_receiver` with one of these as `action`."""
 
     requires_authentication: ClassVar[bool] = True
-    """Whether a call's sender must be known before the listener hears of it."""
+    """Whether a call must be authenticated before the listener receives it."""
 
     @abstractmethod
-    def handle(self, event: ChangeSeen | Call) -> Maybe[Command | None]:
-        """The command that the event amounts to, or None to leave it to the next listener."""
+    def handle(self, event: ChangeSeen | Call) -> Maybe[Decision | Command | None]:
+        """A decision about a pull request's event, a command in answer to a call, or None to leave it to the
+        next listener. Any other combination is an error."""
 
 
 class PreLaunchHandler(Handler):

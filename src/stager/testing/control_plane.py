@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.applications import Application, Applications
 from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.metrics import Metrics
@@ -12,16 +11,17 @@ from stager.control.plugins.api import RunningPreviews, preview_of
 from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.lifecycle import told_of
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import status_of
 from stager.ports.clock import SystemClock
-from stager.ports.engine import Limits
 from stager.ports.handlers import (
     AuthenticationStrategy,
     ContainerRotationStrategy,
@@ -97,10 +97,10 @@ class FakeStager:
             metrics=metrics,
         )
         self.previews.guard(self._control_plane.access)
-        self.access, self.calls, self.webhook_consumer = (
+        self.access, self.calls, self.change_events = (
             self._control_plane.access,
             self._control_plane.calls,
-            self._control_plane.webhook_consumer,
+            self._control_plane.change_events,
         )
         self._commands = self._control_plane.commands
 
@@ -128,7 +128,7 @@ class FakeStager:
             await self._commands.until_removed(environment, PATIENCE)
 
     async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self.webhook_consumer.seen(event)
+        await self.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
         found = next((e for e in present if e.change and e.change.number == number), None)

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import yaml
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import notes_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.events import ChangeSeen
@@ -120,8 +120,7 @@ class Harness:
 
     def notes(self, preview: Preview) -> tuple[str, ...]:
         """What handlers failed at, as the API shows it."""
-        told = self._do(self._running.store.read(lambda tx: told_of(tx, preview.id, preview.generation)))
-        return told.notes
+        return self._do(self._running.store.read(lambda tx: notes_of(tx, preview.id, preview.generation)))
 
     @property
     def _running(self) -> FakeStager:

@@ -11,7 +11,6 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from stager.control.applications import Applications
 from stager.control.builds.queue import BuildQueue
 from stager.control.environments.attach import Inside
 from stager.control.environments.commands import Commands
@@ -24,6 +23,7 @@ from stager.control.identity.sign_in import SigningIn
 from stager.control.identity.throttle import Throttle
 from stager.control.metrics import Metrics
 from stager.control.plugins.action_calls import ActionCalls
+from stager.control.plugins.handler_failures import HandlerFailures
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.webhooks import WebhookConsumer
 from stager.control.reconciler.controller import Controller
@@ -31,6 +31,7 @@ from stager.control.reconciler.unexpected_errors import UnexpectedErrors
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Applications
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import Network, sender
 from stager.ports.clock import SystemClock
@@ -75,6 +76,7 @@ class Services:
         calls: the listeners that answer requests to `/event_receiver` with `action=`.
         setup: connects the forge from our own pages; None where that can't be done.
         failures: of previews, by errors of Stager's own.
+        handler_failures: of handlers' last calls.
         checks: look whether what Stager needs is as it should be.
         states: who was sent to the forge and is expected back.
         spool: the folder for large bodies while they are read; empty for the system's own.
@@ -110,6 +112,7 @@ class Services:
     calls: ActionCalls = field(default_factory=ActionCalls)
     setup: AppSetup | None = None
     failures: UnexpectedErrors = field(default_factory=UnexpectedErrors)
+    handler_failures: HandlerFailures = field(default_factory=HandlerFailures)
     firewall: Firewall | None = None
     checks: Sequence[Check] = ()
     states: States = field(default_factory=States)

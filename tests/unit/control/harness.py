@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from stager.control.applications import Application, Applications
 from stager.control.builds.gc import BuildPorts
 from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
 from stager.control.identity.access import Roles
@@ -17,16 +16,17 @@ from stager.control.identity.login_flows import LoginFlows
 from stager.control.pull_requests.forges import Forges
 from stager.control.reconciler.controller import Intervals
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
-from stager.ports.engine import Limits
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction

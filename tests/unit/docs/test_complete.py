@@ -8,10 +8,10 @@ import tomllib
 from typing import cast
 
 from stager.cli.reference_page import page
-from stager.control.applications import Application
 from stager.control.reconciler.container_env import of_instance
+from stager.domain.application import Application
+from stager.domain.profile import Limits
 from stager.domain.status import State, status_of
-from stager.ports.engine import Limits
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
 from stager.web.api.views import EnvironmentView

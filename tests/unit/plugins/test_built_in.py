@@ -70,7 +70,7 @@ class TestNotifyOnLaunch:
             NotifyOnLaunch, notify={"urls": [f"json://u:hunter2@127.0.0.1:{service.port}"]}
         ) as stager:
             [note] = stager.notes(stager.launch("x"))
-        assert "JSON didn't take the message" in note
+        assert "JSON didn't accept the message" in note
         assert "hunter2" not in note
 
 
@@ -139,6 +139,6 @@ class TestRequireVariables:
     def test_refuses_a_launch_without(self) -> None:
         with Harness(RequireVariables, handlers={"RequireVariables": {"names": ["TOKEN"]}}) as stager:
             stager.launch("x", TOKEN="1")
-            with pytest.raises(StagerError, match="shop needs the variable TOKEN") as caught:
+            with pytest.raises(StagerError, match="shop requires the variable TOKEN") as caught:
                 stager.launch("y")
             assert caught.value.reason == "variable-missing"

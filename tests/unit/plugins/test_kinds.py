@@ -17,15 +17,18 @@ from stager import (
     Command,
     ContainerRotationStrategy,
     Credentials,
+    Decision,
     EventListener,
     Fault,
     Kill,
     Launch,
+    LaunchPreview,
     PostLaunchHandler,
     PreKillHandler,
     PreLaunchHandler,
     Preview,
     Refused,
+    RemovePreview,
     Reply,
     StagerError,
 )
@@ -42,17 +45,15 @@ def _silence() -> None:
 class OnlyFoo(EventListener):
     """Launches branches with foo in them, and answers calls."""
 
-    actions = ("greet", "start", "stop", "whoami", "broken")
+    actions = ("greet", "start", "stop", "whoami", "broken", "decide")
 
-    def handle(self, event: ChangeSeen | Call) -> Command | None:
+    def handle(self, event: ChangeSeen | Call) -> Decision | Command | None:
         if isinstance(event, ChangeSeen):
-            return (
-                Launch(event.app, event.change.head_ref, {"BY": "foo"})
-                if "foo" in event.change.head_ref
-                else None
-            )
+            return LaunchPreview(parameters={"BY": "foo"}) if "foo" in event.change.head_ref else None
         if event.name == "broken":
             raise ValueError("at a loss")
+        if event.name == "decide":
+            return RemovePreview()
         if event.name == "greet":
             raise Refused("Not today.", reason="mood")
         if event.name == "start":
@@ -104,6 +105,17 @@ class TestEventListener:
                 stager.call("greet")
             with pytest.raises(Fault, match="The handler OnlyFoo failed: ValueError: at a loss"):
                 stager.call("broken")
+
+    def test_a_decision_answers_no_call(self) -> None:
+        with (
+            Harness(OnlyFoo) as stager,
+            pytest.raises(
+                Fault,
+                match=r"The listener OnlyFoo returned RemovePreview for a call.*Launch, Kill, Reply or None",
+            ) as caught,
+        ):
+            stager.call("decide")
+        assert caught.value.reason == "listener-answer-invalid"
 
 
 class Amends(PreLaunchHandler):

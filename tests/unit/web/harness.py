@@ -13,10 +13,10 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.auth.github import GithubAuthentication
-from stager.control.applications import Application
 from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.pull_requests.forges import Forges
+from stager.domain.application import Application
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks.events import FORGE, GithubWebhooks
 from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuthorization

@@ -43,14 +43,16 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
     images: set[str] = set()
     logs: set[str] = set()
     repositories = {seen.repository.id for seen in tx.repositories()}
+    needed: set[tuple[str, int]] = set()
     for environment in tx.environments():
-        wanted = {environment.serving} | (
-            {environment.desired.generation} if environment.desired.should_run else set()
-        )
-        for deployment in tx.deployments(environment.id):
-            logs.add(deployment.build)
-            if deployment.generation in wanted:
-                images.add(deployment.image)
+        if environment.serving is not None:
+            needed.add((environment.id, environment.serving))
+        if environment.desired.should_run:
+            needed.add((environment.id, environment.desired.generation))
         if environment.change:
             repositories.add(environment.change.repository_id)
+    for deployment in tx.all_deployments():
+        logs.add(deployment.build)
+        if (deployment.environment_id, deployment.generation) in needed:
+            images.add(deployment.image)
     return images, logs, repositories

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from stager.control.applications import SHA_PLACE, Application
 from stager.control.builds.queue import BuildQueue, Wanted
 from stager.control.environments.records import Records
 from stager.control.pull_requests.forges import Forges
+from stager.domain.application import SHA_PLACEHOLDER, Application
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Refused, Retry
@@ -115,9 +115,9 @@ class ImageResolver:
                         ) from error
 
     async def _found(self, deployment: Deployment, application: Application) -> str:
-        if SHA_PLACE not in application.image:
+        if SHA_PLACEHOLDER not in application.image:
             return await self._images.resolve(application.image)
-        reference = application.image.replace(SHA_PLACE, deployment.revision.sha)
+        reference = application.image.replace(SHA_PLACEHOLDER, deployment.revision.sha)
         try:
             return await self._images.resolve(reference)
         except Fault as error:

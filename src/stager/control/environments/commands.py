@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.attach import newest_of
 from stager.control.environments.capacity import Capacity
 from stager.control.environments.change_feed import ChangeFeed
@@ -27,6 +26,7 @@ from stager.control.environments.records import Records
 from stager.control.identity.access import Access
 from stager.control.pull_requests.policy import FORKS_ARE_OFF, check_approval
 from stager.control.reconciler.container_env import of_launch
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (

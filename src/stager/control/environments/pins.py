@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Pin:
 
 def kept_of(tx: Transaction, environment_id: str) -> Pin:
     """What is remembered of this environment."""
-    text = tx.fact(_fact(environment_id))
+    text = tx.environment_state(environment_id, StateKind.PIN)
     if not text:
         return Pin()
     data = json.loads(text)
@@ -35,8 +35,5 @@ def kept_of(tx: Transaction, environment_id: str) -> Pin:
 def save_kept(tx: Transaction, environment_id: str, kept: Pin) -> None:
     """Remember it, until the next time."""
     stamp = kept.extended_at.isoformat() if kept.extended_at else ""
-    tx.save_fact(_fact(environment_id), json.dumps({"pinned": kept.pinned, "extended_at": stamp}))
-
-
-def _fact(environment_id: str) -> str:
-    return f"kept:{environment_id}"
+    text = json.dumps({"pinned": kept.pinned, "extended_at": stamp})
+    tx.save_environment_state(environment_id, StateKind.PIN, text)

@@ -58,4 +58,4 @@ def preview_of(environment: Environment, deployment: Deployment | None, addresse
 
 def _serving(tx: Transaction) -> list[tuple[Environment, Deployment | None]]:
     # Also what is about to go: it is reachable until it has gone.
-    return [(e, tx.deployment_of(e.id, e.serving)) for e in tx.environments() if e.serving is not None]
+    return tx.environments_being_served()

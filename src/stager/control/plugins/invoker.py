@@ -1,6 +1,6 @@
-"""Runs strangers' code: handlers and strategies, `async` or in a thread, for a limited time.
+"""Calls handlers and strategies, `async` or in a thread, with a time limit.
 
-What they do wrong is named in the log and counted, and never goes further than whoever asked them.
+A handler's failure is logged, counted and listed by `doctor`; it never ends the caller.
 """
 
 from __future__ import annotations
@@ -13,81 +13,114 @@ from typing import cast, get_args
 import structlog
 
 from stager.control.metrics import Metrics
+from stager.control.plugins.handler_failures import HandlerFailures
 from stager.control.plugins.threads import Threads
-from stager.domain.commands import Command
+from stager.domain.commands import Command, Kill, Launch
 from stager.domain.errors import Fault, StagerError, sentences
+from stager.domain.pull_requests.decisions import Decision, problem_of
 from stager.domain.pull_requests.events import Call, ChangeSeen
 from stager.ports.handlers import EventListener, Handler
 
 log = structlog.get_logger(__name__)
 
 HANDLER_SECONDS = 30.0
+DECISIONS = "LaunchPreview, RemovePreview, Skip or None"
+COMMANDS = "Launch, Kill, Reply or None"
+INVALID = "listener-answer-invalid"
 
 
 class Invoker:
     """Calls handlers' methods.
 
     Args:
-        seconds: how long one call may take.
+        seconds: the time limit of one call.
+
+    Attributes:
+        failures: of the handlers' last calls.
     """
 
     def __init__(self, metrics: Metrics | None = None, seconds: float = HANDLER_SECONDS) -> None:
+        self.failures = HandlerFailures()
         self._metrics = metrics
         self._seconds = seconds
         self._threads: dict[type, Threads] = {}
 
     async def ask(self, handler: Handler, method: str, *arguments: object) -> object:
-        """What the handler answers.
+        """Call a handler's method and return its result.
 
         Raises:
-            StagerError: whatever of this the handler raises, because that is its answer.
-            Fault: it failed or hung; names it.
+            StagerError: raised by the handler as its answer.
+            Fault: the handler failed (`handler-failed`) or exceeded the time limit (`handler-hung`).
         """
         name = type(handler).__name__
         try:
             async with asyncio.timeout(self._seconds) as limit:
-                return await self._call(handler, getattr(handler, method), arguments)
+                answer = await self._call(handler, getattr(handler, method), arguments)
         except StagerError:
             raise
         except Exception as error:
-            self._failed(name, method, error)
-            if isinstance(error, TimeoutError) and limit.expired():
-                raise Fault(
-                    f"The handler {name} didn't end within {self._seconds:g} s.", reason="handler-hung"
-                ) from error
-            raise Fault(
-                f"The handler {name} failed: {type(error).__name__}: {error}".rstrip(": "),
-                hint="The traceback is in Stager's log.",
-                reason="handler-failed",
-            ) from error
+            raise self._failed(name, method, error, self._fault(name, error, limit)) from error
+        self.failures.clear(name)
+        return answer
 
-    async def command(self, listener: EventListener, event: ChangeSeen | Call) -> Command | None:
-        """What a listener makes of an event. Raises what `ask` does."""
+    async def decision(self, listener: EventListener, event: ChangeSeen) -> Decision | None:
+        """Call a listener with a pull request's event and return its decision. Raises what `ask` does, and
+        `Fault` (`listener-answer-invalid`) for anything but a valid decision."""
         answer = await self.ask(listener, "handle", event)
-        if answer is None or isinstance(answer, get_args(Command)):
-            return cast("Command | None", answer)
-        name = type(listener).__name__
-        error = TypeError(f"handle returned {type(answer).__name__}, not Launch, Kill, Reply or None")
-        self._failed(name, "handle", error)
-        raise Fault(f"The handler {name} failed: {error}", reason="handler-failed")
+        if answer is not None and not isinstance(answer, get_args(Decision)):
+            raise self._invalid(
+                listener, f"returned {_described(answer)} for a pull request event", DECISIONS
+            )
+        decision = cast("Decision | None", answer)
+        if decision is not None and (problem := problem_of(decision)):
+            raise self._invalid(listener, f"returned a {_described(decision)}, but {problem}", DECISIONS)
+        return decision
+
+    async def command(self, listener: EventListener, call: Call) -> Command | None:
+        """Call a listener with a call and return its command. Raises what `ask` does, and `Fault`
+        (`listener-answer-invalid`) for anything but a command."""
+        answer = await self.ask(listener, "handle", call)
+        if answer is not None and not isinstance(answer, get_args(Command)):
+            raise self._invalid(listener, f"returned {_described(answer)} for a call", COMMANDS)
+        return cast("Command | None", answer)
 
     async def tell(self, handler: Handler, method: str, *arguments: object) -> str:
-        """Let the handler know, whatever it makes of that. Returns what went wrong, in a sentence."""
+        """Call a handler's method, ignoring its result. Returns what failed, as a sentence; empty for
+        nothing."""
+        name = type(handler).__name__
         try:
             await self.ask(handler, method, *arguments)
         except Fault as error:
             if error.reason not in {"handler-hung", "handler-failed"}:
-                self._failed(type(handler).__name__, method, error)
+                self._failed(name, method, error, error)
             return sentences(error.message, error.hint)
         except StagerError as error:
-            self._failed(type(handler).__name__, method, error)
-            return f"The handler {type(handler).__name__} failed: {error}"
+            sentence = f"The handler {name} failed: {error}"
+            self._failed(name, method, error, Fault(sentence, reason="handler-failed"))
+            return sentence
         return ""
 
-    def _failed(self, name: str, method: str, error: Exception) -> None:
-        log.warning("handler_failed", handler=name, method=method, error=str(error), exc_info=error)
+    def _fault(self, name: str, error: Exception, limit: asyncio.Timeout) -> Fault:
+        if isinstance(error, TimeoutError) and limit.expired():
+            return Fault(f"The handler {name} didn't end within {self._seconds:g} s.", reason="handler-hung")
+        return Fault(
+            f"The handler {name} failed: {type(error).__name__}: {error}".rstrip(": "),
+            hint="The traceback is in Stager's log.",
+            reason="handler-failed",
+        )
+
+    def _invalid(self, listener: EventListener, what: str, allowed: str) -> Fault:
+        name = type(listener).__name__
+        fault = Fault(f"The listener {name} {what}.", hint=f"It may return {allowed}.", reason=INVALID)
+        return self._failed(name, "handle", None, fault)
+
+    def _failed(self, name: str, method: str, error: Exception | None, fault: Fault) -> Fault:
+        text = sentences(fault.message, fault.hint) if error is None else str(error)
+        log.warning("handler_failed", handler=name, method=method, error=text, exc_info=error)
+        self.failures.add(name, fault)
         if self._metrics:
             self._metrics.handler_failed(name)
+        return fault
 
     async def _call(
         self, handler: Handler, method: Callable[..., object], arguments: tuple[object, ...]
@@ -97,3 +130,14 @@ class Invoker:
         threads = self._threads.setdefault(type(handler), Threads(type(handler).__name__))
         answer = await threads.call(method, arguments)
         return await answer if inspect.isawaitable(answer) else answer
+
+
+def _described(answer: object) -> str:
+    """An answer's type, with the names in it but no parameters, which may be secrets."""
+    match answer:
+        case type():
+            return f"the class {answer.__name__} instead of an instance"
+        case Launch(image_name, container_name) | Kill(image_name, container_name):
+            return f"{type(answer).__name__}(image_name={image_name!r}, container_name={container_name!r})"
+        case _:
+            return type(answer).__name__

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from stager.control.applications import Applications
 from stager.control.environments.commands import Commands
 from stager.control.environments.lookup import previews_of
 from stager.control.identity.audit import Audit
 from stager.control.pull_requests.deduplication import Once
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, why_not
+from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.identity.actor import Actor
@@ -31,7 +31,7 @@ from stager.domain.pull_requests.comment_command import (
 )
 from stager.domain.pull_requests.events import CommandSaid
 from stager.ports.forge import Forge, Reaction
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Note:
 
 def note_of(tx: Transaction, environment: Environment) -> Note | None:
     """The newest note; None when there is none, or when it was about another commit or launch."""
-    text = tx.fact(_fact(environment.id))
+    text = tx.environment_state(environment.id, StateKind.NOTE)
     data = json.loads(text) if text else None
     if data is None or data["about"] != _stand(environment):
         return None
@@ -216,13 +216,10 @@ def _help(text: str) -> Note:
 def _save(tx: Transaction, environment_id: str, note: Note | None) -> None:
     environment = tx.environment(environment_id)
     about = _stand(environment) if environment else ""
-    tx.save_fact(_fact(environment_id), json.dumps({**asdict(note), "about": about}) if note else "")
+    text = json.dumps({**asdict(note), "about": about}) if note else ""
+    tx.save_environment_state(environment_id, StateKind.NOTE, text)
 
 
 def _stand(environment: Environment) -> str:
     """What a note is about; after the next push or launch it is of no interest."""
     return f"{environment.desired.generation}:{environment.desired.revision.sha}"
-
-
-def _fact(environment_id: str) -> str:
-    return f"note:{environment_id}"

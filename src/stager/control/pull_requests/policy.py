@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.pull_requests.forges import Forges
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Refused, Retry
 from stager.domain.pull_requests.comment_command import ADDRESS, Verb
@@ -38,7 +38,11 @@ class Policy:
         self._forges = forges
 
     async def suspension(
-        self, application: Application, change: Change, before: Environment | None
+        self,
+        application: Application,
+        change: Change,
+        before: Environment | None,
+        by_listener: Suspension | None = None,
     ) -> Suspension | None:
         """Why this change may not run as it is now; None when it may.
 
@@ -47,12 +51,13 @@ class Policy:
 
         Args:
             before: its environment, where there is one.
+            by_listener: why a listener skips it.
         """
         fork = _fork_suspension(application, change)
         if fork != FORKS_ARE_OFF and is_let_run(before, change):
             return None
         # Strangers' code first: what only rules hold back may be launched by hand.
-        cheap = fork or refusal(application.rules, change)
+        cheap = fork or by_listener or refusal(application.rules, change)
         if cheap is not None or _is_decided(before, change):
             return cheap
         return await self._by_asking(application, change)

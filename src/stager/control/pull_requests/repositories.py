@@ -9,7 +9,7 @@ another one of that name is none of ours.
 
 from __future__ import annotations
 
-from stager.control.applications import Application, Applications
+from stager.domain.application import Application, Applications
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stager.control.applications import Application, Applications
+from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
-from stager.control.pull_requests.webhooks import WebhookConsumer
+from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change, Repository
@@ -38,7 +38,7 @@ class Resync:
         store: Store,
         forges: Forges,
         applications: Applications,
-        webhook_consumer: WebhookConsumer,
+        change_events: ChangeEvents,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Resync:
         self._start = clock.now() - REDELIVER
         self._since: dict[str, datetime] = {}
         self._applications = applications
-        self._webhook_consumer = webhook_consumer
+        self._change_events = change_events
         self._clock = clock
 
     async def run(self) -> None:
@@ -136,7 +136,7 @@ class Resync:
         await self._seen(ChangeSeen(action, now, confirmed=True))
 
     async def _seen(self, event: ChangeSeen) -> None:
-        outcome = await self._webhook_consumer.seen(event)
+        outcome = await self._change_events.apply(event)
         if not outcome.startswith(("nothing", "ignored")):
             log.info(
                 "resync_healed",

@@ -14,8 +14,8 @@ from dataclasses import asdict
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.desired_state import DesiredState, again
+from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment
 from stager.domain.unexpected import INTERNAL_ERROR
 from stager.ports.store import Store, Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 from stager.domain.source import Revision, Trust

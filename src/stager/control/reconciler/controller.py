@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -229,16 +229,18 @@ class Controller:
         """One pass over all that there is: adopt, wake whatever changed, and clear away what nobody uses. The
         first one wakes all, because nobody knows what an earlier life left undone."""
         try:
-            await self._adopt()
+            routed = frozenset(self._routes.table.routes)
+            environments = await self._adopt()
             if self._survey is None and self._at_start is not None:
                 await self._at_start()
-            await self._wake_what_changed()
+                environments = await self._store.read(lambda tx: tx.environments())
+            await self._wake_what_changed(environments)
             await self._instances.sweep()
         except Retry as error:
             self.troubles["engine"] = error.message
             raise
         self.troubles.pop("engine", None)
-        await self._drop_strangers()
+        await self._drop_strangers(routed - {environment.host for environment in environments})
         await self._visitor_access.renew()
         await self._routes.tidy()
         await self._look_at_front()
@@ -269,26 +271,29 @@ class Controller:
         else:
             self.troubles.pop(part, None)
 
-    async def _adopt(self) -> None:
-        born = await self._instances.births()
+    async def _adopt(self) -> list[Environment]:
+        """Adopt instances that the store doesn't have. Returns all environments."""
+        born = await self._instances.find_with_labels()
         await self._renew_firewall(born)
         now = self._clock.now()
-        known = await self._store.read(lambda tx: {e.id for e in tx.environments()})
-        unknown = [(instance, birth) for instance, birth in born if birth.environment not in known]
+        environments = await self._store.read(lambda tx: tx.environments())
+        known = {environment.id for environment in environments}
+        unknown = [(instance, labels) for instance, labels in born if labels.environment not in known]
         orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
         self._adopted.set()
         for orphan in orphans:
             log.warning("orphan_removed", environment=orphan.environment, instance=orphan.id[:12])
             await self._instances.remove(orphan.id)
+        return await self._store.read(lambda tx: tx.environments()) if unknown else environments
 
-    async def _wake_what_changed(self) -> None:
+    async def _wake_what_changed(self, environments: Sequence[Environment]) -> None:
         seen: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for instance in await self._instances.find():
             seen[instance.environment].add((instance.id, instance.state))
         survey = {environment: frozenset(states) for environment, states in seen.items()}
         before, self._survey = self._survey, survey
         routes = self._routes.table.routes
-        for environment in await self._store.read(lambda tx: tx.environments()):
+        for environment in environments:
             changed = before is None or survey.get(environment.id) != before.get(environment.id)
             lost = environment.host not in routes or not _is_as_wished(environment)
             shown = routes.get(environment.host)
@@ -299,16 +304,18 @@ class Controller:
             if changed or lost or environment.id in self._workers:
                 self.wake(environment.id)
 
-    async def _drop_strangers(self) -> None:
-        """Forget the routes of hosts that no environment has any more."""
-        hosts = await self._store.read(lambda tx: {e.host for e in tx.environments()})
-        for host in self._routes.table.routes.keys() - hosts:
+    async def _drop_strangers(self, hosts: Iterable[str]) -> None:
+        """Delete the routes of these hosts, unless an environment was given one since."""
+        unused = await self._store.read(lambda tx: [h for h in hosts if tx.environment_by_host(h) is None])
+        for host in unused:
             await self._routes.drop(host)
 
     async def _forget(self) -> None:
         now, keep_gone = self._clock.now(), self._intervals.keep_gone
         handled = now - max(keep_gone, KEEP_DELIVERIES)
-        rows = await self._store.write(lambda tx: tx.forget(now - keep_gone, deliveries_before=handled))
+        rows = await self._store.write(
+            lambda tx: tx.delete_expired(now - keep_gone, deliveries_before=handled)
+        )
         if rows:
             log.info("forgotten", rows=rows)
 

@@ -20,7 +20,7 @@ from stager.control.routing.urls import Urls
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
-from stager.ports.store import Store
+from stager.ports.store import StateKind, Store
 
 PROGRESS: Mapping[State, Progress] = {
     State.STARTING: Progress.IN_PROGRESS,
@@ -83,7 +83,7 @@ class Announcer:
         kind: by what they are remembered.
     """
 
-    def __init__(self, kind: str, store: Store, forges: Forges, addresses: Urls) -> None:
+    def __init__(self, kind: StateKind, store: Store, forges: Forges, addresses: Urls) -> None:
         self._kind = kind
         self._store = store
         self._forges = forges
@@ -92,7 +92,7 @@ class Announcer:
     async def subject(self, environment_id: str) -> Subject | None:
         """What is to be announced of this environment; None where there is no place for it."""
         picture, said = await self._store.read(
-            lambda tx: (picture_of(tx, environment_id), tx.fact(self._fact(environment_id)))
+            lambda tx: (picture_of(tx, environment_id), tx.environment_state(environment_id, self._kind))
         )
         change = picture.environment.change if picture else None
         forge = self._forges.of(change.repository_id) if change else None
@@ -104,7 +104,7 @@ class Announcer:
     async def remember(self, environment_id: str, said: Said) -> None:
         """Write down what was said."""
         text = json.dumps(asdict(said))
-        await self._store.write(lambda tx: tx.save_fact(self._fact(environment_id), text))
+        await self._store.write(lambda tx: tx.save_environment_state(environment_id, self._kind, text))
 
     def _announcement(self, picture: ReportState, change: ChangeLink) -> Announcement:
         environment, status = picture.environment, picture.status
@@ -119,15 +119,12 @@ class Announcer:
             log_url=self._addresses.page(environment.id),
         )
 
-    def _fact(self, environment_id: str) -> str:
-        return f"announced:{self._kind}:{environment_id}"
-
 
 class DeploymentSink:
     """The deployments: one for each commit of a pull request that was to run, of which the newest counts."""
 
     def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
-        self._announcer = Announcer("deployment", store, forges, addresses)
+        self._announcer = Announcer(StateKind.DEPLOYMENT, store, forges, addresses)
 
     async def say(self, environment_id: str) -> None:
         """Have the deployment show how this environment stands. Raises what `Announcements` does."""
@@ -143,7 +140,7 @@ class CommitStatusSink:
     """The commits' statuses."""
 
     def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
-        self._announcer = Announcer("status", store, forges, addresses)
+        self._announcer = Announcer(StateKind.COMMIT_STATUS, store, forges, addresses)
 
     async def say(self, environment_id: str) -> None:
         """Have the commit show how its preview stands. Raises what `Announcements` does."""

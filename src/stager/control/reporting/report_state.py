@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import notes_of
 from stager.control.pull_requests.comment_commands import Note, note_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
@@ -46,5 +46,5 @@ def picture_of(tx: Transaction, environment_id: str) -> ReportState | None:
         tx.deployment_of(environment_id, generation),
         tx.deployment_of(environment_id, serving) if serving is not None else None,
         note_of(tx, environment),
-        told_of(tx, environment_id, generation).notes,
+        notes_of(tx, environment_id, generation),
     )

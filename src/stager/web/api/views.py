@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from stager.control.environments.lookup import existing
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import notes_of
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
@@ -96,8 +96,7 @@ class DeploymentView(BaseModel):
 
 def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment | None]]:
     """All environments, with what is wished for; without those that are gone, unless asked."""
-    environments = tx.environments(present=None if gone else True)
-    return [(e, tx.deployment_of(e.id, e.desired.generation)) for e in environments]
+    return tx.environments_with_deployments(present=None if gone else True)
 
 
 def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:
@@ -153,9 +152,9 @@ async def deployments_of(services: Services, environment_id: str, actor: Actor) 
     await services.commands.visible(environment_id, actor)
     found, deployments = await services.store.read(lambda tx: history(tx, environment_id))
     told = await services.store.read(
-        lambda tx: {d.generation: told_of(tx, environment_id, d.generation) for d in deployments}
+        lambda tx: {d.generation: notes_of(tx, environment_id, d.generation) for d in deployments}
     )
-    return [deployment_view_of(found, d, told[d.generation].notes) for d in deployments]
+    return [deployment_view_of(found, d, told[d.generation]) for d in deployments]
 
 
 def view_of(

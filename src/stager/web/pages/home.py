@@ -80,7 +80,7 @@ async def readyz(services: Served) -> Response:
     troubles = dict(services.controller.troubles)
     aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
-    notices |= services.failures.notices
+    notices |= services.failures.notices | services.handler_failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 
@@ -118,9 +118,8 @@ async def _apps_counted(request: Request, services: Services) -> frozenset[str] 
 def _count_by_state(tx: Transaction, apps: frozenset[str] | None) -> dict[str, int]:
     """How many environments there are in each state."""
     counts = Counter[str]()
-    for environment in tx.environments():
+    for environment, deployment in tx.environments_with_deployments():
         if apps is not None and environment.app not in apps:
             continue
-        deployment = tx.deployment_of(environment.id, environment.desired.generation)
         counts[status_of(environment, deployment).state.value] += 1
     return dict(counts)

@@ -203,7 +203,7 @@ async def test_only_whoever_may_push_launches() -> None:
         assert unknown.value.status == 401
         [environment] = await house.environments()
         assert environment.name == "octocat"
-        entries = await house.store.read(lambda tx: tx.entries(limit=100))
+        entries = await house.store.read(lambda tx: tx.audit_records(limit=100))
         for token in accounts.tokens:
             for place in (logs, entries, environment, house.engine.there(), house.outside):
                 assert token not in repr(place)

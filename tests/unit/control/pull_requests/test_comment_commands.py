@@ -22,6 +22,7 @@ from stager.domain.status import State
 from stager.ports.forge import Reaction
 from stager.testing import FaultMode, Program
 from stager.testing.fakes.clock import START
+from tests.contracts.store_samples import environment
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"
@@ -417,7 +418,7 @@ class TestApprove:
         assert await talk.say(event, f"/stager approve {sha}") == "rocket"
 
         instance = await talk.assert_live()
-        assert talk.engine.spec(instance.id).birth.revision.sha == SHA
+        assert talk.engine.spec(instance.id).labels.revision.sha == SHA
         assert (await talk.of(event)).approved_sha == SHA
 
     @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ class TestApprove:
         talk.forge.push(event, OTHER)
         assert await talk.say(event, f"/stager approve {SHA}") == "rocket"
         [instance] = talk.engine.there()
-        assert talk.engine.spec(instance.id).birth.revision.sha == SHA
+        assert talk.engine.spec(instance.id).labels.revision.sha == SHA
         await talk.rest(301)
 
         assert await talk.state(event) is State.REFUSED
@@ -543,9 +544,10 @@ class TestRoom:
 
     @pytest.mark.parametrize("kept", [Pin(), Pin(pinned=True), Pin(extended_at=START), Pin(True, START)])
     async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Pin) -> None:
-        await talk.store.write(lambda tx: save_kept(tx, "e1", kept))
+        await talk.store.write(lambda tx: tx.save_environment(environment()))
+        await talk.store.write(lambda tx: save_kept(tx, "env1", kept))
 
-        assert await talk.store.read(lambda tx: kept_of(tx, "e1")) == kept
+        assert await talk.store.read(lambda tx: kept_of(tx, "env1")) == kept
         assert await talk.store.read(lambda tx: kept_of(tx, "e2")) == Pin()
 
     async def test_by_the_api_as_well(self, talk: Talk) -> None:

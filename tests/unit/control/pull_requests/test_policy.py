@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.pull_requests.webhooks import PAUSE_AFTER_SILENCE
+from stager.control.pull_requests.current_changes import PAUSE_AFTER_FAILURE
 from stager.domain.environment import UNAPPROVED, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
@@ -374,7 +374,7 @@ class TestChecks:
             await gate.rest(30)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_that_fail_later_take_nothing_away(self) -> None:
         """The commit was let run; its checks aren't asked for again."""
@@ -414,7 +414,7 @@ class TestChecks:
             await gate.rest(60)
             assert (await gate.status()).message == "No preview yet: the forge doesn't answer."
             gate.forge.mood = FaultMode.WELL
-            await gate.rest(PAUSE_AFTER_SILENCE.total_seconds())
+            await gate.rest(PAUSE_AFTER_FAILURE.total_seconds())
             await gate.tell(gate.forge.check(gate.repository, SHA, context="another"))
             await gate.rest(30)
 
@@ -482,7 +482,7 @@ class TestForks:
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_a_push_back_to_what_was_approved_last_needs_nothing(self) -> None:
         async with forked("approve").open() as gate:

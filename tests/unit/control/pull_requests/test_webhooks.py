@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.pull_requests.inbox import LONGEST_SECONDS
-from stager.domain.commands import Command, Reply
-from stager.domain.environment import SuspensionReason
+from stager.control.reporting.report_state import picture_of
+from stager.domain.commands import Kill, Launch, Reply
+from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
-from stager.domain.pull_requests.events import Call, ChangeSeen, Ignored
+from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
+from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen, Ignored
 from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
@@ -84,7 +86,7 @@ async def assert_as_the_last_says(house: Harness, last: ChangeSeen) -> None:
     [environment] = environments
     assert environment.desired.revision.sha == last.change.head_sha
     instance = await house.assert_live(environment)
-    assert house.engine.spec(instance.id).birth.revision.sha == last.change.head_sha
+    assert house.engine.spec(instance.id).labels.revision.sha == last.change.head_sha
 
 
 class TestAnyOrder:
@@ -191,7 +193,7 @@ class TestDeliveries:
         await house.rest()
 
         instance = await house.assert_live()
-        assert house.engine.spec(instance.id).birth.revision.sha == "10"
+        assert house.engine.spec(instance.id).labels.revision.sha == "10"
         assert (await house.the()).desired.generation == 1, (
             "the forge told the newest head at the first asking"
         )
@@ -202,7 +204,7 @@ class TestDeliveries:
         await house.tell(opened, house.forge.push(opened, "b"))
         await house.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
 
 
 class Hang:
@@ -351,7 +353,7 @@ class TestEdits:
         await house.tell(pushed, edited)
         await house.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
 
     async def test_one_does_not_free_what_was_killed_by_hand(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
@@ -388,24 +390,29 @@ class TestReopened:
 
 
 class Deaf(EventListener):
-    async def handle(self, event: Event) -> Command | None:
+    async def handle(self, event: Event) -> Decision | None:
         return None
 
 
 class Raising(EventListener):
-    async def handle(self, event: Event) -> Command | None:
+    async def handle(self, event: Event) -> Decision | None:
         raise ZeroDivisionError
 
 
 class Hanging(EventListener):
-    async def handle(self, event: Event) -> Command | None:
+    async def handle(self, event: Event) -> Decision | None:
         await asyncio.Event().wait()
         return None
 
 
-class Answering(EventListener):
-    async def handle(self, event: Event) -> Command | None:
-        return Reply("mine")
+class Deciding(EventListener):
+    """Returns these, one after the other, and the last one from then on."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    async def handle(self, event: Event) -> Any:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
 @asynccontextmanager
@@ -426,8 +433,132 @@ class TestListeners:
             await house.assert_live()
 
     async def test_the_first_that_takes_an_event_has_it(self) -> None:
-        async with heard(Answering()) as house:
+        async with heard(Deciding(RemovePreview())) as house:
             assert await house.environments() == []
+
+    async def test_a_launch_may_name_the_preview_and_set_variables(self) -> None:
+        async with heard(Deciding(LaunchPreview("login form", {"BY": "me"}))) as house:
+            assert (await house.the()).name == "login form"
+            instance = await house.assert_live()
+            assert house.engine.spec(instance.id).variables["BY"] == "me"
+
+    async def test_a_removal_removes(self) -> None:
+        async with heard(Deciding(LaunchPreview(), RemovePreview())) as house:
+            await house.assert_live()
+            await self.push(house)
+            await house.assert_gone()
+
+    async def test_a_skip_says_why(self) -> None:
+        async with heard(Deciding(Skip("only documentation changed."))) as house:
+            hold = (await house.the()).desired.suspension
+            assert hold == Suspension(
+                SuspensionReason.RULES,
+                "No preview: only documentation changed.",
+                "The listener Deciding decided that.",
+            )
+            assert (await house.status()).state is State.REFUSED
+            assert house.engine.there() == []
+
+    async def test_a_skip_of_a_push_stops_the_preview_until_a_launch(self) -> None:
+        decisions = [LaunchPreview(), Skip("docs"), LaunchPreview()]
+        async with heard(Deciding(*decisions)) as house:
+            await self.push(house)
+            assert (await house.status()).message == "No preview: docs."
+            await self.push(house)
+            await house.assert_live()
+
+    async def test_a_skip_of_a_close_leaves_the_preview(self) -> None:
+        async with heard(Deciding(LaunchPreview(), Skip("kept for a demonstration"))) as house:
+            [change] = await house.forge.open_changes(house.forge._repositories[0])
+            with capture_logs() as logs:
+                await house.tell(house.forge.close(ChangeSeen(ChangeAction.OPENED, change)))
+                await house.rest(1)
+            outcomes = [line["outcome"] for line in logs if line["event"] == "delivery_done"]
+            assert outcomes == ["ignored: skipped by Deciding: kept for a demonstration"]
+            await house.assert_live()
+
+    async def test_a_skip_does_not_get_a_fork_round_its_approval(self) -> None:
+        async with Harness(
+            listeners=[Deciding(Skip("docs"))], applications=[replace(SHOP, forks="approve")]
+        ).open() as house:
+            base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("eve", "shop")
+            await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
+            await house.rest()
+            hold = (await house.the()).desired.suspension
+            assert hold is not None
+            assert hold.reason is SuspensionReason.APPROVAL
+
+    @pytest.mark.parametrize(
+        ("answer", "what"),
+        [
+            (
+                Launch("blog", "main", {"TOKEN": "hunter2"}),
+                "returned Launch(image_name='blog', container_name='main') for a pull request event",
+            ),
+            (
+                Kill("blog", "main"),
+                "returned Kill(image_name='blog', container_name='main') for a pull request event",
+            ),
+            (Reply("mine"), "returned Reply for a pull request event"),
+            (
+                RemovePreview,
+                "returned the class RemovePreview instead of an instance for a pull request event",
+            ),
+            (
+                LaunchPreview(parameters={"PORT": 80}),  # type: ignore[dict-item]
+                'returned a LaunchPreview, but parameters["PORT"] isn\'t text',
+            ),
+            (
+                LaunchPreview(parameters={"A=B": "1"}),
+                "returned a LaunchPreview, but 'A=B' isn't the name of an environment variable",
+            ),
+            (
+                LaunchPreview("a\nb"),
+                "returned a LaunchPreview, but its name isn't text of at most 255 printable characters",
+            ),
+            (Skip(" "), "returned a Skip, but its reason is missing"),
+        ],
+    )
+    async def test_what_no_decision_can_say_is_refused_and_shown(self, answer: Any, what: str) -> None:
+        sentence = f"The listener Deciding {what}. It may return LaunchPreview, RemovePreview, Skip or None."
+        with capture_logs() as logs:
+            async with heard(Deciding(answer)) as house:
+                await house.assert_live()
+                environment = await house.the()
+                picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
+                [finding] = await house.life.control_plane.handler_failures.look()
+                notices = house.life.control_plane.handler_failures.notices
+        assert picture is not None
+        assert picture.hitches == (sentence,)
+        assert [line["error"] for line in logs if line["event"] == "handler_failed"] == [sentence]
+        assert [line["outcome"] for line in logs if line["event"] == "delivery_done"] == [
+            f"launched; {sentence}"
+        ]
+        assert f"{finding.message} {finding.hint}" == sentence
+        assert notices["handlers"].startswith("1 handler failed")
+        assert "hunter2" not in str(logs)
+
+    async def test_a_failure_is_noted_once_and_forgotten_by_the_next_success(self) -> None:
+        async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as house:
+            [change] = await house.forge.open_changes(house.forge._repositories[0])
+            await house.tell(ChangeSeen(ChangeAction.EDITED, change))
+            await house.rest(5)
+            environment = await house.the()
+            picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
+            assert picture is not None
+            assert len(picture.hitches) == 1
+            assert house.life.control_plane.handler_failures.notices
+            await self.push(house)
+            assert house.life.control_plane.handler_failures.notices == {}
+            picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
+            assert picture is not None
+            assert picture.hitches == ()
+
+    @staticmethod
+    async def push(house: Harness) -> None:
+        [change] = await house.forge.open_changes(house.forge._repositories[0])
+        await house.tell(house.forge.push(ChangeSeen(ChangeAction.OPENED, change), change.head_sha + "0"))
+        await house.rest(5)  # less than to the next resync, which asks the listeners again
 
     @pytest.mark.requirement("R65")
     async def test_without_any_nothing_happens(self) -> None:

@@ -46,7 +46,7 @@ class Built(Scenario):
         await super().assert_live_and_reported(sha, generation)
         [instance] = self.house.engine.there()
         assert (instance.id, ("bin/seed",)) in self.house.engine.ran
-        assert self.house.engine.spec(instance.id).port == 3000
+        assert self.house.engine.spec(instance.id).application.port == 3000
         assert self.house.builder.running.total() == 0
         assert self.house.sources.folders == set()
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -16,10 +15,11 @@ from stager.control.reconciler.worker import Worker
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint, Health, Page
 from stager.domain.source import Access
 from stager.domain.status import State
-from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
+from stager.ports.store import StateKind, Transaction
 from stager.testing import Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
@@ -111,10 +111,10 @@ class TestLaunch:
 
             [instance] = house.engine.there()
             spec = house.engine.spec(instance.id)
-            assert (spec.command, spec.port, spec.limits) == (app.command, app.port, app.limits)
-            assert (spec.parameters, spec.stop_grace) == (app.parameters, 3)
-            assert spec.birth.environment == environment.id
-            assert spec.birth.parameters == {"GREETING": "hallo", "MODE": "mine"}
+            assert spec.application == app
+            assert spec.profile == app.profile(ProfileName.STANDARD)
+            assert spec.labels.environment == environment.id
+            assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
             assert dict(spec.variables) == {
                 "GREETING": "hallo",
                 "MODE": "mine",
@@ -589,26 +589,18 @@ class TestRemoval:
             await house.tell(house.forge.say(event, "/stager logs", "ann"))
             await house.rest()
 
-            def about(tables: Any) -> list[str]:
-                return sorted(name for name in tables.facts if environment.id in name.split(":"))
+            def kinds() -> set[StateKind]:
+                return {kind for (of, kind) in house.store._tables.state if of == environment.id}
 
-            kinds = {name.removesuffix(environment.id) for name in about(house.store._tables)}
-            assert kinds <= set(ABOUT_ENVIRONMENTS)
-            assert kinds >= {
-                "announced:deployment:",
-                "announced:status:",
-                "comment:",
-                "handlers:",
-                "kept:",
-                "note:",
-            }
+            assert kinds() == set(StateKind)
+            assert not [name for name in house.store._tables.facts if environment.id in name]
             await house.tell(house.forge.close(event))
             await house.rest()
-            assert about(house.store._tables)
+            assert kinds()
 
             await house.rest((keep + timedelta(hours=2)).total_seconds())
             assert await house.environments() == []
-            assert about(house.store._tables) == []
+            assert kinds() == set()
 
     async def test_no_network_stays_until_the_next_pass(self, house: Harness) -> None:
         for name in ("stays", "goes", "is-killed-while-starting"):

@@ -1,0 +1,251 @@
+"""From events about changes to desired state.
+
+Events are hints: where the forge can be asked, the change's current state decides; otherwise the newest
+reported state. Lost, late and repeated deliveries therefore do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
+from stager.control.environments.lookup import previews_of
+from stager.control.plugins.lifecycle import add_notes
+from stager.control.pull_requests.listeners import ListenerDecision, Listeners
+from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
+from stager.control.pull_requests.repositories import application_of, remember, why_not
+from stager.domain.application import Application, Applications
+from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
+from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
+from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, ChecksEnded
+from stager.domain.source import Change, Repository, Revision
+from stager.ports.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+STALE = "ignored: something newer is known of this change"
+
+Changed = Callable[[Environment], Awaitable[None]]
+"""Called with each environment whose desired state changed, after the transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The listeners' decision, and policy's.
+
+    Args:
+        suspension: why the preview may not run; None when it may.
+    """
+
+    by_listeners: ListenerDecision
+    suspension: Suspension | None = None
+
+
+class ChangeEvents:
+    """Applies events about changes.
+
+    Args:
+        changed: called with each environment whose desired state changed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        applications: Applications,
+        desired_state: DesiredState,
+        policy: Policy,
+        listeners: Listeners,
+        *,
+        changed: Changed,
+    ) -> None:
+        self._store = store
+        self._applications = applications
+        self._desired_state = desired_state
+        self._policy = policy
+        self._listeners = listeners
+        self._changed = changed
+
+    async def apply(self, event: ChangeSeen) -> str:
+        """Let the listeners decide about an event, and write the desired state. Returns the outcome."""
+        if not await self.concerns_us(event):
+            return await self._not_ours(event.change.repository)
+        application = await self._application(event)
+        event = replace(event, app=application.name if application else await self._former(event))
+        if await self._store.read(lambda tx: _is_stale(tx, event)):
+            return STALE
+        decided = await self._decided(application, event)
+        environments, outcome = await self._store.write(
+            lambda tx: self._write(tx, application, event, decided)
+        )
+        for environment in environments:
+            await self._changed(environment)
+        return "; ".join((outcome, *decided.by_listeners.failures))
+
+    async def concerns_us(self, event: ChangeSeen) -> bool:
+        """Whether its repository belongs to an application, or did when a preview of the change was made."""
+        return await self._application(event) is not None or bool(await self._former(event))
+
+    async def _former(self, event: ChangeSeen) -> str:
+        """The application that a preview of this change was made for; empty when it has none."""
+        change = event.change
+        found = await self._store.read(lambda tx: previews_of(tx, change.repository, change.number))
+        return found[0].app if found else ""
+
+    async def _application(self, event: ChangeSeen) -> Application | None:
+        repository = event.change.repository
+        return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
+
+    async def _not_ours(self, repository: Repository) -> str:
+        why = await self._store.read(lambda tx: why_not(tx, self._applications, repository))
+        if why.startswith("refused"):
+            log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
+        return why
+
+    async def _decided(self, application: Application | None, event: ChangeSeen) -> _Decided:
+        decided = await self._listeners.decide(event)
+        launches = isinstance(decided.decision, LaunchPreview | Skip) and not _skips_close(decided, event)
+        if application is None or not launches:
+            return _Decided(decided)
+        key = _key(application, event)
+        before = await self._store.read(lambda tx: tx.environment_by_key(key))
+        suspension = await self._policy.suspension(application, event.change, before, decided.suspension)
+        return _Decided(decided, suspension)
+
+    def _write(
+        self, tx: Transaction, application: Application | None, event: ChangeSeen, decided: _Decided
+    ) -> tuple[list[Environment], str]:
+        """Write the desired state. Returns the environments that changed, and the outcome."""
+        if _is_stale(tx, event):
+            return [], STALE
+        if application is not None:
+            remember(tx, application, event.change.repository)
+        tx.save_change(event.change)
+        changed, outcome = self._carry_out(tx, application, event, decided)
+        present = previews_of(tx, event.change.repository, event.change.number)
+        noted = [one for one in present if add_notes(tx, one, decided.by_listeners.failures)]
+        known = {environment.id for environment in changed}
+        return [*changed, *(one for one in noted if one.id not in known)], outcome
+
+    def _carry_out(
+        self, tx: Transaction, application: Application | None, event: ChangeSeen, decided: _Decided
+    ) -> tuple[list[Environment], str]:
+        """Without an application, removing is all that can be done; it goes by what was stored when the
+        previews were made."""
+        by_listeners = decided.by_listeners
+        decision = by_listeners.decision
+        if decision is None:
+            return [], "ignored: no listener takes it"
+        if isinstance(decision, RemovePreview):
+            present = previews_of(tx, event.change.repository, event.change.number)
+            removed = [self._desired_state.end(tx, environment) for environment in present]
+            return removed, "removed" if removed else "ignored: there is nothing to remove"
+        if _skips_close(by_listeners, event):
+            return [], f"ignored: skipped by {by_listeners.listener}: {by_listeners.reason}"
+        if application is None:
+            return [], why_not(tx, self._applications, event.change.repository)
+        return self._launch(tx, application, event, decided, decision)
+
+    def _launch(
+        self,
+        tx: Transaction,
+        application: Application,
+        event: ChangeSeen,
+        decided: _Decided,
+        decision: LaunchPreview | Skip,
+    ) -> tuple[list[Environment], str]:
+        key, change = _key(application, event), event.change
+        before = tx.environment_by_key(key)
+        suspension = _unless_let_run(decided.suspension, before, change)
+        if before is not None and not _asks_for_more(before, event, suspension):
+            renamed = _with_link(tx, before, change)
+            return [renamed] if renamed else [], "nothing new"
+        request = _request(key, decision, change, before)
+        if suspension is None:
+            return [self._desired_state.run(tx, request)], "launched"
+        held = self._desired_state.suspend(tx, request, suspension)
+        if suspension == decided.by_listeners.suspension:
+            return [held], f"skipped by {decided.by_listeners.listener}: {decided.by_listeners.reason}"
+        return [held], f"refused: {suspension.reason.value}"
+
+
+def _skips_close(by_listeners: ListenerDecision, event: ChangeSeen) -> bool:
+    """Whether a listener wants nothing done about a change that was closed."""
+    return event.action is ChangeAction.CLOSED and isinstance(by_listeners.decision, Skip)
+
+
+def _unless_let_run(
+    suspension: Suspension | None, before: Environment | None, change: Change
+) -> Suspension | None:
+    """The suspension, unless somebody has let this commit run since it was decided on."""
+    return None if suspension != FORKS_ARE_OFF and is_let_run(before, change) else suspension
+
+
+def _request(
+    key: EnvironmentKey, decision: LaunchPreview | Skip, change: Change, before: Environment | None
+) -> PreviewRequest:
+    revision = Revision(change.head_sha, change.head_ref)
+    if isinstance(decision, LaunchPreview):
+        name, parameters = decision.name or change.head_ref, decision.parameters
+    elif before is not None:
+        name, parameters = before.name, before.desired.parameters
+    else:
+        name, parameters = change.head_ref, {}
+    return PreviewRequest(key, name, revision, parameters, change.trust, link_of(change))
+
+
+def _key(application: Application, event: ChangeSeen) -> EnvironmentKey:
+    return EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
+
+
+def _asks_for_more(before: Environment, event: ChangeSeen, suspension: Suspension | None) -> bool:
+    """Whether the event differs from the desired state: a new head, a head in another repository, a removed
+    preview, or another decision of policy. A preview that somebody stopped stays stopped until the change is
+    reopened."""
+    desired, change = before.desired, event.change
+    if not desired.is_present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
+        return True
+    if desired.suspension is not None and desired.suspension.reason not in BY_POLICY:
+        return event.action is ChangeAction.REOPENED
+    return desired.suspension != suspension
+
+
+def _with_link(tx: Transaction, before: Environment, change: Change) -> Environment | None:
+    """Store the change's current title and names, for reports; None when they are the same."""
+    if before.change == link_of(change):
+        return None
+    renamed = replace(before, change=link_of(change))
+    tx.save_environment(renamed)
+    return renamed
+
+
+def waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
+    """The open changes whose preview waits for the checks of this commit."""
+    waiting = (
+        environment
+        for environment in tx.environments(present=True)
+        if environment.change
+        and environment.change.repository_id == event.repository.id
+        and environment.desired.revision.sha == event.sha
+        and environment.desired.suspension is not None
+        and environment.desired.suspension.reason in (SuspensionReason.CHECKS, SuspensionReason.RULES)
+    )
+    changes = (tx.change(event.repository.id, e.change.number) for e in waiting if e.change)
+    return [change for change in changes if change is not None and change.is_open]
+
+
+def _is_stale(tx: Transaction, event: ChangeSeen) -> bool:
+    """Whether something newer is known. A closed change can only be reopened: an `opened` or a push of the
+    same second happened before."""
+    change = event.change
+    known = tx.change(change.repository.id, change.number)
+    if known is None:
+        return False
+    if event.confirmed:
+        return change.updated_at < known.updated_at
+    if change.is_older_than(known):
+        return True
+    overtaken = change.is_open and not known.is_open and event.action is not ChangeAction.REOPENED
+    return overtaken and change.updated_at == known.updated_at
