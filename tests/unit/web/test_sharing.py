@@ -108,7 +108,7 @@ async def test_they_outlive_a_push_and_a_restart(site: WebHarness) -> None:
     assert guard_of(site, environment).links == {new["id"]}
     site.house.router.table = replace(site.house.router.table, policies={})
     await site.house.life.routes.adopt()
-    await site.house.life.control_plane.visitor_access.renew()
+    await site.house.life.control_plane.routing.visitor_access.renew()
     assert guard_of(site, environment).links == {new["id"]}
 
 

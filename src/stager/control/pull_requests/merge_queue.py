@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
 from stager.control.pull_requests.repositories import application_of
 from stager.domain.application import Applications

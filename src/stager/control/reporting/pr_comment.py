@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.report_state import ReportState, picture_of
 from stager.control.routing.urls import Urls
