@@ -15,7 +15,7 @@ REVISION = Revision("36a93f3999bb40f1dd5a3e71b0c289f42a65e926", "warm-welcome")
 def a_change() -> ChangeLink:
     """The pull request of the samples."""
     return ChangeLink(
-        repository_id="1",
+        repository_id="github:1",
         owner="your-account",
         repository="stager-demo",
         number=7,
@@ -30,7 +30,7 @@ def an_environment(change: ChangeLink | None) -> Environment:
     """Its environment, live; without a change, one that was launched manually."""
     return Environment(
         id="dwhfetsycbfe",
-        key=EnvironmentKey("stager-demo", "change:1/7"),
+        key=EnvironmentKey("stager-demo", "change:github:1/7"),
         name="warm-welcome",
         host="warm-welcome.demo.example.org",
         desired=Desired(RunState.RUNNING, 1, REVISION if change else Revision()),
