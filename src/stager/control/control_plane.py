@@ -36,7 +36,7 @@ from stager.control.plugins.lifecycle import Lifecycle
 from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.current_changes import CurrentChanges
-from stager.control.pull_requests.deduplication import Once
+from stager.control.pull_requests.deduplication import Deduplication
 from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.listeners import Listeners
@@ -49,7 +49,8 @@ from stager.control.reconciler.config_retries import ConfigRetries
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.controller import Controller, Intervals
 from stager.control.reconciler.unexpected_errors import UnexpectedErrors
-from stager.control.reporting.deployments import CommitStatusSink, DeploymentSink
+from stager.control.reporting.commit_status import CommitStatusSink
+from stager.control.reporting.deployments import DeploymentSink
 from stager.control.reporting.pr_comment import PullRequestCommentSink
 from stager.control.reporting.reporter import Reporter, Sink
 from stager.control.routing.edge_proxy import EdgeProxies
@@ -341,7 +342,7 @@ class ControlPlane:
         self.wake(environment.id)
 
     def _webhook_consumer(self) -> WebhookConsumer:
-        ports, once = self._ports, Once(self._ports.store, self._ports.clock)
+        ports, once = self._ports, Deduplication(self._ports.store, self._ports.clock)
         comment_commands = CommentCommands(
             ports.store, ports.forges, self.applications, self.commands, audit=self.audit, once=once
         )

@@ -52,7 +52,7 @@ class TestWithoutAnOwner:
         assert await self.of(store, RENAMED) == self.ANYBODYS
         assert await self.of(store, NAMESAKE) is None
         why = await store.read(lambda tx: why_not(tx, self.ALL, NAMESAKE))
-        assert why.startswith("refused: images.shop is bound to acme/shop, the repository with the id 101")
+        assert why.startswith("refused: images.shop is bound to acme/shop with the repository id 101")
 
     async def test_what_an_earlier_release_remembered_counts(self) -> None:
         store = MemoryStore()
