@@ -202,7 +202,7 @@ class Server:
         everything = ("--all",) if kind == "container" else ()
         labels = (
             f"--filter=label={label}"
-            for label in (f"stager.instance={identity.read_text().strip()}", *filters)
+            for label in (f"stager.installation={identity.read_text().strip()}", *filters)
         )
         return run("docker", kind, "ls", *everything, "--quiet", *labels).split()
 

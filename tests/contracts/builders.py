@@ -21,9 +21,8 @@ from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
 from stager.helper_client import HelperClient
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
 from stager.ports.clock import RandomIds
-from stager.ports.engine import InstanceSpec
 from stager.testing import FakeBuilder, FakeEngine, Result
-from tests.contracts.engines import IMAGE, LIMITS, PORT, birth, clean_up, why_no_docker
+from tests.contracts.engines import IMAGE, PORT, clean_up, instance_labels, spec_of, why_no_docker
 
 _numbers = itertools.count(1)
 
@@ -96,7 +95,7 @@ class FakeBuilderUnderTest:
         return order
 
     async def use(self, image: str) -> None:
-        await self._engine.create(InstanceSpec(birth(), image, (), PORT, {}, LIMITS))
+        await self._engine.create(spec_of(instance_labels(), image, stop_grace=10.0))
 
     async def strange_image(self) -> str:
         return self._engine.add_image("acme/strange:1")
@@ -181,7 +180,7 @@ async def _with_nothing_left(under_test: _Docker) -> AsyncIterator[_Docker]:
         yield under_test
     finally:
         await under_test.docker.close()
-        clean_up(f"stager.instance={under_test.installation}")
+        clean_up(f"stager.installation={under_test.installation}")
         remove_images(under_test.installation)
         remove_images(f"{under_test.installation}-b")
 
@@ -206,7 +205,7 @@ def remove_images(installation: str) -> None:
         "--quiet",
         "--no-trunc",
         "--filter",
-        f"label=stager.instance={installation}",
+        f"label=stager.installation={installation}",
     ]
     there = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
     by_name = [*listing[:-1], f"reference=stager/{installation}-*"]

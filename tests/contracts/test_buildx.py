@@ -528,7 +528,7 @@ class TestImages:
         assert await buildx.builder.sweep([]) == 1
         assert not docker_knows(image)
 
-    @pytest.mark.parametrize("label", ["stager.build=other", "stager.instance=another", "stager.app=x"])
+    @pytest.mark.parametrize("label", ["stager.build=other", "stager.installation=another", "stager.app=x"])
     async def test_one_whose_frontend_set_wrong_labels(self, buildx: BuildxUnderTest, label: str) -> None:
         image = unlabelled(buildx, f"stager/{buildx.installation}-shop:key1", label)
         assert await buildx.builder.find("shop", "key1") == image

@@ -18,7 +18,7 @@ from stager.engines.docker import volumes
 from stager.engines.docker.files import archive_of
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Ran
-from tests.contracts.engines import LIMITS, DockerUnderTest, birth, docker_under_test
+from tests.contracts.engines import LIMITS, DockerUnderTest, docker_under_test, instance_labels, with_settings
 
 pytestmark = pytest.mark.docker
 
@@ -52,9 +52,8 @@ async def inside(
 ) -> Ran:
     """What a command comes to in an instance of the image."""
     found = await engine.images.resolve(image)
-    spec = replace(
-        await engine.spec("runs", birth()),
-        image=found,
+    spec = with_settings(
+        replace(await engine.spec("runs", instance_labels()), image=found),
         command=("sleep", "600"),
         parameters={"HostConfig": dict(host or {})},
     )
@@ -72,7 +71,14 @@ async def python(engine: DockerUnderTest, script: str, **more: Any) -> str:
 
 def host_config(engine: DockerUnderTest) -> dict[str, Any]:
     """What Docker holds of the only instance."""
-    listing = ["docker", "ps", "--all", "--quiet", "--filter", f"label=stager.instance={engine.installation}"]
+    listing = [
+        "docker",
+        "ps",
+        "--all",
+        "--quiet",
+        "--filter",
+        f"label=stager.installation={engine.installation}",
+    ]
     [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
     inspected = subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout
     found: dict[str, Any] = json.loads(inspected)[0]["HostConfig"]
@@ -358,7 +364,10 @@ class TestVolumesOfImages:
             return await archive_of(*arguments)
 
         monkeypatch.setattr(volumes, "archive_of", looked)
-        labels = "stager.environment=e9 stager.deployment=volumes stager.generation=1 stager.network=n"
+        labels = (
+            "stager.schema=1 stager.environment=e9 stager.service=web stager.deployment=volumes "
+            "stager.generation=1 stager.network=n stager.inputs=x"
+        )
         lines = (
             f"FROM {PYTHON}",
             "VOLUME /data",
@@ -376,7 +385,14 @@ class TestVolumesOfImages:
 
 def volumes_of(engine: DockerUnderTest) -> list[str]:
     """The volumes of the only instance."""
-    listing = ["docker", "ps", "--all", "--quiet", "--filter", f"label=stager.instance={engine.installation}"]
+    listing = [
+        "docker",
+        "ps",
+        "--all",
+        "--quiet",
+        "--filter",
+        f"label=stager.installation={engine.installation}",
+    ]
     [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
     shown = ["docker", "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", container]
     return subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +16,17 @@ import pytest
 from aiohttp import web
 
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import ProfileName, profile_name
 from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.docker.exec_in_container import run_inside
-from stager.engines.docker.instances import STARTS_AT_ONCE
+from stager.engines.docker.instances import CONCURRENT_STARTS
 from stager.engines.docker.network import listening_ports
 from stager.engines.docker.network.pool import Lease, bridge_of
 from stager.engines.docker.network.prepared_networks import MOST
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
-from tests.contracts.engines import IMAGE, POOL, birth, docker_under_test
+from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels, with_settings
 
 
 def docker(*arguments: str) -> str:
@@ -46,24 +47,61 @@ def committed() -> Iterator[str]:
 async def test_what_people_run_of_an_image_committed_from_ours_isnt_ours(committed: str) -> None:
     """Such an image hands on the labels of the container that it was made from."""
     async with docker_under_test() as engine:
-        ours = await engine.instances.create(await engine.spec("runs", birth()))
+        ours = await engine.instances.create(await engine.spec("runs", instance_labels()))
         await engine.instances.start(ours.id)
         docker("commit", ours.id, committed)
         theirs = docker("run", "--detach", committed)
         try:
             assert [i.id for i in await engine.instances.find()] == [ours.id]
             assert [i.id for i in await engine.instances.find("e1")] == [ours.id]
-            assert [i.id for i, _ in await engine.instances.births()] == [ours.id]
+            assert [i.id for i, _ in await engine.instances.find_with_labels()] == [ours.id]
         finally:
             docker("rm", "--force", theirs)
+
+
+FORMER_LABELS = {
+    "unversioned": {"stager.instance": "{id}"},
+    "of another version": {"stager.installation": "{id}", "stager.schema": "0"},
+}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("former", FORMER_LABELS.values(), ids=FORMER_LABELS.keys())
+async def test_containers_with_the_labels_of_another_version_are_removed(
+    former: Mapping[str, str], committed: str
+) -> None:
+    """They aren't adopted half understood. What people run of an image that inherited the labels stays."""
+    async with docker_under_test() as engine:
+        labels = {name: value.format(id=engine.installation) for name, value in former.items()}
+        labels |= {"stager.environment": "e1", "stager.deployment": "d1", "stager.generation": "1"}
+        words = [f"--label={name}={value}" for name, value in labels.items()]
+        network = docker("network", "create", words[0], f"stager-{engine.installation}-10.0.0.0")
+        old = docker(
+            "run", "--detach", *words, f"--network={network}",
+            f"--name=stager-{engine.installation}-d1", IMAGE, "sleep", "600",
+        )  # fmt: skip
+        docker("commit", old, committed)
+        theirs = docker("run", "--detach", committed)
+        current = await engine.instances.create(await engine.spec("runs", instance_labels()))
+        try:
+            assert [i.id for i in await engine.instances.find()] == [current.id]
+            assert await engine.instances.sweep() == 2
+            left = docker("ps", "--all", "--quiet", "--no-trunc").split()
+            assert old not in left
+            assert {theirs, current.id} <= set(left)
+            assert network not in docker("network", "ls", "--quiet", "--no-trunc").split()
+        finally:
+            for container in (old, theirs):
+                subprocess.run(["docker", "rm", "--force", container], capture_output=True, check=False)
+            subprocess.run(["docker", "network", "rm", network], capture_output=True, check=False)
 
 
 @pytest.mark.docker
 async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
     async with docker_under_test() as engine:
-        spec = await engine.spec("runs", birth())
+        spec = await engine.spec("runs", instance_labels())
         silent = {"HostConfig": {"LogConfig": {"Type": "none", "Config": {}}}}
-        made = await engine.instances.create(replace(spec, parameters=silent))
+        made = await engine.instances.create(with_settings(spec, parameters=silent))
         await engine.instances.start(made.id)
 
         assert await engine.instances.logs(made.id, 10) == ""
@@ -71,7 +109,7 @@ async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
 
 def networks(installation: str) -> list[str]:
     named = docker(
-        "network", "ls", "--filter", f"label=stager.instance={installation}", "--format", "{{.Name}}"
+        "network", "ls", "--filter", f"label=stager.installation={installation}", "--format", "{{.Name}}"
     )
     return named.split()
 
@@ -79,10 +117,10 @@ def networks(installation: str) -> list[str]:
 @pytest.mark.docker
 async def test_the_network_is_made_ahead() -> None:
     async with docker_under_test() as engine:
-        async with engine.instances.prepared("e1", Trust.TRUSTED), asyncio.timeout(20):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD), asyncio.timeout(20):
             while not networks(engine.installation):
                 await asyncio.sleep(0.05)
-            made = await engine.instances.create(await engine.spec("runs", birth()))
+            made = await engine.instances.create(await engine.spec("runs", instance_labels()))
         assert networks(engine.installation) == [made.network]
 
 
@@ -95,8 +133,8 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
 
     monkeypatch.setattr(NetworkPool, "make", make)
     async with docker_under_test() as engine:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
-            made = await engine.instances.create(await engine.spec("runs", birth()))
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
+            made = await engine.instances.create(await engine.spec("runs", instance_labels()))
         assert networks(engine.installation) == [made.network]
 
 
@@ -106,13 +144,13 @@ async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
     async with docker_under_test() as engine, AsyncExitStack() as stack:
         environments = [f"e{number}" for number in range(MOST + 1)]
         for environment in environments:
-            await stack.enter_async_context(engine.instances.prepared(environment, Trust.TRUSTED))
+            await stack.enter_async_context(engine.instances.prepared(environment, ProfileName.STANDARD))
         async with asyncio.timeout(20):
             while len(networks(engine.installation)) < MOST:
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)
         assert len(networks(engine.installation)) == MOST
-        last = await engine.instances.create(await engine.spec("runs", birth(environments[-1])))
+        last = await engine.instances.create(await engine.spec("runs", instance_labels(environments[-1])))
         assert last.network in networks(engine.installation)
         assert len(networks(engine.installation)) == MOST + 1
 
@@ -157,12 +195,12 @@ async def test_no_more_than_a_few_instances_are_started_at_the_same_time(tmp_pat
     docker = connect(f"unix://{tmp_path}/docker.sock")
     async with busy.listening(tmp_path / "docker.sock"), asyncio.timeout(20), docker:
         instances = DockerInstances(docker, "test-busy", NetworkPool(docker, "test-busy", POOL, 28))
-        starts = [asyncio.create_task(instances.start(f"c{n}")) for n in range(3 * STARTS_AT_ONCE)]
-        while busy.waiting < STARTS_AT_ONCE:
+        starts = [asyncio.create_task(instances.start(f"c{n}")) for n in range(3 * CONCURRENT_STARTS)]
+        while busy.waiting < CONCURRENT_STARTS:
             await asyncio.sleep(0)
         for _ in range(10):  # whoever else asked would have been heard by now
             await docker.version()
-        assert busy.waiting == STARTS_AT_ONCE
+        assert busy.waiting == CONCURRENT_STARTS
         busy.go_on.set()
         ended = await asyncio.gather(*starts, return_exceptions=True)
     assert all(isinstance(error, Retry) for error in ended), (
@@ -185,7 +223,8 @@ async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str
     """Never by both. Stager doesn't wait for Docker's interval."""
     async with docker_under_test() as engine:
         image = checked_image(committed, "HEALTHCHECK --interval=5m --timeout=2s CMD echo $$ is fine")
-        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=by_stager)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=by_stager)
+        spec = replace(spec, image=image)
         made = await engine.instances.create(spec)
         await engine.instances.start(made.id)
 
@@ -201,9 +240,12 @@ async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str
 async def test_a_check_of_the_administrator_goes_before_that_of_the_image(committed: str) -> None:
     async with docker_under_test() as engine:
         image = checked_image(committed, "HEALTHCHECK CMD exit 1")
-        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=True)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=True)
+        spec = replace(spec, image=image)
         for test, result in ((["CMD", "true"], Checked(healthy=True)), (["NONE"], None)):
-            mine = replace(spec, birth=birth(), parameters={"Healthcheck": {"Test": test}})
+            mine = replace(
+                with_settings(spec, parameters={"Healthcheck": {"Test": test}}), labels=instance_labels()
+            )
             made = await engine.instances.create(mine)
             await engine.instances.start(made.id)
             assert await engine.instances.check(made.id) == result
@@ -224,7 +266,8 @@ async def test_a_check_of_the_administrator_goes_before_that_of_the_image(commit
 async def test_checks_of_images(committed: str, line: str, healthy: bool | None) -> None:
     async with docker_under_test() as engine:
         image = checked_image(committed, line)
-        spec = replace(await engine.spec("runs", birth()), image=image, runs_healthcheck=True)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=True)
+        spec = replace(spec, image=image)
         made = await engine.instances.create(spec)
         await engine.instances.start(made.id)
         checked = await engine.instances.check(made.id)
@@ -252,7 +295,7 @@ async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
 
     monkeypatch.setattr(listening_ports, "run_inside", noting)
     async with docker_under_test() as engine:
-        made = await engine.instances.create(await engine.spec("serves", birth()))
+        made = await engine.instances.create(await engine.spec("serves", instance_labels()))
         await engine.instances.start(made.id)
         async with asyncio.timeout(5):
             while not await engine.instances.listeners(made.id):
@@ -297,8 +340,8 @@ async def test_what_an_end_at_the_start_tells(
     async with docker_under_test() as engine:
         image = checked_image(committed, lines)
         parameters = {} if with_init else {"HostConfig": {"Init": False}}
-        spec = await engine.spec("runs", birth())
-        spec = replace(spec, image=image, command=command, parameters=parameters)
+        spec = await engine.spec("runs", instance_labels())
+        spec = with_settings(replace(spec, image=image), command=command, parameters=parameters)
         made = await engine.instances.create(spec)
         try:
             await engine.instances.start(made.id)
@@ -325,13 +368,14 @@ async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
     async with docker_under_test() as engine:
         networks: dict[Trust, set[str]] = {}
         for generation, trust in enumerate((Trust.TRUSTED, Trust.FORK, Trust.TRUSTED, Trust.FORK)):
-            spec = await engine.spec("runs", replace(birth("e1", generation), trust=trust))
+            labels = replace(instance_labels("e1", generation), trust=trust, profile=profile_name(trust))
+            spec = await engine.spec("runs", labels)
             networks.setdefault(trust, set()).add((await engine.instances.create(spec)).network)
         [trusted], [untrusted] = networks[Trust.TRUSTED], networks[Trust.FORK]
         assert trusted != untrusted
         for trust, network in ((Trust.TRUSTED, trusted), (Trust.FORK, untrusted)):
             made = await (await engine.docker.networks.get(network)).show()
-            bridge = bridge_of(engine.installation, network, trust)
+            bridge = bridge_of(engine.installation, network, profile_name(trust))
             assert made["Options"]["com.docker.network.bridge.name"] == bridge
 
 
@@ -339,7 +383,7 @@ def made_by_an_earlier_release(installation: str) -> str:
     """A network of an installation, whose bridge's name the firewall's rules don't have."""
     name = f"stager-{installation}-10.213.255.240"
     docker(
-        "network", "create", f"--label=stager.instance={installation}", "--subnet=10.213.255.240/28",
+        "network", "create", f"--label=stager.installation={installation}", "--subnet=10.213.255.240/28",
         f"--opt=com.docker.network.bridge.name=pvt{secrets.token_hex(4)}", name,
     )  # fmt: skip
     return name
@@ -351,12 +395,12 @@ async def test_no_code_starts_in_a_network_whose_bridge_the_firewall_doesnt_know
         old, firewall = made_by_an_earlier_release(engine.installation), FakeFirewall()
         stale = LeasedAs(old)
         before = DockerInstances(engine.docker, engine.installation, stale)
-        first = await before.create(await engine.spec("runs", birth("e1", 1)))
+        first = await before.create(await engine.spec("runs", instance_labels("e1", 1)))
         assert first.network == old
 
         pool = NetworkPool(engine.docker, engine.installation, POOL, 28)
         after = DockerInstances(engine.docker, engine.installation, pool, firewall=firewall)
-        second = await after.create(await engine.spec("runs", birth("e1", 2)))
+        second = await after.create(await engine.spec("runs", instance_labels("e1", 2)))
         assert second.network != old
         await after.start(second.id)
         with pytest.raises(Retry) as caught:
@@ -372,7 +416,9 @@ class LeasedAs(NetworkPool):
     def __init__(self, network: str) -> None:
         self._network = network
 
-    async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
+    async def lease(
+        self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
+    ) -> Lease:
         return Lease(self._network, "10.213.255.242")
 
     def release(self, network: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker.exec_in_container import OUTPUT_KEPT
 from stager.ports.engine import Listener, Ran, Size, Terminal
 from stager.testing import FakeEngine
@@ -20,9 +20,10 @@ from tests.contracts.engines import (
     DockerUnderTest,
     Engine,
     FakeEngineUnderTest,
-    birth,
     docker_under_test,
+    instance_labels,
     unused_endpoint,
+    with_settings,
 )
 
 
@@ -36,7 +37,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 
 
 async def made(engine: Engine, does: str = "serves", environment: str = "e1") -> Instance:
-    return await engine.instances.create(await engine.spec(does, birth(environment)))
+    return await engine.instances.create(await engine.spec(does, instance_labels(environment)))
 
 
 async def started(engine: Engine, does: str = "serves", environment: str = "e1") -> Instance:
@@ -86,17 +87,17 @@ class TestImages:
 
 class TestCreate:
     async def test_makes_one_that_doesnt_run(self, engine: Engine) -> None:
-        spec = await engine.spec("serves", birth())
+        spec = await engine.spec("serves", instance_labels())
         instance = await engine.instances.create(spec)
 
-        assert (instance.environment, instance.deployment) == ("e1", spec.birth.deployment)
+        assert (instance.environment, instance.deployment) == ("e1", spec.labels.deployment)
         assert (instance.state, instance.generation) == (InstanceState.CREATED, 1)
         assert (await seen(engine, instance)).state is InstanceState.CREATED
         assert instance.network
         assert (instance.endpoint, instance.started_at) == (None, "")
 
     async def test_again_is_the_same_one(self, engine: Engine) -> None:
-        spec = await engine.spec("serves", birth())
+        spec = await engine.spec("serves", instance_labels())
         first = await engine.instances.create(spec)
         assert (await engine.instances.create(spec)).id == first.id
         await engine.instances.start(first.id)
@@ -104,8 +105,28 @@ class TestCreate:
 
         assert len(await engine.instances.find()) == 1
 
+    async def test_each_service_of_a_deployment_has_one(self, engine: Engine) -> None:
+        web = await engine.spec("serves", instance_labels())
+        database = replace(web, labels=replace(web.labels, service="database"))
+        made = [await engine.instances.create(spec) for spec in (web, database, web, database)]
+
+        assert len({instance.id for instance in made}) == 2
+        found = await engine.instances.find("e1")
+        assert {(i.id, i.service) for i in found} == {(i.id, i.service) for i in made}
+
+    async def test_its_inputs_tell_whether_another_was_made_of_the_same(self, engine: Engine) -> None:
+        spec = replace(await engine.spec("runs", instance_labels()), fallbacks={"PORT": "8080"})
+        other = replace(spec, labels=instance_labels(), variables={"X": "1"})
+        again = replace(spec, labels=instance_labels())
+        for each in (spec, other, again):
+            await engine.instances.create(each)
+
+        inputs = {i.deployment: i.inputs for i in await engine.instances.find("e1")}
+        assert inputs == {each.labels.deployment: each.inputs for each in (spec, other, again)}
+        assert spec.inputs == again.inputs != other.inputs
+
     async def test_refuses_an_image_that_is_gone(self, engine: Engine) -> None:
-        spec = replace(await engine.spec("serves", birth()), image=f"sha256:{0:064x}")
+        spec = replace(await engine.spec("serves", instance_labels()), image=f"sha256:{0:064x}")
         with pytest.raises(Fault) as caught:
             await engine.instances.create(spec)
 
@@ -120,7 +141,7 @@ class TestCreate:
         assert len({first.endpoint, second.endpoint, other.endpoint}) == 3
 
     async def test_fallbacks_give_way_to_the_image_and_to_variables(self, engine: Engine) -> None:
-        spec = await engine.spec("serves", birth())
+        spec = await engine.spec("serves", instance_labels())
         given = {"PATH": "/nowhere", "PORT": "8080", "EMPTY": "x", "MINE": "x"}
         spec = replace(spec, variables={"EMPTY": "", "MINE": "y"}, fallbacks=given)
         variables = await engine.variables((await engine.instances.create(spec)).id)
@@ -134,7 +155,7 @@ class TestFind:
     async def test_nothing_at_first(self, engine: Engine) -> None:
         assert await engine.instances.find() == []
         assert await engine.instances.find("e1") == []
-        assert await engine.instances.births() == []
+        assert await engine.instances.find_with_labels() == []
 
     async def test_one_environments_or_all(self, engine: Engine) -> None:
         mine, other = await started(engine), await made(engine, environment="e2")
@@ -143,14 +164,14 @@ class TestFind:
         every = {i.id: i.state for i in await engine.instances.find()}
         assert every == {mine.id: InstanceState.RUNNING, other.id: InstanceState.CREATED}
 
-    async def test_births_are_as_they_were_given(self, engine: Engine) -> None:
-        full = birth()
-        bare = replace(birth("e2"), change=None, parameters={})
-        for born in (full, bare):
-            await engine.instances.create(await engine.spec("runs", born))
+    async def test_labels_are_as_they_were_given(self, engine: Engine) -> None:
+        full = instance_labels()
+        bare = replace(instance_labels("e2"), change=None, parameters={})
+        for labels in (full, bare):
+            await engine.instances.create(await engine.spec("runs", labels))
 
-        births = {born.environment: born for _, born in await engine.instances.births()}
-        assert births == {"e1": full, "e2": bare}
+        found = {labels.environment: labels for _, labels in await engine.instances.find_with_labels()}
+        assert found == {"e1": full, "e2": bare}
 
 
 class TestStart:
@@ -309,7 +330,7 @@ class TestPrepared:
     """What is made ahead of an instance."""
 
     async def test_is_what_the_instance_gets(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             assert await engine.instances.sweep() == 0
             instance = await started(engine)
             assert await engine.instances.sweep() == 0
@@ -319,20 +340,20 @@ class TestPrepared:
         assert await engine.instances.sweep() == 1
 
     async def test_is_not_swept_before_the_instance_is_made(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             await asyncio.sleep(0.5)
             assert await engine.instances.sweep() == 0
         assert await engine.instances.sweep() == 1
 
     async def test_is_nothing_where_there_is_an_instance(self, engine: Engine) -> None:
         first = await started(engine)
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             second = await made(engine)
         assert second.network == first.network
         assert await engine.instances.sweep() == 0
 
     async def test_is_for_one_environment(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             other = await started(engine, environment="e2")
         assert await engine.instances.sweep() == 1
         assert await status(engine, other)
@@ -648,7 +669,7 @@ class TestStrangers:
         async with docker_under_test() as ours, docker_under_test() as theirs:
             foreign = await started(theirs)
             assert await ours.instances.find() == []
-            assert await ours.instances.births() == []
+            assert await ours.instances.find_with_labels() == []
             await ours.instances.sweep()
             await started(ours)
 
@@ -660,12 +681,12 @@ class TestStrangers:
             mine = await started(ours)
             await self.add_half_labelled(ours, mine)
 
-            assert [i.id for i, _ in await ours.instances.births()] == [mine.id]
+            assert [i.id for i, _ in await ours.instances.find_with_labels()] == [mine.id]
 
     async def add_half_labelled(self, ours: DockerUnderTest, mine: Instance) -> None:
         """A container that bears our installation's id and nothing else of what ours do."""
         shown = await ours.docker.containers.container(mine.id).show()
-        label = {"stager.instance": shown["Config"]["Labels"]["stager.instance"]}
+        label = {"stager.installation": shown["Config"]["Labels"]["stager.installation"]}
         await ours.docker.containers.create({"Image": ours.reference, "Cmd": ["true"], "Labels": label})
 
 
@@ -673,7 +694,9 @@ class TestStrangers:
 async def test_a_command_that_isnt_in_the_image_is_named_in_the_log() -> None:
     """Docker's init is started first, so it is that which can't find it: the instance exits at once."""
     async with docker_under_test() as docker:
-        spec = replace(await docker.spec("runs", birth()), command=("no-such-program", "--now"))
+        spec = with_settings(
+            await docker.spec("runs", instance_labels()), command=("no-such-program", "--now")
+        )
         instance = await docker.instances.create(spec)
         await docker.instances.start(instance.id)
 
@@ -684,7 +707,9 @@ async def test_a_command_that_isnt_in_the_image_is_named_in_the_log() -> None:
 @pytest.mark.docker
 async def test_a_user_that_isnt_in_the_image_is_a_fault() -> None:
     async with docker_under_test() as docker:
-        spec = replace(await docker.spec("runs", birth()), parameters={"User": "nobody-of-this-name"})
+        spec = with_settings(
+            await docker.spec("runs", instance_labels()), parameters={"User": "nobody-of-this-name"}
+        )
         instance = await docker.instances.create(spec)
         with pytest.raises(Fault):
             await docker.instances.start(instance.id)
@@ -696,7 +721,13 @@ class TestFakeEngine:
     async def test_away(self) -> None:
         engine = FakeEngine()
         engine.leave()
-        for call in (engine.find(), engine.births(), engine.resolve("x"), engine.remove("x"), engine.sweep()):
+        for call in (
+            engine.find(),
+            engine.find_with_labels(),
+            engine.resolve("x"),
+            engine.remove("x"),
+            engine.sweep(),
+        ):
             with pytest.raises(Retry):
                 await call
         events = engine.events()

@@ -16,13 +16,14 @@ import pytest
 from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import ProfileName
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
 from stager.engines.docker.network.pool import bridge_of
 from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked, Firewall
 from stager.testing import FakeFirewall
-from tests.contracts.engines import birth
+from tests.contracts.engines import instance_labels
 from tests.integration.places import Helper, Place, join, needs_namespaces
 
 INSTALLATION, NETWORK, HOST = "contract", "network-1", "198.51.100.1"
@@ -50,7 +51,7 @@ class FakeGround:
         self.leave, self.come_back = self._fake.leave, self._fake.come_back
 
     def try_it(self) -> None:
-        self._fake.block(Blocked(birth().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
+        self._fake.block(Blocked(instance_labels().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
 
 
 class HelperGround:
@@ -58,13 +59,13 @@ class HelperGround:
         host, self._guest = Place(), Place()
         stack.callback(host.close)
         stack.callback(self._guest.close)
-        bridge = bridge_of(INSTALLATION, NETWORK, Trust.TRUSTED)
+        bridge = bridge_of(INSTALLATION, NETWORK, ProfileName.STANDARD)
         join(host, self._guest, bridge, {f"{HOST}/24": "198.51.100.2/24"})
         self._helper = Helper(folder, host.enter, "--chains=STAGER-C")
         self._helper.start()
         stack.callback(self._helper.stop)
         client = HelperClient(self._helper.socket)
-        self.firewall: Firewall = HelperFirewall(client, INSTALLATION, lambda: (443,), lambda _: Egress())
+        self.firewall: Firewall = HelperFirewall(client, INSTALLATION, lambda: (443,), lambda *_: Egress())
 
     def leave(self) -> None:
         self._helper.stop()
@@ -88,41 +89,45 @@ def firewall(ground: Ground) -> Firewall:
 
 
 def there(born: InstanceLabels) -> tuple[Instance, InstanceLabels]:
-    made = Instance("c1", born.environment, born.deployment, 1, InstanceState.RUNNING, network=NETWORK)
+    made = Instance(
+        "c1", born.environment, born.service, born.deployment, 1, InstanceState.RUNNING, network=NETWORK
+    )
     return made, born
 
 
 async def test_says_when_an_instance_is_guarded(firewall: Firewall) -> None:
-    await firewall.guard(NETWORK, birth())
-    await firewall.guard(NETWORK, birth())
-    await firewall.renew([there(birth())])
+    await firewall.guard(NETWORK, instance_labels())
+    await firewall.guard(NETWORK, instance_labels())
+    await firewall.renew([there(instance_labels())])
     await firewall.renew([])
 
 
 async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Firewall) -> None:
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
     ground.leave()
     with pytest.raises(Retry) as unguarded:
-        await firewall.guard(NETWORK, birth())
+        await firewall.guard(NETWORK, instance_labels())
     assert unguarded.value.reason == UNGUARDED
     with pytest.raises(Retry):
-        await firewall.renew([there(birth())])
+        await firewall.renew([there(instance_labels())])
     with pytest.raises(Retry):
         await firewall.blocked()
     ground.come_back()
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
 
 
 async def test_tells_what_was_blocked_of_those_that_it_knows(ground: Ground, firewall: Firewall) -> None:
-    await firewall.renew([there(replace(birth("e2"), trust=Trust.FORK))])
+    await firewall.renew(
+        [there(replace(instance_labels("e2"), trust=Trust.FORK, profile=ProfileName.RESTRICTED))]
+    )
     ground.try_it()
     assert await firewall.blocked() == []
-    await firewall.guard(NETWORK, birth())
+    await firewall.guard(NETWORK, instance_labels())
     for _ in range(100):
         if found := await firewall.blocked():
             break
         await asyncio.sleep(0.05)
     [blocked] = found
     facts = (blocked.environment, blocked.address, blocked.port, blocked.protocol, blocked.count)
-    assert facts == (birth().environment, HOST, 80, "tcp", 1)
+    assert facts == (instance_labels().environment, HOST, 80, "tcp", 1)
     assert abs((datetime.now(UTC) - blocked.last).total_seconds()) < 30

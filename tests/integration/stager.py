@@ -247,11 +247,13 @@ class StagerUnderTest:
 
     def containers(self, *filters: str) -> list[str]:
         """The ids of this installation's containers, in whatever state."""
-        wanted = [f"--filter={f}" for f in (f"label=stager.instance={self.installation}", *filters)]
+        wanted = [f"--filter={f}" for f in (f"label=stager.installation={self.installation}", *filters)]
         return docker("ps", "--all", "--quiet", "--no-trunc", *wanted).split()
 
     def networks(self) -> list[str]:
-        return docker("network", "ls", "-q", f"--filter=label=stager.instance={self.installation}").split()
+        return docker(
+            "network", "ls", "-q", f"--filter=label=stager.installation={self.installation}"
+        ).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(docker("inspect", container))[0]
@@ -279,6 +281,12 @@ class StagerUnderTest:
         sent = {name: value for name, value in given.items() if value}
         return self._client.post(f"{self.url}{path}", content=body, headers=sent)
 
+    def empty(self) -> None:
+        """Remove all previews, as at a first start, so that the next test finds nothing of the last one's."""
+        for environment in self.api():
+            self.api(f"/environments/{environment['id']}", "DELETE")
+        until(lambda: not self.containers() and not self.networks(), "nothing runs any more", 90)
+
     def show_log(self) -> None:
         """Print the end of its log, for a test that fails."""
         if self.log.exists():
@@ -295,7 +303,7 @@ class StagerUnderTest:
             docker("rm", "--force", "--volumes", *containers)
         if networks := self.networks():
             docker("network", "rm", *networks)
-        label = f"--filter=label=stager.instance={self.installation}"
+        label = f"--filter=label=stager.installation={self.installation}"
         if images := set(docker("image", "ls", "--quiet", label).split()):
             docker("image", "rm", "--force", *images)
 

@@ -22,7 +22,7 @@ from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, 
 
 BASE, HEAD = "refs/heads/main", "refs/pull/1/head"
 NAME = "feature"
-OTHER_COMMIT = "isn't the commit that waits for approval"
+OTHER_COMMIT = "isn't the commit that is waiting for approval"
 BASE_IMAGE = "stager-base/static:1"
 DOCKERFILE = """\
 FROM stager-base/static:1

@@ -71,7 +71,7 @@ class Up:
 
     def left(self) -> list[str]:
         """Whatever bears the label of its installation."""
-        ours = f"--filter=label=stager.instance={(self.state / 'instance_id').read_text().strip()}"
+        ours = f"--filter=label=stager.installation={(self.state / 'instance_id').read_text().strip()}"
         kinds = (("ps", "--all"), ("network", "ls"), ("image", "ls"))
         return [found for kind in kinds for found in docker(*kind, "--quiet", ours).split()]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from stager.cli import local_forge
+from stager.cli.main import app
 from stager.forges.local.pushed import AWAY
 from tests.local_forge.workshop import Clone
 
 
 def init(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(local_forge.app, ["init", *map(str, arguments)])
+    return CliRunner().invoke(app, ["forge", "init", *map(str, arguments)])
 
 
 def test_makes_a_repository_that_can_be_pushed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ MOODS = st.sampled_from(
     ]
 )
 SOURCE_MOODS = st.sampled_from([SourceFaultMode.WELL, SourceFaultMode.SLOW, SourceFaultMode.AWAY])
-CALLS = st.sampled_from(["find", "births", "create", "start", "remove", "answers", "logs"])
+CALLS = st.sampled_from(["find", "find_with_labels", "create", "start", "remove", "answers", "logs"])
 
 
 class Faults(Ground):
@@ -72,9 +72,9 @@ class Faults(Ground):
     @precondition(lambda self: self.engine.there())
     def container_removed(self, which: int) -> None:
         instance = _one_of(self.engine.there(), which)
-        birth = self.engine.spec(instance.id).birth
-        if birth.change is None and not self._is_known(birth.environment):
-            self.expected.may_run(birth.name, None)  # It was all that was left of a wish.
+        labels = self.engine.spec(instance.id).labels
+        if labels.change is None and not self._is_known(labels.environment):
+            self.expected.may_run(labels.name, None)  # It was all that was left of a wish.
         self.engine.lose(instance.id)
 
     @rule(which=st.integers(0, 9), exit_code=st.sampled_from([0, 1, 137, 143]))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from stager.control.applications import Application, ForkMode
+from stager.domain.application import Application, ForkMode
 from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceState
 from stager.domain.pull_requests.events import CommandSaid
 from stager.domain.pull_requests.rules import Rules
@@ -229,8 +229,8 @@ class Ground(RuleBasedStateMachine):
 
     def _running_of(self, number: int) -> str | None:
         """The head that runs for this pull request."""
-        births = [self.engine.spec(i.id).birth for i in self.engine.there()]
-        heads = [b.revision.sha for b in births if b.change is not None and b.change.number == number]
+        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        heads = [b.revision.sha for b in labels if b.change is not None and b.change.number == number]
         return heads[0] if heads else None
 
     def _running_as(self, name: str) -> str | None:
@@ -239,8 +239,8 @@ class Ground(RuleBasedStateMachine):
         return found[0] if found else None
 
     def _versions_there(self, name: str) -> list[str]:
-        births = [self.engine.spec(i.id).birth for i in self.engine.there()]
-        return [b.parameters["V"] for b in births if b.subject == f"name:{name}"]
+        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        return [b.parameters["V"] for b in labels if b.subject == f"name:{name}"]
 
 
 async def end_all_tasks(but: Collection[asyncio.Task[Any]] = ()) -> None:

@@ -43,29 +43,29 @@ class Rest(People, Faults):
         """Neither in a container nor in a build, not for a moment; and strangers' code gets no secret."""
         for instance in self.engine.there():
             spec = self.engine.spec(instance.id)
-            if spec.birth.change is not None:
-                self._may_run(spec.birth.change.number, spec.birth)
-                self._is_told_what_it_may_know(spec, spec.birth.change.number in self.foreign)
+            if spec.labels.change is not None:
+                self._may_run(spec.labels.change.number, spec.labels)
+                self._is_told_what_it_may_know(spec, spec.labels.change.number in self.foreign)
             if self.terms.builds:
                 made_by = self.house.builder.made_by(spec.image)
-                assert made_by.sha == spec.birth.revision.sha, "it was made of another commit"
-                assert made_by.by_stranger == (spec.birth.trust is Trust.FORK)
+                assert made_by.sha == spec.labels.revision.sha, "it was made of another commit"
+                assert made_by.by_stranger == (spec.labels.trust is Trust.FORK)
         orders = self.house.builder.orders
         for order in orders[self._orders_seen :]:
             self._may_be_built(order)
         self._orders_seen = len(orders)
         assert self.house.builder.running.total() <= self.terms.at_once
 
-    def _may_run(self, number: int, birth: InstanceLabels) -> None:
-        sha = birth.revision.sha
+    def _may_run(self, number: int, labels: InstanceLabels) -> None:
+        sha = labels.revision.sha
         assert sha in self.heads[number], "it runs what never was in it"
         if number in self.foreign:
-            assert self._is_allowed(number, sha), f"strangers' code runs: {birth}"
+            assert self._is_allowed(number, sha), f"strangers' code runs: {labels}"
 
     def _is_told_what_it_may_know(self, spec: InstanceSpec, is_foreign: bool) -> None:
-        assert (SECRET in spec.variables.items()) is not (is_foreign or spec.birth.trust is Trust.FORK)
+        assert (SECRET in spec.variables.items()) is not (is_foreign or spec.labels.trust is Trust.FORK)
         if self.terms.builds:
-            said = SAID_BY_BASE if spec.birth.trust is Trust.FORK else SAID_BY_HEAD
+            said = SAID_BY_BASE if spec.labels.trust is Trust.FORK else SAID_BY_HEAD
             assert {SAID_BY_BASE, SAID_BY_HEAD} & spec.variables.keys() == {said}
 
     def _may_be_built(self, order: BuildOrder) -> None:

@@ -40,10 +40,10 @@ def build_log(
         typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
     ] = None,
 ) -> None:
-    """Show the log of a preview's newest build.
+    """Show a build log from the server's files.
 
-    It reads what lies in the `state_dir`, so it needs no server to run, and the permission to read that
-    folder. From elsewhere: `stager logs --build`.
+    Prints the log of a preview's latest build. Reads the `state_dir`, so the server needn't be running, but
+    you need read permission for that folder. From another machine, use `stager logs --build`.
     """
     try:
         state = StateDirectory(state_dir_of(find(config, os.environ, Path.cwd()), environ=os.environ))

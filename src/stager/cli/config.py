@@ -17,7 +17,7 @@ from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.reference_page import json_schema, to_yaml
 
-app = typer.Typer(no_args_is_help=True, help="Check and explain the configuration.")
+config_commands = typer.Typer(no_args_is_help=True)
 
 Config = Annotated[
     Path | None,
@@ -28,9 +28,22 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 NONE = "No config.yml here"
 
 
-@app.command()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(config_commands, name="config")
+
+
+@config_commands.callback()
+def config() -> None:
+    """Check, show and describe the configuration."""
+
+
+@config_commands.command()
 def check(config: Config = None, as_json: Json = False) -> None:
-    """Tell everything that is wrong with the configuration. Exits with 1 if anything is, warnings aside."""
+    """Check the configuration and report all problems.
+
+    The exit code is 1 when there are problems; warnings don't count.
+    """
     loaded = _load(config, as_json=as_json)
     if as_json:
         _print_report(_name(loaded), warnings=loaded.warnings)
@@ -40,9 +53,9 @@ def check(config: Config = None, as_json: Json = False) -> None:
         typer.echo(f"  Warning: {warning}")
 
 
-@app.command()
+@config_commands.command()
 def show(config: Config = None, as_json: Json = False) -> None:
-    """Print all settings in force, the defaults among them, with stars for secrets."""
+    """Print the effective settings, including defaults. Secrets are masked."""
     loaded = _load(config, as_json=as_json)
     if as_json:
         typer.echo(loaded.settings.model_dump_json(indent=2, exclude_none=True))
@@ -51,9 +64,9 @@ def show(config: Config = None, as_json: Json = False) -> None:
     typer.echo(to_yaml(loaded.settings), nl=False)
 
 
-@app.command()
+@config_commands.command()
 def schema() -> None:
-    """Print the JSON Schema by which an editor completes and checks config.yml."""
+    """Print the JSON Schema of config.yml, for completion and checks in an editor."""
     path = find(None, os.environ, Path.cwd())
     plugins = discover(path.absolute().parent if path else None)
     typer.echo(json.dumps(json_schema(plugins), indent=2))

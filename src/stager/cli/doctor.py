@@ -44,12 +44,12 @@ def doctor(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Look whether all that Stager needs is as it should be: Docker, the disk, ports, names, GitHub, ...
+    """Check Docker, disk, ports, DNS and GitHub.
 
-    Where a configuration is found, or no endpoint is configured, it looks at this machine, also while Stager
-    doesn't run. Otherwise a server looks at its own machine, which takes an administrator.
+    Checks this machine when a configuration file is found or no endpoint is configured; the server needn't be
+    running. Otherwise the endpoint's server runs the checks, for which you must be an administrator.
 
-    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
     `warning` or `wrong`), `message` and `hint`.
     """
     tell(asked(endpoint) if _is_elsewhere(config, endpoint) else _looked(config), as_json=as_json)

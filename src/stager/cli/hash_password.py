@@ -13,8 +13,10 @@ def mount(app: typer.Typer) -> None:
 
 
 def hash_password() -> None:
-    """Make a hash of a password, for `users` in the configuration. Asks for it, or reads it from standard
-    input."""
+    """Hash a password for the configuration.
+
+    The hash can replace the password in `users`. The password is prompted for, or read from standard input.
+    """
     # Takes a moment to load, which other commands needn't wait for.
     from stager.auth.basic import hash_of  # noqa: PLC0415
 

@@ -14,15 +14,20 @@ from stager.forges.local.repository import LocalRepository
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, help="Have previews of a repository on this machine.")
+forge_commands = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(forge_commands, name="forge")
+
+
+@forge_commands.callback()
 def forge() -> None:
-    """Have previews of a repository on this machine."""
+    """Manage Git repositories on this machine."""
 
 
-@app.command()
+@forge_commands.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Of a bare repository; one is made if there is nothing.")],
     name: Annotated[
@@ -36,10 +41,10 @@ def init(
         typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
     ] = None,
 ) -> None:
-    """Make a bare repository, or take one in: each branch that is pushed to it becomes a preview.
+    """Create a bare repository, or register an existing one. Each branch that is pushed to it gets a preview.
 
-    Prints what to put into the configuration. It may be repeated, for instance after Stager was moved.
-    Nothing that is in the repository is changed.
+    Prints the lines to add to the configuration. The command can be repeated, for example after the
+    installation was moved. The repository's content isn't changed.
     """
     place, name = path.absolute(), name or path.name.removesuffix(".git")
     repository = LocalRepository(place)

@@ -14,15 +14,20 @@ from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.model import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What nginx needs to stand before Stager.")
+nginx_commands = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(nginx_commands, name="nginx")
+
+
+@nginx_commands.callback()
 def nginx() -> None:
-    """What nginx needs to stand before Stager."""
+    """Generate the nginx configuration."""
 
 
-@app.command()
+@nginx_commands.command()
 def config(
     config: Annotated[
         Path | None,
@@ -38,9 +43,10 @@ def config(
     certificate: Annotated[str, typer.Option(help="The certificate with its chain, a wildcard one.")] = "",
     key: Annotated[str, typer.Option(help="The certificate's private key.")] = "",
 ) -> None:
-    """Print an nginx server that sends everything to Stager: its own pages and every preview, living or dead.
+    """Print an nginx server block that forwards all requests to Stager: its own pages and all previews.
 
-    It never has to change, and belongs into a file such as /etc/nginx/sites-enabled/default.
+    The block needn't change when previews come and go. Put it into a file such as
+    /etc/nginx/sites-enabled/default.
     """
     if bool(certificate) != bool(key):
         _fail("--certificate and --key go together.")

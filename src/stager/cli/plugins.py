@@ -34,7 +34,7 @@ def plugins(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """List the handlers and strategies that the configuration may name, and those that are on."""
+    """List handlers and strategies. Those that the configuration enables are marked `on`."""
     try:
         loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
     except ConfigurationError as error:

@@ -55,10 +55,11 @@ def serve(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
 ) -> None:
-    """Run Stager in the foreground, until SIGTERM or Ctrl-C. Previews go on, and stay reachable.
+    """Run the server.
 
-    `stager stop` ends their front as well. With --detach, it returns once Stager answers; its log is
-    `stager.log` in the `state_dir`.
+    Runs in the foreground until SIGTERM or Ctrl-C. Previews keep running and stay reachable through the
+    front; `stager stop` stops the front as well. With --detach, the command returns once the server answers,
+    and the log is `stager.log` in the `state_dir`.
     """
     loaded = _loaded(config, host, port)
     state = StateDirectory(loaded.settings.state_dir)
@@ -70,9 +71,10 @@ def serve(
 
 
 def stop(config: ConfigOption = None) -> None:
-    """Stop Stager and its front. Containers go on running, and are found again at the next start.
+    """Stop the server.
 
-    Until then, nobody reaches them.
+    Stops the control plane and the front. Containers keep running and are adopted at the next start, but
+    can't be reached until then.
     """
     state = _state(config)
     process = state.running()
@@ -88,7 +90,10 @@ def stop(config: ConfigOption = None) -> None:
 
 
 def status(config: ConfigOption = None) -> None:
-    """Tell whether Stager runs. Exits with 0 when it does and works, with 3 otherwise."""
+    """Show whether the server is running.
+
+    The exit code is 0 when the server is running and ready, and 3 otherwise.
+    """
     state = _state(config)
     process = state.running()
     front = asyncio.run(_greet_front(state))

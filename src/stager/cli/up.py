@@ -56,7 +56,10 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Have a preview of a folder, fresh whenever a file in it changes. Ctrl-C removes it."""
+    """Preview a local folder and update it when files change.
+
+    Ctrl-C removes the preview.
+    """
     place = folder.absolute().resolve()
     if not (place / "Dockerfile").is_file():
         _fail(f"There is no Dockerfile in {place}.")

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stager.domain.errors import Outcome
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 
@@ -169,16 +170,23 @@ class Environment:
         return self.key.app
 
 
+WEB_SERVICE = "web"
+"""The name of an application's only service, the one that answers HTTP requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceLabels:
-    """What an instance was made for, as its labels tell for ever: enough to adopt it without the database.
+    """What an instance was created for. Written to its labels, which never change, so that it can be adopted
+    when the database is lost.
 
     Args:
+        service: the name of the service that the instance runs.
         subject: see `EnvironmentKey`.
-        host: where its environment answered then; the environment's own host is what counts.
+        host: the environment's host at that time; the database has the current one.
     """
 
     environment: str
+    service: str
     deployment: str
     generation: int
     app: str
@@ -187,12 +195,13 @@ class InstanceLabels:
     host: str
     revision: Revision
     trust: Trust
+    profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class InstanceState(StrEnum):
-    """What the engine says of an instance."""
+    """The state of an instance in its engine."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -201,21 +210,24 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The running thing: a container that bears our labels.
+    """A container with Stager's labels. It belongs to one service of one generation of an environment.
 
     Args:
-        id: the engine's.
-        deployment: the attempt that it was made for.
-        started_at: the engine's own stamp, empty when never started; health is known per start.
+        id: the engine's id.
+        deployment: the id of the deployment that it was created for.
+        started_at: the engine's timestamp of the last start, empty if never started.
         exit_code: of the last run, None while it runs.
-        memory_exceeded: bytes: the memory limit at which the engine killed a process of the last run; 0 where
-            that isn't why the run ended.
-        endpoint: where it answers; None unless it runs.
+        memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
+            the run ended for another reason.
+        endpoint: where it accepts connections; None unless it runs.
         network: the engine's name of its network.
+        inputs: the digest of what it was created from; see `InstanceSpec.inputs`. Instances with the same
+            digest are interchangeable.
     """
 
     id: str
     environment: str
+    service: str
     deployment: str
     generation: int
     state: InstanceState
@@ -224,10 +236,11 @@ class Instance:
     endpoint: Endpoint | None = None
     network: str = ""
     memory_exceeded: int = 0
+    inputs: str = ""
 
     @property
     def run(self) -> str:
-        """One start of one instance; what was healthy once says nothing about the next start."""
+        """Identifies one start of the instance. Health is known for a run, not for an instance."""
         return f"{self.id}@{self.started_at}"
 
 

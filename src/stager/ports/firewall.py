@@ -41,9 +41,9 @@ class Blocked:
 class Firewall(Protocol):
     """Rules for what instances may connect to. Each method raises `Retry` while it can't be done."""
 
-    async def guard(self, network: str, birth: InstanceLabels) -> None:
-        """Return once the rules for an instance of this birth, in this network, are known to be in place. An
-        instance is started after this only.
+    async def guard(self, network: str, labels: InstanceLabels) -> None:
+        """Return once the rules for an instance with these labels, in this network, are known to be in place.
+        An instance is started after this only.
 
         Raises:
             Retry: `unguarded`.

@@ -42,7 +42,7 @@ def test_other_figures_make_another_page(tmp_path: Path) -> None:
     (tmp_path / "routes.json").write_text(json.dumps(kept))
     page = made(results=tmp_path)[PAGE]
     assert "**missed**" in page
-    assert "- Launching a prebuilt image: no figures are kept." in page
+    assert "- Launching a prebuilt image: no figures are stored." in page
 
 
 def test_the_readme_boasts_of_nothing_that_misses_its_budget() -> None:

@@ -8,18 +8,19 @@ import tomllib
 from typing import cast
 
 from stager.cli.reference_page import page
-from stager.control.applications import Application
+from stager.control.control_plane import ControlPlane
 from stager.control.reconciler.container_env import of_instance
+from stager.domain.application import Application
+from stager.domain.profile import Limits
 from stager.domain.status import State, status_of
-from stager.ports.engine import Limits
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
 from stager.web.api.views import EnvironmentView
 from stager.web.app import create_app
 from stager.web.auth import preview_access
+from stager.web.context import WebContext
 from stager.web.forges import local_push
 from stager.web.pages import account, home, preview, sign_in
-from stager.web.services import Services
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
 from tests.unit.docs.reasons import reasons
@@ -51,7 +52,7 @@ def test_every_variable_of_an_instance_is_described() -> None:
 
 def _calls() -> set[tuple[str, str]]:
     """Method and path of everything that the web application serves."""
-    described = create_app(cast("Services", object())).openapi()["paths"]
+    described = create_app(cast("ControlPlane", object()), cast("WebContext", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
     for module in (
         diagnostics,

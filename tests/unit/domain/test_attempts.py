@@ -25,7 +25,7 @@ RUN_BEFORE = "i1@before"
 
 
 def ended(started_at: str = JUST_NOW, exit_code: int | None = 1) -> Instance:
-    return Instance("i1", "e", "d", 1, InstanceState.STOPPED, started_at, exit_code)
+    return Instance("i1", "e", "web", "d", 1, InstanceState.STOPPED, started_at, exit_code)
 
 
 def seconds(attempt: Attempt) -> float:

@@ -42,6 +42,7 @@ def instance(number: int, generation: int, state: str) -> Instance:
     return Instance(
         id=f"i{number}",
         environment="e",
+        service="web",
         deployment=f"d{generation}",
         generation=generation,
         state=InstanceState.RUNNING if running else InstanceState(state),

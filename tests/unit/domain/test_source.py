@@ -130,7 +130,7 @@ class TestObserved:
     ENDPOINT = Endpoint("10.200.0.1", 3000)
 
     def running(self, **changed: object) -> Instance:
-        instance = Instance("i", "e", "d", 1, InstanceState.RUNNING, "t1", endpoint=self.ENDPOINT)
+        instance = Instance("i", "e", "web", "d", 1, InstanceState.RUNNING, "t1", endpoint=self.ENDPOINT)
         return replace(instance, **changed)  # type: ignore[arg-type]
 
     def test_health_is_known_per_start(self) -> None:

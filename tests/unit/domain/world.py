@@ -63,6 +63,7 @@ class World:
                 made = Instance(
                     f"i{self.made}",
                     "e",
+                    "web",
                     "d",
                     generation,
                     InstanceState.RUNNING,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from stager.cli.client import settings
 from stager.cli.client.api.api import Api
-from stager.cli.client.api.connection import ANSWER_SECONDS, Connection
 from stager.cli.client.api.errors import ClientError, Code
-from stager.cli.client.auth.secret_store import open_vault
+from stager.cli.client.auth.secret_store import open_secret_store
 from stager.cli.client.auth.strategies import find
 from stager.cli.client.auth.strategy import Account, AuthStrategy
 from stager.cli.client.auth.token import VARIABLE as TOKEN_VARIABLE
 from stager.cli.client.auth.token import Token
 from stager.cli.client.commands.completion import endpoints, images, previews
 from stager.cli.client.output import complain
+
+if TYPE_CHECKING:
+    from stager.cli.client.api.connection import Connection
 
 EndpointOption = Annotated[
     str,
@@ -64,14 +67,20 @@ class ClientCommand(TyperCommand):
 
 
 @contextmanager
-def connected(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Connection]:
-    """A connection to this endpoint, that doesn't say who asks.
+def connected(endpoint: str, timeout: float = settings.REQUEST_TIMEOUT) -> Iterator[Connection]:
+    """Connect to an endpoint, without credentials.
 
     Args:
-        endpoint: its name or URL; empty: the default one.
-        patience: seconds until an answer isn't waited for any more.
+        endpoint: its name or URL; empty: the default endpoint.
+        timeout: seconds until a request times out.
     """
-    connection = Connection(settings.load().endpoint(endpoint), patience)
+    known = settings.load().endpoint(endpoint)
+    # httpx costs 75 ms of processor time, which help and completion skip, and its own command line, which it
+    # imports where click is installed, 45 ms more.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    from stager.cli.client.api.connection import Connection  # noqa: PLC0415
+
+    connection = Connection(known, timeout)
     try:
         yield connection
     finally:
@@ -79,20 +88,20 @@ def connected(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Conne
 
 
 def strategy_for(connection: Connection, *, stored: bool = False) -> AuthStrategy:
-    """The strategy of an endpoint. A token in the environment goes before any.
+    """Return the authentication strategy of an endpoint; a token in the environment takes precedence.
 
     Args:
-        stored: leave the environment's token out of it.
+        stored: ignore the token in the environment.
     """
     endpoint = connection.endpoint
-    by_variable = not stored and os.environ.get(TOKEN_VARIABLE)
-    strategy = Token if by_variable else find(endpoint.auth_strategy)
-    return strategy(Account(endpoint, open_vault(), connection.send))
+    has_variable = not stored and os.environ.get(TOKEN_VARIABLE)
+    strategy = Token if has_variable else find(endpoint.auth_strategy)
+    return strategy(Account(endpoint, open_secret_store(), connection.send))
 
 
 @contextmanager
-def server(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Api]:
-    """The API of an endpoint, asked as whoever is signed in there."""
-    with connected(endpoint, patience) as connection:
+def server(endpoint: str, timeout: float = settings.REQUEST_TIMEOUT) -> Iterator[Api]:
+    """Return the API of an endpoint, with the credentials of the signed-in user."""
+    with connected(endpoint, timeout) as connection:
         connection.strategy = strategy_for(connection)
         yield Api(connection)

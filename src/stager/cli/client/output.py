@@ -10,15 +10,16 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.domain.errors import sentences
 from stager.domain.text import as_on_screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def plain(text: str) -> str:
@@ -49,11 +50,17 @@ def warn(text: str) -> None:
 
 def console() -> Console:
     """Standard error, for what moves. Obeys `NO_COLOR` and `TERM=dumb`."""
+    from rich.console import Console  # noqa: PLC0415 (50 ms of processor time; `--version` and completion skip it)
+
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under headings; not cut to the terminal's width, where there is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 (as in `console`)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     out = Console(highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         out.width = 10_000

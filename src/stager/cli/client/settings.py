@@ -28,6 +28,8 @@ from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.auth import secure_files
 
 FILE = "client.toml"
+REQUEST_TIMEOUT = 60.0
+"""Seconds until a request times out."""
 FIRST = "default"
 """What an endpoint is called that nobody gave a name."""
 KEYS = {

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from stager.control.applications import Applications
-from stager.control.environments.commands import Commands
 from stager.control.environments.lookup import previews_of
+from stager.control.environments.package import Environments
+from stager.control.forges import Forges
 from stager.control.identity.audit import Audit
 from stager.control.pull_requests.deduplication import Deduplication
-from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, why_not
+from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.identity.actor import Actor
@@ -31,7 +31,7 @@ from stager.domain.pull_requests.comment_command import (
 )
 from stager.domain.pull_requests.events import CommandSaid
 from stager.ports.forge import Forge, Reaction
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Note:
 
 def note_of(tx: Transaction, environment: Environment) -> Note | None:
     """The newest note; None when there is none, or when it belongs to another commit or launch."""
-    text = tx.fact(_fact(environment.id))
+    text = tx.environment_state(environment.id, StateKind.NOTE)
     data = json.loads(text) if text else None
     if data is None or data["about"] != _version(environment):
         return None
@@ -83,7 +83,7 @@ class CommentCommands:
         store: Store,
         forges: Forges,
         applications: Applications,
-        commands: Commands,
+        environments: Environments,
         *,
         audit: Audit,
         once: Deduplication,
@@ -93,7 +93,8 @@ class CommentCommands:
         self._store = store
         self._forges = forges
         self._applications = applications
-        self._commands = commands
+        self._commands, self._queries = environments.commands, environments.queries
+        self._change_feed = environments.change_feed
 
     async def run(self, event: CommandSaid) -> str:
         """Carry out a comment's command and answer it. Returns the outcome of the delivery."""
@@ -112,7 +113,7 @@ class CommentCommands:
         answer = await self._answer(forge, event, command, environment)
         await self._store.write(lambda tx: self._save(tx, event, environment.id, answer))
         await self._react(forge, event, answer.reaction)
-        self._commands.changed(environment.id)
+        self._change_feed.changed(environment.id)
         return answer.outcome
 
     def _find(self, tx: Transaction, event: CommandSaid) -> tuple[bool, Environment | None]:
@@ -164,7 +165,7 @@ class CommentCommands:
         actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:
-                await commands.let_run(environment.id, actor)
+                await commands.override_policy(environment.id, actor)
             case Verb.REDEPLOY:
                 await commands.redeploy(environment.id, actor)
             case Verb.KILL:
@@ -172,13 +173,13 @@ class CommentCommands:
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:
-                await commands.keep(environment.id, actor, pinned=True)
+                await commands.pin(environment.id, actor)
                 return Note("The preview is pinned: it is never evicted in favour of another.")
             case Verb.EXTEND:
-                await commands.keep(environment.id, actor, pinned=False)
+                await commands.extend(environment.id, actor)
                 return Note("The preview was moved to the end of the eviction order.")
             case Verb.LOGS:
-                lines = await commands.log_of(environment.id, LOG_LINES, actor)
+                lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
                 return Note("Last lines of the log:" if lines else "The log is empty.", tuple(lines))
             case Verb.HELP:
                 return _help("Commands, for people with push access:")
@@ -216,13 +217,10 @@ def _help(text: str) -> Note:
 def _save(tx: Transaction, environment_id: str, note: Note | None) -> None:
     environment = tx.environment(environment_id)
     about = _version(environment) if environment else ""
-    tx.save_fact(_fact(environment_id), json.dumps({**asdict(note), "about": about}) if note else "")
+    text = json.dumps({**asdict(note), "about": about}) if note else ""
+    tx.save_environment_state(environment_id, StateKind.NOTE, text)
 
 
 def _version(environment: Environment) -> str:
     """The version that a note belongs to; the next push or launch makes it obsolete."""
     return f"{environment.desired.generation}:{environment.desired.revision.sha}"
-
-
-def _fact(environment_id: str) -> str:
-    return f"note:{environment_id}"

@@ -31,13 +31,13 @@ class Deduplication:
         repository, name, at = _identity(event)
         if at is not None and at < self._clock.now() - OLDEST:
             return f"it is older than {OLDEST.days} days"
-        known = await self._store.read(lambda tx: tx.was_acted_on(repository, name))
+        known = await self._store.read(lambda tx: tx.is_processed(repository, name))
         return "it took effect before" if known else ""
 
     def remember(self, tx: Transaction, event: CommandSaid | ChangeSeen) -> None:
         """Record that the event took effect."""
         repository, name, _ = _identity(event)
-        tx.act_on(repository, name, self._clock.now())
+        tx.mark_processed(repository, name, self._clock.now())
 
 
 def _identity(event: CommandSaid | ChangeSeen) -> tuple[str, str, datetime | None]:

@@ -9,7 +9,7 @@ All functions run inside a transaction.
 
 from __future__ import annotations
 
-from stager.control.applications import Application, Applications
+from stager.domain.application import Application, Applications
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 

@@ -1,5 +1,7 @@
-"""Takes in running instances that the database doesn't know: after it was lost, the containers are the truth
-about what runs, and the forge about what should."""
+"""Adopts running instances that the database doesn't have.
+
+After the database was lost, the containers tell what runs, and the forge tells what should run.
+"""
 
 from __future__ import annotations
 
@@ -25,54 +27,57 @@ from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
-SOME_RUN = "before it was adopted"
-"""What is adopted counts as having answered once: when it is found stopped, it is started again."""
+EARLIER_RUN = "before it was adopted"
+"""The `Attempt.healthy_run` of what is adopted: it counts as having been healthy once, so that an instance
+that has stopped is started again."""
 
-Born = tuple[Instance, InstanceLabels]
+Labelled = tuple[Instance, InstanceLabels]
 
 
-def adopt(tx: Transaction, born: Iterable[Born], now: datetime) -> list[Instance]:
-    """Write down the environments of those instances that nobody knows.
+def adopt(tx: Transaction, found: Iterable[Labelled], now: datetime) -> list[Instance]:
+    """Save the environments and deployments of the instances whose environment isn't in the database.
 
     Returns:
-        The orphans: instances whose environment can't be adopted, because a younger one stands in its place.
+        The instances that can't be adopted, because a newer environment has the key or the host of theirs.
     """
-    families: dict[str, list[Born]] = defaultdict(list)
-    for instance, birth in born:
-        families[birth.environment].append((instance, birth))
-    unknown = {id_: family for id_, family in families.items() if tx.environment(id_) is None}
-    rejected = [family for family in unknown.values() if not _adopt(tx, family, now)]
-    return [instance for family in rejected for instance, _ in family]
+    by_environment: dict[str, list[Labelled]] = defaultdict(list)
+    for instance, labels in found:
+        by_environment[labels.environment].append((instance, labels))
+    unknown = {id_: of_one for id_, of_one in by_environment.items() if tx.environment(id_) is None}
+    rejected = [of_one for of_one in unknown.values() if not _adopt(tx, of_one, now)]
+    return [instance for of_one in rejected for instance, _ in of_one]
 
 
-def _adopt(tx: Transaction, family: list[Born], now: datetime) -> bool:
-    """One environment: the newest is what should be, until somebody says otherwise.
+def _adopt(tx: Transaction, found: list[Labelled], now: datetime) -> bool:
+    """Save one environment, with the newest generation as the desired one.
 
-    Also where only an older one runs: that one serves until the newest does. And were it the older one's
-    generation that counts, the next wish would get the newest one's, and that be taken for it.
+    Also where only an older generation runs, which then serves until the newest is healthy. With the older
+    one as the desired generation, the next deployment would get the number of the newest, and the plan would
+    take the newest one's instance for it.
     """
-    birth = max((birth for _, birth in family), key=lambda birth: birth.generation)
+    newest = max((labels for _, labels in found), key=lambda labels: labels.generation)
     environment = Environment(
-        id=birth.environment,
-        key=EnvironmentKey(birth.app, birth.subject),
-        name=birth.name,
-        host=birth.host,
-        desired=Desired(RunState.RUNNING, birth.generation, birth.revision, birth.parameters, birth.trust),
+        id=newest.environment,
+        key=EnvironmentKey(newest.app, newest.subject),
+        name=newest.name,
+        host=newest.host,
+        desired=Desired(
+            RunState.RUNNING, newest.generation, newest.revision, newest.parameters, newest.trust
+        ),
         created_at=now,
         updated_at=now,
-        change=birth.change,
+        change=newest.change,
     )
     try:
         tx.save_environment(environment)
     except ValueError as error:
-        # A younger environment has its key or its host: that one counts, and this one's containers must go.
-        log.warning("not_adopted", environment=birth.environment, error=str(error))
+        log.warning("adoption_refused", environment=newest.environment, error=str(error))
         return False
-    if birth.change is not None:
-        link = birth.change
-        remember_adopted(tx, birth.app, Repository(link.repository_id, link.owner, link.repository))
-    for other in {b.generation: b for _, b in family}.values():
-        attempt = Attempt(other.generation, healthy_run=SOME_RUN)
-        tx.save_deployment(Deployment(other.deployment, birth.environment, other.revision, attempt, now))
-    log.info("adopted", environment=birth.environment, app=birth.app, name=birth.name)
+    if newest.change is not None:
+        link = newest.change
+        remember_adopted(tx, newest.app, Repository(link.repository_id, link.owner, link.repository))
+    for labels in {labels.generation: labels for _, labels in found}.values():
+        attempt = Attempt(labels.generation, healthy_run=EARLIER_RUN)
+        tx.save_deployment(Deployment(labels.deployment, newest.environment, labels.revision, attempt, now))
+    log.info("environment_adopted", environment=newest.environment, app=newest.app, name=newest.name)
     return True

@@ -8,13 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.report_state import ReportState, report_state_of
 from stager.control.routing.urls import Urls
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
-from stager.ports.store import Store
+from stager.ports.store import StateKind, Store
 
 PROGRESS: Mapping[State, Progress] = {
     State.STARTING: Progress.IN_PROGRESS,
@@ -72,10 +72,10 @@ class AnnouncementRecords:
     """Composes announcements, and stores what was announced last.
 
     Args:
-        kind: `deployment` or `status`, part of the record's key.
+        kind: under which the record is stored.
     """
 
-    def __init__(self, kind: str, store: Store, forges: Forges, addresses: Urls) -> None:
+    def __init__(self, kind: StateKind, store: Store, forges: Forges, addresses: Urls) -> None:
         self._kind = kind
         self._store = store
         self._forges = forges
@@ -84,7 +84,7 @@ class AnnouncementRecords:
     async def context(self, environment_id: str) -> AnnouncementContext | None:
         """The announcement for this environment; None when it has no pull request at a configured forge."""
         state, record = await self._store.read(
-            lambda tx: (report_state_of(tx, environment_id), tx.fact(self._fact(environment_id)))
+            lambda tx: (report_state_of(tx, environment_id), tx.environment_state(environment_id, self._kind))
         )
         change = state.environment.change if state else None
         forge = self._forges.of(change.repository_id) if change else None
@@ -96,7 +96,7 @@ class AnnouncementRecords:
     async def save(self, environment_id: str, last: LastAnnouncement) -> None:
         """Store what was announced."""
         record = json.dumps(asdict(last))
-        await self._store.write(lambda tx: tx.save_fact(self._fact(environment_id), record))
+        await self._store.write(lambda tx: tx.save_environment_state(environment_id, self._kind, record))
 
     def _announcement(self, state: ReportState, change: ChangeLink) -> Announcement:
         environment, status = state.environment, state.status
@@ -110,9 +110,6 @@ class AnnouncementRecords:
             url=self._addresses.url(environment.host) if progress is Progress.SUCCESS else "",
             log_url=self._addresses.page(environment.id),
         )
-
-    def _fact(self, environment_id: str) -> str:
-        return f"announced:{self._kind}:{environment_id}"
 
 
 def recorded(announcement: Announcement) -> LastAnnouncement:

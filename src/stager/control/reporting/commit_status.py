@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
 from stager.control.reporting.announcements import (
     AnnouncementContext,
@@ -21,7 +21,7 @@ from stager.control.reporting.announcements import (
 from stager.control.routing.urls import Urls
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
-from stager.ports.store import Store
+from stager.ports.store import StateKind, Store
 
 OVERTAKEN = "A newer commit replaced this one before its preview was live."
 
@@ -30,7 +30,7 @@ class CommitStatusSink:
     """Reports environments as statuses of their commits."""
 
     def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
-        self._records = AnnouncementRecords("status", store, forges, addresses)
+        self._records = AnnouncementRecords(StateKind.COMMIT_STATUS, store, forges, addresses)
 
     async def report(self, environment_id: str) -> None:
         """Set the status of this environment's commit. Raises what `Announcements` does."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.announcements import AnnouncementRecords, digest_of, recorded
 from stager.control.routing.urls import Urls
-from stager.ports.store import Store
+from stager.ports.store import StateKind, Store
 
 
 class DeploymentSink:
     """Reports environments as deployments."""
 
     def __init__(self, store: Store, forges: Forges, addresses: Urls) -> None:
-        self._records = AnnouncementRecords("deployment", store, forges, addresses)
+        self._records = AnnouncementRecords(StateKind.DEPLOYMENT, store, forges, addresses)
 
     async def report(self, environment_id: str) -> None:
         """Create or update the deployment of this environment. Raises what `Announcements` does."""

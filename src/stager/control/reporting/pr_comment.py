@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from stager.control.applications import Applications
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.report_state import ReportState, report_state_of
 from stager.control.routing.urls import Urls
+from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
 from stager.domain.status import State, Status
 from stager.ports.forge import Reports
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 COMMENTED_STATES = frozenset({State.LIVE, State.FAILED, State.FAILED_UPDATE})
 COMMENTED_REASONS = UNAPPROVED | {SuspensionReason.NO_ROOM}
@@ -73,7 +73,9 @@ class PullRequestCommentSink:
             self._applications.warnings(environment.app, environment.desired.trust),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
-        if digest == await self._store.read(lambda tx: tx.fact(_fact(environment.id))):
+        if digest == await self._store.read(
+            lambda tx: tx.environment_state(environment.id, StateKind.COMMENT)
+        ):
             return
         marker = self._marker(environment)
         comment_id = await reports.comment(
@@ -110,8 +112,4 @@ def _remember(tx: Transaction, environment_id: str, comment_id: str, digest: str
     environment = tx.environment(environment_id)
     if environment is not None:
         tx.save_environment(replace(environment, comment_id=comment_id))
-        tx.save_fact(_fact(environment_id), digest)
-
-
-def _fact(environment_id: str) -> str:
-    return f"comment:{environment_id}"
+        tx.save_environment_state(environment_id, StateKind.COMMENT, digest)

@@ -1,9 +1,8 @@
-"""Our containers: made, started, found again and removed. Every call may be repeated."""
+"""Stager's containers: creates, starts, finds and removes them. Every call may be repeated."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -16,15 +15,15 @@ from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
-from stager.domain.route import Endpoint
-from stager.domain.source import Trust
-from stager.engines.docker import labels, seccomp
+from stager.domain.profile import ProfileName
+from stager.engines.docker import containers, labels, seccomp
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.pool import Lease, NetworkPool
 from stager.engines.docker.network.prepared_networks import NetworksAhead
+from stager.engines.docker.outdated import remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
 from stager.engines.docker.volumes import ImageVolumes
@@ -33,49 +32,41 @@ from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
 
-STATES = {
-    "created": InstanceState.CREATED,
-    "running": InstanceState.RUNNING,
-    "paused": InstanceState.RUNNING,
-}
-"""Docker's words for ours; all its others (exited, dead, removing) mean that it ended. One that is paused
-hasn't: `docker commit` pauses what it copies."""
-
 EVENTS = ["start", "die", "destroy"]
-TO_BLAME = ("OCI runtime", "unable to find user", "unable to find group")
-"""By these words Docker's errors of its own are the image's or the configuration's fault."""
+USER_ERRORS = ("OCI runtime", "unable to find user", "unable to find group")
+"""Parts of the messages of Docker's 5xx answers that the image or the configuration causes."""
 
 STUCK = ": already exists"
-"""What Docker says to each start of a container whose last run it lost count of, as when it is restarted at
-the wrong moment: its containerd still has the task."""
+"""Part of Docker's answer to each start of a container whose last run it lost track of, as when Docker is
+restarted at the wrong moment: containerd still has the task."""
 
-NOT_RAISED = "error setting rlimit"
-"""What runc says where the engine may not give a container more than it has itself, as in containers and
-without root."""
+RLIMIT_REFUSED = "error setting rlimit"
+"""Part of runc's message where Docker may not give a container a higher limit than its own, as in containers
+and without root."""
 
-REDIAL = 2.0
-"""Seconds until the event stream is asked for again after it broke."""
+RECONNECT_DELAY = 2.0
+"""Seconds until the event stream is requested again after an interruption."""
 
-STARTS_AT_ONCE = 8
-"""Containers that are started at the same time. Docker starts no more of them in a second when it is asked
-for more at once (measured by hand, on two cores: 32 took as long 8 at a time), and meanwhile nobody else on
-the machine gets a turn."""
+CONCURRENT_STARTS = 8
+"""Maximum number of containers that are started at the same time. Docker starts no more of them in a second
+when more are requested (measured on two cores: 32 containers took the same time 8 at a time), and the rest of
+the machine gets less CPU."""
 
 UNREADABLE = 501
-"""What Docker answers when a container's log driver keeps nothing, as `none` does."""
+"""The status of Docker's answer when a container's log driver keeps nothing, such as `none`."""
 
 LINE_LIMIT = 2_000
-"""Characters of one line of a log that are worth showing."""
+"""Maximum number of characters of a log line that are shown."""
 
 
 class DockerInstances:
     """See `ports.engine.Instances`.
 
     Args:
-        installation: the id by which what is ours is known.
-        firewall: what guards them; None where nothing does.
+        installation: the id of the installation, which names and labels contain.
+        firewall: applies the network rules before a container starts; None for no rules.
         loopback: whether containers are reached by a port published on 127.0.0.1 instead of their own
-            address, where the host can't dial that.
+            address, which some hosts can't connect to.
     """
 
     def __init__(
@@ -92,106 +83,113 @@ class DockerInstances:
         self._installation = installation
         self._networks = networks
         self._loopback = loopback
-        self._fresh: dict[str, tuple[str, InstanceLabels]] = {}
-        """Network and birth of containers that weren't started yet, which needn't be asked for."""
-        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._created: dict[str, tuple[str, InstanceLabels]] = {}
+        """Network and labels of containers that weren't started yet, which saves an inspect call."""
+        self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         self._ahead = NetworksAhead(networks)
         self._volumes = ImageVolumes(docker, installation)
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
+        self._is_cleaned = False
+        """Whether the containers of other versions are removed."""
 
     async def find(self, environment: str | None = None) -> list[Instance]:
         """See `ports.engine.Instances.find`."""
-        found = await self._list(environment)
+        rows = await self._list(environment)
         if environment is None:
-            return [self._summarised(container) for container in found]
-        inspected = [await self._inspect(container["Id"]) for container in found]
+            return [containers.summary_of(row) for row in rows]
+        inspected = [await self._inspect(row["Id"]) for row in rows]
         return [self._instance(container) for container in inspected if container]
 
-    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
-        """See `ports.engine.Instances.births`."""
-        born = []
-        for container in await self._list(None):
+    async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
+        """See `ports.engine.Instances.find_with_labels`."""
+        found = []
+        for row in await self._list(None):
             try:
-                birth = labels.to_birth(container["Labels"])
+                instance_labels = labels.decode(row["Labels"])
             except (KeyError, ValueError, TypeError) as error:
-                log.warning("container_labels_unreadable", container=container["Id"], error=repr(error))
+                log.warning("container_labels_unreadable", container=row["Id"], error=repr(error))
             else:
-                born.append((self._summarised(container), birth))
-        return born
+                found.append((containers.summary_of(row), instance_labels))
+        return found
 
-    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
+    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
         """See `ports.engine.Instances.prepared`."""
 
         async def has_none() -> bool:
             return not await self._list(environment)
 
-        return self._ahead.expecting(environment, trust, has_none)
+        return self._ahead.expecting(environment, profile, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
-        others = await self._list(spec.birth.environment)
-        mine = next((c for c in others if c["Labels"][labels.DEPLOYMENT] == spec.birth.deployment), None)
-        if mine is not None:
-            return self._summarised(mine)
-        # A network's bridge tells whose code is in it, so that others' instances don't come into it.
-        alike = [c["Labels"] for c in others if c["Labels"].get(labels.TRUST) == spec.birth.trust.value]
+        wanted = spec.labels
+        rows = await self._list(wanted.environment)
+        name = f"/{self._name(wanted)}"
+        if (existing := next((row for row in rows if name in row["Names"]), None)) is not None:
+            return containers.summary_of(existing)
+        # The name of a network's bridge contains the profile: each profile has a network of its own.
+        alike = [row["Labels"] for row in rows if row["Labels"].get(labels.PROFILE) == wanted.profile.value]
         network = next((each[labels.NETWORK] for each in alike), "")
-        network = network or await self._ahead.network(spec.birth.environment)
-        taken = [c["Labels"][labels.ADDRESS] for c in others]
-        lease = await self._networks.lease(spec.birth.environment, spec.birth.trust, network, taken)
+        network = network or await self._ahead.network(wanted.environment)
+        taken = [row["Labels"][labels.ADDRESS] for row in rows]
+        lease = await self._networks.lease(wanted.environment, wanted.profile, network, taken)
         try:
             return await self._create_at(spec, lease)
         finally:
             self._networks.release(lease.network)
 
     async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
-        spec = await self._with_fallbacks(spec)
-        name = self._name(spec.birth.deployment)
+        complete = await self._with_fallbacks(spec)
         with engine_errors():
             try:
-                body = await self._body(spec, lease)
-                made = await self._docker.containers.create(body, name=name)
+                body = await self._body(complete, lease, spec.inputs)
+                container = await self._docker.containers.create(body, name=self._name(spec.labels))
             except aiodocker.DockerError as error:
                 if error.status >= 500:
                     raise
-                if error.status == 409:  # an earlier call was given up, and Docker is still at it
-                    raise Retry("The container is being made.", reason="create-conflict") from error
+                if error.status == 409:  # an earlier call was cancelled, and Docker still works on it
+                    raise Retry("The container is being created.", reason="create-conflict") from error
                 raise Fault(
-                    f"Docker refuses to make the container: {error.message}",
-                    hint="The image's `container_create_params` in the configuration are the first suspect.",
+                    f"Docker refuses to create the container: {error.message}",
+                    hint="Check the image's `container_create_params` in the configuration first.",
                     reason="create-failed",
                 ) from error
         if self._firewall is not None:
-            self._fresh[made.id] = lease.network, spec.birth
+            self._created[container.id] = lease.network, spec.labels
         return Instance(
-            made.id,
-            spec.birth.environment,
-            spec.birth.deployment,
-            spec.birth.generation,
+            container.id,
+            spec.labels.environment,
+            spec.labels.service,
+            spec.labels.deployment,
+            spec.labels.generation,
             InstanceState.CREATED,
             network=lease.network,
+            inputs=spec.inputs,
         )
 
-    async def _body(self, spec: InstanceSpec, lease: Lease) -> dict[str, Any]:
+    def _name(self, wanted: InstanceLabels) -> str:
+        return containers.name_of(self._installation, wanted.deployment, wanted.service)
+
+    async def _body(self, spec: InstanceSpec, lease: Lease, inputs: str) -> dict[str, Any]:
         return create_body(
             spec,
-            self._installation,
+            {labels.INSTALLATION: self._installation, labels.INPUTS: inputs},
             lease,
             publish=self._loopback,
-            profile=await self._profile(),
+            seccomp_profile=await self._profile(),
             ulimits=self._ulimits,
             volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
         )
 
     async def _profile(self) -> str:
-        """The seccomp profile, where the engine takes one; it is asked once."""
+        """The seccomp profile if Docker supports one, else empty. Docker is asked once."""
         if self._takes_profile is None:
             self._takes_profile = await seccomp.takes_profile(self._docker)
         return seccomp.profile() if self._takes_profile else ""
 
     async def _with_fallbacks(self, spec: InstanceSpec) -> InstanceSpec:
-        """With those of its fallbacks among the variables that the image doesn't set."""
+        """The spec with the fallbacks that the image doesn't set added to its variables."""
         if not spec.fallbacks:
             return spec
         with engine_errors():
@@ -200,7 +198,7 @@ class DockerInstances:
             except aiodocker.DockerError as error:
                 if error.status != 404:
                     raise
-                return spec  # the create call says that it isn't there
+                return spec  # the create call reports the missing image
         named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
         fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
         return replace(spec, variables={**fallbacks, **spec.variables})
@@ -214,7 +212,7 @@ class DockerInstances:
                 async with self._starting:
                     await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
-                if error.status >= 500 and not any(words in error.message for words in (*TO_BLAME, STUCK)):
+                if error.status >= 500 and not any(part in error.message for part in (*USER_ERRORS, STUCK)):
                     raise
                 raise await self._start_error(instance, error) from error
         container = await self._inspect(instance)
@@ -223,59 +221,64 @@ class DockerInstances:
         return self._instance(container)
 
     async def _guard(self, instance: str, firewall: Firewall) -> None:
-        fresh = self._fresh.pop(instance, None)
-        if fresh is None:
-            container = await self._inspect(instance)
-            if container is None:
-                raise Retry("The container was removed before it started.", reason="instance-gone")
-            marks = container["Config"]["Labels"]
-            fresh = network, birth = marks[labels.NETWORK], labels.to_birth(marks)
-            if not await self._networks.holds(network, birth.trust):
+        created = self._created.pop(instance, None)
+        if created is None:
+            created = await self._read_created(instance)
+            network, instance_labels = created
+            if not await self._networks.holds(network, instance_labels.profile):
                 await self.remove(instance)
                 raise Retry(
-                    "The firewall doesn't know the network of this container, so another one is made.",
+                    "The firewall has no rules for the container's network, so it is created again.",
                     reason="network-unknown",
                 )
-        await firewall.guard(*fresh)
+        await firewall.guard(*created)
+
+    async def _read_created(self, instance: str) -> tuple[str, InstanceLabels]:
+        """The network and the labels of a container that an earlier process created."""
+        container = await self._inspect(instance)
+        if container is None:
+            raise Retry("The container was removed before it started.", reason="instance-gone")
+        container_labels = container["Config"]["Labels"]
+        return container_labels[labels.NETWORK], labels.decode(container_labels)
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:
-            # Its network was removed behind our back; the next one is made with a network of its own.
+            # Another program removed its network. The next container gets a new one.
             await self.remove(instance)
             return Retry("The container's network was removed.", reason="network-gone")
         if STUCK in error.message:
             await self.remove(instance)
             return Retry(
-                f"Docker can't start the container any more, so another is made: {error.message}",
+                f"Docker can no longer start the container, so it is created again: {error.message}",
                 reason="instance-stuck",
             )
-        if NOT_RAISED in error.message and OPEN_FILES in self._ulimits:
+        if RLIMIT_REFUSED in error.message and OPEN_FILES in self._ulimits:
             self._ulimits = (NO_CORE,)
             await self.remove(instance)
             return Retry(
-                "Docker's own limit of open files is below the one of the container, so another is made "
-                "without that limit.",
+                "Docker's own limit of open files is below the container's, so it is created again without "
+                "that limit.",
                 reason="limit-not-raised",
             )
         if error.status == 404 and "No such container" in error.message:
             return Retry("The container was removed before it started.", reason="instance-gone")
-        found = await post_mortem(self._docker, instance, error.message)
+        cause = await post_mortem(self._docker, instance, error.message)
         return Fault(
             f"The container can't be started: {error.message}",
-            hint=found or "Is the command in the image? `images.NAME.command` in the configuration names it.",
+            hint=cause or "Check that the image contains the command, which `images.NAME.command` sets.",
             reason="start-failed",
         )
 
     async def remove(self, instance: str) -> None:
         """See `ports.engine.Instances.remove`."""
-        self._fresh.pop(instance, None)
+        self._created.pop(instance, None)
         container = self._docker.containers.container(instance)
         with engine_errors():
             try:
-                await container.stop()  # with the grace that it was made with
+                await container.stop()  # with the StopTimeout of its creation
                 await container.delete(v=True, force=True)
             except aiodocker.DockerError as error:
-                if error.status not in (404, 409):  # it is gone, or somebody else is removing it
+                if error.status not in (404, 409):  # it is gone, or being removed
                     raise
 
     async def logs(self, instance: str, lines: int) -> str:
@@ -292,9 +295,9 @@ class DockerInstances:
         shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
         return "\n".join(shown)
 
-    async def post_mortem(self, instance: str, words: str) -> str:
+    async def post_mortem(self, instance: str, output: str) -> str:
         """See `ports.engine.Instances.post_mortem`."""
-        return await post_mortem(self._docker, instance, words)
+        return await post_mortem(self._docker, instance, output)
 
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """See `ports.engine.Instances.follow`."""
@@ -325,10 +328,12 @@ class DockerInstances:
 
     async def sweep(self) -> int:
         """See `ports.engine.Instances.sweep`."""
-        return await self._networks.sweep(self._used_networks)
+        outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
+        self._is_cleaned = True
+        return outdated + await self._networks.sweep(self._used_networks)
 
     async def _used_networks(self) -> set[str]:
-        return {container["Labels"].get(labels.NETWORK, "") for container in await self._list(None)}
+        return {row["Labels"].get(labels.NETWORK, "") for row in await self._list(None)}
 
     async def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""
@@ -338,13 +343,14 @@ class DockerInstances:
                     yield environment
             except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
                 log.info("engine_events_interrupted", error=str(error))
-            await asyncio.sleep(REDIAL)
+            await asyncio.sleep(RECONNECT_DELAY)
 
     async def _stream(self) -> AsyncIterator[str]:
-        """One connection's worth of events. A restarted engine replays nothing, so each starts with an
+        """One connection to the event stream. Docker replays nothing after a restart, so each begins with an
         empty id."""
         stream = DockerEvents(self._docker)
-        ours = {"type": ["container"], "event": EVENTS, "label": [self._label]}
+        label = f"{labels.INSTALLATION}={self._installation}"
+        ours = {"type": ["container"], "event": EVENTS, "label": [label]}
         subscriber = stream.subscribe(filters=aiodocker.utils.clean_filters(ours))
         try:
             yield ""
@@ -355,25 +361,13 @@ class DockerInstances:
                 stream.task.cancel()
                 await asyncio.gather(stream.task, return_exceptions=True)
 
-    @property
-    def _label(self) -> str:
-        return f"{labels.INSTALLATION}={self._installation}"
-
     async def _list(self, environment: str | None) -> list[dict[str, Any]]:
         with engine_errors():
             found = await self._docker.containers.list(
                 all=1, filters=labels.filters(self._installation, environment)
             )
         rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
-        return [row for row in rows if self._is_ours(row)]
-
-    def _is_ours(self, row: Mapping[str, Any]) -> bool:
-        """Whether we made it. An image that was committed from one of ours hands our labels on to whatever
-        people run of it, but not the name."""
-        return f"/{self._name(row['Labels'].get(labels.DEPLOYMENT, ''))}" in (row["Names"] or ())
-
-    def _name(self, deployment: str) -> str:
-        return f"stager-{self._installation}-{deployment}"
+        return [row for row in rows if containers.is_ours(row, self._installation)]
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():
@@ -384,53 +378,5 @@ class DockerInstances:
                     return None
                 raise
 
-    def _summarised(self, container: Mapping[str, Any]) -> Instance:
-        """From a row of Docker's list, which lacks the time of the start."""
-        state = STATES.get(container["State"], InstanceState.STOPPED)
-        return self._of_labels(container["Id"], container["Labels"], state)
-
     def _instance(self, container: Mapping[str, Any]) -> Instance:
-        """From Docker's inspect call."""
-        facts = container["State"]
-        state = STATES.get(facts["Status"], InstanceState.STOPPED)
-        running = state is InstanceState.RUNNING
-        return self._of_labels(
-            container["Id"],
-            container["Config"]["Labels"],
-            state,
-            started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
-            exit_code=None if running else facts["ExitCode"],
-            memory_exceeded=_memory_exceeded(container),
-            endpoint=self._endpoint(container) if running else None,
-        )
-
-    def _of_labels(
-        self, container: str, marks: Mapping[str, str], state: InstanceState, **facts: Any
-    ) -> Instance:
-        return Instance(
-            container,
-            environment=marks[labels.ENVIRONMENT],
-            deployment=marks[labels.DEPLOYMENT],
-            generation=int(marks[labels.GENERATION]),
-            state=state,
-            network=marks[labels.NETWORK],
-            **facts,
-        )
-
-    def _endpoint(self, container: Mapping[str, Any]) -> Endpoint | None:
-        marks = container["Config"]["Labels"]
-        port = marks[labels.PORT]
-        if self._loopback:
-            published = (container["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or []
-            return Endpoint(published[0]["HostIp"], int(published[0]["HostPort"])) if published else None
-        network = container["NetworkSettings"]["Networks"].get(marks[labels.NETWORK]) or {}
-        address = network.get("IPAddress") or ""
-        return Endpoint(address, int(port)) if address else None
-
-
-def _memory_exceeded(container: Mapping[str, Any]) -> int:
-    """See `Instance.memory_exceeded`. Docker notes it when any process of the container was killed for that;
-    one that went on and ended well, or was stopped, didn't end by it."""
-    facts = container["State"]
-    ended_badly = facts["Status"] != "running" and facts["ExitCode"] not in (0, 128 + signal.SIGTERM)
-    return int(container["HostConfig"]["Memory"]) if facts.get("OOMKilled") and ended_badly else 0
+        return containers.instance_of(container, loopback=self._loopback)

@@ -1,6 +1,6 @@
-"""What our containers and networks bear. Labels are birth facts: Docker can't change them, nor do we want to.
+"""The labels of Stager's containers, networks and images. Docker can't change the labels of a container.
 
-They carry enough to adopt a running container when the database is lost.
+They are sufficient to adopt a running container when the database is lost.
 """
 
 from __future__ import annotations
@@ -10,74 +10,97 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from stager.domain.environment import ChangeLink, InstanceLabels
+from stager.domain.profile import ProfileName
 from stager.domain.source import Revision, Trust
 
-INSTALLATION = "stager.instance"
-"""The installation that a thing belongs to. What bears another's, or none, is never touched."""
+SCHEMA = "stager.schema"
+CURRENT_SCHEMA = "1"
+"""The version of the set of labels below. A change of a container's labels increments it: Stager removes
+containers with another version, and starts their environments again."""
+
+INSTALLATION = "stager.installation"
+"""The id of the installation that a resource belongs to. Resources of another one are never touched."""
 ENVIRONMENT = "stager.environment"
+SERVICE = "stager.service"
 GENERATION = "stager.generation"
 DEPLOYMENT = "stager.deployment"
+INPUTS = "stager.inputs"
+"""The digest of what the container was created from; see `InstanceSpec.inputs`."""
 NETWORK = "stager.network"
 ADDRESS = "stager.address"
 PORT = "stager.port"
 APP = "stager.app"
+SUBJECT = "stager.subject"
+NAME = "stager.name"
+HOST = "stager.host"
 SHA = "stager.sha"
+REF = "stager.ref"
 TRUST = "stager.trust"
+"""Whose code it runs."""
+PROFILE = "stager.profile"
+"""How it is confined."""
+CHANGE = "stager.change"
+PARAMETERS = "stager.parameters"
 BUILD = "stager.build"
-"""The key by which an image was built."""
+"""Of an image: the key of its build."""
 HEALTHCHECK = "stager.healthcheck"
-"""`image`: Stager runs the image's own check; the container has none, so that Docker doesn't."""
+"""`image`: Stager runs the image's HEALTHCHECK; the container has none, so that Docker doesn't run it."""
 EXPOSE = "stager.expose"
-"""The words of the `EXPOSE` lines by which an image was built, in their order, which Docker doesn't keep."""
+"""Of an image: the arguments of the Dockerfile's `EXPOSE` lines in their order, which Docker doesn't keep."""
+
+UNVERSIONED_INSTALLATION = "stager.instance"
+"""The label of the installation before there was `SCHEMA`."""
 
 
 def filters(installation: str, environment: str | None = None) -> str:
-    """The filter by which Docker lists only what is ours.
-
-    Args:
-        environment: only this environment's, where given.
-    """
-    wanted = [f"{INSTALLATION}={installation}"]
+    """Docker's filter for the containers of this installation, or of one environment, that have the current
+    labels."""
+    wanted = [f"{INSTALLATION}={installation}", f"{SCHEMA}={CURRENT_SCHEMA}"]
     if environment is not None:
         wanted.append(f"{ENVIRONMENT}={environment}")
     return json.dumps({"label": wanted})
 
 
-def from_birth(birth: InstanceLabels) -> dict[str, str]:
-    """The labels of an instance that is made for this."""
+def encode(labels: InstanceLabels) -> dict[str, str]:
+    """The container labels for these."""
     return {
-        ENVIRONMENT: birth.environment,
-        DEPLOYMENT: birth.deployment,
-        GENERATION: str(birth.generation),
-        APP: birth.app,
-        "stager.subject": birth.subject,
-        "stager.name": birth.name,
-        "stager.host": birth.host,
-        SHA: birth.revision.sha,
-        "stager.ref": birth.revision.ref,
-        TRUST: birth.trust.value,
-        "stager.change": json.dumps(asdict(birth.change)) if birth.change else "",
-        "stager.parameters": json.dumps(dict(birth.parameters)),
+        SCHEMA: CURRENT_SCHEMA,
+        ENVIRONMENT: labels.environment,
+        SERVICE: labels.service,
+        DEPLOYMENT: labels.deployment,
+        GENERATION: str(labels.generation),
+        APP: labels.app,
+        SUBJECT: labels.subject,
+        NAME: labels.name,
+        HOST: labels.host,
+        SHA: labels.revision.sha,
+        REF: labels.revision.ref,
+        TRUST: labels.trust.value,
+        PROFILE: labels.profile.value,
+        CHANGE: json.dumps(asdict(labels.change)) if labels.change else "",
+        PARAMETERS: json.dumps(dict(labels.parameters)),
     }
 
 
-def to_birth(labels: Mapping[str, str]) -> InstanceLabels:
-    """What an instance with these labels was made for.
+def decode(labels: Mapping[str, str]) -> InstanceLabels:
+    """The inverse of `encode`.
 
     Raises:
-        KeyError, ValueError, TypeError: they aren't whole.
+        KeyError, ValueError, TypeError: labels are missing or malformed.
     """
-    change = labels["stager.change"]
+    change = labels[CHANGE]
     return InstanceLabels(
         environment=labels[ENVIRONMENT],
+        service=labels[SERVICE],
         deployment=labels[DEPLOYMENT],
         generation=int(labels[GENERATION]),
         app=labels[APP],
-        subject=labels["stager.subject"],
-        name=labels["stager.name"],
-        host=labels["stager.host"],
-        revision=Revision(labels[SHA], labels["stager.ref"]),
+        subject=labels[SUBJECT],
+        name=labels[NAME],
+        host=labels[HOST],
+        revision=Revision(labels[SHA], labels[REF]),
         trust=Trust(labels[TRUST]),
+        profile=ProfileName(labels[PROFILE]),
         change=ChangeLink(**json.loads(change)) if change else None,
-        parameters=json.loads(labels["stager.parameters"]),
+        parameters=json.loads(labels[PARAMETERS]),
     )

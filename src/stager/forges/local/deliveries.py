@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from pydantic import TypeAdapter, ValidationError
 
+from stager.domain.application import LOCAL_OWNER
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, Delivery
 from stager.domain.source import Change, Repository
@@ -17,7 +18,7 @@ from stager.forges.local.pushed import BRANCHES, PREFIX, SIGNATURE
 from stager.forges.local.register import Entry, Register
 from stager.ports.forge import Signed
 
-FORGE = "local"
+FORGE = LOCAL_OWNER
 """The forge's name, and the owner of all its repositories."""
 
 LARGEST_BODY = 1024 * 1024

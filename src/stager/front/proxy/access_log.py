@@ -25,7 +25,7 @@ class AccessLog:
         self._stamp = ""
         self.reopen()
 
-    def add(
+    def add(  # noqa: PLR0913 (the fields of a line; a value object would cost time at each request)
         self,
         *,
         host: str,

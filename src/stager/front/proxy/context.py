@@ -152,7 +152,7 @@ class Context:
         for watcher in list(self.watchers):
             watcher(event)
 
-    def record(
+    def record(  # noqa: PLR0913 (the fields of a line of the access log)
         self,
         head: RequestHead,
         *,

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
-from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
 from stager.ports.firewall import Firewall
@@ -164,7 +164,7 @@ class FakeEngine:
             hungry: because it exceeded its memory limit.
         """
         container = self._containers[instance]
-        exceeded = container.spec.limits.memory if hungry else 0
+        exceeded = container.spec.profile.limits.memory if hungry else 0
         ended = replace(self._stopped(container.instance), exit_code=exit_code, memory_exceeded=exceeded)
         self._set(instance, ended)
         self._ended(instance)
@@ -238,12 +238,12 @@ class FakeEngine:
             return [c.summary for c in self._containers.values()]
         return self.there(environment)
 
-    async def births(self) -> list[tuple[Instance, InstanceLabels]]:
-        await self._turn("births")
-        return [(c.summary, c.spec.birth) for c in self._containers.values()]
+    async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
+        await self._turn("find_with_labels")
+        return [(c.summary, c.spec.labels) for c in self._containers.values()]
 
     @asynccontextmanager
-    async def prepared(self, environment: str, trust: Trust) -> AsyncIterator[None]:  # noqa: ARG002
+    async def prepared(self, environment: str, profile: ProfileName) -> AsyncIterator[None]:  # noqa: ARG002
         network = _network(environment)
         self._networks.add(network)
         self._prepared.add(network)
@@ -254,10 +254,12 @@ class FakeEngine:
 
     async def create(self, spec: InstanceSpec) -> Instance:
         await self._turn("create")
-        birth = spec.birth
-        mine = (c for c in self._containers.values() if c.instance.deployment == birth.deployment)
-        made = next(mine, None) or self._make(spec)
-        return made.summary
+        wanted = spec.labels.deployment, spec.labels.service
+        existing = (
+            c for c in self._containers.values() if (c.instance.deployment, c.instance.service) == wanted
+        )
+        container = next(existing, None) or self._make(spec)
+        return container.summary
 
     async def start(self, instance: str) -> Instance:
         await self._turn("start")
@@ -265,7 +267,7 @@ class FakeEngine:
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
         if self.firewall is not None:
-            await self.firewall.guard(container.instance.network, container.spec.birth)
+            await self.firewall.guard(container.instance.network, container.spec.labels)
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")
@@ -402,18 +404,20 @@ class FakeEngine:
         if spec.image not in self._programs:
             raise Fault(f"There is no image {spec.image}.", reason="create-failed")
         self._made += 1
-        birth = spec.birth
-        network = _network(birth.environment)
+        labels = spec.labels
+        network = _network(labels.environment)
         self._networks.add(network)
         instance = Instance(
             f"container{self._made:04}",
-            birth.environment,
-            birth.deployment,
-            birth.generation,
+            labels.environment,
+            labels.service,
+            labels.deployment,
+            labels.generation,
             InstanceState.CREATED,
             network=network,
+            inputs=spec.inputs,
         )
-        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.port)
+        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.application.port or 0)
         made = self._containers[instance.id] = _Container(spec, instance, endpoint)
         return made
 

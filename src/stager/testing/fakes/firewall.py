@@ -34,14 +34,14 @@ class FakeFirewall:
         """An instance was kept from this."""
         self._blocked.append(blocked)
 
-    async def guard(self, network: str, birth: InstanceLabels) -> None:
+    async def guard(self, network: str, labels: InstanceLabels) -> None:
         self._turn()
-        self.guarded[network] = birth.environment
+        self.guarded[network] = labels.environment
 
     async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         self._turn()
         self.renewals += 1
-        self.guarded = {instance.network: birth.environment for instance, birth in there}
+        self.guarded = {instance.network: labels.environment for instance, labels in there}
 
     async def blocked(self) -> list[Blocked]:
         self._turn()

@@ -109,7 +109,7 @@ class FakeForge(FakePlaces, FakePeople):
         """All of them as they are called now."""
         return list(self._repositories)
 
-    def open(
+    def open(  # noqa: PLR0913 (the fields of a pull request, most with a default)
         self,
         repository: Repository,
         ref: str,

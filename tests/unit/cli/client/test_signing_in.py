@@ -71,7 +71,7 @@ def test_a_keyring_that_is_locked_is_got_round(
     configure(run, server, "username=ann")
     done = run("login", "--stdin", stdin="pa:ss\n")
     assert done.exit_code == 0
-    assert "secrets.json, which only you may read." in done.stderr
+    assert "secrets.json instead, readable only by you." in done.stderr
     assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert run("list").exit_code == 0
     assert run("logout").exit_code == 0

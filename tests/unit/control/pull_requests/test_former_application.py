@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Repository

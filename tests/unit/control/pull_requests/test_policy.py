@@ -378,7 +378,7 @@ class TestChecks:
             await gate.rest(30)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_that_fail_later_take_nothing_away(self) -> None:
         """The commit was let run; its checks aren't asked for again."""
@@ -488,7 +488,7 @@ class TestForks:
             await self.approve(gate, OTHER)
 
             instance = await gate.assert_live()
-            assert gate.engine.spec(instance.id).birth.revision.sha == OTHER
+            assert gate.engine.spec(instance.id).labels.revision.sha == OTHER
 
     async def test_a_push_back_to_what_was_approved_last_needs_nothing(self) -> None:
         async with forked("approve").open() as gate:
@@ -570,7 +570,7 @@ class TestForks:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
             await gate.assert_refused(SuspensionReason.APPROVAL)
-            for tried in (gate.life.commands.let_run, gate.life.commands.redeploy):
+            for tried in (gate.life.commands.override_policy, gate.life.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
                 assert caught.value.reason == "approval"
@@ -617,7 +617,7 @@ class TestByHand:
         async with ruled(labels=("preview",)).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("how", ["let_run", "redeploy", "launch"])
+    @pytest.mark.parametrize("how", ["override_policy", "redeploy", "launch"])
     async def test_launched(self, gate: Gate, how: str) -> None:
         event = await gate.opened()
         await gate.assert_refused(SuspensionReason.RULES)

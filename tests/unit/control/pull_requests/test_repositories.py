@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stager.control.applications import Application, Applications
 from stager.control.pull_requests.repositories import application_of, remember, remember_adopted, why_not
+from stager.domain.application import Application, Applications
 from stager.domain.environment import ChangeLink, EnvironmentKey
 from stager.domain.source import Repository
 from stager.testing import MemoryStore

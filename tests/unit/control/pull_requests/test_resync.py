@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeSeen
@@ -64,7 +64,9 @@ class TestRedelivery:
 
         life = house.life
         forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
-        resync = Resync(house.store, forges, life.applications, life.control_plane.change_events, life.clock)
+        resync = Resync(
+            house.store, forges, life.applications, life.control_plane.pull_requests.change_events, life.clock
+        )
         start = life.clock.now() - REDELIVER
         await resync.run()
         await house.rest()
@@ -181,7 +183,7 @@ class TestHeals:
         house.forge.push(opened, "one2")
         await house.rest(TWO_ROUNDS)
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "one2"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "one2"
 
     async def test_one_that_was_reopened(self, house: Harness) -> None:
         [opened] = await live(house, "one")

@@ -86,7 +86,7 @@ async def assert_as_the_last_says(house: Harness, last: ChangeSeen) -> None:
     [environment] = environments
     assert environment.desired.revision.sha == last.change.head_sha
     instance = await house.assert_live(environment)
-    assert house.engine.spec(instance.id).birth.revision.sha == last.change.head_sha
+    assert house.engine.spec(instance.id).labels.revision.sha == last.change.head_sha
 
 
 class TestAnyOrder:
@@ -193,7 +193,7 @@ class TestDeliveries:
         await house.rest()
 
         instance = await house.assert_live()
-        assert house.engine.spec(instance.id).birth.revision.sha == "10"
+        assert house.engine.spec(instance.id).labels.revision.sha == "10"
         assert (await house.the()).desired.generation == 1, (
             "the forge told the newest head at the first asking"
         )
@@ -204,7 +204,7 @@ class TestDeliveries:
         await house.tell(opened, house.forge.push(opened, "b"))
         await house.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
 
 
 class Hang:
@@ -353,7 +353,7 @@ class TestEdits:
         await house.tell(pushed, edited)
         await house.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).birth.revision.sha == "b"
+        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
 
     async def test_one_does_not_free_what_was_killed_by_hand(self, house: Harness) -> None:
         opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
@@ -526,8 +526,8 @@ class TestListeners:
                 await house.assert_live()
                 environment = await house.the()
                 picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
-                [finding] = await house.life.control_plane.handler_failures.look()
-                notices = house.life.control_plane.handler_failures.notices
+                [finding] = await house.life.control_plane.plugins.invoker.failures.look()
+                notices = house.life.control_plane.plugins.invoker.failures.notices
         assert picture is not None
         assert picture.handler_failures == (sentence,)
         assert [line["error"] for line in logs if line["event"] == "handler_failed"] == [sentence]
@@ -547,9 +547,9 @@ class TestListeners:
             picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
             assert len(picture.handler_failures) == 1
-            assert house.life.control_plane.handler_failures.notices
+            assert house.life.control_plane.plugins.invoker.failures.notices
             await self.push(house)
-            assert house.life.control_plane.handler_failures.notices == {}
+            assert house.life.control_plane.plugins.invoker.failures.notices == {}
             picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
             assert picture.handler_failures == ()

@@ -76,7 +76,7 @@ class Scenario:
 
     async def assert_live_and_reported(self, sha: str, generation: int) -> None:
         instance = await self.house.assert_live(generation=generation)
-        assert self.house.engine.spec(instance.id).birth.revision.sha == sha
+        assert self.house.engine.spec(instance.id).labels.revision.sha == sha
         assert await self.house.engine.sweep() == 0
         self.assert_one_comment(self.url)
 

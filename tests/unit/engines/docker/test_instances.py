@@ -66,7 +66,7 @@ async def test_a_container_that_docker_lost_count_of_makes_room_for_another(
     docker: FewLines, instances: DockerInstances
 ) -> None:
     docker.answer = STUCK
-    with pytest.raises(Retry, match="another is made") as caught:
+    with pytest.raises(Retry, match="created again") as caught:
         await instances.start("c1")
     assert caught.value.reason == "instance-stuck"
     assert docker.removed

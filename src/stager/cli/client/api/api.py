@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stager.cli.client.api.connection import Connection
 from stager.cli.client.api.errors import ClientError, Code
 from stager.version import __version__
+
+if TYPE_CHECKING:
+    from stager.cli.client.api.connection import Connection
 
 ENVIRONMENTS = "/api/v1/environments"
 ON_THE_WAY = frozenset({"starting", "building", "updating"})

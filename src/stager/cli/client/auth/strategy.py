@@ -6,15 +6,17 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stager.cli.client import output, settings
-from stager.cli.client.auth.secret_store import Vault
 from stager.cli.client.settings import Endpoint
 
-Send = Callable[..., httpx.Response]
+if TYPE_CHECKING:
+    import httpx
+
+    from stager.cli.client.auth.secret_store import SecretStore
+
+    Send = Callable[..., httpx.Response]
 
 
 class Account:
@@ -24,9 +26,9 @@ class Account:
         send: sends a request without credentials: method, path, and what httpx takes.
     """
 
-    def __init__(self, endpoint: Endpoint, vault: Vault, send: Send) -> None:
+    def __init__(self, endpoint: Endpoint, secret_store: SecretStore, send: Send) -> None:
         self.endpoint = endpoint
-        self._vault = vault
+        self._secret_store = secret_store
         self._send = send
         self._saved = dict(endpoint.more)
 
@@ -47,15 +49,15 @@ class Account:
         Args:
             name: what it is for, such as a user's name. No other endpoint's secret has it, whatever its name.
         """
-        return self._vault.get(self._whose(name))
+        return self._secret_store.get(self._whose(name))
 
     def keep(self, name: str, secret: str) -> None:
         """Keep a secret, in the system's keyring where there is one."""
-        self._vault.set(self._whose(name), secret)
+        self._secret_store.set(self._whose(name), secret)
 
     def forget(self, name: str) -> bool:
         """Forget a secret. Returns whether there was one."""
-        return self._vault.delete(self._whose(name))
+        return self._secret_store.delete(self._whose(name))
 
     def variable(self, name: str) -> str:
         """The value of an environment variable; empty when it isn't set."""

@@ -29,9 +29,10 @@ def configure(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Set which server the client commands talk to, and how one signs in there.
+    """Show or change the client's settings.
 
-    Without any KEY=VALUE, show what is set. Secrets are no part of it.
+    KEY=VALUE sets a value for an endpoint, KEY= removes it; without any, the settings are shown. The settings
+    contain no secrets: `stager login` stores those.
     """
     known = settings.load()
     if changes:

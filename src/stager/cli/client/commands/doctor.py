@@ -22,9 +22,9 @@ def mount(app: typer.Typer) -> None:
 
 
 def doctor(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Have a server look whether all that it needs is as it should be; for its administrators.
+    """Check Docker, disk, ports, DNS and GitHub. The server runs the checks; you must be an administrator.
 
-    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
     `warning` or `wrong`), `message` and `hint`.
     """
     tell(asked(endpoint), as_json=as_json)

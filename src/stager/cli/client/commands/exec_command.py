@@ -11,14 +11,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stager.cli.client.api.connection import Connection
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.api.resolve import find
 from stager.cli.client.command import ClientCommand, EndpointOption, Which, server
+
+if TYPE_CHECKING:
+    from stager.cli.client.api.connection import Connection
 
 COMMAND = "stager.command"
 """Where the words after `--` are, among the context's own."""
@@ -43,9 +45,10 @@ def mount(app: typer.Typer) -> None:
 
 
 def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> None:
-    """Run a command inside a preview: `stager exec IMAGE NAME -- COMMAND`. Without one, a shell.
+    """Run a command or a shell in a preview.
 
-    The exit code is the command's. Without a terminal on standard input, nothing is typed into it.
+    `stager exec PREVIEW -- COMMAND` runs a command; without one, a shell starts. The exit code is the
+    command's. Standard input is only passed on from a terminal.
     """
     with server(endpoint) as api:
         preview = find(api, which)

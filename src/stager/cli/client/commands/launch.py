@@ -36,7 +36,7 @@ def mount(app: typer.Typer) -> None:
         app.command(cls=ClientCommand)(command)
 
 
-def launch(
+def launch(  # noqa: PLR0913 (the options of the command)
     image: Image,
     name: Name,
     *,
@@ -50,10 +50,10 @@ def launch(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Launch a preview, or refresh it; print its URL once it is live, and open a browser there.
+    """Launch or update a preview and print its URL.
 
-    On the way it shows how that goes: the place in the line of builds, the build's log, the start. Ctrl-C
-    ends only the waiting.
+    Waits until the preview is live, shows the position in the build queue, the build log and the start, and
+    opens the preview in a browser. Ctrl-C stops waiting; the server continues.
     """
     with server(endpoint) as api:
         preview = api.launch(image, name, _pairs(parameters or []))
@@ -67,7 +67,7 @@ def redeploy(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Start a preview afresh, with what it was last launched with."""
+    """Redeploy a preview with its last parameters."""
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
@@ -84,9 +84,10 @@ def approve(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Let the commit of a pull request from a fork run, once you have read it.
+    """Approve a commit of a pull request from a fork.
 
-    It is approved by its whole id, 40 or 64 hex digits, which must be that of the newest commit.
+    Code from a fork doesn't run until its commit is approved: read it first. COMMIT is the full id (40 or 64
+    hex digits) of the pull request's latest commit.
     """
     with server(endpoint) as api:
         preview = api.approve(find(api, which).id, sha)
@@ -100,9 +101,10 @@ def kill(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a preview, and return once nobody can reach it any more.
+    """Remove a preview.
 
-    A pull request's comes back with the next push, reopening or launch.
+    Waits until the preview is no longer served. A pull request's preview is launched again by the next push,
+    by reopening the pull request, or by `stager launch`.
     """
     with server(endpoint) as api:
         preview = api.kill(find(api, which).id)

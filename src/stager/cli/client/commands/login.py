@@ -26,7 +26,10 @@ def login(
     ] = False,
     endpoint: EndpointOption = "",
 ) -> None:
-    """Sign in, and keep what that takes: in the system's keyring, or in a file that only you may read."""
+    """Sign in to a server.
+
+    The credentials are stored in the system's keyring, or in a file that only you can read.
+    """
     with connected(endpoint) as connection:
         strategy = strategy_for(connection, stored=True)
         strategy.sign_in(sys.stdin.readline().rstrip("\r\n") if stdin else "")
@@ -38,8 +41,11 @@ def login(
 
 
 def logout(endpoint: EndpointOption = "") -> None:
-    """Forget the password or token that `stager login` has kept. A session ends at the server, too; all else
-    stays good wherever it is used."""
+    """Sign out of a server.
+
+    Deletes the stored password or token. A session also ends on the server; passwords and API tokens stay
+    valid.
+    """
     with connected(endpoint) as connection:
         forgotten = strategy_for(connection, stored=True).sign_out()
         note(f"Signed out of {connection.endpoint.url}." if forgotten else "Nothing was kept.")

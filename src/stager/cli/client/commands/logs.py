@@ -30,10 +30,11 @@ def logs(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show the last lines of a preview's output; of the last one's that ran, when nothing runs.
+    """Show the log of a preview or of its build.
 
-    With --follow, it goes on from one instance to the next when the preview is refreshed. With --json, each
-    line is a JSON string when it follows, and all are one list otherwise.
+    Prints the last lines of the instance's output; when no instance runs, those of the last one. --follow
+    continues with the new instance when the preview is updated. With --json, the output is a list of lines,
+    or one JSON string per line with --follow.
     """
     with server(endpoint) as api:
         preview = find(api, which)

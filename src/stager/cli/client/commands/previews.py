@@ -32,7 +32,7 @@ def list_(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List the previews, oldest first."""
+    """List previews. The oldest comes first."""
     with server(endpoint) as api:
         found = api.previews(app, gone=gone)
     if as_json:
@@ -45,7 +45,7 @@ def list_(
 
 
 def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Show one preview: how it stands, and its deployments."""
+    """Show a preview's status and deployments."""
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
@@ -65,7 +65,7 @@ def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fals
 
 
 def open_(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Open a browser at a preview, and print its URL."""
+    """Open a preview in the browser. Also prints its URL."""
     with server(endpoint) as api:
         preview = find(api, which)
     if as_json:

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-
-from rich.status import Status
+from typing import TYPE_CHECKING
 
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.output import console, note, plain
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 """Seconds between two looks: few at first, when things move."""

@@ -17,19 +17,19 @@ WHO = "/api/v1/whoami"
 TOKENS = "/api/v1/tokens"
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
-token = typer.Typer(no_args_is_help=True, help="Tokens for automation: in CI, or in a script.")
+token = typer.Typer(no_args_is_help=True, help="Manage API tokens for CI and scripts.")
 
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
     app.command(cls=ClientCommand)(whoami)
-    app.add_typer(token, name="token", help="Tokens for automation: in CI, or in a script.")
+    app.add_typer(token, name="token", help="Manage API tokens for CI and scripts.")
 
 
 def whoami(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Say who the server takes you for, and what you may do there.
+    """Show the signed-in user and their roles.
 
-    With --json: `name`, `by` (how it knows), `role` and `apps`, the role for each application.
+    With --json: `name`, `by` (the authentication method), `role`, and `apps` (the role for each application).
     """
     with server(endpoint) as api:
         found = api.connection.get(WHO)
@@ -58,10 +58,10 @@ def create(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token, and print it. Nobody can look it up afterwards.
+    """Create a token and print it. It can't be shown again.
 
-    It never lets anybody do more than you may yourself at that time. With --json: the token in `token`,
-    beside its `id`, `label`, `role`, `apps` and times.
+    A token never has more permissions than you have at the time of its use. With --json: `token`, `id`,
+    `label`, `role`, `apps` and times.
     """
     body = {"label": label, "role": role, "apps": apps or None, "expires_in": _seconds(expires)}
     with server(endpoint) as api:
@@ -75,7 +75,7 @@ def create(
 
 @token.command("list", cls=ClientCommand)
 def list_(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """List your tokens that are good still, oldest first; not the tokens themselves."""
+    """List your valid tokens, without their secrets. The oldest comes first."""
     with server(endpoint) as api:
         found = api.connection.get(TOKENS)
     if as_json:
@@ -93,7 +93,7 @@ def revoke(
     ],
     endpoint: EndpointOption = "",
 ) -> None:
-    """Take a token back, at once."""
+    """Revoke a token immediately."""
     if not re.fullmatch(r"[\w-]{1,64}", which):
         raise ClientError(
             f'"{which}" is no token\'s id.', hint="`stager token list` has them.", code=Code.USAGE

@@ -61,10 +61,10 @@ def wait(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until a preview is live, and print its URL. One that isn't there yet is waited for, too.
+    """Wait until a preview is live. Prints its URL.
 
-    Exits with 1 when it fails, or a newer commit takes its place; with 5 when it goes; with 6 when it takes
-    too long.
+    The preview needn't exist yet. The exit code is 1 when the deployment fails or a newer commit supersedes
+    the expected one, 5 when the preview is removed, and 6 after the timeout.
     """
     goal = Goal(_checked(sha), timeout, time.monotonic() + timeout)
     with server(endpoint) as api, Progress(quiet=as_json).shown() as progress:
