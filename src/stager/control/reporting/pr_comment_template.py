@@ -156,10 +156,10 @@ def _commands(state: ReportState) -> list[str]:
 def _verbs(state: ReportState) -> Mapping[str, str]:
     """The commands that are possible in this state, with their descriptions."""
     desired = state.environment.desired
-    reason = desired.suspension.reason if desired.suspension else None
-    if not desired.is_present or reason is SuspensionReason.FORK:
+    suspended_for = desired.suspension.reason if desired.suspension else None
+    if not desired.is_present or suspended_for is SuspensionReason.FORK:
         return {}
-    if reason is SuspensionReason.APPROVAL:
+    if suspended_for is SuspensionReason.APPROVAL:
         approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"
         return {approve: ABOUT[Verb.APPROVE], Verb.HELP: ABOUT[Verb.HELP]}
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}
