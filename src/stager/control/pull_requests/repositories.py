@@ -10,7 +10,7 @@ All functions run inside a transaction.
 from __future__ import annotations
 
 from stager.domain.application import Application, Applications
-from stager.domain.source import Repository
+from stager.domain.source import Repository, forge_of
 from stager.ports.store import Transaction
 
 
@@ -80,16 +80,8 @@ def _bound(tx: Transaction, app: str, repository: Repository) -> Repository | No
     """The repository at the same forge that the application is bound to."""
     repository_id, _, name = tx.fact(_binding(app, repository)).partition(" ")
     if not repository_id:
-        return _seen_first(tx, app, repository)
+        return None
     return Repository(repository_id, *name.split("/", 1))
-
-
-def _seen_first(tx: Transaction, app: str, repository: Repository) -> Repository | None:
-    """The repository of the oldest preview, or the first one recorded, where none is bound yet."""
-    links = (e.change for e in tx.environments() if e.app == app and e.change)
-    of_previews = [Repository(link.repository_id, link.owner, link.repository) for link in links]
-    seen = [*of_previews, *(one.repository for one in tx.repositories() if one.app == app)]
-    return next((one for one in seen if _forge(one) == _forge(repository)), None)
 
 
 def _bind(tx: Transaction, app: str, repository: Repository, *, rebind: bool = False) -> None:
@@ -102,12 +94,7 @@ def _bind(tx: Transaction, app: str, repository: Repository, *, rebind: bool = F
 
 
 def _binding(app: str, repository: Repository) -> str:
-    return f"bound:{_forge(repository)}:{app}"
-
-
-def _forge(repository: Repository) -> str:
-    """What the ids of its forge begin with; empty for GitHub's."""
-    return repository.id.rpartition(":")[0]
+    return f"bound:{forge_of(repository.id)}:{app}"
 
 
 def _note(tx: Transaction, app: str, repository: Repository) -> None:

@@ -677,7 +677,7 @@ class TestApplications:
             assert done["outcome"].startswith(
                 "refused: images.shop is bound to acme/shop with the repository id"
             )
-            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert "mallory/shop with the id fake:102. Set images.shop.repo_owner" in done["outcome"]
             assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
                 "mallory/shop"
             ]
