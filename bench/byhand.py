@@ -15,13 +15,15 @@ import aiodocker
 import aiohttp
 
 from bench.ground import PORT
+from stager.domain.application import Application
 from stager.domain.environment import InstanceLabels
+from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
-from stager.ports.engine import InstanceSpec, Limits
+from stager.ports.engine import InstanceSpec
 
 POOL = IPv4Network("10.199.0.0/16")
 """Beside the pool that Stager's own networks come from."""
@@ -119,7 +121,10 @@ class ByHand:
             host=f"hand-{number}.localhost",
             revision=Revision(),
             trust=Trust.TRUSTED,
+            profile=ProfileName.STANDARD,
             change=None,
             parameters={},
         )
-        return InstanceSpec(labels, image, (), PORT, {"container_name": labels.name}, LIMITS)
+        application = Application("shop", image, PORT, LIMITS)
+        profile = application.profile(labels.profile)
+        return InstanceSpec(labels, image, application, profile, {"container_name": labels.name})

@@ -16,7 +16,7 @@ from stager.domain.pull_requests.rules import Rules, refusal, refusal_by_paths
 from stager.domain.source import Change, Repository
 from stager.settings.values.patterns import Pattern
 
-SHOP = Repository("101", "acme", "shop")
+SHOP = Repository("github:101", "acme", "shop")
 CHANGE = Change(
     repository=SHOP,
     number=7,

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from stager.control.applications import Applications
-from stager.control.environments.commands import Commands
 from stager.control.environments.lookup import previews_of
+from stager.control.environments.package import Environments
+from stager.control.forges import Forges
 from stager.control.identity.audit import Audit
 from stager.control.pull_requests.deduplication import Once
-from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, why_not
+from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused, Retry, StagerError, sentences
 from stager.domain.identity.actor import Actor
@@ -83,7 +83,7 @@ class CommentCommands:
         store: Store,
         forges: Forges,
         applications: Applications,
-        commands: Commands,
+        environments: Environments,
         *,
         audit: Audit,
         once: Once,
@@ -93,7 +93,8 @@ class CommentCommands:
         self._store = store
         self._forges = forges
         self._applications = applications
-        self._commands = commands
+        self._commands, self._queries = environments.commands, environments.queries
+        self._change_feed = environments.change_feed
 
     async def said(self, event: CommandSaid) -> str:
         """Do what a comment asks for, and answer where its author looks; what became of it, in words."""
@@ -112,7 +113,7 @@ class CommentCommands:
         answer = await self._answered(forge, event, speech, environment)
         await self._store.write(lambda tx: self._save(tx, event, environment.id, answer))
         await self._react(forge, event, answer.reaction)
-        self._commands.changed(environment.id)
+        self._change_feed.changed(environment.id)
         return answer.outcome
 
     def _meant(self, tx: Transaction, event: CommandSaid) -> tuple[bool, Environment | None]:
@@ -164,7 +165,7 @@ class CommentCommands:
         actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:
-                await commands.let_run(environment.id, actor)
+                await commands.override_policy(environment.id, actor)
             case Verb.REDEPLOY:
                 await commands.redeploy(environment.id, actor)
             case Verb.KILL:
@@ -172,13 +173,13 @@ class CommentCommands:
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:
-                await commands.keep(environment.id, actor, pinned=True)
+                await commands.pin(environment.id, actor)
                 return Note("It is kept when room is made for other previews.")
             case Verb.EXTEND:
-                await commands.keep(environment.id, actor, pinned=False)
+                await commands.extend(environment.id, actor)
                 return Note("It counts as the newest when room is made for other previews.")
             case Verb.LOGS:
-                lines = await commands.log_of(environment.id, LOG_LINES, actor)
+                lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
                 return Note("The last lines of its log:" if lines else "There is no log yet.", tuple(lines))
             case Verb.HELP:
                 return _help("What can be asked for here, by people with push access:")

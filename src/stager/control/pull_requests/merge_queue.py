@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Applications
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
 from stager.control.pull_requests.repositories import application_of
+from stager.domain.application import Applications
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import MergeQueued

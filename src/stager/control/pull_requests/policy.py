@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Application
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
-from stager.domain.errors import Refused, Retry
+from stager.domain.errors import Retry
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
 from stager.domain.pull_requests.comment_command import ADDRESS, Verb
 from stager.domain.pull_requests.rules import refusal, refusal_by_paths
-from stager.domain.source import Change, Trust, is_commit_id
+from stager.domain.source import Change, Trust
 from stager.ports.forge import Checks, Forge
 
 log = structlog.get_logger(__name__)
@@ -18,11 +19,6 @@ log = structlog.get_logger(__name__)
 SHORT = 7
 """Digits of a commit's id that people are shown where nothing is decided by it."""
 
-FORKS_ARE_OFF = Suspension(
-    SuspensionReason.FORK,
-    "No preview: this pull request comes from a fork, so its code isn't run here.",
-    "Someone with push access can push the branch to this repository.",
-)
 _CHECKS: dict[Checks, str] = {
     "none": "none of its checks has reported yet",
     "pending": "its checks haven't passed yet",
@@ -54,7 +50,7 @@ class Policy:
             by_listener: why a listener skips it.
         """
         fork = _fork_suspension(application, change)
-        if fork != FORKS_ARE_OFF and is_let_run(before, change):
+        if fork != FORKS_ARE_OFF and is_approved(before, change):
             return None
         # Strangers' code first: what only rules hold back may be launched by hand.
         cheap = fork or by_listener or refusal(application.rules, change)
@@ -111,44 +107,12 @@ def _fork_suspension(application: Application, change: Change) -> Suspension | N
     )
 
 
-def check_approval(sha: str, head: str) -> None:
-    """Refuse an approval that doesn't name exactly the commit that would run.
-
-    Args:
-        sha: what the approval names, in lower case.
-        head: the id of the commit that would run; empty for none.
-
-    Raises:
-        Refused: `commit-incomplete` for anything but a whole id, `commit-outdated` for another commit.
-    """
-    waiting = f"The commit that waits here is {head}." if head else "No commit waits here."
-    if not is_commit_id(sha):
-        raise Refused(
-            f'"{sha[:64]}" isn\'t a whole commit id (40 or 64 hex digits). {waiting}',
-            hint="Compare it with the commit that you have read, then copy the whole id: many commits can "
-            "share its first digits.",
-            reason="commit-incomplete",
-        )
-    if sha != head:
-        raise Refused(
-            f"{sha} isn't the commit that waits here. {waiting}",
-            hint="Read that one, then approve it by its whole id.",
-            reason="commit-outdated",
-            status=409,
-        )
-
-
 def _checks_suspension(checks: Checks) -> Suspension | None:
     if checks == "success":
         return None
     return Suspension(
         SuspensionReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed."
     )
-
-
-def is_let_run(before: Environment | None, change: Change) -> bool:
-    """Whether somebody with push access let this very commit run."""
-    return before is not None and before.approved_sha != "" and before.approved_sha == change.head_sha
 
 
 def _is_decided(before: Environment | None, change: Change) -> bool:

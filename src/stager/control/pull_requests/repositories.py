@@ -9,8 +9,8 @@ another one of that name is none of ours.
 
 from __future__ import annotations
 
-from stager.control.applications import Application, Applications
-from stager.domain.source import Repository
+from stager.domain.application import Application, Applications
+from stager.domain.source import Repository, forge_of
 from stager.ports.store import Transaction
 
 
@@ -81,16 +81,8 @@ def _bound(tx: Transaction, app: str, repository: Repository) -> Repository | No
     """The repository that the application is bound to, of those in the same forge as this one."""
     repository_id, _, name = tx.fact(_binding(app, repository)).partition(" ")
     if not repository_id:
-        return _seen_first(tx, app, repository)
+        return None
     return Repository(repository_id, *name.split("/", 1))
-
-
-def _seen_first(tx: Transaction, app: str, repository: Repository) -> Repository | None:
-    """The same by what an earlier release remembered, which bound nothing: that of the oldest preview."""
-    links = (e.change for e in tx.environments() if e.app == app and e.change)
-    of_previews = [Repository(link.repository_id, link.owner, link.repository) for link in links]
-    seen = [*of_previews, *(one.repository for one in tx.repositories() if one.app == app)]
-    return next((one for one in seen if _forge(one) == _forge(repository)), None)
 
 
 def _bind(tx: Transaction, app: str, repository: Repository, *, anew: bool = False) -> None:
@@ -103,12 +95,7 @@ def _bind(tx: Transaction, app: str, repository: Repository, *, anew: bool = Fal
 
 
 def _binding(app: str, repository: Repository) -> str:
-    return f"bound:{_forge(repository)}:{app}"
-
-
-def _forge(repository: Repository) -> str:
-    """What the ids of its forge begin with; empty for GitHub's."""
-    return repository.id.rpartition(":")[0]
+    return f"bound:{forge_of(repository.id)}:{app}"
 
 
 def _note(tx: Transaction, app: str, repository: Repository) -> None:

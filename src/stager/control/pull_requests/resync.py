@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stager.control.applications import Application, Applications
+from stager.control.forges import Forges
 from stager.control.pull_requests.change_events import ChangeEvents
-from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
+from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change, Repository

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
 from stager.control.reporting.report_state import ReportState, picture_of
 from stager.control.routing.urls import Urls

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from stager.control.applications import Applications
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.report_state import ReportState, picture_of
 from stager.control.routing.urls import Urls
+from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
 from stager.domain.status import State, Status
 from stager.ports.forge import Reports

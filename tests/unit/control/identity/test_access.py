@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.applications import Applications
 from stager.control.identity.access import Access, Roles
 from stager.control.identity.api_tokens import LONGEST, MOST, Tokens
 from stager.control.identity.audit import Audit
 from stager.control.identity.refusals import MOST as MOST_LINES
 from stager.control.identity.sessions import Sessions
 from stager.control.identity.throttle import LIMIT, PER_SECONDS, Throttle
+from stager.domain.application import Applications
 from stager.domain.errors import Refused, Retry
 from stager.domain.identity.accounts import AuditRecord
 from stager.domain.identity.actor import Actor

@@ -564,7 +564,7 @@ class TestForks:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
             await gate.assert_refused(SuspensionReason.APPROVAL)
-            for tried in (gate.life.commands.let_run, gate.life.commands.redeploy):
+            for tried in (gate.life.commands.override_policy, gate.life.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
                 assert caught.value.reason == "approval"
@@ -611,7 +611,7 @@ class TestByHand:
         async with ruled(labels=("preview",)).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("how", ["let_run", "redeploy", "launch"])
+    @pytest.mark.parametrize("how", ["override_policy", "redeploy", "launch"])
     async def test_launched(self, gate: Gate, how: str) -> None:
         event = await gate.opened()
         await gate.assert_refused(SuspensionReason.RULES)

@@ -526,8 +526,8 @@ class TestListeners:
                 await house.assert_live()
                 environment = await house.the()
                 picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
-                [finding] = await house.life.control_plane.handler_failures.look()
-                notices = house.life.control_plane.handler_failures.notices
+                [finding] = await house.life.control_plane.plugins.invoker.failures.look()
+                notices = house.life.control_plane.plugins.invoker.failures.notices
         assert picture is not None
         assert picture.hitches == (sentence,)
         assert [line["error"] for line in logs if line["event"] == "handler_failed"] == [sentence]
@@ -547,9 +547,9 @@ class TestListeners:
             picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
             assert picture is not None
             assert len(picture.hitches) == 1
-            assert house.life.control_plane.handler_failures.notices
+            assert house.life.control_plane.plugins.invoker.failures.notices
             await self.push(house)
-            assert house.life.control_plane.handler_failures.notices == {}
+            assert house.life.control_plane.plugins.invoker.failures.notices == {}
             picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
             assert picture is not None
             assert picture.hitches == ()
@@ -677,7 +677,7 @@ class TestApplications:
             assert done["outcome"].startswith(
                 "refused: images.shop is bound to acme/shop, the repository with"
             )
-            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert "mallory/shop with the id fake:102. Set images.shop.repo_owner" in done["outcome"]
             assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
                 "mallory/shop"
             ]

@@ -198,7 +198,7 @@ class TestStatuses:
         await house.rest()
 
         assert_all_end(house)
-        assert "stopped by hand" in statuses(house)[-1].description
+        assert "stopped manually" in statuses(house)[-1].description
 
     async def test_closing_changes_nothing_of_what_was_true(self, house: Harness) -> None:
         event = await opened(house)

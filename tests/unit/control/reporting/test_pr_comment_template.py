@@ -11,7 +11,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from stager.control.pull_requests.comment_commands import Note
-from stager.control.pull_requests.policy import FORKS_ARE_OFF
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.qr import QUIET, qr_lines
 from stager.control.reporting.report_state import ReportState
@@ -27,6 +26,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read

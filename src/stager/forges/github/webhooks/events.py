@@ -21,10 +21,10 @@ from stager.domain.pull_requests.events import (
 )
 from stager.domain.source import Repository
 from stager.forges.github.webhooks import payloads, signature, wire
+from stager.forges.github.webhooks.payloads import FORGE
 from stager.forges.github.webhooks.signature import Digests
 from stager.ports.forge import Signed, Webhooks
 
-FORGE = "github"
 LARGEST_BODY = 25 * 1024 * 1024
 """Bytes. GitHub itself doesn't deliver more."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stager.domain.source import Repository
+from stager.domain.source import Repository, forge_of
 from stager.ports.forge import Forge
 
 
@@ -26,7 +26,7 @@ class Forges:
 
     def of(self, repository_id: str) -> Forge | None:
         """The forge that this repository is in; None where none of ours can be asked about it."""
-        return next((forge for forge in self._forges if forge.owns(repository_id)), None)
+        return next((forge for forge in self._forges if forge.name == forge_of(repository_id)), None)
 
     async def repository(self, owner: str, name: str) -> Repository | None:
         """The repository of this name in the first forge that has one.
