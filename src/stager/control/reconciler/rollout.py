@@ -9,17 +9,18 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.reconciler.container_env import of_instance
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.exec_hooks import run_hooks
 from stager.control.reconciler.health_check import Readiness
 from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.status_page import Showing
+from stager.domain.application import Application
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
 from stager.domain.environment import WEB_SERVICE, Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import profile_name
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
@@ -62,7 +63,7 @@ class Launching:
         for so long."""
         if application.build is None:
             return nullcontext()
-        return self._context.instances.prepared(environment.id, environment.desired.trust)
+        return self._context.instances.prepared(environment.id, profile_name(environment.desired.trust))
 
     async def resume(self, state: ObservedState, instance: Instance) -> None:
         """Start an instance that was made but doesn't run."""
@@ -155,13 +156,9 @@ class Launching:
         return InstanceSpec(
             labels=_labels(environment, deployment),
             image=deployment.image,
-            command=application.command,
-            port=application.port or 0,
+            application=application,
+            profile=application.profile_for(environment.desired.trust),
             variables=self._variables(environment, deployment, application, amended),
-            limits=application.limits,
-            stop_grace=application.stop_grace,
-            parameters=application.parameters,
-            runs_healthcheck=application.has_healthcheck,
             fallbacks={"PORT": str(application.port)} if application.port else {},
         )
 
@@ -183,6 +180,7 @@ def _labels(environment: Environment, deployment: Deployment) -> InstanceLabels:
         host=environment.host,
         revision=deployment.revision,
         trust=environment.desired.trust,
+        profile=profile_name(environment.desired.trust),
         change=environment.change,
         parameters=environment.desired.parameters,
     )

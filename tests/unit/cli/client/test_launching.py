@@ -60,8 +60,8 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
 
     signed_in.call(opened)
     for given, said in (
-        (SHA[:7], "isn't a whole commit id"),
-        (SHA[:7] + "0" * 33, "isn't the commit that waits here"),
+        (SHA[:7], "isn't a full commit id"),
+        (SHA[:7] + "0" * 33, "isn't the commit that is waiting for approval"),
     ):
         refused = run("approve", given, "shop", "feature-x")
         assert refused.exit_code != 0

@@ -36,7 +36,7 @@ def mount(app: typer.Typer) -> None:
         app.command(cls=ClientCommand)(command)
 
 
-def launch(
+def launch(  # noqa: PLR0913 (the options of the command)
     image: Image,
     name: Name,
     *,
