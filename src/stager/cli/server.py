@@ -81,9 +81,7 @@ def stop(config: ConfigOption = None) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while state.running() == process:
             if time.monotonic() > deadline:
-                _fail(
-                    f"Process {process} didn't stop within {STOP_SECONDS:g} s. See its log: {state.log}."
-                )
+                _fail(f"Process {process} didn't stop within {STOP_SECONDS:g} s. See its log: {state.log}.")
             time.sleep(0.05)
     fronts = asyncio.run(_stop_front(state))
     typer.echo("Stager stopped." if process or fronts else "Stager wasn't running.")

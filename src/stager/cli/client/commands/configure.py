@@ -67,9 +67,7 @@ def _warn_of(values: Mapping[str, str]) -> None:
     if url.startswith("http:") and not settings.Endpoint("", checked_url(url)).is_local:
         warn("http isn't encrypted, so others on the network can read your credentials.")
     if values.get("verify_ssl") == "false":
-        warn(
-            "verify_ssl=false accepts any certificate. SSL_CERT_FILE is safer."
-        )
+        warn("verify_ssl=false accepts any certificate. SSL_CERT_FILE is safer.")
 
 
 def _typed(known: ClientSettings) -> dict[str, dict[str, object]]:
