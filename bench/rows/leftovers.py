@@ -185,10 +185,10 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-Pull requests are opened, pushed to and closed by the dice, at most {MOST_OPEN} at a time, and
-either process is killed now and then; nothing waits for anything. In the end all are closed, and
-what the engine and the route table still have of this Stager is counted. Each container has an
-anonymous volume. `scripts/bench leftovers --cycles 500` makes it a long history.
+Pull requests are opened, pushed to and closed at random, at most {MOST_OPEN} at a time, and either process
+is killed from time to time; no step waits for the previous one. In the end all are closed, and the
+remaining resources of this Stager in the engine and the route table are counted. Each container has an
+anonymous volume. `scripts/bench leftovers --cycles 500` runs a longer history.
 """
 
 ROW = Row(

@@ -190,11 +190,11 @@ def charts(figures: Figures) -> list[Chart]:
 
 
 ABOUT = f"""\
-Small responses on kept connections, {wrk.CONNECTIONS} clients (wrk), {ROUTES:,} routes to
-{BACKENDS} applications in turn, an access log, the usual X-Forwarded headers. Counted is the
-processor time of the router's process, its own and the kernel's for it, a request. The floor is
-nginx with one worker, a vhost for each route, and kept connections to the applications. Beside them
-JupyterHub's proxy with as many users' routes.
+Small responses on keep-alive connections, {wrk.CONNECTIONS} clients (wrk), {ROUTES:,} routes to {BACKENDS}
+applications in turn, an access log, the usual X-Forwarded headers. Measured is the processor time of the
+proxy's process (user and kernel) per request. The floor is nginx with one worker, a vhost for each route,
+and keep-alive connections to the applications. The comparison is JupyterHub's proxy with as many users'
+routes.
 """
 
 ROW = Row(

@@ -229,11 +229,11 @@ ABOUT = f"""\
 {OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries arrive in a
 second, evenly spread, sent whether or not those before were answered. Measured is the time from when
 each was due until its answer. The floor is the same route, framework and server behind a front of its
-own, answering 202 without reading the request. In {ROUNDS} rounds each delivery is a label, which needs
-nothing done. In the next round each is a push. In the last one each is a push again, three seconds
+own, answering 202 without reading the request. In {ROUNDS} rounds each delivery is a label, which
+causes no work. In the next round each is a push. In the last one each is a push again, three seconds
 later, while {OPEN} containers are being replaced on the same processors; its floor is measured beside a
 program that replaces containers at the same rate. After the last answer the control plane is killed and
-started again, and every push must be what it wants to run.
+started again, and every push must be in its desired state.
 """
 
 ROW = Row(

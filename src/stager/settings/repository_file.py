@@ -33,7 +33,7 @@ MAX_SIZE = 32 * 1024
 MAX_PROBLEMS, MAX_PROBLEM_LENGTH = 100, 500
 """Problems of a file that are reported, and characters of each."""
 
-NOT_ALLOWED = "isn't allowed in this file: `repository_file_keys` in the configuration doesn't list it"
+NOT_ALLOWED = "isn't allowed in this file by `repository_file_keys` in the configuration"
 
 
 class RepositoryFile(Section):

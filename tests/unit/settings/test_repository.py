@@ -215,10 +215,7 @@ class TestBuild:
 class TestForbidden:
     @pytest.mark.parametrize("key", sorted(EVERYTHING))
     def test_what_the_administrator_keeps(self, key: str) -> None:
-        said = (
-            f"line 2: {key}: isn't allowed in this file: `repository_file_keys` in the configuration doesn't list"
-            " it"
-        )
+        said = f"line 2: {key}: isn't allowed in this file by `repository_file_keys` in the configuration"
 
         assert problems(f"# mine\n{key}:", EVERYTHING - {key}) == [said]
         assert read("", EVERYTHING - {key}) == ParsedFile(NOTHING_SAID, None)

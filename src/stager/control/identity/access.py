@@ -55,7 +55,7 @@ class Access:
         throttle: counts wrong credentials by address.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that identifies an actor)
         self,
         strategies: Sequence[AuthenticationStrategy],
         *,

@@ -14,8 +14,8 @@ from typing import cast
 
 import structlog
 
-from stager.control.plugins.api import preview_of
 from stager.control.plugins.invoker import Invoker
+from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment

@@ -65,7 +65,7 @@ class VisitorAccess:
         """Have this host served on its terms, or all of them; no effect where they are."""
         if host:
             await self._routes.guard(lambda: self._store.read(lambda tx: self._terms_at(tx, host)))
-        elif self._routes.table.terms or any(a.privacy or a.index for a in self._applications):
+        elif self._routes.table.policies or any(a.privacy or a.index for a in self._applications):
             # Read while the table is locked: an older copy would overwrite what `lead` has set since.
             await self._routes.guard(lambda: self._store.read(self._all_terms))
 
@@ -113,7 +113,7 @@ class VisitorAccess:
         application = self._applications.find(environment.app)
         if application is None:
             # Nobody says any more whether it is private, so it stays what it was.
-            return self._routes.table.terms.get(environment.host)
+            return self._routes.table.policies.get(environment.host)
         guard = self._guard(environment, application, links)
         return AccessPolicy(guard, application.index) if guard or application.index else None
 

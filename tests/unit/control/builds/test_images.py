@@ -75,7 +75,7 @@ class Works(Harness):
 
     async def say(self, line: str) -> None:
         """The build that is under way prints a line."""
-        key, builds = (await self.deployment()).build, self.life.control_plane.builds
+        key, builds = (await self.deployment()).build, self.life.control_plane.builds.queue
         assert builds is not None
         builds._say(builds._builds[key], line)
 
@@ -106,7 +106,7 @@ class TestChange:
         assert deployment.starting_at
         assert deployment.building_at <= deployment.starting_at
         assert phase_of(deployment, await works.the()) is Phase.LIVE
-        assert "FROM stager-base" in works.life.control_plane.builds.log_of(deployment.build)  # type: ignore[union-attr]
+        assert "FROM stager-base" in works.life.control_plane.builds.queue.log_of(deployment.build)  # type: ignore[union-attr]
 
     async def test_is_fetched_by_its_own_ref(self, works: Works) -> None:
         asked = []
@@ -1037,7 +1037,7 @@ class TestPages:
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         environment, deployment = await works.the(), await works.deployment()
-        status = live_status(environment, deployment, works.life.control_plane.builds)
+        status = live_status(environment, deployment, works.life.control_plane.builds.queue)
 
         page = await works.page()
         assert (page.message, page.lines) == (status.message, status.lines)
@@ -1075,7 +1075,7 @@ class TestSweep:
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)
-        log = works.life.control_plane.builds.log_of((await works.deployment()).build)  # type: ignore[union-attr]
+        log = works.life.control_plane.builds.queue.log_of((await works.deployment()).build)  # type: ignore[union-attr]
         assert log
         await works.tell(works.forge.close(event))
         await works.rest(1_300)

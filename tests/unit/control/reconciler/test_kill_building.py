@@ -60,7 +60,7 @@ class Opened(Built):
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        builds = self.house.life.control_plane.builds
+        builds = self.house.life.control_plane.builds.queue
         assert builds is not None
         assert builds.log_of((await self.house.deployment()).build).endswith("#2 RUN make\n")
 

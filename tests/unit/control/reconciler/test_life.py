@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.worker import Worker
+from stager.control.reconciler.workers import Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -609,7 +609,7 @@ class TestRemoval:
         assert len(house.engine.networks) == 3
         killed = await house.stop("goes")
         assert killed is not None
-        await house.life.commands.until_removed(killed, 60)
+        await house.life.waiters.until_removed(killed, 60)
         assert len(house.engine.networks) == 2
 
         house.engine.delays["start"] = 100
@@ -717,7 +717,7 @@ class TestSupervisor:
         wire.arm()
         await house.rest(60)
 
-        assert house.life.controller._workers == {}
+        assert not house.life.control_plane.reconciler.workers
         calls = Counter(name for name in wire.passed if name.startswith("before"))
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
@@ -729,7 +729,7 @@ class TestSupervisor:
         await house.launch()
         await house.rest()
         with monkeypatch.context() as patched:
-            patched.setattr(Controller, "wake", lambda *_: None)
+            patched.setattr(Workers, "wake", lambda *_: None)
             await house.launch()
         await house.rest(65)
 
@@ -778,7 +778,7 @@ class TestSupervisor:
         """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
         environment = await house.launch()
         await house.rest()
-        controller, woken = house.life.controller, asyncio.Event()
+        workers, woken = house.life.control_plane.reconciler.workers, asyncio.Event()
         runs = Counter[str]()
         original = Worker.run
 
@@ -787,10 +787,10 @@ class TestSupervisor:
             await original(worker)
             if not woken.is_set():
                 woken.set()
-                asyncio.get_running_loop().call_soon(controller.wake, environment.id)
+                asyncio.get_running_loop().call_soon(workers.wake, environment.id)
 
         monkeypatch.setattr(Worker, "run", run)
-        controller.wake(environment.id)
+        workers.wake(environment.id)
         await house.rest(1)
 
         assert runs["run"] == 2
@@ -808,7 +808,7 @@ class TestSupervisor:
         house.engine.delays["create"] = 100
         await house.launch()
         await house.rest(1)
-        life: Controller = house.life.controller
+        workers = house.life.control_plane.reconciler.workers
         await house.kill()
 
-        assert life._workers == {}
+        assert not workers
