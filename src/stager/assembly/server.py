@@ -48,14 +48,6 @@ from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
 from stager.installation_checks import checks_of
 from stager.ports.clock import RandomIds, SystemClock
-from stager.ports.handlers import (
-    AuthenticationStrategy,
-    ContainerRotationStrategy,
-    EventListener,
-    PostLaunchHandler,
-    PreKillHandler,
-    PreLaunchHandler,
-)
 from stager.ports.router import EdgeProxy
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
@@ -161,7 +153,7 @@ async def _assemble(
         firewall=firewall,
     )
     previews = RunningPreviews(store, addresses)
-    plugins = plugin_set_of(Chosen(loaded, previews, logins))
+    plugins = PluginSet.of(Chosen(loaded, previews, logins))
     control_plane = ControlPlane(
         ports, addresses, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
@@ -213,17 +205,6 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
             await instances.sweep()
     except (StagerError, TimeoutError) as error:
         log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
-
-
-def plugin_set_of(chosen: Chosen) -> PluginSet:
-    return PluginSet(
-        listeners=chosen.those(EventListener),
-        pre_launch=chosen.those(PreLaunchHandler),
-        post_launch=chosen.those(PostLaunchHandler),
-        pre_kill=chosen.those(PreKillHandler),
-        authentication=chosen.those(AuthenticationStrategy),
-        rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
-    )
 
 
 def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | None) -> Options:
