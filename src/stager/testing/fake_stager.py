@@ -68,7 +68,7 @@ class FakeStager:
     @classmethod
     async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
         stager = cls(loaded, seconds)
-        await stager._control_plane.routing.routes.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        await stager._control_plane.routing.routes.set_home(DOMAIN, Endpoint(path="/harness.sock"))
         stager._task = asyncio.create_task(stager._control_plane.controller.run())
         return stager
 

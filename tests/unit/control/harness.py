@@ -257,7 +257,7 @@ class Life:
     async def _live(self) -> None:
         await self.addresses.load()
         await self.routes.adopt()
-        await self.routes.frame(self.addresses.domain, HOME)
+        await self.routes.set_home(self.addresses.domain, HOME)
         await self.controller.run()
 
     async def die(self) -> None:

@@ -56,7 +56,7 @@ async def home(request: Request, control: Control, web: Web) -> Response:
         version=__version__,
         configured=bool(web.options.configuration),
         has_images=bool(list(control.applications)),
-        domain=control.routing.urls.authority if control.routing.urls.known else "",
+        domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
         troubles=troubles,
