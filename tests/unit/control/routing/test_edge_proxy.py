@@ -131,7 +131,7 @@ async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
 async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
     place.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
     await place.routes.show(A, FIRST)
-    assert "a fault of Stager's own" in place.trouble
+    assert "a bug in Stager" in place.trouble
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     assert (place.edge_proxy.doors, place.trouble) == ({A: 1}, "")
@@ -191,7 +191,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     assert place.edge_proxy.doors == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.trouble == (
-        "One preview is left out: no port is left; `ports` in the configuration gives more."
+        "One preview is left out: no ingress port is free; configure more under `ports`."
         " Another program has it."
     )
     place.router.taken = set()
