@@ -149,13 +149,15 @@ def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLab
         deployment=f"d{next(_numbers)}",
         generation=generation,
         app="shop",
-        subject="change:10/7",
+        subject="change:github:10/7",
         name="feature/Übergröße 'x'; $(reboot)",
         host="feature-x.preview.test",
         revision=Revision("c0ffee", "feature/x"),
         trust=Trust.TRUSTED,
         profile=ProfileName.STANDARD,
-        change=ChangeLink("10", "acme", "shop", 7, "main", 'A "title" 🚀', "ann", "https://forge.test/7"),
+        change=ChangeLink(
+            "github:10", "acme", "shop", 7, "main", 'A "title" 🚀', "ann", "https://forge.test/7"
+        ),
         parameters={"GREETING": 'hallo\n"Welt"', "EMPTY": ""},
     )
 

@@ -26,9 +26,11 @@ from stager.domain.source import Change, Repository, Revision, Trust
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 ANN = Person("ann", "GitHub", "GithubAuthentication", "sealed")
-BASE = Repository("10", "acme", "shop")
-FORK = Repository("99", "mallory", "shop")
-LINK = ChangeLink("10", "acme", "shop", 7, "main", "Größer, <b>better</b> 🚀", "ann", "https://forge.test/7")
+BASE = Repository("github:10", "acme", "shop")
+FORK = Repository("github:99", "mallory", "shop")
+LINK = ChangeLink(
+    "github:10", "acme", "shop", 7, "main", "Größer, <b>better</b> 🚀", "ann", "https://forge.test/7"
+)
 
 
 def later(minutes: float) -> datetime:
@@ -42,7 +44,7 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
     """A full one; `number` makes its id, key and host."""
     whole = Environment(
         id=f"env{number}",
-        key=EnvironmentKey.of_change("shop", "10", number),
+        key=EnvironmentKey.of_change("shop", "github:10", number),
         name="feature/Übergröße 'x'; --",
         host=f"h{number}.preview.test",
         desired=Desired(

@@ -69,7 +69,8 @@ class TestEnvironments:
 
         assert await store.read(lambda tx: tx.environment("env2")) is None
         assert await store.read(lambda tx: tx.environment_by_host("h2.preview.test")) is None
-        for key in (EnvironmentKey.of_change("shop", "10", 2), EnvironmentKey.of_change("other", "10", 1)):
+        for app, number in (("shop", 2), ("other", 1)):
+            key = EnvironmentKey.of_change(app, BASE.id, number)
             assert await store.read(lambda tx, key=key: tx.environment_by_key(key)) is None  # type: ignore[misc]
 
     async def test_saving_again_replaces_every_field(self, store: Store) -> None:
@@ -148,7 +149,7 @@ class TestEnvironments:
         await save(store, gone)
         rival = environment(2, key=gone.key)
 
-        with pytest.raises(ValueError, match="another environment has the key shop/change:10/1"):
+        with pytest.raises(ValueError, match="another environment has the key shop/change:github:10/1"):
             await save(store, rival)
 
     async def test_a_refused_save_leaves_the_rest_of_its_transaction(self, store: Store) -> None:
@@ -367,20 +368,20 @@ class TestBegunDeliveries:
 
 class TestActedOn:
     async def test_one_is_acted_on_once_in_its_repository(self, store: Store) -> None:
-        assert not await store.read(lambda tx: tx.is_processed("10", "7"))
-        assert await store.write(lambda tx: tx.mark_processed("10", "7", NOON))
-        assert not await store.write(lambda tx: tx.mark_processed("10", "7", later(1)))
+        assert not await store.read(lambda tx: tx.is_processed("github:10", "7"))
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "7", NOON))
+        assert not await store.write(lambda tx: tx.mark_processed("github:10", "7", later(1)))
         assert await store.write(lambda tx: tx.mark_processed("11", "7", NOON))
-        assert await store.write(lambda tx: tx.mark_processed("10", "8", NOON))
-        assert await store.read(lambda tx: tx.is_processed("10", "7"))
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "8", NOON))
+        assert await store.read(lambda tx: tx.is_processed("github:10", "7"))
         assert not await store.read(lambda tx: tx.is_processed("11", "8"))
 
     async def test_are_forgotten_in_their_time(self, store: Store) -> None:
-        await store.write(lambda tx: tx.mark_processed("10", "7", NOON))
+        await store.write(lambda tx: tx.mark_processed("github:10", "7", NOON))
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
-        assert not await store.write(lambda tx: tx.mark_processed("10", "7", later(1)))
+        assert not await store.write(lambda tx: tx.mark_processed("github:10", "7", later(1)))
         assert await store.write(lambda tx: tx.delete_expired(later(1))) == 1
-        assert await store.write(lambda tx: tx.mark_processed("10", "7", later(2)))
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "7", later(2)))
 
 
 class TestChanges:
@@ -389,13 +390,13 @@ class TestChanges:
         saved = change(head_repository=head)
         await save(store, saved)
 
-        assert await store.read(lambda tx: tx.change("10", 7)) == saved
-        assert await store.read(lambda tx: tx.change("10", 8)) is None
-        assert await store.read(lambda tx: tx.change("99", 7)) is None
+        assert await store.read(lambda tx: tx.change("github:10", 7)) == saved
+        assert await store.read(lambda tx: tx.change("github:10", 8)) is None
+        assert await store.read(lambda tx: tx.change("github:99", 7)) is None
 
     async def test_saving_again_replaces_every_field(self, store: Store) -> None:
         closed = change(
-            repository=Repository("10", "moved", "store"),
+            repository=Repository("github:10", "moved", "store"),
             is_open=False,
             head_sha="new",
             head_ref="other",
@@ -410,7 +411,7 @@ class TestChanges:
         )
         await save(store, change(), closed)
 
-        assert await store.read(lambda tx: tx.change("10", 7)) == closed
+        assert await store.read(lambda tx: tx.change("github:10", 7)) == closed
 
     async def test_lists_a_repositorys_open_ones_by_number(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:
@@ -421,7 +422,7 @@ class TestChanges:
 
         await store.write(fill)
 
-        assert [c.number for c in await store.read(lambda tx: tx.open_changes("10"))] == [2, 9, 10]
+        assert [c.number for c in await store.read(lambda tx: tx.open_changes("github:10"))] == [2, 9, 10]
         assert await store.read(lambda tx: tx.open_changes("11")) == []
 
 
@@ -550,7 +551,7 @@ class TestTransactions:
         assert raised.value is error
         assert await store.read(lambda tx: tx.environments()) == [environment(1)]
         assert await store.read(lambda tx: tx.next_delivery()) is None
-        assert await store.read(lambda tx: tx.change("10", 7)) is None
+        assert await store.read(lambda tx: tx.change("github:10", 7)) is None
         assert await store.read(lambda tx: tx.fact("domain")) == ""
 
     async def test_the_store_goes_on_after_work_that_raised(self, store: Store) -> None:
@@ -581,7 +582,7 @@ class TestTransactions:
             lambda tx: tx.release_delivery(delivery()),
             lambda tx: tx.finish_delivery(delivery(), "done", NOON),
             lambda tx: tx.set_delivery_aside(delivery(), "it hangs", NOON),
-            lambda tx: tx.mark_processed("10", "7", NOON),
+            lambda tx: tx.mark_processed("github:10", "7", NOON),
             lambda tx: tx.save_change(change()),
             lambda tx: tx.save_repository("shop", BASE),
             lambda tx: tx.save_fact("domain", "a.test"),
@@ -627,5 +628,5 @@ async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
     told = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
     await save(store, told)
 
-    read = await store.read(lambda tx: tx.change("10", 7))
+    read = await store.read(lambda tx: tx.change("github:10", 7))
     assert read == replace(told, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))

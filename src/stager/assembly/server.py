@@ -40,7 +40,7 @@ from stager.engines.docker import (
     connect,
 )
 from stager.engines.probe import HttpProber
-from stager.forges.github.webhooks.events import FORGE as GITHUB
+from stager.forges.github.webhooks.payloads import FORGE as GITHUB
 from stager.forges.local.deliveries import FORGE as LOCAL
 from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher

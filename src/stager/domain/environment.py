@@ -19,7 +19,8 @@ class EnvironmentKey:
 
     Args:
         app: the entry under `images:`.
-        subject: `change:REPOSITORY_ID/N` for a pull request, `name:RAW` for a name given by hand.
+        subject: `change:REPOSITORY_ID/N` for a pull request, such as `change:github:123/7`; `name:RAW` for a
+            name given by hand.
     """
 
     app: str

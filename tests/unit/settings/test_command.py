@@ -28,8 +28,8 @@ def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "config.yml: fine",
-        "  Warning: `authentication_strategy` is missing, so every direct call is refused.",
+        "config.yml: valid",
+        "  warning: `authentication_strategy` is missing, so every direct call is refused.",
     ]
 
 
@@ -53,7 +53,7 @@ def test_problems_in_json(folder: Path) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "file": "config.yml",
-        "fine": False,
+        "valid": False,
         "problems": [{"path": "scheme", "message": 'should be "http" or "https", not "ftp"'}],
         "warnings": [],
     }
@@ -72,7 +72,7 @@ def test_no_configuration_is_fine() -> None:
     result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("No config.yml here: Stager would start without any.")
+    assert result.stdout.startswith("No configuration file: Stager would start with the defaults.")
 
 
 def test_what_is_in_force_is_shown_without_secrets(folder: Path) -> None:

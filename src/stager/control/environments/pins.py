@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 
 
 @dataclass(frozen=True, slots=True)

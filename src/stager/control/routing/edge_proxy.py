@@ -56,7 +56,7 @@ class EdgeProxySync:
         Args:
             force: update it in any case: its files may have been changed by others.
         """
-        ingress, lacking = table.doors(), self.ports.lacking(table)
+        ingress, lacking = table.ingress_ports(), self.ports.lacking(table)
         if force or (ingress, lacking, table.domain) != (self._ingress, self._lacking, self._table.domain):
             self._woken.set()
         self._table, self._ingress, self._lacking = table, ingress, lacking
@@ -105,12 +105,12 @@ class EdgeProxySync:
             log.exception("edge_proxy_failed", edge_proxy=self._edge_proxy.name)
             return "It couldn't be updated because of a bug in Stager; the log has the traceback."
         finally:
-            self._attempted, self._ended = table.doors(), self._started
+            self._attempted, self._ended = table.ingress_ports(), self._started
             async with self._updates:
                 self._updates.notify_all()
 
     async def _apply(self, table: RouteTable) -> str:
-        before, ingress = self._applied, table.doors()
+        before, ingress = self._applied, table.ingress_ports()
         if before is not None:
             # Until the result is known, the edge proxy may serve the old hosts and the new ones.
             self._applied = {**ingress, **before}

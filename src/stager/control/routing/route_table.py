@@ -10,7 +10,7 @@ import structlog
 
 from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.domain.identity.access_policy import AccessPolicy
-from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
+from stager.domain.route import Endpoint, RouteDiff, RouteTable, Target, needs_ingress_port
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Routes:
         Waits for the edge proxy, up to a limit, where the URL is reported to people next.
         """
         await _uninterrupted(self._set(host, target, policy))
-        if self._edge_proxy and (isinstance(target, Endpoint) or not wants_door(target)):
+        if self._edge_proxy and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
             await self._edge_proxy.wait(host)
 
     async def drop(self, host: str) -> None:
@@ -97,23 +97,23 @@ class Routes:
     async def _set(self, host: str, target: Target | None, read: ReadPolicy | None = None) -> None:
         async with self._lock:
             before, policy = self._table, await read() if read else None
-            if before.routes.get(host) == target and before.terms.get(host) == policy:
+            if before.routes.get(host) == target and before.policies.get(host) == policy:
                 return
             table = before.upsert(host, target, policy) if target else before.delete(host)
             table = self._edge_proxy.ports.assign(table, host) if self._edge_proxy else table
-            changes = Changes(
+            changes = RouteDiff(
                 {host: target} if target else {},
                 frozenset(() if target else {host}),
                 frame=False,
                 ports={p: h for p, h in table.ports.items() if p not in before.ports},
-                terms={host: policy} if target and before.terms.get(host) != policy else {},
+                policies={host: policy} if target and before.policies.get(host) != policy else {},
             )
             closed = await self._router.update(changes, table)
             await self._applied(table, closed)
 
     async def _set_policies(self, read: ReadPolicies) -> None:
         async with self._lock:
-            table = self._table.under(await read())
+            table = self._table.with_policies(await read())
             changes = self._table.changes_to(table)
             if changes:
                 await self._applied(table, await self._router.update(changes, table))

@@ -65,7 +65,7 @@ class VisitorAccess:
         """Update the access policy of this host; of all hosts without one."""
         if host:
             await self._routes.set_policies(lambda: self._store.read(lambda tx: self._policy_at(tx, host)))
-        elif self._routes.table.terms or any(a.privacy or a.index for a in self._applications):
+        elif self._routes.table.policies or any(a.privacy or a.index for a in self._applications):
             # Read while the table is locked: an older copy would overwrite what `route` has set since.
             await self._routes.set_policies(lambda: self._store.read(self._all_policies))
 
@@ -113,7 +113,7 @@ class VisitorAccess:
         application = self._applications.find(environment.app)
         if application is None:
             # The configuration no longer says whether it is private, so the policy stays.
-            return self._routes.table.terms.get(environment.host)
+            return self._routes.table.policies.get(environment.host)
         guard = self._guard(environment, application, links)
         return AccessPolicy(guard, application.index) if guard or application.index else None
 

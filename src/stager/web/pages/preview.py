@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from stager.control.control_plane import ControlPlane
-from stager.control.reporting.qr import QUIET, leads_elsewhere
+from stager.control.reporting.qr import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
@@ -93,7 +93,7 @@ def _qr(url: str) -> str:
     # Costs a few megabytes, which only those who look at such a page pay.
     import segno  # noqa: PLC0415
 
-    if not leads_elsewhere(url):
+    if not is_reachable_elsewhere(url):
         return ""
     code = segno.make_qr(url)
     return code.svg_inline(scale=4, border=QUIET, dark="#000", light="#fff")
