@@ -315,7 +315,7 @@ def test_without_the_kernels_log_the_rules_hold_all_the_same(
         (tools / name).write_text(script)
         (tools / name).chmod(0o755)
     code = (
-        "import sys; from stager.helper import iptables; from stager.helper.__main__ import main;"
+        "import sys; from stager.helper.firewall import iptables; from stager.helper.__main__ import main;"
         " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
     )
     with helping(tmp_path, places["host"].enter) as helper:
