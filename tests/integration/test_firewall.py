@@ -224,7 +224,7 @@ def test_rules_that_went_come_back(places: dict[str, Place], helper: Helper, dee
     assert not places["preview"].reaches(HOST, 80)
     assert not places["preview"].reaches(METADATA, 80)
     assert not places["preview"].reaches("2001:db8::1", 8080)
-    assert "have been set again" in helper.log
+    assert "have been restored" in helper.log
     writes = helper.log.count("set again")
     time.sleep(0.5)
     assert helper.log.count("set again") == writes, "it rests then"
