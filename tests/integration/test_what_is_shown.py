@@ -25,7 +25,7 @@ def shop(make_stager: MakeStager, github: Github, **settings: Any) -> StagerUnde
     """A Stager that knows GitHub, and whose application takes a second to boot."""
     stager = make_stager(
         images={"shop": {"repo_owner": "acme", "env": {"BOOT": "1"}}},
-        resync_every="1h",
+        resync_interval="1h",
         github={**github.settings, **settings},
     )
     assert stager.api() == []  # from now on it knows what it is called, and can link to its pages
@@ -88,7 +88,7 @@ def test_what_is_refused_says_why_and_bars_no_merge(make_stager: MakeStager, git
     until(lambda: last(github, github.sha(number))["state"] == "success", "the status ends")
     [comment] = until(lambda: github.comments(number), "there is a comment")
 
-    assert "nobody has approved" in last(github, github.sha(number))["description"]
+    assert "newest commit isn't approved" in last(github, github.sha(number))["description"]
     assert f"/stager approve {github.sha(number)}" in comment
     assert github.deployments() == []
 

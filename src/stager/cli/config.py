@@ -1,7 +1,4 @@
-"""`stager config`: is the configuration right, what is in force, and what may be said at all.
-
-Runs on the server's machine, without a server.
-"""
+"""`stager config`: checks and shows the configuration. Runs without a server."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ import typer
 from stager.ports.plugins import discover
 from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
-from stager.settings.reference_page import json_schema, to_yaml
+from stager.settings.schema import json_schema, to_yaml
 
 config_commands = typer.Typer(no_args_is_help=True)
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="The file. By default $STAGER_CONFIG, or config.yml in this directory."),
+    typer.Option("--config", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
-NONE = "No config.yml here"
+NO_FILE = "No configuration file"
 
 
 def mount(app: typer.Typer) -> None:
@@ -48,9 +45,11 @@ def check(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         _print_report(_name(loaded), warnings=loaded.warnings)
         return
-    typer.echo(f"{_name(loaded)}: fine" if loaded.path else f"{NONE}: Stager would start without any.")
+    typer.echo(
+        f"{_name(loaded)}: valid" if loaded.path else f"{NO_FILE}: Stager would start with the defaults."
+    )
     for warning in loaded.warnings:
-        typer.echo(f"  Warning: {warning}")
+        typer.echo(f"  warning: {warning}")
 
 
 @config_commands.command()
@@ -60,7 +59,7 @@ def show(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(loaded.settings.model_dump_json(indent=2, exclude_none=True))
         return
-    typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NONE}; these are the defaults")
+    typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NO_FILE}; these are the defaults")
     typer.echo(to_yaml(loaded.settings), nl=False)
 
 
@@ -90,7 +89,7 @@ def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:
 def _print_report(
     name: str, *, problems: list[dict[str, str]] | None = None, warnings: tuple[str, ...] = ()
 ) -> None:
-    report = {"file": name, "fine": not problems, "problems": problems or [], "warnings": warnings}
+    report = {"file": name, "valid": not problems, "problems": problems or [], "warnings": warnings}
     typer.echo(json.dumps(report, indent=2))
 
 

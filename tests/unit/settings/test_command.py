@@ -28,8 +28,8 @@ def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "config.yml: fine",
-        "  Warning: `authentication_strategy` is missing, so every direct call is refused.",
+        "config.yml: valid",
+        "  warning: `authentication_strategy` is missing, so every direct request is rejected.",
     ]
 
 
@@ -53,7 +53,7 @@ def test_problems_in_json(folder: Path) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "file": "config.yml",
-        "fine": False,
+        "valid": False,
         "problems": [{"path": "scheme", "message": 'should be "http" or "https", not "ftp"'}],
         "warnings": [],
     }
@@ -64,7 +64,7 @@ def test_the_variable_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPat
     result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 1
-    assert "gone.yml: one problem\n  can't be read: No such file or directory" in result.stderr
+    assert "gone.yml: 1 problem\n  can't be read: No such file or directory" in result.stderr
 
 
 @pytest.mark.requirement("R23")
@@ -72,7 +72,7 @@ def test_no_configuration_is_fine() -> None:
     result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("No config.yml here: Stager would start without any.")
+    assert result.stdout.startswith("No configuration file: Stager would start with the defaults.")
 
 
 def test_what_is_in_force_is_shown_without_secrets(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What all client commands have in common: options, a server to ask, and how errors become exit codes."""
+"""Shared by all client commands: options, connecting to a server, and exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stager.cli.client.auth.strategy import Account, AuthStrategy
 from stager.cli.client.auth.token import VARIABLE as TOKEN_VARIABLE
 from stager.cli.client.auth.token import Token
 from stager.cli.client.commands.completion import endpoints, images, previews
-from stager.cli.client.output import complain
+from stager.cli.client.output import report_error
 
 if TYPE_CHECKING:
     from stager.cli.client.api.connection import Connection
@@ -33,34 +33,33 @@ EndpointOption = Annotated[
         envvar="STAGER_ENDPOINT",
         show_envvar=True,
         metavar="NAME|URL",
-        help="The server that is meant; the default one unless given.",
+        help="The server; by default the configured one.",
         autocompletion=endpoints,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Image = Annotated[
-    str, typer.Argument(metavar="IMAGE", help="The entry under `images:`.", autocompletion=images)
+    str,
+    typer.Argument(metavar="IMAGE", help="The application: its entry in `images:`.", autocompletion=images),
 ]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The branch, or any other name.", autocompletion=previews)
+    str, typer.Argument(metavar="NAME", help="The preview's name, such as a branch.", autocompletion=previews)
 ]
 Which = Annotated[
     list[str],
-    typer.Argument(
-        metavar="PREVIEW", help="IMAGE NAME; or one of its name, its id and its URL.", autocompletion=previews
-    ),
+    typer.Argument(metavar="PREVIEW", help="IMAGE NAME, or a name, an id or a URL.", autocompletion=previews),
 ]
 
 
 class ClientCommand(TyperCommand):
-    """A command that ends in sentences and documented exit codes, never in a traceback."""
+    """A command that reports errors as sentences with documented exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except ClientError as error:
-            complain(error, as_json=bool(ctx.params.get("as_json")))
+            report_error(error, as_json=bool(ctx.params.get("as_json")))
             raise typer.Exit(error.code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Code.INTERRUPTED) from None

@@ -13,7 +13,7 @@ from stager.control.ports import Ports
 from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.current_changes import CurrentChanges
-from stager.control.pull_requests.deduplication import Once
+from stager.control.pull_requests.deduplication import Deduplication
 from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.listeners import Listeners
 from stager.control.pull_requests.merge_queue import MergeQueue
@@ -41,7 +41,7 @@ class PullRequests:
         *,
         statuses: bool,
     ) -> None:
-        store, once = ports.store, Once(ports.store, ports.clock)
+        store, once = ports.store, Deduplication(ports.store, ports.clock)
         self.change_events = ChangeEvents(
             store,
             applications,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stager.control.ports import Ports
-from stager.control.reporting.deployments import CommitStatusSink, DeploymentSink
+from stager.control.reporting.commit_status import CommitStatusSink
+from stager.control.reporting.deployments import DeploymentSink
 from stager.control.reporting.pr_comment import PullRequestCommentSink
 from stager.control.reporting.reporter import Reporter, Sink
 from stager.control.routing.urls import Urls

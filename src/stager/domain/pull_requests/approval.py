@@ -8,7 +8,7 @@ from stager.domain.source import Change, is_commit_id
 
 FORKS_ARE_OFF = Suspension(
     SuspensionReason.FORK,
-    "No preview: this pull request comes from a fork, so its code isn't run here.",
+    "No preview: this pull request comes from a fork, and previews of forks are off.",
     "Someone with push access can push the branch to this repository.",
 )
 

@@ -80,5 +80,6 @@ def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: R
     signed_in.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
     signed_in.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
     shown = run("show", "x").stdout
-    assert 'blocked:     10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] opens it\n' in shown
+    attempts = '10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] allows it'
+    assert f"blocked:     {attempts}\n" in shown
     assert "blocked:     10.0.0.6/icmp, 1 times\n" in shown

@@ -117,13 +117,13 @@ class TestVerbs:
         event = await talk.opened()
         assert await talk.say(event, "/stager logs") == "+1"
 
-        assert await talk.note(event) == Note("The last lines of its log:", tuple(lines[-LOG_LINES:]))
+        assert await talk.note(event) == Note("Last lines of the log:", tuple(lines[-LOG_LINES:]))
 
     async def test_logs_where_there_are_none(self, talk: Talk) -> None:
         event = await talk.opened()
         assert await talk.say(event, "/stager logs") == "+1"
 
-        assert await talk.note(event) == Note("There is no log yet.")
+        assert await talk.note(event) == Note("The log is empty.")
 
     async def test_help_lists_all_of_them(self, talk: Talk) -> None:
         event = await talk.opened()
@@ -140,9 +140,9 @@ class TestVerbs:
     @pytest.mark.parametrize(
         ("word", "said"),
         [
-            ("lunch", 'There is no "lunch". Did you mean "launch"?'),
-            ("dance", 'There is no "dance".'),
-            ("x" * 5_000, f'There is no "{"x" * 40}".'),
+            ("lunch", 'Unknown command "lunch". Did you mean "launch"?'),
+            ("dance", 'Unknown command "dance".'),
+            ("x" * 5_000, f'Unknown command "{"x" * 40}".'),
         ],
     )
     async def test_another_word_does_nothing(self, talk: Talk, word: str, said: str) -> None:
@@ -200,7 +200,7 @@ class TestWho:
 
         assert (await talk.assert_live()).id == before.id
         note = await talk.note(event)
-        assert note == Note(f"{author}: only people with push access may ask for that.")
+        assert note == Note(f"{author or 'The author'} needs push access for this command.")
         environment = await talk.of(event)
         assert not await talk.store.read(lambda tx: pin_of(tx, environment.id).pinned)
 
@@ -230,7 +230,7 @@ class TestWho:
         talk.forge.mood = FaultMode.FAILING
         assert await talk.told(said) is None  # nor can it be told
         assert await talk.note(event) == Note(
-            "The forge can't be reached. Say it again when the forge answers."
+            "The forge can't be reached. Repeat the command when the forge answers again."
         )
         assert (await talk.assert_live()).id == before.id
         talk.forge.mood = FaultMode.WELL
@@ -424,8 +424,8 @@ class TestApprove:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            ("", "An approval names the commit that was read."),
-            ("\n" + SHA, "An approval names the commit that was read."),
+            ("", "The approval doesn't name a commit."),
+            ("\n" + SHA, "The approval doesn't name a commit."),
             (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
             (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a full commit id (40 or 64 hex digits).'),
             (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
@@ -493,7 +493,9 @@ class TestRoom:
     async def test_a_pinned_one_stays(self, talk: Talk) -> None:
         event = await talk.opened("one")
         assert await talk.say(event, "/stager pin") == "+1"
-        assert await talk.note(event) == Note("It is kept when room is made for other previews.")
+        assert await talk.note(event) == Note(
+            "The preview is pinned: it is never evicted in favour of another."
+        )
         for ref in ("two", "three", "four"):
             await talk.opened(ref)
 

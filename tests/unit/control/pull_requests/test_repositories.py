@@ -50,9 +50,7 @@ class TestWithoutAnOwner:
         assert await self.of(store, RENAMED) == self.ANYBODYS
         assert await self.of(store, NAMESAKE) is None
         why = await store.read(lambda tx: why_not(tx, self.ALL, NAMESAKE))
-        assert why.startswith(
-            "refused: images.shop is bound to acme/shop, the repository with the id fake:101"
-        )
+        assert why.startswith("refused: images.shop is bound to acme/shop with the repository id fake:101")
 
     async def test_a_preview_that_was_adopted_counts(self) -> None:
         store = MemoryStore()

@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy`, `approve` and `wait`: what should be, and waiting until it is."""
+"""`stager launch`, `kill`, `redeploy` and `approve`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import typer
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.api.resolve import find
-from stager.cli.client.auth.browser import open_at, wants_one
+from stager.cli.client.auth.browser import open_at, should_open
 from stager.cli.client.command import ClientCommand, EndpointOption, Image, JsonOption, Name, Which, server
-from stager.cli.client.commands.progress import GONE, Progress, follow, looks
-from stager.cli.client.output import note, say, say_json
+from stager.cli.client.commands.progress import GONE, Progress, follow, poll
+from stager.cli.client.output import echo, echo_json, note
 
-PATIENCE = 900.0
-"""Seconds that a launch is waited for, unless told otherwise: long enough for a long build."""
+DEFAULT_TIMEOUT = 900.0
+"""Seconds to wait for a launch, enough for a long build."""
 
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, as is the default.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done (the default).")]
 Open = Annotated[
     bool | None,
     typer.Option(
         "--open/--no-open",
-        help="Open a browser at it. By default where there is a terminal and a display.",
+        help="Open the preview in a browser; by default on a terminal with a display.",
         show_default=False,
     ),
 ]
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     for command in (launch, kill, redeploy, approve):
         app.command(cls=ClientCommand)(command)
 
@@ -42,10 +42,12 @@ def launch(  # noqa: PLR0913 (the options of the command)
     *,
     parameters: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="NAME=VALUE", help="An environment variable of the instance."),
+        typer.Option(
+            "--set", "-s", metavar="NAME=VALUE", help="An environment variable of the instance. Repeatable."
+        ),
     ] = None,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     browser: Open = None,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
@@ -63,7 +65,7 @@ def launch(  # noqa: PLR0913 (the options of the command)
 def redeploy(
     which: Which,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -74,13 +76,11 @@ def redeploy(
 
 
 def approve(
-    sha: Annotated[
-        str, typer.Argument(metavar="COMMIT", help="The whole id of the commit that you have read.")
-    ],
+    sha: Annotated[str, typer.Argument(metavar="COMMIT", help="The full id of the reviewed commit.")],
     which: Which,
     *,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -109,9 +109,9 @@ def kill(
     with server(endpoint) as api:
         preview = api.kill(find(api, which).id)
         if wait:
-            preview = _until_removed(api, preview, timeout)
+            preview = _wait_until_removed(api, preview, timeout)
         if as_json:
-            say_json(preview.told)
+            echo_json(preview.data)
         else:
             note(f"{preview.name}: {preview.message}")
 
@@ -119,41 +119,42 @@ def kill(
 def _finish(
     api: Api, preview: Preview, *, wait: bool, timeout: float, browser: bool | None, as_json: bool
 ) -> None:
-    """Wait for what was launched, and tell of it."""
-    begun = time.monotonic()
+    """Wait for a deployment, and write the result."""
+    started = time.monotonic()
     if wait:
         with Progress(quiet=as_json).shown() as progress:
-            preview = _followed(api, preview, timeout, progress, as_json=as_json)
+            preview = _follow(api, preview, timeout, progress, as_json=as_json)
     if as_json:
-        say_json(preview.told)
+        echo_json(preview.data)
         return
-    note(f"Live after {time.monotonic() - begun:.1f} s." if wait else preview.message)
-    say(preview.url)
-    if wait and wants_one(browser):
+    note(f"Live after {time.monotonic() - started:.1f} s." if wait else preview.message)
+    echo(preview.url)
+    if wait and should_open(browser):
         open_at(preview.url)
 
 
-def _followed(api: Api, preview: Preview, timeout: float, progress: Progress, *, as_json: bool) -> Preview:
+def _follow(api: Api, preview: Preview, timeout: float, progress: Progress, *, as_json: bool) -> Preview:
     try:
         return follow(api, preview, timeout, progress)
     except ClientError:
         if as_json:
-            say_json(api.preview(preview.id).told)
+            echo_json(api.preview(preview.id).data)
         raise
 
 
-def _until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
-    """The preview once nothing of it is served. One of a pull request stays, stopped."""
-    for found, _ in looks(api, preview.id, time.monotonic() + timeout):
+def _wait_until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
+    """Return the preview once it isn't served. A pull request's preview remains in the list as stopped."""
+    for found, _ in poll(api, preview.id, time.monotonic() + timeout):
         if found.state in (GONE, "stopped", "refused") and not found.serving:
             return found
     raise ClientError(
-        f"It isn't removed after {timeout:g} s; the server goes on by itself.", code=Code.TIMEOUT
+        f"The preview wasn't removed within {timeout:g} s. The server continues to remove it.",
+        code=Code.TIMEOUT,
     )
 
 
 def _pairs(parameters: list[str]) -> dict[str, str]:
     for given in parameters:
         if "=" not in given:
-            raise ClientError(f'--set wants NAME=VALUE, not "{given}".', code=Code.USAGE)
+            raise ClientError(f'--set expects NAME=VALUE, not "{given}".', code=Code.USAGE)
     return {name: value for name, _, value in (given.partition("=") for given in parameters)}

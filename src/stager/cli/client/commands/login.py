@@ -1,4 +1,4 @@
-"""`stager login` and `logout`: whom the server will know."""
+"""`stager login` and `stager logout`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stager.cli.client.output import note, warn
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     for command in (login, logout):
         app.command(cls=ClientCommand)(command)
 
@@ -36,7 +36,7 @@ def login(
         connection.strategy = strategy
         connection.get(ENVIRONMENTS)
         strategy.accepted()
-        note(f"Signed in at {connection.endpoint.url}.")
+        note(f"Signed in to {connection.endpoint.url}.")
         _warn_of_variable()
 
 
@@ -47,11 +47,11 @@ def logout(endpoint: EndpointOption = "") -> None:
     valid.
     """
     with connected(endpoint) as connection:
-        forgotten = strategy_for(connection, stored=True).sign_out()
-        note(f"Signed out of {connection.endpoint.url}." if forgotten else "Nothing was kept.")
+        deleted = strategy_for(connection, stored=True).sign_out()
+        note(f"Signed out of {connection.endpoint.url}." if deleted else "No credentials were stored.")
         _warn_of_variable()
 
 
 def _warn_of_variable() -> None:
     if os.environ.get(VARIABLE):
-        warn(f"{VARIABLE} is set, and goes before it.")
+        warn(f"{VARIABLE} is set and takes precedence over stored credentials.")
