@@ -136,8 +136,8 @@ class NetworkPool:
             raise
 
     async def holds(self, network: str, profile: ProfileName) -> bool:
-        """Whether the name of this network's bridge matches the profile, so that the firewall's rules apply. An
-        earlier release may have named it differently."""
+        """Whether the name of this network's bridge matches the profile, so that the firewall's rules apply.
+        An earlier release may have named it differently."""
         found = await self._inspect(network)
         return found is not None and self._has_name_of(found, network, profile)
 
