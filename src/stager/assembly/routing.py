@@ -1,5 +1,4 @@
-"""How requests come to previews, as the settings have it: the front, what stands before it, and by what
-addresses."""
+"""Routing as the settings define it: the front, the edge proxy, and URLs."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from stager.settings.model import Settings
 from stager.state import StateDirectory
 
 
-def addresses_of(settings: Settings, store: Store, listen: str) -> Urls:
+def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
     """Where previews answer, by these settings.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from stager.control.coalescing_tasks import CoalescingTasks
 from stager.control.metrics import Metrics
@@ -20,6 +21,7 @@ from stager.ports.handlers import (
     PreKillHandler,
     PreLaunchHandler,
 )
+from stager.settings.plugins.instances import Chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,18 @@ class PluginSet:
     pre_kill: Sequence[PreKillHandler] = ()
     authentication: Sequence[AuthenticationStrategy] = ()
     rotation: ContainerRotationStrategy | None = None
+
+    @classmethod
+    def of(cls, chosen: Chosen) -> Self:
+        """The plugins that the configuration has chosen."""
+        return cls(
+            listeners=chosen.those(EventListener),
+            pre_launch=chosen.those(PreLaunchHandler),
+            post_launch=chosen.those(PostLaunchHandler),
+            pre_kill=chosen.those(PreKillHandler),
+            authentication=chosen.those(AuthenticationStrategy),
+            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+        )
 
 
 class Plugins:
