@@ -19,7 +19,7 @@ from stager.domain.names import slugify
 from stager.engines.docker import labels
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.repository_file import read_file
-from stager.settings.sections.images import RepositoryKey
+from stager.settings.sections.applications import RepositoryKey
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, pages, samples, sections
 
