@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections import OrderedDict
-from typing import Generic, TypeVar
 
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role, role_by
 from stager.domain.source import Access
+from stager.expiring_map import ExpiringMap
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Accounts, Logins, SignIn
 
@@ -28,8 +27,6 @@ CACHE_SECONDS = 60.0
 DENIED_CACHE_SECONDS = 5.0
 """Cache lifetime of denied access, short for people who were just granted it."""
 CACHE_SIZE = 1_000
-
-T = TypeVar("T")
 
 
 class GithubAuthentication(AuthenticationStrategy):
@@ -56,8 +53,8 @@ class GithubAuthentication(AuthenticationStrategy):
                 "GithubAuthentication needs GitHub, which isn't configured.", reason="sign-in-unavailable"
             )
         self._accounts: Accounts = logins.accounts
-        self._names: _Cache[str] = _Cache()
-        self._access: _Cache[Access] = _Cache()
+        self._names: ExpiringMap[bytes, str, float] = ExpiringMap(_now, CACHE_SIZE)
+        self._access: ExpiringMap[bytes, Access, float] = ExpiringMap(_now, CACHE_SIZE)
 
     async def authenticate(self, credentials: Credentials) -> Actor | None:
         token = _token_in(credentials)
@@ -67,7 +64,7 @@ class GithubAuthentication(AuthenticationStrategy):
         name = self._names.get(key)
         if name is None:
             name = await self._accounts.who(token)
-            self._names.put(key, name, CACHE_SECONDS if name else DENIED_CACHE_SECONDS)
+            self._names.put(key, name, _now() + (CACHE_SECONDS if name else DENIED_CACHE_SECONDS))
         return Actor(name, self.name, proof=token) if name else None
 
     async def role(self, actor: Actor, application: str, owner: str) -> Role:
@@ -90,27 +87,9 @@ class GithubAuthentication(AuthenticationStrategy):
         access = self._access.get(key)
         if access is None:
             access = await self._accounts.access(token, owner, name)
-            self._access.put(
-                key, access, CACHE_SECONDS if access is not Access.NONE else DENIED_CACHE_SECONDS
-            )
+            seconds = CACHE_SECONDS if access is not Access.NONE else DENIED_CACHE_SECONDS
+            self._access.put(key, access, _now() + seconds)
         return access
-
-
-class _Cache(Generic[T]):
-    """Recent answers of GitHub. Failures aren't cached."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[bytes, tuple[T, float]] = OrderedDict()
-
-    def get(self, key: bytes) -> T | None:
-        known = self._known.get(key)
-        return known[0] if known and _now() < known[1] else None
-
-    def put(self, key: bytes, value: T, seconds: float) -> None:
-        self._known[key] = (value, _now() + seconds)
-        self._known.move_to_end(key)
-        if len(self._known) > CACHE_SIZE:
-            self._known.popitem(last=False)
 
 
 def _now() -> float:

@@ -14,6 +14,7 @@ from gidgethub.apps import get_jwt
 from jwt import PyJWTError
 
 from stager.domain.errors import Fault, Refused
+from stager.expiring_map import ExpiringMap
 from stager.forges.github.api import problems, responses
 from stager.forges.github.api.credentials import GithubAccount, basic
 from stager.forges.github.api.responses import AppCredentials
@@ -31,6 +32,9 @@ JWT_RENEWED_AFTER = 7 * 60
 
 MARGIN = timedelta(minutes=5)
 """Minimum remaining lifetime of a token that is handed out: a fetch may take a while."""
+
+MOST_TOKENS = 1_000
+"""Beyond that, the oldest is requested again when it is needed."""
 
 READS_CODE = {"contents": "read"}
 """Permissions of git's tokens."""
@@ -93,7 +97,9 @@ class AppInstallations(GithubAccount):
         self._now = now
         self._lock = asyncio.Lock()
         self._ids: dict[str, str] = {}
-        self._issued: dict[tuple[str, str], responses.InstallationToken] = {}
+        self._issued: ExpiringMap[tuple[str, str], responses.InstallationToken, datetime] = ExpiringMap(
+            now, MOST_TOKENS
+        )
         self._login = f"{app.slug}[bot]" if app.slug else ""
 
     async def authorization(self, owner: str, repository: str) -> str:
@@ -108,7 +114,8 @@ class AppInstallations(GithubAccount):
     def renew(self, authorization: str) -> bool:
         """Discard this token: GitHub may revoke one early."""
         token = authorization.removeprefix("Bearer ")
-        self._issued = {key: issued for key, issued in self._issued.items() if issued.token != token}
+        for key in [key for key, issued in self._issued.items() if issued.token == token]:
+            self._issued.pop(key)
         return True
 
     async def login(self) -> str:
@@ -131,10 +138,9 @@ class AppInstallations(GithubAccount):
         key = (owner.lower(), repository.lower() if single else "")
         async with self._lock:  # Concurrent callers share one request.
             known = self._issued.get(key)
-            if known is None or known.expires_at - self._now() < MARGIN:
+            if known is None:
                 known = await self._issue(owner, repository, single=single)
-                fresh = {k: issued for k, issued in self._issued.items() if issued.expires_at > self._now()}
-                self._issued = {**fresh, key: known}
+                self._issued.put(key, known, known.expires_at - MARGIN)
             return known.token
 
     async def _issue(self, owner: str, repository: str, *, single: bool) -> responses.InstallationToken:
