@@ -388,7 +388,7 @@ class TestProvider:
         async with OpenIDDouble() as provider:
             gone = Scene(provider)
             where = gone.made()
-        with pytest.raises(Retry, match="doesn't let anybody sign in now"):
+        with pytest.raises(Retry, match="fails at present"):
             await where.address(asked())
 
 
