@@ -139,7 +139,7 @@ def _hint(part: str, state: StateDirectory) -> str:
         return f"Stager's log may be {state.log}."
     if part in FRONT_PARTS:
         return f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
-    return f"The lines of its log with `step_failed` or `loop_failed` tell more; it may be {state.log}."
+    return f"The lines of its log with `action_failed` or `loop_failed` tell more; it may be {state.log}."
 
 
 async def _front_answers(state: StateDirectory) -> bool:

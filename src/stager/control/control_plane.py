@@ -257,19 +257,19 @@ class ControlPlane:
     def _context(self) -> WorkerContext:
         ports = self._ports
         return WorkerContext(
-            memory=self._memory,
+            records=self._memory,
             image_resolver=self.image_resolver,
             instances=ports.instances,
             prober=ports.prober,
             routes=self.routes,
             visitor_access=self.visitor_access,
-            addresses=self.addresses,
+            urls=self.addresses,
             applications=self.applications,
-            watch=self.watch,
+            change_feed=self.watch,
             clock=ports.clock,
             metrics=self.metrics,
             lifecycle=self.lifecycle,
-            failures=self.failures,
+            unexpected_errors=self.failures,
             firewall=ports.firewall,
         )
 
@@ -316,7 +316,7 @@ class ControlPlane:
             applications=self.applications,
             desired_state=self._desired_state,
             watch=self.watch,
-            tell=self.steps.showing.tell,
+            tell=self.steps.status_page.update,
             wake=self.wake,
             room=self.room,
             clock=self._ports.clock,
