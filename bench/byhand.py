@@ -15,13 +15,15 @@ import aiodocker
 import aiohttp
 
 from bench.ground import PORT
+from stager.domain.application import Application
 from stager.domain.environment import InstanceLabels
+from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
-from stager.ports.engine import InstanceSpec, Limits
+from stager.ports.engine import InstanceSpec
 
 POOL = IPv4Network("10.199.0.0/16")
 """Beside the pool that Stager's own networks come from."""
@@ -66,9 +68,17 @@ class ByHand:
         await self._answers(f"http://{lease.address}:{PORT}/")
         return perf_counter() - begun
 
-    async def remove(self) -> None:
-        """Remove all that was launched."""
-        made, self._made = self._made, []
+    @property
+    def count(self) -> int:
+        """How many containers are up."""
+        return len(self._made)
+
+    async def remove(self, keep: int = 0) -> None:
+        """Remove what was launched, except the newest `keep` containers."""
+        number = len(self._made) - keep
+        if number <= 0:
+            return
+        made, self._made = self._made[:number], self._made[number:]
         await asyncio.gather(
             *(self._docker.containers.container(c).delete(v=True, force=True) for c, _ in made)
         )
@@ -111,7 +121,10 @@ class ByHand:
             host=f"hand-{number}.localhost",
             revision=Revision(),
             trust=Trust.TRUSTED,
+            profile=ProfileName.STANDARD,
             change=None,
             parameters={},
         )
-        return InstanceSpec(labels, image, (), PORT, {"container_name": labels.name}, LIMITS)
+        application = Application("shop", image, PORT, LIMITS)
+        profile = application.profile(labels.profile)
+        return InstanceSpec(labels, image, application, profile, {"container_name": labels.name})

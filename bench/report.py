@@ -1,4 +1,4 @@
-"""Makes docs/benchmarks.md, its charts and the README's lines from the figures that are kept."""
+"""Generates docs/benchmarks.md, its charts and the README's lines from the stored figures."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _TOP = """<!-- Made by `scripts/bench --report` from the figures in bench/result
 
 # Benchmarks
 
-What Stager costs, each figure next to its floor: what the same would cost without Stager, taken in the same
-run, in turn with it. On another machine all of them differ, but their ratios hardly. A budget is what we
-allow ourselves; it was set before there was anything to measure. Where another program does something of the
-kind, it stands beside.
+What Stager costs. Each figure is next to its floor: the cost of the same without Stager, measured in the
+same run, alternating with Stager. On another machine the figures differ, but their ratios hardly do. Each
+has a budget, which was set before the first measurement. If another program does something comparable, its
+figure is in the last column.
 
-`scripts/bench` measures all rows in some twenty minutes, `scripts/bench launch proxy` those two. It keeps the
-raw figures in `bench/results/` and makes this page from them.
+`scripts/bench` measures all rows in about twenty minutes, `scripts/bench launch proxy` only those two. It
+stores the raw figures in `bench/results/` and generates this page from them.
 
 """
-_HEAD = "| what | without Stager | Stager | budget | | beside it |\n|---|---|---|---|---|---|\n"
+_HEAD = "| what | without Stager | Stager | budget | | comparison |\n|---|---|---|---|---|---|\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _section(one: Measured) -> str:
     row, kept = one.row, one.kept
     charts = "".join(f"![{c.title}](images/{c.name}.svg)\n\n" for c in row.charts(kept["figures"]))
     missed = [line for line in one.lines if not line.met]
-    excuse = f"**Missed:** {row.missed or 'it is not known why.'}\n\n" if missed else ""
+    excuse = f"**Missed:** {row.missed or 'the cause is not known.'}\n\n" if missed else ""
     return f"\n## {row.title}\n\n{row.about}\n\n{charts}{excuse}{_taken_on(one)}\n"
 
 
@@ -108,7 +108,7 @@ def _versions_of_peer(figures: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _not_yet(rows: Sequence[Row], measured: Sequence[Measured]) -> str:
-    unmeasured = {row.title: "no figures are kept" for row in rows if row not in [m.row for m in measured]}
+    unmeasured = {row.title: "no figures are stored" for row in rows if row not in [m.row for m in measured]}
     listed = "".join(f"- {what}: {why}.\n" for what, why in {**unmeasured, **NOT_YET}.items())
     return f"\n## Not measured yet\n\n{listed}"
 

@@ -32,7 +32,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 NOT_YET = {
-    "Waking a preview that sleeps, against unpausing by hand": "previews don't sleep yet",
+    "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
     "What a sleeping preview costs": "previews don't sleep yet",
     "A request by HAProxy's fast path": "there is no router for HAProxy yet",
 }

@@ -84,7 +84,7 @@ def lines(figures: Figures) -> list[Line]:
             budget=f"at most {times(LIMIT)}",
             value=ratio,
             limit=LIMIT,
-            headline=f"From `git push` to live in {times(ratio)} the time of the same by hand",
+            headline=f"From `git push` to live in {times(ratio)} the time of the same without Stager",
         )
     ]
 
@@ -92,19 +92,19 @@ def lines(figures: Figures) -> list[Line]:
 def charts(figures: Figures) -> list[Chart]:
     """The medians."""
     bars = [
-        ("git, buildx and Docker's API by hand", median(figures["floor"])),
+        ("git, buildx and Docker's API", median(figures["floor"])),
         ("Stager", median(figures["stager"])),
     ]
     return [Chart("bench-build", "From git push to the first 200", "s", bars)]
 
 
 ABOUT = """\
-A branch with one changed file is pushed to a bare repository on the same machine; all layers but the one
-with that file are in the build cache. The floor pushes it to a repository that tells nobody, builds the
-folder that it was pushed from with `docker buildx build --load`, makes the container as in the row above, and
-asks it every 5 ms until it answers. Stager hears of the push by its hook, fetches the commit, builds it, and
-the preview is asked through the front as often, from when its container is started, as by hand. Each branch
-has a preview of its own.
+A branch with one changed file is pushed to a bare repository on the same machine; all layers except that of
+the file are in the build cache. The floor pushes to a repository without a hook, builds the pushed folder
+with `docker buildx build --load`, creates the container as in the row above, and requests it every 5 ms
+until it answers. Stager is notified of the push by its hook, fetches the commit and builds it; the preview
+is requested through the front every 5 ms from the start of its container, as in the floor. Each branch has
+a preview of its own.
 """
 
 ROW = Row(

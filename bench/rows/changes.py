@@ -138,7 +138,7 @@ def lines(figures: Figures) -> list[Line]:
             limit=LIMIT,
         ),
         Line(
-            what="Of them, by how many that came later one is overtaken at most",
+            what="Of these, the most later changes that overtake one",
             floor="-",
             ours=str(order),
             budget=f"at most {MOST_OVERTAKEN}, twice the builds that run at once",
@@ -146,7 +146,7 @@ def lines(figures: Figures) -> list[Line]:
             limit=MOST_OVERTAKEN,
         ),
         Line(
-            what="The control plane's memory meanwhile",
+            what="The control plane's memory during that",
             floor=f"{figures['bytes']['before'] / 1e6:.0f} MB before",
             ours=f"{most:.0f} MB",
             budget=f"below {MEMORY_LIMIT} MB",
@@ -154,7 +154,7 @@ def lines(figures: Figures) -> list[Line]:
             limit=MEMORY_LIMIT,
         ),
         Line(
-            what="Requests that fail meanwhile at a preview that runs",
+            what="Failed requests to a running preview during that",
             floor="0",
             ours=f"{visits['failed']} of {visits['requests']:,}",
             budget="0",
@@ -166,9 +166,9 @@ def lines(figures: Figures) -> list[Line]:
 
 ABOUT = f"""\
 {CHANGES} branches are pushed in one `git push`, each with a changed file; {AT_ONCE} builds run at a time.
-The floor builds and runs as many by hand, {AT_ONCE} at a time. With Stager one more preview is visited
-meanwhile, every {VISIT_EVERY * 1e3:g} ms. A change is overtaken by each that was pushed after it and live
-before it.
+The floor builds and runs as many with `docker buildx` and Docker's API, {AT_ONCE} at a time. With Stager,
+another preview is requested meanwhile, every {VISIT_EVERY * 1e3:g} ms. A change is overtaken by each one
+that was pushed later and is live earlier.
 """
 
 ROW = Row(
@@ -177,6 +177,6 @@ ROW = Row(
     ABOUT.strip(),
     measure,
     lines,
-    missed="what the control plane does besides for each preview, 0.13 s of a processor, takes its time from"
+    missed="the control plane's other work for each preview, 0.13 s of a processor, competes with"
     " the builds, which keep both processors busy.",
 )

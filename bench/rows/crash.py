@@ -155,10 +155,10 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-The control plane is killed under the load of the row above, each time in the middle of a refresh,
-and started again after {STILL:g} s; the refresh must then be finished. The front is killed with
-{ROUTES} routes in its table; counted is the time until a request that comes after that is answered.
-Requests that were under way in the front at that moment are lost with it.
+The control plane is killed under the load of the row above, each time in the middle of a refresh, and
+started again after {STILL:g} s; the refresh must then be completed. The front is killed with {ROUTES}
+routes in its table; measured is the time until the next request is answered. Requests that were in progress
+in the front at that moment are lost.
 """
 
 ROW = Row(

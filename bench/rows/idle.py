@@ -71,9 +71,9 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-{KNOWN:,} environments are known: {RUNNING} run, the others are pull requests from forks, for which
-there is a page and nothing runs. Memory is what the process holds (RSS); processor time is counted
-over {SECONDS:g} s, in which a pass over everything falls. No forge is asked meanwhile.
+{KNOWN:,} environments are known: {RUNNING} run, the others are pull requests from forks, which have a page
+and run nothing. Memory is the resident set size (RSS); processor time is measured over {SECONDS:g} s, which
+include a full reconciliation. No forge is queried meanwhile.
 """
 
 ROW = Row(

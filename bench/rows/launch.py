@@ -155,13 +155,13 @@ def _line(taken: dict[str, list[float]], what: str, limit: float, short: str) ->
         value=ratio,
         limit=limit,
         peer=f"JupyterHub: {peer}" if peer else "",
-        headline=f"{short}: {times(ratio)} the time of the same by Docker's API by hand{beside}",
+        headline=f"{short}: {times(ratio)} the time of the same by Docker's API{beside}",
     )
 
 
 def charts(figures: Figures) -> list[Chart]:
     """The medians of both."""
-    names = {"floor": "Docker's API by hand", "stager": "Stager", "peer": "JupyterHub"}
+    names = {"floor": "Docker's API", "stager": "Stager", "peer": "JupyterHub"}
     return [
         Chart(
             f"bench-launch-{which}",
@@ -177,12 +177,11 @@ def charts(figures: Figures) -> list[Chart]:
 
 
 ABOUT = """\
-The image is busybox's web server with one page. The floor makes the same container (the same
-limits, an init process, a network of its own) by the same calls of Docker's API, and asks it every
-5 ms until it answers. Stager is asked by `POST /launch`, whose answer comes when the preview is
-live, and then for the preview through its front. JupyterHub is asked to start a user's server, and
-then for the server through its proxy; a hook makes a network for each of its servers, which
-DockerSpawner doesn't do by itself.
+The image is busybox's web server with one page. The floor creates the same container (the same limits, an
+init process, a network of its own) by the same calls of Docker's API, and requests it every 5 ms until it
+answers. Stager gets `POST /launch`, which answers when the preview is live, and then a request to the
+preview through its front. JupyterHub starts a user's server, which is then requested through its proxy; a
+hook creates a network for each of its servers, which DockerSpawner doesn't do by itself.
 """
 
 ROW = Row(

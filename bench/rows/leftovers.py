@@ -15,7 +15,8 @@ from typing import Any
 
 from bench.ground import Ground
 from bench.row import Figures, Line, Row
-from stager.domain.route import Endpoint
+from stager.domain.errors import Retry
+from stager.domain.route import Endpoint, RouteTable
 from stager.front.process.client import FrontClient
 from tests.integration.pulls import Pull
 from tests.integration.stager import StagerUnderTest, docker, until
@@ -134,10 +135,20 @@ async def _routes(stager: StagerUnderTest) -> int:
     """Hosts that lead to a container. That a preview is gone is said by a page, which stays for a while."""
     client = FrontClient(stager.state / "front")
     try:
-        table = await client.current()
+        table = await _current(client)
     finally:
         await client.close()
     return sum(isinstance(target, Endpoint) for target in table.routes.values())
+
+
+async def _current(client: FrontClient) -> RouteTable:
+    """The route table, also of a front that was killed just now and is being started again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await client.current()
+            except Retry:
+                await asyncio.sleep(0.1)
 
 
 def _events(path: Path, kind: str, action: str) -> list[dict[str, Any]]:
@@ -174,10 +185,10 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-Pull requests are opened, pushed to and closed by the dice, at most {MOST_OPEN} at a time, and
-either process is killed now and then; nothing waits for anything. In the end all are closed, and
-what the engine and the route table still have of this Stager is counted. Each container has an
-anonymous volume. `scripts/bench leftovers --cycles 500` makes it a long history.
+Pull requests are opened, pushed to and closed at random, at most {MOST_OPEN} at a time, and either process
+is killed from time to time; no step waits for the previous one. In the end all are closed, and the
+remaining resources of this Stager in the engine and the route table are counted. Each container has an
+anonymous volume. `scripts/bench leftovers --cycles 500` runs a longer history.
 """
 
 ROW = Row(

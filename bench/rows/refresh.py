@@ -74,9 +74,9 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-{KEPT_ALIVE} clients on kept connections and {FRESH} that connect anew for each request ask one
-preview without a pause, every fifth time with a POST, while new versions are launched one after the
-other. Each version must have been seen. Beside it JupyterHub, where the nearest thing is to stop a
+{KEPT_ALIVE} clients on keep-alive connections and {FRESH} that open a new connection for each request
+request one preview without a pause, every fifth time with a POST, while new versions are launched one after
+the other. Each version must be seen. The comparison is JupyterHub, where the closest operation is to stop a
 user's server and start it again.
 """
 

@@ -91,7 +91,7 @@ def lines(figures: Figures) -> list[Line]:
     what = f"of {figures['open']:,} open pull requests"
     return [
         Line(
-            what=f"Questions to GitHub for the first resync {what}",
+            what=f"Requests to GitHub for the first resync {what}",
             floor=f"{pages} (the list), {seconds(floor['seconds'])}",
             ours=f"{asked}; all known after {seconds(first['seconds'])} and"
             f" {first['cpu_seconds']:.1f} s of a processor, Stager's start included",
@@ -100,7 +100,7 @@ def lines(figures: Figures) -> list[Line]:
             limit=pages + MOST_MORE,
         ),
         Line(
-            what=f"Questions that count against the rate limit, for a resync {what} that finds nothing new",
+            what=f"Requests that count against the rate limit, for a resync {what} that finds nothing new",
             floor="0",
             ours=f"{charged:g} of {again:g}",
             budget="0",
@@ -119,9 +119,9 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-{OPEN:,} pull requests from forks are open at a GitHub of our own, which answers in pages of {PAGE} with
-ETags; no delivery tells of them. Stager starts and finds them; none of them runs, for nobody has approved
-it. Then {TIMES} resyncs are looked at that find nothing new. By hand the list is read page by page.
+{OPEN:,} pull requests from forks are open at a simulated GitHub, which answers in pages of {PAGE} with
+ETags, without any webhook. Stager starts and finds them; none of them runs, because none is approved. Then
+{TIMES} resyncs that find nothing new are measured. The floor reads the list page by page.
 """
 
 ROW = Row(

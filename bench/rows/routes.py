@@ -84,9 +84,10 @@ def lines(figures: Figures) -> list[Line]:
 
 
 ABOUT = f"""\
-One route of the table is led to another application, from the control plane's call until the front
-has confirmed it, written to its journal included; then a request by that route must reach the other
-application. {CHANGES} changes, in turn at a front with {FEW} routes and at one with {MANY:,}.
+One route of the table is changed to another application. Measured is the time from the control plane's call
+until the front has confirmed it, including the write to its journal; then a request by that route must
+reach the other application. {CHANGES} changes, alternating between a front with {FEW} routes and one with
+{MANY:,}.
 """
 
 ROW = Row(

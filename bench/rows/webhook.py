@@ -58,11 +58,39 @@ async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull])
             for name, send in (("floor", to_floor), ("stager", to_stager)):
                 taken[name].append(rounded(await _round(send, bodies), 5))
                 await asyncio.sleep(1)
+        await asyncio.sleep(3)  # the containers of the first pushes are being replaced
+        bodies = [_signed(pull.push()) for pull in pulls]
+        taken["stager"].append(rounded(await _round(to_stager, bodies), 5))
         await asyncio.to_thread(stager.kill9)
         await asyncio.to_thread(stager.start)
         lost = await _lost(stager, pulls)
-    quiet = {name: rounds[:-1] for name, rounds in taken.items()}
-    return {"open": OPEN, "quiet": quiet, "pushes": {n: r[-1] for n, r in taken.items()}, "lost": lost}
+        await asyncio.to_thread(stager.kill9)
+        async with _churn():
+            taken["floor"].append(rounded(await _round(to_floor, bodies), 5))
+    return {
+        "open": OPEN,
+        "quiet": {name: rounds[:ROUNDS] for name, rounds in taken.items()},
+        "pushes": {name: rounds[ROUNDS] for name, rounds in taken.items()},
+        "churning": {name: rounds[ROUNDS + 1] for name, rounds in taken.items()},
+        "lost": lost,
+    }
+
+
+@contextlib.asynccontextmanager
+async def _churn() -> AsyncIterator[None]:
+    """Containers are replaced meanwhile, without Stager; see `bench.churn`."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.churn", stdin=pipe, stdout=pipe
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        await process.stdout.readline()  # it is under way
+        yield
+    finally:
+        process.stdin.close()
+        await asyncio.wait_for(process.communicate(), 120)
 
 
 async def _open(stager: StagerUnderTest, send: Send, pulls: Sequence[Pull]) -> None:
@@ -147,9 +175,8 @@ def lines(figures: Figures) -> list[Line]:
     quiet = figures["quiet"]
     return [
         _line(f"{what}, no work follows", *(_middle(quiet[who]) for who in ("floor", "stager"))),
-        _line(
-            f"{what}, each a push", *(percentile(figures["pushes"][who], 99) for who in ("floor", "stager"))
-        ),
+        _line(f"{what}, each a push", *_both(figures["pushes"])),
+        _line(f"{what}, each a push, while containers are being replaced", *_both(figures["churning"])),
         Line(
             what=f"Of {count} answered pushes, lost at `kill -9`",
             floor="0",
@@ -159,6 +186,11 @@ def lines(figures: Figures) -> list[Line]:
             limit=0,
         ),
     ]
+
+
+def _both(figures: Figures) -> tuple[float, float]:
+    """The 99th percentiles of the floor and of Stager."""
+    return percentile(figures["floor"], 99), percentile(figures["stager"], 99)
 
 
 def _middle(rounds: list[list[float]]) -> float:
@@ -184,18 +216,24 @@ def charts(figures: Figures) -> list[Chart]:
         ("no work at all", _middle(figures["quiet"]["floor"]) * 1e3),
         ("Stager, no work follows", _middle(figures["quiet"]["stager"]) * 1e3),
         ("Stager, each a push", percentile(figures["pushes"]["stager"], 99) * 1e3),
+        ("no work at all, while containers are replaced", percentile(figures["churning"]["floor"], 99) * 1e3),
+        (
+            "Stager, each a push, while containers are replaced",
+            percentile(figures["churning"]["stager"], 99) * 1e3,
+        ),
     ]
     return [Chart("bench-webhook", "A webhook's answer, 99th percentile", "ms", bars)]
 
 
 ABOUT = f"""\
-{OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries come in
-a second, evenly spread, sent whether or not those before were answered; counted is the time from
-when each was due until its answer. The floor is the same route, framework and server behind a front
-of its own, answering 202 without looking. {ROUNDS} rounds tell of labels, which need nothing done;
-in the last one each delivery is a push, so that {OPEN} containers begin to be replaced meanwhile on
-the same processors. When the last one is answered, the control plane is killed and started again,
-and every push must be what it wants to run.
+{OPEN} pull requests are open, each with a running container. Then {OPEN} signed deliveries arrive in a
+second, evenly spread, sent whether or not those before were answered. Measured is the time from when
+each was due until its answer. The floor is the same route, framework and server behind a front of its
+own, answering 202 without reading the request. In {ROUNDS} rounds each delivery is a label, which
+causes no work. In the next round each is a push. In the last one each is a push again, three seconds
+later, while {OPEN} containers are being replaced on the same processors; its floor is measured beside a
+program that replaces containers at the same rate. After the last answer the control plane is killed and
+started again, and every push must be in its desired state.
 """
 
 ROW = Row(

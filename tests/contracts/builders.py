@@ -21,9 +21,8 @@ from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
 from stager.helper_client import HelperClient
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
 from stager.ports.clock import RandomIds
-from stager.ports.engine import InstanceSpec
 from stager.testing import FakeBuilder, FakeEngine, Result
-from tests.contracts.engines import IMAGE, LIMITS, PORT, clean_up, instance_labels, why_no_docker
+from tests.contracts.engines import IMAGE, PORT, clean_up, instance_labels, spec_of, why_no_docker
 
 _numbers = itertools.count(1)
 
@@ -96,7 +95,7 @@ class FakeBuilderUnderTest:
         return order
 
     async def use(self, image: str) -> None:
-        await self._engine.create(InstanceSpec(instance_labels(), image, (), PORT, {}, LIMITS))
+        await self._engine.create(spec_of(instance_labels(), image, stop_grace=10.0))
 
     async def strange_image(self) -> str:
         return self._engine.add_image("acme/strange:1")

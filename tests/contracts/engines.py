@@ -6,21 +6,23 @@ import functools
 import itertools
 import json
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
+from stager.domain.application import Application
 from stager.domain.environment import ChangeLink, InstanceLabels
+from stager.domain.profile import Limits, ProfileName
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
-from stager.ports.engine import Images, Instances, InstanceSpec, Limits, Listener, Prober
+from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Prober
 from stager.testing import FakeEngine, Program
 from stager.testing.fakes.engine import Inner
 
@@ -120,6 +122,25 @@ class Engine(Protocol):
 _numbers = itertools.count(1)
 
 
+def spec_of(
+    labels: InstanceLabels,
+    image: str,
+    command: tuple[str, ...] = (),
+    stop_grace: float = 1.0,
+    parameters: Mapping[str, Any] | None = None,
+) -> InstanceSpec:
+    """An instance of a small application that listens on `PORT`."""
+    application = Application(
+        "shop", image, PORT, LIMITS, command=command, stop_grace=stop_grace, parameters=parameters or {}
+    )
+    return InstanceSpec(labels, image, application, application.profile(labels.profile))
+
+
+def with_settings(spec: InstanceSpec, **settings: Any) -> InstanceSpec:
+    """The same instance of an application with other settings."""
+    return replace(spec, application=replace(spec.application, **settings))
+
+
 def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLabels:
     """A full one, of a deployment of its own."""
     return InstanceLabels(
@@ -128,12 +149,15 @@ def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLab
         deployment=f"d{next(_numbers)}",
         generation=generation,
         app="shop",
-        subject="change:10/7",
+        subject="change:github:10/7",
         name="feature/Übergröße 'x'; $(reboot)",
         host="feature-x.preview.test",
         revision=Revision("c0ffee", "feature/x"),
         trust=Trust.TRUSTED,
-        change=ChangeLink("10", "acme", "shop", 7, "main", 'A "title" 🚀', "ann", "https://forge.test/7"),
+        profile=ProfileName.STANDARD,
+        change=ChangeLink(
+            "github:10", "acme", "shop", 7, "main", 'A "title" 🚀', "ann", "https://forge.test/7"
+        ),
         parameters={"GREETING": 'hallo\n"Welt"', "EMPTY": ""},
     )
 
@@ -151,7 +175,7 @@ class FakeEngineUnderTest:
     async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
         program = replace(_PROGRAMS[does], inner=_INNER, variables={"PATH": "/bin"})
         image = self._engine.add_image(f"{does}-{labels.deployment}", program)
-        return InstanceSpec(labels, image, (), PORT, {}, LIMITS, stop_grace=1)
+        return spec_of(labels, image)
 
     def inner(self, does: str) -> Sequence[str]:
         return (does,)
@@ -182,13 +206,12 @@ class DockerUnderTest:
         image = await self.images.resolve(self.reference)
         if does in _HEALTHCHECKS:
             check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
-            spec = InstanceSpec(labels, image, ("sleep", "600"), PORT, {}, LIMITS, stop_grace=1)
-            return replace(spec, parameters={"Healthcheck": check})
+            return spec_of(labels, image, ("sleep", "600"), parameters={"Healthcheck": check})
         if does != "unstartable":
-            return InstanceSpec(labels, image, ("sh", "-c", _COMMANDS[does]), PORT, {}, LIMITS, stop_grace=1)
+            return spec_of(labels, image, ("sh", "-c", _COMMANDS[does]))
         # With an init of Docker's it would start, and end when the init doesn't find the command.
-        spec = InstanceSpec(labels, image, ("no-such-program",), PORT, {}, LIMITS)
-        return replace(spec, parameters={"HostConfig": {"Init": False}})
+        parameters = {"HostConfig": {"Init": False}}
+        return spec_of(labels, image, ("no-such-program",), stop_grace=10.0, parameters=parameters)
 
     def inner(self, does: str) -> Sequence[str]:
         return _INNER_COMMANDS[does]

@@ -200,7 +200,7 @@ class GithubUnderTest:
         self.people: People = github.people
         self.announcements: Announcements = github.announcements
         self.recovery: Recovery = github.recovery
-        self.repository = Repository(str(self._base.id), "acme", "shop")
+        self.repository = Repository(f"github:{self._base.id}", "acme", "shop")
         self.page, self.has_places = "/acme/shop/pull/1", True
         self._pulls: dict[int, GithubPull] = {}
 

@@ -18,14 +18,19 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
+from stager.domain.identity.accounts import Person, Session, ShareLink, Token
+from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hooks, Manifest
 from stager.domain.source import Change, Repository, Revision, Trust
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
-BASE = Repository("10", "acme", "shop")
-FORK = Repository("99", "mallory", "shop")
-LINK = ChangeLink("10", "acme", "shop", 7, "main", "Größer, <b>better</b> 🚀", "ann", "https://forge.test/7")
+ANN = Person("ann", "GitHub", "GithubAuthentication", "sealed")
+BASE = Repository("github:10", "acme", "shop")
+FORK = Repository("github:99", "mallory", "shop")
+LINK = ChangeLink(
+    "github:10", "acme", "shop", 7, "main", "Größer, <b>better</b> 🚀", "ann", "https://forge.test/7"
+)
 
 
 def later(minutes: float) -> datetime:
@@ -39,7 +44,7 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
     """A full one; `number` makes its id, key and host."""
     whole = Environment(
         id=f"env{number}",
-        key=EnvironmentKey.of_change("shop", "10", number),
+        key=EnvironmentKey.of_change("shop", "github:10", number),
         name="feature/Übergröße 'x'; --",
         host=f"h{number}.preview.test",
         desired=Desired(
@@ -122,3 +127,29 @@ def change(number: int = 7, **changed: Any) -> Change:
 
 def delivery(number: int = 1, *, forge: str = "github", payload: str = '{"a": "\\ud800"}') -> Delivery:
     return Delivery(f"guid-{number}", forge, "pull_request", payload)
+
+
+def session(number: int = 1, **changed: object) -> Session:
+    whole = Session(f"s{number}", f"d{number}", ANN, later(number), later(2), later(60), "192.0.2.1", "Fox/1")
+    return replace(whole, **changed)  # type: ignore[arg-type]
+
+
+def token(number: int = 1, **changed: object) -> Token:
+    whole = Token(
+        id=f"t{number}",
+        digest=f"d{number}",
+        label="CI <b>",
+        owner=ANN,
+        role=Role.DEVELOPER,
+        apps=frozenset({"shop", "blog"}),
+        created_at=later(number),
+        expires_at=later(60),
+        used_at=later(3),
+        revoked_at=later(4),
+    )
+    return replace(whole, **changed)  # type: ignore[arg-type]
+
+
+def link(number: int = 1, **changed: object) -> ShareLink:
+    whole = ShareLink(f"l{number}", "env1", "ann (GitHub)", "for Bo", later(number), later(60), later(5))
+    return replace(whole, **changed)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from stager.engines.docker import volumes
 from stager.engines.docker.files import archive_of
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Ran
-from tests.contracts.engines import LIMITS, DockerUnderTest, docker_under_test, instance_labels
+from tests.contracts.engines import LIMITS, DockerUnderTest, docker_under_test, instance_labels, with_settings
 
 pytestmark = pytest.mark.docker
 
@@ -52,9 +52,8 @@ async def inside(
 ) -> Ran:
     """What a command comes to in an instance of the image."""
     found = await engine.images.resolve(image)
-    spec = replace(
-        await engine.spec("runs", instance_labels()),
-        image=found,
+    spec = with_settings(
+        replace(await engine.spec("runs", instance_labels()), image=found),
         command=("sleep", "600"),
         parameters={"HostConfig": dict(host or {})},
     )

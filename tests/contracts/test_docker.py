@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import ProfileName, profile_name
 from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.docker.exec_in_container import run_inside
@@ -25,7 +26,7 @@ from stager.engines.docker.network.pool import Lease, bridge_of
 from stager.engines.docker.network.prepared_networks import MOST
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
-from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels
+from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels, with_settings
 
 
 def docker(*arguments: str) -> str:
@@ -100,7 +101,7 @@ async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
     async with docker_under_test() as engine:
         spec = await engine.spec("runs", instance_labels())
         silent = {"HostConfig": {"LogConfig": {"Type": "none", "Config": {}}}}
-        made = await engine.instances.create(replace(spec, parameters=silent))
+        made = await engine.instances.create(with_settings(spec, parameters=silent))
         await engine.instances.start(made.id)
 
         assert await engine.instances.logs(made.id, 10) == ""
@@ -116,7 +117,7 @@ def networks(installation: str) -> list[str]:
 @pytest.mark.docker
 async def test_the_network_is_made_ahead() -> None:
     async with docker_under_test() as engine:
-        async with engine.instances.prepared("e1", Trust.TRUSTED), asyncio.timeout(20):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD), asyncio.timeout(20):
             while not networks(engine.installation):
                 await asyncio.sleep(0.05)
             made = await engine.instances.create(await engine.spec("runs", instance_labels()))
@@ -132,7 +133,7 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
 
     monkeypatch.setattr(NetworkPool, "make", make)
     async with docker_under_test() as engine:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             made = await engine.instances.create(await engine.spec("runs", instance_labels()))
         assert networks(engine.installation) == [made.network]
 
@@ -143,7 +144,7 @@ async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
     async with docker_under_test() as engine, AsyncExitStack() as stack:
         environments = [f"e{number}" for number in range(MOST + 1)]
         for environment in environments:
-            await stack.enter_async_context(engine.instances.prepared(environment, Trust.TRUSTED))
+            await stack.enter_async_context(engine.instances.prepared(environment, ProfileName.STANDARD))
         async with asyncio.timeout(20):
             while len(networks(engine.installation)) < MOST:
                 await asyncio.sleep(0.05)
@@ -222,7 +223,8 @@ async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str
     """Never by both. Stager doesn't wait for Docker's interval."""
     async with docker_under_test() as engine:
         image = checked_image(committed, "HEALTHCHECK --interval=5m --timeout=2s CMD echo $$ is fine")
-        spec = replace(await engine.spec("runs", instance_labels()), image=image, runs_healthcheck=by_stager)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=by_stager)
+        spec = replace(spec, image=image)
         made = await engine.instances.create(spec)
         await engine.instances.start(made.id)
 
@@ -238,9 +240,12 @@ async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str
 async def test_a_check_of_the_administrator_goes_before_that_of_the_image(committed: str) -> None:
     async with docker_under_test() as engine:
         image = checked_image(committed, "HEALTHCHECK CMD exit 1")
-        spec = replace(await engine.spec("runs", instance_labels()), image=image, runs_healthcheck=True)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=True)
+        spec = replace(spec, image=image)
         for test, result in ((["CMD", "true"], Checked(healthy=True)), (["NONE"], None)):
-            mine = replace(spec, labels=instance_labels(), parameters={"Healthcheck": {"Test": test}})
+            mine = replace(
+                with_settings(spec, parameters={"Healthcheck": {"Test": test}}), labels=instance_labels()
+            )
             made = await engine.instances.create(mine)
             await engine.instances.start(made.id)
             assert await engine.instances.check(made.id) == result
@@ -261,7 +266,8 @@ async def test_a_check_of_the_administrator_goes_before_that_of_the_image(commit
 async def test_checks_of_images(committed: str, line: str, healthy: bool | None) -> None:
     async with docker_under_test() as engine:
         image = checked_image(committed, line)
-        spec = replace(await engine.spec("runs", instance_labels()), image=image, runs_healthcheck=True)
+        spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=True)
+        spec = replace(spec, image=image)
         made = await engine.instances.create(spec)
         await engine.instances.start(made.id)
         checked = await engine.instances.check(made.id)
@@ -335,7 +341,7 @@ async def test_what_an_end_at_the_start_tells(
         image = checked_image(committed, lines)
         parameters = {} if with_init else {"HostConfig": {"Init": False}}
         spec = await engine.spec("runs", instance_labels())
-        spec = replace(spec, image=image, command=command, parameters=parameters)
+        spec = with_settings(replace(spec, image=image), command=command, parameters=parameters)
         made = await engine.instances.create(spec)
         try:
             await engine.instances.start(made.id)
@@ -362,13 +368,14 @@ async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
     async with docker_under_test() as engine:
         networks: dict[Trust, set[str]] = {}
         for generation, trust in enumerate((Trust.TRUSTED, Trust.FORK, Trust.TRUSTED, Trust.FORK)):
-            spec = await engine.spec("runs", replace(instance_labels("e1", generation), trust=trust))
+            labels = replace(instance_labels("e1", generation), trust=trust, profile=profile_name(trust))
+            spec = await engine.spec("runs", labels)
             networks.setdefault(trust, set()).add((await engine.instances.create(spec)).network)
         [trusted], [untrusted] = networks[Trust.TRUSTED], networks[Trust.FORK]
         assert trusted != untrusted
         for trust, network in ((Trust.TRUSTED, trusted), (Trust.FORK, untrusted)):
             made = await (await engine.docker.networks.get(network)).show()
-            bridge = bridge_of(engine.installation, network, trust)
+            bridge = bridge_of(engine.installation, network, profile_name(trust))
             assert made["Options"]["com.docker.network.bridge.name"] == bridge
 
 
@@ -409,7 +416,9 @@ class LeasedAs(NetworkPool):
     def __init__(self, network: str) -> None:
         self._network = network
 
-    async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
+    async def lease(
+        self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
+    ) -> Lease:
         return Lease(self._network, "10.213.255.242")
 
     def release(self, network: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker.exec_in_container import OUTPUT_KEPT
 from stager.ports.engine import Listener, Ran, Size, Terminal
 from stager.testing import FakeEngine
@@ -23,6 +23,7 @@ from tests.contracts.engines import (
     docker_under_test,
     instance_labels,
     unused_endpoint,
+    with_settings,
 )
 
 
@@ -329,7 +330,7 @@ class TestPrepared:
     """What is made ahead of an instance."""
 
     async def test_is_what_the_instance_gets(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             assert await engine.instances.sweep() == 0
             instance = await started(engine)
             assert await engine.instances.sweep() == 0
@@ -339,20 +340,20 @@ class TestPrepared:
         assert await engine.instances.sweep() == 1
 
     async def test_is_not_swept_before_the_instance_is_made(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             await asyncio.sleep(0.5)
             assert await engine.instances.sweep() == 0
         assert await engine.instances.sweep() == 1
 
     async def test_is_nothing_where_there_is_an_instance(self, engine: Engine) -> None:
         first = await started(engine)
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             second = await made(engine)
         assert second.network == first.network
         assert await engine.instances.sweep() == 0
 
     async def test_is_for_one_environment(self, engine: Engine) -> None:
-        async with engine.instances.prepared("e1", Trust.TRUSTED):
+        async with engine.instances.prepared("e1", ProfileName.STANDARD):
             other = await started(engine, environment="e2")
         assert await engine.instances.sweep() == 1
         assert await status(engine, other)
@@ -693,7 +694,9 @@ class TestStrangers:
 async def test_a_command_that_isnt_in_the_image_is_named_in_the_log() -> None:
     """Docker's init is started first, so it is that which can't find it: the instance exits at once."""
     async with docker_under_test() as docker:
-        spec = replace(await docker.spec("runs", instance_labels()), command=("no-such-program", "--now"))
+        spec = with_settings(
+            await docker.spec("runs", instance_labels()), command=("no-such-program", "--now")
+        )
         instance = await docker.instances.create(spec)
         await docker.instances.start(instance.id)
 
@@ -704,7 +707,7 @@ async def test_a_command_that_isnt_in_the_image_is_named_in_the_log() -> None:
 @pytest.mark.docker
 async def test_a_user_that_isnt_in_the_image_is_a_fault() -> None:
     async with docker_under_test() as docker:
-        spec = replace(
+        spec = with_settings(
             await docker.spec("runs", instance_labels()), parameters={"User": "nobody-of-this-name"}
         )
         instance = await docker.instances.create(spec)

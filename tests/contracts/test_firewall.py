@@ -16,6 +16,7 @@ import pytest
 from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import ProfileName
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
 from stager.engines.docker.network.pool import bridge_of
@@ -58,13 +59,13 @@ class HelperGround:
         host, self._guest = Place(), Place()
         stack.callback(host.close)
         stack.callback(self._guest.close)
-        bridge = bridge_of(INSTALLATION, NETWORK, Trust.TRUSTED)
+        bridge = bridge_of(INSTALLATION, NETWORK, ProfileName.STANDARD)
         join(host, self._guest, bridge, {f"{HOST}/24": "198.51.100.2/24"})
         self._helper = Helper(folder, host.enter, "--chains=STAGER-C")
         self._helper.start()
         stack.callback(self._helper.stop)
         client = HelperClient(self._helper.socket)
-        self.firewall: Firewall = HelperFirewall(client, INSTALLATION, lambda: (443,), lambda _: Egress())
+        self.firewall: Firewall = HelperFirewall(client, INSTALLATION, lambda: (443,), lambda *_: Egress())
 
     def leave(self) -> None:
         self._helper.stop()
@@ -116,7 +117,9 @@ async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Fire
 
 
 async def test_tells_what_was_blocked_of_those_that_it_knows(ground: Ground, firewall: Firewall) -> None:
-    await firewall.renew([there(replace(instance_labels("e2"), trust=Trust.FORK))])
+    await firewall.renew(
+        [there(replace(instance_labels("e2"), trust=Trust.FORK, profile=ProfileName.RESTRICTED))]
+    )
     ground.try_it()
     assert await firewall.blocked() == []
     await firewall.guard(NETWORK, instance_labels())

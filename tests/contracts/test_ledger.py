@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.accounts import AuditRecord, Person, Session, ShareLink, Token
-from stager.domain.identity.roles import Role
+from stager.domain.identity.accounts import AuditRecord, ShareLink, Token
 from stager.ports.store import Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
-from tests.contracts.store_samples import later
-
-ANN = Person("ann", "GitHub", "GithubAuthentication", "sealed")
+from tests.contracts.store_samples import environment, later, link, session, token
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -24,32 +21,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "stager.db")
     yield opened
     await opened.close()
-
-
-def session(number: int = 1, **changed: object) -> Session:
-    whole = Session(f"s{number}", f"d{number}", ANN, later(number), later(2), later(60), "192.0.2.1", "Fox/1")
-    return replace(whole, **changed)  # type: ignore[arg-type]
-
-
-def token(number: int = 1, **changed: object) -> Token:
-    whole = Token(
-        id=f"t{number}",
-        digest=f"d{number}",
-        label="CI <b>",
-        owner=ANN,
-        role=Role.DEVELOPER,
-        apps=frozenset({"shop", "blog"}),
-        created_at=later(number),
-        expires_at=later(60),
-        used_at=later(3),
-        revoked_at=later(4),
-    )
-    return replace(whole, **changed)  # type: ignore[arg-type]
-
-
-def link(number: int = 1, **changed: object) -> ShareLink:
-    whole = ShareLink(f"l{number}", "env1", "ann (GitHub)", "for Bo", later(number), later(60), later(5))
-    return replace(whole, **changed)  # type: ignore[arg-type]
 
 
 def entry(number: int = 1) -> AuditRecord:
@@ -76,8 +47,8 @@ class TestSessions:
 
     async def test_end(self, store: Store) -> None:
         await store.write(lambda tx: tx.save_session(session()))
-        await store.write(lambda tx: tx.end_session("s1"))
-        await store.write(lambda tx: tx.end_session("never heard of"))
+        await store.write(lambda tx: tx.delete_session("s1"))
+        await store.write(lambda tx: tx.delete_session("never heard of"))
 
         assert await store.read(lambda tx: tx.sessions()) == []
 
@@ -85,7 +56,7 @@ class TestSessions:
         await store.write(lambda tx: tx.save_session(session(1, expires_at=later(60))))
         await store.write(lambda tx: tx.save_session(session(2, expires_at=later(61))))
 
-        assert await store.write(lambda tx: tx.forget(later(61))) == 1
+        assert await store.write(lambda tx: tx.delete_expired(later(61))) == 1
         assert await store.read(lambda tx: tx.sessions()) == [session(2, expires_at=later(61))]
 
 
@@ -103,6 +74,8 @@ class TestTokens:
 class TestShareLinks:
     @pytest.mark.parametrize("saved", [link(), link(revoked_at=None)])
     async def test_come_back_as_they_were_saved(self, store: Store, saved: ShareLink) -> None:
+        await store.write(lambda tx: tx.save_environment(environment(1)))
+        await store.write(lambda tx: tx.save_environment(environment(2)))
         await store.write(lambda tx: tx.save_share_link(link(note="before")))
         await store.write(lambda tx: tx.save_share_link(saved))
         await store.write(lambda tx: tx.save_share_link(link(2, environment_id="env2")))
@@ -110,51 +83,57 @@ class TestShareLinks:
         assert await store.read(lambda tx: tx.share_link("l1")) == saved
         assert await store.read(lambda tx: tx.share_link("l3")) is None
         assert await store.read(lambda tx: tx.share_links("env1")) == [saved]
+        assert await store.read(lambda tx: tx.all_share_links()) == [saved, link(2, environment_id="env2")]
+
+    async def test_one_needs_its_environment(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="there is no environment env1"):
+            await store.write(lambda tx: tx.save_share_link(link()))
 
     async def test_are_forgotten_when_they_are_over(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_environment(environment()))
         await store.write(lambda tx: tx.save_share_link(link()))
 
-        assert await store.write(lambda tx: tx.forget(later(60))) == 0
-        assert await store.write(lambda tx: tx.forget(later(61))) == 1
+        assert await store.write(lambda tx: tx.delete_expired(later(60))) == 0
+        assert await store.write(lambda tx: tx.delete_expired(later(61))) == 1
 
 
 class TestAudit:
     async def test_is_read_from_its_end_in_pages(self, store: Store) -> None:
-        await store.write(lambda tx: tx.record(entry(1)))
-        await store.write(lambda tx: tx.record(entry(2)))
-        await store.write(lambda tx: tx.record(entry(3)))
+        await store.write(lambda tx: tx.append_audit_record(entry(1)))
+        await store.write(lambda tx: tx.append_audit_record(entry(2)))
+        await store.write(lambda tx: tx.append_audit_record(entry(3)))
 
-        newest = await store.read(lambda tx: tx.entries(limit=2))
+        newest = await store.read(lambda tx: tx.audit_records(limit=2))
         assert newest == [replace(entry(3), seq=3), replace(entry(2), seq=2)]
-        assert await store.read(lambda tx: tx.entries(limit=2, before=2)) == [replace(entry(1), seq=1)]
+        assert await store.read(lambda tx: tx.audit_records(limit=2, before=2)) == [replace(entry(1), seq=1)]
 
     async def test_nothing_of_a_failed_transaction_stays(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
-            tx.record(entry())
+            tx.append_audit_record(entry())
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             await store.write(work)
-        assert await store.read(lambda tx: tx.entries(limit=9)) == []
+        assert await store.read(lambda tx: tx.audit_records(limit=9)) == []
 
     async def test_is_never_forgotten(self, store: Store) -> None:
-        await store.write(lambda tx: tx.record(entry()))
-        await store.write(lambda tx: tx.forget(later(1_000_000)))
+        await store.write(lambda tx: tx.append_audit_record(entry()))
+        await store.write(lambda tx: tx.delete_expired(later(1_000_000)))
 
-        assert len(await store.read(lambda tx: tx.entries(limit=9))) == 1
+        assert len(await store.read(lambda tx: tx.audit_records(limit=9))) == 1
 
     async def test_a_read_must_not_write(self, store: Store) -> None:
         with pytest.raises(RuntimeError, match="must not write"):
-            await store.read(lambda tx: tx.record(entry()))
+            await store.read(lambda tx: tx.append_audit_record(entry()))
 
     @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"])
     async def test_not_even_the_database_lets_it_be_edited(self, tmp_path: Path, statement: str) -> None:
         store = await open_store(tmp_path / "stager.db")
-        await store.write(lambda tx: tx.record(entry()))
+        await store.write(lambda tx: tx.append_audit_record(entry()))
         await store.close()
 
         with sqlite3.connect(tmp_path / "stager.db") as database:
-            with pytest.raises(sqlite3.IntegrityError, match="only ever added to"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 database.execute(statement)
             database.rollback()
             assert database.execute("SELECT actor FROM audit").fetchall() == [("ann (GitHub)",)]

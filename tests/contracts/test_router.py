@@ -186,11 +186,11 @@ class TestTable:
             RouteTable(before.routes, "other.test", HOME),
             RouteTable({f"c.{DOMAIN}": NOBODY}, "other.test", Endpoint("127.0.0.1", 80)),
             RouteTable(before.routes, DOMAIN, None),
-            before.under({HOST: GUARDED, OTHER: AccessPolicy(index=True)}),
+            before.with_policies({HOST: GUARDED, OTHER: AccessPolicy(index=True)}),
             before.upsert(HOST, PAGE, GUARDED),
             before.upsert(f"c.{DOMAIN}", plane.endpoint, GUARDED),
         ]
-        every += [table.under({HOST: None}) for table in every]
+        every += [table.with_policies({HOST: None}) for table in every]
         for after in every:
             await plane.router.apply(before)
             for _ in range(1 + again):
@@ -198,7 +198,7 @@ class TestTable:
             assert await plane.router.current() == after
 
     async def test_survives_a_restart(self, plane: Plane) -> None:
-        kept = table(plane).under({HOST: GUARDED, OTHER: AccessPolicy(index=True)})
+        kept = table(plane).with_policies({HOST: GUARDED, OTHER: AccessPolicy(index=True)})
         await plane.router.apply(table(plane))
         await plane.router.update(table(plane).changes_to(kept), kept)
         await plane.restart()
@@ -206,7 +206,7 @@ class TestTable:
         assert await plane.router.current() == kept
 
     async def test_terms_go_with_their_host(self, plane: Plane) -> None:
-        guarded = table(plane).under({HOST: GUARDED})
+        guarded = table(plane).with_policies({HOST: GUARDED})
         await plane.router.apply(guarded)
         without = guarded.delete(HOST)
         await plane.router.update(guarded.changes_to(without), without)
@@ -214,7 +214,7 @@ class TestTable:
         await plane.router.update(without.changes_to(again), again)
 
         assert await plane.router.current() == again
-        assert not again.terms
+        assert not again.policies
 
 
 class TestDrain:

@@ -16,7 +16,7 @@ from stager.testing import FakeSources, SourceFaultMode
 from stager.testing.fakes.sources import Files, Link
 from tests.doubles.git import BareRepository, GitHost, olga
 
-KEY = "101"
+KEY = "github:101"
 FILES: Files = {
     "Dockerfile": "FROM scratch\n",
     "site/index.html": b"<h1>Hi</h1>\n",
@@ -346,15 +346,15 @@ class TestRead:
 class TestSweep:
     async def test_keeps_only_what_it_is_told(self, remote: Remote) -> None:
         sha = remote.commit(FILES, "refs/heads/main")
-        for key in ("101", "102", "103"):
+        for key in ("github:101", "github:102", "github:103"):
             await remote.sources.read(key, remote.origin, sha, "Dockerfile")
 
-        assert await remote.sources.sweep(["102"]) == 2
-        assert await remote.sources.sweep(["102"]) == 0
+        assert await remote.sources.sweep(["github:102"]) == 2
+        assert await remote.sources.sweep(["github:102"]) == 0
         await remote.away()
-        assert await remote.sources.read("102", remote.origin, sha, "Dockerfile")
+        assert await remote.sources.read("github:102", remote.origin, sha, "Dockerfile")
         with pytest.raises(StagerError):
-            await remote.sources.read("101", remote.origin, sha, "Dockerfile")
+            await remote.sources.read("github:101", remote.origin, sha, "Dockerfile")
 
 
 class TestFakeSources:

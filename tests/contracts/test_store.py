@@ -13,7 +13,7 @@ import pytest
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Change, Repository
-from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside, Store, Transaction
+from stager.ports.store import SeenRepository, SetAside, StateKind, Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import (
@@ -27,6 +27,7 @@ from tests.contracts.store_samples import (
     deployment,
     environment,
     later,
+    link,
 )
 
 
@@ -68,7 +69,8 @@ class TestEnvironments:
 
         assert await store.read(lambda tx: tx.environment("env2")) is None
         assert await store.read(lambda tx: tx.environment_by_host("h2.preview.test")) is None
-        for key in (EnvironmentKey.of_change("shop", "10", 2), EnvironmentKey.of_change("other", "10", 1)):
+        for app, number in (("shop", 2), ("other", 1)):
+            key = EnvironmentKey.of_change(app, BASE.id, number)
             assert await store.read(lambda tx, key=key: tx.environment_by_key(key)) is None  # type: ignore[misc]
 
     async def test_saving_again_replaces_every_field(self, store: Store) -> None:
@@ -147,7 +149,7 @@ class TestEnvironments:
         await save(store, gone)
         rival = environment(2, key=gone.key)
 
-        with pytest.raises(ValueError, match="another environment has the key shop/change:10/1"):
+        with pytest.raises(ValueError, match="another environment has the key shop/change:github:10/1"):
             await save(store, rival)
 
     async def test_a_refused_save_leaves_the_rest_of_its_transaction(self, store: Store) -> None:
@@ -206,6 +208,61 @@ class TestDeployments:
     async def test_a_deployment_needs_its_environment(self, store: Store) -> None:
         with pytest.raises(ValueError, match="there is no environment env1"):
             await save(store, deployment())
+
+
+class TestEnvironmentsWithDeployments:
+    async def test_has_that_of_the_desired_generation_if_there_is_one(self, store: Store) -> None:
+        first = environment(1)
+        second = bare_environment(2, created_at=later(1))
+        third = environment(3, present=False, created_at=later(2))
+        await save(store, third, second, first)
+        desired, older = deployment(3), deployment(2)
+        gone = deployment(9, environment_id="env3", attempt=replace(desired.attempt, generation=3))
+        for each in (older, desired, gone):
+            await store.write(lambda tx, each=each: tx.save_deployment(each))  # type: ignore[misc]
+
+        pairs = [(first, desired), (second, None), (third, gone)]
+        assert await store.read(lambda tx: tx.environments_with_deployments()) == pairs
+        assert await store.read(lambda tx: tx.environments_with_deployments(present=True)) == pairs[:2]
+        assert await store.read(lambda tx: tx.environments_with_deployments(present=False)) == pairs[2:]
+
+    async def test_being_served_has_that_which_is_served(self, store: Store) -> None:
+        first, lost = environment(1), environment(2, created_at=later(1))
+        await save(store, first, lost, environment(3, serving=None))
+        for each in (deployment(2), deployment(3)):
+            await store.write(lambda tx, each=each: tx.save_deployment(each))  # type: ignore[misc]
+
+        found = await store.read(lambda tx: tx.environments_being_served())
+        assert found == [(first, deployment(2)), (lost, None)]
+
+
+class TestEnvironmentState:
+    async def test_is_kept_by_environment_and_kind(self, store: Store) -> None:
+        await save(store, environment(1), environment(2))
+
+        def work(tx: Transaction) -> None:
+            tx.save_environment_state("env1", StateKind.PIN, "1")
+            tx.save_environment_state("env1", StateKind.PIN, "2")
+            tx.save_environment_state("env1", StateKind.NOTE, "3")
+            tx.save_environment_state("env2", StateKind.PIN, "4")
+            tx.save_environment_state("env2", StateKind.PIN, "")
+
+        await store.write(work)
+        found = await store.read(
+            lambda tx: [tx.environment_state(e, k) for e in ("env1", "env2") for k in StateKind]
+        )
+        assert [text for text in found if text] == ["2", "3"]
+
+    async def test_of_an_unknown_environment_is_not_kept(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.PIN, "1"))
+        await save(store, environment(1))
+        assert await store.read(lambda tx: tx.environment_state("env1", StateKind.PIN)) == ""
+
+    async def test_stays_when_the_environment_is_saved_again(self, store: Store) -> None:
+        await save(store, environment(1))
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.PIN, "1"))
+        await save(store, environment(1, comment_id="9"))
+        assert await store.read(lambda tx: tx.environment_state("env1", StateKind.PIN)) == "1"
 
 
 class TestDeliveries:
@@ -304,27 +361,27 @@ class TestBegunDeliveries:
         await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
         await store.write(lambda tx: tx.set_delivery_aside(delivery(), "it hangs", later(1)))
 
-        assert await store.write(lambda tx: tx.forget(later(1))) == 0
-        assert await store.write(lambda tx: tx.forget(later(2))) == 1
+        assert await store.write(lambda tx: tx.delete_expired(later(1))) == 0
+        assert await store.write(lambda tx: tx.delete_expired(later(2))) == 1
         assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
 
 
 class TestActedOn:
     async def test_one_is_acted_on_once_in_its_repository(self, store: Store) -> None:
-        assert not await store.read(lambda tx: tx.was_acted_on("10", "7"))
-        assert await store.write(lambda tx: tx.act_on("10", "7", NOON))
-        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
-        assert await store.write(lambda tx: tx.act_on("11", "7", NOON))
-        assert await store.write(lambda tx: tx.act_on("10", "8", NOON))
-        assert await store.read(lambda tx: tx.was_acted_on("10", "7"))
-        assert not await store.read(lambda tx: tx.was_acted_on("11", "8"))
+        assert not await store.read(lambda tx: tx.is_processed("github:10", "7"))
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "7", NOON))
+        assert not await store.write(lambda tx: tx.mark_processed("github:10", "7", later(1)))
+        assert await store.write(lambda tx: tx.mark_processed("11", "7", NOON))
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "8", NOON))
+        assert await store.read(lambda tx: tx.is_processed("github:10", "7"))
+        assert not await store.read(lambda tx: tx.is_processed("11", "8"))
 
     async def test_are_forgotten_in_their_time(self, store: Store) -> None:
-        await store.write(lambda tx: tx.act_on("10", "7", NOON))
-        assert await store.write(lambda tx: tx.forget(NOON)) == 0
-        assert not await store.write(lambda tx: tx.act_on("10", "7", later(1)))
-        assert await store.write(lambda tx: tx.forget(later(1))) == 1
-        assert await store.write(lambda tx: tx.act_on("10", "7", later(2)))
+        await store.write(lambda tx: tx.mark_processed("github:10", "7", NOON))
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
+        assert not await store.write(lambda tx: tx.mark_processed("github:10", "7", later(1)))
+        assert await store.write(lambda tx: tx.delete_expired(later(1))) == 1
+        assert await store.write(lambda tx: tx.mark_processed("github:10", "7", later(2)))
 
 
 class TestChanges:
@@ -333,13 +390,13 @@ class TestChanges:
         saved = change(head_repository=head)
         await save(store, saved)
 
-        assert await store.read(lambda tx: tx.change("10", 7)) == saved
-        assert await store.read(lambda tx: tx.change("10", 8)) is None
-        assert await store.read(lambda tx: tx.change("99", 7)) is None
+        assert await store.read(lambda tx: tx.change("github:10", 7)) == saved
+        assert await store.read(lambda tx: tx.change("github:10", 8)) is None
+        assert await store.read(lambda tx: tx.change("github:99", 7)) is None
 
     async def test_saving_again_replaces_every_field(self, store: Store) -> None:
         closed = change(
-            repository=Repository("10", "moved", "store"),
+            repository=Repository("github:10", "moved", "store"),
             is_open=False,
             head_sha="new",
             head_ref="other",
@@ -354,7 +411,7 @@ class TestChanges:
         )
         await save(store, change(), closed)
 
-        assert await store.read(lambda tx: tx.change("10", 7)) == closed
+        assert await store.read(lambda tx: tx.change("github:10", 7)) == closed
 
     async def test_lists_a_repositorys_open_ones_by_number(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:
@@ -365,7 +422,7 @@ class TestChanges:
 
         await store.write(fill)
 
-        assert [c.number for c in await store.read(lambda tx: tx.open_changes("10"))] == [2, 9, 10]
+        assert [c.number for c in await store.read(lambda tx: tx.open_changes("github:10"))] == [2, 9, 10]
         assert await store.read(lambda tx: tx.open_changes("11")) == []
 
 
@@ -395,35 +452,29 @@ class TestRepositoriesAndFacts:
 
 
 class TestForget:
-    async def test_facts_about_an_environment_go_with_it(self, store: Store) -> None:
-        gone, there = environment(1, present=False, updated_at=later(-1)), environment(2)
-        await save(store, gone, there)
-        others = [
-            "domain",
-            "entry:shop",
-            "repository:env1",
-            "bound::env1",
-            "notes:env1",
-            "note:",
-            "zone:env1",
-        ]
-        about = [
-            f"{kind}{whose}" for kind in ABOUT_ENVIRONMENTS for whose in ("env1", "env2", "env1x", "never")
-        ]
+    async def test_what_belongs_to_an_environment_goes_with_it_uncounted(self, store: Store) -> None:
+        await save(store, environment(1, present=False, updated_at=later(-1)), environment(2))
 
         def write(tx: Transaction) -> None:
-            for name in (*others, *about):
-                tx.save_fact(name, "x")
+            for owner in ("env1", "env2"):
+                number = int(owner[-1])
+                tx.save_deployment(deployment(number, environment_id=owner))
+                tx.save_share_link(link(number, environment_id=owner))
+                for kind in StateKind:
+                    tx.save_environment_state(owner, kind, "x")
+            tx.save_fact("domain", "x")
 
         def left(tx: Transaction) -> set[str]:
-            return {name for name in (*others, *about) if tx.fact(name)}
+            owners = ("env1", "env2")
+            state = {f"{o} {kind}" for o in owners for kind in StateKind if tx.environment_state(o, kind)}
+            deployed = {d.environment_id for d in tx.all_deployments()}
+            assert deployed == {each.environment_id for each in tx.all_share_links()}
+            return state | deployed | {tx.fact("domain")}
 
         await store.write(write)
-        assert await store.write(lambda tx: tx.forget(NOON)) == 1 + 3 * len(ABOUT_ENVIRONMENTS) + 1
-        assert await store.read(left) == {*others[:-2], "zone:env1"} | {
-            f"{k}env2" for k in ABOUT_ENVIRONMENTS
-        }
-        assert await store.write(lambda tx: tx.forget(NOON)) == 0
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 1
+        assert await store.read(left) == {f"env2 {kind}" for kind in StateKind} | {"env2", "x"}
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
 
     async def test_removes_what_is_over_and_older_and_counts_it(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:
@@ -440,12 +491,12 @@ class TestForget:
 
         await store.write(fill)
 
-        assert await store.write(lambda tx: tx.forget(NOON)) == 4
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 2
         assert [e.id for e in await store.read(lambda tx: tx.environments())] == ["env2", "env3"]
         assert await store.read(lambda tx: tx.deployments("env1")) == []
         assert len(await store.read(lambda tx: tx.deployments("env2") + tx.deployments("env3"))) == 2
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(3)
-        assert await store.write(lambda tx: tx.forget(NOON)) == 0
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
 
     async def test_deliveries_may_be_kept_for_longer(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:
@@ -455,15 +506,15 @@ class TestForget:
 
         await store.write(fill)
 
-        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-2))) == 1
-        assert await store.write(lambda tx: tx.forget(NOON, deliveries_before=later(-1))) == 1
+        assert await store.write(lambda tx: tx.delete_expired(NOON, deliveries_before=later(-2))) == 1
+        assert await store.write(lambda tx: tx.delete_expired(NOON, deliveries_before=later(-1))) == 1
 
     async def test_a_forgotten_delivery_may_come_again_at_the_end(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
             tx.add_delivery(delivery(1), NOON)
             tx.finish_delivery(delivery(1), "done", NOON)
             tx.add_delivery(delivery(2), NOON)
-            tx.forget(later(1))
+            tx.delete_expired(later(1))
 
         await store.write(work)
 
@@ -500,7 +551,7 @@ class TestTransactions:
         assert raised.value is error
         assert await store.read(lambda tx: tx.environments()) == [environment(1)]
         assert await store.read(lambda tx: tx.next_delivery()) is None
-        assert await store.read(lambda tx: tx.change("10", 7)) is None
+        assert await store.read(lambda tx: tx.change("github:10", 7)) is None
         assert await store.read(lambda tx: tx.fact("domain")) == ""
 
     async def test_the_store_goes_on_after_work_that_raised(self, store: Store) -> None:
@@ -522,17 +573,20 @@ class TestTransactions:
         "work",
         [
             lambda tx: tx.save_environment(environment()),
+            lambda tx: tx.save_environment_state("env1", StateKind.PIN, "x"),
+            lambda tx: tx.save_environment_state("env1", StateKind.PIN, ""),
             lambda tx: tx.save_deployment(deployment()),
+            lambda tx: tx.save_share_link(link()),
             lambda tx: tx.add_delivery(delivery(), NOON),
             lambda tx: tx.begin_delivery(delivery()),
             lambda tx: tx.release_delivery(delivery()),
             lambda tx: tx.finish_delivery(delivery(), "done", NOON),
             lambda tx: tx.set_delivery_aside(delivery(), "it hangs", NOON),
-            lambda tx: tx.act_on("10", "7", NOON),
+            lambda tx: tx.mark_processed("github:10", "7", NOON),
             lambda tx: tx.save_change(change()),
             lambda tx: tx.save_repository("shop", BASE),
             lambda tx: tx.save_fact("domain", "a.test"),
-            lambda tx: tx.forget(NOON),
+            lambda tx: tx.delete_expired(NOON),
         ],
     )
     async def test_a_read_must_not_write(self, store: Store, work: Callable[[Transaction], object]) -> None:
@@ -574,5 +628,5 @@ async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
     told = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
     await save(store, told)
 
-    read = await store.read(lambda tx: tx.change("10", 7))
+    read = await store.read(lambda tx: tx.change("github:10", 7))
     assert read == replace(told, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))

@@ -106,7 +106,7 @@ class Scene:
 
     @property
     def repository(self) -> Repository:
-        return Repository(str(self.shop.id), self.shop.owner, self.shop.name)
+        return Repository(f"github:{self.shop.id}", self.shop.owner, self.shop.name)
 
     def link(self, pull: GithubPull) -> ChangeLink:
         return ChangeLink(str(self.shop.id), "acme", "shop", pull.number, "main", "A change", "dev", "")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
-from stager.domain.source import Repository
+from stager.domain.source import Repository, repository_id
 from stager.forges.github.account import Place, with_app
 from stager.forges.github.api import answers
 from stager.forges.github.api.answers import AppCredentials
@@ -78,7 +78,13 @@ async def scene(server: doubles.Server, tmp_path: Path) -> AsyncIterator[Scene]:
         async with aiohttp.ClientSession(max_field_size=2**16) as session:
             place = Place(prism.url, server.url, pause=0.01)
             app = with_app(session, place, AppCredentials(APP_ID, pem_of(a_key())))
-            yield Scene(app, emulated, Repository(str(found["id"]), OWNER, "shop"), session, prism.url)
+            yield Scene(
+                app,
+                emulated,
+                Repository(repository_id("github", str(found["id"])), OWNER, "shop"),
+                session,
+                prism.url,
+            )
         assert doubles.violations(prism) == []
     emulated.end()
 
@@ -116,9 +122,9 @@ async def test_gits_token_reads_and_does_nothing_else(scene: Scene) -> None:
 
 async def test_a_repository_that_it_isnt_installed_on(scene: Scene) -> None:
     with pytest.raises(Refused):
-        await scene.app.origins.origin(Repository("1", OWNER, "secret"), None)
+        await scene.app.origins.origin(Repository("github:1", OWNER, "secret"), None)
     with pytest.raises(Retry):
-        await client_of(scene.app).open_changes(Repository("1", STRANGER, "shop"))
+        await client_of(scene.app).open_changes(Repository("github:1", STRANGER, "shop"))
 
 
 async def test_a_proof_by_another_key_is_refused(scene: Scene) -> None:

@@ -17,8 +17,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from stager.control.control_plane import ControlPlane
 from stager.web.app import create_app
-from stager.web.services import Services
+from stager.web.context import WebContext
 from tests.length import length
 from tests.unit.cli.client.served import Served, served
 from tests.unit.web.harness import basic
@@ -37,7 +38,9 @@ def running() -> Iterator[Served]:
         yield stager
 
 
-SCHEMA = schemathesis.openapi.from_dict(create_app(cast("Services", object())).openapi())
+SCHEMA = schemathesis.openapi.from_dict(
+    create_app(cast("ControlPlane", object()), cast("WebContext", object())).openapi()
+)
 OPERATIONS: list[Any] = [found.ok() for found in SCHEMA.get_all_operations()]  # type: ignore[union-attr]
 
 

@@ -9,7 +9,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.domain.pull_requests.comment_command import ADDRESS, ALIASES, LONGEST_WORD, Verb, heard
+from stager.domain.pull_requests.comment_command import ALIASES, LONGEST_WORD, PREFIX, Verb, parse_command
 from stager.domain.pull_requests.events import CommandSaid, Delivery, Ignored
 from stager.forges.github.webhooks.events import LONGEST_COMMAND, GithubWebhooks
 from tests.doubles.github import GithubComment, GithubDouble
@@ -22,7 +22,7 @@ WEBHOOKS = GithubWebhooks("secret")
 
 COMMANDS = st.builds(
     "{}{}{}{}".format,
-    st.sampled_from([ADDRESS, "/STAGER", "/Stager"]),
+    st.sampled_from([PREFIX, "/STAGER", "/Stager"]),
     st.sampled_from([" ", "  ", "\t"]),
     st.sampled_from([*Verb, *ALIASES]),
     st.sampled_from(["", " please", " 1a2b3c4", "\t1a2b3c4 ", "\r\nthanks!", "\n> /stager kill"]),
@@ -60,7 +60,7 @@ FRAMES = st.sampled_from(
 SCRAPS = st.sampled_from([*"/\r\n\t >`<!-\0\ud800\u2028\xa0İ", "stager", "/stager", "kill"])
 TEXTS = st.one_of(
     st.text(max_size=40),
-    st.text(max_size=40).map(f"{ADDRESS} ".__add__),
+    st.text(max_size=40).map(f"{PREFIX} ".__add__),
     st.lists(SCRAPS, max_size=8).map("".join),
     damaged(COMMANDS.map(str.encode)).map(lambda data: data.decode("utf-8", "surrogateescape")),
 )  # fmt: skip
@@ -79,10 +79,10 @@ def told(body: str) -> CommandSaid | Ignored:
 def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
     event = told(before + command)
     assert isinstance(event, CommandSaid), event
-    speech = heard(event.text)
+    speech = parse_command(event.text)
     assert speech is not None
     word = command.split()[1]
-    assert speech.said == word
+    assert speech.word == word
     assert speech.verb == ALIASES.get(word, word)
 
 
@@ -90,23 +90,23 @@ def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
 @given(COMMANDS, FRAMES)
 def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
     shown = frame.format(command)
-    assert heard(shown) is None
+    assert parse_command(shown) is None
     assert isinstance(told(shown), Ignored)
 
 
 @length(300)
 @given(TEXTS)
 def test_any_text_is_heard_by_all_or_none(text: str) -> None:
-    event, speech = told(text), heard(text)
+    event, speech = told(text), parse_command(text)
     assert isinstance(event, CommandSaid) is (speech is not None)
     if speech is None or not isinstance(event, CommandSaid):
         return
     first = re.split(r"[\r\n]", text.lstrip())[0]
-    assert first.lower().startswith(ADDRESS)
+    assert first.lower().startswith(PREFIX)
     assert len(event.text) <= LONGEST_COMMAND
-    assert len(speech.said) <= LONGEST_WORD
-    assert speech.said in {Verb.HELP, *(word[:LONGEST_WORD] for word in first.lower().split())}
-    again = heard(event.text)
+    assert len(speech.word) <= LONGEST_WORD
+    assert speech.word in {Verb.HELP, *(word[:LONGEST_WORD] for word in first.lower().split())}
+    again = parse_command(event.text)
     assert again is not None
     assert again.verb == speech.verb
     assert isinstance(speech.hint, str)

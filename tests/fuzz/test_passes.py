@@ -25,8 +25,8 @@ from stager.domain.identity.access_policy import (
     unseal,
 )
 from stager.front.http.head import MessageError, RequestHead, parse_request
-from stager.front.proxy.access_gate import Gate, Notice
-from stager.front.proxy.error_pages import respond
+from stager.front.proxy.access_gate import AccessGate
+from stager.front.proxy.error_pages import PlainResponse, respond
 from tests.fuzz.streams import LINES, METHODS, TARGETS
 from tests.length import length
 
@@ -36,7 +36,7 @@ HOST = "a.stage.test"
 TOKEN = "a-token-that-nobody-guesses"
 PAGE = "https://stage.test/preview-access"
 GUARD = Guard(frozenset(WAYS), "0123456789abcdef", PAGE, 600, digest_of(TOKEN), frozenset({"l1"}))
-GATE = Gate(KEY, lambda: float(NOW))
+GATE = AccessGate(KEY, lambda: float(NOW))
 KINDS: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
 
 
@@ -112,7 +112,7 @@ def requests(draw: st.DrawFn, own: st.SearchStrategy[list[str]] = OWN_LINES) -> 
         return None
 
 
-def check_notice(notice: Notice, head: RequestHead) -> None:
+def check_notice(notice: PlainResponse, head: RequestHead) -> None:
     """It is an answer that HTTP knows, says no more than it should, and leads nowhere else."""
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", HOST)]))
@@ -138,7 +138,7 @@ def check_notice(notice: Notice, head: RequestHead) -> None:
 def test_nobody_gets_in_by_what_isnt_ours(head: RequestHead | None, secure: bool) -> None:
     if head is None:
         return
-    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
+    notice = GATE.check(head, AccessPolicy(GUARD), secure=secure)
     assert notice is not None
     assert notice.status in {302, 401}
     assert "Set-Cookie" not in notice.headers
@@ -151,7 +151,7 @@ def test_what_is_ours_reaches_no_application(head: RequestHead | None, secure: b
     """Not even that of a public preview."""
     if head is None:
         return
-    assert GATE.meet(head, None, secure=secure) is None
+    assert GATE.check(head, None, secure=secure) is None
     kept = b"\n".join(line.partition(b":")[2] for line in head.lines if line[:7].lower() == b"cookie:")
     names = {pair.partition(b"=")[0].strip(b" \t") for line in kept.split(b"\n") for pair in line.split(b";")}
     assert not names & {b"stager-pass", b"__Host-stager-pass"}
@@ -170,7 +170,7 @@ def test_a_good_pass_always_lets_in(data: st.DataObject, way: Way, secure: bool)
     head = data.draw(requests(st.just([line])))
     if head is None or head.target.partition(b"?")[0] == ACCESS_PATH.encode():
         return
-    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
+    notice = GATE.check(head, AccessPolicy(GUARD), secure=secure)
     assert notice is None or (notice.status == 303 and "Set-Cookie" not in notice.headers)
     assert not [line for line in head.lines if made("pass", way).encode() in line]
 
@@ -193,13 +193,13 @@ def test_what_is_good_is_always_changed_for_a_pass(data: st.DataObject, secure: 
         head = parse_request(b"GET %b HTTP/1.1\r\nHost: %b" % (target, HOST.encode()))
     except MessageError:
         return
-    notice = GATE.meet(head, AccessPolicy(GUARD), secure=secure)
+    notice = GATE.check(head, AccessPolicy(GUARD), secure=secure)
     assert notice is not None
     check_notice(notice, head)
     assert notice.status == 303
     cookie = notice.headers["Set-Cookie"].partition(";")[0]
     again = parse_request(f"POST / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}".encode())
-    assert GATE.meet(again, AccessPolicy(GUARD), secure=secure) is None
+    assert GATE.check(again, AccessPolicy(GUARD), secure=secure) is None
 
 
 @length(200)

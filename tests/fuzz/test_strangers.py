@@ -120,7 +120,7 @@ COOKIES = st.lists(
 
 def session(stage: Stage) -> str:
     """The secret of a session of ann's."""
-    sessions = stage.site.house.life.control_plane.sessions
+    sessions = stage.site.house.life.control_plane.identity.sessions
     ann = Actor("ann", "BasicAuthentication", strategy="BasicAuthentication")
     return stage.run(sessions.begin(ann, "a browser"))[1]
 

@@ -66,6 +66,28 @@ def stager(make_stager: MakeStager) -> StagerUnderTest:
     return make_stager()
 
 
+@pytest.fixture(scope="module")
+def one_stager(tmp_path_factory: pytest.TempPathFactory, app_image: str) -> Iterator[StagerUnderTest]:
+    """The Stager of `shared_stager`; started by the first test of a module that wants it."""
+    with contextlib.ExitStack() as stack:
+        if os.environ.get("AS_INSTALLED"):
+            stager: StagerUnderTest = stack.enter_context(installed(app_image, {}))
+        else:
+            stager = StagerUnderTest(tmp_path_factory.mktemp("shared"), app_image, {})
+            stack.callback(stager.clean_up)
+        stager.start()
+        yield stager
+
+
+@pytest.fixture
+def shared_stager(one_stager: StagerUnderTest) -> Iterator[StagerUnderTest]:
+    """One Stager for all tests of a module, without previews at the beginning of each; for tests that neither
+    stop nor configure it, nor look at previews that are gone."""
+    yield one_stager
+    one_stager.show_log()
+    one_stager.empty()
+
+
 @pytest.fixture
 def github() -> Iterator[Github]:
     """A GitHub with one repository, acme/shop."""

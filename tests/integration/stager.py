@@ -281,6 +281,12 @@ class StagerUnderTest:
         sent = {name: value for name, value in given.items() if value}
         return self._client.post(f"{self.url}{path}", content=body, headers=sent)
 
+    def empty(self) -> None:
+        """Remove all previews, as at a first start, so that the next test finds nothing of the last one's."""
+        for environment in self.api():
+            self.api(f"/environments/{environment['id']}", "DELETE")
+        until(lambda: not self.containers() and not self.networks(), "nothing runs any more", 90)
+
     def show_log(self) -> None:
         """Print the end of its log, for a test that fails."""
         if self.log.exists():

@@ -22,7 +22,7 @@ from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, 
 
 BASE, HEAD = "refs/heads/main", "refs/pull/1/head"
 NAME = "feature"
-OTHER_COMMIT = "isn't the commit that waits here"
+OTHER_COMMIT = "isn't the commit that is waiting for approval"
 BASE_IMAGE = "stager-base/static:1"
 DOCKERFILE = """\
 FROM stager-base/static:1
@@ -166,7 +166,7 @@ def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
 
     assert place.say(f"/stager approve {first}", "mallory") == "refused: no push access"
     assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
-    assert "isn't a whole commit id" in place.say(f"/stager approve {first[:7]}", "olga")
+    assert "isn't a full commit id" in place.say(f"/stager approve {first[:7]}", "olga")
     assert "names the commit" in place.say("/stager approve", "olga")
     assert "comes from a fork" in place.say("/stager launch", "olga")
     assert place.stager.containers() == []

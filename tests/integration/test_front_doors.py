@@ -131,7 +131,7 @@ async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: A
     a, b, table = await open_doors(front, app)
     guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
     table = replace(
-        table, routes={HOST: app.endpoint, OTHER: app.endpoint}, terms={OTHER: AccessPolicy(guard)}
+        table, routes={HOST: app.endpoint, OTHER: app.endpoint}, policies={OTHER: AccessPolicy(guard)}
     )
     await front.client.apply(table)
     for port in (a, b):
@@ -171,7 +171,7 @@ async def test_a_port_that_another_program_has_costs_nothing_else(front: Rig, ap
         table = RouteTable({HOST: app.endpoint}, DOMAIN, None, {taken: HOST, free: HOST})
         closed = await front.client.apply(table)
         assert closed.keys() == {taken}
-        assert f"another program has port {taken}" in closed[taken]
+        assert f"another program uses port {taken}" in closed[taken]
         assert (await enter(free)).status == 200
         assert (await front.ask()).status == 200
     # It opens as soon as somebody asks again.

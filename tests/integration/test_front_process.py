@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,63 @@ class TestLife:
             await asyncio.sleep(0.1)
         pytest.fail("a front that was replaced goes on")
 
+    async def test_an_idle_connection_is_served_by_the_new_table(self, front: Rig) -> None:
+        """The front that is replaced answers no more request, not even on a connection that it has open."""
+        new = App("new")
+        async with contextlib.AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(front.dial()) for _ in range(300)]
+            for reader, writer in opened:
+                writer.write(request())
+                assert (await read_response(reader)).json["app"] == "app"
+            opened[0][1].write(request()[:20])  # the beginning of the next request
+            await asyncio.sleep(0.1)
+            await _replaced(front, {HOST: await new.start()})
+            opened[0][1].write(request()[20:])
+            for _, writer in opened[1:]:
+                writer.write(request())
+            for reader, _ in opened:
+                response = await asyncio.wait_for(read_response(reader), 5)
+                assert (response.json["app"], response.headers.get("connection")) == ("new", None)
+            reader, writer = opened[1]
+            writer.write(request(method="POST", body=b"more"))
+            assert (await asyncio.wait_for(read_response(reader), 5)).json["size"] == 4
+        await new.stop()
+
+    async def test_a_busy_connection_gets_its_response_and_no_other(self, front: Rig, app: App) -> None:
+        new = App("new")
+        async with front.dial() as (reader, writer), front.dial() as (streaming, late):
+            writer.write(request("/wait") + request("/pipelined"))
+            late.write(request("/slow"))
+            await streaming.readuntil(b"begun")
+            await _replaced(front, {HOST: await new.start()})
+            app.go.set()
+            response = await asyncio.wait_for(read_response(reader), 5)
+            assert (response.json["app"], response.headers["connection"]) == ("app", "close")
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            # Its head, without `Connection: close`, had been sent before.
+            assert await asyncio.wait_for(streaming.readexactly(5), 5) == b"ended"
+            late.write(request())
+            assert (await asyncio.wait_for(read_response(streaming), 5)).json["app"] == "new"
+        await new.stop()
+
+    async def test_an_idle_tls_connection_is_closed(self, tmp_path: Path, app: App) -> None:
+        certificate, key = certificate_in(tmp_path)
+        secure = free_port()
+        options = FrontOptions(
+            listen=f"127.0.0.1:{free_port()}",
+            tls_listen=f"127.0.0.1:{secure}",
+            tls_certificate=str(certificate),
+            tls_key=str(key),
+        )
+        async with rig(tmp_path, options) as running:
+            await running.serve({HOST: app.endpoint})
+            reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=trusting())
+            writer.write(request())
+            assert (await read_response(reader)).status == 200
+            await _replaced(running, {HOST: Page("gone")})
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+            writer.close()
+
     async def test_it_outlives_whoever_started_it(self, tmp_path: Path, app: App) -> None:
         port = free_port()
         code = (
@@ -286,7 +344,7 @@ class TestLife:
     async def test_a_port_in_use(self, tmp_path: Path) -> None:
         with contextlib.closing(listen("plain", "127.0.0.1:0").socket) as taken:
             port = taken.getsockname()[1]
-            with pytest.raises(Fault, match=f"127.0.0.1:{port}: another program has port {port}") as caught:
+            with pytest.raises(Fault, match=f"127.0.0.1:{port}: another program uses port {port}") as caught:
                 await FrontLauncher(tmp_path, FrontOptions(listen=f"127.0.0.1:{port}")).ensure()
             assert caught.value.reason == "port-taken"
 
@@ -399,7 +457,7 @@ class TestLimits:
 
     async def test_a_silent_app(self, strict: Rig) -> None:
         response = await strict.ask("/silence")
-        assert (response.status, response.json["state"]) == (504, "silent")
+        assert (response.status, response.json["state"]) == (504, "no-response")
         assert "within 1.5 s" in str(response.json["detail"])
 
     async def test_an_app_that_is_silent_after_an_upload(self, strict: Rig) -> None:
@@ -532,6 +590,17 @@ class TestTls:
             writer.write(request(host=f"nobody.{DOMAIN}", method="POST", body=b"x"))
             assert (await asyncio.wait_for(read_response(reader), 20)).status == 404
             writer.close()
+
+
+async def _replaced(front: Rig, routes: dict[str, Target]) -> None:
+    """Another front replaces the running one, and serves these routes."""
+    limits = Limits(idle_seconds=71.0)
+    successor = FrontLauncher(front.state_dir, replace(front.options, limits=limits))
+    assert (await successor.ensure()).pid != front.hello.pid
+    successor.release()
+    client = FrontClient(front.state_dir)
+    await client.apply(RouteTable(routes, DOMAIN))
+    await client.close()
 
 
 async def _successor(client: FrontClient, pid: int) -> int:

@@ -219,7 +219,7 @@ class TestMessages:
 
     async def test_a_malformed_response(self, front: Rig) -> None:
         response = await front.ask("/garbage")
-        assert (response.status, response.json["state"]) == (502, "garbled")
+        assert (response.status, response.json["state"]) == (502, "bad-response")
 
 
 async def _flood(writer: Writer, data: bytes) -> None:
@@ -245,7 +245,7 @@ class TestStreams:
 
     async def test_an_upgrade_that_nobody_asked_for(self, front: Rig) -> None:
         response = await front.ask("/ws-unasked")
-        assert (response.status, response.json["state"]) == (502, "garbled")
+        assert (response.status, response.json["state"]) == (502, "bad-response")
 
     async def test_events_arrive_at_once(self, front: Rig, app: App) -> None:
         async with front.dial() as (reader, writer):
@@ -332,7 +332,7 @@ class TestPages:
         for home in (None, Endpoint(path=str(tmp_path / "nobody.sock"))):
             await front.serve({}, home)
             response = await front.ask(host="localhost")
-            assert (response.status, response.json["state"]) == (503, "away")
+            assert (response.status, response.json["state"]) == (503, "restarting")
             assert response.headers["retry-after"] == "2"
 
     async def test_nobody_answers(self, front: Rig) -> None:
@@ -382,13 +382,13 @@ class TestPool:
         profile="repository's own code",
         result="both are taken out of the answer",
     )
-    @pytest.mark.parametrize("terms", [None, AccessPolicy(index=True)])
+    @pytest.mark.parametrize("policy", [None, AccessPolicy(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(
-        self, front: Rig, app: App, terms: AccessPolicy | None
+        self, front: Rig, app: App, policy: AccessPolicy | None
     ) -> None:
         """Not to an nginx before the front, and of no other hosts' cookies. Stager itself may."""
         await front.client.apply(
-            RouteTable({HOST: app.endpoint}, DOMAIN, terms={HOST: terms} if terms else {})
+            RouteTable({HOST: app.endpoint}, DOMAIN, policies={HOST: policy} if policy else {})
         )
         answer = await front.ask("/beyond")
         beyond = {name for name in answer.headers if name.startswith(("x-accel-", "clear-"))}

@@ -40,8 +40,8 @@ REFUSED = {
     "too long": (OK + b"X: " + b"y" * 70_000 + b"\r\n" + END, "too long"),
     "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "status line"),
     "bad chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\nhi\r\n", "size of a chunk"),
-    "half a head": (OK, "hung up"),
-    "another protocol unasked": (b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n", "another protocol"),
+    "half a head": (OK, "closed the connection"),
+    "another protocol unasked": (b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n", "switches protocols"),
 }
 
 
@@ -82,7 +82,7 @@ async def test_what_can_t_be_served_isn_t_healthy_and_both_say_why(front: Rig, n
     async with saying(data) as endpoint:
         await front.serve({HOST: endpoint})
         answer, prober = await front.ask(), HttpProber()
-        assert (answer.status, answer.json["state"]) == (502, "garbled")
+        assert (answer.status, answer.json["state"]) == (502, "bad-response")
         assert await prober.answers(endpoint, HOST, "/") is None
         why = prober.refusal(endpoint)
         assert words in why
@@ -92,7 +92,7 @@ async def test_what_can_t_be_served_isn_t_healthy_and_both_say_why(front: Rig, n
             while not log.read_text():
                 await asyncio.sleep(0.05)
         line = json.loads(log.read_text())
-        assert (line["outcome"], line["why"]) == ("garbled", why)
+        assert (line["outcome"], line["why"]) == ("bad-response", why)
 
 
 async def test_a_refusal_is_forgotten_with_the_next_answer() -> None:

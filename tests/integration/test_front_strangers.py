@@ -170,7 +170,7 @@ class TestSlowApplications:
             await reader.read()
 
         async with self.served(silent) as slow:
-            await self.assert_ended(front, app, slow, "silent")
+            await self.assert_ended(front, app, slow, "no-response")
 
     async def test_one_that_never_ends_its_head(self, front: Rig, app: App) -> None:
         async def dripping(reader: Reader, writer: Writer) -> None:
@@ -182,7 +182,7 @@ class TestSlowApplications:
                 await asyncio.sleep(0.1)
 
         async with self.served(dripping) as slow:
-            await self.assert_ended(front, app, slow, "silent")
+            await self.assert_ended(front, app, slow, "no-response")
 
     async def test_one_whose_head_is_endless(self, front: Rig, app: App) -> None:
         async def endless(reader: Reader, writer: Writer) -> None:
@@ -194,7 +194,7 @@ class TestSlowApplications:
 
         before = resident(front.hello.pid)
         async with self.served(endless) as slow:
-            await self.assert_ended(front, app, slow, "garbled")
+            await self.assert_ended(front, app, slow, "bad-response")
         assert resident(front.hello.pid) - before < 2 * FLAT
 
     async def test_one_that_lets_nobody_in(self, front: Rig, app: App) -> None:

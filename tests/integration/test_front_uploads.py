@@ -60,7 +60,7 @@ async def front(tmp_path: Path, app: App) -> AsyncIterator[tuple[Rig, int]]:
     async with rig(tmp_path, options, port) as running:
         guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
         routes = {HOST: app.endpoint, PRIVATE: app.endpoint, CLOSED: Endpoint("127.0.0.1", 9)}
-        await running.client.apply(RouteTable(routes, DOMAIN, terms={PRIVATE: AccessPolicy(guard)}))
+        await running.client.apply(RouteTable(routes, DOMAIN, policies={PRIVATE: AccessPolicy(guard)}))
         yield running, secure
 
 

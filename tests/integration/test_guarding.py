@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker.network.pool import bridge_of, tag_of
 from tests.integration.conftest import MakeStager
 from tests.integration.images import application_image, base_image
@@ -125,7 +125,7 @@ def test_this_machine_is_closed_but_for_the_front(guarded: Guarded, service: int
     stager.launched("a")
     stager.launched("b")
     gateway, address, network = network_of(stager, "a")
-    bridge = bridge_of(stager.installation, network, Trust.TRUSTED)
+    bridge = bridge_of(stager.installation, network, ProfileName.STANDARD)
     assert Path("/sys/class/net", bridge).exists()
     addresses = (gateway, "172.17.0.1", own_address())
     assert [reaches(stager, "a", each, service) for each in addresses] == [False] * 3

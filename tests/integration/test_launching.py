@@ -20,16 +20,18 @@ from tests.integration.stager import StagerUnderTest, docker, until
         ("Feature/ABC-123", "featureabc-123"),
     ],
 )
-def test_r59_slugs_follow_the_first_stagers_table(stager: StagerUnderTest, name: str, slug: str) -> None:
-    assert stager.launched(name) == f"http://{stager.host(slug)}"
-    assert stager.get(slug, "/env").json()["container_name"] == name
+def test_r59_slugs_follow_the_first_stagers_table(
+    shared_stager: StagerUnderTest, name: str, slug: str
+) -> None:
+    assert shared_stager.launched(name) == f"http://{shared_stager.host(slug)}"
+    assert shared_stager.get(slug, "/env").json()["container_name"] == name
 
 
 @pytest.mark.parametrize("name", ["日本", "x" * 80, "..."])
-def test_r59_names_without_a_legal_slug_get_one(stager: StagerUnderTest, name: str) -> None:
-    label = stager.launched(name).removeprefix("http://").partition(".")[0]
+def test_r59_names_without_a_legal_slug_get_one(shared_stager: StagerUnderTest, name: str) -> None:
+    label = shared_stager.launched(name).removeprefix("http://").partition(".")[0]
     assert 0 < len(label) <= 63
-    assert stager.get(label, "/env").json()["container_name"] == name
+    assert shared_stager.get(label, "/env").json()["container_name"] == name
 
 
 def test_r59_names_that_collide_get_hosts_of_their_own(make_stager: MakeStager) -> None:
@@ -41,13 +43,13 @@ def test_r59_names_that_collide_get_hosts_of_their_own(make_stager: MakeStager) 
         assert stager.get(url.removeprefix("http://").partition(".")[0]).text.startswith("foo")
 
 
-def test_the_name_default_is_reserved(stager: StagerUnderTest) -> None:
+def test_the_name_default_is_reserved(shared_stager: StagerUnderTest) -> None:
     for name in ("default", "Default", "DEFAULT"):
-        assert stager.launch(name).status_code == 400
-    assert stager.containers() == []
+        assert shared_stager.launch(name).status_code == 400
+    assert shared_stager.containers() == []
 
 
-def test_bad_requests_say_what_is_wrong(stager: StagerUnderTest) -> None:
+def test_bad_requests_say_what_is_wrong(shared_stager: StagerUnderTest) -> None:
     for form, words in [
         ({"container_name": "x"}, "image_name"),
         ({"image_name": "shop"}, "No name specified"),
@@ -55,51 +57,54 @@ def test_bad_requests_say_what_is_wrong(stager: StagerUnderTest) -> None:
         ({"image_name": "shpo", "container_name": "x"}, 'Did you mean "shop"?'),
         ({"image_name": "shop", "container_name": "x", "wait": "soon"}, "wait"),
     ]:
-        answer = stager.post("/launch", **form)
+        answer = shared_stager.post("/launch", **form)
         assert answer.status_code == 400
         assert words in answer.text
-    assert stager.kill("never-launched").text == "ok"
-    assert stager.containers() == []
+    assert shared_stager.kill("never-launched").text == "ok"
+    assert shared_stager.containers() == []
 
 
-def test_r7_many_at_once_each_with_its_own(stager: StagerUnderTest) -> None:
+def test_r7_many_at_once_each_with_its_own(shared_stager: StagerUnderTest) -> None:
     names = [f"branch-{number}" for number in range(12)]
     with ThreadPoolExecutor(len(names)) as pool:
-        urls = list(pool.map(stager.launched, names))
+        urls = list(pool.map(shared_stager.launched, names))
     assert len(set(urls)) == len(names)
     for name in names:
-        assert stager.get(name).text == f"{name} "
-    networks = [next(iter(stager.inspect(c)["NetworkSettings"]["Networks"])) for c in stager.containers()]
+        assert shared_stager.get(name).text == f"{name} "
+    networks = [
+        next(iter(shared_stager.inspect(c)["NetworkSettings"]["Networks"]))
+        for c in shared_stager.containers()
+    ]
     assert len(set(networks)) == len(names)
 
 
-def test_r9_nothing_that_happens_to_one_changes_another(stager: StagerUnderTest) -> None:
-    stager.launched("a", VERSION="1")
-    before = stager.containers("label=stager.name=a")
-    stager.launched("b")
-    stager.launched("b")
-    stager.launch("c", EXIT="1")
-    stager.kill("b")
-    assert stager.get("a").text == "a 1"
-    assert stager.containers("label=stager.name=a") == before
+def test_r9_nothing_that_happens_to_one_changes_another(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launched("a", VERSION="1")
+    before = shared_stager.containers("label=stager.name=a")
+    shared_stager.launched("b")
+    shared_stager.launched("b")
+    shared_stager.launch("c", EXIT="1")
+    shared_stager.kill("b")
+    assert shared_stager.get("a").text == "a 1"
+    assert shared_stager.containers("label=stager.name=a") == before
 
 
-def test_r93_the_same_name_again_is_a_refresh_at_the_same_url(stager: StagerUnderTest) -> None:
-    first = stager.launched(VERSION="1")
-    assert stager.launched(VERSION="2") == first
-    assert stager.get("test").text == "test 2"
-    until(lambda: len(stager.containers()) == 1, "the old instance is retired")
-    assert len(stager.networks()) == 1
+def test_r93_the_same_name_again_is_a_refresh_at_the_same_url(shared_stager: StagerUnderTest) -> None:
+    first = shared_stager.launched(VERSION="1")
+    assert shared_stager.launched(VERSION="2") == first
+    assert shared_stager.get("test").text == "test 2"
+    until(lambda: len(shared_stager.containers()) == 1, "the old instance is retired")
+    assert len(shared_stager.networks()) == 1
 
 
-def test_launch_answers_at_once_when_asked_to(stager: StagerUnderTest) -> None:
-    answer = stager.launch(BOOT="1.5", wait="0")
+def test_launch_answers_at_once_when_asked_to(shared_stager: StagerUnderTest) -> None:
+    answer = shared_stager.launch(BOOT="1.5", wait="0")
     assert answer.status_code == 202
-    page = stager.get("test", Accept="text/html")
+    page = shared_stager.get("test", Accept="text/html")
     assert page.status_code == 503
     assert 'http-equiv="refresh"' in page.text or "http-equiv=refresh" in page.text
-    stager.wait_for("test", "live")
-    assert stager.get("test").text == "test "
+    shared_stager.wait_for("test", "live")
+    assert shared_stager.get("test").text == "test "
 
 
 BROKEN = [
@@ -128,14 +133,14 @@ def test_a_broken_application_is_explained(
     until(lambda: not stager.containers(), "the failed instance is removed")
 
 
-def test_a_broken_refresh_leaves_the_old_revision_serving(stager: StagerUnderTest) -> None:
-    stager.launched(VERSION="good")
-    answer = stager.launch(VERSION="bad", EXIT="1")
+def test_a_broken_refresh_leaves_the_old_revision_serving(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launched(VERSION="good")
+    answer = shared_stager.launch(VERSION="bad", EXIT="1")
     assert answer.status_code == 503
-    assert stager.get("test").text == "test good"
-    assert stager.environment("test")["state"] == "failed-update"
-    stager.launched(VERSION="better")
-    assert stager.get("test").text == "test better"
+    assert shared_stager.get("test").text == "test good"
+    assert shared_stager.environment("test")["state"] == "failed-update"
+    shared_stager.launched(VERSION="better")
+    assert shared_stager.get("test").text == "test better"
 
 
 def test_the_newest_wish_wins_over_one_under_way(stager: StagerUnderTest) -> None:
@@ -148,34 +153,34 @@ def test_the_newest_wish_wins_over_one_under_way(stager: StagerUnderTest) -> Non
     assert phases == ["live", "superseded"]
 
 
-def test_a_kill_while_it_starts_leaves_nothing(stager: StagerUnderTest) -> None:
-    stager.launch(BOOT="30", wait="0")
-    until(stager.containers, "it is starting")
-    assert stager.kill("test").text == "ok"
-    until(lambda: not stager.containers(), "nothing is left")
-    assert stager.get("test").status_code == 410
+def test_a_kill_while_it_starts_leaves_nothing(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launch(BOOT="30", wait="0")
+    until(shared_stager.containers, "it is starting")
+    assert shared_stager.kill("test").text == "ok"
+    until(lambda: not shared_stager.containers(), "nothing is left")
+    assert shared_stager.get("test").status_code == 410
 
 
-def test_the_api_lists_gets_redeploys_and_kills(stager: StagerUnderTest) -> None:
+def test_the_api_lists_gets_redeploys_and_kills(shared_stager: StagerUnderTest) -> None:
     body = {"image_name": "shop", "container_name": "api", "parameters": {"VERSION": "7"}}
-    launched = stager.api("/environments", "POST", json=body)
-    stager.wait_for("api", "live")
-    again = stager.api(f"/environments/{launched['id']}/redeploy", "POST")
+    launched = shared_stager.api("/environments", "POST", json=body)
+    shared_stager.wait_for("api", "live")
+    again = shared_stager.api(f"/environments/{launched['id']}/redeploy", "POST")
     assert again["generation"] == 2
-    until(lambda: stager.environment("api")["serving"] == 2, "the second generation serves")
-    assert stager.get("api").text == "api 7"
-    log = stager._client.get(
-        f"{stager.url}/api/v1/environments/{launched['id']}/log", auth=("testuser", "test:password")
+    until(lambda: shared_stager.environment("api")["serving"] == 2, "the second generation serves")
+    assert shared_stager.get("api").text == "api 7"
+    log = shared_stager._client.get(
+        f"{shared_stager.url}/api/v1/environments/{launched['id']}/log", auth=("testuser", "test:password")
     )
     assert "booting api" in log.text
-    stager.api(f"/environments/{launched['id']}", "DELETE")
-    until(lambda: not stager.containers(), "it is removed")
-    assert [e["name"] for e in stager.api()] == []
+    shared_stager.api(f"/environments/{launched['id']}", "DELETE")
+    until(lambda: not shared_stager.containers(), "it is removed")
+    assert [e["name"] for e in shared_stager.api()] == []
 
 
-def test_an_instance_is_confined(stager: StagerUnderTest) -> None:
-    stager.launched()
-    host = stager.inspect(stager.containers()[0])["HostConfig"]
+def test_an_instance_is_confined(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launched()
+    host = shared_stager.inspect(shared_stager.containers()[0])["HostConfig"]
     assert host["Memory"] == 512 * 1024 * 1024
     assert host["NanoCpus"] == 1_000_000_000
     assert host["PidsLimit"] == 256

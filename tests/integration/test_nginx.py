@@ -262,7 +262,7 @@ def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> No
         url = stager.launched("test")
         assert curl(url).startswith("test"), "the one for all leads there"
         said = until(lambda: trouble(stager), "it is told")
-        assert f"another program has port {taken}" in said
+        assert f"another program uses port {taken}" in said
         assert nginx.files() == ["default"]
     stager.restart()
     until(lambda: nginx.files() == ["default", "test"], "it has its door")

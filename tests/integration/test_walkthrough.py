@@ -34,33 +34,40 @@ def test_r23_it_says_that_it_runs_before_anything_is_configured(
     assert "Stager is running" in page.text
 
 
-def test_r57_to_r60_launch_with_curl_as_written(stager: StagerUnderTest) -> None:
-    base = f"http://localhost:{stager.port}"
+def test_r57_to_r60_launch_with_curl_as_written(shared_stager: StagerUnderTest) -> None:
+    base = f"http://localhost:{shared_stager.port}"
     form = "image_name=shop&container_name=test"
     url = curl("--user", f"{USER}:{PASSWORD}", "-d", form, f"{base}/launch")
-    assert url == f"http://test.localhost:{stager.port}"
+    assert url == f"http://test.localhost:{shared_stager.port}"
     assert curl(url).startswith("test")
     assert curl("--user", f"{USER}:{PASSWORD}", "-d", form, f"{base}/kill") == "ok"
     assert "gone" in curl(url)
-    assert stager.containers() == []
+    assert shared_stager.containers() == []
 
 
 @pytest.mark.parametrize("credentials", [None, "testuser:wrong", "nobody:test:password", ":"])
 def test_r57_without_the_right_credentials_nothing_starts(
-    stager: StagerUnderTest, credentials: str | None
+    shared_stager: StagerUnderTest, credentials: str | None
 ) -> None:
     given = ["--user", credentials] if credentials else []
     form = "image_name=shop&container_name=test"
     status = curl(
-        *given, "-d", form, "-o", "/dev/null", "-w", "%{http_code}", f"http://localhost:{stager.port}/launch"
+        *given,
+        "-d",
+        form,
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        f"http://localhost:{shared_stager.port}/launch",
     )
     assert status == "401"
-    assert stager.containers() == []
+    assert shared_stager.containers() == []
 
 
-def test_r59_the_url_is_a_slug_of_the_name(stager: StagerUnderTest) -> None:
-    url = stager.launched("name_to_give_container")
-    assert url == f"http://name-to-give-container.localhost:{stager.port}"
+def test_r59_the_url_is_a_slug_of_the_name(shared_stager: StagerUnderTest) -> None:
+    url = shared_stager.launched("name_to_give_container")
+    assert url == f"http://name-to-give-container.localhost:{shared_stager.port}"
 
 
 @pytest.mark.parametrize("block", ["block1.yml", "block2.yml", "block3.yml"])
@@ -84,29 +91,29 @@ def test_r43_create_parameters_are_passed_through(make_stager: MakeStager) -> No
     assert config["Hostname"] == "shopkeeper"
 
 
-def test_r83_r84_parameters_become_environment_variables(stager: StagerUnderTest) -> None:
-    stager.launched("feature/Ümlaut", COLOUR="blue=green", empty="")
-    variables = stager.get("featureumlaut", "/env").json()
+def test_r83_r84_parameters_become_environment_variables(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launched("feature/Ümlaut", COLOUR="blue=green", empty="")
+    variables = shared_stager.get("featureumlaut", "/env").json()
     assert variables["container_name"] == "feature/Ümlaut"
     assert variables["image_name"] == "shop"
     assert variables["COLOUR"] == "blue=green"
     assert variables["empty"] == ""
-    assert variables["STAGER_URL"] == f"http://featureumlaut.localhost:{stager.port}"
+    assert variables["STAGER_URL"] == f"http://featureumlaut.localhost:{shared_stager.port}"
 
 
-def test_r126_no_parameter_decides_what_runs(stager: StagerUnderTest) -> None:
+def test_r126_no_parameter_decides_what_runs(shared_stager: StagerUnderTest) -> None:
     evil = dict.fromkeys(("command", "image", "port", "Image", "Cmd", "HostConfig"), "evil")
-    assert stager.post("/launch", image_name="shop", container_name="test", **evil).status_code == 200
-    facts = stager.inspect(stager.containers()[0])
+    assert shared_stager.post("/launch", image_name="shop", container_name="test", **evil).status_code == 200
+    facts = shared_stager.inspect(shared_stager.containers()[0])
     assert facts["Config"]["Cmd"] == ["python3", "/server.py"]
     assert facts["Config"]["Image"] == docker("image", "inspect", "-f", "{{.Id}}", "stager-test/app:1")
     assert not facts["HostConfig"]["Binds"]
     assert not facts["HostConfig"]["Privileged"]
     for name in ("BASH_ENV", "LD_PRELOAD", "PYTHONSTARTUP", "STAGER_URL", "no-dash"):
-        refused = stager.launch("other", **{name: "x"})
+        refused = shared_stager.launch("other", **{name: "x"})
         assert refused.status_code == 400, name
         assert name in refused.text
-    assert len(stager.containers()) == 1
+    assert len(shared_stager.containers()) == 1
 
 
 def test_r89_the_image_is_resolved_at_each_launch(make_stager: MakeStager) -> None:
@@ -147,13 +154,13 @@ def test_r56_previews_survive_a_hard_kill_of_stager(stager: StagerUnderTest) -> 
     assert stager.get("test").status_code == 410
 
 
-def test_r3_anybody_sees_a_preview_and_states_are_pages(stager: StagerUnderTest) -> None:
-    stager.launched()
-    assert stager.get("test").status_code == 200
-    unknown = stager.get("never-heard-of", Accept="text/html")
+def test_r3_anybody_sees_a_preview_and_states_are_pages(shared_stager: StagerUnderTest) -> None:
+    shared_stager.launched()
+    assert shared_stager.get("test").status_code == 200
+    unknown = shared_stager.get("never-heard-of", Accept="text/html")
     assert unknown.status_code == 404
     assert unknown.headers["content-type"].startswith("text/html")
-    assert stager.get("never-heard-of").headers["content-type"] == "application/problem+json"
+    assert shared_stager.get("never-heard-of").headers["content-type"] == "application/problem+json"
 
 
 def test_stopping_is_orderly_and_leaves_previews_running(stager: StagerUnderTest) -> None:

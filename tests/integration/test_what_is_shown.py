@@ -88,7 +88,7 @@ def test_what_is_refused_says_why_and_bars_no_merge(make_stager: MakeStager, git
     until(lambda: last(github, github.sha(number))["state"] == "success", "the status ends")
     [comment] = until(lambda: github.comments(number), "there is a comment")
 
-    assert "nobody has approved" in last(github, github.sha(number))["description"]
+    assert "newest commit isn't approved" in last(github, github.sha(number))["description"]
     assert f"/stager approve {github.sha(number)}" in comment
     assert github.deployments() == []
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from stager.cli import local_forge
+from stager.cli.main import app
 from stager.forges.local.pushed import AWAY
 from tests.local_forge.workshop import Clone
 
 
 def init(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(local_forge.app, ["init", *map(str, arguments)])
+    return CliRunner().invoke(app, ["forge", "init", *map(str, arguments)])
 
 
 def test_makes_a_repository_that_can_be_pushed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_makes_a_repository_that_can_be_pushed_to(tmp_path: Path, monkeypatch: p
     done = init("git/shop.git")
     bare = tmp_path / "git" / "shop.git"
 
-    assert (done.exit_code, done.output.splitlines()[0]) == (0, f"Made {bare}.")
+    assert (done.exit_code, done.output.splitlines()[0]) == (0, f"Created {bare}.")
     assert f"local_forge:\n    shop: {bare}" in done.output
     assert f"git remote add stager {bare}" in done.output
     clone = Clone(tmp_path / "clone", bare)
@@ -36,7 +36,7 @@ def test_takes_in_one_that_is_there_and_configured(tmp_path: Path) -> None:
     secret = (bare / "stager" / "secret").read_text()
     again = init(bare, "--app", "shop", "--config", config)
 
-    assert again.output.splitlines()[0] == f"Took in {bare}."
+    assert again.output.splitlines()[0] == f"Registered {bare}."
     assert "local_forge:" not in again.output
     assert (bare / "stager" / "secret").read_text() == secret
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,11 +17,10 @@ from stager.auth.basic import BasicAuthentication
 from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Role
 from stager.forges.local.forge import LocalForge
-from stager.web.app import create_app
 from stager.web.forges import git_http as web_git
 from tests.local_forge.workshop import Clone, Ear, listening
 from tests.unit.control.harness import Harness
-from tests.unit.web.harness import services_of
+from tests.unit.web.harness import app_of
 
 PASSWORD = "p:ss/w@rd"
 
@@ -57,8 +55,9 @@ async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
         roles=Roles({"basic:bob": Role.VIEWER}),
     )
     await house.start(rest=False)
-    services = replace(services_of(house), repositories={"shop": bare})
-    configuration = uvicorn.Config(create_app(services), port=0, log_level="warning", lifespan="off")
+    configuration = uvicorn.Config(
+        app_of(house, repositories={"shop": bare}), port=0, log_level="warning", lifespan="off"
+    )
     server = Served(configuration)
     task = asyncio.create_task(server.serve())
     while not server.started:

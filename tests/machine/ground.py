@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from stager.control.applications import Application, ForkMode
+from stager.domain.application import Application, ForkMode
 from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceState
 from stager.domain.pull_requests.events import CommandSaid
 from stager.domain.pull_requests.rules import Rules

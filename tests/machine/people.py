@@ -13,7 +13,7 @@ from hypothesis.stateful import precondition, rule
 from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
-from stager.domain.pull_requests.comment_command import Verb, heard
+from stager.domain.pull_requests.comment_command import Verb, parse_command
 from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
 from stager.testing import FaultMode
 from tests.machine.expected import Held
@@ -111,7 +111,7 @@ class People(Pulls):
         return event
 
     def _is_calm(self, event: CommandSaid) -> bool:
-        """Whether it will be heard at once, and by somebody who knows how things stand."""
+        """Whether it will be parse_command at once, and by somebody who knows how things stand."""
         if not (self.credentials and self._alive and self._knows_everything()):
             return False
         known, truth = self._of_change(event.number), self.truth(event.number)
@@ -139,7 +139,7 @@ class People(Pulls):
     def _listens(self, event: CommandSaid) -> None:
         if event.author != OURS or not self.credentials:
             return
-        speech = heard(event.text)
+        speech = parse_command(event.text)
         match speech.verb if speech else None:
             case Verb.APPROVE:
                 meant = [s for s in self.heads[event.number] if s.startswith(event.text.split()[-1])]
@@ -153,7 +153,7 @@ class People(Pulls):
                 self.expected.may_be_held(event.number)
 
     def _may_be_anything(self, number: int) -> None:
-        """Which commit this lets run depends on when it is heard."""
+        """Which commit this lets run depends on when it is parse_command."""
         self.expected.may_let_run(number, *self.heads[number])
 
     def _is_brought_back(self, environment: Environment) -> None:

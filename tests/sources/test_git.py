@@ -21,7 +21,7 @@ from stager.sources.limits import bounded
 from stager.testing.fakes.sources import Link
 from tests.doubles.git import BareRepository, GitHost, Module, olga
 
-KEY = "101"
+KEY = "github:101"
 TOKEN = "ghs-Vq8tZx3mK1w"
 
 

@@ -1,6 +1,5 @@
 """The only room where names become objects: from settings to a running Stager."""
 
-from stager.assembly.applications import applications_of
 from stager.assembly.server import serve, tidy
 
-__all__ = ["applications_of", "serve", "tidy"]
+__all__ = ["serve", "tidy"]

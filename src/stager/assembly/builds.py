@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import aiodocker
 
-from stager.control.applications import SHA_PLACE
-from stager.control.builds.gc import BuildPorts
+from stager.control.ports import BuildPorts
+from stager.domain.application import SHA_PLACEHOLDER
 from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.build.by_trust import BuilderByTrust
 from stager.engines.docker.build.untrusted import Lending, UntrustedBuilder
@@ -17,9 +17,9 @@ from stager.state import StateDirectory
 from stager.stores.logs import FileLogs
 
 
-def workshop_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildPorts | None:
+def build_ports_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildPorts | None:
     """What images are built with, where an application is."""
-    if not any(app.build or SHA_PLACE in app.image for app in settings.images.values()):
+    if not any(app.build or SHA_PLACEHOLDER in app.image for app in settings.images.values()):
         return None
     builds = settings.builds
     limits = Limits(builds.largest_source, builds.fetch_timeout, submodules=builds.submodules)

@@ -13,6 +13,7 @@ import structlog
 from stager.control.routing.urls import Urls
 from stager.domain.egress import Egress
 from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.profile import ProfileName
 from stager.engines.docker import HelperFirewall
 from stager.helper_client import HelperClient
 from stager.settings.model import Settings
@@ -82,14 +83,18 @@ def firewall_of(
     """What guards previews; None where nothing does."""
     if standing.client is None or standing.lacks(FIREWALL):
         return None
-    outward = {name: app.outward for name, app in settings.images.items()}
-    # Instances may be left of one that is no longer in the configuration.
-    strict = Egress("internet")
+    applications = settings.applications
+
+    def egress_of(app: str, profile: ProfileName) -> Egress:
+        # Instances of an application that is no longer configured may still run.
+        application = applications.find(app)
+        return application.profile(profile).egress if application else Egress("internet")
+
     return HelperFirewall(
         standing.client,
         state.installation,
         ports,
-        lambda app: outward.get(app, strict),
+        egress_of,
         builder_allow=settings.forks.registries,
     )
 

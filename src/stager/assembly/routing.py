@@ -7,13 +7,12 @@ import sys
 
 import aiodocker
 
-from stager.control.routing.edge_proxy import EdgeProxies
-from stager.control.routing.ingress_ports import IngressPortPool
 from stager.control.routing.urls import Urls
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.front.http.limits import Limits
 from stager.front.process.launcher import FrontOptions
+from stager.ports.router import EdgeProxy
 from stager.ports.store import Store
 from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.model import Settings
@@ -51,7 +50,7 @@ def front_options(settings: Settings) -> FrontOptions:
     )
 
 
-async def outposts_of(settings: Settings, state: StateDirectory) -> EdgeProxies | None:
+async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy | None:
     """What stands before the front and must be told about previews, by these settings; None if nothing.
 
     Raises:
@@ -69,7 +68,7 @@ async def outposts_of(settings: Settings, state: StateDirectory) -> EdgeProxies 
         nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
     )
     await router.check()
-    return EdgeProxies(router, IngressPortPool(settings.ports))
+    return router
 
 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:

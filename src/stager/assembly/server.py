@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -12,22 +11,24 @@ import aiodocker
 import aiohttp
 import structlog
 
-from stager.assembly.applications import applications_of
-from stager.assembly.builds import builder_of, workshop_of
+from stager.assembly.builds import build_ports_of, builder_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.helper import firewall_of, helper_of, public_ports
-from stager.assembly.routing import addresses_of, front_options, outposts_of, reaches_by_loopback
+from stager.assembly.routing import addresses_of, edge_proxy_of, front_options, reaches_by_loopback
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import SetAsideDeliveries
-from stager.control.applications import Application
-from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
+from stager.control.control_plane import ControlPlane, Intervals, Options
+from stager.control.environments.plugin_api import RunningPreviews
+from stager.control.forges import Forges
 from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
+from stager.control.identity.package import IdentityOptions
 from stager.control.identity.sessions import Lifetimes
-from stager.control.plugins.api import RunningPreviews
-from stager.control.pull_requests.forges import Forges
-from stager.control.reconciler.controller import Controller, Intervals
-from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.loops import Troubles
+from stager.control.plugins.package import PluginSet
+from stager.control.ports import Ports
+from stager.control.reporting.package import ReportOptions
+from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
@@ -39,8 +40,7 @@ from stager.engines.docker import (
     connect,
 )
 from stager.engines.probe import HttpProber
-from stager.forges.github.app_setup.setup import GithubSetup
-from stager.forges.github.webhooks.events import FORGE as GITHUB
+from stager.forges.github.webhooks.payloads import FORGE as GITHUB
 from stager.forges.local.deliveries import FORGE as LOCAL
 from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher
@@ -56,13 +56,15 @@ from stager.ports.handlers import (
     PreKillHandler,
     PreLaunchHandler,
 )
+from stager.ports.router import EdgeProxy
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
 from stager.settings.plugins.instances import Chosen
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
 from stager.stores.sqlite.store import open_store
-from stager.web.services import Services
+from stager.web.app import create_app
+from stager.web.context import WebContext, WebOptions
 
 log = structlog.get_logger(__name__)
 
@@ -83,26 +85,26 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
         Fault: it can't start; the sentence says why.
     """
     async with AsyncExitStack() as stack:
-        services, front = await _assemble(loaded, state, stack)
+        control_plane, web, front = await _assemble(loaded, state, stack)
         async with asyncio.TaskGroup() as tasks:
-            web = WebServer(services, state)
+            server = WebServer(create_app(control_plane, web), state)
             running = [
-                tasks.create_task(front.keep(partial(_tell_of_front, services.controller))),
-                tasks.create_task(services.controller.run()),
-                tasks.create_task(web.listen()),
+                tasks.create_task(front.keep(partial(_report_front, control_plane.reconciler.troubles))),
+                tasks.create_task(control_plane.controller.run()),
+                tasks.create_task(server.listen()),
             ]
-            log.info("serving", url=services.addresses.home, state=str(state.path))
+            log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
             await stopped.wait()
             log.info("stopping")
-            web.should_exit = True
+            server.should_exit = True
             for task in running[:2]:
                 task.cancel()
 
 
-def _tell_of_front(controller: Controller, trouble: str) -> None:
+def _report_front(troubles: Troubles, trouble: str) -> None:
     if trouble:
         log.error("front_not_started", error=trouble)
-    controller.report("front", trouble)
+    troubles.report("front", trouble)
 
 
 async def tidy(settings: Settings, state: StateDirectory) -> None:
@@ -121,11 +123,11 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
 
 async def _assemble(
     loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[Services, FrontLauncher]:
+) -> tuple[ControlPlane, WebContext, FrontLauncher]:
     settings = loaded.settings
     check_pool(settings.network.pool)
     helper = await helper_of(settings, state)
-    edge_proxies = await outposts_of(settings, state)
+    edge_proxy = await edge_proxy_of(settings, state)
     store = await open_store(state.database)
     stack.push_async_callback(store.close)
     launcher, router, listen = await _front(settings, state, stack)
@@ -151,31 +153,37 @@ async def _assemble(
         router=router,
         clock=clock,
         ids=RandomIds(),
-        seal=FileSecretBox(state.seal_key),
+        secret_box=FileSecretBox(state.seal_key),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
         forges=Forges([forge for forge in (github, local and local.parts) if forge]),
-        build_ports=workshop_of(settings, state, docker),
-        edge_proxies=edge_proxies,
-        logins=logins,
+        builds=build_ports_of(settings, state, docker),
+        edge_proxy=edge_proxy,
         firewall=firewall,
     )
     previews = RunningPreviews(store, addresses)
-    cast = _cast(Chosen(loaded, previews, logins))
+    plugins = plugin_set_of(Chosen(loaded, previews, logins))
     control_plane = ControlPlane(
-        ports, addresses, applications_of(settings), cast, _options(settings, state, edge_proxies)
+        ports, addresses, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
-    previews.guard(control_plane.access)
+    previews.guard(control_plane.identity.access)
     stack.push_async_callback(control_plane.close)
-    stack.push_async_callback(control_plane.audit.flush)
-    await control_plane.routes.adopt()
-    await control_plane.routes.frame(addresses.domain, Endpoint(path=str(state.control_socket)))
-    await control_plane.visitor_access.renew()
+    stack.push_async_callback(control_plane.identity.audit.flush)
+    await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
     checks = checks_of(
         settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
     )
-    services = _services(control_plane, ports, loaded, router, setup)
-    checked = (*checks, control_plane.failures, control_plane.handler_failures, SetAsideDeliveries(store))
-    return replace(services, checks=checked, spool=str(state.path)), launcher
+    web = WebContext(
+        _web_options(loaded, state, control_plane.applications),
+        front_stats=router.stats,
+        setup=setup,
+        checks=(
+            *checks,
+            control_plane.reconciler.unexpected_errors,
+            control_plane.plugins.invoker.failures,
+            SetAsideDeliveries(store),
+        ),
+    )
+    return control_plane, web, launcher
 
 
 async def _front(
@@ -207,7 +215,7 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
         log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
-def _cast(chosen: Chosen) -> PluginSet:
+def plugin_set_of(chosen: Chosen) -> PluginSet:
     return PluginSet(
         listeners=chosen.those(EventListener),
         pre_launch=chosen.those(PreLaunchHandler),
@@ -218,69 +226,50 @@ def _cast(chosen: Chosen) -> PluginSet:
     )
 
 
-def _options(settings: Settings, state: StateDirectory, edge_proxies: EdgeProxies | None) -> Options:
+def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | None) -> Options:
     return Options(
         intervals=Intervals(
             timedelta(seconds=settings.pass_every),
             timedelta(seconds=settings.resync_every),
             timedelta(seconds=settings.keep_gone_for),
         ),
-        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxies else None),
-        installation=state.installation,
-        comments=settings.comments,
-        removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
-        deployments=settings.github.deployments,
-        statuses=settings.github.statuses,
-        roles=Roles(settings.roles),
-        key=load_key(state.front),
-        lifetimes=Lifetimes(
-            idle=timedelta(seconds=settings.sessions.idle),
-            longest=timedelta(seconds=settings.sessions.longest),
-            renew_every=timedelta(seconds=settings.sessions.renew_every),
-            command_line=timedelta(seconds=settings.sessions.command_line),
+        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxy else None),
+        ingress_ports=tuple(settings.ports),
+        reports=ReportOptions(
+            installation=state.installation,
+            comments=settings.comments,
+            removes_comments=RemoveGithubPullRequestCommentsOnKill.__name__ in settings.pre_kill_handlers,
+            deployments=settings.github.deployments,
+            statuses=settings.github.statuses,
         ),
+        identity=IdentityOptions(Roles(settings.roles), _lifetimes(settings)),
+        key=load_key(state.front),
     )
 
 
-def _services(
-    control_plane: ControlPlane, ports: Ports, loaded: Loaded, front: FrontClient, setup: GithubSetup
-) -> Services:
-    return Services(
-        access=control_plane.access,
-        audit=control_plane.audit,
-        tokens=control_plane.tokens,
-        sessions=control_plane.sessions,
-        signing_in=control_plane.signing_in,
-        addresses=control_plane.addresses,
-        applications=control_plane.applications,
-        visitor_access=control_plane.visitor_access,
-        sharing=control_plane.share_links,
-        builds=control_plane.builds,
-        commands=control_plane.commands,
-        failures=control_plane.failures,
-        handler_failures=control_plane.handler_failures,
-        forges=ports.forges,
-        instances=ports.instances,
-        webhook_consumer=control_plane.webhook_consumer,
-        metrics=control_plane.metrics,
-        routes=control_plane.routes,
-        store=ports.store,
-        controller=control_plane.controller,
-        webhooks=ports.webhooks,
-        trusted=loaded.settings.trusted_proxies,
-        metrics_for=loaded.settings.metrics.allow,
+def _lifetimes(settings: Settings) -> Lifetimes:
+    return Lifetimes(
+        idle=timedelta(seconds=settings.sessions.idle),
+        longest=timedelta(seconds=settings.sessions.longest),
+        renew_every=timedelta(seconds=settings.sessions.renew_every),
+        command_line=timedelta(seconds=settings.sessions.command_line),
+    )
+
+
+def _web_options(loaded: Loaded, state: StateDirectory, applications: Applications) -> WebOptions:
+    settings = loaded.settings
+    return WebOptions(
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
-        repositories=loaded.settings.local_forge,
-        front_figures=front.stats,
-        calls=control_plane.calls,
-        setup=setup,
-        firewall=ports.firewall,
-        start_timeout=max((_patience(a) for a in control_plane.applications), default=0.0) + EXTRA_WAIT,
+        start_timeout=max((_launch_timeout(a) for a in applications), default=0.0) + EXTRA_WAIT,
+        trusted=settings.trusted_proxies,
+        metrics_for=settings.metrics.allow,
+        repositories=settings.local_forge,
+        spool=str(state.path),
     )
 
 
-def _patience(application: Application) -> float:
-    """Seconds from a wish to an answer at most, without the time in line."""
-    made = application.build_timeout if application.build else 0.0
-    return application.start_timeout + made
+def _launch_timeout(application: Application) -> float:
+    """Seconds from a request to its result at most, without the time in the build queue."""
+    build = application.build_timeout if application.build else 0.0
+    return application.start_timeout + build

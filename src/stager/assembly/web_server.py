@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
 from stager.domain.errors import Fault
 from stager.front.process.sockets import PathListener, SocketError
 from stager.state import StateDirectory
-from stager.web.app import create_app
-from stager.web.services import Services
 
 SHUTDOWN_SECONDS = 3
 
@@ -19,11 +18,11 @@ SHUTDOWN_SECONDS = 3
 class WebServer(uvicorn.Server):
     """Stager's own pages, behind the front, on a Unix socket that nobody else can open."""
 
-    def __init__(self, services: Services, state: StateDirectory) -> None:
+    def __init__(self, app: FastAPI, state: StateDirectory) -> None:
         self._path = state.control_socket
         super().__init__(
             uvicorn.Config(
-                create_app(services),
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -1,7 +1,4 @@
-"""`stager config`: is the configuration right, what is in force, and what may be said at all.
-
-Runs on the server's machine, without a server.
-"""
+"""`stager config`: checks and shows the configuration. Runs without a server."""
 
 from __future__ import annotations
 
@@ -17,43 +14,58 @@ from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.reference_page import json_schema, to_yaml
 
-app = typer.Typer(no_args_is_help=True, help="Check and explain the configuration.")
+config_commands = typer.Typer(no_args_is_help=True)
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="The file. By default $STAGER_CONFIG, or config.yml in this directory."),
+    typer.Option("--config", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
-NONE = "No config.yml here"
+NO_FILE = "No configuration file"
 
 
-@app.command()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(config_commands, name="config")
+
+
+@config_commands.callback()
+def config() -> None:
+    """Check, show and describe the configuration."""
+
+
+@config_commands.command()
 def check(config: Config = None, as_json: Json = False) -> None:
-    """Tell everything that is wrong with the configuration. Exits with 1 if anything is, warnings aside."""
+    """Check the configuration and report all problems.
+
+    The exit code is 1 when there are problems; warnings don't count.
+    """
     loaded = _load(config, as_json=as_json)
     if as_json:
         _print_report(_name(loaded), warnings=loaded.warnings)
         return
-    typer.echo(f"{_name(loaded)}: fine" if loaded.path else f"{NONE}: Stager would start without any.")
+    typer.echo(
+        f"{_name(loaded)}: valid" if loaded.path else f"{NO_FILE}: Stager would start with the defaults."
+    )
     for warning in loaded.warnings:
-        typer.echo(f"  Warning: {warning}")
+        typer.echo(f"  warning: {warning}")
 
 
-@app.command()
+@config_commands.command()
 def show(config: Config = None, as_json: Json = False) -> None:
-    """Print all settings in force, the defaults among them, with stars for secrets."""
+    """Print the effective settings, including defaults. Secrets are masked."""
     loaded = _load(config, as_json=as_json)
     if as_json:
         typer.echo(loaded.settings.model_dump_json(indent=2, exclude_none=True))
         return
-    typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NONE}; these are the defaults")
+    typer.echo(f"# {_name(loaded)}" if loaded.path else f"# {NO_FILE}; these are the defaults")
     typer.echo(to_yaml(loaded.settings), nl=False)
 
 
-@app.command()
+@config_commands.command()
 def schema() -> None:
-    """Print the JSON Schema by which an editor completes and checks config.yml."""
+    """Print the JSON Schema of config.yml, for completion and checks in an editor."""
     path = find(None, os.environ, Path.cwd())
     plugins = discover(path.absolute().parent if path else None)
     typer.echo(json.dumps(json_schema(plugins), indent=2))
@@ -77,7 +89,7 @@ def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:
 def _print_report(
     name: str, *, problems: list[dict[str, str]] | None = None, warnings: tuple[str, ...] = ()
 ) -> None:
-    report = {"file": name, "fine": not problems, "problems": problems or [], "warnings": warnings}
+    report = {"file": name, "valid": not problems, "problems": problems or [], "warnings": warnings}
     typer.echo(json.dumps(report, indent=2))
 
 

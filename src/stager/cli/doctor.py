@@ -1,5 +1,5 @@
-"""`stager doctor` where the server is installed: looks at this machine, whether a server runs or not, or has
-another one looked at."""
+"""`stager doctor` where the server is installed: checks this machine, or has another server run its
+checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from stager.checks.deliveries import SetAsideDeliveries
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
-from stager.cli.client.commands.doctor import asked, tell
+from stager.cli.client.commands.doctor import findings_of, report
 from stager.cli.server import ConfigOption, readiness
 from stager.control.diagnostics import examine
 from stager.domain.errors import StagerError
@@ -27,7 +27,7 @@ from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 
 FRONT_PARTS = frozenset({"front", "routes"})
-"""What the control plane calls the parts of which nothing but it knows what is the matter."""
+"""The parts that only the control plane can check."""
 
 
 HANDLERS = "handlers"
@@ -35,7 +35,7 @@ HANDLERS = "handlers"
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command(cls=ClientCommand)(doctor)
 
 
@@ -44,31 +44,32 @@ def doctor(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Look whether all that Stager needs is as it should be: Docker, the disk, ports, names, GitHub, ...
+    """Check Docker, disk, ports, DNS and GitHub.
 
-    Where a configuration is found, or no endpoint is configured, it looks at this machine, also while Stager
-    doesn't run. Otherwise a server looks at its own machine, which takes an administrator.
+    Checks this machine when a configuration file is found or no endpoint is configured; the server needn't be
+    running. Otherwise the endpoint's server runs the checks, for which you must be an administrator.
 
-    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
     `warning` or `wrong`), `message` and `hint`.
     """
-    tell(asked(endpoint) if _is_elsewhere(config, endpoint) else _looked(config), as_json=as_json)
+    findings = findings_of(endpoint) if _is_remote(config, endpoint) else _local_findings(config)
+    report(findings, as_json=as_json)
 
 
-def _is_elsewhere(config: Path | None, endpoint: str) -> bool:
-    """Whether a server is meant that may be anywhere, and not this machine's."""
+def _is_remote(config: Path | None, endpoint: str) -> bool:
+    """Whether a server should run the checks, rather than this process."""
     if config is not None or endpoint:
         return config is None
     known = settings.load()
     return known.default in known.endpoints and find(None, os.environ, Path.cwd()) is None
 
 
-def _looked(config: Path | None) -> Sequence[Mapping[str, Any]]:
-    """What is found here."""
+def _local_findings(config: Path | None) -> Sequence[Mapping[str, Any]]:
+    """Check this machine."""
     try:
         loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
     except ConfigurationError as error:
-        hint = "`stager config check` tells it, too."
+        hint = "`stager config check` lists all problems."
         return [asdict(Finding("configuration", Verdict.WRONG, str(error).replace("\n", " "), hint))]
     return [asdict(finding) for finding in asyncio.run(_findings(loaded))]
 
@@ -77,14 +78,14 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
     checks = list(checks_of(loaded.settings, state, is_up=is_up))
-    processes = [*_of_processes(state, is_up=is_up), *_as_it_says_itself(state)]
-    seen = [_of_configuration(loaded), *processes, *await examine(checks)]
-    return [*seen, *await _of_deliveries(state)] if _runs(state) else seen
+    processes = [*_processes(state, is_up=is_up), *_reported(state)]
+    seen = [_configuration(loaded), *processes, *await examine(checks)]
+    return [*seen, *await _deliveries(state)] if _runs(state) else seen
 
 
-async def _of_deliveries(state: StateDirectory) -> list[Finding]:
-    """Those that are set aside, by the database of the server that runs."""
-    # SQLAlchemy costs a third of a second, which `--help` can save.
+async def _deliveries(state: StateDirectory) -> list[Finding]:
+    """Check for webhook deliveries that were set aside, in the database of the running server."""
+    # SQLAlchemy costs a third of a second, which `--help` saves.
     from stager.stores.sqlite.store import SqliteStore  # noqa: PLC0415
 
     store = SqliteStore(state.database)
@@ -98,36 +99,42 @@ def _runs(state: StateDirectory) -> bool:
     return state.path.exists() and state.running() is not None
 
 
-def _of_configuration(loaded: Loaded) -> Finding:
-    name = loaded.path.name if loaded.path else "No config.yml here: the defaults"
+def _configuration(loaded: Loaded) -> Finding:
+    name = loaded.path.name if loaded.path else "no config.yml, defaults are used"
     if loaded.warnings:
+        count = len(loaded.warnings)
+        warnings = "1 warning" if count == 1 else f"{count} warnings"
         hint = "`stager config check` lists them."
-        return Finding(
-            "configuration", Verdict.WARNING, f"{name}: warnings, {len(loaded.warnings)} in all.", hint
-        )
-    return Finding("configuration", Verdict.FINE, f"{name}: fine.")
+        return Finding("configuration", Verdict.WARNING, f"{name}: {warnings}.", hint)
+    return Finding("configuration", Verdict.FINE, f"{name}: valid.")
 
 
-def _of_processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
+def _processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
     process = state.running() if state.path.exists() else None
     if process and is_up:
-        return [Finding("Stager", Verdict.FINE, f"It runs, as process {process}.")]
+        return [Finding("Stager", Verdict.FINE, f"Running, process {process}.")]
     if process or is_up:
         hint = (
-            "It starts the front again by itself; its log says more."
+            "The control plane restarts the front. If that fails, see its log."
             if process
-            else "`stager serve` starts it."
+            else "Start the server: `stager serve`."
         )
-        what = "the front doesn't" if process else "only the front does: previews go on"
-        return [Finding("Stager", Verdict.WRONG, f"Not all of it runs: {what}.", hint)]
-    return [Finding("Stager", Verdict.WARNING, "It doesn't run.", "`stager serve` starts it.")]
+        message = (
+            "The front isn't running."
+            if process
+            else "The control plane isn't running. Running previews stay reachable through the front."
+        )
+        return [Finding("Stager", Verdict.WRONG, message, hint)]
+    return [Finding("Stager", Verdict.WARNING, "Not running.", "Start the server: `stager serve`.")]
 
 
-def _as_it_says_itself(state: StateDirectory) -> list[Finding]:
-    """What troubles the Stager that runs here, as far as it tells anybody."""
+def _reported(state: StateDirectory) -> list[Finding]:
+    """The troubles and notices that the running server reports."""
     answer = readiness(state) if state.path.exists() else None
-    told = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
-    return [Finding(part, _verdict(part), sentence, _hint(part, state)) for part, sentence in told.items()]
+    reported = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    return [
+        Finding(part, _verdict(part), sentence, _hint(part, state)) for part, sentence in reported.items()
+    ]
 
 
 def _verdict(part: str) -> Verdict:
@@ -138,8 +145,8 @@ def _hint(part: str, state: StateDirectory) -> str:
     if part == HANDLERS:
         return f"Stager's log may be {state.log}."
     if part in FRONT_PARTS:
-        return f"`df {state.front}` shows the free space; the front's log is {state.front / 'front.log'}."
-    return f"The lines of its log with `action_failed` or `loop_failed` tell more; it may be {state.log}."
+        return f"See the front's log, {state.front / 'front.log'}, and the free space: `df {state.front}`."
+    return f"See `action_failed` and `loop_failed` in the server's log ({state.log} with --detach)."
 
 
 async def _front_answers(state: StateDirectory) -> bool:

@@ -1,4 +1,4 @@
-"""`stager hash-password`: what may stand in the configuration in a password's place."""
+"""`stager hash-password`: hashes a password for the configuration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import typer
 
 
 def mount(app: typer.Typer) -> None:
-    """Give `app` the command."""
+    """Add this command to `app`."""
     app.command("hash-password")(hash_password)
 
 
 def hash_password() -> None:
-    """Make a hash of a password, for `users` in the configuration. Asks for it, or reads it from standard
-    input."""
-    # Takes a moment to load, which other commands needn't wait for.
+    """Hash a password for the configuration.
+
+    The hash can replace the password in `users`. The password is prompted for, or read from standard input.
+    """
+    # Loading argon2 takes a moment, which `--help` saves.
     from stager.auth.basic import hash_of  # noqa: PLC0415
 
     if sys.stdin.isatty():
@@ -23,6 +25,6 @@ def hash_password() -> None:
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        typer.echo("An empty password is none. Type one, or send it by standard input.", err=True)
+        typer.echo("stager: The password is empty. Type one, or pass it on standard input.", err=True)
         raise typer.Exit(2)
     typer.echo(hash_of(password))

@@ -1,4 +1,4 @@
-"""`stager forge`: repositories on this machine whose branches become previews. Runs without a server."""
+"""`stager forge`: Git repositories on this machine whose branches get previews. Runs without a server."""
 
 from __future__ import annotations
 
@@ -14,47 +14,56 @@ from stager.forges.local.repository import LocalRepository
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, help="Have previews of a repository on this machine.")
+forge_commands = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(forge_commands, name="forge")
+
+
+@forge_commands.callback()
 def forge() -> None:
-    """Have previews of a repository on this machine."""
+    """Manage Git repositories on this machine."""
 
 
-@app.command()
+@forge_commands.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Of a bare repository; one is made if there is nothing.")],
+    path: Annotated[Path, typer.Argument(help="The bare repository; created if it doesn't exist.")],
     name: Annotated[
         str,
         typer.Option(
-            "--app", help="The entry under `images:` that it belongs to; by default as it's called."
+            "--app", help="The application: its entry in `images:`; by default the repository's name."
         ),
     ] = "",
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+        typer.Option(
+            "--config", "-c", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."
+        ),
     ] = None,
 ) -> None:
-    """Make a bare repository, or take one in: each branch that is pushed to it becomes a preview.
+    """Create a bare repository, or register an existing one. Each branch that is pushed to it gets a preview.
 
-    Prints what to put into the configuration. It may be repeated, for instance after Stager was moved.
-    Nothing that is in the repository is changed.
+    Prints the lines to add to the configuration. The command can be repeated, for example after the
+    installation was moved. The repository's content isn't changed.
     """
-    place, name = path.absolute(), name or path.name.removesuffix(".git")
-    repository = LocalRepository(place)
+    repository_path, name = path.absolute(), name or path.name.removesuffix(".git")
+    repository = LocalRepository(repository_path)
     try:
         new = asyncio.run(repository.adopt())
     except StagerError as error:
         _fail(str(error))
     repository.introduce(name)
-    typer.echo(f"{'Made' if new else 'Took in'} {place}.")
-    if not _is_configured(config, name, place):
-        typer.echo(f"\nName it in config.yml, and start Stager anew:\n\n  local_forge:\n    {name}: {place}")
+    typer.echo(f"{'Created' if new else 'Registered'} {repository_path}.")
+    if not _is_configured(config, name, repository_path):
+        typer.echo(
+            f"\nAdd it to config.yml and restart Stager:\n\n  local_forge:\n    {name}: {repository_path}"
+        )
     typer.echo(
-        f"\nThen, in your own repository:\n\n  git remote add stager {place}\n"
+        f"\nThen, in your working copy:\n\n  git remote add stager {repository_path}\n"
         "  git push stager main        # the default branch, which other branches are compared with\n"
-        "  git push stager my-branch   # any other branch becomes a preview"
+        "  git push stager my-branch   # any other branch gets a preview"
     )
 
 

@@ -1,4 +1,4 @@
-"""How the server logs: one line an event, as JSON for machines or as text for a terminal."""
+"""Logging of the server: one line per event, as JSON, or as text on a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Format = Literal["auto", "json", "text"]
 
 
 def configure(form: Format, file: Path | None = None) -> None:
-    """Send all logs, our own and the libraries', to standard error in one form.
+    """Write all logs, also those of libraries, to standard error.
 
     Args:
-        file: where they go instead.
+        file: write to this file instead.
     """
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -28,7 +28,7 @@ def configure(form: Format, file: Path | None = None) -> None:
     last: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,  # the default shows variables: secrets, too
+            exception_formatter=structlog.dev.plain_traceback,  # the default shows variables: secrets
         )
         if text
         else structlog.processors.JSONRenderer()

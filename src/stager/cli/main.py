@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from stager.cli import client
-from stager.cli.client.commands import doctor as doctor_elsewhere
+from stager.cli.command_table import COMMANDS, Entry, has_server, load
 from stager.version import __version__
 
+
+class _Placeholder(TyperCommand):
+    """A command in the list whose module isn't imported yet."""
+
+    def __init__(self, entry: Entry) -> None:
+        is_available = has_server() or bool(entry.client_module)
+        super().__init__(entry.name, short_help=entry.summary, hidden=not is_available)
+        self.entry = entry
+
+
+class LazyGroup(TyperGroup):
+    """Lists the commands of `command_table` and imports a command's module when the command is used."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for entry in COMMANDS:
+            self.add_command(_Placeholder(entry))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that `args` name, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(command.entry) if isinstance(command, _Placeholder) else command, rest
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write the commands, by section."""
+        shown = [command for command in self._placeholders() if not command.hidden]
+        width = max(len(command.entry.name) for command in shown)
+        for section in dict.fromkeys(command.entry.section for command in shown):
+            rows = [
+                (command.entry.name.ljust(width), command.entry.summary)
+                for command in shown
+                if command.entry.section == section
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def _placeholders(self) -> list[_Placeholder]:
+        return [command for command in self.commands.values() if isinstance(command, _Placeholder)]
+
+
 app = typer.Typer(
-    help="Every pull request a running, isolated instance at its own URL.",
+    cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -27,65 +65,18 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog="Run `stager COMMAND --help` for a command's options."
+    + ("" if has_server() else " `pip install 'stager[server]'` adds the server's commands.")
+)
 def stager(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Every pull request a running, isolated instance at its own URL."""
-
-
-def _mount_server() -> None:
-    """The commands of the server, where it is installed: `pip install stager` alone is the light client."""
-    from stager.cli import (  # noqa: PLC0415 (not there for the client alone)
-        build_log,
-        config,
-        doctor,
-        hash_password,
-        local_forge,
-        nginx,
-        plugins,
-        server,
-        up,
-    )
-
-    server.mount(app)
-    plugins.mount(app)
-    build_log.mount(app)
-    up.mount(app)
-    doctor.mount(app)
-    hash_password.mount(app)
-    app.add_typer(config.app, name="config", help="Check, show and describe the server's configuration.")
-    app.add_typer(local_forge.app, name="forge", help="Have previews of a repository on this machine.")
-    app.add_typer(nginx.app, name="nginx", help="What nginx needs to stand before Stager.")
-
-
-def _without_server() -> None:
-    doctor_elsewhere.mount(app)
-
-    @app.command()
-    def serve() -> None:
-        """Run Stager (needs `pip install 'stager[server]'`)."""
-        typer.echo("The server isn't installed here. Install it: pip install 'stager[server]'", err=True)
-        raise typer.Exit(1)
-
-
-def whole() -> typer.Typer:
-    """The command with all that is installed here."""
-    if importlib.util.find_spec("fastapi") and importlib.util.find_spec("aiodocker"):
-        _mount_server()
-    else:
-        _without_server()
-    return app
+    """Preview environments for pull requests, each at its own URL."""
 
 
 def main() -> None:
-    """Run the command that was typed."""
-    command = typer.main.get_command(app)
-    is_clients = isinstance(command, TyperGroup) and sys.argv[1:2] and sys.argv[1] in command.commands
-    # The server's commands take most of a second to load, which the client's needn't wait for.
-    (app if is_clients else whole())()
-
-
-client.mount(app)
+    """Run the command of the command line."""
+    app()

@@ -1,4 +1,4 @@
-"""`stager nginx`: what nginx needs to stand before Stager. Runs without a server."""
+"""`stager nginx`: the nginx configuration for nginx in front of Stager. Runs without a server."""
 
 from __future__ import annotations
 
@@ -14,36 +14,44 @@ from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.model import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What nginx needs to stand before Stager.")
+nginx_commands = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
+def mount(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.add_typer(nginx_commands, name="nginx")
+
+
+@nginx_commands.callback()
 def nginx() -> None:
-    """What nginx needs to stand before Stager."""
+    """Generate the nginx configuration."""
 
 
-@app.command()
+@nginx_commands.command()
 def config(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+        typer.Option(
+            "--config", "-c", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."
+        ),
     ] = None,
     listen: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where nginx is to listen, as in its own `listen`; may be repeated. By default port 80, or"
-            " 443 with a certificate and 80 for redirects."
+            help="A value of nginx's `listen` directive. Repeatable. By default port 80; with a certificate"
+            " 443 and, for redirects, 80."
         ),
     ] = None,
-    certificate: Annotated[str, typer.Option(help="The certificate with its chain, a wildcard one.")] = "",
+    certificate: Annotated[str, typer.Option(help="The wildcard certificate with its chain.")] = "",
     key: Annotated[str, typer.Option(help="The certificate's private key.")] = "",
 ) -> None:
-    """Print an nginx server that sends everything to Stager: its own pages and every preview, living or dead.
+    """Print an nginx server block that forwards all requests to Stager: its own pages and all previews.
 
-    It never has to change, and belongs into a file such as /etc/nginx/sites-enabled/default.
+    The block needn't change when previews come and go. Put it into a file such as
+    /etc/nginx/sites-enabled/default.
     """
     if bool(certificate) != bool(key):
-        _fail("--certificate and --key go together.")
+        _fail("Pass both --certificate and --key, or neither.")
     try:
         settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
     except ConfigurationError as error:
@@ -61,15 +69,16 @@ def config(
 
 
 def _front(settings: Settings) -> str:
-    """Where nginx reaches the front: where that listens, by the loopback address if it listens on all."""
+    """Return the address at which nginx reaches the front: the loopback address if the front listens on
+    all."""
     host, port = settings.listen.host, settings.listen.port
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (nobody listens here)
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (compared, not bound)
         return f"127.0.0.1:{port}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _names(settings: Settings) -> list[str]:
-    """Stager's own name and all previews'; none when the domain isn't known yet."""
+    """Return the names of Stager and all previews; none when the domain isn't known yet."""
     if not settings.domain:
         return []
     home, previews = (name.partition(":")[0] for name in (settings.domain, settings.previews))

@@ -1,7 +1,5 @@
-"""`stager plugins`: which handlers and strategies there are, where from, and which are on.
-
-Runs on the server's machine, without a server.
-"""
+"""`stager plugins`: the available handlers and strategies, their origin, and which are enabled. Runs without
+a server."""
 
 from __future__ import annotations
 
@@ -23,18 +21,20 @@ from stager.settings.plugins.available import ROUTING
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command()(plugins)
 
 
 def plugins(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+        typer.Option(
+            "--config", "-c", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """List the handlers and strategies that the configuration may name, and those that are on."""
+    """List handlers and strategies. Those that the configuration enables are marked `on`."""
     try:
         loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
     except ConfigurationError as error:
@@ -54,9 +54,9 @@ def _rows(loaded: Loaded) -> Iterator[dict[str, object]]:
                 "name": plugin.name,
                 "short": plugin.short_name,
                 "kind": kind,
-                "from": plugin.origin,
-                "on": _is_on(plugin, kind, loaded),
-                "about": plugin.summary,
+                "origin": plugin.origin,
+                "enabled": _is_enabled(plugin, kind, loaded),
+                "description": plugin.summary,
             }
 
     for name, short in ROUTING.items():
@@ -64,19 +64,19 @@ def _rows(loaded: Loaded) -> Iterator[dict[str, object]]:
             "name": name,
             "short": short,
             "kind": "routing_strategy",
-            "from": OURS,
-            "on": loaded.settings.routing_strategy == name,
-            "about": "How requests reach previews.",
+            "origin": OURS,
+            "enabled": loaded.settings.routing_strategy == name,
+            "description": "How requests reach previews.",
         }
 
 
-def _is_on(plugin: Plugin, kind: Kind, loaded: Loaded) -> bool:
+def _is_enabled(plugin: Plugin, kind: Kind, loaded: Loaded) -> bool:
     return plugin.name in getattr(loaded.settings, kind)
 
 
 def _print(rows: list[dict[str, object]]) -> None:
-    table = Table("", "name", "kind", "from", "about", box=None, pad_edge=False, header_style="bold")
+    table = Table("", "NAME", "KIND", "ORIGIN", "DESCRIPTION", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        cells = [str(row[key]) for key in ("name", "kind", "from", "about")]
-        table.add_row("on" if row["on"] else "", *(Text(cell, overflow="fold") for cell in cells))
+        cells = [str(row[key]) for key in ("name", "kind", "origin", "description")]
+        table.add_row("on" if row["enabled"] else "", *(Text(cell, overflow="fold") for cell in cells))
     Console(soft_wrap=False).print(table)

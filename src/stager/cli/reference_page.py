@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Iterator
 
-import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from stager.cli import main
 from stager.cli.client.api.errors import Code
 from stager.cli.client.command import ClientCommand
+from stager.cli.command_table import all_commands
 
 BEGINNING = """\
 # Command line
@@ -61,7 +61,8 @@ REST = {
 
 def page() -> str:
     """The whole page."""
-    commands = dict(_below("stager", typer.main.get_command(main.whole())))
+    found = (_below(f"stager {name}", command) for name, command in all_commands())
+    commands = dict(itertools.chain.from_iterable(found))
     talking = {name: command for name, command in commands.items() if isinstance(command, ClientCommand)}
     codes = "".join(f"| {int(code)} | {code.meaning} |\n" for code in Code)
     serving = {name: command for name, command in commands.items() if name not in talking}

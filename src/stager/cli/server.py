@@ -1,4 +1,4 @@
-"""`stager serve`, `stager stop` and `stager status`: the server's own life."""
+"""`stager serve`, `stager stop` and `stager status`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from stager.state import UMASK, StateDirectory
 STOP_SECONDS = 30.0
 START_SECONDS = 60.0
 NOT_RUNNING = 3
-"""The exit code of a status command for a program that doesn't run (Linux Standard Base, init scripts)."""
+"""The exit code of a status command for a program that isn't running (Linux Standard Base, init scripts)."""
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file; ./config.yml when there is one."),
+    typer.Option("--config", "-c", help="The configuration file; by default $STAGER_CONFIG or ./config.yml."),
 ]
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     app.command()(serve)
     app.command()(stop)
     app.command()(status)
@@ -46,19 +46,18 @@ def mount(app: typer.Typer) -> None:
 
 def serve(
     config: ConfigOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="The address to listen on, in place of the one in `listen`.")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on; overrides `listen`.")] = None,
     port: Annotated[
         int | None,
-        typer.Option(help="The port to listen on, likewise. 0 lets the system choose.", min=0, max=65_535),
+        typer.Option(help="The port to listen on; overrides `listen`. 0: any free port.", min=0, max=65_535),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
 ) -> None:
-    """Run Stager in the foreground, until SIGTERM or Ctrl-C. Previews go on, and stay reachable.
+    """Run the server.
 
-    `stager stop` ends their front as well. With --detach, it returns once Stager answers; its log is
-    `stager.log` in the `state_dir`.
+    Runs in the foreground until SIGTERM or Ctrl-C. Previews keep running and stay reachable through the
+    front; `stager stop` stops the front as well. With --detach, the command returns once the server answers,
+    and the log is `stager.log` in the `state_dir`.
     """
     loaded = _loaded(config, host, port)
     state = StateDirectory(loaded.settings.state_dir)
@@ -70,9 +69,10 @@ def serve(
 
 
 def stop(config: ConfigOption = None) -> None:
-    """Stop Stager and its front. Containers go on running, and are found again at the next start.
+    """Stop the server.
 
-    Until then, nobody reaches them.
+    Stops the control plane and the front. Containers keep running and are adopted at the next start, but
+    can't be reached until then.
     """
     state = _state(config)
     process = state.running()
@@ -81,22 +81,25 @@ def stop(config: ConfigOption = None) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while state.running() == process:
             if time.monotonic() > deadline:
-                _fail(f"Process {process} doesn't stop. Its log is {state.log}.")
+                _fail(f"Process {process} didn't stop within {STOP_SECONDS:g} s. See its log: {state.log}.")
             time.sleep(0.05)
     fronts = asyncio.run(_stop_front(state))
-    typer.echo("Stager has stopped." if process or fronts else "Stager wasn't running.")
+    typer.echo("Stager stopped." if process or fronts else "Stager wasn't running.")
 
 
 def status(config: ConfigOption = None) -> None:
-    """Tell whether Stager runs. Exits with 0 when it does and works, with 3 otherwise."""
+    """Show whether the server is running.
+
+    The exit code is 0 when the server is running and ready, and 3 otherwise.
+    """
     state = _state(config)
     process = state.running()
     front = asyncio.run(_greet_front(state))
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
     answer = readiness(state) if process else None
-    said = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
-    for part, sentence in said.items():
+    reported = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    for part, sentence in reported.items():
         typer.echo(f"{part}: {sentence}")
     if not (process and front and answer and answer["ready"]):
         raise typer.Exit(NOT_RUNNING)
@@ -121,7 +124,7 @@ def _state(config: Path | None) -> StateDirectory:
 
 
 def _run(loaded: Loaded, state: StateDirectory) -> None:
-    # Loading the server's rooms takes most of a second, which `stop` and `status` needn't wait for.
+    # Importing the server takes most of a second, which `stop` and `status` save.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
 
     log_output.configure(loaded.settings.log_format)
@@ -143,14 +146,14 @@ async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: A
 
 
 def _detach(state: StateDirectory) -> None:
-    """Start the same command again, in a session of its own, and wait until it answers."""
+    """Start the same command in a new session, and wait until the server answers."""
     if (process := state.running()) is not None:
-        _fail(f"Stager runs already, as process {process}.")
+        _fail(f"Stager is already running, process {process}.")
     state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "-d")]
     begin = state.log.stat().st_size if state.log.exists() else 0
     with state.log.open("ab") as log:
-        child = subprocess.Popen(  # noqa: S603 (our own command)
+        child = subprocess.Popen(  # noqa: S603 (this command)
             [sys.executable, "-m", "stager", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -160,12 +163,14 @@ def _detach(state: StateDirectory) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if state.running() == child.pid and readiness(state) is not None:
-            typer.echo(f"Stager runs as process {child.pid}. Its log is {state.log}.")
+            typer.echo(f"Stager is running, process {child.pid}. Its log is {state.log}.")
             return
         if child.poll() is not None:
             break
         time.sleep(0.05)
-    _fail("Stager didn't start. " + state.log.read_bytes()[begin:].decode("utf-8", "replace")[-4_000:])
+    _fail(
+        "Stager didn't start. Its log: " + state.log.read_bytes()[begin:].decode("utf-8", "replace")[-4_000:]
+    )
 
 
 async def _stop_front(state: StateDirectory) -> bool:
@@ -186,7 +191,8 @@ async def _greet_front(state: StateDirectory) -> str | None:
 
 
 def readiness(state: StateDirectory) -> dict[str, Any] | None:
-    """What the control plane that runs here answers to `/readyz` on its own socket; None when it doesn't."""
+    """Return the response of the local control plane to `/readyz` on its socket; None when it doesn't
+    answer."""
     connection = http.client.HTTPConnection("localhost", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.settimeout(5)

@@ -1,7 +1,7 @@
-"""`stager up`: a preview of the folder that one works in, for as long as the command runs.
+"""`stager up`: previews a local folder while the command runs.
 
-A Stager of its own in the foreground, with a local repository into which the folder is committed whenever a
-file has changed. So a preview is built, checked and replaced as every other is.
+Runs a server in the foreground with a temporary Git repository, into which the folder is committed when a
+file has changed. The preview is built, checked and replaced like any other.
 """
 
 from __future__ import annotations
@@ -31,46 +31,49 @@ from stager.settings.loading.loader import load
 from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 
-LOOK_SECONDS = 1.0
-REMOVAL_SECONDS = 60.0
+POLL_INTERVAL = 1.0
+REMOVAL_TIMEOUT = 60.0
 PORTS = range(8000, 8100)
-LONGEST_LOG = 4_000
-"""Characters of a log that are shown."""
+MAX_LOG = 4_000
+"""Characters of a log to show."""
 USER = "up"
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command()(up)
 
 
 def up(
-    folder: Annotated[Path, typer.Argument(help="With a Dockerfile in it.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="The folder; it must contain a Dockerfile.")] = Path(),
     port: Annotated[
-        int | None, typer.Option(help="The port to listen on; by default the first free one from 8000 on.")
+        int | None, typer.Option(help="The port to listen on; by default the first free one from 8000.")
     ] = None,
     app_port: Annotated[
         int | None,
         typer.Option(
-            help="Where the application listens inside; by default as the Dockerfile's EXPOSE says."
+            help="The port of the application in the container; by default the Dockerfile's EXPOSE."
         ),
     ] = None,
 ) -> None:
-    """Have a preview of a folder, fresh whenever a file in it changes. Ctrl-C removes it."""
-    place = folder.absolute().resolve()
-    if not (place / "Dockerfile").is_file():
-        _fail(f"There is no Dockerfile in {place}.")
+    """Preview a local folder and update it when files change.
+
+    Ctrl-C removes the preview.
+    """
+    path = folder.absolute().resolve()
+    if not (path / "Dockerfile").is_file():
+        _fail(f"There is no Dockerfile in {path}.")
     try:
-        asyncio.run(_Up(place, port, app_port).run())
+        asyncio.run(_Up(path, port, app_port).run())
     except (StagerError, ConfigurationError) as error:
         _fail(str(error))
 
 
 class _Up:
-    """One run of it.
+    """A run of `stager up`.
 
     Args:
-        folder: absolute, without links.
+        folder: absolute, without symbolic links.
     """
 
     def __init__(self, folder: Path, port: int | None, app_port: int | None) -> None:
@@ -83,17 +86,17 @@ class _Up:
         self._shown = ""
 
     async def run(self) -> None:
-        """Until somebody ends it. Raises `StagerError` when it can't run."""
+        """Run until SIGINT or SIGTERM. Raises `StagerError` when the server can't run."""
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         self._state.lock()
         await self._tree.begin()
-        # Before Stager looks: without the branch it would take the change of a killed run for closed.
+        # Before the server starts: without the branch, it would take the change of a killed run for closed.
         first = await self._tree.commit()
         async with self._serving() as client:
             try:
-                await self._tell(first)
+                await self._notify(first)
                 await self._follow(client, ended)
             finally:
                 await self._remove(client)
@@ -101,12 +104,12 @@ class _Up:
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A Stager for this folder, and somebody who may ask it."""
-        # Loading the server's rooms takes most of a second, which a typing error needn't wait for.
+        """Run a server for this folder; yields a client of its API."""
+        # Importing the server takes most of a second, which a usage error saves.
         from stager.assembly import serve, tidy  # noqa: PLC0415
 
         front = FrontLauncher(self._state.front)
-        await front.stop()  # of a run that was killed
+        await front.stop()  # left by a killed run
         self._port = _free_port(self._port)
         configuration = self._state.path / "config.yml"
         configuration.write_text(yaml.safe_dump(self._configuration()))
@@ -126,7 +129,7 @@ class _Up:
                 stopped.set()
                 await asyncio.wait([server])
                 await front.stop()
-        await server  # or what it ended with
+        await server  # raises its error
         await tidy(loaded.settings, self._state)
 
     def _configuration(self) -> dict[str, Any]:
@@ -143,19 +146,21 @@ class _Up:
         }
 
     async def _follow(self, client: httpx.AsyncClient, ended: asyncio.Event) -> None:
-        """Take in what changes, and show how the preview stands."""
+        """Commit changed files and show the preview's status."""
         while not ended.is_set():
-            with suppress(Fault):  # a file may vanish while it is read; the next look sees what there is
-                await self._tell(await self._tree.commit())
+            with suppress(
+                Fault
+            ):  # a file may be removed while it is read; the next poll commits what there is
+                await self._notify(await self._tree.commit())
             await self._show(client)
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(ended.wait(), POLL_INTERVAL)
 
-    async def _tell(self, told: str | None) -> None:
-        """As the repository's hook would. What Stager says of it is shown by and by."""
-        if told is None:
+    async def _notify(self, update: str | None) -> None:
+        """Notify the server of a push, as the repository's hook does."""
+        if update is None:
             return
-        await asyncio.to_thread(pushed, self._tree.repository, [told], lambda _: None)
+        await asyncio.to_thread(pushed, self._tree.repository, [update], lambda _: None)
 
     async def _show(self, client: httpx.AsyncClient) -> None:
         environment = await self._environment(client)
@@ -164,64 +169,63 @@ class _Up:
         state = environment["state"]
         lines = [f"{state}: {environment['message']}", environment["hint"], environment["url"]]
         if state in ("failed", "failed-update"):
-            lines[2:] = [await self._why(client, f"/api/v1/environments/{environment['id']}")]
+            lines[2:] = [await self._log_tail(client, f"/api/v1/environments/{environment['id']}")]
         text = "\n".join(filter(None, lines))
         if text != self._shown:
             self._shown = text
             typer.echo(text)
 
-    async def _why(self, client: httpx.AsyncClient, preview: str) -> str:
-        """The last lines of what failed: of its build, or of the new instance, not of the one that serves."""
+    async def _log_tail(self, client: httpx.AsyncClient, preview: str) -> str:
+        """Return the end of the log of the failed deployment: its build log or the log of its instance."""
         newest = next(iter((await client.get(f"{preview}/deployments")).json()), {"id": ""})
         answer = await client.get(f"{preview}/log", params={"deployment": newest["id"]})
-        return answer.text[-LONGEST_LOG:]
+        return answer.text[-MAX_LOG:]
 
     async def _remove(self, client: httpx.AsyncClient) -> None:
         typer.echo("Removing the preview ...")
-        form = {"image_name": self._name, "container_name": self._name, "wait": str(REMOVAL_SECONDS)}
-        answer = await client.post("/kill", data=form, timeout=REMOVAL_SECONDS + 10)
+        form = {"image_name": self._name, "container_name": self._name, "wait": str(REMOVAL_TIMEOUT)}
+        answer = await client.post("/kill", data=form, timeout=REMOVAL_TIMEOUT + 10)
         if not answer.is_success:
             typer.echo(f"stager: {answer.text}", err=True)
         with suppress(Fault):
-            await self._tell(await self._tree.end())
+            await self._notify(await self._tree.end())
 
     async def _environment(self, client: httpx.AsyncClient) -> dict[str, Any] | None:
-        """The preview as it stands; None when there is none (any more)."""
+        """Return the preview's current state; None when there is none."""
         answer = await client.get("/api/v1/environments")
         found: list[dict[str, Any]] = answer.json() if answer.is_success else []
         return next(iter(found), None)
 
 
 async def _ready(client: httpx.AsyncClient, server: asyncio.Task[None]) -> None:
-    """Wait until Stager answers. Raises what kept it from that."""
+    """Wait until the server answers. Raises its error if it ends."""
     while not server.done():
         with suppress(httpx.TransportError):
             if (await client.get("/healthz")).is_success:
                 return
         await asyncio.sleep(0.05)
     await server
-    raise Fault("Stager ended before it began.", reason="server-ended")
+    raise Fault("The server stopped during start-up.", reason="server-ended")
 
 
 def state_of(folder: Path) -> Path:
-    """Where a run in this folder keeps its things: where programs keep what isn't for people (XDG Base
-    Directory Specification)."""
+    """Return the state folder for this folder, below `$XDG_STATE_HOME` (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    mark = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
-    return Path(base) / "stager" / "up" / f"{slugify(folder.name)[:20]}-{mark}"
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+    return Path(base) / "stager" / "up" / f"{slugify(folder.name)[:20]}-{digest}"
 
 
 def _free_port(port: int | None) -> int:
-    """This one, or the first that is free; any for 0."""
+    """Return `port`; the first free one of `PORTS` for None, any free one for 0."""
     if port:
         return port
-    for wanted in PORTS if port is None else (0,):
+    for candidate in PORTS if port is None else (0,):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", candidate))
             return int(probe.getsockname()[1])
     raise Refused(
-        f"All ports from {PORTS[0]} to {PORTS[-1]} are taken.",
+        f"All ports from {PORTS[0]} to {PORTS[-1]} are in use.",
         hint="Choose one with --port.",
         reason="all-ports-taken",
     )

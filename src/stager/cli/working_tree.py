@@ -1,5 +1,5 @@
-"""The files of a folder as commits of a throwaway repository, whenever they have changed. What `.gitignore`
-names stays out; the folder needn't be a repository, and if it is one, that is left alone."""
+"""Commits the files of a folder into a temporary repository when they have changed. Ignored files are left
+out. The folder needn't be a repository; if it is one, that repository isn't changed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stager.domain.errors import Fault
 from stager.git import Done, environment, git
 
 BASE = "stager-up"
-"""The throwaway repository's default branch, with no file in it."""
+"""The temporary repository's default branch, which has no files."""
 
-NOBODY = "0" * 40
-"""What git calls a ref's value that has none (githooks(5))."""
+NO_COMMIT = "0" * 40
+"""The id that stands for a missing commit in git's hooks (githooks(5))."""
 
-_WHO = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "stager up"), ("EMAIL", "stager@localhost"))
+_IDENTITY = {
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "stager up"), ("EMAIL", "stager@localhost"))
 }
 
 
@@ -29,8 +29,8 @@ class WorkingTree:
 
     Args:
         folder: absolute.
-        repository: a path of ours; what was there is removed by `begin`.
-        branch: the name of the branch that the commits are on.
+        repository: the path of the temporary repository; `begin` removes what is there.
+        branch: the branch of the commits.
     """
 
     def __init__(self, folder: Path, repository: Path, branch: str) -> None:
@@ -38,44 +38,44 @@ class WorkingTree:
         self.repository = repository
         self.ref = f"refs/heads/{branch}"
         self._index = repository / "stager-up-index"
-        self._head, self._tree = NOBODY, ""
+        self._head, self._tree = NO_COMMIT, ""
 
     async def begin(self) -> None:
-        """Make the repository anew."""
+        """Create the repository, replacing an earlier one."""
         self.remove()
         self.repository.parent.mkdir(parents=True, exist_ok=True)
         await self._checked(
             await git("init", "--quiet", "--bare", f"--initial-branch={BASE}", self.repository)
         )
         empty = (await self._git("mktree", given=b"")).text
-        base = (await self._git("commit-tree", empty, "-m", "Nothing yet")).text
+        base = (await self._git("commit-tree", empty, "-m", "Base")).text
         await self._git("update-ref", f"refs/heads/{BASE}", base)
 
     async def commit(self) -> str | None:
-        """Commit the files as they are now.
+        """Commit the files' current content.
 
         Returns:
-            What git tells a hook of it, or None if nothing has changed.
+            The change as a line of a post-receive hook, or None if nothing has changed.
 
-        Raises:
-            Fault: `folder-unreadable`: git can't read them, for instance because one vanished meanwhile.
+        Raises: Fault: `folder-unreadable`: git can't read the files, for example because one was removed
+            meanwhile.
         """
         await self._git("--work-tree", str(self.folder), "add", "--all", "--", ".")
         tree = (await self._git("write-tree")).text
         if tree == self._tree:
             return None
-        parents = () if self._head == NOBODY else ("-p", self._head)
+        parents = () if self._head == NO_COMMIT else ("-p", self._head)
         subject = f"The files at {time.strftime('%H:%M:%S')}"
         sha = (await self._git("commit-tree", tree, *parents, "-m", subject)).text
         await self._git("update-ref", self.ref, sha)
-        told = f"{self._head} {sha} {self.ref}"
+        update = f"{self._head} {sha} {self.ref}"
         self._head, self._tree = sha, tree
-        return told
+        return update
 
     async def end(self) -> str:
-        """Delete the branch. Returns what git tells a hook of it."""
+        """Delete the branch. Returns the change as a line of a post-receive hook."""
         await self._git("update-ref", "-d", self.ref)
-        return f"{self._head} {NOBODY} {self.ref}"
+        return f"{self._head} {NO_COMMIT} {self.ref}"
 
     def remove(self) -> None:
         """Remove the repository."""
@@ -85,13 +85,13 @@ class WorkingTree:
         ignored = self.folder / ".git" / "info" / "exclude"
         environ = environment(
             {
-                # What is committed is what lies there, byte by byte.
+                # Commit the files byte by byte, without converting line ends.
                 "core.autocrlf": "false",
                 "core.excludesFile": str(ignored) if ignored.is_file() else os.devnull,
                 "advice.addEmbeddedRepo": "false",
             }
         )
-        variables = {**environ, **_WHO, "GIT_INDEX_FILE": str(self._index)}
+        variables = {**environ, **_IDENTITY, "GIT_INDEX_FILE": str(self._index)}
         done = await git(
             "--git-dir", self.repository, *arguments, environ=variables, cwd=self.folder, given=given
         )
@@ -100,6 +100,6 @@ class WorkingTree:
     async def _checked(self, done: Done) -> Done:
         if done.code:
             raise Fault(
-                f"git can't take in {self.folder}: {done.errors.strip()[-500:]}", reason="folder-unreadable"
+                f"git can't read {self.folder}: {done.errors.strip()[-500:]}", reason="folder-unreadable"
             )
         return done

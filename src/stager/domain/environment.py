@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stager.domain.errors import Outcome
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 
@@ -18,7 +19,8 @@ class EnvironmentKey:
 
     Args:
         app: the entry under `images:`.
-        subject: `change:REPOSITORY_ID/N` for a pull request, `name:RAW` for a name given by hand.
+        subject: `change:REPOSITORY_ID/N` for a pull request, such as `change:github:123/7`; `name:RAW` for a
+            name given by hand.
     """
 
     app: str
@@ -206,6 +208,7 @@ class InstanceLabels:
     host: str
     revision: Revision
     trust: Trust
+    profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 

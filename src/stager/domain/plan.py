@@ -7,8 +7,7 @@ A generation is a set of instances, one for each of its services. The rules:
 - A service that ended is recorded once, and started again at the deployment's `retry_at`.
 - Instances of other generations are retired: at once if they aren't healthy, else when there is nothing
   else to do, because draining them must not delay a new revision.
-- An environment that shouldn't run is unpublished first, then its instances are retired, the oldest generation
-  first.
+- An environment that shouldn't run is unpublished, then its instances are retired, oldest generation first.
 
 Three promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
 is published is never stopped before its successor serves; nothing is published that isn't healthy.

@@ -1,7 +1,7 @@
-"""Where a host leads: the whole table is one value, and its difference to another is a value too.
+"""The route table, which maps hosts to targets, and the diff of two tables. Both are immutable values.
 
-The control plane makes tables, the front serves by them; both read and write them on the wire with
-`to_wire` and `from_wire`, plain JSON types, so that a table can be kept in a file and sent over a socket.
+The control plane computes tables and the front serves them. The `*_to_wire` and `*_from_wire` functions
+convert them to and from plain JSON types, for files and sockets.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from stager.domain.identity.access_policy import AccessPolicy, terms_from_wire, terms_to_wire
+from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 
 PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where something answers HTTP/1.1: `address` and `port` over TCP, or the `path` of a Unix socket."""
+    """The address of an HTTP/1.1 server: `address` and `port` for TCP, or the `path` of a Unix socket."""
 
     address: str = ""
     port: int = 0
@@ -31,16 +31,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the front itself answers for a host that has nothing running to show.
+    """The target of a host without a running instance: the front answers with a page.
 
     Args:
-        state: decides the status, whether the page refreshes itself, and its look.
-        name: what people call the environment: the branch, or the name given by hand.
-        app: the application it belongs to.
-        message: one plain sentence on what is the matter.
+        state: determines the response's status, whether the page refreshes itself, and its style.
+        name: the environment's display name: the branch, or a name that a user chose.
+        app: the name of the environment's application.
+        message: one sentence that says what is wrong.
         hint: what to do; may be empty.
         lines: the last lines of the log, for `failed`.
-        url: where to read more, such as the pull request; may be empty.
+        url: a link to more information, such as the pull request; may be empty.
     """
 
     state: PageState
@@ -56,105 +56,106 @@ Target = Endpoint | Page
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """What turns one table into another.
+class RouteDiff:
+    """The difference between two route tables.
 
     Args:
-        frame: whether `home` or `domain` changed; they are sent whole.
-        ports: port to host, for the doors that changed; an empty host for one that is given up.
-        terms: host to terms, where they changed; None for the usual ones.
+        frame: whether `home` or `domain` changed; both are then sent.
+        ports: port to host, for the ingress ports that changed; an empty host removes the port.
+        policies: host to access policy, where it changed; None for the default policy.
     """
 
     upserts: Mapping[str, Target]
     deletes: frozenset[str]
     frame: bool
     ports: Mapping[int, str] = field(default_factory=dict)
-    terms: Mapping[str, AccessPolicy | None] = field(default_factory=dict)
+    policies: Mapping[str, AccessPolicy | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.upserts or self.deletes or self.frame or self.ports or self.terms)
+        return bool(self.upserts or self.deletes or self.frame or self.ports or self.policies)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """Every host that previews answer on, and what to do about all others.
+    """The hosts of all previews, and how requests for other hosts are answered.
 
-    Hosts are lower case, without port and without a trailing dot. A host that isn't in `routes` but lies
-    under `domain` was never heard of, and gets a page that says so; every other is Stager's own (`home`).
+    Hosts are lower case, without port and without a trailing dot. A host under `domain` that isn't in
+    `routes` is unknown and gets an error page. Every other host is Stager's own (`home`).
 
     Args:
         routes: host to target.
-        domain: the domain under which previews live, without port; empty while none is known.
-        home: Stager's own pages and API.
-        ports: port to host, for hosts with a door of their own: a port of the loopback interface on which a
-            request whose `Host` header is neither in `routes` nor under `domain` is for that host. For what
-            stands before the front.
-        terms: host to the terms on which it is served, for those of `routes` with others than the usual ones.
+        domain: the domain of the previews, without port; empty while there is none.
+        home: the server of Stager's own pages and API.
+        ports: port to host, for hosts with an ingress port: a port of the loopback interface. A request that
+            arrives there is for this host if its `Host` header is neither in `routes` nor under `domain`.
+            Edge proxies use these ports.
+        policies: host to access policy, for those of `routes` that don't have the default policy.
     """
 
     routes: Mapping[str, Target] = field(default_factory=dict)
     domain: str = ""
     home: Endpoint | None = None
     ports: Mapping[int, str] = field(default_factory=dict)
-    terms: Mapping[str, AccessPolicy] = field(default_factory=dict)
+    policies: Mapping[str, AccessPolicy] = field(default_factory=dict)
 
-    def upsert(self, host: str, target: Target, terms: AccessPolicy | None = None) -> RouteTable:
-        """The table in which `host` leads to `target` on these terms; None for the usual ones."""
-        return replace(self, routes={**self.routes, host: target}).under({host: terms})
+    def upsert(self, host: str, target: Target, policy: AccessPolicy | None = None) -> RouteTable:
+        """Return the table with this target and access policy for `host`; None is the default policy."""
+        return replace(self, routes={**self.routes, host: target}).with_policies({host: policy})
 
-    def under(self, terms: Mapping[str, AccessPolicy | None]) -> RouteTable:
-        """The table in which these hosts are served on these terms, as far as they are in it."""
-        known = {**self.terms, **{host: t for host, t in terms.items() if host in self.routes}}
-        return replace(self, terms={host: t for host, t in known.items() if t is not None})
+    def with_policies(self, policies: Mapping[str, AccessPolicy | None]) -> RouteTable:
+        """Return the table with these access policies; hosts that aren't in the table are ignored."""
+        known = {**self.policies, **{host: p for host, p in policies.items() if host in self.routes}}
+        return replace(self, policies={host: p for host, p in known.items() if p is not None})
 
     def delete(self, host: str) -> RouteTable:
-        """The table without `host`; the same table when it isn't there."""
+        """Return the table without `host`; the same table if it has no such host."""
         if host not in self.routes:
             return self
         return replace(
             self,
             routes={h: t for h, t in self.routes.items() if h != host},
-            terms={h: t for h, t in self.terms.items() if h != host},
+            policies={h: p for h, p in self.policies.items() if h != host},
         )
 
-    def doors(self) -> dict[str, int]:
-        """Host to port, for the hosts to which what stands before the front is to lead now."""
-        return {host: port for port, host in self.ports.items() if wants_door(self.routes.get(host))}
+    def ingress_ports(self) -> dict[str, int]:
+        """Host to port, for the hosts that an edge proxy must route now."""
+        return {host: port for port, host in self.ports.items() if needs_ingress_port(self.routes.get(host))}
 
-    def changes_to(self, other: RouteTable) -> Changes:
-        """What turns this table into `other`."""
-        return Changes(
+    def changes_to(self, other: RouteTable) -> RouteDiff:
+        """Return the diff that turns this table into `other`."""
+        return RouteDiff(
             upserts={h: t for h, t in other.routes.items() if self.routes.get(h) != t},
             deletes=frozenset(self.routes.keys() - other.routes.keys()),
             frame=(self.domain, self.home) != (other.domain, other.home),
             ports={p: h for p, h in other.ports.items() if self.ports.get(p) != h}
             | dict.fromkeys(self.ports.keys() - other.ports.keys(), ""),
-            terms={h: t for h, t in other.terms.items() if self.terms.get(h) != t}
-            | dict.fromkeys(self.terms.keys() & other.routes.keys() - other.terms.keys()),
+            policies={h: p for h, p in other.policies.items() if self.policies.get(h) != p}
+            | dict.fromkeys(self.policies.keys() & other.routes.keys() - other.policies.keys()),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the data plane is.
+    """The health of the data plane.
 
     Args:
-        unresponsive: the hosts whose instance left the last requests without an answer.
-        trouble: what keeps it from working as it should, a sentence; empty when nothing does.
+        unresponsive: the hosts whose instance didn't answer the last requests.
+        trouble: a sentence on what is wrong with the data plane itself; empty if nothing is.
     """
 
     unresponsive: frozenset[str] = frozenset()
     trouble: str = ""
 
 
-def wants_door(target: Target | None) -> bool:
-    """Whether something runs, or is about to: what was stopped or removed needs no door, only a page."""
+def needs_ingress_port(target: Target | None) -> bool:
+    """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
+    or removed needs no ingress port."""
     return isinstance(target, Endpoint) or (target is not None and target.state in {"starting", "failed"})
 
 
 def normalise_host(host: str) -> str:
-    """The host as tables know it: lower case, without port (which may be empty) and trailing dot. `[::1]:80`
-    becomes `::1`."""
+    """Return the host in the form of route tables: lower case, without port (which may be empty) and trailing
+    dot. `[::1]:80` becomes `::1`."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     name, colon, port = host.rpartition(":")
@@ -163,7 +164,7 @@ def normalise_host(host: str) -> str:
 
 
 def target_to_wire(target: Target) -> dict[str, Any]:
-    """A target as plain JSON types."""
+    """Convert a target to plain JSON types."""
     if isinstance(target, Page):
         return {
             "page": target.state,
@@ -178,7 +179,7 @@ def target_to_wire(target: Target) -> dict[str, Any]:
 
 
 def target_from_wire(data: Mapping[str, Any]) -> Target:
-    """The target that `target_to_wire` wrote. Raises KeyError or ValueError on anything else."""
+    """Read the output of `target_to_wire`. Raises KeyError or ValueError on anything else."""
     if "page" not in data:
         if "path" in data:
             return Endpoint(path=str(data["path"]))
@@ -195,33 +196,34 @@ def target_from_wire(data: Mapping[str, Any]) -> Target:
 
 
 def table_to_wire(table: RouteTable) -> dict[str, Any]:
-    """A table as plain JSON types."""
+    """Convert a table to plain JSON types."""
     return {
         "routes": {host: target_to_wire(target) for host, target in table.routes.items()},
         "domain": table.domain,
         "home": target_to_wire(table.home) if table.home else None,
         "ports": ports_to_wire(table.ports),
-        "terms": {host: terms_to_wire(terms) for host, terms in table.terms.items()},
+        "policies": {host: policy_to_wire(policy) for host, policy in table.policies.items()},
     }
 
 
 def table_from_wire(data: Mapping[str, Any]) -> RouteTable:
-    """The table that `table_to_wire` wrote. Raises KeyError or ValueError on anything else."""
+    """Read the output of `table_to_wire`. Raises KeyError or ValueError on anything else: a file of a version
+    that wrote access policies in another form must not be served without them."""
     home = target_from_wire(data["home"]) if data["home"] else None
     if isinstance(home, Page):
         raise ValueError("home should be an endpoint, not a page")  # noqa: TRY004 (a bad value on the wire)
     routes = {host: target_from_wire(target) for host, target in data["routes"].items()}
-    terms = {host: terms_from_wire(wire) for host, wire in data.get("terms", {}).items()}
-    return RouteTable(routes, data["domain"], home, ports_from_wire(data.get("ports", {})), terms)
+    policies = {host: policy_from_wire(wire) for host, wire in data["policies"].items()}
+    return RouteTable(routes, data["domain"], home, ports_from_wire(data["ports"]), policies)
 
 
 def ports_to_wire(ports: Mapping[int, str]) -> dict[str, str]:
-    """Ports with their hosts as plain JSON types, whose keys are text."""
+    """Convert ports with their hosts to plain JSON types, whose keys are strings."""
     return {str(port): host for port, host in ports.items()}
 
 
 def ports_from_wire(data: Mapping[str, Any]) -> dict[int, str]:
-    """What `ports_to_wire` wrote. Raises ValueError on anything else."""
+    """Read the output of `ports_to_wire`. Raises ValueError on anything else."""
     ports = {int(port): str(host) for port, host in data.items()}
     if any(not 0 < port < 1 << 16 for port in ports):
         raise ValueError("a port should be between 1 and 65535")

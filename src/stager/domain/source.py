@@ -42,7 +42,11 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of a forge. Its `id` outlives renames and transfers; owner and name don't."""
+    """A repository of a forge.
+
+    Args:
+        id: see `repository_id`. It stays the same when the repository is renamed or transferred.
+    """
 
     id: str
     owner: str
@@ -51,6 +55,16 @@ class Repository:
     @property
     def full_name(self) -> str:
         return f"{self.owner}/{self.name}"
+
+
+def repository_id(forge: str, forge_id: str) -> str:
+    """The id of a repository: the name of its forge and the forge's own id, such as `github:123`."""
+    return f"{forge}:{forge_id}"
+
+
+def forge_of(repository_id: str) -> str:
+    """The name of the forge in a repository's id."""
+    return repository_id.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import structlog
 
 from stager.domain.route import Endpoint
 from stager.front.http.limits import Limits
-from stager.front.http.probe_request import Answer, ask
+from stager.front.proxy.probe_request import Answer, ask
 
 log = structlog.get_logger(__name__)
 

@@ -1,10 +1,10 @@
-"""The data plane: one small process through which every preview, and Stager itself, is reached.
+"""The data plane: the reverse proxy, a small process, in front of all previews and of Stager itself.
 
-`python -m stager.front` runs it. The control plane starts and finds it with `launcher.FrontLauncher` and
-talks to it with `client.FrontClient`. Only the standard library and `stager.domain` are imported here,
-because the front serves on while everything else is being restarted, upgraded or repaired.
+`python -m stager.front` runs it. The control plane starts it with `process.launcher.FrontLauncher` and
+controls it with `process.client.FrontClient`. The front imports only the standard library and
+`stager.domain`, because it keeps running while everything else is restarted, upgraded or repaired.
 
-From the outside in: `server` owns the sockets, `downstream` speaks with a client, `exchange` is one request
-and its response, `upstream` speaks with an app; `head`, `body` and `headers` are the pure HTTP/1.1
-underneath.
+The packages, from top to bottom: `process` has the sockets, the start and the hand-over to a successor;
+`proxy` has the connections of clients (`downstream`) and to apps (`upstream`) and one request with its
+response (`exchange`); `table` has the live route table; `http` reads and writes HTTP/1.1, without I/O.
 """

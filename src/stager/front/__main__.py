@@ -1,6 +1,6 @@
-"""`python -m stager.front`: read the command line, get the sockets, serve.
+"""`python -m stager.front`: parses the command line, opens the sockets, and serves.
 
-What goes wrong at start is said in one line on standard error, with exit code 1.
+An error at the start is one line on standard error, with exit code 1.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from stager.front.process.tls import Certificate
 from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 
 _UMASK = 0o077
-"""The table, the log and the key are for nobody else."""
+"""The table, the log and the key are readable for their owner only."""
 
-# Of these, each start has its own.
+# These differ at each start.
 _NOT_SETTINGS = ("--fd", "--tls-fd", "--take-over")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a front until it is told to stop; returns the exit code."""
+    """Run a front until it is stopped or replaced; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    asked = _parser().parse_args(given)
+    options = _parser().parse_args(given)
     os.umask(_UMASK)
     try:
-        asked.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate = _certificate(asked)
-        predecessor, listeners = _listeners(asked)
+        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificate = _certificate(options)
+        predecessor, listeners = _listeners(options)
         _raise_file_limit()
-        options = ServerOptions(
-            asked.state_dir,
+        server_options = ServerOptions(
+            options.state_dir,
             settings_of(given),
-            limits.from_arguments(asked),
-            () if asked.no_trusted_proxies else tuple(asked.trusted_proxy or LOOPBACK),
-            not asked.no_access_log,
+            limits.from_arguments(options),
+            () if options.no_trusted_proxies else tuple(options.trusted_proxy or LOOPBACK),
+            not options.no_access_log,
             certificate,
         )
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(options, listeners, predecessor))
+            runner.run(_serve(server_options, listeners, predecessor))
     except (SocketError, OSError) as error:
         sys.stderr.write(f"stager front: {error}\n")
         return 1
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def settings_of(arguments: list[str]) -> list[str]:
-    """The part of a command line by which a running front is recognised."""
+    """The part of a command line that identifies a front's configuration."""
     return [argument for argument in arguments if argument.partition("=")[0] not in _NOT_SETTINGS]
 
 
@@ -86,22 +86,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-listen", metavar="HOST:PORT", help="where to serve HTTPS")
     add("--tls-certificate", type=Path, metavar="FILE", help="its certificate with the chain, PEM")
     add("--tls-key", type=Path, metavar="FILE", help="the key of the certificate, PEM")
-    add("--state-dir", type=Path, required=True, metavar="DIR", help="for the table, the log and the sockets")
+    add(
+        "--state-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of the table, the log and the sockets",
+    )
     add(
         "--trusted-proxy",
         type=_network,
         action="append",
         metavar="CIDR",
-        help=f"a proxy whose word about its clients counts; may be repeated (default {', '.join(LOOPBACK)})",
+        help=f"a proxy whose forwarding headers are trusted; may be repeated (default {', '.join(LOOPBACK)})",
     )
-    add(NO_PROXIES, action="store_true", help="there is no proxy whose word counts, not even on loopback")
-    add("--no-access-log", action="store_true", help="keep no access log")
-    add("--fd", type=int, metavar="N", help="an inherited socket that listens for HTTP; write --fd=N")
-    add("--tls-fd", type=int, metavar="N", help="the same for HTTPS; write --tls-fd=N")
+    add(NO_PROXIES, action="store_true", help="trust no proxy, not even on loopback")
+    add("--no-access-log", action="store_true", help="write no access log")
+    add("--fd", type=int, metavar="N", help="an inherited listening socket for HTTP; use --fd=N")
+    add("--tls-fd", type=int, metavar="N", help="the same for HTTPS; use --tls-fd=N")
     add(
         "--take-over",
         action="store_true",
-        help="take the sockets over from the front that runs in the state directory",
+        help="replace the front that runs in the state directory, and take over its sockets",
     )
     limits.add_arguments(parser)
     return parser
@@ -111,29 +117,29 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
-def _certificate(asked: argparse.Namespace) -> Certificate | None:
-    if not asked.tls_listen:
+def _certificate(options: argparse.Namespace) -> Certificate | None:
+    if not options.tls_listen:
         return None
-    if not (asked.tls_certificate and asked.tls_key):
+    if not (options.tls_certificate and options.tls_key):
         raise SocketError("--tls-listen needs --tls-certificate and --tls-key.")
     try:
-        return Certificate(asked.tls_certificate, asked.tls_key)
+        return Certificate(options.tls_certificate, options.tls_key)
     except OSError as error:
-        raise SocketError(f"The certificate {asked.tls_certificate} can't be loaded: {error}.") from error
+        raise SocketError(f"The certificate {options.tls_certificate} can't be loaded: {error}.") from error
 
 
-def _listeners(asked: argparse.Namespace) -> tuple[socket.socket | None, list[Listener]]:
-    """The sockets to serve on: handed over, inherited, or new, in this order."""
-    control = asked.state_dir / "front.sock"
+def _listeners(options: argparse.Namespace) -> tuple[socket.socket | None, list[Listener]]:
+    """Return the connection to the previous front, and the listeners: handed over, inherited, or new."""
+    control = options.state_dir / "front.sock"
     running = is_alive(control)
-    if running and not asked.take_over:
-        raise SocketError(f"Another front runs in {asked.state_dir}. Stop it, or use --take-over.")
+    if running and not options.take_over:
+        raise SocketError(f"Another front runs in {options.state_dir}. Stop it, or use --take-over.")
     predecessor, handed = (
-        request_listeners(asked.state_dir / "handover.sock", "take") if running else (None, [])
+        request_listeners(options.state_dir / "handover.sock", "take") if running else (None, [])
     )
     wanted: list[tuple[Kind, str | None, int | None]] = [
-        ("plain", asked.listen, asked.fd),
-        ("tls", asked.tls_listen, asked.tls_fd),
+        ("plain", options.listen, options.fd),
+        ("tls", options.tls_listen, options.tls_fd),
     ]
     return predecessor, [_listener(kind, address, fd, handed) for kind, address, fd in wanted if address]
 
@@ -146,13 +152,13 @@ def _listener(kind: Kind, address: str, fd: int | None, handed: list[Listener]) 
 
 
 def _raise_file_limit() -> None:
-    """Each client may need two file descriptors, and the usual limit is 1024."""
+    """Each client may need two file descriptors; the usual limit is 1024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed: it halves the cost of a request."""
+    """uvloop's, if it is installed: it halves the CPU time of a request."""
     try:
         import uvloop  # noqa: PLC0415 (optional)
     except ImportError:

@@ -1,4 +1,4 @@
-"""What is remembered about people. Part of every transaction."""
+"""The part of a transaction about accounts: sessions, tokens, share links and the audit log."""
 
 from __future__ import annotations
 
@@ -14,38 +14,41 @@ class AccountRecords(Protocol):
         """The session whose secret has this digest."""
 
     def sessions(self) -> list[Session]:
-        """All of them, oldest first."""
+        """All sessions, oldest first."""
 
     def save_session(self, session: Session) -> None:
         """Insert or replace, by id."""
 
-    def end_session(self, session_id: str) -> None:
-        """Forget it; no effect when there is none."""
+    def delete_session(self, session_id: str) -> None:
+        """Delete it; no effect when there is none."""
 
     def token(self, digest: str) -> Token | None:
-        """The token of this digest, whether it is still good or not."""
+        """The token with this digest, also an expired or revoked one."""
 
     def tokens(self) -> list[Token]:
-        """All of them, oldest first."""
+        """All tokens, oldest first."""
 
     def save_token(self, token: Token) -> None:
         """Insert or replace, by id."""
 
     def share_link(self, link_id: str) -> ShareLink | None:
-        """The link of this id, whether it is still good or not."""
+        """The link with this id, also an expired or revoked one."""
 
     def share_links(self, environment_id: str) -> list[ShareLink]:
-        """An environment's, oldest first."""
+        """An environment's links, oldest first."""
+
+    def all_share_links(self) -> list[ShareLink]:
+        """The links of all environments, oldest first."""
 
     def save_share_link(self, link: ShareLink) -> None:
-        """Insert or replace, by id."""
+        """Insert or replace, by id. Raises ValueError when there is no such environment."""
 
-    def record(self, entry: AuditRecord) -> None:
-        """Add a line to the audit log. There is no way to change or remove one."""
+    def append_audit_record(self, record: AuditRecord) -> None:
+        """Append to the audit log. Its records can't be changed or deleted."""
 
-    def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
-        """Lines of the audit log, newest first.
+    def audit_records(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
+        """Records of the audit log, newest first.
 
         Args:
-            before: only those whose `seq` is smaller.
+            before: only those with a smaller `seq`.
         """

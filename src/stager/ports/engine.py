@@ -6,30 +6,14 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol
+from typing import Protocol
 
+from stager.domain.application import Application
 from stager.domain.environment import Instance, InstanceLabels
+from stager.domain.profile import Profile, ProfileName
 from stager.domain.route import Endpoint
-from stager.domain.source import Trust
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one instance may use.
-
-    Args:
-        memory: bytes.
-        cpus: cores, such as 1.5.
-        pids: processes and threads.
-        log_size: bytes of its output that the engine keeps.
-    """
-
-    memory: int
-    cpus: float
-    pids: int
-    log_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +23,38 @@ class InstanceSpec:
     Args:
         labels: what it is created for.
         image: the image's id, as `Images.resolve` gave it.
-        command: what to run, already split into words; empty for the image's own.
-        port: where the application listens inside.
+        application: its settings; the engine reads the command, the port, `stop_grace`, `parameters` and
+            `has_healthcheck`. With the last, Stager runs the image's own check by `Instances.check` and the
+            engine doesn't run it as well.
+        profile: how it is confined.
         variables: its environment variables.
         fallbacks: those that it gets where neither its image nor `variables` sets them.
-        stop_grace: seconds between the polite stop and the other one.
-        runs_healthcheck: whether Stager runs the image's own check by `Instances.check`; the engine then
-            doesn't run it as well.
-        parameters: further parameters of the engine's create call, from the administrator's settings.
     """
 
     labels: InstanceLabels
     image: str
-    command: tuple[str, ...]
-    port: int
-    variables: Mapping[str, str]
-    limits: Limits
-    stop_grace: float = 10.0
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    application: Application
+    profile: Profile
+    variables: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
-    runs_healthcheck: bool = False
 
     @property
     def inputs(self) -> str:
         """A digest of everything that the instance is created from, labels excepted."""
-        inputs = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "labels"}
-        text = json.dumps(inputs | {"limits": asdict(self.limits)}, sort_keys=True, default=str)
+        app, profile = self.application, self.profile
+        # Egress is missing: the firewall applies it to running instances.
+        inputs = [
+            self.image,
+            *(app.command, app.port, app.stop_grace, app.parameters, app.has_healthcheck),
+            *(profile.name, asdict(profile.limits), profile.runtime, profile.dropped_capabilities),
+            *(self.variables, self.fallbacks),
+        ]
+        text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +142,7 @@ class Instances(Protocol):
     async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
         """All instances with their labels, to adopt those that the database doesn't have."""
 
-    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
+    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
         """Have what doesn't depend on the image made meanwhile, such as the network, for an instance of this
         environment that `create` makes within the context. What can't be made now, `create` makes or raises;
         what no instance came for, `sweep` removes. There is one context at a time for an environment."""

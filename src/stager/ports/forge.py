@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -219,12 +219,11 @@ class Forge:
     """All that a forge is asked and told, for as long as there is something to ask it with.
 
     Args:
-        name: what its deliveries are recorded under, such as `github`.
-        owns: whether a repository of this id is one of its own.
+        name: such as `github`; its deliveries are recorded under it, and the ids of its repositories begin
+            with it (see `domain.source.repository_id`).
     """
 
     name: str
-    owns: Callable[[str], bool]
     changes: Changes
     reports: Reports
     origins: Origins

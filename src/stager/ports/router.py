@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from stager.domain.route import Changes, Endpoint, Health, RouteTable
+from stager.domain.route import Endpoint, Health, RouteDiff, RouteTable
 
 
 class Router(Protocol):
@@ -22,11 +22,11 @@ class Router(Protocol):
             Those of the table's ports on which it can't listen, each with why. All else is done.
         """
 
-    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
+    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
         """Make these changes; returns when every new request follows them.
 
         Args:
-            changes: what is different.
+            diff: the changes.
             table: the result, for a data plane that can only take it whole, and for `home` and `domain`.
 
         Returns:
@@ -58,8 +58,8 @@ class EdgeProxy(Protocol):
     """What people call it."""
 
     async def apply(self, table: RouteTable) -> Mapping[str, str]:
-        """Lead each host of `table.doors()` to its port on the loopback interface, and no other host of ours
-        anywhere. May be repeated; does nothing when all is so already.
+        """Route each host of `table.ingress_ports()` to its port on the loopback interface, and no other
+        host of ours anywhere. Idempotent.
 
         Returns:
             The hosts to which it can't lead, each with why, in a sentence that names none. They don't keep it

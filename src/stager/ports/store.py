@@ -1,10 +1,14 @@
-"""What is remembered. A transaction is one synchronous function, so that it can't be held across an await."""
+"""The store of environments, deployments, deliveries and accounts.
+
+A transaction is one synchronous function, so that it can't be held across an await.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from stager.domain.deployment import Deployment
@@ -16,13 +20,25 @@ from stager.ports.accounts import AccountRecords
 T = TypeVar("T")
 
 
-ABOUT_ENVIRONMENTS = ("announced:deployment:", "announced:status:", "comment:", "handlers:", "kept:", "note:")
-"""How the names of facts about one environment begin; they end with its id, and are forgotten with it."""
+class StateKind(StrEnum):
+    """Kinds of state that belong to one environment and are deleted with it."""
+
+    PIN = "pin"
+    NOTE = "note"
+    """The newest note in its pull-request comment."""
+    COMMENT = "comment"
+    """The digest of its pull-request comment's text."""
+    COMMIT_STATUS = "commit-status"
+    """The commit status that was reported last."""
+    DEPLOYMENT = "deployment"
+    """The forge's deployment that was reported last."""
+    HANDLERS = "handlers"
+    """Which lifecycle handlers have run for its generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRepository:
-    """A repository that a verified delivery came from, and the app that it belongs to."""
+    """A repository that a verified delivery came from, and the application that it belongs to."""
 
     app: str
     repository: Repository
@@ -30,7 +46,7 @@ class SeenRepository:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A delivery whose processing doesn't end, so that it isn't processed any more.
+    """A delivery that is no longer processed because its processing never ended.
 
     Args:
         delivery: its id.
@@ -47,26 +63,44 @@ class SetAside:
 
 
 class Transaction(AccountRecords, Protocol):
-    """Reads and writes that happen all or not at all."""
+    """Reads and writes that are committed together or not at all."""
 
     def environment(self, environment_id: str) -> Environment | None:
-        """The environment of this id."""
+        """The environment with this id."""
 
     def environment_by_key(self, key: EnvironmentKey) -> Environment | None:
-        """The environment of this key."""
+        """The environment with this key."""
 
     def environment_by_host(self, host: str) -> Environment | None:
-        """The present environment that has this host; failing that, the one that had it last."""
+        """The present environment with this host; if there is none, the one that had it last."""
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
-        """All environments, oldest first; only the present or only the gone ones where asked."""
+        """Environments, oldest first.
+
+        Args:
+            present: True for the present ones only, False for the absent ones only.
+        """
+
+    def environments_with_deployments(
+        self, *, present: bool | None = None
+    ) -> list[tuple[Environment, Deployment | None]]:
+        """Environments as in `environments`, each with the deployment of its desired generation."""
+
+    def environments_being_served(self) -> list[tuple[Environment, Deployment | None]]:
+        """Environments that the front sends requests to, each with the deployment that it serves."""
 
     def save_environment(self, environment: Environment) -> None:
         """Insert or replace, by id. Raises ValueError when another present environment has the host or
         any other has the key."""
 
+    def environment_state(self, environment_id: str, kind: StateKind) -> str:
+        """A piece of state of an environment; empty when there is none."""
+
+    def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
+        """Insert or replace; an empty value deletes. No effect when there is no such environment."""
+
     def deployment(self, deployment_id: str) -> Deployment | None:
-        """The deployment of this id."""
+        """The deployment with this id."""
 
     def deployment_of(self, environment_id: str, generation: int) -> Deployment | None:
         """The deployment of this generation."""
@@ -74,80 +108,83 @@ class Transaction(AccountRecords, Protocol):
     def deployments(self, environment_id: str) -> list[Deployment]:
         """An environment's deployments, newest first."""
 
+    def all_deployments(self) -> list[Deployment]:
+        """The deployments of all environments, in no order."""
+
     def save_deployment(self, deployment: Deployment) -> None:
-        """Insert or replace, by id. Raises ValueError when its environment isn't known, or has another of
-        this generation."""
+        """Insert or replace, by id. Raises ValueError when there is no such environment, or it has another
+        deployment of this generation."""
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
-        """Record a delivery; False and no effect when one of this forge and id is recorded already. One that
-        was set aside is recorded afresh, after all others: somebody had it sent again."""
+        """Record a delivery. Returns False, without effect, when one with this forge and id is recorded.
+        A redelivery of one that was set aside is recorded again, behind all others."""
 
     def next_delivery(self) -> Delivery | None:
-        """The oldest delivery that isn't finished."""
+        """The oldest unfinished delivery."""
 
     def begin_delivery(self, delivery: Delivery) -> int:
-        """Count one more beginning of its processing. Returns how many there are without an end, this one
-        included; 0 and no effect when there is no such delivery, or it is finished."""
+        """Count one more attempt to process it. Returns the number of attempts that haven't ended, this one
+        included; 0, without effect, when there is no such delivery or it is finished."""
 
     def release_delivery(self, delivery: Delivery) -> None:
-        """Take back its last beginning, which ended early for a reason that isn't the delivery's."""
+        """Don't count its last attempt, which was interrupted by something unrelated to the delivery."""
 
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        """Remember how it went; it isn't given out again."""
+        """Record the outcome; `next_delivery` no longer returns it."""
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        """Remember why it isn't processed; it isn't given out again, but listed."""
+        """Record why it isn't processed; `next_delivery` no longer returns it."""
 
     def deliveries_set_aside(self) -> list[SetAside]:
-        """Those that are set aside, in the order in which they came."""
+        """Those that are set aside, in the order of their arrival."""
 
-    def was_acted_on(self, repository_id: str, event: str) -> bool:
-        """Whether an event of this name was acted on."""
+    def is_processed(self, repository_id: str, event: str) -> bool:
+        """Whether an event of this name was marked as processed."""
 
-    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
-        """Remember that an event of this name was acted on; False and no effect when that is known."""
+    def mark_processed(self, repository_id: str, event: str, at: datetime) -> bool:
+        """Mark an event of this name as processed. Returns False, without effect, when it is already."""
 
     def change(self, repository_id: str, number: int) -> Change | None:
-        """The newest state that was seen of a change."""
+        """The newest known state of a change."""
 
     def open_changes(self, repository_id: str) -> list[Change]:
-        """Every change of the repository that was open when it was last seen."""
+        """The repository's changes whose newest known state is open."""
 
     def save_change(self, change: Change) -> None:
         """Insert or replace, by repository and number."""
 
     def repositories(self) -> list[SeenRepository]:
-        """Every repository that was seen."""
+        """All known repositories."""
 
     def save_repository(self, app: str, repository: Repository) -> None:
-        """Insert or replace, by app and repository id."""
+        """Insert or replace, by application and repository id."""
 
     def fact(self, name: str) -> str:
-        """A fact about this installation, such as its domain; empty when it isn't known."""
+        """A fact about this installation, such as its domain; empty when there is none."""
 
     def save_fact(self, name: str, value: str) -> None:
         """Insert or replace."""
 
-    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
-        """Remove finished deliveries, events that were acted on, gone environments with their deployments
-        and the facts about them (see `ABOUT_ENVIRONMENTS`), and sessions and share links over their time,
-        that are older. Returns how many of these went.
+    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+        """Delete absent environments that last changed before this time with all that belongs to them,
+        sessions and share links that expired before it, and finished deliveries and processed events that are
+        older. Returns the number of these; what belongs to an environment isn't counted.
 
         Args:
-            deliveries_before: the same for deliveries and events, where another time counts for them.
+            deliveries_before: the limit for deliveries and events, where it differs.
         """
 
 
 class Store(Protocol):
-    """Runs transactions, one writer at a time. Both ways raise `Retry` or `Fault` when the store itself is in
-    trouble."""
+    """Runs transactions, one writer at a time. `read` and `write` raise `Retry` or `Fault` when the store
+    itself fails."""
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` on a consistent picture; it must not write."""
+        """Run `work` on a consistent snapshot; it must not write."""
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` and commit; nothing of it stays when it raises. On return, no end of this process can
-        undo it."""
+        """Run `work` and commit; roll back when it raises. What was committed survives the end of this
+        process."""
 
     async def close(self) -> None:
-        """Finish what is under way and close."""
+        """Finish running transactions and close."""

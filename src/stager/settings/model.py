@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from stager.domain.application import Applications
 from stager.settings.loading.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.loading.refusals import Unfit, refuse
 from stager.settings.sections.forges import LocalForge, with_listeners
@@ -444,6 +445,17 @@ class Settings(Section):
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """How Stager logs: `json` is one object a line, `auto` is text on a terminal and json elsewhere."""
+
+    @property
+    def applications(self) -> Applications:
+        """The entries of `images` as the domain's applications."""
+        shares = self.forks.unsafe_shared_builder
+        return Applications(
+            {
+                name: app.application(name, is_local=name in self.local_forge, shares_builder=shares)
+                for name, app in self.images.items()
+            }
+        )
 
     @property
     def previews(self) -> str:

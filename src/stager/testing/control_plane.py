@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
-from stager.control.applications import Application, Applications
-from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
+from stager.control.control_plane import ControlPlane, Options
+from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.metrics import Metrics
-from stager.control.plugins.api import RunningPreviews, preview_of
-from stager.control.plugins.invoker import Invoker
 from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.package import PluginSet
+from stager.control.plugins.preview import preview_of
+from stager.control.ports import Ports
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.route import Endpoint
 from stager.domain.status import status_of
 from stager.ports.clock import SystemClock
-from stager.ports.engine import Limits
 from stager.ports.handlers import (
     AuthenticationStrategy,
     ContainerRotationStrategy,
@@ -74,9 +75,8 @@ class FakeStager:
             router=router,
             clock=SystemClock(),
             ids=SequentialIds(),
-            seal=FakeSecretBox(),
+            secret_box=FakeSecretBox(),
             webhooks={FORGE: self.forge},
-            logins=logins,
         )
         cast = PluginSet(
             listeners=chosen.those(EventListener),
@@ -86,28 +86,23 @@ class FakeStager:
             authentication=chosen.those(AuthenticationStrategy),
             rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
         )
-        metrics = Metrics()
         self._control_plane = ControlPlane(
             ports,
             self.addresses,
             Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))}),
             cast,
-            Options(max_previews=loaded.settings.max_previews),
-            invoker=Invoker(metrics, seconds),
-            metrics=metrics,
+            Options(max_previews=loaded.settings.max_previews, plugin_timeout=seconds),
+            logins,
         )
-        self.previews.guard(self._control_plane.access)
-        self.access, self.calls, self.change_events = (
-            self._control_plane.access,
-            self._control_plane.calls,
-            self._control_plane.change_events,
-        )
-        self._commands = self._control_plane.commands
+        self.access = self._control_plane.identity.access
+        self.previews.guard(self.access)
+        self._commands = self._control_plane.environments.commands
+        self._waiters = self._control_plane.environments.waiters
 
     @classmethod
     async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
         stager = cls(loaded, seconds)
-        await stager._control_plane.routes.frame(DOMAIN, Endpoint(path="/harness.sock"))
+        await stager._control_plane.routing.routes.frame(DOMAIN, Endpoint(path="/harness.sock"))
         stager._task = asyncio.create_task(stager._control_plane.controller.run())
         return stager
 
@@ -125,17 +120,17 @@ class FakeStager:
     async def kill(self, command: Kill, actor: Actor = TESTER) -> None:
         environment = await self._commands.kill(command, actor)
         if environment is not None:
-            await self._commands.until_removed(environment, PATIENCE)
+            await self._waiters.until_removed(environment, PATIENCE)
 
     async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self.change_events.apply(event)
+        await self._control_plane.pull_requests.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
         found = next((e for e in present if e.change and e.change.number == number), None)
         if found is None:
             return None
         if not found.desired.should_run:
-            await self._commands.until_removed(found, PATIENCE)
+            await self._waiters.until_removed(found, PATIENCE)
             return None
         return await self._up(found)
 
@@ -143,7 +138,7 @@ class FakeStager:
         async def tester() -> Actor:
             return TESTER if known else await self.access.actor(Credentials("", parameters))
 
-        answer = await self.calls.answer(action, parameters, tester)
+        answer = await self._control_plane.plugins.action_calls.answer(action, parameters, tester)
         match answer:
             case None:
                 return None
@@ -156,7 +151,7 @@ class FakeStager:
                 return reply
 
     async def _up(self, environment: Environment) -> Preview:
-        ending = await self._commands.until_settled(environment, PATIENCE)
+        ending = await self._waiters.until_settled(environment, PATIENCE)
         if not ending.is_live or ending.deployment is None:
             status = status_of(ending.environment, ending.deployment)
             raise Fault(status.message, hint=status.hint, reason=status.reason)

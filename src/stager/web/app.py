@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stager.control.control_plane import ControlPlane
 from stager.version import __version__
 from stager.web import problems
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links, terminal
@@ -16,9 +15,9 @@ from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_foreign
 from stager.web.body_limits import Bounded
+from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
 from stager.web.pages import account, github_setup, home, preview, sign_in
-from stager.web.services import Services
 
 DESCRIPTION = "Launch, look at and remove preview environments."
 FOREIGN = problems.Problem(
@@ -30,10 +29,10 @@ FOREIGN = problems.Problem(
 UNRENEWED = ("/api/", "/static/", f"{git_http.PREFIX}/")
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     """The application that serves these."""
     app = FastAPI(title="Stager", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
-    app.state.services = services
+    app.state.control_plane, app.state.web = control, web
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
     for module in (
@@ -94,18 +93,19 @@ class Renewing:
 
 
 async def _renewing(request: Request, send: Send) -> Send:
-    services = cast("Services", request.app.state.services)
-    secret = cookies.read(request, cookies.SESSION, secure=services.secure)
-    renewed = await services.sessions.renew(secret) if secret else None
+    control = control_plane_of(request)
+    is_https = control.routing.urls.is_https
+    secret = cookies.read(request, cookies.SESSION, secure=is_https)
+    renewed = await control.identity.sessions.renew(secret) if secret else None
     if renewed is None:
         return send
     cookie = Response()
-    cookies.give(cookie, cookies.SESSION, renewed[1], secure=services.secure)
+    cookies.give(cookie, cookies.SESSION, renewed[1], secure=is_https)
 
     async def with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = MutableHeaders(scope=message)
-            if cookies.name_of(cookies.SESSION, secure=services.secure) not in given.get("set-cookie", ""):
+            if cookies.name_of(cookies.SESSION, secure=is_https) not in given.get("set-cookie", ""):
                 given.append("set-cookie", cookie.headers["set-cookie"])
         await send(message)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Final, cast
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stager.web.context import address_of
 from stager.web.forges import git_http
 from stager.web.problems import BodyError
 from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
-from stager.web.services import Services, address_of
 
 SMALL: Final = 64 * 1024
 """Bytes. As much as uvicorn buffers of a body that isn't read, so these cost no more by being read."""
@@ -98,8 +98,7 @@ class _Body:
         self._limit = _limit_of(request)
         self._announced = _announced(request, self._limit)
         self._turns = deliveries if self._announced > FORM_LIMIT else forms
-        services = cast("Services | None", getattr(request.app.state, "services", None))
-        self._address = address_of(request, services.trusted if services else ())
+        self._address = address_of(request)
         self._has_turn = False
         self._size = 0
         self._ends_at: float | None = None

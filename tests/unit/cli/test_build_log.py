@@ -85,13 +85,13 @@ def test_shows_what_the_build_said(state: StateDirectory, preview: str, options:
 
 
 def test_says_that_there_is_nothing(state: StateDirectory) -> None:
-    assert "has never run in" in RUNNER.invoke(app, ["feature/x"]).stderr
+    assert "the server was never started with this configuration" in RUNNER.invoke(app, ["feature/x"]).stderr
     built(state)
 
     assert 'There is no preview "y".' in RUNNER.invoke(app, ["y"]).stderr
     plain = RUNNER.invoke(app, ["plain"])
     assert (plain.exit_code, plain.stdout) == (1, "")
-    assert 'Nothing is kept of a build of "plain".' in plain.stderr
+    assert 'There is no build log of "plain".' in plain.stderr
 
 
 def test_a_name_may_mean_several(state: StateDirectory) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stager.cli import doctor
 from stager.cli.client.api.errors import ClientError
-from stager.cli.client.commands.doctor import MARKS, tell
+from stager.cli.client.commands.doctor import MARKS, report
 from stager.ports.diagnostics import Verdict
 from stager.state import StateDirectory
 
@@ -35,7 +35,7 @@ def test_it_looks_at_this_machine_while_stager_doesnt_run(here: Path) -> None:
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert found.keys() >= {"configuration", "Stager", "Docker", "disk", "port", "DNS"}
     assert found["Docker"]["verdict"] == "wrong"
-    assert found["Stager"]["hint"] == "`stager serve` starts it."
+    assert found["Stager"]["hint"] == "Start the server: `stager serve`."
     assert found["port"]["verdict"] == "fine"
     assert done.exit_code == 1
 
@@ -60,16 +60,16 @@ def test_without_a_configuration_the_endpoint_is_meant(here: Path) -> None:
 
 def test_only_what_is_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     findings = [{"subject": "x", "verdict": verdict, "message": "It is.", "hint": "Do."} for verdict in MARKS]
-    tell(findings[:2], as_json=False)
+    report(findings[:2], as_json=False)
     assert capsys.readouterr().out == "✓ x: It is.\n    Do.\n! x: It is.\n    Do.\n"
-    with pytest.raises(ClientError, match="One thing is wrong"):
-        tell(findings, as_json=False)
+    with pytest.raises(ClientError, match="1 check failed"):
+        report(findings, as_json=False)
 
 
 def test_what_the_server_here_says_of_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"ready": False, "troubles": {"engine": "Away."}, "notices": {"previews": "1 preview fails."}}
     monkeypatch.setattr(doctor, "readiness", lambda _: said)
-    found = doctor._as_it_says_itself(StateDirectory(here))
+    found = doctor._reported(StateDirectory(here))
     assert [(f.subject, f.verdict, f.message) for f in found] == [
         ("engine", Verdict.WRONG, "Away."),
         ("previews", Verdict.WRONG, "1 preview fails."),

@@ -14,7 +14,7 @@ from stager.state import StateDirectory
 def test_what_is_the_matter_with_the_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     troubles = {"front": "The front did not start: no space.", "nginx": "It doesn't run."}
     monkeypatch.setattr(doctor, "readiness", lambda _: {"ready": False, "troubles": troubles})
-    findings = doctor._as_it_says_itself(StateDirectory(tmp_path))
+    findings = doctor._reported(StateDirectory(tmp_path))
     assert [(f.subject, f.verdict, f.message) for f in findings] == [
         ("front", Verdict.WRONG, "The front did not start: no space."),
         ("nginx", Verdict.WRONG, "It doesn't run."),
@@ -24,4 +24,4 @@ def test_what_is_the_matter_with_the_front(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_nothing_where_no_server_runs(tmp_path: Path) -> None:
-    assert doctor._as_it_says_itself(StateDirectory(tmp_path)) == []
+    assert doctor._reported(StateDirectory(tmp_path)) == []

@@ -28,4 +28,4 @@ async def test_what_it_prints_lets_its_password_in() -> None:
 def test_an_empty_one_is_none() -> None:
     done = made("\n")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "An empty password is none" in done.stderr
+    assert "The password is empty" in done.stderr

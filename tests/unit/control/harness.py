@@ -9,24 +9,26 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from stager.control.applications import Application, Applications
-from stager.control.builds.gc import BuildPorts
-from stager.control.control_plane import ControlPlane, Options, PluginSet, Ports
+from stager.control.control_plane import ControlPlane, Intervals, Options
+from stager.control.forges import Forges
 from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.pull_requests.forges import Forges
-from stager.control.reconciler.controller import Intervals
+from stager.control.identity.package import IdentityOptions
+from stager.control.plugins.package import PluginSet
+from stager.control.ports import BuildPorts, Ports
+from stager.control.reporting.package import ReportOptions
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
-from stager.ports.engine import Limits
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction
@@ -238,12 +240,11 @@ class Life:
             router=wire.around(house.router),
             clock=self.clock,
             ids=house.ids,
-            seal=FakeSecretBox(),
-            logins=house.logins,
+            secret_box=FakeSecretBox(),
             firewall=house.firewall,
             webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
             forges=Forges([whole(forge)] if house.credentials else []),
-            build_ports=BuildPorts(
+            builds=BuildPorts(
                 wire.around(house.sources), wire.around(house.builder), house.logs, at_once=house.at_once
             ),
         )
@@ -255,23 +256,24 @@ class Life:
             Options(
                 intervals=Intervals(keep_gone=house.keep_gone),
                 max_previews=house.max_previews,
-                comments=house.reports,
-                removes_comments=house.removes,
-                deployments=house.announces,
-                statuses=house.announces,
+                reports=ReportOptions(
+                    comments=house.reports,
+                    removes_comments=house.removes,
+                    deployments=house.announces,
+                    statuses=house.announces,
+                ),
                 key=KEY,
-                roles=house.roles,
+                identity=IdentityOptions(house.roles),
             ),
+            house.logins,
         )
-        self.watch, self.metrics = self.control_plane.watch, self.control_plane.metrics
-        self.applications, self.addresses = self.control_plane.applications, self.control_plane.addresses
-        self.routes, self.steps, self.webhook_consumer = (
-            self.control_plane.routes,
-            self.control_plane.steps,
-            self.control_plane.webhook_consumer,
-        )
-        self.controller, self.resync = self.control_plane.controller, self.control_plane.resync
-        self.commands, self.reporter = self.control_plane.commands, self.control_plane.reporter
+        plane = self.control_plane
+        self.metrics, self.applications, self.controller = plane.metrics, plane.applications, plane.controller
+        self.addresses, self.routes = plane.routing.urls, plane.routing.routes
+        self.steps, self.reporter = plane.reconciler.actions, plane.reporting.reporter
+        self.webhook_consumer, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
+        self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
+        self.watch = plane.environments.change_feed
         self.task = asyncio.create_task(self._live())
 
     async def _live(self) -> None:

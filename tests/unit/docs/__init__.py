@@ -1,1 +1,1 @@
-"""The documentation is true: its samples run, its links lead somewhere, its lists are complete."""
+"""Tests of the documentation: its samples are valid, its links have targets, its lists are complete."""

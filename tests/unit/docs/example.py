@@ -1,4 +1,4 @@
-"""One environment, as the samples in the documentation show it."""
+"""The environment of the samples in the documentation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Revision
 
-THEN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+LIVE_SINCE = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 REVISION = Revision("36a93f3999bb40f1dd5a3e71b0c289f42a65e926", "warm-welcome")
 
 
 def a_change() -> ChangeLink:
     """The pull request of the samples."""
     return ChangeLink(
-        repository_id="1",
+        repository_id="github:1",
         owner="your-account",
         repository="stager-demo",
         number=7,
@@ -27,15 +27,15 @@ def a_change() -> ChangeLink:
 
 
 def an_environment(change: ChangeLink | None) -> Environment:
-    """Its environment, live; without a change one that was launched by hand."""
+    """Its environment, live; without a change, one that was launched manually."""
     return Environment(
         id="dwhfetsycbfe",
-        key=EnvironmentKey("stager-demo", "change:1/7"),
+        key=EnvironmentKey("stager-demo", "change:github:1/7"),
         name="warm-welcome",
         host="warm-welcome.demo.example.org",
         desired=Desired(RunState.RUNNING, 1, REVISION if change else Revision()),
-        created_at=THEN,
-        updated_at=THEN,
+        created_at=LIVE_SINCE,
+        updated_at=LIVE_SINCE,
         change=change,
         serving=1,
     )
@@ -48,7 +48,7 @@ def a_live_deployment() -> Deployment:
         "dwhfetsycbfe",
         REVISION,
         Attempt(1),
-        THEN,
-        starting_at=THEN,
-        live_at=THEN + timedelta(seconds=1.1),
+        LIVE_SINCE,
+        starting_at=LIVE_SINCE,
+        live_at=LIVE_SINCE + timedelta(seconds=1.1),
     )

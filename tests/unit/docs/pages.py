@@ -1,4 +1,4 @@
-"""Reads the documentation's pages: their headings, links and samples."""
+"""Reads the pages of the documentation: their headings, links and samples."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Sample:
     """A fenced block.
 
     Args:
-        page: relative to the checkout.
-        line: of its first line in the page.
+        page: path relative to the checkout.
+        line: number of its first line in the page.
     """
 
     page: Path
@@ -37,12 +37,13 @@ class Sample:
 
 
 def pages() -> list[Path]:
-    """The README and all of `docs/`."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """The README, the pages beside it, and all of `docs/`."""
+    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    return [*beside, *sorted(DOCS.rglob("*.md"))]
 
 
 def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
+    """The text of a page without its fenced blocks."""
     return _FENCE.sub("", page.read_text("utf-8"))
 
 
@@ -59,18 +60,18 @@ def _samples_of(page: Path) -> Iterator[Sample]:
 
 
 def headings(page: Path) -> list[str]:
-    """The headings of a page, as written."""
+    """The headings of a page."""
     return _HEADING.findall(prose(page))
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub makes of them: lower case, without punctuation, dashes for spaces."""
+    """The anchors that GitHub derives from them: lower case, without punctuation, dashes for spaces."""
     kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings(page))
     return {heading.replace(" ", "-") for heading in kept}
 
 
 def links(page: Path) -> list[str]:
-    """Where a page's links and pictures lead."""
+    """The targets of a page's links and pictures."""
     return _LINK.findall(prose(page))
 
 

@@ -1,6 +1,6 @@
-"""Finds every reason slug that the source can end with, by reading its syntax trees.
+"""Finds every reason slug in the source, by reading its syntax trees.
 
-A slug that is written in a way that isn't understood here is an error, so that none slips by.
+A reason that is given in an unknown way is an error, so that none is missed.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ENDINGS = {"Refused", "Retry", "Fault", "Problem", "BodyError", "__init__"}
-"""What is called with `reason=`: the three endings, what answers with them, and the endings' own classes."""
-KINDS = ENDINGS - {"__init__"} | {"ClientError"}
+ERRORS = {"Refused", "Retry", "Fault", "Problem", "BodyError", "__init__"}
+"""Calls with the argument `reason=`: error classes, their constructors, and classes that answer with them."""
+KINDS = ERRORS - {"__init__"} | {"ClientError"}
 OUTCOME_REASON = 1
-"""The place of the reason among `Outcome`'s arguments."""
+"""The position of the reason among the arguments of `Outcome`."""
 
 
 class NotUnderstoodError(Exception):
@@ -36,7 +36,7 @@ def reasons(source: Path) -> dict[str, Path]:
 
 
 def sites(source: Path) -> dict[str, set[tuple[str, str]]]:
-    """Every slug, with the endings that have it: the ending's class, and the module in which it is made.
+    """Every slug, with the errors that have it: the class of the error, and the module that raises it.
 
     Args:
         source: the folder of the package.
@@ -45,13 +45,13 @@ def sites(source: Path) -> dict[str, set[tuple[str, str]]]:
     constants = _constants(modules)
     found: dict[str, set[tuple[str, str]]] = {}
     for module in modules:
-        for kind, slug in module.endings(constants):
+        for kind, slug in module.errors(constants):
             found.setdefault(slug, set()).add((kind, str(module.path.relative_to(source))))
     return found
 
 
 def _modules(source: Path) -> list[Module]:
-    # The fakes aren't shown to anybody, and the helper's slugs come as the detail of `helper-failed`.
+    # Users don't see the fakes, and the helper's slugs are the detail of `helper-failed`.
     others = (source / "testing", source / "helper")
     paths = (path for path in sorted(source.rglob("*.py")) if not any(map(path.is_relative_to, others)))
     return [Module(path) for path in paths]
@@ -70,7 +70,7 @@ class Module:
         self.constants = dict(self._assigned(self.tree.body))
 
     def slugs(self, constants: dict[str, ast.expr]) -> Iterator[str]:
-        """The slugs of this module's endings, problems, outcomes and holds.
+        """The slugs of this module's errors, problems, outcomes and suspensions.
 
         Args:
             constants: the values of all modules' constants by name.
@@ -80,8 +80,8 @@ class Module:
             yield from self._resolved(given, known)
         yield from self._members_of("SuspensionReason")
 
-    def endings(self, constants: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
-        """The kinds and slugs of this module's endings, where they are written down together."""
+    def errors(self, constants: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
+        """The classes and slugs of this module's errors, where both are literal."""
         known = constants | self.constants
         for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
             kind = _name(call.func)
@@ -93,7 +93,7 @@ class Module:
         helpers = self._helpers()
         for call in (node for node in ast.walk(self.tree) if isinstance(node, ast.Call)):
             name = _name(call.func)
-            if name in ENDINGS:
+            if name in ERRORS:
                 yield from (keyword.value for keyword in call.keywords if keyword.arg == "reason")
             elif name == "Outcome" and len(call.args) > OUTCOME_REASON:
                 yield call.args[OUTCOME_REASON]
@@ -104,7 +104,7 @@ class Module:
                 yield from (value for name, value in self._assigned(node.body) if name == "reason")
 
     def _helpers(self) -> dict[str, int]:
-        """The module's own functions that take a reason, each with its place among the arguments."""
+        """The module's own functions with an argument `reason`, each with its position."""
         functions = [node for node in self.tree.body if isinstance(node, ast.FunctionDef)]
         places = {f.name: [argument.arg for argument in f.args.args] for f in functions}
         return {name: names.index("reason") for name, names in places.items() if "reason" in names}
@@ -114,7 +114,7 @@ class Module:
             case ast.Constant(value=str(text)):
                 yield from filter(None, [text])
             case ast.Name(id="reason") | ast.Attribute(attr="reason" | "value"):
-                pass  # handed on from where it was first given
+                pass  # passed on from where it was first given
             case ast.Name(id=name) | ast.Attribute(attr=name) if name in known:
                 yield from self._resolved(known[name], known)
             case _:
@@ -122,7 +122,7 @@ class Module:
                     yield from self._resolved(value, known)
 
     def _alternatives(self, given: ast.expr) -> list[ast.expr]:
-        """Those of which one is the reason."""
+        """The expressions of which one is the reason."""
         match given:
             case ast.IfExp(body=body, orelse=orelse):
                 return [body, orelse]

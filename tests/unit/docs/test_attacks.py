@@ -1,4 +1,4 @@
-"""The security page's table of attacks is what the tests try."""
+"""The security page's table of attacks lists what the tests try."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ def test_the_table_is_up_to_date() -> None:
     assert attacks.PAGE.read_text("utf-8") == attacks.page(), "run: python -m tests.attacks"
 
 
-def test_no_attack_is_named_twice() -> None:
+def test_no_attack_is_listed_twice() -> None:
     rows = [(attack.profile, attack.what) for attack in attacks.attacks()]
     assert len(set(rows)) == len(rows)

@@ -1,4 +1,4 @@
-"""The page of benchmarks, its charts and the README's lines are what the kept raw figures make."""
+"""The benchmarks page, its charts and the README's lines are generated from the stored raw figures."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ MADE = made()
 
 
 @pytest.mark.parametrize("path", MADE, ids=str)
-def test_is_what_the_figures_make(path: Path) -> None:
+def test_is_generated_from_the_figures(path: Path) -> None:
     assert (ROOT / path).read_text("utf-8") == MADE[path], "run scripts/bench --report"
 
 
-def test_no_chart_is_left_over() -> None:
-    there = {picture.relative_to(ROOT) for picture in (ROOT / "docs" / "images").glob("bench-*.svg")}
-    assert there == {path for path in MADE if path.suffix == ".svg"}
+def test_there_is_no_other_chart() -> None:
+    existing = {picture.relative_to(ROOT) for picture in (ROOT / "docs" / "images").glob("bench-*.svg")}
+    assert existing == {path for path in MADE if path.suffix == ".svg"}
 
 
 @pytest.mark.parametrize("file", sorted(raw.RESULTS.iterdir()), ids=lambda path: path.name)
-def test_figures_belong_to_a_row_and_tell_nothing_of_the_machine(file: Path) -> None:
+def test_figures_belong_to_a_row_and_have_no_path_of_the_machine(file: Path) -> None:
     assert file.stem in {row.name for row in ROWS}
     kept = json.loads(file.read_text())
     assert kept.keys() == {"row", "date", "cpus", "kernel", "versions", "figures"}
     assert not re.search(r"/(work|tmp|home|root|usr)\b", file.read_text())
 
 
-def test_other_figures_make_another_page(tmp_path: Path) -> None:
+def test_other_figures_change_the_page(tmp_path: Path) -> None:
     kept = json.loads((raw.RESULTS / "routes.json").read_text())
     kept["figures"]["many"] = [figure * 10 for figure in kept["figures"]["many"]]
     (tmp_path / "routes.json").write_text(json.dumps(kept))
     page = made(results=tmp_path)[PAGE]
     assert "**missed**" in page
-    assert "- Launching a prebuilt image: no figures are kept." in page
+    assert "- Launching a prebuilt image: no figures are stored." in page
 
 
-def test_the_readme_boasts_of_nothing_that_misses_its_budget() -> None:
+def test_the_readme_has_no_line_that_misses_its_budget() -> None:
     def line(value: float, headline: str) -> Line:
         return Line("it", "1", "2", "3", value, 1.0, headline=headline)
 

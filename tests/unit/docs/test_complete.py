@@ -1,4 +1,4 @@
-"""What the documentation lists, it lists whole: reasons, variables, calls, commands and so on."""
+"""The lists in the documentation are complete: reasons, variables, calls, commands and so on."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import tomllib
 from typing import cast
 
 from stager.cli.reference_page import page
-from stager.control.applications import Application
+from stager.control.control_plane import ControlPlane
 from stager.control.reconciler.container_env import of_instance
+from stager.domain.application import Application
+from stager.domain.profile import Limits
 from stager.domain.status import State, status_of
-from stager.ports.engine import Limits
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
 from stager.web.api.views import EnvironmentView
 from stager.web.app import create_app
 from stager.web.auth import preview_access
+from stager.web.context import WebContext
 from stager.web.forges import local_push
 from stager.web.pages import account, home, preview, sign_in
-from stager.web.services import Services
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
 from tests.unit.docs.reasons import reasons
@@ -50,8 +51,8 @@ def test_every_variable_of_an_instance_is_described() -> None:
 
 
 def _calls() -> set[tuple[str, str]]:
-    """Method and path of everything that the web application serves."""
-    described = create_app(cast("Services", object())).openapi()["paths"]
+    """Method and path of each route of the web application."""
+    described = create_app(cast("ControlPlane", object()), cast("WebContext", object())).openapi()["paths"]
     calls = {(method.upper(), path) for path, methods in described.items() for method in methods}
     for module in (
         diagnostics,
@@ -72,7 +73,7 @@ def _calls() -> set[tuple[str, str]]:
     return calls
 
 
-def test_every_call_is_described_and_no_other() -> None:
+def test_exactly_the_existing_calls_are_described() -> None:
     text = HTTP_API.read_text()
     described = set(re.findall(r"^(?:###|\|) `(GET|POST|DELETE|PUT|PATCH) (/[^`]*)`", text, re.MULTILINE))
     assert described == _calls()
@@ -84,7 +85,7 @@ def test_every_state_is_described() -> None:
     assert set(State) <= set(first_cells(text))
 
 
-def test_the_sample_of_an_environment_is_what_the_api_answers() -> None:
+def test_the_sample_of_an_environment_has_the_apis_fields() -> None:
     environment, deployment = an_environment(a_change()), a_live_deployment()
     shown = next(
         json.loads(block)
@@ -104,7 +105,7 @@ def test_the_sample_of_an_environment_is_what_the_api_answers() -> None:
     assert (answer.change.number, answer.change.url) == (change.number, change.url)
 
 
-def test_the_command_lines_page_is_what_the_commands_make() -> None:
+def test_the_command_line_page_is_up_to_date() -> None:
     shown = (DOCS / "reference" / "cli.md").read_text("utf-8")
     assert shown == page(), "run python -m stager.cli.reference_page > docs/reference/cli.md"
 

@@ -1,4 +1,4 @@
-"""Every link of the documentation leads to something that is there, and every page is reached."""
+"""Every link of the documentation has a target, and the index lists every page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _inside() -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize(("page", "link"), _inside(), ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
-def test_leads_to_something(page: Path, link: str) -> None:
+def test_has_a_target(page: Path, link: str) -> None:
     path, _, anchor = link.partition("#")
     target = (page.parent / path).resolve() if path else page
     assert target.is_relative_to(ROOT)
@@ -36,7 +36,7 @@ def test_the_index_lists_every_page() -> None:
     assert listed == {page for page in pages() if page.is_relative_to(DOCS)} - {DOCS / "index.md"}
 
 
-def test_pictures_are_light() -> None:
+def test_pictures_are_small() -> None:
     pictures = list((DOCS / "images").iterdir())
     assert pictures
     assert all(picture.stat().st_size < 300_000 for picture in pictures)

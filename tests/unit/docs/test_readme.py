@@ -1,4 +1,4 @@
-"""The README begins with what it has to: what Stager is, two commands, a picture, and how to set it up."""
+"""The README begins with what Stager is, two commands, a picture, and the set-up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ README = ROOT / "README.md"
 
 
 @pytest.mark.requirement("R21", "R23")
-def test_has_the_sections_that_the_walkthrough_names() -> None:
+def test_has_the_sections_of_the_walkthrough() -> None:
     assert {"Prerequisites", "Quick Setup", "Licence"} <= set(headings(README))
     assert "apt-get install" in sections(README)["Prerequisites"]
     assert "curl http://localhost:8000/" in sections(README)["Quick Setup"]
@@ -28,12 +28,12 @@ def test_begins_with_its_two_commands_and_a_picture() -> None:
     assert "](docs/images/demo.png)" in rest
 
 
-def test_its_commands_are_there() -> None:
+def test_its_commands_exist() -> None:
     for command in ("scripts/demo", "scripts/test", "scripts/setup"):
         assert (ROOT / command).stat().st_mode & 0o111
     assert (ROOT / "requirements" / "server.txt").is_file()
 
 
 @pytest.mark.requirement("R124")
-def test_warns_of_public_repositories() -> None:
+def test_warns_about_public_repositories() -> None:
     assert "public repository" in sections(README)["Caution"]

@@ -1,4 +1,4 @@
-"""The samples in the documentation are what they claim to be: configurations load, boot scripts boot."""
+"""The samples in the documentation are valid: configurations load, boot scripts run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXAMPLES = DOCS.parent / "examples" / "demo" / "app"
 
 
 def _load(sample: Sample, folder: Path) -> Loaded:
-    """A configuration, with the files and variables that it refers to."""
+    """Load a configuration, with the files and variables that it refers to."""
     text = sample.text
     for name in re.findall(r"file:(\S+)", text):
         (folder / Path(name).name).write_text("a-secret\n")
@@ -40,7 +40,7 @@ def _load(sample: Sample, folder: Path) -> Loaded:
 
 @pytest.mark.parametrize("sample", samples("yaml"), ids=str)
 def test_configuration_loads(sample: Sample, tmp_path: Path) -> None:
-    """Or may stand in a repository, where its first line says so."""
+    """A sample that begins with `# .stager.yml` is a repository's file instead."""
     if sample.text.startswith("# .stager.yml"):
         assert read_file(sample.text.encode(), ".stager.yml", get_args(RepositoryKey))
     else:
@@ -48,11 +48,11 @@ def test_configuration_loads(sample: Sample, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R38", "R62")
-def test_the_tutorials_configurations_do_what_it_says(tmp_path: Path) -> None:
+def test_the_tutorials_configurations_have_its_settings(tmp_path: Path) -> None:
     first, second = (sample for sample in samples("yaml") if ROOT / sample.page == TUTORIAL)
-    by_hand, with_github = _load(first, tmp_path).settings, _load(second, tmp_path).settings
-    assert by_hand.images["stager-demo"].port == with_github.images["stager-demo"].port == 3000
-    assert [user.name for user in by_hand.users] == ["testuser"]
+    manual, with_github = _load(first, tmp_path).settings, _load(second, tmp_path).settings
+    assert manual.images["stager-demo"].port == with_github.images["stager-demo"].port == 3000
+    assert [user.name for user in manual.users] == ["testuser"]
     assert with_github.images["stager-demo"].repo_owner == "your-account"
     assert with_github.event_listeners == ("LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed")
     assert with_github.github.incoming_auth.hook_secret.reveal() == "a-secret"
@@ -73,7 +73,7 @@ def test_shell_is_well_formed(sample: Sample) -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 @pytest.mark.parametrize("sample", samples("ini"), ids=str)
-def test_the_unit_is_one_that_systemd_takes(sample: Sample, tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(sample: Sample, tmp_path: Path) -> None:
     unit = tmp_path / f"stager{'-helper' if 'helper' in sample.page.name else ''}.service"
     unit.write_text(sample.text.replace("/opt/stager/.venv/bin", str(Path(sys.executable).parent)))
     verified = subprocess.run(
@@ -84,7 +84,7 @@ def test_the_unit_is_one_that_systemd_takes(sample: Sample, tmp_path: Path) -> N
 
 
 EXPOSURE = 25
-"""Tenths, of the 100 that `systemd-analyze security` counts for a service without any restriction."""
+"""Maximum exposure by `systemd-analyze security`, in tenths; 100 is a service without restrictions."""
 
 MEANS_NO_NEW_PRIVILEGES = frozenset(
     {"DynamicUser", "LockPersonality", "MemoryDenyWriteExecute", "PrivateDevices", "ProtectClock",
@@ -92,7 +92,7 @@ MEANS_NO_NEW_PRIVILEGES = frozenset(
      "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
      "SystemCallArchitectures", "SystemCallFilter", "SystemCallLog"}
 )  # fmt: skip
-"""Settings with which sudo can't work, whatever is said of `NoNewPrivileges` (systemd.exec(5))."""
+"""Settings that imply `NoNewPrivileges`, so that sudo can't work (systemd.exec(5))."""
 
 
 def _unit_of(page: str) -> Sample:
@@ -106,7 +106,7 @@ def _settings_of(text: str) -> dict[str, str]:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_the_unit_takes_what_stager_never_needs(tmp_path: Path) -> None:
+def test_the_unit_is_hardened(tmp_path: Path) -> None:
     sample = _unit_of("run-as-a-service.md")
     unit = tmp_path / "stager.service"
     unit.write_text(sample.text.replace("/opt/stager/.venv/bin/stager", "/bin/true"))
@@ -117,7 +117,7 @@ def test_the_unit_takes_what_stager_never_needs(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
 
 
-def test_the_unit_keeps_what_the_page_says_of_it() -> None:
+def test_the_unit_has_the_settings_that_its_page_describes() -> None:
     sample = _unit_of("run-as-a-service.md")
     unit = _settings_of(sample.text)
     assert (unit["User"], unit["SupplementaryGroups"], unit["StateDirectory"]) == (
@@ -130,7 +130,7 @@ def test_the_unit_keeps_what_the_page_says_of_it() -> None:
     assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(unit["RestrictAddressFamilies"].split())
 
 
-def test_what_nginx_takes_undoes_all_that_keeps_sudo_from_working() -> None:
+def test_the_drop_in_for_nginx_lifts_everything_that_blocks_sudo() -> None:
     unit, [more] = _unit_of("run-as-a-service.md"), samples("systemd")
     whole = _settings_of(unit.text) | _settings_of(more.text)
     assert {whole[name] for name in MEANS_NO_NEW_PRIVILEGES & whole.keys()} <= {"no", ""}
@@ -138,7 +138,7 @@ def test_what_nginx_takes_undoes_all_that_keeps_sudo_from_working() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_the_helper_s_unit_with_a_builder_is_one_that_systemd_takes(tmp_path: Path) -> None:
+def test_systemd_accepts_the_helpers_unit_with_its_drop_in(tmp_path: Path) -> None:
     unit = _unit_of("root-helper.md")
     [more] = [
         s for s in samples("text") if s.page.name == "build-code-from-forks.md" and "[Service]" in s.text
@@ -175,7 +175,7 @@ def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
 
 
 def _boot_script(clone: Path) -> str:
-    """The last boot script of the tutorial, in this clone; it shows the page in place of serving it."""
+    """The last boot script of the tutorial, in this clone; it prints the page instead of serving it."""
     written = [re.search(r"<<'EOF'\n(.*?)^EOF$", s.text, re.MULTILINE | re.DOTALL) for s in samples("bash")]
     script = [found[1] for found in written if found][-1]
     assert "exec python3 -m http.server 3000 --directory site" in script
@@ -204,7 +204,7 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env=environ, check=True)
 
 
-def test_the_comment_in_the_tutorial_is_the_one_that_is_written() -> None:
+def test_the_comment_in_the_tutorial_is_the_generated_one() -> None:
     section = sections(TUTORIAL)["8. Open a pull request"]
     quoted = "\n".join(
         line.removeprefix(">").strip() for line in section.splitlines() if line.startswith(">")
@@ -226,7 +226,7 @@ def test_the_comment_in_the_tutorial_is_the_one_that_is_written() -> None:
         ("feature/Warm_Welcome", "featurewarm-welcome"),
     ],
 )
-def test_names_become_the_hosts_that_the_docs_say(name: str, slug: str) -> None:
+def test_names_become_the_documented_hosts(name: str, slug: str) -> None:
     text = "\n".join(page.read_text() for page in DOCS.rglob("*.md"))
     assert slugify(name) == slug
     assert name in text

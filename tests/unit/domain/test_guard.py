@@ -21,10 +21,10 @@ from stager.domain.identity.access_policy import (
     Way,
     digest_of,
     epoch_of,
+    policy_from_wire,
+    policy_to_wire,
     safe_path,
     seal,
-    terms_from_wire,
-    terms_to_wire,
     unseal,
 )
 
@@ -192,22 +192,22 @@ visitor_access = st.builds(
 class TestWire:
     @given(st.builds(AccessPolicy, st.none() | visitor_access, st.booleans()))
     def test_any_terms_come_back(self, terms: AccessPolicy) -> None:
-        assert terms_from_wire(json.loads(json.dumps(terms_to_wire(terms)))) == terms
+        assert policy_from_wire(json.loads(json.dumps(policy_to_wire(terms)))) == terms
 
     @pytest.mark.parametrize("missing", ["ways", "epoch", "page", "stay", "bypass", "links"])
     def test_half_a_guard_is_refused(self, missing: str) -> None:
-        wire = terms_to_wire(AccessPolicy(GUARD))
+        wire = policy_to_wire(AccessPolicy(GUARD))
         del wire["guard"][missing]
         with pytest.raises(KeyError):
-            terms_from_wire(wire)
+            policy_from_wire(wire)
 
     @pytest.mark.parametrize("guard", [None, [], "", {"ways": 1}])
     def test_what_is_no_guard_lets_nobody_in(self, guard: object) -> None:
         with pytest.raises((TypeError, KeyError)):
-            terms_from_wire({"index": False, "guard": guard})
+            policy_from_wire({"index": False, "guard": guard})
 
     def test_unknown_ways_are_refused(self) -> None:
-        wire = terms_to_wire(AccessPolicy(GUARD))
+        wire = policy_to_wire(AccessPolicy(GUARD))
         wire["guard"]["ways"] = ["password", "everybody"]
         with pytest.raises(ValueError, match="everybody"):
-            terms_from_wire(wire)
+            policy_from_wire(wire)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import (
-    Changes,
     Endpoint,
     Page,
+    RouteDiff,
     RouteTable,
     normalise_host,
     table_from_wire,
@@ -48,7 +48,7 @@ def with_terms(table: RouteTable) -> st.SearchStrategy[RouteTable]:
         [AccessPolicy(GUARD), AccessPolicy(replace(GUARD, links=frozenset({"l"}))), AccessPolicy(index=True)]
     )
     chosen = st.dictionaries(st.sampled_from(sorted(table.routes)), terms) if table.routes else st.just({})
-    return chosen.map(lambda terms: replace(table, terms=terms))
+    return chosen.map(lambda terms: replace(table, policies=terms))
 
 
 tables = st.builds(
@@ -60,13 +60,13 @@ tables = st.builds(
 ).flatmap(with_terms)
 
 
-def changed(table: RouteTable, changes: Changes, other: RouteTable) -> RouteTable:
+def changed(table: RouteTable, changes: RouteDiff, other: RouteTable) -> RouteTable:
     """The table after these changes, made by nothing but them."""
     routes = {h: t for h, t in table.routes.items() if h not in changes.deletes} | dict(changes.upserts)
     frame = other if changes.frame else table
     ports = {port: host for port, host in {**table.ports, **changes.ports}.items() if host}
-    kept = {host: t for host, t in table.terms.items() if host not in changes.deletes}
-    terms = {host: t for host, t in {**kept, **changes.terms}.items() if t is not None}
+    kept = {host: t for host, t in table.policies.items() if host not in changes.deletes}
+    terms = {host: t for host, t in {**kept, **changes.policies}.items() if t is not None}
     return RouteTable(routes, frame.domain, frame.home, ports, terms)
 
 
@@ -102,14 +102,14 @@ class TestTable:
     @pytest.mark.parametrize(
         ("after", "changes"),
         [
-            (RouteTable({"a.test": B}, "test", B), Changes({"a.test": B}, frozenset(), frame=False)),
-            (RouteTable({}, "test", B), Changes({}, frozenset({"a.test"}), frame=False)),
-            (RouteTable({"a.test": A}, "other", B), Changes({}, frozenset(), frame=True)),
-            (RouteTable({"a.test": A}, "test", None), Changes({}, frozenset(), frame=True)),
-            (RouteTable({"a.test": PAGE}, "test", B), Changes({"a.test": PAGE}, frozenset(), frame=False)),
+            (RouteTable({"a.test": B}, "test", B), RouteDiff({"a.test": B}, frozenset(), frame=False)),
+            (RouteTable({}, "test", B), RouteDiff({}, frozenset({"a.test"}), frame=False)),
+            (RouteTable({"a.test": A}, "other", B), RouteDiff({}, frozenset(), frame=True)),
+            (RouteTable({"a.test": A}, "test", None), RouteDiff({}, frozenset(), frame=True)),
+            (RouteTable({"a.test": PAGE}, "test", B), RouteDiff({"a.test": PAGE}, frozenset(), frame=False)),
         ],
     )
-    def test_what_changed(self, after: RouteTable, changes: Changes) -> None:
+    def test_what_changed(self, after: RouteTable, changes: RouteDiff) -> None:
         found = RouteTable({"a.test": A}, "test", B).changes_to(after)
 
         assert found == changes

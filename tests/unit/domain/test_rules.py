@@ -16,7 +16,7 @@ from stager.domain.pull_requests.rules import Rules, refusal, refusal_by_paths
 from stager.domain.source import Change, Repository
 from stager.settings.values.patterns import Pattern
 
-SHOP = Repository("101", "acme", "shop")
+SHOP = Repository("github:101", "acme", "shop")
 CHANGE = Change(
     repository=SHOP,
     number=7,
@@ -30,7 +30,7 @@ CHANGE = Change(
     url="https://forge.test/acme/shop/pull/7",
     updated_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
-ASKED_FOR_NONE = "its author asked for none, with"
+ASKED_FOR_NONE = "its author opted out with"
 
 
 def change(**given: Any) -> Change:
@@ -126,7 +126,7 @@ class TestAuthors:
         ],
     )
     def test_who_is_listed(self, authors: tuple[str, ...], author: str, fits: bool) -> None:
-        said = "" if fits else "its author isn't among those whose pull requests get one"
+        said = "" if fits else "its author isn't on the list of authors whose pull requests get one"
         assert refused(change(author=author), authors=authors) == said
 
 
@@ -152,7 +152,7 @@ class TestBases:
 
     def test_names_all_of_them(self) -> None:
         found = refused(change(base_ref="x"), bases=("main", "release/*"))
-        assert found == 'only pull requests for "main" or "release/*" get one'
+        assert found == 'only pull requests into "main" or "release/*" get one'
 
 
 class TestDrafts:
@@ -165,7 +165,7 @@ class TestDrafts:
 
         assert complaint(found) == "this is a draft"
         assert found
-        assert found.hint == "It comes when the pull request is ready for review."
+        assert found.hint == "Mark it as ready for review to get a preview."
 
 
 class TestLabels:
@@ -176,9 +176,9 @@ class TestLabels:
             (("Preview",), ("preview",), ""),
             (("preview",), ("bug", "PREVIEW"), ""),
             (("preview", "demo"), ("demo",), ""),
-            (("preview",), (), 'it doesn\'t bear the label "preview"'),
-            (("preview",), ("previews",), 'it doesn\'t bear the label "preview"'),
-            (("preview", "demo"), ("bug",), 'it doesn\'t bear the label "preview" or "demo"'),
+            (("preview",), (), 'it doesn\'t have the label "preview"'),
+            (("preview",), ("previews",), 'it doesn\'t have the label "preview"'),
+            (("preview", "demo"), ("bug",), 'it doesn\'t have the label "preview" or "demo"'),
         ],
     )
     def test_one_of_these(self, wanted: tuple[str, ...], borne: tuple[str, ...], said: str) -> None:
@@ -189,9 +189,9 @@ class TestLabels:
         [
             (("wip",), (), ""),
             (("wip",), ("bug",), ""),
-            (("wip",), ("wip",), 'it bears the label "wip"'),
-            (("wip",), ("bug", "WIP"), 'it bears the label "WIP"'),
-            (("wip", "stale"), ("stale", "wip"), 'it bears the label "stale"'),
+            (("wip",), ("wip",), 'it has the label "wip"'),
+            (("wip",), ("bug", "WIP"), 'it has the label "WIP"'),
+            (("wip", "stale"), ("stale", "wip"), 'it has the label "stale"'),
         ],
     )
     def test_none_of_these(self, unwanted: tuple[str, ...], borne: tuple[str, ...], said: str) -> None:
@@ -199,7 +199,7 @@ class TestLabels:
 
     def test_a_forbidden_one_beside_a_wanted_one(self) -> None:
         found = refused(change(labels=("preview", "wip")), labels=("preview",), without_labels=("wip",))
-        assert found == 'it bears the label "wip"'
+        assert found == 'it has the label "wip"'
 
 
 class TestTitle:
@@ -218,7 +218,7 @@ class TestTitle:
     )
     def test_contains_what_the_expression_matches(self, pattern: str, title: str, fits: bool) -> None:
         assert refused(change(title=title), title=pattern) == (
-            "" if fits else f"its title doesn't fit `{pattern}`"
+            "" if fits else f"its title doesn't match `{pattern}`"
         )
 
     @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ class TestTitle:
     )
     def test_may_say_what_it_must_not_contain(self, title: str, fits: bool) -> None:
         assert refused(change(title=title), without_title="(?i)^wip") == (
-            "" if fits else "its title fits `(?i)^wip`"
+            "" if fits else "its title matches `(?i)^wip`"
         )
 
     def test_of_a_stranger_costs_no_time(self) -> None:
@@ -274,7 +274,7 @@ class TestPaths:
 
     def test_says_what_was_looked_for(self) -> None:
         found = refusal_by_paths(Rules(paths=("web/*", "*.css")), ["README"])
-        assert complaint(found) == 'this pull request touches no file that fits "web/*" or "*.css"'
+        assert complaint(found) == 'this pull request changes no file that matches "web/*" or "*.css"'
 
     def test_arent_looked_at_without_being_asked_for(self) -> None:
         assert refused(CHANGE, paths=("web/*",)) == ""
@@ -295,10 +295,10 @@ class TestOrder:
         ASKED_FOR_NONE,
         "a bot opened",
         "its author isn't",
-        "only pull requests for",
+        "only pull requests into",
         "this is a draft",
-        "it doesn't bear",
-        "it bears",
+        "it doesn't have",
+        "it has",
         "its title",
     )
 

@@ -20,10 +20,10 @@ from stager.domain.environment import (
 )
 from stager.domain.identity.actor import Actor
 from stager.domain.route import Endpoint
-from stager.domain.source import Change, Repository, Trust
+from stager.domain.source import Change, Repository, Trust, forge_of, repository_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-BASE = Repository("10", "acme", "shop")
+BASE = Repository("github:10", "acme", "shop")
 CHANGE = Change(
     repository=BASE,
     number=7,
@@ -44,10 +44,10 @@ class TestTrust:
         ("head", "trust"),
         [
             (BASE, Trust.TRUSTED),
-            (Repository("10", "acme", "renamed"), Trust.TRUSTED),
-            (Repository("10", "moved", "shop"), Trust.TRUSTED),
-            (Repository("99", "mallory", "shop"), Trust.FORK),
-            (Repository("99", "acme", "shop"), Trust.FORK),
+            (Repository("github:10", "acme", "renamed"), Trust.TRUSTED),
+            (Repository("github:10", "moved", "shop"), Trust.TRUSTED),
+            (Repository("github:99", "mallory", "shop"), Trust.FORK),
+            (Repository("github:99", "acme", "shop"), Trust.FORK),
             (None, Trust.FORK),
         ],
     )
@@ -83,14 +83,22 @@ class TestAge:
 
 class TestKeys:
     def test_of_a_change_and_of_a_name_never_meet(self) -> None:
-        change = EnvironmentKey.of_change("shop", "10", 7)
-        name = EnvironmentKey.of_name("shop", "change:10/7")
+        change = EnvironmentKey.of_change("shop", "github:10", 7)
+        name = EnvironmentKey.of_name("shop", "change:github:10/7")
 
         assert change != name
-        assert (str(change), str(name)) == ("shop/change:10/7", "shop/name:change:10/7")
+        assert (str(change), str(name)) == ("shop/change:github:10/7", "shop/name:change:github:10/7")
 
     def test_outlive_a_rename(self) -> None:
-        assert EnvironmentKey.of_change("shop", BASE.id, 7) == EnvironmentKey.of_change("shop", "10", 7)
+        moved = replace(BASE, owner="moved", name="renamed")
+        assert EnvironmentKey.of_change("shop", BASE.id, 7) == EnvironmentKey.of_change("shop", moved.id, 7)
+
+
+class TestRepositoryIds:
+    @pytest.mark.parametrize(("forge", "own"), [("github", "123"), ("local", "shop"), ("local", "a:b")])
+    def test_name_their_forge(self, forge: str, own: str) -> None:
+        assert repository_id(forge, own) == f"{forge}:{own}"
+        assert forge_of(repository_id(forge, own)) == forge
 
 
 class TestWords:

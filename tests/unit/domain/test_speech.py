@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from stager.domain.pull_requests.comment_command import (
     ABOUT,
-    ADDRESS,
     ALIASES,
     LONGEST_WORD,
+    PREFIX,
     CommentCommand,
     Verb,
-    heard,
+    parse_command,
 )
 
 
@@ -35,19 +35,19 @@ class TestVerbs:
         ],
     )
     def test_however_it_is_written(self, verb: Verb, written: str) -> None:
-        assert heard(written.format(verb.value)) == CommentCommand(verb, verb.value)
-        assert heard(written.format(verb.value.upper())) == CommentCommand(verb, verb.value)
+        assert parse_command(written.format(verb.value)) == CommentCommand(verb, verb.value)
+        assert parse_command(written.format(verb.value.upper())) == CommentCommand(verb, verb.value)
 
     @pytest.mark.parametrize("word", list(ALIASES))
     def test_aliases(self, word: str) -> None:
-        assert heard(f"/stager {word}") == CommentCommand(ALIASES[word], word)
+        assert parse_command(f"/stager {word}") == CommentCommand(ALIASES[word], word)
 
     def test_no_alias_hides_a_verb(self) -> None:
         assert not ALIASES.keys() & {verb.value for verb in Verb}
 
     @pytest.mark.parametrize("text", ["/stager", " /stager \n", "/stager\r\nlaunch"])
     def test_alone_it_asks_for_help(self, text: str) -> None:
-        assert heard(text) == CommentCommand(Verb.HELP, "help")
+        assert parse_command(text) == CommentCommand(Verb.HELP, "help")
 
     def test_each_is_explained(self) -> None:
         assert set(ABOUT) == set(Verb)
@@ -80,10 +80,10 @@ class TestNotForUs:
         ],
     )
     def test_is_left_alone(self, text: str) -> None:
-        assert heard(text) is None
+        assert parse_command(text) is None
 
     def test_what_follows_the_first_line_asks_for_nothing(self) -> None:
-        assert heard("/stager logs\n/stager kill") == CommentCommand(Verb.LOGS, "logs")
+        assert parse_command("/stager logs\n/stager kill") == CommentCommand(Verb.LOGS, "logs")
 
 
 class TestNotUnderstood:
@@ -99,29 +99,29 @@ class TestNotUnderstood:
         ],
     )
     def test_what_was_meant_perhaps(self, word: str, hint: str) -> None:
-        speech = heard(f"{ADDRESS} {word}")
+        speech = parse_command(f"{PREFIX} {word}")
 
         assert speech == CommentCommand(None, word)
         assert speech is not None
         assert speech.hint == hint
 
     def test_an_oversized_word_is_cut(self) -> None:
-        speech = heard(f"{ADDRESS} {'x' * 10_000}")
+        speech = parse_command(f"{PREFIX} {'x' * 10_000}")
 
         assert speech == CommentCommand(None, "x" * LONGEST_WORD)
 
     def test_a_verb_that_only_begins_a_word_isnt_one(self) -> None:
-        assert heard(f"{ADDRESS} killall") == CommentCommand(None, "killall")
-        assert heard(f"{ADDRESS} kill,") == CommentCommand(None, "kill,")
+        assert parse_command(f"{PREFIX} killall") == CommentCommand(None, "killall")
+        assert parse_command(f"{PREFIX} kill,") == CommentCommand(None, "kill,")
 
 
-@given(st.text() | st.text().map(f"{ADDRESS} ".__add__))
+@given(st.text() | st.text().map(f"{PREFIX} ".__add__))
 def test_any_text_is_heard_or_not(text: str) -> None:
-    speech = heard(text)
+    speech = parse_command(text)
 
     assert speech is None or isinstance(speech.verb, Verb | None)
     if speech is not None:
-        assert text.split(maxsplit=1)[0].lower() == ADDRESS
-        assert len(speech.said) <= LONGEST_WORD
-        assert "\n" not in speech.said
+        assert text.split(maxsplit=1)[0].lower() == PREFIX
+        assert len(speech.word) <= LONGEST_WORD
+        assert "\n" not in speech.word
         assert isinstance(speech.hint, str)

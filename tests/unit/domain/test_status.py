@@ -23,7 +23,7 @@ from stager.domain.source import Revision
 from stager.domain.status import LINES_SHOWN, State, page_of, status_of
 from tests.unit.domain.world import START
 
-LINK = ChangeLink("10", "acme", "shop", 7, "main", "Title", "ann", "https://forge.test/7")
+LINK = ChangeLink("github:10", "acme", "shop", 7, "main", "Title", "ann", "https://forge.test/7")
 BROKEN = Outcome("fault", "exited", "It ended.", "Look.", "first\nlast")
 PASSING = Outcome("retry", "engine-away", "The engine doesn't answer.", "Is it running?")
 KILLED = Suspension(SuspensionReason.KILLED, "Stopped by hand.", "Launch it.")

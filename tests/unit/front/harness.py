@@ -133,6 +133,7 @@ class App:
             "/chunks": self._chunks,
             "/big": self._big,
             "/wait": self._wait,
+            "/slow": self._slow,
             "/silence": self._silence,
             "/empty": self._empty,
             "/beyond": self._beyond,
@@ -288,6 +289,13 @@ class App:
     async def _wait(self, request: Request, reader: Reader, writer: Writer) -> bool:
         await self.go.wait()
         return await self._echo(request, reader, writer)
+
+    async def _slow(self, request: Request, reader: Reader, writer: Writer) -> bool:
+        """Begins its response at once, and ends it when `go` is set."""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
+        await self.go.wait()
+        writer.write(b"ended")
+        return True
 
     async def _silence(self, request: Request, reader: Reader, writer: Writer) -> bool:
         await reader.read()

@@ -6,7 +6,7 @@ import asyncio
 
 from stager.domain.route import Endpoint
 from stager.front.http.limits import Limits
-from stager.front.http.probe_request import ask
+from stager.front.proxy.probe_request import ask
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 

@@ -9,10 +9,10 @@ import pytest
 from stager.front.http.cookies import (
     PLAIN_NAME,
     SECURE_NAME,
-    pass_cookie,
-    passes_in,
-    settable,
-    without_ours,
+    access_cookie,
+    access_tokens_in,
+    allowed_cookies,
+    without_access_cookies,
 )
 
 
@@ -31,7 +31,7 @@ from stager.front.http.cookies import (
     ],
 )
 def test_ours_are_taken_out(sent: bytes, kept: bytes) -> None:
-    assert without_ours(sent) == kept
+    assert without_access_cookies(sent) == kept
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_ours_are_taken_out(sent: bytes, kept: bytes) -> None:
     ],
 )
 def test_all_others_pass_byte_for_byte(sent: bytes) -> None:
-    assert without_ours(sent) is sent
+    assert without_access_cookies(sent) is sent
 
 
 def test_several_of_one_name_are_all_looked_at_but_not_any_number() -> None:
-    assert passes_in([b"stager-pass=1; a=2", b"stager-pass=3"], PLAIN_NAME) == ["1", "3"]
-    assert passes_in([b"stager-pass=1"], SECURE_NAME) == []
-    assert passes_in([], PLAIN_NAME) == []
-    assert len(passes_in([b"; ".join([b"stager-pass=x"] * 1000)], PLAIN_NAME)) == 8
+    assert access_tokens_in([b"stager-pass=1; a=2", b"stager-pass=3"], PLAIN_NAME) == ["1", "3"]
+    assert access_tokens_in([b"stager-pass=1"], SECURE_NAME) == []
+    assert access_tokens_in([], PLAIN_NAME) == []
+    assert len(access_tokens_in([b"; ".join([b"stager-pass=x"] * 1000)], PLAIN_NAME)) == 8
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_several_of_one_name_are_all_looked_at_but_not_any_number() -> None:
     ],
 )
 def test_what_an_app_sets_for_itself_passes(cookie: bytes) -> None:
-    assert settable([cookie], b"stage.test") == [cookie]
+    assert allowed_cookies([cookie], b"stage.test") == [cookie]
 
 
 @pytest.mark.parametrize(
@@ -87,32 +87,34 @@ def test_what_an_app_sets_for_itself_passes(cookie: bytes) -> None:
     ],
 )
 def test_what_reaches_other_previews_is_kept_to_its_host(attribute: bytes) -> None:
-    narrowed = settable([b"a=1; Path=/;" + attribute + b"; HttpOnly"], b"stage.test")
+    narrowed = allowed_cookies([b"a=1; Path=/;" + attribute + b"; HttpOnly"], b"stage.test")
     assert narrowed == [b"a=1; Path=/; HttpOnly"]
 
 
 def test_many_spaces_cost_no_time() -> None:
     began = time.process_time()
     padded = b"a=1; Domain=x" + b" " * 500_000 + b"x"
-    assert settable([padded], b"stage.test") == [padded]
+    assert allowed_cookies([padded], b"stage.test") == [padded]
     assert time.process_time() - began < 1
 
 
 def test_every_domain_goes_when_one_of_them_reaches_too_far() -> None:
-    assert settable([b"a=1; Domain=a.stage.test; Domain=stage.test"], b"stage.test") == [b"a=1"]
+    assert allowed_cookies([b"a=1; Domain=a.stage.test; Domain=stage.test"], b"stage.test") == [b"a=1"]
 
 
 def test_nobody_sets_cookies_of_our_name() -> None:
     forged = [b"stager-pass=x", b" __Host-stager-pass =x; Secure; Path=/", b"stager-pass"]
-    assert settable([*forged, b"a=1"], b"stage.test") == [b"a=1"]
+    assert allowed_cookies([*forged, b"a=1"], b"stage.test") == [b"a=1"]
 
 
 def test_without_a_domain_of_previews_nothing_reaches_it() -> None:
-    assert settable([b"a=1; Domain=stage.test"], b"") == [b"a=1; Domain=stage.test"]
+    assert allowed_cookies([b"a=1; Domain=stage.test"], b"") == [b"a=1; Domain=stage.test"]
 
 
 def test_a_pass_is_for_this_host_alone_and_no_script_reads_it() -> None:
-    assert pass_cookie("x", 60, secure=True) == (
+    assert access_cookie("x", 60, secure=True) == (
         "__Host-stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
     )
-    assert pass_cookie("x", 60, secure=False) == ("stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax")
+    assert access_cookie("x", 60, secure=False) == (
+        "stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
+    )

@@ -19,7 +19,8 @@ from stager.domain.identity.access_policy import (
     seal,
 )
 from stager.front.http.head import RequestHead, parse_request
-from stager.front.proxy.access_gate import Gate, Notice
+from stager.front.proxy.access_gate import AccessGate
+from stager.front.proxy.error_pages import PlainResponse
 
 KEY = b"k" * 32
 NOW = 1_000_000
@@ -27,7 +28,7 @@ HOST = "a.stage.test"
 TOKEN = "a-token-that-nobody-guesses"
 PAGE = "https://stage.test/preview-access"
 GUARD = Guard(frozenset(WAYS), "e", PAGE, 600, digest_of(TOKEN), frozenset({"l1"}))
-GATE = Gate(KEY, lambda: float(NOW))
+GATE = AccessGate(KEY, lambda: float(NOW))
 BROWSER = "Accept: text/html,*/*"
 
 
@@ -43,15 +44,15 @@ def request(target: str = "/", *lines: str, method: str = "GET", host: str = HOS
     )
 
 
-def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False) -> Notice | None:
-    return GATE.meet(head, AccessPolicy(guard), secure=secure)
+def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False) -> PlainResponse | None:
+    return GATE.check(head, AccessPolicy(guard), secure=secure)
 
 
 def cookie(value: str, name: str = "stager-pass") -> str:
     return f"Cookie: {name}={value}"
 
 
-def is_turned_away(notice: Notice | None) -> bool:
+def is_turned_away(notice: PlainResponse | None) -> bool:
     return notice is not None and notice.status in {302, 401}
 
 
@@ -80,15 +81,15 @@ class TestStrangers:
         notice = met(request("/a", *lines, method=method))
         assert notice is not None
         assert notice.status == 401
-        assert "private" in notice.words
+        assert "private" in notice.text
         assert not notice.headers["WWW-Authenticate"].lower().startswith("basic")
 
     def test_are_told_of_the_ways_that_are_open_alone(self) -> None:
         notice = met(request(), replace(GUARD, ways=frozenset({"link"})))
         assert notice is not None
-        assert "share link" in notice.words
-        assert "password" not in notice.words
-        assert "Bypass" not in notice.words
+        assert "share link" in notice.text
+        assert "password" not in notice.text
+        assert "Bypass" not in notice.text
 
     @pytest.mark.parametrize("target", ["//evil.test/", "/\\evil.test", "//evil.test/?stager_share=x"])
     def test_arent_sent_back_to_somewhere_else(self, target: str) -> None:
@@ -145,7 +146,7 @@ class TestPasses:
 
 
 class TestGrants:
-    def arrive(self, grant: str, to: str = "/a?b", *, secure: bool = False) -> Notice:
+    def arrive(self, grant: str, to: str = "/a?b", *, secure: bool = False) -> PlainResponse:
         head = request(f"{ACCESS_PATH}?grant={grant}&to={quote(to, safe='')}", BROWSER)
         notice = met(head, secure=secure)
         assert notice is not None

@@ -1,4 +1,4 @@
-"""The small parts: the log, the counting of visitors, the limits on the command line, the memo."""
+"""The small parts: the log, the counting of connections, the limits on the command line, the memo."""
 
 import argparse
 import json
@@ -9,10 +9,10 @@ import pytest
 from stager.front.__main__ import settings_of
 from stager.front.http import limits
 from stager.front.http.limits import Limits
+from stager.front.http.lru_cache import LruCache
 from stager.front.process.sockets import PathListener, SocketError, split_address
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
-from stager.front.table.lru_cache import LruCache
 
 
 def note(log: AccessLog, target: bytes = b"/a", client: str = "192.0.2.1") -> None:
@@ -45,7 +45,7 @@ class TestLog:
         assert lines[0]["time"].endswith("Z")
 
     def test_it_does_not_grow_for_ever(self, tmp_path: Path) -> None:
-        log = AccessLog(tmp_path / "access.log", most_bytes=1000)
+        log = AccessLog(tmp_path / "access.log", max_bytes=1000)
         for _ in range(30):
             note(log)
             log.flush()
@@ -69,28 +69,28 @@ class TestLog:
 
 class TestVisitors:
     def test_too_many_of_all(self) -> None:
-        visitors: Connections[int] = Connections(Limits(connections=1))
-        assert visitors.enter(1, "192.0.2.1") is None
-        refusal = visitors.enter(2, "192.0.2.2")
+        connections: Connections[int] = Connections(Limits(connections=1))
+        assert connections.add(1, "192.0.2.1") is None
+        refusal = connections.add(2, "192.0.2.2")
         assert refusal is not None
         assert refusal[0] == 503
-        visitors.leave(2, "192.0.2.2")
-        visitors.leave(1, "192.0.2.1")
-        assert visitors.enter(3, "192.0.2.1") is None
+        connections.remove(2, "192.0.2.2")
+        connections.remove(1, "192.0.2.1")
+        assert connections.add(3, "192.0.2.1") is None
 
     def test_too_many_of_one(self) -> None:
-        visitors: Connections[int] = Connections(Limits(connections_per_client=1), ["10.0.0.0/8"])
-        assert visitors.enter(1, "192.0.2.1") is None
-        refusal = visitors.enter(2, "192.0.2.1")
+        connections: Connections[int] = Connections(Limits(connections_per_client=1), ["10.0.0.0/8"])
+        assert connections.add(1, "192.0.2.1") is None
+        refusal = connections.add(2, "192.0.2.1")
         assert refusal is not None
         assert refusal[0] == 429
         for number in range(3, 9):
-            assert visitors.enter(number, "10.1.2.3") is None
+            assert connections.add(number, "10.1.2.3") is None
 
     def test_who_is_trusted(self) -> None:
-        visitors: Connections[int] = Connections(Limits())
+        connections: Connections[int] = Connections(Limits())
         assert [
-            visitors.trusts(address) for address in ("127.0.0.9", "::1", "", "192.0.2.1", "fe80::1%eth0")
+            connections.trusts(address) for address in ("127.0.0.9", "::1", "", "192.0.2.1", "fe80::1%eth0")
         ] == [
             True,
             True,

@@ -11,7 +11,7 @@ import pytest
 
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.front.table import live_table as tables
-from stager.front.table.live_table import LiveTable, TableFile, changes_to_wire
+from stager.front.table.live_table import LiveTable, TableFile, diff_to_wire
 
 A, B = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
 HOME = Endpoint(path="/run/stager.sock")
@@ -60,7 +60,7 @@ async def test_it_is_there_again(tmp_path: Path) -> None:
     file = opened(tmp_path)
     changed = TABLE.upsert("a.stage.test", B).delete("b.stage.test")
     changed = replace(changed, ports={3201: "a.stage.test"})
-    file.change(changes_to_wire(TABLE.changes_to(changed), changed))
+    file.change(diff_to_wire(TABLE.changes_to(changed), changed))
     file.close()
     assert reread(tmp_path) == changed
     assert reread(tmp_path) == changed
@@ -102,7 +102,7 @@ async def test_replaying_what_the_snapshot_has_does_no_harm(tmp_path: Path) -> N
 
 
 async def test_the_journal_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_LONGEST_JOURNAL", 2000)
+    monkeypatch.setattr(tables, "_MAX_JOURNAL_BYTES", 2000)
     file = opened(tmp_path)
     table = TABLE
     for number in range(500):

@@ -53,14 +53,14 @@ def test_the_guides_configuration_switches_it_on(tmp_path: Path) -> None:
     (tmp_path / "plugins" / "say_hello.py").write_text(plugin)
     (tmp_path / "config.yml").write_text(configuration)
     rows = json.loads(_run("-m", "stager", "plugins", "--json", folder=tmp_path))
-    assert [row for row in rows if row["on"] and row["kind"] != "routing_strategy"] == [
+    assert [row for row in rows if row["enabled"] and row["kind"] != "routing_strategy"] == [
         {
             "name": "SayHello",
             "short": "",
             "kind": "post_launch_handlers",
-            "from": "plugins/say_hello.py",
-            "on": True,
-            "about": "Greets each preview that is live.",
+            "origin": "plugins/say_hello.py",
+            "enabled": True,
+            "description": "Greets each preview that is live.",
         }
     ]
 
@@ -88,8 +88,8 @@ def test_the_example_package_is_found_once_it_is_installed(installed: Path, tmp_
         "post_launch_handlers: RecordOnLaunch\nhandlers: {RecordOnLaunch: {file: launches.jsonl}}\n"
     )
     rows = json.loads(_run("-m", "stager", "plugins", "--json", folder=tmp_path, path=installed))
-    [on] = [row for row in rows if row["on"] and row["from"] != "Stager"]
-    assert (on["name"], on["from"]) == ("RecordOnLaunch", "stager-hello 1.0")
+    [on] = [row for row in rows if row["enabled"] and row["origin"] != "Stager"]
+    assert (on["name"], on["origin"]) == ("RecordOnLaunch", "stager-hello 1.0")
     assert "RecordOnLaunch" in _run("-m", "stager", "plugins", folder=tmp_path, path=installed)
 
 

@@ -309,7 +309,7 @@ class TestContainerRotationStrategy:
         assert self.after("a", "b", "c", strategy=True) == {"a", "c"}
 
     def test_may_keep_them_all(self) -> None:
-        with pytest.raises(StagerError, match="There is no room for this preview: 2 others") as caught:
+        with pytest.raises(StagerError, match="The limit of 2 previews is reached") as caught:
             self.after("a", "keep", "c", strategy=True)
         assert caught.value.reason == "no-room"
 

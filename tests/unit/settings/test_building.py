@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.assembly import applications_of
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Recipe
 from stager.settings.values.patterns import Pattern
@@ -16,7 +15,7 @@ from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 def application(load_text: LoadText, entry: str, **environ: str) -> Application:
     """The entry `shop` as control has it."""
-    return applications_of(load_text(f"images: {{shop: {{{entry}}}}}", **environ).settings).get("shop")
+    return load_text(f"images: {{shop: {{{entry}}}}}", **environ).settings.applications.get("shop")
 
 
 class TestBuild:

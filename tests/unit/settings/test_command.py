@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from stager.cli.config import app
+from stager.cli.main import app
 
 RUNNER = CliRunner()
 
@@ -24,18 +24,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
     (folder / "config.yml").write_text("images: {shop: {port: 80}}", "utf-8")
-    result = RUNNER.invoke(app, ["check"])
+    result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "config.yml: fine",
-        "  Warning: `authentication_strategy` is missing, so every direct call is refused.",
+        "config.yml: valid",
+        "  warning: `authentication_strategy` is missing, so every direct call is refused.",
     ]
 
 
 def test_a_bad_configuration_fails_with_all_its_problems(folder: Path) -> None:
     (folder / "mine.yml").write_text("images: {shop: {port: 80x}}\nimagse: {}", "utf-8")
-    result = RUNNER.invoke(app, ["check", "--config", "mine.yml"])
+    result = RUNNER.invoke(app, ["config", "check", "--config", "mine.yml"])
 
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -48,12 +48,12 @@ def test_a_bad_configuration_fails_with_all_its_problems(folder: Path) -> None:
 
 def test_problems_in_json(folder: Path) -> None:
     (folder / "config.yml").write_text("scheme: ftp", "utf-8")
-    result = RUNNER.invoke(app, ["check", "--json"])
+    result = RUNNER.invoke(app, ["config", "check", "--json"])
 
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "file": "config.yml",
-        "fine": False,
+        "valid": False,
         "problems": [{"path": "scheme", "message": 'should be "http" or "https", not "ftp"'}],
         "warnings": [],
     }
@@ -61,7 +61,7 @@ def test_problems_in_json(folder: Path) -> None:
 
 def test_the_variable_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGER_CONFIG", str(folder / "gone.yml"))
-    result = RUNNER.invoke(app, ["check"])
+    result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 1
     assert "gone.yml: one problem\n  can't be read: No such file or directory" in result.stderr
@@ -69,16 +69,16 @@ def test_the_variable_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.requirement("R23")
 def test_no_configuration_is_fine() -> None:
-    result = RUNNER.invoke(app, ["check"])
+    result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("No config.yml here: Stager would start without any.")
+    assert result.stdout.startswith("No configuration file: Stager would start with the defaults.")
 
 
 def test_what_is_in_force_is_shown_without_secrets(folder: Path) -> None:
     (folder / "config.yml").write_text("users: ['joe:hunter2']\nscheme: https", "utf-8")
-    as_yaml = RUNNER.invoke(app, ["show"])
-    as_json = RUNNER.invoke(app, ["show", "--json"])
+    as_yaml = RUNNER.invoke(app, ["config", "show"])
+    as_json = RUNNER.invoke(app, ["config", "show", "--json"])
 
     assert (as_yaml.exit_code, as_json.exit_code) == (0, 0)
     assert yaml.safe_load(as_yaml.stdout) == json.loads(as_json.stdout)
@@ -87,7 +87,7 @@ def test_what_is_in_force_is_shown_without_secrets(folder: Path) -> None:
 
 
 def test_the_schema_is_json() -> None:
-    result = RUNNER.invoke(app, ["schema"])
+    result = RUNNER.invoke(app, ["config", "schema"])
 
     assert result.exit_code == 0
     assert "images" in json.loads(result.stdout)["properties"]

@@ -12,7 +12,6 @@ import pytest
 from pydantic import BaseModel, RootModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from stager.assembly.applications import applications_of
 from stager.assembly.routing import front_options
 from stager.settings.loading.loader import load
 from stager.settings.loading.problems import ConfigurationError, Problem, bare
@@ -124,7 +123,7 @@ Check = Callable[[Settings], bool]
 
 
 def of_shop(check: Callable[[Any], bool]) -> Check:
-    return lambda settings: check(applications_of(settings).get("shop"))
+    return lambda settings: check(settings.applications.get("shop"))
 
 
 RUNS: dict[str, Check] = {

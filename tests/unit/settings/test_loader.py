@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stager.domain.errors import Refused
-from stager.ports.engine import Limits
+from stager.domain.profile import Limits
 from stager.ports.handlers import PreKillHandler, Preview
 from stager.ports.plugins import Plugin, Plugins
 from stager.settings.loading.loader import find, load

@@ -202,7 +202,7 @@ WRONG = [
     ),
     (
         "notify: {urls: ['bogus://x']}",
-        "notify.urls: should be a URL that Apprise knows; the one at place 1 isn't",
+        "notify.urls: should be a URL that Apprise supports; number 1 isn't",
     ),
     (
         "notify: {urls: ['json://a'], message: '{branch}'}",

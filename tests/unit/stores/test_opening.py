@@ -130,10 +130,25 @@ class TestFiles:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
         before = path.read_bytes()
 
-        with pytest.raises(Fault, match=r"newer Stager \(schema 9999\)") as raised:
+        with pytest.raises(Fault, match=r"newer version of Stager \(schema 9999\)") as raised:
             await open_store(path)
         assert raised.value.reason == "database-newer"
-        assert "Install that release again" in raised.value.hint
+        assert "Install that version again" in raised.value.hint
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize("version", ["0001", "0004"])
+    async def test_a_pre_release_database_is_left_alone(self, path: Path, version: str) -> None:
+        path.parent.mkdir(parents=True)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE environments (seq INTEGER PRIMARY KEY, present BOOLEAN)")
+            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+            connection.execute("INSERT INTO alembic_version VALUES (?)", [version])
+        before = path.read_bytes()
+
+        with pytest.raises(Fault, match=rf"pre-release version of Stager \(schema {version}\)") as raised:
+            await open_store(path)
+        assert raised.value.reason == "database-pre-release"
+        assert f"Remove {path.name}" in raised.value.hint
         assert path.read_bytes() == before
 
     @pytest.mark.parametrize("content", [b"not a database, " * 1000, b"\x00" * 4096])

@@ -17,10 +17,20 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from stager.domain.errors import Fault, Retry
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 from stager.stores.sqlite.store import SqliteStore, open_store
 from stager.stores.sqlite.transaction import SqliteTransaction
-from tests.contracts.store_samples import BASE, NOON, change, delivery, deployment, environment
+from tests.contracts.store_samples import (
+    BASE,
+    NOON,
+    change,
+    delivery,
+    deployment,
+    environment,
+    link,
+    session,
+    token,
+)
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 10
@@ -215,6 +225,7 @@ class TestIndexes:
             tx.environment("env1")
             tx.environment_by_key(environment().key)
             tx.environment_by_host("h1.preview.test")
+            tx.environment_by_host("unknown.preview.test")
             tx.save_deployment(deployment())
             tx.deployment("dep1")
             tx.deployment_of("env1", 1)
@@ -224,11 +235,21 @@ class TestIndexes:
             tx.begin_delivery(delivery())
             tx.release_delivery(delivery())
             tx.finish_delivery(delivery(), "done", NOON)
-            tx.act_on("10", "7", NOON)
-            tx.was_acted_on("10", "7")
+            tx.save_environment_state("env1", StateKind.PIN, "x")
+            tx.environment_state("env1", StateKind.PIN)
+            tx.save_environment_state("env1", StateKind.PIN, "")
+            tx.save_session(session())
+            tx.session("d1")
+            tx.delete_session("s1")
+            tx.save_token(token())
+            tx.token("d1")
+            tx.save_share_link(link())
+            tx.share_link("l1")
+            tx.mark_processed("github:10", "7", NOON)
+            tx.is_processed("github:10", "7")
             tx.save_change(change())
-            tx.change("10", 7)
-            tx.open_changes("10")
+            tx.change("github:10", 7)
+            tx.open_changes("github:10")
             tx.save_repository("shop", BASE)
             tx.save_fact("domain", "a.test")
             tx.fact("domain")
@@ -242,7 +263,20 @@ class TestIndexes:
                     steps = " ".join(step[3] for step in plan)
                     assert "SCAN" not in steps, (statement, steps)
                     assert "TEMP B-TREE" not in steps, (statement, steps)
-        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 22
+        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 34
+
+    async def test_a_listing_finds_deployments_by_index(
+        self, store: SqliteStore, path: Path, statements: list[tuple[str, tuple[object, ...]]]
+    ) -> None:
+        await store.read(lambda tx: [tx.environments_with_deployments(), tx.environments_being_served()])
+
+        queries = [(s, p) for s, p in statements if s.startswith("SELECT")]
+        assert len(queries) == 2
+        with closing(sqlite3.connect(path)) as connection:
+            for statement, parameters in queries:
+                plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+                steps = " ".join(step[3] for step in plan)
+                assert "SEARCH deployments USING INDEX" in steps, (statement, steps)
 
 
 WRITER = """

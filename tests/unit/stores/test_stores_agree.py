@@ -25,9 +25,10 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
+from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository, Revision, Trust
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 from stager.stores.sqlite.database import prepare
 from stager.stores.sqlite.store import SqliteStore
 from stager.testing import MemoryStore
@@ -37,6 +38,7 @@ from tests.contracts.store_samples import later
 IDS = ["a", "b"]
 HOSTS = ["x.test", "y.test"]
 NUMBERS = [1, 2]
+KINDS = [StateKind.PIN, StateKind.NOTE]
 MOMENTS = [later(minutes) for minutes in (-1, 0, 1)]
 
 
@@ -91,6 +93,7 @@ attempts = st.builds(
 )
 deployments = st.builds(Deployment, ids, ids, revisions, attempts, moments, texts, *[st.none() | moments] * 4)
 deliveries = st.builds(Delivery, id=ids, forge=st.just("github"), event=texts, payload=texts)
+links = st.builds(ShareLink, ids, ids, texts, texts, moments, moments, st.none() | moments)
 repositories = st.builds(Repository, ids, texts, texts)
 changes = st.builds(
     Change,
@@ -140,11 +143,13 @@ steps = st.one_of(
     calls("release_delivery", deliveries),
     calls("finish_delivery", deliveries, texts, moments),
     calls("set_delivery_aside", deliveries, texts, moments),
-    calls("act_on", ids, ids, moments),
+    calls("mark_processed", ids, ids, moments),
     calls("save_change", changes),
     calls("save_repository", ids, repositories),
     calls("save_fact", ids, texts),
-    calls("forget", moments),
+    calls("save_environment_state", ids, st.sampled_from(KINDS), st.sampled_from(["", "x", "y"])),
+    calls("save_share_link", links),
+    calls("delete_expired", moments),
 )
 
 
@@ -180,14 +185,19 @@ def picture(tx: Transaction) -> dict[str, object]:
     """All that can be asked of a store."""
     return {
         "environments": [tx.environments(present=present) for present in (None, True, False)],
+        "pairs": [tx.environments_with_deployments(present=present) for present in (None, True, False)],
+        "being served": tx.environments_being_served(),
+        "state": [tx.environment_state(i, kind) for i in IDS for kind in KINDS],
+        "links": tx.all_share_links(),
         "by id": [tx.environment(i) for i in IDS],
         "by key": [tx.environment_by_key(EnvironmentKey(app, subject)) for app in IDS for subject in IDS],
         "by host": [tx.environment_by_host(host) for host in HOSTS],
         "deployment": [tx.deployment(i) for i in IDS],
         "deployments": [tx.deployments(i) for i in IDS],
+        "all deployments": sorted(tx.all_deployments(), key=lambda d: d.id),
         "deployment of": [tx.deployment_of(i, n) for i in IDS for n in NUMBERS],
         "next delivery": tx.next_delivery(),
-        "acted on": [tx.was_acted_on(i, event) for i in IDS for event in IDS],
+        "acted on": [tx.is_processed(i, event) for i in IDS for event in IDS],
         "set aside": tx.deliveries_set_aside(),
         "changes": [tx.change(i, n) for i in IDS for n in NUMBERS],
         "open changes": [tx.open_changes(i) for i in IDS],

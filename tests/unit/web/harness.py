@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -13,19 +13,18 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.auth.github import GithubAuthentication
-from stager.control.applications import Application
 from stager.control.identity.access import Roles
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.pull_requests.forges import Forges
+from stager.domain.application import Application
 from stager.domain.errors import Retry
-from stager.forges.github.webhooks.events import FORGE, GithubWebhooks
+from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuthorization
 from stager.ports.handlers import AuthenticationStrategy, EventListener
-from stager.testing.fakes.forge import whole
+from stager.ports.setup import AppSetup
 from stager.testing.fakes.login import FakeAccounts
 from stager.testing.fakes.setup import FakeSetup
-from stager.web import services
 from stager.web.app import create_app
+from stager.web.context import WebContext, WebOptions
 from tests.doubles.github import GithubDouble, signed
 from tests.unit.control.harness import SHOP, Harness
 from tests.unit.control.harness import listeners as walkthrough_listeners
@@ -127,43 +126,21 @@ async def site(
     )
     async with house.open(rest=rest):
         setup = FakeSetup()
-        app = create_app(replace(services_of(house), setup=setup))
+        app = app_of(house, setup=setup)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://{HOST}") as client:
             yield WebHarness(house, app, client, GithubDouble(), setup)
 
 
-def services_of(house: Harness) -> services.Services:
-    life = house.life
-    assert house.webhooks is not None
-    return services.Services(
-        access=life.control_plane.access,
-        audit=life.control_plane.audit,
-        tokens=life.control_plane.tokens,
-        sessions=life.control_plane.sessions,
-        signing_in=life.control_plane.signing_in,
-        addresses=life.addresses,
-        applications=life.applications,
-        builds=life.control_plane.builds,
-        calls=life.control_plane.calls,
-        commands=life.commands,
-        failures=life.control_plane.failures,
-        visitor_access=life.control_plane.visitor_access,
-        sharing=life.control_plane.share_links,
-        forges=Forges([whole(house.forge)]),
-        instances=house.engine,
-        webhook_consumer=life.webhook_consumer,
-        metrics=life.metrics,
-        routes=life.routes,
-        store=house.store,
-        controller=life.controller,
-        webhooks={FORGE: house.webhooks},
-        configuration="config.yml",
-        warnings=("One.",),
-        start_timeout=WAIT,
-        front_figures=_away,
-        firewall=house.firewall,
-    )
+def app_of(house: Harness, *, setup: AppSetup | None = None, **options: Any) -> FastAPI:
+    """The web application over this control plane.
+
+    Args:
+        options: of `WebOptions`.
+    """
+    options = {"configuration": "config.yml", "warnings": ("One.",), "start_timeout": WAIT, **options}
+    web = WebContext(WebOptions(**options), _away, setup)
+    return create_app(house.life.control_plane, web)
 
 
 async def _away() -> Mapping[str, object]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class TestByTheHeaders:
     def local(self, site: WebHarness) -> None:
         from stager.forges.local.forge import LocalForge  # noqa: PLC0415
 
-        site.app.state.services.webhooks["local"] = LocalForge({})
+        site.app.state.control_plane.ports.webhooks["local"] = LocalForge({})
 
     async def test_what_says_that_it_is_too_long_is_not_read(self, site: WebHarness) -> None:
         for path, size in ((DELIVERIES[1], 26 << 20), ("/launch", 2 << 20)):
@@ -120,7 +121,8 @@ class TestWhatItCosts:
     async def test_the_file_has_no_name_by_which_it_could_be_left_behind(
         self, site: WebHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        object.__setattr__(site.app.state.services, "spool", str(tmp_path))
+        web = site.app.state.web
+        site.app.state.web = replace(web, options=replace(web.options, spool=str(tmp_path)))
         body = Body(40, hangs=True)
         sending = asyncio.create_task(send(site, body))
         await site.house.rest(1)

@@ -118,7 +118,7 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
         answers = Counter(await asyncio.gather(*(guess(n, "wrong") for n in range(50))))
         assert answers == {403: LIMIT, 429: 50 - LIMIT}
         assert await guess(0, "open sesame") == 429
-        lines = await opened.house.life.control_plane.audit.entries(limit=200)
+        lines = await opened.house.life.control_plane.identity.audit.entries(limit=200)
         refused = [line for line in lines if line.result == "refused"]
         assert {(line.actor, line.action, line.app) for line in refused} == {
             ("nobody (password of the preview)", "see", "shop")
@@ -264,7 +264,7 @@ class TestPagesOfOthers:
         async with site(authentication=[Curious({"ann": "pass"})]) as opened:
             for _ in range(2 * LIMIT):
                 assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
-            assert await opened.house.life.control_plane.audit.entries(limit=9) == [], (
+            assert await opened.house.life.control_plane.identity.audit.entries(limit=9) == [], (
                 "it isn't even looked at"
             )
             assert (await opened.client.get(f"{API}?github_token=x", headers=basic())).status_code == 200

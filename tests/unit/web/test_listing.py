@@ -12,15 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stager.control.plugins.api import RunningPreviews
+from stager.control.environments.plugin_api import RunningPreviews
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.handlers.calls import StatusReport
 from stager.ports.handlers import AuthenticationStrategy, Credentials, Preview
-from stager.web.app import create_app
 from tests.unit.control.harness import SHOP
-from tests.unit.web.harness import WebHarness, services_of, site
+from tests.unit.web.harness import WebHarness, app_of, site
 
 HIDDEN = "blog"
 BLOG = replace(SHOP, name=HIDDEN, privacy=Privacy(frozenset({"sign-in"})))
@@ -67,7 +66,7 @@ async def two_applications() -> AsyncIterator[WebHarness]:
     ) as opened:
         life = opened.house.life
         late.real = RunningPreviews(opened.house.store, life.addresses)
-        late.real.guard(life.control_plane.access)
+        late.real.guard(life.control_plane.identity.access)
         for app in ("shop", HIDDEN):
             await opened.house.launch(f"in-{app}", app)
         await opened.house.rest()
@@ -159,7 +158,7 @@ async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) 
 
     assert len(await previews.running()) == 2
     assert await previews.seen_by(Actor("admin", "test", role=Role.ADMINISTRATOR)) == []
-    previews.guard(two.house.life.control_plane.access)
+    previews.guard(two.house.life.control_plane.identity.access)
     assert await previews.seen_by(None) == []
 
 
@@ -207,10 +206,9 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness)
     result="only those that they may see are named",
 )
 async def test_repositories(two: WebHarness, tmp_path: Path) -> None:
-    services = replace(
-        services_of(two.house), repositories={"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
-    )
-    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    repositories = {"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
+    app = app_of(two.house, repositories=repositories)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://stager.test") as client:
         for name, apps in (("admin", {"shop", HIDDEN}), ("ann", {"shop"}), ("eve", set())):
             answer = await client.get("/git/x.git/info/refs", headers={"authorization": name})
@@ -241,12 +239,12 @@ class TestWhoReadsFigures:
     )
     async def test_by_address(self, two: WebHarness, forwarded: str, allowed: str, status: int) -> None:
         """A local proxy is trusted; the client is the last one that isn't, however many it invents."""
-        services = replace(
-            services_of(two.house),
+        app = app_of(
+            two.house,
             trusted=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
             metrics_for=tuple(ip_network(network) for network in allowed.split()),
         )
-        transport = httpx.ASGITransport(create_app(services), client=("", 0))
+        transport = httpx.ASGITransport(app, client=("", 0))
         headers = {"x-forwarded-for": forwarded, "x-forwarded-proto": "http"}
         async with httpx.AsyncClient(transport=transport, base_url="http://stager.test") as client:
             assert (await client.get("/metrics", headers=headers)).status_code == status

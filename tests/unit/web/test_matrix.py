@@ -279,4 +279,4 @@ async def test_what_isnt_listed_is_denied() -> None:
             Actor("eve", "x", strategy="Y"),
         ):
             for action in Action:
-                assert not await house.life.control_plane.access.may(actor, action, "shop")
+                assert not await house.life.control_plane.identity.access.may(actor, action, "shop")

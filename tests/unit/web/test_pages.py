@@ -123,10 +123,11 @@ class TestMetrics:
         for outcome in ("taken", "repeated", "refused"):
             assert f'stager_deliveries_total{{outcome="{outcome}"}} 1.0' in text
 
-    async def test_counts_what_a_forge_still_lets_us_ask(self, site: WebHarness) -> None:
-        before = (await site.client.get("/metrics", headers=basic())).text
-        assert "stager_forge_requests{" not in before, "it hasn't said anything"
-        resets_at = datetime(2026, 3, 1, tzinfo=UTC)
-        site.house.forge.rate_limit = RateLimit(5000, 4321, resets_at)
-        text = (await site.client.get("/metrics", headers=basic())).text
+    async def test_counts_the_remaining_requests_of_a_forge(self) -> None:
+        async with site(credentials=True) as opened:
+            before = (await opened.client.get("/metrics", headers=basic())).text
+            assert "stager_forge_requests{" not in before, "no response of the forge has told it yet"
+            resets_at = datetime(2026, 3, 1, tzinfo=UTC)
+            opened.house.forge.rate_limit = RateLimit(5000, 4321, resets_at)
+            text = (await opened.client.get("/metrics", headers=basic())).text
         assert 'stager_forge_requests{figure="remaining",forge="fake"} 4321.0' in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -96,8 +97,7 @@ class TestPage:
 
     async def test_without_a_forge_there_is_nothing_to_connect(self) -> None:
         async with site() as opened:
-            services = opened.app.state.services
-            object.__setattr__(services, "setup", None)
+            opened.app.state.web = replace(opened.app.state.web, setup=None)
             answer = await opened.ask("GET", "/setup/github")
 
             assert answer.status_code == 404

@@ -42,7 +42,7 @@ async def made(site: WebHarness, path: str, **body: Any) -> dict[str, Any]:
 
 
 def guard_of(site: WebHarness, environment: Environment) -> Guard:
-    terms = site.house.router.table.terms[environment.host]
+    terms = site.house.router.table.policies[environment.host]
     assert terms.guard is not None
     return terms.guard
 
@@ -106,9 +106,9 @@ async def test_they_outlive_a_push_and_a_restart(site: WebHarness) -> None:
     new = await made(site, path)
     await launched(site)
     assert guard_of(site, environment).links == {new["id"]}
-    site.house.router.table = replace(site.house.router.table, terms={})
+    site.house.router.table = replace(site.house.router.table, policies={})
     await site.house.life.routes.adopt()
-    await site.house.life.control_plane.visitor_access.renew()
+    await site.house.life.control_plane.routing.visitor_access.renew()
     assert guard_of(site, environment).links == {new["id"]}
 
 
@@ -148,7 +148,7 @@ async def test_it_is_written_down_who_did_it(site: WebHarness) -> None:
     environment, path = await launched(site)
     new = await made(site, path)
     await site.ask("DELETE", f"{path}/{new['id']}")
-    entries = await site.house.store.read(lambda tx: tx.entries(limit=10))
+    entries = await site.house.store.read(lambda tx: tx.audit_records(limit=10))
     shared = [(entry.action, entry.result) for entry in entries if environment.id in entry.subject]
     assert shared == [("share", "done")] * 2
 

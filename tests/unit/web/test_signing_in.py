@@ -298,7 +298,7 @@ async def test_what_happened_is_written_down(place: WebHarness, accounts: FakeAc
     await place.client.post("/login", data={"user": "ann", "password": "no"}, headers=OURS)
     await place.client.post("/logout", headers=OURS)
 
-    entries = await place.house.life.control_plane.audit.entries(limit=10)
+    entries = await place.house.life.control_plane.identity.audit.entries(limit=10)
     told = {(e.action, e.actor, e.result, e.address) for e in entries}
     assert told == {
         ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),

@@ -1,26 +1,29 @@
-"""What all client commands have in common: options, a server to ask, and how errors become exit codes."""
+"""Shared by all client commands: options, connecting to a server, and exit codes."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from stager.cli.client import settings
 from stager.cli.client.api.api import Api
-from stager.cli.client.api.connection import ANSWER_SECONDS, Connection
 from stager.cli.client.api.errors import ClientError, Code
-from stager.cli.client.auth.secret_store import open_vault
+from stager.cli.client.auth.secret_store import open_secret_store
 from stager.cli.client.auth.strategies import find
 from stager.cli.client.auth.strategy import Account, AuthStrategy
 from stager.cli.client.auth.token import VARIABLE as TOKEN_VARIABLE
 from stager.cli.client.auth.token import Token
 from stager.cli.client.commands.completion import endpoints, images, previews
-from stager.cli.client.output import complain
+from stager.cli.client.output import report_error
+
+if TYPE_CHECKING:
+    from stager.cli.client.api.connection import Connection
 
 EndpointOption = Annotated[
     str,
@@ -30,48 +33,53 @@ EndpointOption = Annotated[
         envvar="STAGER_ENDPOINT",
         show_envvar=True,
         metavar="NAME|URL",
-        help="The server that is meant; the default one unless given.",
+        help="The server; by default the configured one.",
         autocompletion=endpoints,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Image = Annotated[
-    str, typer.Argument(metavar="IMAGE", help="The entry under `images:`.", autocompletion=images)
+    str,
+    typer.Argument(metavar="IMAGE", help="The application: its entry in `images:`.", autocompletion=images),
 ]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The branch, or any other name.", autocompletion=previews)
+    str, typer.Argument(metavar="NAME", help="The preview's name, such as a branch.", autocompletion=previews)
 ]
 Which = Annotated[
     list[str],
-    typer.Argument(
-        metavar="PREVIEW", help="IMAGE NAME; or one of its name, its id and its URL.", autocompletion=previews
-    ),
+    typer.Argument(metavar="PREVIEW", help="IMAGE NAME, or a name, an id or a URL.", autocompletion=previews),
 ]
 
 
 class ClientCommand(TyperCommand):
-    """A command that ends in sentences and documented exit codes, never in a traceback."""
+    """A command that reports errors as sentences with documented exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except ClientError as error:
-            complain(error, as_json=bool(ctx.params.get("as_json")))
+            report_error(error, as_json=bool(ctx.params.get("as_json")))
             raise typer.Exit(error.code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Code.INTERRUPTED) from None
 
 
 @contextmanager
-def connected(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Connection]:
-    """A connection to this endpoint, that doesn't say who asks.
+def connected(endpoint: str, timeout: float = settings.REQUEST_TIMEOUT) -> Iterator[Connection]:
+    """Connect to an endpoint, without credentials.
 
     Args:
-        endpoint: its name or URL; empty: the default one.
-        patience: seconds until an answer isn't waited for any more.
+        endpoint: its name or URL; empty: the default endpoint.
+        timeout: seconds until a request times out.
     """
-    connection = Connection(settings.load().endpoint(endpoint), patience)
+    known = settings.load().endpoint(endpoint)
+    # httpx costs 75 ms of processor time, which help and completion skip, and its own command line, which it
+    # imports where click is installed, 45 ms more.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    from stager.cli.client.api.connection import Connection  # noqa: PLC0415
+
+    connection = Connection(known, timeout)
     try:
         yield connection
     finally:
@@ -79,20 +87,20 @@ def connected(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Conne
 
 
 def strategy_for(connection: Connection, *, stored: bool = False) -> AuthStrategy:
-    """The strategy of an endpoint. A token in the environment goes before any.
+    """Return the authentication strategy of an endpoint; a token in the environment takes precedence.
 
     Args:
-        stored: leave the environment's token out of it.
+        stored: ignore the token in the environment.
     """
     endpoint = connection.endpoint
-    by_variable = not stored and os.environ.get(TOKEN_VARIABLE)
-    strategy = Token if by_variable else find(endpoint.auth_strategy)
-    return strategy(Account(endpoint, open_vault(), connection.send))
+    has_variable = not stored and os.environ.get(TOKEN_VARIABLE)
+    strategy = Token if has_variable else find(endpoint.auth_strategy)
+    return strategy(Account(endpoint, open_secret_store(), connection.send))
 
 
 @contextmanager
-def server(endpoint: str, patience: float = ANSWER_SECONDS) -> Iterator[Api]:
-    """The API of an endpoint, asked as whoever is signed in there."""
-    with connected(endpoint, patience) as connection:
+def server(endpoint: str, timeout: float = settings.REQUEST_TIMEOUT) -> Iterator[Api]:
+    """Return the API of an endpoint, with the credentials of the signed-in user."""
+    with connected(endpoint, timeout) as connection:
         connection.strategy = strategy_for(connection)
         yield Api(connection)

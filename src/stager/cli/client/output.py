@@ -1,6 +1,6 @@
-"""What is said to people and to programs: results on standard output, everything else on standard error.
+"""Output of the client commands: results on standard output, everything else on standard error.
 
-What a server, a log or a pull request's author wrote is shown without whatever could steer a terminal.
+Text from servers, logs and pull requests is written without terminal control sequences.
 """
 
 from __future__ import annotations
@@ -10,50 +10,57 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.domain.errors import sentences
 from stager.domain.text import as_on_screen
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def plain(text: str) -> str:
-    """A line that moves no cursor, sets no title and turns no direction of writing."""
+    """Replace control and bidirectional formatting characters."""
     return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in as_on_screen(text))
 
 
-def say(text: str) -> None:
-    """A line of the result."""
+def echo(text: str) -> None:
+    """Write a line of the result."""
     typer.echo(plain(text))
 
 
-def say_json(value: object) -> None:
-    """The result, for programs."""
+def echo_json(value: object) -> None:
+    """Write the result as JSON."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def note(text: str) -> None:
-    """A line beside the result."""
+    """Write a line to standard error."""
     if not is_completing():
         typer.echo(plain(text), err=True)
 
 
 def warn(text: str) -> None:
-    """Something to think over."""
+    """Write a warning to standard error."""
     note(f"warning: {text}")
 
 
 def console() -> Console:
-    """Standard error, for what moves. Obeys `NO_COLOR` and `TERM=dumb`."""
+    """Return standard error as a console for progress. Obeys `NO_COLOR` and `TERM=dumb`."""
+    from rich.console import Console  # noqa: PLC0415 (50 ms of processor time, needed for progress only)
+
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under headings; not cut to the terminal's width, where there is no terminal."""
+def echo_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table. Cells are wrapped on a terminal only."""
+    from rich.console import Console  # noqa: PLC0415 (as in `console`)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     out = Console(highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         out.width = 10_000
@@ -63,54 +70,58 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     out.print(table)
 
 
-def complain(error: ClientError, *, as_json: bool) -> None:
-    """Say on standard error why it can't be done."""
+def report_error(error: ClientError, *, as_json: bool) -> None:
+    """Write an error to standard error."""
     if as_json:
-        told = {
+        fields = {
             "message": error.message,
             "hint": error.hint,
             "reason": error.reason,
             "code": int(error.code),
             "lines": list(error.lines),
         }
-        typer.echo(json.dumps({"error": told}, indent=2), err=True)
+        typer.echo(json.dumps({"error": fields}, indent=2), err=True)
         return
     note(f"stager: {sentences(error.message, error.hint)}")
     for line in error.lines:
         note(f"  {line}")
 
 
-def is_terminal() -> bool:
-    """Whether a person sits there: who can be asked, and can read what they are asked."""
+def is_interactive() -> bool:
+    """Whether standard input and standard error are terminals, so the user can be prompted."""
     return sys.stdin.isatty() and sys.stderr.isatty() and not is_completing()
 
 
 def is_completing() -> bool:
-    """Whether the shell asks what it may offer: then whoever sits there is typing."""
+    """Whether the shell runs this process for tab completion."""
     return "_STAGER_COMPLETE" in os.environ
 
 
-def ask(question: str, *, hidden: bool = False, instead: str = "") -> str:
-    """The answer of whoever sits there.
+def ask(question: str, *, hidden: bool = False, hint: str = "") -> str:
+    """Prompt the user and return the answer.
 
     Args:
-        hidden: don't show what is typed.
-        instead: what to do where nobody can be asked, in a sentence.
+        hidden: don't echo what is typed.
+        hint: what to do without a terminal, a sentence.
 
     Raises:
-        ClientError: nobody can be asked, or nobody answers.
+        ClientError: there is no terminal, or the user cancels the prompt.
     """
-    if not is_terminal():
-        raise ClientError("Nobody can be asked here.", hint=instead, code=Code.NOT_SIGNED_IN)
+    if not is_interactive():
+        raise ClientError(
+            "Credentials are needed, and there is no terminal to ask for them.",
+            hint=hint,
+            code=Code.NOT_SIGNED_IN,
+        )
     with suppress(typer.Abort):
         answer: str = typer.prompt(question, hide_input=hidden, err=True)
         return answer.strip() if not hidden else answer
     note("")
-    raise ClientError("Nothing was answered.", hint=instead, code=Code.NOT_SIGNED_IN)
+    raise ClientError("Cancelled.", hint=hint, code=Code.NOT_SIGNED_IN)
 
 
 def has_display() -> bool:
-    """Whether a browser could show something to whoever sits here."""
+    """Whether a browser can be opened on this machine."""
     if sys.platform in ("darwin", "win32") or os.environ.get("BROWSER"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,6 +1,6 @@
-"""The client's own settings: which servers there are, and how one signs in there. No secrets.
+"""The client's settings: its endpoints and how to sign in to each. They contain no secrets.
 
-They lie in `client.toml` in the client's folder (see `private.folder`):
+The settings are in `client.toml` in the client's folder (see `secure_files.folder`):
 
     default = "work"
 
@@ -28,28 +28,30 @@ from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.auth import secure_files
 
 FILE = "client.toml"
-FIRST = "default"
-"""What an endpoint is called that nobody gave a name."""
+REQUEST_TIMEOUT = 60.0
+"""Seconds until a request times out."""
+DEFAULT_NAME = "default"
+"""The name of an endpoint that was configured without a name."""
 KEYS = {
     "endpoint": "The server's URL, such as `https://demo.example.org`.",
-    "auth_strategy": "How one signs in there: `Basic`, `Github`, `Token`, or one of your own.",
-    "verify_ssl": "`false` takes any certificate. For tests alone.",
-    "default": "The name of the endpoint that is meant when none is named.",
+    "auth_strategy": "How to sign in: `Basic`, `Github`, `OpenIDConnect`, `Token`, or a custom strategy.",
+    "verify_ssl": "`false` accepts any certificate. For tests only.",
+    "default": "The name of the endpoint to use without `--endpoint`.",
 }
-NEVER = ("password", "token", "github_token", "secret")
-"""Keys that would have a secret lie around in the shell's history and in a plain file."""
+SECRET_KEYS = ("password", "token", "github_token", "secret")
+"""Rejected keys: their values would be in the shell's history and in a plain-text file."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server, as the client knows it.
+    """A server.
 
     Args:
-        name: what people call it.
-        url: without a slash at its end.
-        verify_ssl: whether its certificate must be one that we trust.
-        more: the keys of its strategy, such as `username`.
+        name: its name in the settings; the URL for an endpoint without a name.
+        url: without a trailing slash.
+        verify_ssl: whether the certificate is verified.
+        more: the settings of its strategy, such as `username`.
     """
 
     name: str
@@ -60,24 +62,24 @@ class Endpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine, so that nobody else hears what is said."""
+        """Whether it is on this machine, so an unencrypted connection is safe."""
         return is_local(urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """What is in the file.
+    """The content of the settings file.
 
     Args:
-        endpoints: the keys of each by its name.
-        default: the name of the one that is meant unless another is named.
+        endpoints: the settings of each endpoint by its name.
+        default: the name of the default endpoint.
     """
 
     endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    default: str = FIRST
+    default: str = DEFAULT_NAME
 
     def endpoint(self, name: str) -> Endpoint:
-        """The endpoint of this name; or, when it is a URL, the one that has it or one without a name.
+        """Return the endpoint of this name or URL; a URL needn't be configured.
 
         Raises:
             ClientError: there is none.
@@ -102,7 +104,7 @@ class ClientSettings:
         )
 
     def with_key(self, name: str, key: str, value: str) -> ClientSettings:
-        """The same with another value for one endpoint's key; an empty one removes it."""
+        """Return settings with a changed key of an endpoint; an empty value removes the key."""
         keys = {k: v for k, v in self.endpoints.get(name, {}).items() if k != key}
         if value:
             keys[key] = value
@@ -111,76 +113,76 @@ class ClientSettings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> ClientSettings:
-    """What is in the file. Raises `ClientError` when it isn't what it should be."""
+    """Read the settings file. Raises `ClientError` when it is invalid."""
     path = secure_files.folder(environ) / FILE
     try:
         found = tomllib.loads(secure_files.read(path))
-        tables = {str(name): _texts(table) for name, table in found.get("endpoints", {}).items()}
-        return ClientSettings(tables, str(found.get("default", FIRST)))
+        tables = {str(name): _as_text(table) for name, table in found.get("endpoints", {}).items()}
+        return ClientSettings(tables, str(found.get("default", DEFAULT_NAME)))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise ClientError(
-            f"{path} can't be read: {error}", hint="Correct or remove it.", code=Code.USAGE
+            f"Can't read {path}: {error}", hint="Correct or delete the file.", code=Code.USAGE
         ) from error
     except OSError as error:
-        raise ClientError(f"{path} can't be read: {error.strerror}", code=Code.USAGE) from error
+        raise ClientError(f"Can't read {path}: {error.strerror}", code=Code.USAGE) from error
 
 
 def save(settings: ClientSettings, environ: Mapping[str, str] = os.environ) -> Path:
-    """Write the file. Returns its path. Raises `ClientError` when that isn't allowed."""
+    """Write the settings file. Returns its path. Raises `ClientError` when it can't be written."""
     path = secure_files.folder(environ) / FILE
     tables = {name: _values(keys) for name, keys in settings.endpoints.items()}
     document = {"default": settings.default, "endpoints": tables}
     try:
         secure_files.write(path, tomli_w.dumps(document))
     except OSError as error:
-        raise ClientError(f"{path} can't be written: {error.strerror}") from error
+        raise ClientError(f"Can't write {path}: {error.strerror}") from error
     return path
 
 
 def changed(
     settings: ClientSettings, name: str, changes: Iterable[tuple[str, str]], own_keys: Mapping[str, str]
 ) -> ClientSettings:
-    """The settings with these changes to one endpoint.
+    """Return settings with changes to one endpoint.
 
     Args:
-        changes: keys with their new values; an empty one removes the key.
-        own_keys: those that the strategies have, each with a sentence.
+        changes: keys with their new values; an empty value removes the key.
+        own_keys: the settings of the strategies, each with a description.
 
     Raises:
-        ClientError: a key or value that makes no sense; nothing has changed then.
+        ClientError: a key or value is invalid.
     """
     if not _NAME.fullmatch(name):
-        raise _usage(f'"{name}" can\'t be the name of an endpoint.', "Letters, digits, dots and dashes.")
+        raise _usage(f'"{name}" isn\'t a valid endpoint name.', "Use letters, digits, dots and dashes.")
     for key, value in changes:
         if key == "default":
             if value and value not in settings.endpoints:
                 raise _unknown(value, settings.endpoints, asked_for=True)
-            settings = replace(settings, default=value or FIRST)
+            settings = replace(settings, default=value or DEFAULT_NAME)
         else:
             settings = settings.with_key(name, key, _checked(key, value, own_keys))
     return settings
 
 
 def _checked(key: str, value: str, own_keys: Mapping[str, str]) -> str:
-    if key in NEVER:
-        raise _usage(f"{key} is a secret; no settings are for that.", "`stager login` keeps it safe.")
+    if key in SECRET_KEYS:
+        raise _usage(f"{key} is a secret, and secrets aren't stored in the settings.", "Use `stager login`.")
     known = [*KEYS, *own_keys]
     if key not in known:
         close = difflib.get_close_matches(key, known, 1)
-        meant = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
-        raise ClientError(f"There is no setting {key}.", hint=meant, code=Code.USAGE)
+        meant = f"Did you mean {close[0]}?" if close else f"The settings are {', '.join(known)}."
+        raise ClientError(f'There is no setting "{key}".', hint=meant, code=Code.USAGE)
     if key == "endpoint" and value:
         return checked_url(value)
     if key == "verify_ssl" and value.lower() not in ("", "true", "false"):
-        raise ClientError(f'verify_ssl should be true or false, not "{value}".', code=Code.USAGE)
+        raise ClientError(f'verify_ssl must be true or false, not "{value}".', code=Code.USAGE)
     return value.lower() if key == "verify_ssl" else value
 
 
 def checked_url(text: str) -> str:
-    """The URL of a server, in one form.
+    """Validate and normalize the URL of a server.
 
     Raises:
-        ClientError: it isn't one.
+        ClientError: it is invalid.
     """
     parts = _split(text)
     if parts.scheme not in ("http", "https"):
@@ -189,12 +191,14 @@ def checked_url(text: str) -> str:
         )
     if parts.username is not None or parts.password is not None:
         raise ClientError(
-            "The endpoint has credentials in it, which would lie around in plain text.",
-            hint="Leave them out; `stager login` keeps them safe.",
+            "The endpoint contains credentials, which would be stored in plain text.",
+            hint="Remove them and use `stager login`.",
             code=Code.USAGE,
         )
     if not parts.hostname or parts.query or parts.fragment:
-        raise _usage(f"The endpoint \"{text}\" isn't a server's.", "Such as https://demo.example.org.")
+        raise _usage(
+            f'The endpoint "{text}" isn\'t the URL of a server.', "An example: https://demo.example.org."
+        )
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
@@ -212,7 +216,7 @@ def _split(text: str) -> SplitResult:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine: `localhost`, names below it (RFC 6761, 6.3) and loopback addresses."""
+    """Whether a host is this machine: `localhost`, its subdomains (RFC 6761, 6.3) or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -227,10 +231,12 @@ def _unknown(name: str, known: Iterable[str], *, asked_for: bool) -> ClientError
             code=Code.USAGE,
         )
     names = ", ".join(sorted(known)) or "none"
-    return ClientError(f'There is no endpoint "{name}".', hint=f"There are: {names}.", code=Code.USAGE)
+    return ClientError(
+        f'There is no endpoint "{name}".', hint=f"The endpoints are: {names}.", code=Code.USAGE
+    )
 
 
-def _texts(table: Mapping[str, object]) -> dict[str, str]:
+def _as_text(table: Mapping[str, object]) -> dict[str, str]:
     return {
         key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in table.items()
     }

@@ -1,56 +1,54 @@
-"""What images are built with, and clearing away what builds leave behind."""
+"""Garbage collection of what builds leave behind: images, mirrors of repositories, logs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import structlog
 
-from stager.ports.builder import Builder
-from stager.ports.logs import Logs
-from stager.ports.source import Sources
+from stager.control.builds.queue import BuildQueue
+from stager.control.ports import BuildPorts
 from stager.ports.store import Store, Transaction
 
+log = structlog.get_logger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class BuildPorts:
-    """The ports of building.
 
-    Args:
-        at_once: how many builds may run at a time.
-    """
+class GarbageCollection:
+    """Removes images, mirrors and logs that no environment needs any more."""
 
-    sources: Sources
-    builder: Builder
-    logs: Logs
-    at_once: int = 2
+    def __init__(self, store: Store, ports: BuildPorts, queue: BuildQueue) -> None:
+        self._store = store
+        self._ports = ports
+        self._queue = queue
 
-    async def sweep(self, store: Store, fresh: Collection[str]) -> int:
-        """Remove images, mirrors and logs that nobody needs any more. Returns how many things went.
-
-        Args:
-            fresh: images to keep whatever the store says.
+    async def collect(self) -> None:
+        """Remove what isn't needed. Images that have just been built are kept whatever the store says.
 
         Raises:
             Retry: the engine or the store doesn't answer.
         """
-        images, logs, repositories = await store.read(_needed)
-        gone = await self.builder.sweep(images | set(fresh))
-        return gone + await self.sources.sweep(repositories) + self.logs.sweep(logs)
+        fresh = set(self._queue.fresh())
+        images, logs, repositories = await self._store.read(_needed)
+        removed = await self._ports.builder.sweep(images | fresh)
+        removed += await self._ports.sources.sweep(repositories) + self._ports.logs.sweep(logs)
+        if removed:
+            log.info("gc", removed=removed)
 
 
 def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
-    """The images of what should run or does, the logs of what is remembered, and the repositories of both."""
+    """The images of deployments that run or should, the logs of all stored deployments, and the ids of the
+    repositories of both."""
     images: set[str] = set()
     logs: set[str] = set()
     repositories = {seen.repository.id for seen in tx.repositories()}
+    needed: set[tuple[str, int]] = set()
     for environment in tx.environments():
-        wanted = {environment.serving} | (
-            {environment.desired.generation} if environment.desired.should_run else set()
-        )
-        for deployment in tx.deployments(environment.id):
-            logs.add(deployment.build)
-            if deployment.generation in wanted:
-                images.add(deployment.image)
+        if environment.serving is not None:
+            needed.add((environment.id, environment.serving))
+        if environment.desired.should_run:
+            needed.add((environment.id, environment.desired.generation))
         if environment.change:
             repositories.add(environment.change.repository_id)
+    for deployment in tx.all_deployments():
+        logs.add(deployment.build)
+        if (deployment.environment_id, deployment.generation) in needed:
+            images.add(deployment.image)
     return images, logs, repositories

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from stager.control.applications import SHA_PLACE, Application
 from stager.control.builds.queue import BuildQueue, Wanted
 from stager.control.environments.records import Records
-from stager.control.pull_requests.forges import Forges
+from stager.control.ports import Ports
+from stager.domain.application import SHA_PLACEHOLDER, Application
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Refused, Retry
@@ -19,10 +19,7 @@ from stager.domain.pull_requests.git_refs import BRANCHES
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.source import Repository, Revision, Trust
 from stager.ports.builder import Builder, ImageFacts
-from stager.ports.clock import Clock
-from stager.ports.engine import Images
 from stager.ports.source import Origin, Sources
-from stager.ports.store import Store
 from stager.settings.repository_file import Said, names_of, read_file
 
 Heard = Callable[[], None]
@@ -42,26 +39,13 @@ class _Place:
 class ImageResolver:
     """Has images at hand for deployments; built ones and those that somebody else makes."""
 
-    def __init__(
-        self,
-        *,
-        memory: Records,
-        store: Store,
-        images: Images,
-        clock: Clock,
-        forges: Forges,
-        sources: Sources | None = None,
-        builder: Builder | None = None,
-        builds: BuildQueue | None = None,
-    ) -> None:
-        self._memory = memory
-        self._store = store
-        self._images = images
-        self._clock = clock
-        self._forges = forges
-        self._sources = sources
-        self._builder = builder
-        self.builds = builds
+    def __init__(self, ports: Ports, records: Records, queue: BuildQueue | None) -> None:
+        self._store, self._images, self._clock = ports.store, ports.images, ports.clock
+        self._forges = ports.forges
+        self._sources = ports.builds.sources if ports.builds else None
+        self._builder = ports.builds.builder if ports.builds else None
+        self._memory = records
+        self.builds = queue
 
     async def made(
         self, environment: Environment, deployment: Deployment, application: Application, heard: Heard
@@ -115,9 +99,9 @@ class ImageResolver:
                         ) from error
 
     async def _found(self, deployment: Deployment, application: Application) -> str:
-        if SHA_PLACE not in application.image:
+        if SHA_PLACEHOLDER not in application.image:
             return await self._images.resolve(application.image)
-        reference = application.image.replace(SHA_PLACE, deployment.revision.sha)
+        reference = application.image.replace(SHA_PLACEHOLDER, deployment.revision.sha)
         try:
             return await self._images.resolve(reference)
         except Fault as error:

@@ -1,5 +1,4 @@
-"""What goes on inside running instances: what they print, as it comes, and terminals in them. `web` calls
-this."""
+"""Access to running instances: their output as a stream, and terminals."""
 
 from __future__ import annotations
 
@@ -13,22 +12,22 @@ from stager.ports.engine import Instances, Size, Terminal
 from stager.ports.store import Store
 
 PAUSE = 1.0
-"""Seconds between two looks for the next instance, after one has ended."""
-ALL = 5_000
-"""Lines of the next instance's output: it begins anew."""
+"""Seconds between two checks for the next instance, after one has ended."""
+NEXT_INSTANCE_LINES = 5_000
+"""Lines of the output of an instance that starts while its environment is followed: all of it."""
 SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
-"""What people want who don't say."""
+"""The default command of a terminal."""
 
 
-class Inside:
-    """Looks into instances."""
+class Attach:
+    """Attaches to instances."""
 
     def __init__(self, store: Store, instances: Instances) -> None:
         self._store = store
         self._instances = instances
 
     async def newest(self, environment_id: str) -> Instance | None:
-        """The newest instance that was ever started; None where there is none.
+        """The newest instance that was started; None if there is none.
 
         Raises:
             Retry: the engine doesn't answer.
@@ -36,8 +35,11 @@ class Inside:
         return newest_of(await self._instances.find(environment_id))
 
     async def follow(self, environment_id: str, lines: int) -> AsyncIterator[str]:
-        """The last lines of the newest instance's output, and what it prints from then on, piece by piece;
-        then the next one's, and so on for as long as the environment is wanted.
+        """Stream the newest instance's output, then the output of each instance that follows it, until the
+        environment should no longer run.
+
+        Args:
+            lines: how many lines of earlier output come first.
 
         Raises:
             Retry: the engine doesn't answer.
@@ -49,24 +51,24 @@ class Inside:
             if newest is not None and newest.run not in known:
                 again = any(run.startswith(f"{newest.id}@") for run in known)
                 known.add(newest.run)
-                # One that was started again has what it printed before in the same log.
+                # The log of a restarted instance also has the output of its earlier runs.
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
                     yield piece
-                lines = ALL
+                lines = NEXT_INSTANCE_LINES
             elif not environment.desired.should_run:
                 return
             else:
                 await asyncio.sleep(PAUSE)
 
     async def open(self, environment: Environment, command: Sequence[str], size: Size, kind: str) -> Terminal:
-        """A terminal in what serves this environment, or comes up for it.
+        """Open a terminal in the instance that serves this environment; if none does, in the newest one.
 
         Args:
-            command: what runs there; empty: a shell.
-            kind: of terminal, as in TERM.
+            command: empty: a shell.
+            kind: the type of terminal, as in TERM.
 
         Raises:
-            Refused: 409, when nothing runs.
+            Refused: 409, no instance runs.
             Retry: the engine doesn't answer.
         """
         running = [
@@ -78,8 +80,8 @@ class Inside:
         chosen = newest_of(serving or running)
         if chosen is None:
             raise Refused(
-                "Nothing runs there now.",
-                hint="Launch it, or look at its log.",
+                "No instance of this preview is running.",
+                hint="Launch it, or read its log.",
                 reason="nothing-runs",
                 status=409,
             )
@@ -90,6 +92,6 @@ class Inside:
 
 
 def newest_of(instances: Sequence[Instance]) -> Instance | None:
-    """The newest that was ever started; None where there is none."""
+    """The newest one that was started; None if there is none."""
     started = [instance for instance in instances if instance.started_at]
     return max(started, key=lambda instance: (instance.generation, instance.started_at), default=None)

@@ -1,4 +1,4 @@
-"""Wakes whoever waits for something to happen to an environment. It says that, never what: they look."""
+"""Change notifications: which environment has changed, not how. Receivers read the state themselves."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 
 class ChangeFeed:
-    """Environments, and those who wait for them."""
+    """Publishes changes of environments."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` with the id at each change of any environment. It mustn't block or raise."""
+        """Call `listener` with the id of each environment that changes. It must not block or raise."""
         self._listeners.append(listener)
 
     def changed(self, environment: str) -> None:
-        """Something happened to this environment."""
+        """Publish a change of the environment of this id."""
         for event in self._waiting.get(environment, ()):
             event.set()
         for listener in self._listeners:
@@ -28,7 +28,7 @@ class ChangeFeed:
 
     @contextmanager
     def of(self, environment: str) -> Iterator[asyncio.Event]:
-        """An event that is set at each change; clear it before looking."""
+        """An event that is set at each change of this environment. Clear it before reading the state."""
         event = asyncio.Event()
         self._waiting[environment].add(event)
         try:

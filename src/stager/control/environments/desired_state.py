@@ -1,7 +1,4 @@
-"""How what should be is changed, inside a transaction, for people and for forges alike.
-
-Everything that asks for a preview, or for its end, comes down to one of these changing one row.
-"""
+"""Writes desired state, inside a transaction. Commands of people and events of forges both end here."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stager.control.environments.lookup import is_unapproved
+from stager.control.environments.pins import Pin, save_pin
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
@@ -29,7 +27,7 @@ from stager.ports.store import Transaction
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """A preview as it is wished for."""
+    """What a preview should run."""
 
     key: EnvironmentKey
     name: str
@@ -40,7 +38,7 @@ class PreviewRequest:
 
 
 def link_of(change: Change) -> ChangeLink:
-    """What an environment remembers of its pull request."""
+    """What an environment stores about its pull request."""
     return ChangeLink(
         repository_id=change.repository.id,
         owner=change.repository.owner,
@@ -53,11 +51,11 @@ def link_of(change: Change) -> ChangeLink:
     )
 
 
-def again(environment: Environment, parameters: Mapping[str, str]) -> PreviewRequest:
-    """The wish that an environment stands for, with other parameters.
+def repeated(environment: Environment, parameters: Mapping[str, str]) -> PreviewRequest:
+    """The last request for this environment, with other parameters.
 
     Raises:
-        Refused: it is strangers' code that nobody has let run.
+        Refused: its code is from a fork and isn't approved.
     """
     suspension = environment.desired.suspension
     if suspension is not None and is_unapproved(environment):
@@ -65,7 +63,7 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> PreviewReq
     return PreviewRequest(
         environment.key,
         environment.name,
-        # By hand, the branch counts as it is now, also after the environment was adopted with its commit.
+        # A manual launch takes the branch's newest commit, even if the environment was adopted with one.
         environment.desired.revision if environment.change else Revision(),
         parameters,
         environment.desired.trust,
@@ -74,68 +72,75 @@ def again(environment: Environment, parameters: Mapping[str, str]) -> PreviewReq
 
 
 class DesiredState:
-    """Writes wishes down."""
+    """Changes the desired state of environments."""
 
-    def __init__(self, addresses: Urls, clock: Clock, ids: Ids) -> None:
-        self._addresses = addresses
+    def __init__(self, urls: Urls, clock: Clock, ids: Ids) -> None:
+        self._urls = urls
         self._clock = clock
         self._ids = ids
 
-    def run(self, tx: Transaction, request: PreviewRequest) -> Environment:
-        """Have a new deployment of this environment, whatever was wished before."""
+    def request(self, tx: Transaction, request: PreviewRequest) -> Environment:
+        """Request a new deployment; replaces earlier requests and suspensions."""
         now = self._clock.now()
-        before = tx.environment_by_key(request.key)
-        environment = self._renewed(tx, before, request, now) if before else self._new(tx, request, now)
+        environment = self._next(tx, request, now)
         tx.save_environment(environment)
         tx.save_deployment(self._deployment(environment, now))
         return environment
 
     def suspend(self, tx: Transaction, request: PreviewRequest, suspension: Suspension) -> Environment:
-        """Have the environment there, but nothing running in it."""
-        now = self._clock.now()
+        """Keep the environment, but run no instance of it."""
         before = tx.environment_by_key(request.key)
-        environment = self._renewed(tx, before, request, now) if before else self._new(tx, request, now)
+        environment = self._next(tx, request, self._clock.now())
         desired = environment.desired.suspended(suspension)
         if before is not None:
             desired = replace(desired, generation=before.desired.generation)
-        held = replace(environment, desired=desired)
-        tx.save_environment(held)
-        return held
+        suspended = replace(environment, desired=desired)
+        tx.save_environment(suspended)
+        return suspended
 
-    def end(self, tx: Transaction, environment: Environment) -> Environment:
-        """Have nothing of it any more."""
-        self.withdraw_links(tx, environment)
+    def delete(self, tx: Transaction, environment: Environment) -> Environment:
+        """Remove everything that belongs to the environment."""
+        self.revoke_share_links(tx, environment)
         desired = environment.desired.absent()
-        ended = replace(environment, desired=desired, updated_at=self._clock.now())
-        tx.save_environment(ended)
-        return ended
+        deleted = replace(environment, desired=desired, updated_at=self._clock.now())
+        tx.save_environment(deleted)
+        return deleted
 
-    def withdraw_links(self, tx: Transaction, environment: Environment) -> None:
-        """Share links die with the preview that they were given out for, even if it comes back."""
+    def pin(self, tx: Transaction, environment: Environment, *, pinned: bool) -> None:
+        """Store that a preview is pinned, or was extended now."""
+        save_pin(tx, environment.id, Pin(pinned=pinned, extended_at=self._clock.now()))
+
+    def revoke_share_links(self, tx: Transaction, environment: Environment) -> None:
+        """Revoke the share links of a preview that stops. They stay revoked if it comes back."""
         for link in tx.share_links(environment.id):
             if link.revoked_at is None:
                 tx.save_share_link(replace(link, revoked_at=self._clock.now()))
+
+    def _next(self, tx: Transaction, request: PreviewRequest, now: datetime) -> Environment:
+        """The environment with the next generation, or a new one with the first."""
+        before = tx.environment_by_key(request.key)
+        return self._updated(tx, before, request, now) if before else self._new(tx, request, now)
 
     def _new(self, tx: Transaction, request: PreviewRequest, now: datetime) -> Environment:
         return Environment(
             id=self._ids.new(),
             key=request.key,
             name=request.name,
-            host=self._addresses.allot(tx, request.key, request.name, request.trust),
+            host=self._urls.allot(tx, request.key, request.name, request.trust),
             desired=Desired(RunState.RUNNING, 1, request.revision, request.parameters, request.trust),
             created_at=now,
             updated_at=now,
             change=request.change,
         )
 
-    def _renewed(
+    def _updated(
         self, tx: Transaction, before: Environment, request: PreviewRequest, now: datetime
     ) -> Environment:
-        """The next generation. Its URL is the one it had, unless another took that while it was gone, or the
-        configuration gives previews other hosts since it last ran."""
+        """The next generation. It keeps the URL, unless another environment took that while this one was
+        gone, or the configuration has changed how hosts are made since it last ran."""
         host = before.host
         if self._has_lost_its_host(tx, before):
-            host = self._addresses.allot(tx, request.key, request.name, request.trust)
+            host = self._urls.allot(tx, request.key, request.name, request.trust)
         generation = before.desired.generation + 1
         return replace(
             before,
@@ -149,12 +154,13 @@ class DesiredState:
         )
 
     def _has_lost_its_host(self, tx: Transaction, before: Environment) -> bool:
-        """What is reachable keeps its host, whatever the configuration says by now: it is known by that."""
+        """An environment that serves keeps its host, even if the configuration would give it another one now:
+        people have its URL."""
         if before.serving is not None:
             return False
         holder = tx.environment_by_host(before.host)
-        is_anothers = holder is not None and holder.id != before.id and holder.desired.is_present
-        return is_anothers or not self._addresses.fits(before.host, before.key, before.name)
+        is_taken = holder is not None and holder.id != before.id and holder.desired.is_present
+        return is_taken or not self._urls.fits(before.host, before.key, before.name)
 
     def _deployment(self, environment: Environment, now: datetime) -> Deployment:
         desired = environment.desired

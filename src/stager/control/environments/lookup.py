@@ -1,10 +1,10 @@
-"""Which environment a person means, and the names that people may give."""
+"""Lookup of environments by name, and validation of the names that people give."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
@@ -12,31 +12,30 @@ from stager.domain.pull_requests.git_refs import ids_in, named_outside
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
-LONGEST_NAME = 255
-"""Characters of a name: git's own limit on a part of a ref, which is a file's name on most systems."""
+MAX_NAME_LENGTH = 255
+"""Characters: git's own limit on a component of a ref, which is a file name on most systems."""
 
 
 def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment | None:
-    """The present environment that a person means by this name.
+    """The present environment of this name; None if there is none.
 
     Args:
-        apps: the entries under `images:` that may be meant; several when the person didn't say, as `/kill`
-            allows.
+        apps: the applications to look in; several if the request didn't name one, as `/kill` allows.
 
     Raises:
-        Refused: 409, listing them, when the name may mean several.
+        Refused: 409, several environments match; the message lists them.
     """
-    # What a fork names like one of our branches isn't what anybody here means by that.
+    # A fork's branch must not shadow a branch of the repository that has the same name.
     present = [
         e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
     ]
-    by_hand = [e for e in present if e.change is None]
-    candidates = by_hand or [e for e in present if e.desired.suspension is None] or present
+    manual = [e for e in present if e.change is None]
+    candidates = manual or [e for e in present if e.desired.suspension is None] or present
     if len(candidates) > 1:
         listed = ", ".join(sorted(_described(e) for e in candidates))
         raise Refused(
-            f'"{name}" may mean several previews: {listed}.',
-            hint="Say which, with image_name or by the id that the API gives.",
+            f'"{name}" matches several previews: {listed}.',
+            hint="Set image_name, or use the preview's id from the API.",
             reason="name-ambiguous",
             status=409,
         )
@@ -44,8 +43,8 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
 
 
 def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
-    """The present environments of this pull request, whatever application they were made for: that may have
-    another name or owner by now, or be gone from the configuration."""
+    """The present environments of this pull request, of any application: it may have been renamed, or removed
+    from the configuration, since."""
     return [
         environment
         for environment in tx.environments(present=True)
@@ -55,11 +54,12 @@ def previews_of(tx: Transaction, repository: Repository, number: int) -> list[En
 
 def _described(environment: Environment) -> str:
     change = environment.change
-    which = f"pull request #{change.number}" if change else "launched by hand"
+    which = f"pull request #{change.number}" if change else "manual launch"
     return f"{environment.app} ({which})"
 
 
 def existing(tx: Transaction, environment_id: str) -> Environment:
+    """The environment of this id. Raises `Refused` (404) if there is none."""
     environment = tx.environment(environment_id)
     if environment is None:
         raise unknown(environment_id)
@@ -67,11 +67,12 @@ def existing(tx: Transaction, environment_id: str) -> Environment:
 
 
 def unknown(environment_id: str) -> Refused:
-    """There is none of this id, or none that whoever asks may see: nobody can tell one from the other."""
+    """The error for an id that doesn't exist and for one that the actor may not see: both look the same."""
     return Refused(f'There is no environment "{environment_id}".', reason="environment-unknown", status=404)
 
 
 def checked_name(name: str) -> str:
+    """The name, if it is valid for a manual launch. Raises `Refused` otherwise."""
     if not name.strip():
         raise Refused(
             "No name specified for container: the parameter container_name is missing.",
@@ -79,27 +80,27 @@ def checked_name(name: str) -> str:
         )
     if is_reserved(name):
         raise Refused('Invalid container name: "default" is reserved.', reason="name-reserved")
-    if len(name) > LONGEST_NAME or not name.isprintable():
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise Refused(
-            f"Invalid container name: at most {LONGEST_NAME} printable characters.", reason="name-invalid"
+            f"Invalid container name: at most {MAX_NAME_LENGTH} printable characters.", reason="name-invalid"
         )
     return name
 
 
 def check_ref(name: str, application: Application) -> None:
-    """Refuse a name given by hand that may mean strangers' code.
+    """Refuse the name of a manual launch if it could select code that isn't in a branch or tag.
 
     Args:
-        application: what is launched. Where it is built from a commit, an id is looked for among the tips of
-            branches and tags; elsewhere nothing but the image's boot script would look.
+        application: the one to launch. If it is built from a commit, Stager checks that a commit id is the
+            tip of a branch or tag; otherwise only the image's boot script sees the name.
 
     Raises:
         Refused: `name-not-branch`.
     """
     if word := named_outside(name):
         raise Refused(
-            f'"{word[:LONGEST_NAME]}" isn\'t the name of a branch or a tag.',
-            hint="Launch a branch or a tag by its name. A pull request has a preview of its own.",
+            f'"{word[:MAX_NAME_LENGTH]}" isn\'t the name of a branch or a tag.',
+            hint="Launch a branch or a tag by its name. Pull requests get their own previews.",
             reason="name-not-branch",
         )
     if not application.needs_commit and (word := ids_in(name)):
@@ -112,6 +113,6 @@ def check_ref(name: str, application: Application) -> None:
 
 
 def is_unapproved(environment: Environment) -> bool:
-    """Whether it is strangers' code that nobody has let run."""
-    suspension = environment.desired.suspension
-    return suspension is not None and suspension.reason in UNAPPROVED
+    """Whether its code is from a fork and isn't approved."""
+    hold = environment.desired.suspension
+    return hold is not None and hold.reason in UNAPPROVED

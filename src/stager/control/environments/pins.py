@@ -1,4 +1,4 @@
-"""Previews that people want spared when room is made for others."""
+"""Previews that are exempt from removal at the limit, or that were extended."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from stager.ports.store import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What somebody asked for.
+    """What was requested for one preview.
 
     Args:
-        pinned: it never makes room.
-        extended_at: it counts as started at this time; None for when it was.
+        pinned: it is never removed at the limit.
+        extended_at: treated as the time of its start; None: the real one counts.
     """
 
     pinned: bool = False
     extended_at: datetime | None = None
 
 
-def kept_of(tx: Transaction, environment_id: str) -> Pin:
-    """What is remembered of this environment."""
+def pin_of(tx: Transaction, environment_id: str) -> Pin:
+    """The stored pin of this environment."""
     text = tx.fact(_fact(environment_id))
     if not text:
         return Pin()
@@ -32,10 +32,10 @@ def kept_of(tx: Transaction, environment_id: str) -> Pin:
     return Pin(pinned=data["pinned"], extended_at=datetime.fromisoformat(stamp) if stamp else None)
 
 
-def save_kept(tx: Transaction, environment_id: str, kept: Pin) -> None:
-    """Remember it, until the next time."""
-    stamp = kept.extended_at.isoformat() if kept.extended_at else ""
-    tx.save_fact(_fact(environment_id), json.dumps({"pinned": kept.pinned, "extended_at": stamp}))
+def save_pin(tx: Transaction, environment_id: str, pin: Pin) -> None:
+    """Store the pin; it replaces an earlier one."""
+    stamp = pin.extended_at.isoformat() if pin.extended_at else ""
+    tx.save_fact(_fact(environment_id), json.dumps({"pinned": pin.pinned, "extended_at": stamp}))
 
 
 def _fact(environment_id: str) -> str:

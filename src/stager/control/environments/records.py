@@ -1,4 +1,4 @@
-"""How control remembers: small transactions on environments and deployments."""
+"""The repository of environments and deployments: small transactions on the store."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from stager.ports.store import Store, Transaction
 
 
 class Records:
-    """Reads and changes what is remembered of environments."""
+    """Reads and changes stored environments and deployments."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def environment(self, environment_id: str) -> Environment | None:
-        """The environment of this id."""
+        """The environment of this id; None if there is none."""
         return await self._store.read(lambda tx: tx.environment(environment_id))
 
     async def with_current(self, environment_id: str) -> tuple[Environment, Deployment | None] | None:
-        """The environment with the deployment of its desired generation."""
+        """The environment and the deployment of its desired generation."""
         return await self._store.read(lambda tx: _with_current(tx, environment_id))
 
     async def deployments(
         self, environment: Environment, generations: Iterable[int]
     ) -> dict[int, Deployment]:
-        """The deployments of these generations, as far as there are any."""
+        """The deployments of these generations, by generation; those that don't exist are left out."""
         wanted = set(generations)
         return await self._store.read(lambda tx: _of_generations(tx, environment.id, wanted))
 
     async def has_its_host(self, environment: Environment) -> bool:
-        """Whether the environment's host isn't somebody else's by now; it may be, once it is gone."""
+        """Whether the host still belongs to this environment. Another one may take it once it is removed."""
         holder = await self._store.read(lambda tx: tx.environment_by_host(environment.host))
         return holder is not None and holder.id == environment.id
 
     async def save(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
-        """Change a deployment; the result."""
+        """Change a deployment and return it."""
         return await self._store.write(lambda tx: _change(tx, deployment_id, change))
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
-        """Remember which generation the front sends requests to."""
+        """Store which generation the front sends requests to."""
         await self._store.write(lambda tx: _set_serving(tx, environment_id, generation))
 
     async def live(self, environment_id: str, deployment_id: str, now: datetime) -> None:
-        """Remember that this deployment serves."""
+        """Store that this deployment serves."""
         await self._store.write(lambda tx: _mark_live(tx, environment_id, deployment_id, now))
 
 
@@ -66,7 +66,11 @@ def _of_generations(tx: Transaction, environment_id: str, generations: set[int])
 def _change(tx: Transaction, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
     deployment = tx.deployment(deployment_id)
     if deployment is None:
-        raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
+        raise Fault(
+            "The deployment is no longer stored.",
+            hint="Launch the preview again.",
+            reason="deployment-missing",
+        )
     changed = change(deployment)
     tx.save_deployment(changed)
     return changed

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from stager.control.applications import Applications
 from stager.control.identity.api_tokens import PREFIX, Tokens
 from stager.control.identity.audit import NOBODY, SIGN_IN, Audit
 from stager.control.identity.sessions import BEARER, Sessions
 from stager.control.identity.throttle import Throttle
 from stager.control.plugins.invoker import Invoker
+from stager.domain.application import Applications
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import holder
@@ -55,7 +55,7 @@ class Access:
         throttle: counts wrong credentials by address.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that identifies an actor)
         self,
         strategies: Sequence[AuthenticationStrategy],
         *,

@@ -46,7 +46,7 @@ class Audit:
 
     async def _write(self, entry: AuditRecord) -> None:
         entry = replace(entry, app=entry.app[:100], subject=entry.subject[:LONGEST_SUBJECT])
-        await self._store.write(lambda tx: tx.record(entry))
+        await self._store.write(lambda tx: tx.append_audit_record(entry))
         facts = {name: getattr(entry, name) for name in ("actor", "action", "app", "subject", "result")}
         log.info("audit", **facts)
 
@@ -83,7 +83,7 @@ class Audit:
     async def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
         """See `ports.accounts.Ledger.entries`. The refused requests of the last minute are among them."""
         await self.flush()
-        return await self._store.read(lambda tx: tx.entries(limit=limit, before=before))
+        return await self._store.read(lambda tx: tx.audit_records(limit=limit, before=before))
 
 
 def result_of(error: StagerError) -> str:

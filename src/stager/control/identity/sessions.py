@@ -103,9 +103,9 @@ class Sessions:
     def _begun(self, tx: Transaction, session: Session) -> None:
         for old in tx.sessions():
             if old.expires_at <= session.created_at:
-                tx.end_session(old.id)
+                tx.delete_session(old.id)
         for old in self._of(tx, session.person)[: -MOST_OF_ONE + 1]:
-            tx.end_session(old.id)
+            tx.delete_session(old.id)
         tx.save_session(session)
 
     async def find(self, secret: str) -> Session | None:
@@ -181,12 +181,12 @@ class Sessions:
 
     def _all_ended(self, tx: Transaction, actor: Actor) -> None:
         for session in self._of(tx, Person.of(actor)):
-            tx.end_session(session.id)
+            tx.delete_session(session.id)
 
     def _ended(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
         if all(session.id != session_id for session in self._of(tx, Person.of(actor))):
             return False
-        tx.end_session(session_id)
+        tx.delete_session(session_id)
         return True
 
     def _of(self, tx: Transaction, person: Person) -> list[Session]:

@@ -14,14 +14,14 @@ from typing import cast
 
 import structlog
 
-from stager.control.plugins.api import preview_of
 from stager.control.plugins.invoker import Invoker
+from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
 from stager.ports.handlers import PostLaunchHandler, PreKillHandler, PreLaunchHandler, Preview
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Told:
 
 def told_of(tx: Transaction, environment_id: str, generation: int) -> Told:
     """What is remembered of this generation; it is forgotten when the next one is told of."""
-    text = tx.fact(_fact(environment_id))
+    text = tx.environment_state(environment_id, StateKind.HANDLERS)
     found = Told(**json.loads(text)) if text else Told(0)
     found = replace(found, notes=tuple(found.notes), listener_notes=tuple(found.listener_notes))
     if found.generation == generation:
@@ -68,13 +68,13 @@ def notes_of(tx: Transaction, environment_id: str, generation: int) -> tuple[str
 def add_notes(tx: Transaction, environment: Environment, notes: Sequence[str]) -> bool:
     """Add failures of listeners to the desired generation's notes. Returns whether any of them is new."""
     desired = environment.desired.generation
-    text = tx.fact(_fact(environment.id))
+    text = tx.environment_state(environment.id, StateKind.HANDLERS)
     told = told_of(tx, environment.id, json.loads(text)["generation"] if text else 0)
     known = told.listener_notes if told.decided == desired else ()
     added = [note for note in notes if note not in known][: MOST_NOTES - len(known)]
     if added:
         told = replace(told, decided=desired, listener_notes=(*known, *added))
-        tx.save_fact(_fact(environment.id), json.dumps(asdict(told)))
+        tx.save_environment_state(environment.id, StateKind.HANDLERS, json.dumps(asdict(told)))
     return bool(added)
 
 
@@ -150,7 +150,8 @@ class Lifecycle:
     async def _remember(self, preview: Preview, change: Callable[[Told], Told], notes: Sequence[str]) -> None:
         def work(tx: Transaction) -> None:
             told = change(told_of(tx, preview.id, preview.generation))
-            tx.save_fact(_fact(preview.id), json.dumps(asdict(replace(told, notes=(*told.notes, *notes)))))
+            text = json.dumps(asdict(replace(told, notes=(*told.notes, *notes))))
+            tx.save_environment_state(preview.id, StateKind.HANDLERS, text)
 
         await self._store.write(work)
 
@@ -182,7 +183,3 @@ def _checked(handler: PreLaunchHandler, answer: object) -> Mapping[str, str]:
             reason="handler-failed",
         )
     return cast("Mapping[str, str]", answer)
-
-
-def _fact(environment_id: str) -> str:
-    return f"handlers:{environment_id}"

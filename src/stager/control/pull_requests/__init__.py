@@ -1,1 +1,1 @@
-"""From a forge's webhooks to desired state: deliveries, policy, comment commands and resync."""
+"""From forge events to desired state: webhooks, listeners, policy, comment commands and resync."""

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from stager.control.applications import Application, Applications
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
 from stager.control.plugins.lifecycle import add_notes
 from stager.control.pull_requests.listeners import ListenerDecision, Listeners
-from stager.control.pull_requests.policy import FORKS_ARE_OFF, Policy, is_let_run
+from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.repositories import application_of, remember, why_not
+from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
 from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, ChecksEnded
 from stager.domain.source import Change, Repository, Revision
@@ -140,7 +141,7 @@ class ChangeEvents:
             return [], "ignored: no listener takes it"
         if isinstance(decision, RemovePreview):
             present = previews_of(tx, event.change.repository, event.change.number)
-            removed = [self._desired_state.end(tx, environment) for environment in present]
+            removed = [self._desired_state.delete(tx, environment) for environment in present]
             return removed, "removed" if removed else "ignored: there is nothing to remove"
         if _skips_close(by_listeners, event):
             return [], f"ignored: skipped by {by_listeners.listener}: {by_listeners.reason}"
@@ -164,7 +165,7 @@ class ChangeEvents:
             return [renamed] if renamed else [], "nothing new"
         request = _request(key, decision, change, before)
         if suspension is None:
-            return [self._desired_state.run(tx, request)], "launched"
+            return [self._desired_state.request(tx, request)], "launched"
         held = self._desired_state.suspend(tx, request, suspension)
         if suspension == decided.by_listeners.suspension:
             return [held], f"skipped by {decided.by_listeners.listener}: {decided.by_listeners.reason}"
@@ -180,7 +181,7 @@ def _unless_let_run(
     suspension: Suspension | None, before: Environment | None, change: Change
 ) -> Suspension | None:
     """The suspension, unless somebody has let this commit run since it was decided on."""
-    return None if suspension != FORKS_ARE_OFF and is_let_run(before, change) else suspension
+    return None if suspension != FORKS_ARE_OFF and is_approved(before, change) else suspension
 
 
 def _request(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change

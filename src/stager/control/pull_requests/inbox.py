@@ -1,13 +1,14 @@
-"""The queue of deliveries: recorded at once, processed in order, none of them for longer than it may take.
+"""The queue of deliveries: recorded at once, processed in order, with a time limit.
 
-A delivery that ends the process, or makes it hang until somebody ends it, would be the first in the queue at
-the next start as well. So each beginning is recorded before the processing, and after two without an end the
-delivery is set aside: it is listed, and processed again only when the forge sends it again.
+A delivery that crashes or hangs the process would be first in the queue again after a restart. Therefore each
+attempt is recorded before it begins, and after two unfinished attempts the delivery is set aside: `doctor`
+lists it, and it is processed again only when the forge redelivers it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -20,28 +21,70 @@ from stager.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
-MOST_BEGINNINGS: Final = 2
-"""Beginnings without an end. One may be a power cut."""
+MAX_ATTEMPTS: Final = 2
+"""Unfinished attempts. A single one may be a power failure."""
 
 LONGEST_SECONDS: Final = 300.0
-"""Seconds that one delivery may take. It asks the forge a few times, and calls listeners, each of which has
-half a minute: what isn't done then never will be."""
+"""Time limit of one delivery, in seconds. It covers a few requests to the forge, and listeners with 30
+seconds each."""
+
+BURST_SIZE: Final = 4
+"""Deliveries within `BURST_SECONDS` that count as a burst."""
+BURST_SECONDS: Final = 0.05
+LONGEST_DEFERRAL: Final = 1.0
+"""Seconds for which a burst defers processing. A forge waits ten seconds for an answer, and a preview takes
+longer to start than this."""
 
 Handle = Callable[[Delivery], Awaitable[str]]
-"""Processes a delivery. Returns what became of it, in words."""
+"""Processes a delivery and returns its outcome, as text."""
+
+
+class Burst:
+    """Answers first: while deliveries arrive in a burst, their processing is deferred.
+
+    Recording and answering 200 pushes takes a fraction of the processor time that the containers take which
+    they replace; both at once would make the forge wait for its answers.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: deque[float] = deque(maxlen=BURST_SIZE)
+        self._began = 0.0
+
+    def add(self) -> None:
+        """A delivery arrived."""
+        now = asyncio.get_running_loop().time()
+        if self._ends_at() <= now:
+            self._began = now
+        self._arrivals.append(now)
+
+    async def over(self) -> None:
+        """Wait until the burst is over, or has lasted for `LONGEST_DEFERRAL`; return at once without one."""
+        while (seconds := self._left()) > 0:  # noqa: ASYNC110 (more deliveries prolong it)
+            await asyncio.sleep(seconds)
+
+    def _left(self) -> float:
+        """Seconds for which processing is deferred, unless another delivery arrives."""
+        until = min(self._ends_at(), self._began + LONGEST_DEFERRAL)
+        return until - asyncio.get_running_loop().time()
+
+    def _ends_at(self) -> float:
+        """When the burst is over unless another delivery arrives."""
+        return self._arrivals[0] + BURST_SECONDS if len(self._arrivals) == BURST_SIZE else 0.0
 
 
 class Inbox:
-    """Keeps deliveries until they are processed."""
+    """Stores deliveries until they are processed."""
 
     def __init__(self, store: Store, clock: Clock, metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._arrived = asyncio.Event()
+        self._burst = Burst()
 
     async def receive(self, delivery: Delivery) -> bool:
-        """Record a verified delivery; on return it can't be lost. False when we had it already."""
+        """Record a verified delivery; once this returns, it can't be lost. False for a repeated one."""
+        self._burst.add()
         now = self._clock.now()
         new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
         self._metrics.delivery("taken" if new else "repeated")
@@ -50,8 +93,9 @@ class Inbox:
         return new
 
     async def run(self, handle: Handle) -> None:
-        """Process the deliveries until cancelled; those that an earlier life left over come first."""
+        """Process the deliveries until cancelled, those left over by an earlier process first."""
         while True:
+            await self._burst.over()
             self._arrived.clear()
             delivery = await self._store.read(lambda tx: tx.next_delivery())
             if delivery is None:
@@ -60,15 +104,15 @@ class Inbox:
                 await self._process(delivery, handle)
 
     async def _process(self, delivery: Delivery, handle: Handle) -> None:
-        begun = await self._store.write(lambda tx: tx.begin_delivery(delivery))
-        if begun > MOST_BEGINNINGS:
+        attempts = await self._store.write(lambda tx: tx.begin_delivery(delivery))
+        if attempts > MAX_ATTEMPTS:
             await self._set_aside(
-                delivery, f"Stager ended or hung {MOST_BEGINNINGS} times while it processed this delivery"
+                delivery, f"Stager crashed or hung {MAX_ATTEMPTS} times while processing this delivery"
             )
             return
         try:
             await self._finish(delivery, handle)
-        except BaseException:  # the store's trouble, or an orderly stop: not the delivery's fault
+        except BaseException:  # The store failed, or Stager stops: this isn't an attempt.
             await self._store.write(lambda tx: tx.release_delivery(delivery))
             raise
 
@@ -77,7 +121,7 @@ class Inbox:
             async with asyncio.timeout(LONGEST_SECONDS):
                 outcome = await handle(delivery)
         except TimeoutError:
-            await self._set_aside(delivery, f"it wasn't processed within {LONGEST_SECONDS:g} seconds")
+            await self._set_aside(delivery, f"processing took longer than {LONGEST_SECONDS:g} seconds")
             return
         now = self._clock.now()
         await self._store.write(lambda tx: tx.finish_delivery(delivery, outcome, now))
@@ -93,5 +137,5 @@ class Inbox:
             delivery=delivery.id,
             kind=delivery.event,
             why=why,
-            hint="Have the forge send it again once the cause is removed.",
+            hint="Fix the cause, then redeliver it at the forge.",
         )

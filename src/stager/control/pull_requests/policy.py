@@ -1,38 +1,34 @@
-"""Whether a change may have a preview: the configuration's rules, forks, and the checks of its commit."""
+"""Whether a change may have a preview: configured rules, forks, and the checks of its commit."""
 
 from __future__ import annotations
 
 import structlog
 
-from stager.control.applications import Application
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
-from stager.domain.errors import Refused, Retry
-from stager.domain.pull_requests.comment_command import ADDRESS, Verb
+from stager.domain.errors import Retry
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
+from stager.domain.pull_requests.comment_command import PREFIX, Verb
 from stager.domain.pull_requests.rules import refusal, refusal_by_paths
-from stager.domain.source import Change, Trust, is_commit_id
+from stager.domain.source import Change, Trust
 from stager.ports.forge import Checks, Forge
 
 log = structlog.get_logger(__name__)
 
 SHORT = 7
-"""Digits of a commit's id that people are shown where nothing is decided by it."""
+"""Digits of a commit id in texts where the id decides nothing."""
 
-FORKS_ARE_OFF = Suspension(
-    SuspensionReason.FORK,
-    "No preview: this pull request comes from a fork, so its code isn't run here.",
-    "Someone with push access can push the branch to this repository.",
-)
 _CHECKS: dict[Checks, str] = {
-    "none": "none of its checks has reported yet",
-    "pending": "its checks haven't passed yet",
-    "failure": "its checks failed",
+    "none": "the commit has no checks yet",
+    "pending": "the commit's checks are running",
+    "failure": "the commit's checks failed",
 }
-LATER = "It is decided as soon as the forge answers."
+LATER = "Stager decides as soon as the forge answers."
 
 
 class Policy:
-    """Says no, or nothing."""
+    """Decides whether changes get previews."""
 
     def __init__(self, forges: Forges) -> None:
         self._forges = forges
@@ -44,41 +40,43 @@ class Policy:
         before: Environment | None,
         by_listener: Suspension | None = None,
     ) -> Suspension | None:
-        """Why this change may not run as it is now; None when it may.
+        """Why this change gets no preview in its current state; None when it does.
 
-        What somebody with push access let run, this very commit, isn't held back by anything but that forks
-        are off.
+        A commit that somebody with push access has let run is only suspended when forks are off.
 
         Args:
             before: its environment, where there is one.
             by_listener: why a listener skips it.
         """
         fork = _fork_suspension(application, change)
-        if fork != FORKS_ARE_OFF and is_let_run(before, change):
+        if fork != FORKS_ARE_OFF and is_approved(before, change):
             return None
-        # Strangers' code first: what only rules hold back may be launched by hand.
+        # Forks first: what only rules suspend may be launched manually.
         cheap = fork or by_listener or refusal(application.rules, change)
-        if cheap is not None or _is_decided(before, change):
+        if cheap is not None or _was_allowed(before, change):
             return cheap
-        return await self._by_asking(application, change)
+        return await self._by_forge(application, change)
 
-    async def _by_asking(self, application: Application, change: Change) -> Suspension | None:
-        """What only the forge knows. While it doesn't answer, the change waits: each look asks again."""
+    async def _by_forge(self, application: Application, change: Change) -> Suspension | None:
+        """The decision that needs the forge. While it doesn't answer, the change waits, and each event and
+        resync asks again."""
         rules = application.rules
         if not rules.paths and not rules.wait_for_checks:
             return None
         forge = self._forges.of(change.repository.id)
         if forge is None:
-            message = "No preview: the forge can't be asked what the rules want to know."
-            return Suspension(SuspensionReason.RULES, message, "Stager needs credentials for it.")
+            message = "No preview: the rules need data from the forge, and Stager has no access to it."
+            return Suspension(SuspensionReason.RULES, message, "Configure credentials for the forge.")
         try:
-            return await self._asked(forge, application, change)
+            return await self._by_paths_and_checks(forge, application, change)
         except Retry as error:
-            log.warning("policy_waits", reason=error.reason, error=error.message)
+            log.warning("policy_postponed", reason=error.reason, error=error.message)
             return Suspension(SuspensionReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
 
     @staticmethod
-    async def _asked(forge: Forge, application: Application, change: Change) -> Suspension | None:
+    async def _by_paths_and_checks(
+        forge: Forge, application: Application, change: Change
+    ) -> Suspension | None:
         rules = application.rules
         if rules.paths:
             paths = await forge.people.paths(change.repository, change.number)
@@ -94,7 +92,7 @@ class Policy:
 
 
 def status_context(app: str) -> str:
-    """What our own status is called among a commit's others."""
+    """The name of Stager's own commit status."""
     return f"stager/{app}"
 
 
@@ -105,52 +103,22 @@ def _fork_suspension(application: Application, change: Change) -> Suspension | N
         return FORKS_ARE_OFF
     return Suspension(
         SuspensionReason.APPROVAL,
-        "No preview yet: this pull request comes from a fork, and nobody has approved its newest commit.",
-        "Someone with push access who has read that commit can comment "
-        f"`{ADDRESS} {Verb.APPROVE} {change.head_sha}`.",
+        "No preview yet: this pull request comes from a fork, and its newest commit isn't approved.",
+        "After reading the commit, someone with push access can comment "
+        f"`{PREFIX} {Verb.APPROVE} {change.head_sha}`.",
     )
-
-
-def check_approval(sha: str, head: str) -> None:
-    """Refuse an approval that doesn't name exactly the commit that would run.
-
-    Args:
-        sha: what the approval names, in lower case.
-        head: the id of the commit that would run; empty for none.
-
-    Raises:
-        Refused: `commit-incomplete` for anything but a whole id, `commit-outdated` for another commit.
-    """
-    waiting = f"The commit that waits here is {head}." if head else "No commit waits here."
-    if not is_commit_id(sha):
-        raise Refused(
-            f'"{sha[:64]}" isn\'t a whole commit id (40 or 64 hex digits). {waiting}',
-            hint="Compare it with the commit that you have read, then copy the whole id: many commits can "
-            "share its first digits.",
-            reason="commit-incomplete",
-        )
-    if sha != head:
-        raise Refused(
-            f"{sha} isn't the commit that waits here. {waiting}",
-            hint="Read that one, then approve it by its whole id.",
-            reason="commit-outdated",
-            status=409,
-        )
 
 
 def _checks_suspension(checks: Checks) -> Suspension | None:
     if checks == "success":
         return None
     return Suspension(
-        SuspensionReason.CHECKS, f"No preview yet: {_CHECKS[checks]}.", "It comes when they have passed."
+        SuspensionReason.CHECKS,
+        f"No preview yet: {_CHECKS[checks]}.",
+        "The preview starts once they have passed.",
     )
 
 
-def is_let_run(before: Environment | None, change: Change) -> bool:
-    """Whether somebody with push access let this very commit run."""
-    return before is not None and before.approved_sha != "" and before.approved_sha == change.head_sha
-
-
-def _is_decided(before: Environment | None, change: Change) -> bool:
-    """Whether this very commit was let run already, so that nobody need be asked again."""
+def _was_allowed(before: Environment | None, change: Change) -> bool:
+    """Whether this commit was allowed before, so that the forge needn't be asked again."""
     return before is not None and before.desired.should_run and before.desired.revision.sha == change.head_sha

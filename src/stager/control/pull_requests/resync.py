@@ -1,8 +1,8 @@
-"""Asks the forge what is open, and heals what was lost: previews that are missing, and those that outlived
-their change.
+"""Compares the forge's open changes with the desired state: launches missing previews, and removes those of
+closed changes.
 
-Absence from the list removes nothing by itself: each missing change is asked for by its number, and only a
-definite no, or one that is closed, goes. A list that couldn't be had whole changes nothing.
+A change that is missing from the list is requested by its number; only a closed change, or one that the forge
+says doesn't exist, is removed. An incomplete list changes nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stager.control.applications import Application, Applications
+from stager.control.forges import Forges
 from stager.control.pull_requests.change_events import ChangeEvents
-from stager.control.pull_requests.forges import Forges
 from stager.control.pull_requests.repositories import application_of, remember
+from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
 from stager.domain.source import Change, Repository
@@ -26,12 +26,12 @@ from stager.ports.store import SeenRepository, Store, Transaction
 log = structlog.get_logger(__name__)
 
 REDELIVER = timedelta(days=3)
-"""How far back a start looks for deliveries that failed; GitHub keeps them so long (docs: Redelivering
+"""How far back failed deliveries are requested after a start; GitHub keeps them that long (docs: Redelivering
 webhooks)."""
 
 
 class Resync:
-    """Compares the forge's open changes with ours, both ways. It emits the events that deliveries would."""
+    """Applies the same events as deliveries would."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Resync:
         self._clock = clock
 
     async def run(self) -> None:
-        """Go over every repository once. One that can't be asked is left as it is, until the next time."""
+        """Compare every repository once. One that the forge can't list now is skipped until the next run."""
         await self._redeliver()
         for repository in await self._repositories():
             try:
@@ -62,38 +62,38 @@ class Resync:
                 log.exception("resync_failed", repository=repository.full_name)
 
     async def _redeliver(self) -> None:
-        """Have each forge send again what it failed to deliver since the last time that it could be asked."""
+        """Request the deliveries that failed since the last successful request, from each forge."""
         for forge in self._forges:
             now = self._clock.now()
             try:
                 count = await forge.recovery.redeliver(self._since.get(forge.name, self._start))
             except StagerError as error:
-                log.warning("not_redelivered", forge=forge.name, reason=error.reason, error=error.message)
+                log.warning("redelivery_failed", forge=forge.name, reason=error.reason, error=error.message)
                 continue
             except Exception:
-                log.exception("not_redelivered", forge=forge.name)
+                log.exception("redelivery_failed", forge=forge.name)
                 continue
             self._since[forge.name] = now
             if count:
                 log.info("redelivered", forge=forge.name, deliveries=count)
 
     async def _repositories(self) -> list[Repository]:
-        """Those that deliveries came from, or adopted previews, and those that the configuration names an
-        owner for; also those that are no application's any more, for as long as they have previews."""
+        """The repositories of deliveries, of adopted previews, and of the configuration where it names an
+        owner; also those without an application while they still have previews."""
         await self._look_up()
         return await self._store.read(self._ours)
 
     def _ours(self, tx: Transaction) -> list[Repository]:
-        staged = {e.change.repository_id for e in tx.environments(present=True) if e.change}
+        with_previews = {e.change.repository_id for e in tx.environments(present=True) if e.change}
         return [
             s.repository
             for s in _seen_repositories(tx)
-            if s.repository.id in staged or application_of(tx, self._applications, s.repository)
+            if s.repository.id in with_previews or application_of(tx, self._applications, s.repository)
         ]
 
     async def _look_up(self) -> None:
-        """Find the repositories that the configuration names and nobody has told of, at least not by that
-        name: it leads to what was renamed since, until it is given to another."""
+        """Look up configured repositories that no delivery came from under that name. The forge resolves the
+        name of a renamed repository, until another one takes it."""
         seen = await self._store.read(_seen_repositories)
         for application in self._applications:
             if application.owner and not any(application.is_of(s.repository) for s in seen):
@@ -109,7 +109,7 @@ class Resync:
         try:
             return await self._forges.repository(owner, name)
         except StagerError as error:
-            log.warning("repository_not_found", repository=f"{owner}/{name}", error=error.message)
+            log.warning("repository_lookup_failed", repository=f"{owner}/{name}", error=error.message)
             return None
 
     async def _compare(self, repository: Repository) -> None:
@@ -118,24 +118,24 @@ class Resync:
             return
         listed = await forge.changes.open_changes(repository)
         for change in listed:
-            await self._seen(ChangeSeen(ChangeAction.SYNCHRONIZE, change, confirmed=True))
+            await self._apply(ChangeSeen(ChangeAction.SYNCHRONIZE, change, confirmed=True))
         numbers = {change.number for change in listed}
-        ours = await self._store.read(lambda tx: _believed_open(tx, repository))
-        for change in ours:
+        believed = await self._store.read(lambda tx: _believed_open(tx, repository))
+        for change in believed:
             if change.number not in numbers:
-                await self._look_closer(forge.changes, repository, change)
+                await self._check_missing(forge.changes, repository, change)
 
-    async def _look_closer(self, changes: Changes, repository: Repository, believed: Change) -> None:
-        """A change of ours isn't among the open ones: what does the forge say of it alone?"""
+    async def _check_missing(self, changes: Changes, repository: Repository, believed: Change) -> None:
+        """Ask the forge about a change that isn't in its list of open ones."""
         now = await changes.change(repository, believed.number)
         if now is None:
-            # Forges stamp whole seconds: by a finer stamp, what comes back in this second would be older.
+            # Forges use whole seconds: with a finer time, an event of this second would look older.
             stamp = max(believed.updated_at, self._clock.now().replace(microsecond=0))
             now = replace(believed, is_open=False, updated_at=stamp)
         action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED
-        await self._seen(ChangeSeen(action, now, confirmed=True))
+        await self._apply(ChangeSeen(action, now, confirmed=True))
 
-    async def _seen(self, event: ChangeSeen) -> None:
+    async def _apply(self, event: ChangeSeen) -> None:
         outcome = await self._change_events.apply(event)
         if not outcome.startswith(("nothing", "ignored")):
             log.info(
@@ -157,7 +157,7 @@ def _seen_repositories(tx: Transaction) -> list[SeenRepository]:
 
 
 def _believed_open(tx: Transaction, repository: Repository) -> list[Change]:
-    """The changes that we take for open; also those of adopted previews, which no delivery told of since."""
+    """The changes that are open as far as is recorded, including those of adopted previews."""
     believed = {change.number: change for change in tx.open_changes(repository.id)}
     for environment in tx.environments(present=True):
         link = environment.change

@@ -10,7 +10,7 @@ import structlog
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.current_changes import CurrentChanges
-from stager.control.pull_requests.deduplication import Once
+from stager.control.pull_requests.deduplication import Deduplication
 from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
@@ -59,7 +59,7 @@ class WebhookConsumer:
         handlers: EventHandlers,
         *,
         current: CurrentChanges,
-        once: Once,
+        once: Deduplication,
     ) -> None:
         self._store = store
         self._inbox = inbox
@@ -95,7 +95,7 @@ class WebhookConsumer:
             case ChangeSeen():
                 return await self._changed(event)
             case CommandSaid():
-                return await self._handlers.comment_commands.said(event)
+                return await self._handlers.comment_commands.run(event)
             case ChecksEnded():
                 return await self._checked(event)
             case MergeQueued():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.control.applications import Application, Applications
 from stager.control.builds.images import ImageResolver
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.records import Records
@@ -14,6 +13,7 @@ from stager.control.reconciler.unexpected_errors import UnexpectedErrors
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
+from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError

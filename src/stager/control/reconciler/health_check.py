@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.reconciler.port_diagnosis import Evidence, diagnose
+from stager.domain.application import Application
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import StagerError
 from stager.domain.text import lines_on_screen

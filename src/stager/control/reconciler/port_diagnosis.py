@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.errors import Fault
 from stager.ports.engine import Checked, Listener
 

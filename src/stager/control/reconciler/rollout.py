@@ -9,17 +9,18 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.applications import Application
 from stager.control.reconciler.container_env import of_instance
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.exec_hooks import run_hooks
 from stager.control.reconciler.health_check import HealthCheck
 from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.status_page import StatusPage
+from stager.domain.application import Application
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import profile_name
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
@@ -53,8 +54,14 @@ class Rollout:
             await self._status_page.update(environment.id)
             application = application.with_manifest(deployment.manifest)
             labels = _labels(environment, deployment, service)
-            variables = self._variables(environment, deployment, application, from_handlers)
-            spec = _spec(labels, deployment.image, application, variables)
+            spec = InstanceSpec(
+                labels=labels,
+                image=deployment.image,
+                application=application,
+                profile=application.profile_for(environment.desired.trust),
+                variables=self._variables(environment, deployment, application, from_handlers),
+                fallbacks={"PORT": str(application.port)} if application.port else {},
+            )
             instance = await self._context.instances.create(spec)
         await self._run(deployment, instance.id)
 
@@ -64,7 +71,7 @@ class Rollout:
         """Create the network while the image is built. An image that needn't be built is there sooner."""
         if application.build is None:
             return nullcontext()
-        return self._context.instances.prepared(environment.id, environment.desired.trust)
+        return self._context.instances.prepared(environment.id, profile_name(environment.desired.trust))
 
     async def resume(self, state: ObservedState, instance: Instance) -> None:
         """Start an existing instance that doesn't run."""
@@ -148,23 +155,6 @@ class Rollout:
         )
 
 
-def _spec(
-    labels: InstanceLabels, image: str, application: Application, variables: Mapping[str, str]
-) -> InstanceSpec:
-    return InstanceSpec(
-        labels=labels,
-        image=image,
-        command=application.command,
-        port=application.port or 0,
-        variables=variables,
-        limits=application.limits,
-        stop_grace=application.stop_grace,
-        parameters=application.parameters,
-        runs_healthcheck=application.has_healthcheck,
-        fallbacks={"PORT": str(application.port)} if application.port else {},
-    )
-
-
 def _was_healthy_before(deployment: Deployment, instance: Instance) -> bool:
     """Whether an earlier run of this very instance was healthy."""
     return deployment.attempt.healthy_runs.get(instance.service, "").startswith(f"{instance.id}@")
@@ -182,6 +172,7 @@ def _labels(environment: Environment, deployment: Deployment, service: str) -> I
         host=environment.host,
         revision=deployment.revision,
         trust=environment.desired.trust,
+        profile=profile_name(environment.desired.trust),
         change=environment.change,
         parameters=environment.desired.parameters,
     )

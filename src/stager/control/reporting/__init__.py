@@ -1,1 +1,1 @@
-"""Reports of environments in the forge's own places: comments, deployments and commit statuses."""
+"""Reports to the forge: pull-request comments, deployments and commit statuses."""

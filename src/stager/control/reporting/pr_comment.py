@@ -1,7 +1,7 @@
-"""Keeps one comment in each pull request up to date.
+"""One comment in each pull request, kept up to date.
 
-People are notified of a new comment, never of an edit. So there is none before there is something to see, and
-none for a refusal that its author knows of or can do without: that is told by the commit's status.
+A new comment notifies people, an edit doesn't. Therefore the comment is created when there is something to
+see, and not for a refusal that its author expects or doesn't need: the commit status shows that.
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from stager.control.applications import Applications
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import ReportState, picture_of
+from stager.control.reporting.report_state import ReportState, report_state_of
 from stager.control.routing.urls import Urls
+from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
 from stager.domain.status import State, Status
 from stager.ports.forge import Reports
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
-NEWS = frozenset({State.LIVE, State.FAILED, State.FAILED_UPDATE})
-TOLD_AT_ONCE = UNAPPROVED | {SuspensionReason.NO_ROOM}
-"""Why there is no preview, where its author can't know and somebody has to do something. The other reasons
-are rules of the house, the author's own wish, and checks that are on their way."""
+COMMENTED_STATES = frozenset({State.LIVE, State.FAILED, State.FAILED_UPDATE})
+COMMENTED_REASONS = UNAPPROVED | {SuspensionReason.NO_ROOM}
+"""Suspensions that create a comment: those that the author can't foresee and that somebody has to act on. The
+other reasons are configured rules, the author's own request, and checks in progress."""
 
 
 class PullRequestCommentSink:
-    """The comments.
+    """Reports environments as comments.
 
     Args:
-        installation: the id by which our comments are told from another Stager's.
-        removes: whether the comment goes with the preview; otherwise it says that the preview went.
+        installation: this installation's id, part of the comment's marker.
+        removes: whether the comment is deleted with the preview; otherwise it says that the preview was
+            removed.
     """
 
     def __init__(
@@ -50,29 +51,31 @@ class PullRequestCommentSink:
         self._installation = installation
         self._removes = removes
 
-    async def say(self, environment_id: str) -> None:
-        """Have the comment say how this environment stands. Raises what `Reports.comment` does."""
-        picture = await self._store.read(lambda tx: picture_of(tx, environment_id))
-        change = picture.environment.change if picture else None
+    async def report(self, environment_id: str) -> None:
+        """Create, edit or delete this environment's comment. Raises what `Reports.comment` does."""
+        state = await self._store.read(lambda tx: report_state_of(tx, environment_id))
+        change = state.environment.change if state else None
         forge = self._forges.of(change.repository_id) if change else None
-        if picture is None or change is None or forge is None:
+        if state is None or change is None or forge is None:
             return
-        if self._removes and picture.status.state in (State.GONE, State.STOPPED):
-            await self._remove(forge.reports, picture.environment, change)
-        elif picture.environment.comment_id or _is_worth_one(picture):
-            await self._write(forge.reports, picture, change)
+        if self._removes and state.status.state in (State.GONE, State.STOPPED):
+            await self._remove(forge.reports, state.environment, change)
+        elif state.environment.comment_id or _creates_comment(state):
+            await self._write(forge.reports, state, change)
 
-    async def _write(self, reports: Reports, picture: ReportState, change: ChangeLink) -> None:
-        environment = picture.environment
+    async def _write(self, reports: Reports, state: ReportState, change: ChangeLink) -> None:
+        environment = state.environment
         body = comment_body(
-            picture,
+            state,
             self._addresses.url(environment.host),
             self._addresses.page(environment.id),
             self._applications.withheld(environment.app, environment.desired.trust),
             self._applications.warnings(environment.app, environment.desired.trust),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
-        if digest == await self._store.read(lambda tx: tx.fact(_fact(environment.id))):
+        if digest == await self._store.read(
+            lambda tx: tx.environment_state(environment.id, StateKind.COMMENT)
+        ):
             return
         marker = self._marker(environment)
         comment_id = await reports.comment(
@@ -86,25 +89,27 @@ class PullRequestCommentSink:
             await self._store.write(lambda tx: _remember(tx, environment.id, "", ""))
 
     def _marker(self, environment: Environment) -> str:
-        """By the app and not by our own id: after the database was lost, a new environment finds it again."""
+        """Contains the application and not the environment's id: after the database was lost, a new
+        environment finds the comment again."""
         return f"<!-- stager:{self._installation}:{environment.app} -->"
 
 
-def _is_worth_one(picture: ReportState) -> bool:
-    """Whether people are to be notified."""
-    return picture.note is not None or picture.status.state in NEWS or _is_told_at_once(picture.status)
+def _creates_comment(state: ReportState) -> bool:
+    """Whether this state is worth a notification."""
+    return (
+        state.note is not None
+        or state.status.state in COMMENTED_STATES
+        or _is_commented_suspension(state.status)
+    )
 
 
-def _is_told_at_once(status: Status) -> bool:
-    return status.state in (State.REFUSED, State.STOPPED) and SuspensionReason(status.reason) in TOLD_AT_ONCE
+def _is_commented_suspension(status: Status) -> bool:
+    is_suspended = status.state in (State.REFUSED, State.STOPPED)
+    return is_suspended and SuspensionReason(status.reason) in COMMENTED_REASONS
 
 
 def _remember(tx: Transaction, environment_id: str, comment_id: str, digest: str) -> None:
     environment = tx.environment(environment_id)
     if environment is not None:
         tx.save_environment(replace(environment, comment_id=comment_id))
-        tx.save_fact(_fact(environment_id), digest)
-
-
-def _fact(environment_id: str) -> str:
-    return f"comment:{environment_id}"
+        tx.save_environment_state(environment_id, StateKind.COMMENT, digest)

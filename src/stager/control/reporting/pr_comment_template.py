@@ -1,7 +1,6 @@
-"""The text of the comment in a pull request. Pure: what there is to tell comes in, Markdown goes out.
+"""The text of the pull-request comment: a pure function from an environment's state to Markdown.
 
-What comes from people or programs can't break out of it, can't notify anybody, and can't make it longer than
-a forge takes.
+Text from people and programs is escaped: it can't add markup, notify anybody, or exceed the forge's limit.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from stager.control.pull_requests.policy import SHORT
-from stager.control.reporting.qr import leads_elsewhere, qr_lines
+from stager.control.reporting.qr import is_reachable_elsewhere, qr_lines
 from stager.control.reporting.report_state import ReportState
 from stager.domain.deployment import Deployment
 from stager.domain.environment import SuspensionReason
-from stager.domain.pull_requests.comment_command import ABOUT, ADDRESS, Verb
+from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
 from stager.domain.status import State, Status
 from stager.domain.text import as_on_screen
 
 LONGEST_TEXT, LONGEST_LINE, MOST_LINES = 1_000, 400, 40
-"""Characters of a sentence and of a line of a log, and lines of one. GitHub refuses a comment of more than
+"""Characters of a sentence, characters of a log line, and log lines. GitHub refuses a comment of more than
 65536 characters (its API answers 422: "body is too long")."""
 
 _CODE = re.compile(r"(?<!`)(`[^`]+`)(?!`)")
@@ -31,23 +30,23 @@ HEADLINES = {
     State.STARTING: "⏳ The preview is starting",
     State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",
-    State.UNRESPONSIVE: "⚠️ The preview has stopped answering",
-    State.UPDATING: "⏳ The preview is being refreshed",
+    State.UNRESPONSIVE: "⚠️ The preview doesn't respond",
+    State.UPDATING: "⏳ The preview is being updated",
     State.FAILED: "❌ The preview failed",
-    State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still shows the one before",
+    State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
     State.STOPPED: "⏸️ The preview is stopped",
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
 WAITING = {
-    SuspensionReason.APPROVAL: "✋ The preview waits for an approval",
-    SuspensionReason.CHECKS: "⏳ The preview waits for the checks",
+    SuspensionReason.APPROVAL: "✋ The preview waits for approval",
+    SuspensionReason.CHECKS: "⏳ The preview waits for the commit's checks",
 }
-"""Refusals that end by themselves or by a word."""
+"""Refusals that end with the checks or with an approval."""
 
 
 def comment_body(
-    picture: ReportState,
+    state: ReportState,
     url: str,
     log_url: str = "",
     withheld: Sequence[str] = (),
@@ -56,24 +55,24 @@ def comment_body(
     """The comment's text.
 
     Args:
-        url: where the preview answers, or will.
-        log_url: Stager's own page for it; empty while nobody knows by which name Stager is called.
+        url: the preview's.
+        log_url: Stager's page of the preview; empty while Stager's own domain is unknown.
         withheld: the names of the secrets that code from a fork doesn't get.
-        warnings: what people should know of it, whatever state it is in.
+        warnings: sentences that are shown in every state.
     """
-    status = picture.status
+    status = state.status
     parts = [
         f"### {_headline(status)}",
-        f"**{url}**" if _is_up(picture) else "",
+        f"**{url}**" if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
-        _facts(picture, log_url),
-        _said(picture),
-        *map(_warning, picture.hitches[:MOST_LINES]),
-        _withheld(picture, withheld),
-        *(f"⚠️ {_escaped(warning)}" for warning in warnings if picture.environment.desired.is_present),
-        _folded("The last lines of its log", _fenced(status.lines)) if status.lines else "",
-        _folded("QR code", _fenced(qr_lines(url))) if _is_up(picture) and leads_elsewhere(url) else "",
-        _folded("What can be typed here", _commands(picture)),
+        _facts(state, log_url),
+        _note(state),
+        *map(_warning, state.handler_failures[:MOST_LINES]),
+        _withheld(state, withheld),
+        *(f"⚠️ {_escaped(warning)}" for warning in warnings if state.environment.desired.is_present),
+        _folded("Last lines of the log", _fenced(status.lines)) if status.lines else "",
+        _folded("QR code", _fenced(qr_lines(url))) if _is_up(state) and is_reachable_elsewhere(url) else "",
+        _folded("Commands", _commands(state)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -83,8 +82,8 @@ def _headline(status: Status) -> str:
     return waits or HEADLINES[status.state]
 
 
-def _is_up(picture: ReportState) -> bool:
-    return picture.environment.serving is not None and picture.environment.desired.is_present
+def _is_up(state: ReportState) -> bool:
+    return state.environment.serving is not None and state.environment.desired.is_present
 
 
 def _sentences(status: Status) -> str:
@@ -95,14 +94,14 @@ def _warning(text: str) -> str:
     return f"⚠️ {_escaped(text)}" if text else ""
 
 
-def _facts(picture: ReportState, log_url: str) -> str:
-    """Commit, time taken and log, on one line."""
-    wanted, serving = picture.environment.desired.revision.sha, picture.serving
-    shown = serving.revision.sha if serving and serving.revision.sha != wanted else ""
+def _facts(state: ReportState, log_url: str) -> str:
+    """Commit, duration and log, on one line."""
+    desired, serving = state.environment.desired.revision.sha, state.serving
+    shown = serving.revision.sha if serving and serving.revision.sha != desired else ""
     facts = (
-        f"Commit {_commit(wanted)}" if _commit(wanted) else "",
-        f"shows {_commit(shown)}" if _is_up(picture) and _commit(shown) else "",
-        _took(picture.deployment) if picture.deployment else "",
+        f"Commit {_commit(desired)}" if _commit(desired) else "",
+        f"serving {_commit(shown)}" if _is_up(state) and _commit(shown) else "",
+        _duration(state.deployment) if state.deployment else "",
         f"[log]({log_url})" if log_url else "",
     )
     return " · ".join(filter(None, facts))
@@ -120,15 +119,14 @@ def _plain(sha: str) -> str:
     return sha if sha.isalnum() else ""
 
 
-def _took(deployment: Deployment) -> str:
-    """From the wish to the first answer. What was adopted has no stamp of a start, and took no time that we
-    know of."""
+def _duration(deployment: Deployment) -> str:
+    """From the request to the first response. Adopted previews have no start time, so theirs is unknown."""
     if deployment.live_at is None or deployment.starting_at is None:
         return ""
-    whole = f"up in {_seconds(deployment.live_at - deployment.created_at)}"
+    total = f"live after {_seconds(deployment.live_at - deployment.created_at)}"
     if deployment.building_at is None:
-        return whole
-    return f"{whole}, {_seconds(deployment.starting_at - deployment.building_at)} of it for the image"
+        return total
+    return f"{total} (build: {_seconds(deployment.starting_at - deployment.building_at)})"
 
 
 def _seconds(span: timedelta) -> str:
@@ -136,32 +134,32 @@ def _seconds(span: timedelta) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
-def _said(picture: ReportState) -> str:
-    """The answer to what somebody asked for."""
-    note = picture.note
+def _note(state: ReportState) -> str:
+    """The answer to the last comment command."""
+    note = state.note
     if note is None:
         return ""
     return "\n\n".join(filter(None, (f"💬 {_escaped(note.text)}", "\n".join(_fenced(note.lines)))))
 
 
-def _withheld(picture: ReportState, names: Sequence[str]) -> str:
-    desired = picture.environment.desired
+def _withheld(state: ReportState, names: Sequence[str]) -> str:
+    desired = state.environment.desired
     if not names or desired.trust is not Trust.FORK or not desired.is_present:
         return ""
     return f"🔒 Code from forks gets no secrets. Withheld: {', '.join(_escaped(name) for name in names)}."
 
 
-def _commands(picture: ReportState) -> list[str]:
-    return [f"- `{ADDRESS} {words}`: {about}" for words, about in _verbs(picture).items()]
+def _commands(state: ReportState) -> list[str]:
+    return [f"- `{PREFIX} {words}`: {about}" for words, about in _verbs(state).items()]
 
 
-def _verbs(picture: ReportState) -> Mapping[str, str]:
-    """What may be asked for as things stand, each with what it does."""
-    desired = picture.environment.desired
-    held_for = desired.suspension.reason if desired.suspension else None
-    if not desired.is_present or held_for is SuspensionReason.FORK:
+def _verbs(state: ReportState) -> Mapping[str, str]:
+    """The commands that are possible in this state, with their descriptions."""
+    desired = state.environment.desired
+    suspended_for = desired.suspension.reason if desired.suspension else None
+    if not desired.is_present or suspended_for is SuspensionReason.FORK:
         return {}
-    if held_for is SuspensionReason.APPROVAL:
+    if suspended_for is SuspensionReason.APPROVAL:
         approve = f"{Verb.APPROVE} {_plain(desired.revision.sha)}"
         return {approve: ABOUT[Verb.APPROVE], Verb.HELP: ABOUT[Verb.HELP]}
     return {verb: about for verb, about in ABOUT.items() if verb is not Verb.APPROVE}
@@ -174,8 +172,8 @@ def _folded(title: str, lines: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text without a meaning in Markdown or HTML, and without notifying anybody; but what stands between two
-    backticks stays code, where nothing has a meaning."""
+    """Text without Markdown, HTML or mentions. Code spans between single backticks are kept: nothing in them
+    is interpreted."""
     pieces = _CODE.split(_cut(" ".join(text.split()), LONGEST_TEXT))
     return "".join(piece if i % 2 else _inert(piece) for i, piece in enumerate(pieces))
 

@@ -1,4 +1,4 @@
-"""All that people are told of an environment, read in one go, so that it is all of one moment."""
+"""The state of an environment that reports show, read in one transaction."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class ReportState:
 
     Args:
         deployment: of the desired generation; None before its first step.
-        serving: the deployment that visitors see; None while they see a page.
-        note: the answer to what somebody asked for last.
-        hitches: what handlers failed at, a sentence each; it cost the preview nothing.
+        serving: the deployment that visitors reach; None while they get a page of Stager's.
+        note: the answer to the last comment command.
+        handler_failures: one sentence each; they don't affect the preview.
     """
 
     environment: Environment
     deployment: Deployment | None = None
     serving: Deployment | None = None
     note: Note | None = None
-    hitches: tuple[str, ...] = ()
+    handler_failures: tuple[str, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -35,8 +35,8 @@ class ReportState:
         return status_of(self.environment, self.deployment)
 
 
-def picture_of(tx: Transaction, environment_id: str) -> ReportState | None:
-    """The environment of this id as it is now; None when there is none."""
+def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:
+    """The current state of this environment; None when it doesn't exist."""
     environment = tx.environment(environment_id)
     if environment is None:
         return None

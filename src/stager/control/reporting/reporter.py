@@ -1,7 +1,7 @@
-"""The one author of what Stager says in a pull request.
+"""Reports environments to the forge at each change of state.
 
-It hears every change of state and has each of its voices look for itself: the comment, the deployment, the
-commit's status. They don't wait for one another; the failure of one costs nobody the others or the preview.
+The sinks (pull-request comment, deployment, commit status) run independently: a failing sink affects neither
+the others nor the preview.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from stager.domain.errors import Retry, StagerError
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE = 300
-"""Seconds between two tries while the forge doesn't take what is said; it is tried until it does."""
+"""Seconds between two attempts while the forge doesn't answer. There is no last attempt."""
 
 
 class Sink(Protocol):
-    """One of the places where a forge shows how a preview stands."""
+    """A place at the forge that shows an environment's state."""
 
-    async def say(self, environment_id: str) -> None:
-        """Have it say how this environment stands now. No effect where it says so already. Raises `Retry` or
-        `Refused` as the forge does."""
+    async def report(self, environment_id: str) -> None:
+        """Show the environment's current state; no effect if it is shown already. Raises `Retry` or `Refused`
+        as the forge does."""
 
 
 class Reporter:
-    """Has everything said.
+    """Runs the sinks.
 
     Args:
-        sinks: by what they are called in the log.
+        sinks: by their names in the log.
     """
 
     def __init__(self, sinks: Mapping[str, Sink]) -> None:
-        self._tasks = [CoalescingTasks(partial(_said, name, sink.say)) for name, sink in sinks.items()]
+        self._tasks = [CoalescingTasks(partial(_report, name, sink.report)) for name, sink in sinks.items()]
 
     def changed(self, environment_id: str) -> None:
-        """Report soon how this environment stands."""
+        """Report this environment's state soon."""
         for tasks in self._tasks:
             tasks.ask(environment_id)
 
     async def close(self) -> None:
-        """Stop; what wasn't said is said after the next start."""
+        """Stop. Reports that are missing are made after the next start."""
         for tasks in self._tasks:
             await tasks.close()
 
 
-async def _said(sink: str, say: Callable[[str], Awaitable[None]], environment_id: str) -> None:
+async def _report(sink: str, report: Callable[[str], Awaitable[None]], environment_id: str) -> None:
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Retry), wait=wait_exponential(multiplier=2, max=LONGEST_PAUSE)
         ):
             with attempt:
-                await say(environment_id)
+                await report(environment_id)
     except StagerError as error:
         log.warning(
             "report_refused", sink=sink, environment=environment_id, reason=error.reason, error=str(error)

@@ -54,7 +54,7 @@ class EdgeProxies:
     def follow(self, table: RouteTable, *, anyway: bool = False) -> None:
         """Have the outpost follow this table. It is told only when that makes a difference to it, or
         `anyway`: it may have been changed behind our back."""
-        doors, lacking = table.doors(), self.ports.lacking(table)
+        doors, lacking = table.ingress_ports(), self.ports.lacking(table)
         if anyway or (doors, lacking, table.domain) != (self._doors, self._lacking, self._table.domain):
             self._woken.set()
         self._table, self._doors, self._lacking = table, doors, lacking
@@ -100,12 +100,12 @@ class EdgeProxies:
             log.exception("outpost_failed", edge_proxy=self._edge_proxy.name)
             return "It could not be told, by a fault of Stager's own; the log has more."
         finally:
-            self._tried, self._ended = table.doors(), self._begun
+            self._tried, self._ended = table.ingress_ports(), self._begun
             async with self._turn:
                 self._turn.notify_all()
 
     async def _apply(self, table: RouteTable) -> str:
-        before, doors = self._told, table.doors()
+        before, doors = self._told, table.ingress_ports()
         if before is not None:
             # Until it is known what came of it, the outpost may lead to the old ones and to the new ones.
             self._told = {**doors, **before}

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from stager.domain.route import RouteTable, wants_door
+from stager.domain.route import RouteTable, needs_ingress_port
 
 
 class IngressPortPool:
@@ -32,7 +32,7 @@ class IngressPortPool:
 
     def give(self, table: RouteTable, host: str) -> RouteTable:
         """The table in which `host` has a port, if it should have one and there is one left."""
-        if not wants_door(table.routes.get(host)) or host in table.ports.values():
+        if not needs_ingress_port(table.routes.get(host)) or host in table.ports.values():
             return table
         port = next((p for p in self._queue if p not in table.ports and p not in self._taken), None)
         if port is None:
@@ -59,7 +59,7 @@ class IngressPortPool:
         kept = {
             port: host
             for port, host in table.ports.items()
-            if port in self._all and (wants_door(table.routes.get(host)) or in_use(host))
+            if port in self._all and (needs_ingress_port(table.routes.get(host)) or in_use(host))
         }
         for port in table.ports.keys() & self._all - kept.keys():
             self._rest(port)
@@ -68,7 +68,7 @@ class IngressPortPool:
     def lacking(self, table: RouteTable) -> list[str]:
         """The hosts that should have a port and have none."""
         having = set(table.ports.values())
-        return [h for h, target in table.routes.items() if wants_door(target) and h not in having]
+        return [h for h, target in table.routes.items() if needs_ingress_port(target) and h not in having]
 
     def _all_given(self, table: RouteTable, hosts: Iterable[str]) -> RouteTable:
         for host in hosts:

@@ -10,7 +10,7 @@ import structlog
 
 from stager.control.routing.edge_proxy import EdgeProxies
 from stager.domain.identity.access_policy import AccessPolicy
-from stager.domain.route import Changes, Endpoint, RouteTable, Target, wants_door
+from stager.domain.route import Endpoint, RouteDiff, RouteTable, Target, needs_ingress_port
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Routes:
         What stands before the router is waited for where people are told next, and not for long.
         """
         await _to_the_end(self._set(host, target, terms))
-        if self._edge_proxies and (isinstance(target, Endpoint) or not wants_door(target)):
+        if self._edge_proxies and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
             await self._edge_proxies.caught_up(host)
 
     async def drop(self, host: str) -> None:
@@ -94,23 +94,23 @@ class Routes:
     async def _set(self, host: str, target: Target | None, ask: AskTerms | None = None) -> None:
         async with self._lock:
             before, terms = self._table, await ask() if ask else None
-            if before.routes.get(host) == target and before.terms.get(host) == terms:
+            if before.routes.get(host) == target and before.policies.get(host) == terms:
                 return
             table = before.upsert(host, target, terms) if target else before.delete(host)
             table = self._edge_proxies.ports.give(table, host) if self._edge_proxies else table
-            changes = Changes(
+            changes = RouteDiff(
                 {host: target} if target else {},
                 frozenset(() if target else {host}),
                 frame=False,
                 ports={p: h for p, h in table.ports.items() if p not in before.ports},
-                terms={host: terms} if target and before.terms.get(host) != terms else {},
+                policies={host: terms} if target and before.policies.get(host) != terms else {},
             )
             closed = await self._router.update(changes, table)
             await self._remember(table, closed)
 
     async def _guard(self, ask: AskAllTerms) -> None:
         async with self._lock:
-            table = self._table.under(await ask())
+            table = self._table.with_policies(await ask())
             changes = self._table.changes_to(table)
             if changes:
                 await self._remember(table, await self._router.update(changes, table))

@@ -84,6 +84,11 @@ class Urls:
         return f"{self.scheme}://{self._configured or self._learned or self._fallback}"
 
     @property
+    def is_https(self) -> bool:
+        """Whether Stager's own pages are served over HTTPS only, so that their cookies can be `Secure`."""
+        return self.home.startswith("https:")
+
+    @property
     def previews(self) -> str:
         """The URLs of all previews, as a source of a Content-Security-Policy."""
         return f"{self.scheme}://*.{self.authority}"

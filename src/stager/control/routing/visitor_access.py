@@ -3,12 +3,12 @@ were given out. Here the terms and the tokens are made; the front decides by the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from stager.control.applications import Application, Applications
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
+from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
@@ -63,7 +63,11 @@ class VisitorAccess:
 
     async def renew(self, host: str = "") -> None:
         """Have this host served on its terms, or all of them; no effect where they are."""
-        await self._routes.guard(lambda: self._store.read(lambda tx: self._all_terms(tx, host)))
+        if host:
+            await self._routes.guard(lambda: self._store.read(lambda tx: self._terms_at(tx, host)))
+        elif self._routes.table.policies or any(a.privacy or a.index for a in self._applications):
+            # Read while the table is locked: an older copy would overwrite what `lead` has set since.
+            await self._routes.guard(lambda: self._store.read(self._all_terms))
 
     def privacy(self, environment: Environment) -> Privacy | None:
         """What is asked of its visitors; None where anybody may come."""
@@ -85,7 +89,7 @@ class VisitorAccess:
         return f"{self._addresses.url(environment.host)}{ACCESS_PATH}?{query}"
 
     async def _terms_now(self, environment: Environment) -> AccessPolicy | None:
-        return await self._store.read(lambda tx: self._terms_of(tx, environment))
+        return await self._store.read(lambda tx: self._terms_of(environment, tx.share_links(environment.id)))
 
     def invitation(self, environment: Environment, link: ShareLink) -> str:
         """The URL of a share link."""
@@ -93,28 +97,35 @@ class VisitorAccess:
         token = seal(Pass(environment.host, "link", until, "", link.id), "link", self._key)
         return f"{self._addresses.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
-    def _all_terms(self, tx: Transaction, host: str) -> Mapping[str, AccessPolicy | None]:
-        holder = tx.environment_by_host(host) if host else None
-        environments = ([holder] if holder else []) if host else tx.environments()
-        # Where two had the same host, the one that is there now has it.
-        in_order = sorted(environments, key=lambda e: (e.desired.is_present, e.updated_at))
-        return {environment.host: self._terms_of(tx, environment) for environment in in_order}
+    def _terms_at(self, tx: Transaction, host: str) -> Mapping[str, AccessPolicy | None]:
+        holder = tx.environment_by_host(host)
+        return {host: self._terms_of(holder, tx.share_links(holder.id))} if holder else {}
 
-    def _terms_of(self, tx: Transaction, environment: Environment) -> AccessPolicy | None:
+    def _all_terms(self, tx: Transaction) -> Mapping[str, AccessPolicy | None]:
+        links: dict[str, list[ShareLink]] = {}
+        for link in tx.all_share_links():
+            links.setdefault(link.environment_id, []).append(link)
+        # Where two had the same host, the one that is there now has it.
+        in_order = sorted(tx.environments(), key=lambda e: (e.desired.is_present, e.updated_at))
+        return {e.host: self._terms_of(e, links.get(e.id, ())) for e in in_order}
+
+    def _terms_of(self, environment: Environment, links: Sequence[ShareLink]) -> AccessPolicy | None:
         application = self._applications.find(environment.app)
         if application is None:
             # Nobody says any more whether it is private, so it stays what it was.
-            return self._routes.table.terms.get(environment.host)
-        guard = self._guard(tx, environment, application)
+            return self._routes.table.policies.get(environment.host)
+        guard = self._guard(environment, application, links)
         return AccessPolicy(guard, application.index) if guard or application.index else None
 
-    def _links(self, tx: Transaction, environment: Environment) -> frozenset[str]:
+    def _good(self, environment: Environment, links: Sequence[ShareLink]) -> frozenset[str]:
         if not environment.desired.should_run:
             return frozenset()
         now = self._clock.now()
-        return frozenset(link.id for link in tx.share_links(environment.id) if link.is_good(now))
+        return frozenset(link.id for link in links if link.is_good(now))
 
-    def _guard(self, tx: Transaction, environment: Environment, application: Application) -> Guard | None:
+    def _guard(
+        self, environment: Environment, application: Application, links: Sequence[ShareLink]
+    ) -> Guard | None:
         privacy = application.privacy
         if privacy is None:
             return None
@@ -124,5 +135,5 @@ class VisitorAccess:
             page=f"{self._addresses.home}{PAGE}",
             stay=privacy.stay,
             bypass=digest_of(privacy.bypass_token) if privacy.bypass_token else "",
-            links=self._links(tx, environment) if "link" in privacy.ways else frozenset(),
+            links=self._good(environment, links) if "link" in privacy.ways else frozenset(),
         )

@@ -107,7 +107,8 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """On what terms a host is served. The usual ones are not written down: anybody, and no search engine.
+    """Who may see a host's preview, and whether search engines may index it. The default policy, which route
+    tables leave out, is: everybody, no index.
 
     Args:
         guard: None where anybody may come.
@@ -172,13 +173,13 @@ def safe_path(text: str) -> str:
     return text if len(text) <= LONGEST_PATH and _PATH.fullmatch(text) else "/"
 
 
-def terms_to_wire(terms: AccessPolicy) -> dict[str, Any]:
-    """Terms as plain JSON types."""
-    guard = terms.guard
+def policy_to_wire(policy: AccessPolicy) -> dict[str, Any]:
+    """Convert a policy to plain JSON types."""
+    guard = policy.guard
     if guard is None:
-        return {"index": terms.index}
+        return {"index": policy.index}
     return {
-        "index": terms.index,
+        "index": policy.index,
         "guard": {
             "ways": sorted(guard.ways),
             "epoch": guard.epoch,
@@ -190,8 +191,8 @@ def terms_to_wire(terms: AccessPolicy) -> dict[str, Any]:
     }
 
 
-def terms_from_wire(data: Mapping[str, Any]) -> AccessPolicy:
-    """The terms that `terms_to_wire` wrote. Raises KeyError, ValueError or TypeError on anything else."""
+def policy_from_wire(data: Mapping[str, Any]) -> AccessPolicy:
+    """Read the output of `policy_to_wire`. Raises KeyError, ValueError or TypeError on anything else."""
     index = bool(data["index"])
     if "guard" not in data:
         return AccessPolicy(None, index)

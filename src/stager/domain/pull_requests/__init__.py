@@ -1,1 +1,1 @@
-"""Events of forges, rules for pull requests, comment commands."""
+"""Forge events, decisions about them, rules for pull requests, comment commands."""

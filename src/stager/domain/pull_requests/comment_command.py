@@ -1,4 +1,4 @@
-"""What people say to Stager in a pull request's comments: `/stager launch`, and so on."""
+"""Commands in pull-request comments, such as `/stager launch`. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from enum import StrEnum
 
 from stager.domain.names import did_you_mean
 
-ADDRESS = "/stager"
+PREFIX = "/stager"
 LONGEST_WORD = 40
 
 _LINE_END = re.compile(r"\r\n?|\n")
-_SHOWN = re.compile(r" {4}| {0,3}\t")
-"""How a line begins that Markdown shows as code (CommonMark, section 4.4)."""
+_CODE = re.compile(r" {4}| {0,3}\t")
+"""The indentation of a code block (CommonMark, section 4.4)."""
 
 
 class Verb(StrEnum):
-    """What may be asked for."""
+    """The commands."""
 
     LAUNCH = "launch"
     REDEPLOY = "redeploy"
@@ -30,47 +30,46 @@ class Verb(StrEnum):
 
 
 ABOUT = {
-    Verb.LAUNCH: "have a preview, also after it was stopped",
-    Verb.REDEPLOY: "start it afresh from the same commit",
+    Verb.LAUNCH: "start the preview, also after it was stopped",
+    Verb.REDEPLOY: "restart it from the same commit",
     Verb.KILL: "stop it until the next push",
-    Verb.LOGS: "show the last lines of its log here",
-    Verb.PIN: "keep it when room is made for others",
-    Verb.EXTEND: "count as the newest when room is made",
-    Verb.APPROVE: "let this very commit from a fork run",
-    Verb.HELP: "show this list here",
+    Verb.LOGS: "show the last lines of its log",
+    Verb.PIN: "never evict it in favour of another preview",
+    Verb.EXTEND: "move it to the end of the eviction order",
+    Verb.APPROVE: "run this commit from a fork",
+    Verb.HELP: "show this list",
 }
-"""Each verb with what it does, as people are told."""
+"""The description of each command, as people see it."""
 
 ALIASES = {"deploy": Verb.LAUNCH, "start": Verb.LAUNCH, "restart": Verb.REDEPLOY, "stop": Verb.KILL}
 
 
 @dataclass(frozen=True, slots=True)
 class CommentCommand:
-    """One thing that was asked for.
+    """A parsed command.
 
     Args:
-        verb: None when nothing that we know was asked for.
-        said: the word that stands there.
+        verb: None for an unknown command.
+        word: the word after `/stager`, in lower case.
     """
 
     verb: Verb | None
-    said: str = ""
+    word: str = ""
 
     @property
     def hint(self) -> str:
-        """What was meant, perhaps."""
-        return did_you_mean(self.said, list(Verb))
+        """A suggestion for an unknown command; may be empty."""
+        return did_you_mean(self.word, list(Verb))
 
 
-def heard(text: str) -> CommentCommand | None:
-    """What a comment asks for; None when it isn't addressed to Stager.
+def parse_command(text: str) -> CommentCommand | None:
+    """The command in a comment; None for any other comment.
 
-    Only its first line counts, and only when it begins with `/stager`: what is quoted in a reply, or shown as
-    an example, asks for nothing.
+    Only the first line counts, and only if it begins with `/stager`: quotes and examples aren't commands.
     """
     line = first_line(text)
     words = line.split()
-    if not words or words[0].lower() != ADDRESS or _SHOWN.match(line):
+    if not words or words[0].lower() != PREFIX or _CODE.match(line):
         return None
     word = words[1].lower()[:LONGEST_WORD] if len(words) > 1 else Verb.HELP.value
     if word in ALIASES:

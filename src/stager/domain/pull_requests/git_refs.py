@@ -1,10 +1,10 @@
-"""Which names a launch by hand may give: branches, tags, whole commit ids, and nothing else that git knows.
+"""The names that a manual launch accepts: branches, tags and full commit ids, and no other git refs.
 
-Forges keep strangers' commits in the repository itself, outside of branches and tags: `refs/pull/7/head` on
+Forges keep untrusted commits in the repository itself, outside of branches and tags: `refs/pull/7/head` on
 GitHub, `refs/merge-requests/7/head` on GitLab, `refs/pull-requests/7/from` on Bitbucket and
-`refs/changes/07/7/1` in Gerrit. git finds them by shorter names, too: `refs/` may be left out
-(gitrevisions(7)). A launch by hand is trusted, so none of these may be its name. The name also reaches the
-boot scripts of prebuilt images. They hand it to `git fetch`, where it may be a refspec or several words.
+`refs/changes/07/7/1` in Gerrit. git resolves shorter names, too: `refs/` may be left out (gitrevisions(7)).
+A manual launch is trusted, so it must not use any of these names. The name also reaches the boot scripts of
+prebuilt images. They pass it to `git fetch`, where it may be a refspec or several words.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 _WORDS = re.compile(r"[\s:]+")
 """What separates the words of a shell, and the two halves of a refspec (git-fetch(1))."""
 
-_STRANGERS = re.compile(
+_UNTRUSTED = re.compile(
     r"(pulls?|pull-requests?|merge[-_]requests?|changes|pipelines)/+\d+(/.*)?|(remotes|keep-around|__gh__)/.*"
 )
-"""Where forges keep what isn't in a branch or a tag."""
+"""Where forges keep commits that aren't in a branch or a tag."""
 
 _PSEUDO = re.compile(r"@|([A-Z]+_)?HEAD")
-"""`HEAD`, `FETCH_HEAD` and the like (gitrevisions(7)): what they mean depends on who asks."""
+"""`HEAD`, `FETCH_HEAD` and the like (gitrevisions(7)): their meaning depends on the clone."""
 
 
 def named_outside(name: str) -> str:
-    """The part of a name that means something other than a branch or a tag; empty where all is well.
+    """The part of a name that isn't a branch or a tag; empty if there is none.
 
     Args:
-        name: as a person gave it; it may have spaces, as names of prebuilt images' previews do.
+        name: as entered; may contain spaces, as names of previews of prebuilt images do.
     """
     words = (word.lstrip("+^") for word in _WORDS.split(name))
     return next((word for word in words if _is_outside(word)), "")
 
 
 def ids_in(name: str) -> str:
-    """The first whole commit id in a name; empty for none."""
+    """The first full commit id in a name; empty for none."""
     words = (word.lstrip("+^") for word in _WORDS.split(name))
     return next((word for word in words if is_commit_id(word.lower())), "")
 
 
 def full_names(name: str) -> tuple[str, ...]:
-    """The full names of what a name may mean, best first: the branch, then the tag."""
+    """The full refs that a name may stand for, in order of preference: the branch, then the tag."""
     if name.startswith((BRANCHES, TAGS)):
         return (name,)
     return (f"{BRANCHES}{name}", f"{TAGS}{name}")
@@ -54,4 +54,4 @@ def _is_outside(word: str) -> bool:
     if word.startswith((BRANCHES, TAGS)):
         return ".." in word
     plain = word.lower()
-    return plain.startswith("refs/") or bool(_STRANGERS.fullmatch(plain) or _PSEUDO.fullmatch(word))
+    return plain.startswith("refs/") or bool(_UNTRUSTED.fullmatch(plain) or _PSEUDO.fullmatch(word))

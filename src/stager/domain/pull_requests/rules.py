@@ -1,4 +1,4 @@
-"""Which pull requests get a preview, as the configuration says; with a sentence for each no."""
+"""Which pull requests get a preview, by the configuration's rules, with a reason for each refusal. Pure."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.source import Change
 
 SKIP = re.compile(r"\[(?:skip|no) preview\]|\[preview skip\]", re.IGNORECASE)
-"""In a title or a description: its author wants no preview."""
+"""In a title or a description: the author doesn't want a preview."""
 
 
 class TitlePattern(Protocol):
-    """A regular expression that is matched in linear time: anybody may write titles."""
+    """A regular expression that matches in linear time: titles are untrusted input."""
 
     @property
     def text(self) -> str:
-        """The expression as it was written."""
+        """The expression as configured."""
 
     def is_in(self, text: str) -> bool:
-        """Whether some part of `text` matches."""
+        """Whether `text` contains a match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a pull request must be like to get a preview. Whatever is empty isn't asked for.
+    """Conditions for a preview. Empty conditions don't apply.
 
     Args:
-        labels: it bears one of these.
-        without_labels: it bears none of these.
-        title: what its title contains.
-        without_title: what its title doesn't contain.
-        paths: shell patterns, one of which a file that it touches fits; `*` matches `/` as well.
-        authors: who may have opened it; GitHub's logins don't distinguish case.
-        bases: shell patterns, one of which the branch that it is meant for fits.
-        drafts: whether drafts get one.
-        bots: whether those that programs open do.
-        wait_for_checks: whether its commit's checks must have passed.
+        labels: it has one of these labels.
+        without_labels: it has none of these labels.
+        title: its title matches.
+        without_title: its title doesn't match.
+        paths: shell patterns; one of its changed files matches one of them. `*` matches `/`, too.
+        authors: its author is one of these. GitHub's logins are case-insensitive.
+        bases: shell patterns; its base branch matches one of them.
+        drafts: whether drafts get a preview.
+        bots: whether pull requests of bots get a preview.
+        wait_for_checks: whether its commit's checks must pass first.
     """
 
     labels: tuple[str, ...] = ()
@@ -56,43 +56,44 @@ class Rules:
 
 
 def refusal(rules: Rules, change: Change) -> Suspension | None:
-    """Why this change gets no preview by what it says of itself; None when nothing speaks against it."""
-    for complaint, hint in _complaints(rules, change):
-        if complaint:
-            return Suspension(SuspensionReason.RULES, f"No preview: {complaint}.", hint)
+    """Why this change gets no preview, by its own fields; None when every rule allows it."""
+    for reason, hint in _failed_rules(rules, change):
+        if reason:
+            return Suspension(SuspensionReason.RULES, f"No preview: {reason}.", hint)
     return None
 
 
 def refusal_by_paths(rules: Rules, paths: Sequence[str]) -> Suspension | None:
-    """Why a change that touches these files gets no preview."""
+    """Why a change of these files gets no preview; None when it does."""
     if not rules.paths or any(
         fnmatch.fnmatchcase(path, pattern) for path in paths for pattern in rules.paths
     ):
         return None
     wanted = _listed(rules.paths)
     return Suspension(
-        SuspensionReason.RULES, f"No preview: this pull request touches no file that fits {wanted}."
+        SuspensionReason.RULES, f"No preview: this pull request changes no file that matches {wanted}."
     )
 
 
-def _complaints(rules: Rules, change: Change) -> Sequence[tuple[str, str]]:
-    """What speaks against it, each with what its author can do; the weightiest first."""
+def _failed_rules(rules: Rules, change: Change) -> Sequence[tuple[str, str]]:
+    """The reasons against a preview, each with a hint, most important first; empty reasons for rules that
+    allow it."""
     return (
-        (_skipped(change), "Take it out of the title and the description, and the preview comes."),
-        (_by_bot(rules, change), "`pull_requests.bots` in the configuration lets them."),
-        (_by_author(rules, change), "`pull_requests.authors` in the configuration lists who gets one."),
+        (_skipped(change), "Remove it from the title and the description to get a preview."),
+        (_by_bot(rules, change), "`pull_requests.bots: true` in the configuration allows them."),
+        (_by_author(rules, change), "`pull_requests.authors` in the configuration lists the authors."),
         (_by_base(rules, change), ""),
-        (_by_draft(rules, change), "It comes when the pull request is ready for review."),
-        (_by_labels(rules, change), "It comes with the label."),
-        (_by_forbidden_labels(rules, change), "It comes without the label."),
+        (_by_draft(rules, change), "Mark it as ready for review to get a preview."),
+        (_by_labels(rules, change), "Add the label to get a preview."),
+        (_by_forbidden_labels(rules, change), "Remove the label to get a preview."),
         (_by_title(rules, change), ""),
-        (_by_forbidden_title(rules, change), "It comes when the title is another."),
+        (_by_forbidden_title(rules, change), "Change the title to get a preview."),
     )
 
 
 def _skipped(change: Change) -> str:
     found = SKIP.search(change.title) or SKIP.search(change.description)
-    return f"its author asked for none, with `{found[0]}`" if found else ""
+    return f"its author opted out with `{found[0]}`" if found else ""
 
 
 def _by_bot(rules: Rules, change: Change) -> str:
@@ -100,13 +101,13 @@ def _by_bot(rules: Rules, change: Change) -> str:
 
 
 def _by_author(rules: Rules, change: Change) -> str:
-    listed = not rules.authors or change.author.lower() in {author.lower() for author in rules.authors}
-    return "" if listed else "its author isn't among those whose pull requests get one"
+    is_listed = not rules.authors or change.author.lower() in {author.lower() for author in rules.authors}
+    return "" if is_listed else "its author isn't on the list of authors whose pull requests get one"
 
 
 def _by_base(rules: Rules, change: Change) -> str:
-    fits = not rules.bases or any(fnmatch.fnmatchcase(change.base_ref, pattern) for pattern in rules.bases)
-    return "" if fits else f"only pull requests for {_listed(rules.bases)} get one"
+    matches = not rules.bases or any(fnmatch.fnmatchcase(change.base_ref, p) for p in rules.bases)
+    return "" if matches else f"only pull requests into {_listed(rules.bases)} get one"
 
 
 def _by_draft(rules: Rules, change: Change) -> str:
@@ -114,23 +115,23 @@ def _by_draft(rules: Rules, change: Change) -> str:
 
 
 def _by_labels(rules: Rules, change: Change) -> str:
-    missing = rules.labels and not _folded(rules.labels) & _folded(change.labels)
-    return f"it doesn't bear the label {_listed(rules.labels)}" if missing else ""
+    is_missing = rules.labels and not _folded(rules.labels) & _folded(change.labels)
+    return f"it doesn't have the label {_listed(rules.labels)}" if is_missing else ""
 
 
 def _by_forbidden_labels(rules: Rules, change: Change) -> str:
-    borne = [label for label in change.labels if label.lower() in _folded(rules.without_labels)]
-    return f"it bears the label {_listed(borne[:1])}" if borne else ""
+    found = [label for label in change.labels if label.lower() in _folded(rules.without_labels)]
+    return f"it has the label {_listed(found[:1])}" if found else ""
 
 
 def _by_title(rules: Rules, change: Change) -> str:
-    fits = rules.title is None or rules.title.is_in(change.title)
-    return "" if rules.title is None or fits else f"its title doesn't fit `{rules.title.text}`"
+    matches = rules.title is None or rules.title.is_in(change.title)
+    return "" if rules.title is None or matches else f"its title doesn't match `{rules.title.text}`"
 
 
 def _by_forbidden_title(rules: Rules, change: Change) -> str:
     pattern = rules.without_title
-    return f"its title fits `{pattern.text}`" if pattern and pattern.is_in(change.title) else ""
+    return f"its title matches `{pattern.text}`" if pattern and pattern.is_in(change.title) else ""
 
 
 def _folded(labels: Collection[str]) -> set[str]:

@@ -14,9 +14,6 @@ from stager.engines.docker import labels
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec
 
-DROPPED_CAPABILITIES = ["NET_RAW", "MKNOD", "AUDIT_WRITE"]
-"""Of the capabilities that Docker leaves a container, those that no web application needs."""
-
 NO_CORE: Mapping[str, Any] = {"Name": "core", "Soft": 0, "Hard": 0}
 """No core dumps: the kernel writes them where the host's `core_pattern` says (core(5))."""
 
@@ -44,7 +41,7 @@ def create_body(
     lease: Lease,
     *,
     publish: bool,
-    profile: str = "",
+    seccomp_profile: str = "",
     ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
     volumes: Mapping[str, str] = {},
 ) -> dict[str, Any]:
@@ -54,14 +51,14 @@ def create_body(
         own_labels: further labels of the container.
         publish: whether the port must be published on the loopback address, for a host that can't dial
             the container's own.
-        profile: the seccomp profile where the administrator names none; empty for the engine's own.
+        seccomp_profile: used where the administrator names none; empty for the engine's own.
         ulimits: those that hold where the administrator gives no others of their names.
         volumes: paths that get a tmpfs of half the memory each, unless the administrator mounts something
             there; with further options of that.
     """
-    body = merge(_defaults(spec), _with_known_names(spec.parameters))
-    tmpfs = _tmpfs(body, volumes, spec.limits.memory)
-    body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], profile, ulimits), **tmpfs}})
+    body = merge(_defaults(spec), _with_known_names(spec.application.parameters))
+    tmpfs = _tmpfs(body, volumes, spec.profile.limits.memory)
+    body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], seccomp_profile, ulimits), **tmpfs}})
     return merge(body, _ours(spec, own_labels, lease, publish=publish))
 
 
@@ -72,7 +69,7 @@ def cleaned(path: str) -> str:
 
 def is_read_only(spec: InstanceSpec) -> bool:
     """Whether the administrator has the instance's root file system read-only."""
-    return bool(_with_known_names(spec.parameters)["HostConfig"].get("ReadonlyRootfs"))
+    return bool(_with_known_names(spec.application.parameters)["HostConfig"].get("ReadonlyRootfs"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def _with_known_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _completion(
-    host: Mapping[str, Any], profile: str, ulimits: Sequence[Mapping[str, Any]]
+    host: Mapping[str, Any], seccomp_profile: str, ulimits: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """What goes with the parameters that are there."""
     given = list(host.get("Ulimits") or ())
@@ -107,8 +104,8 @@ def _completion(
         completion["MemorySwap"] = host["Memory"]  # that is, no swap: Docker counts both together
     options = list(host.get("SecurityOpt") or ())
     is_chosen = host.get("Privileged") or any(str(option).startswith("seccomp") for option in options)
-    if profile and not is_chosen:
-        completion["SecurityOpt"] = [*options, f"seccomp={profile}"]
+    if seccomp_profile and not is_chosen:
+        completion["SecurityOpt"] = [*options, f"seccomp={seccomp_profile}"]
     return completion
 
 
@@ -139,12 +136,13 @@ def _mounted(body: Mapping[str, Any]) -> set[str]:
 
 
 def _defaults(spec: InstanceSpec) -> dict[str, Any]:
-    limits = spec.limits
+    limits = spec.profile.limits
     return {
         **({"Healthcheck": {"Test": ["NONE"]}} if _checks_image(spec) else {}),
-        "StopTimeout": round(spec.stop_grace),
+        "StopTimeout": round(spec.application.stop_grace),
         "HostConfig": {
             "Init": True,
+            **({"Runtime": spec.profile.runtime} if spec.profile.runtime else {}),
             "Memory": limits.memory,
             "NanoCpus": int(limits.cpus * 1_000_000_000),
             "PidsLimit": limits.pids,
@@ -153,7 +151,7 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
                 "Config": {"max-size": str(limits.log_size), "max-file": "1"},
             },
             "SecurityOpt": ["no-new-privileges"],
-            "CapDrop": DROPPED_CAPABILITIES,
+            "CapDrop": list(spec.profile.dropped_capabilities),
         },
     }
 
@@ -161,13 +159,13 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
 def _checks_image(spec: InstanceSpec) -> bool:
     """Whether Docker's own periodic check is switched off. Nothing reads what it finds, and each run costs
     a process in every preview, for ever; a check that the administrator's parameters set stays."""
-    return spec.runs_healthcheck and "Healthcheck" not in spec.parameters
+    return spec.application.has_healthcheck and "Healthcheck" not in spec.application.parameters
 
 
 def _ours(
     spec: InstanceSpec, own_labels: Mapping[str, str], lease: Lease, *, publish: bool
 ) -> dict[str, Any]:
-    port = f"{spec.port}/tcp"
+    port = f"{spec.application.port or 0}/tcp"
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.variables.items()],
@@ -177,7 +175,7 @@ def _ours(
             **own_labels,
             labels.NETWORK: lease.network,
             labels.ADDRESS: lease.address,
-            labels.PORT: str(spec.port),
+            labels.PORT: str(spec.application.port or 0),
             **({labels.HEALTHCHECK: "image"} if _checks_image(spec) else {}),
         },
         "HostConfig": {"NetworkMode": lease.network, "RestartPolicy": {"Name": "no"}},
@@ -185,8 +183,8 @@ def _ours(
             "EndpointsConfig": {lease.network: {"IPAMConfig": {"IPv4Address": lease.address}}}
         },
     }
-    if spec.command:
-        body["Cmd"] = list(spec.command)
+    if spec.application.command:
+        body["Cmd"] = list(spec.application.command)
     if publish:
         body["HostConfig"]["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]}
     return body

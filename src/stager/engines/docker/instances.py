@@ -15,7 +15,7 @@ from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, seccomp
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
@@ -113,13 +113,13 @@ class DockerInstances:
                 found.append((containers.summary_of(row), instance_labels))
         return found
 
-    def prepared(self, environment: str, trust: Trust) -> AbstractAsyncContextManager[None]:
+    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
         """See `ports.engine.Instances.prepared`."""
 
         async def has_none() -> bool:
             return not await self._list(environment)
 
-        return self._ahead.expecting(environment, trust, has_none)
+        return self._ahead.expecting(environment, profile, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
@@ -128,12 +128,12 @@ class DockerInstances:
         name = f"/{self._name(wanted)}"
         if (existing := next((row for row in rows if name in row["Names"]), None)) is not None:
             return containers.summary_of(existing)
-        # The name of a network's bridge contains the trust: code of another trust gets another network.
-        alike = [row["Labels"] for row in rows if row["Labels"].get(labels.TRUST) == wanted.trust.value]
+        # The name of a network's bridge contains the profile: each profile has a network of its own.
+        alike = [row["Labels"] for row in rows if row["Labels"].get(labels.PROFILE) == wanted.profile.value]
         network = next((each[labels.NETWORK] for each in alike), "")
         network = network or await self._ahead.network(wanted.environment)
         taken = [row["Labels"][labels.ADDRESS] for row in rows]
-        lease = await self._networks.lease(wanted.environment, wanted.trust, network, taken)
+        lease = await self._networks.lease(wanted.environment, wanted.profile, network, taken)
         try:
             return await self._create_at(spec, lease)
         finally:
@@ -177,7 +177,7 @@ class DockerInstances:
             {labels.INSTALLATION: self._installation, labels.INPUTS: inputs},
             lease,
             publish=self._loopback,
-            profile=await self._profile(),
+            seccomp_profile=await self._profile(),
             ulimits=self._ulimits,
             volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
         )
@@ -225,7 +225,7 @@ class DockerInstances:
         if created is None:
             created = await self._read_created(instance)
             network, instance_labels = created
-            if not await self._networks.holds(network, instance_labels.trust):
+            if not await self._networks.holds(network, instance_labels.profile):
                 await self.remove(instance)
                 raise Retry(
                     "The firewall has no rules for the container's network, so it is created again.",

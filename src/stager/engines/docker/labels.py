@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from stager.domain.environment import ChangeLink, InstanceLabels
+from stager.domain.profile import ProfileName
 from stager.domain.source import Revision, Trust
 
 SCHEMA = "stager.schema"
@@ -35,6 +36,9 @@ HOST = "stager.host"
 SHA = "stager.sha"
 REF = "stager.ref"
 TRUST = "stager.trust"
+"""Whose code it runs."""
+PROFILE = "stager.profile"
+"""How it is confined."""
 CHANGE = "stager.change"
 PARAMETERS = "stager.parameters"
 BUILD = "stager.build"
@@ -72,6 +76,7 @@ def encode(labels: InstanceLabels) -> dict[str, str]:
         SHA: labels.revision.sha,
         REF: labels.revision.ref,
         TRUST: labels.trust.value,
+        PROFILE: labels.profile.value,
         CHANGE: json.dumps(asdict(labels.change)) if labels.change else "",
         PARAMETERS: json.dumps(dict(labels.parameters)),
     }
@@ -95,6 +100,7 @@ def decode(labels: Mapping[str, str]) -> InstanceLabels:
         host=labels[HOST],
         revision=Revision(labels[SHA], labels[REF]),
         trust=Trust(labels[TRUST]),
+        profile=ProfileName(labels[PROFILE]),
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels[PARAMETERS]),
     )

@@ -15,7 +15,7 @@ from stager.forges.github.api.people import GithubPeople
 from stager.forges.github.api.pull_requests import GithubClient
 from stager.forges.github.api.redelivery import GithubRecovery
 from stager.forges.github.api.rest import Rest
-from stager.forges.github.webhooks.events import FORGE
+from stager.forges.github.webhooks.payloads import FORGE
 from stager.ports.forge import Forge
 
 
@@ -64,7 +64,6 @@ def _github(place: Place, account: Account, rest: Rest, app_rest: Rest | None) -
     client = GithubClient(rest, account)
     return Forge(
         name=FORGE,
-        owns=str.isdecimal,
         changes=client,
         reports=client,
         origins=GithubOrigins(account, place.web_url),

@@ -10,14 +10,15 @@ from hashlib import sha256
 
 from pydantic import TypeAdapter, ValidationError
 
+from stager.domain.application import LOCAL_OWNER
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, Delivery
-from stager.domain.source import Change, Repository
+from stager.domain.source import Change, Repository, repository_id
 from stager.forges.local.pushed import BRANCHES, PREFIX, SIGNATURE
 from stager.forges.local.register import Entry, Register
 from stager.ports.forge import Signed
 
-FORGE = "local"
+FORGE = LOCAL_OWNER
 """The forge's name, and the owner of all its repositories."""
 
 LARGEST_BODY = 1024 * 1024
@@ -121,7 +122,7 @@ def refused(reason: str, message: str) -> Refused:
 
 def repository_of(name: str) -> Repository:
     """The repository of this name."""
-    return Repository(f"{FORGE}:{name}", FORGE, name)
+    return Repository(repository_id(FORGE, name), FORGE, name)
 
 
 def change_of(name: str, entry: Entry, url: str = "") -> Change:

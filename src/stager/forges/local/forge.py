@@ -68,7 +68,6 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         """All of it, port by port."""
         return Forge(
             name=FORGE,
-            owns=self.owns,
             changes=self,
             reports=self,
             origins=self,
@@ -76,10 +75,6 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
             announcements=self,
             recovery=self,
         )
-
-    def owns(self, repository_id: str) -> bool:
-        """Whether a repository of this id is one of ours."""
-        return repository_id.startswith(f"{FORGE}:")
 
     def expect(self, headers: Mapping[str, str]) -> Signed:
         """See `Webhooks.expect`."""

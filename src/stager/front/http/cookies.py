@@ -14,7 +14,7 @@ _OURS = frozenset({PLAIN_NAME, SECURE_NAME})
 _MOST = 8
 
 
-def passes_in(values: Sequence[bytes], name: bytes) -> list[str]:
+def access_tokens_in(values: Sequence[bytes], name: bytes) -> list[str]:
     """What the cookies of this name hold. There may be several: another host may have set one that is sent
     here too, and must not shut out the right one by that."""
     found = []
@@ -26,14 +26,14 @@ def passes_in(values: Sequence[bytes], name: bytes) -> list[str]:
     return found[:_MOST]
 
 
-def without_ours(value: bytes) -> bytes:
+def without_access_cookies(value: bytes) -> bytes:
     """A `Cookie` header's value without our cookies; empty when it had no others."""
     pairs = value.split(b";")
     kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in _OURS]
     return value if len(kept) == len(pairs) else b";".join(kept).lstrip(b" \t")
 
 
-def settable(values: Sequence[bytes], domain: bytes) -> list[bytes]:
+def allowed_cookies(values: Sequence[bytes], domain: bytes) -> list[bytes]:
     """The `Set-Cookie` values of an app as its visitors may get them.
 
     Those that would set a cookie of our name are left out. Those that reach as far as the domain of the
@@ -45,7 +45,7 @@ def settable(values: Sequence[bytes], domain: bytes) -> list[bytes]:
     return [_narrowed(v, domain) for v in values if v.partition(b"=")[0].strip(b" \t") not in _OURS]
 
 
-def pass_cookie(token: str, seconds: int, *, secure: bool) -> str:
+def access_cookie(token: str, seconds: int, *, secure: bool) -> str:
     """The value of the `Set-Cookie` header that gives a visitor this pass."""
     name = (SECURE_NAME if secure else PLAIN_NAME).decode()
     end = "; Secure" if secure else ""

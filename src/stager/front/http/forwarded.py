@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stager.front.http.head import RequestHead, is_authority
-from stager.front.table.lru_cache import LruCache
+from stager.front.http.lru_cache import LruCache
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stager.domain.route import normalise_host
-from stager.front.table.lru_cache import LruCache
+from stager.front.http.lru_cache import LruCache
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
@@ -38,13 +38,13 @@ class MessageError(Exception):
 
     Args:
         status: the answer to a client that sent it.
-        words: what is wrong, one plain sentence.
+        message: what is wrong, one sentence.
     """
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
-        self.words = words
+        self.message = message
 
 
 @dataclass(slots=True)
@@ -360,10 +360,10 @@ def _role_in_response(name: bytes) -> bytes | None:
     """The same for a response. What speaks to a proxy or to a browser's whole storage is set aside: of a
     preview nobody takes it."""
     role = _plain_role_in_response(name)
-    return name.lower() if role is None and is_for_others(name.lower()) else role
+    return name.lower() if role is None and is_for_intermediaries(name.lower()) else role
 
 
-def is_for_others(lower: bytes) -> bool:
+def is_for_intermediaries(lower: bytes) -> bool:
     """Whether a response's header of this name is for a proxy before us, or for a browser's whole storage."""
     return lower == CLEARING or lower.startswith(TO_PROXY)
 

@@ -60,16 +60,16 @@ def request_id_of(head: RequestHead) -> bytes:
     return values[0] if len(values) == 1 and 0 < len(values[0]) <= 128 and values[0].isascii() else b""
 
 
-def response_head(head: ResponseHead, minor: int, *, keep: bool, more: Sequence[bytes] = ()) -> bytes:
+def response_head(head: ResponseHead, minor: int, *, keep: bool, extra: Sequence[bytes] = ()) -> bytes:
     """The head of the response as the client gets it.
 
     Args:
         head: the app's.
         minor: of the client's HTTP/1.x.
         keep: whether the connection to the client stays open.
-        more: further lines.
+        extra: further lines.
     """
-    lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines, *more]
+    lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines, *extra]
     # HTTP/1.0 isn't told of chunks, not even where no body follows (RFC 9112, section 6.1).
     unwrapped = head.length == CHUNKED and minor == 0
     if head.length is not None and head.status >= 200 and head.status != 204 and not unwrapped:
@@ -87,10 +87,10 @@ def interim_head(head: ResponseHead) -> bytes:
     return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, _LINE])
 
 
-def switching_head(head: ResponseHead, more: Sequence[bytes] = ()) -> bytes:
+def switching_head(head: ResponseHead, extra: Sequence[bytes] = ()) -> bytes:
     """A 101 response, as the client gets it, with further lines."""
     upgrade = b"Connection: Upgrade\r\nUpgrade: " + b", ".join(head.special.get(b"upgrade", (b"websocket",)))
-    return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, *more, upgrade, _LINE])
+    return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, *extra, upgrade, _LINE])
 
 
 def stays_open(request: RequestHead, length: int) -> bool:

@@ -1,4 +1,4 @@
-"""How the control plane talks to the front. Satisfies the port `stager.ports.router.Router`."""
+"""The client of the front's control socket. Implements the port `stager.ports.router.Router`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import (
-    Changes,
     Endpoint,
     Health,
+    RouteDiff,
     RouteTable,
     ports_from_wire,
     table_from_wire,
     table_to_wire,
     target_to_wire,
 )
-from stager.front.process.control_socket import LONGEST_LINE
-from stager.front.table.live_table import changes_to_wire
+from stager.front.process.control_socket import MAX_LINE_BYTES
+from stager.front.table.live_table import diff_to_wire
 
-_REDIAL_SECONDS = 0.1
+_RECONNECT_SECONDS = 0.1
 _ABOUT_HOSTS = frozenset({"unreachable", "unresponsive", "responsive"})
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """How a running front introduces itself."""
+    """The first message of a front: its versions, process id, address and configuration."""
 
     protocol: int
     version: str
@@ -41,26 +41,26 @@ class Hello:
 
 
 class FrontClient:
-    """One connection to the front's control socket, made again when it breaks.
+    """One connection to the front's control socket, reopened when it breaks.
 
-    Every call raises `Retry` with the reason `front-away` while the front can't be reached, and `Fault` with
-    the reason `front-refused` when it doesn't understand.
+    Each call raises `Retry` with the reason `front-away` while the front isn't reachable, and `Fault` with
+    the reason `front-refused` if it rejects the request.
 
     Args:
-        state_dir: where the front keeps its sockets.
-        answer_seconds: how long it may take to answer anything but a drain.
+        state_dir: the directory of the front's sockets.
+        reply_seconds: the timeout of all requests but a drain.
     """
 
-    def __init__(self, state_dir: Path, *, answer_seconds: float = 10.0) -> None:
+    def __init__(self, state_dir: Path, *, reply_seconds: float = 10.0) -> None:
         self.hello: Hello | None = None
         self._path = state_dir / "front.sock"
-        self._answer_seconds = answer_seconds
-        self._line: _Line | None = None
-        self._dialling = asyncio.Lock()
+        self._reply_seconds = reply_seconds
+        self._connection: _Connection | None = None
+        self._connect_lock = asyncio.Lock()
 
     async def connect(self) -> Hello:
-        """Be connected; returns how the front introduced itself."""
-        return (await self._connected()).hello
+        """Connect if necessary; returns the front's first message."""
+        return (await self._open()).hello
 
     async def current(self) -> RouteTable:
         """See `Router.current`."""
@@ -69,20 +69,20 @@ class FrontClient:
     async def apply(self, table: RouteTable) -> Mapping[int, str]:
         """See `Router.apply`."""
         reply = await self._ask("apply", table=table_to_wire(table))
-        return ports_from_wire(reply["closed"])
+        return ports_from_wire(reply["failed_ports"])
 
-    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
+    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
         """See `Router.update`."""
-        reply = await self._ask("update", **changes_to_wire(changes, table))
-        return ports_from_wire(reply["closed"])
+        reply = await self._ask("update", **diff_to_wire(diff, table))
+        return ports_from_wire(reply["failed_ports"])
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `Router.drain`."""
         reply = await self._ask("drain", timeout, endpoint=target_to_wire(endpoint), timeout=timeout)
-        return int(reply["cut"])
+        return int(reply["aborted"])
 
     async def stats(self) -> dict[str, Any]:
-        """Figures: uptime, connections, requests by outcome, open requests by endpoint, routes."""
+        """Return uptime, connections, requests by outcome, open requests by endpoint, routes."""
         stats: dict[str, Any] = (await self._ask("stats"))["stats"]
         return stats
 
@@ -92,33 +92,33 @@ class FrontClient:
         return Health(frozenset(stats["unresponsive"]), stats["trouble"])
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Have the front stop: it accepts nothing more, drains for so many seconds, and exits."""
+        """Stop the front: it accepts no more connections, drains for up to `timeout` seconds, and exits."""
         await self._ask("stop", timeout=timeout)
 
     async def until_gone(self) -> None:
-        """Returns when the front hangs up; at once when it can't be reached."""
+        """Wait until the front closes the connection; returns at once if it isn't reachable."""
         with contextlib.suppress(Retry):
-            await (await self._connected()).until_broken()
+            await (await self._open()).until_broken()
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """What the front has to tell, for ever, over a connection of its own.
+        """Yield the front's events, over a separate connection that is reopened when it breaks. Never ends.
 
-        Besides the front's own events (`unreachable`, `garbled`, `silent`, `unresponsive` and `responsive`,
-        each with the `host`), there are `connected` each time it is reached, which is the moment to apply the
-        table again, and `away` each time it is lost.
+        Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive` and
+        `responsive`, each with the `host`), there is `connected` after each connect, when the table must be
+        applied again, and `away` after each loss of the connection.
         """
         while True:
             with contextlib.suppress(OSError):
-                line = await _Line.dial(self._path)
+                connection = await _Connection.open(self._path)
                 try:
-                    line.send({"id": 0, "do": "watch"})
-                    yield {"event": "connected", "pid": line.hello.pid}
-                    async for event in line.events():
+                    connection.send({"id": 0, "do": "watch"})
+                    yield {"event": "connected", "pid": connection.hello.pid}
+                    async for event in connection.events():
                         yield event
                 finally:
-                    line.close()
+                    connection.close()
                 yield {"event": "away"}
-            await asyncio.sleep(_REDIAL_SECONDS)
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def unreachable(self) -> AsyncIterator[str]:
         """See `Router.unreachable`."""
@@ -130,129 +130,131 @@ class FrontClient:
                     yield event["host"]
 
     async def close(self) -> None:
-        """Hang up. The front goes on."""
-        if self._line:
-            self._line.close()
-            self._line = None
+        """Close the connection. The front continues."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
 
-    async def _connected(self) -> _Line:
-        async with self._dialling:
-            if self._line is None or self._line.broken:
+    async def _open(self) -> _Connection:
+        async with self._connect_lock:
+            if self._connection is None or self._connection.is_broken:
                 try:
-                    self._line = await asyncio.wait_for(_Line.dial(self._path), self._answer_seconds)
+                    self._connection = await asyncio.wait_for(
+                        _Connection.open(self._path), self._reply_seconds
+                    )
                 except OSError as error:
                     raise _away() from error
-                self.hello = self._line.hello
-            return self._line
+                self.hello = self._connection.hello
+            return self._connection
 
-    async def _ask(self, verb: str, patience: float = 0.0, /, **arguments: Any) -> dict[str, Any]:
-        line = await self._connected()
+    async def _ask(self, verb: str, extra_seconds: float = 0.0, /, **arguments: Any) -> dict[str, Any]:
+        connection = await self._open()
         try:
-            async with asyncio.timeout(self._answer_seconds + patience):
-                reply = await line.ask({"do": verb, **arguments})
+            async with asyncio.timeout(self._reply_seconds + extra_seconds):
+                reply = await connection.ask({"do": verb, **arguments})
         except OSError as error:  # TimeoutError is one
-            line.close()
+            connection.close()
             raise _away() from error
         if "error" in reply:
             if reply.get("away"):
                 raise _away()
-            raise Fault(f"The front refused {verb}: {reply['error']}.", reason="front-refused")
+            raise Fault(f"The front rejected the request {verb!r}: {reply['error']}.", reason="front-refused")
         return reply
 
 
-class _Line:
-    """One connection: sends requests, and gives each its reply."""
+class _Connection:
+    """One connection: sends requests and assigns the replies to them."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: Hello) -> None:
         self.hello = hello
         self._reader = reader
         self._writer = writer
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
+        self._reader_task = asyncio.get_running_loop().create_task(self._read())
 
     @classmethod
-    async def dial(cls, path: Path) -> _Line:
-        """Connect, and be introduced. Raises OSError."""
-        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
+    async def open(cls, path: Path) -> _Connection:
+        """Connect and read the first message. Raises OSError."""
+        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
         try:
             hello = _hello_from(json.loads(await asyncio.wait_for(reader.readline(), 5) or b"{}"))
         except (ValueError, KeyError, TypeError) as error:
             writer.close()
-            raise ConnectionError(f"{path} is no front") from error
+            raise ConnectionError(f"{path} isn't the socket of a front") from error
         except BaseException:
             writer.close()
             raise
         return cls(reader, writer, hello)
 
     @property
-    def broken(self) -> bool:
-        """Whether the other side has hung up."""
-        return self._listening.done()
+    def is_broken(self) -> bool:
+        """Whether the front has closed the connection."""
+        return self._reader_task.done()
 
     async def until_broken(self) -> None:
-        """Returns when the other side has hung up."""
-        await asyncio.wait([self._listening])
+        """Wait until the front closes the connection."""
+        await asyncio.wait([self._reader_task])
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one line."""
         self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request, and wait for its reply. Raises ConnectionError when the line breaks."""
-        number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        """Send a request and return its reply. Raises ConnectionError if the connection breaks."""
+        number = next(self._ids)
+        future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
-            if self.broken:
-                raise ConnectionError("the front hung up")
+            if self.is_broken:
+                raise ConnectionError("the front closed the connection")
             self.send({"id": number, **request})
             reply: dict[str, Any] = await future
             return reply
         finally:
-            self._waiting.pop(number, None)
+            self._pending.pop(number, None)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Events, until the line breaks."""
+        """Yield events until the connection breaks."""
         while (event := await self._events.get()) is not None:
             yield event
 
     def close(self) -> None:
-        """Hang up."""
-        self._listening.cancel()
+        """Close the connection."""
+        self._reader_task.cancel()
         self._writer.close()
 
-    async def _listen(self) -> None:
+    async def _read(self) -> None:
         try:
             while data := await self._reader.readline():
-                self._take(json.loads(data))
+                self._receive(json.loads(data))
         except (OSError, ValueError):
             pass
         finally:
             self._writer.close()
             self._events.put_nowait(None)
-            for future in self._waiting.values():
+            for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(ConnectionError("the front hung up"))
+                    future.set_exception(ConnectionError("the front closed the connection"))
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         if "event" in message:
             self._events.put_nowait(message)
             return
-        future = self._waiting.get(message.get("id", 0))
+        future = self._pending.get(message.get("id", 0))
         if future is not None and not future.done():
             future.set_result(message)
 
 
 def _hello_from(wire: Mapping[str, Any]) -> Hello:
     if wire["hello"] != "stager-front":
-        raise ValueError("that is something else")
+        raise ValueError("not a front")
     return Hello(wire["protocol"], wire["version"], wire["pid"], wire["listen"], tuple(wire["settings"]))
 
 
 def _away() -> Retry:
     return Retry(
-        "The front, through which previews are reached, doesn't answer.",
-        hint="It is started again by itself.",
+        "The front, the proxy in front of the previews, doesn't respond.",
+        hint="Stager restarts it automatically.",
         reason="front-away",
     )

@@ -1,9 +1,8 @@
-"""The control socket: JSON lines by which the control plane tells the front what to serve, and asks how it
-goes.
+"""The control socket: JSON lines with which the control plane changes the table and reads the front's state.
 
 A request is `{"id": 1, "do": "apply", ...}`, its reply `{"id": 1, "ok": true, ...}` or `{"id": 1, "error":
-"..."}`; replies come as they are ready. The first line of all is the front's `hello`. Whoever sent `watch`
-also gets events: `{"event": "unreachable", "host": "..."}`.
+"..."}`; replies are sent as they are ready. The first line of a connection is the front's `hello`. A client
+that has sent `watch` also receives events: `{"event": "unreachable", "host": "..."}`.
 """
 
 from __future__ import annotations
@@ -27,36 +26,35 @@ from stager.front.proxy.context import Context, Event
 from stager.front.table.live_table import TableFile
 from stager.version import __version__
 
-PROTOCOL = 4
-LONGEST_LINE = 256 << 20
+PROTOCOL = 5
+"""The version of these messages. A front with another one is replaced."""
+MAX_LINE_BYTES = 256 << 20
 
 Wire = dict[str, Any]
 Verb = Callable[[Mapping[str, Any]], Awaitable[Wire]]
 
 
 class Process(Protocol):
-    """What the control socket may ask of the process: what `server.Front` does."""
+    """The front's process, implemented by `server.Front`."""
 
     frozen: bool
 
-    async def open_doors(self) -> dict[int, str]:
-        """Listen on the table's ports; returns those on which that can't be done, each with why."""
+    async def open_ingress_ports(self) -> dict[int, str]:
+        """Listen on the table's ports; returns the ports on which that fails, with the error."""
 
     def stop(self, timeout: float | None = None) -> None:
         """Drain and exit."""
 
-    def retire(self, timeout: float | None = None) -> None:
-        """Drain and exit, without hurry: a successor has taken over."""
 
-
-class Control:
+class ControlSocket:
     """Serves the control socket.
 
     Args:
-        process: whose end may be asked for.
-        context: for figures, events and backends.
-        table: what is changed.
-        listen: the address, and `settings` the command line, by which the front is recognised.
+        process: the process that is controlled.
+        context: provides figures, events and backends.
+        table: the table that is changed.
+        listen: the address of the plain listener.
+        settings: the command line that identifies the front's configuration.
     """
 
     def __init__(
@@ -79,61 +77,62 @@ class Control:
             "table": self._whole_table,
             "drain": self._drain,
             "stats": self._stats,
-            "retire": self._retire,
             "stop": self._stop,
         }
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self, sock: socket.socket) -> None:
-        """Begin to listen."""
-        self._server = await asyncio.start_unix_server(self._begin, sock=sock, limit=LONGEST_LINE)
+        """Start to accept connections."""
+        self._server = await asyncio.start_unix_server(self._begin, sock=sock, limit=MAX_LINE_BYTES)
 
     async def close(self) -> None:
-        """Hang up on everybody: the front that serves from now on is another one, or none."""
+        """Close all connections, so that clients connect to the successor."""
         if self._server:
             self._server.close()
         for writer in self._writers:
             writer.close()
-        if self._conversations:
-            await asyncio.wait(self._conversations, timeout=1)
+        if self._sessions:
+            await asyncio.wait(self._sessions, timeout=1)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
+        session = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._sessions.add(session)
+        session.add_done_callback(self._sessions.discard)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak with one caller until it hangs up."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until the client closes it."""
         self._writers.add(writer)
         tasks: set[asyncio.Task[None]] = set()
 
-        def tell(event: Event) -> None:
+        def send_event(event: Event) -> None:
             _send(writer, event)
 
         try:
             _send(writer, self._hello)
             while line := await reader.readline():
-                # A task each, because a drain takes its time; they begin in order, and changes are made at
-                # once.
-                task = asyncio.create_task(self._serve(line, writer, tell))
+                # One task per request, because a drain takes long. They start in order, and changes of the
+                # table are made without waiting.
+                task = asyncio.create_task(self._reply(line, writer, send_event))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-        except (OSError, ValueError):  # ValueError: a line beyond all measure
+        except (OSError, ValueError):  # ValueError: a line is longer than MAX_LINE_BYTES
             pass
         finally:
-            self._context.watchers.discard(tell)
+            self._context.watchers.discard(send_event)
             self._writers.discard(writer)
             writer.close()
 
-    async def _serve(self, line: bytes, writer: asyncio.StreamWriter, tell: Callable[[Event], None]) -> None:
+    async def _reply(
+        self, line: bytes, writer: asyncio.StreamWriter, send_event: Callable[[Event], None]
+    ) -> None:
         number: Any = None
         try:
             request = _object(line)
             number = request.get("id")
             if request.get("do") == "watch":
-                self._context.watchers.add(tell)
+                self._context.watchers.add(send_event)
                 reply: Wire = {}
             else:
                 reply = await self._verb(request)(request)
@@ -144,7 +143,6 @@ class Control:
             _send(writer, {"id": number, "error": str(error), "away": away})
         else:
             _send(writer, {"id": number, "ok": True, **reply})
-            # A caller that doesn't read is not waited for; its replies are small.
             with contextlib.suppress(OSError):
                 await writer.drain()
 
@@ -152,23 +150,23 @@ class Control:
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise ValueError(
-                f"there is no {request.get('do')!r}; there are {', '.join(self._verbs)} and watch"
+                f"unknown request {request.get('do')!r}; known are {', '.join(self._verbs)} and watch"
             )
         if self._process.frozen and request["do"] in {"apply", "update"}:
-            raise OSError("another front is taking over; ask that one")
+            raise OSError("another front is taking over")
         return verb
 
     async def _apply(self, request: Mapping[str, Any]) -> Wire:
         self._table.apply(table_from_wire(request["table"]))
-        return await self._open_doors()
+        return await self._open_ingress_ports()
 
     async def _update(self, request: Mapping[str, Any]) -> Wire:
-        wanted = ("upserts", "deletes", "domain", "home", "ports", "terms")
-        self._table.change({key: request[key] for key in wanted if key in request})
-        return await self._open_doors()
+        known = ("upserts", "deletes", "domain", "home", "ports", "policies")
+        self._table.change({key: request[key] for key in known if key in request})
+        return await self._open_ingress_ports()
 
-    async def _open_doors(self) -> Wire:
-        return {"closed": ports_to_wire(await self._process.open_doors())}
+    async def _open_ingress_ports(self) -> Wire:
+        return {"failed_ports": ports_to_wire(await self._process.open_ingress_ports())}
 
     async def _whole_table(self, _: Mapping[str, Any]) -> Wire:
         return {"table": table_to_wire(self._table.live.value())}
@@ -177,14 +175,10 @@ class Control:
         endpoint = target_from_wire(request["endpoint"])
         if not isinstance(endpoint, Endpoint):
             raise TypeError("only an endpoint can be drained")
-        return {"cut": await self._context.backends.of(endpoint).drain(float(request["timeout"]))}
+        return {"aborted": await self._context.backends.of(endpoint).drain(float(request["timeout"]))}
 
     async def _stats(self, _: Mapping[str, Any]) -> Wire:
         return {"stats": {**self._context.stats(), "trouble": self._table.trouble}}
-
-    async def _retire(self, request: Mapping[str, Any]) -> Wire:
-        self._process.retire(request.get("timeout"))
-        return {}
 
     async def _stop(self, request: Mapping[str, Any]) -> Wire:
         self._process.stop(request.get("timeout"))

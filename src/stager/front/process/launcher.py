@@ -1,8 +1,8 @@
-"""How the control plane has a front: finds the one that runs, starts one when there is none, and keeps it
-running.
+"""Launches the front for the control plane: finds a running one, or starts one, and restarts it after a
+crash.
 
-The front is nobody's child in anything but name. It has its own session, its own log and no open pipe, so
-that the end of the control plane, however sudden, is not the end of the front.
+The front has a session and a log of its own and no pipe to the control plane, so that it outlives the control
+plane, even after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 from stager.version import __version__
 
 _START_SECONDS = 15.0
-_LOOK_SECONDS = 0.02
-_LIVED_WELL_SECONDS = 5.0
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 10.0
+_POLL_SECONDS = 0.02
+_STABLE_SECONDS = 5.0
+_MIN_BACKOFF = 0.1
+_MAX_BACKOFF = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class FrontOptions:
-    """How the front is to run, as in `python -m stager.front --help`. One that runs otherwise is replaced.
+    """The options of the front, as in `python -m stager.front --help`. A front with other options is
+    replaced.
 
     Args:
         trusted_proxies: networks; an empty tuple trusts no proxy at all.
@@ -52,7 +53,7 @@ class FrontOptions:
     limits: Limits = field(default_factory=Limits)
 
     def arguments(self, state_dir: Path) -> list[str]:
-        """The command line."""
+        """Return the command line."""
         named = {
             "--tls-listen": self.tls_listen,
             "--tls-certificate": self.tls_certificate,
@@ -66,12 +67,12 @@ class FrontOptions:
 
 
 class FrontLauncher:
-    """Sees to it that a front runs.
+    """Keeps a front running.
 
     Args:
-        state_dir: where the front keeps its table, log and sockets.
-        options: how it is to run.
-        python: the interpreter to run it with.
+        state_dir: the directory of the front's table, log and sockets.
+        options: the front's options.
+        python: the interpreter.
     """
 
     def __init__(
@@ -80,45 +81,45 @@ class FrontLauncher:
         self._state_dir = state_dir.absolute()
         self._settings = (options or FrontOptions()).arguments(self._state_dir)
         self._python = python
-        self._held: list[Listener] = []
+        self._listeners: list[Listener] = []
         self._stopping = asyncio.Event()
 
     async def ensure(self) -> Hello:
-        """Have a front that runs as wanted: this very one, or a successor of one that doesn't, or a new one.
+        """Ensure that a front with these options runs: keep a matching one, replace another one, or start
+        one.
 
         Raises:
-            Fault: it doesn't start; the detail has its last words.
-            Retry: it started, and was gone again.
+            Fault: it doesn't start; the detail is its log.
+            Retry: it exited right after the start.
         """
-        hello = await self._greet()
+        hello = await self._hello()
         if hello is None:
             hello = await self._start([*self._settings, *self._inherited()])
-        elif not self._suits(hello):
+        elif not self._matches(hello):
             hello = await self._start([*self._settings, "--take-over"], predecessor=hello.pid)
         try:
-            await self._hold()
+            await self._copy_listeners()
         except OSError as error:
-            raise Retry("The front went away as soon as it was there.", reason="front-away") from error
+            raise Retry("The front exited right after it started.", reason="front-away") from error
         return hello
 
     async def keep(self, report: Callable[[str], None] = lambda _: None) -> None:
-        """Whenever the front goes away, have it again; until cancelled, or told to `stop`.
+        """Restart the front whenever it exits, until cancelled or `stop` is called.
 
         Args:
-            report: is told why it doesn't start, each time; nothing once it has.
+            report: called with the error after each failed start, and with an empty string after a good one.
         """
-        pause = _FIRST_PAUSE
+        backoff = _MIN_BACKOFF
         while not self._stopping.is_set():
             since = time.monotonic()
             await self._until_gone()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - since < _LIVED_WELL_SECONDS:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+            if time.monotonic() - since < _STABLE_SECONDS:
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, _MAX_BACKOFF)
             else:
-                pause = _FIRST_PAUSE
-            # What is wrong may be over by the next try.
+                backoff = _MIN_BACKOFF
             try:
                 await self.ensure()
             except (StagerError, OSError) as error:
@@ -127,7 +128,7 @@ class FrontLauncher:
                 report("")
 
     async def stop(self, timeout: float | None = None) -> None:
-        """End the front, and wait until it is gone. Afterwards nobody listens any more."""
+        """Stop the front and wait until it has exited. Afterwards, connections are refused."""
         self._stopping.set()
         self.release()
         client = FrontClient(self._state_dir)
@@ -140,12 +141,12 @@ class FrontLauncher:
             await client.close()
 
     def release(self) -> None:
-        """Let go of the listening sockets, as before leaving the front on its own."""
-        for listener in self._held:
+        """Close the copies of the listening sockets."""
+        for listener in self._listeners:
             listener.socket.close()
-        self._held = []
+        self._listeners = []
 
-    async def _greet(self) -> Hello | None:
+    async def _hello(self) -> Hello | None:
         client = FrontClient(self._state_dir)
         try:
             return await client.connect()
@@ -154,7 +155,7 @@ class FrontLauncher:
         finally:
             await client.close()
 
-    def _suits(self, hello: Hello) -> bool:
+    def _matches(self, hello: Hello) -> bool:
         return (hello.protocol, hello.version, list(hello.settings)) == (
             PROTOCOL,
             __version__,
@@ -162,17 +163,17 @@ class FrontLauncher:
         )
 
     async def _start(self, arguments: list[str], predecessor: int | None = None) -> Hello:
-        """Start a process, and wait until it is the one that answers."""
+        """Start a process and wait until it serves the control socket."""
         log = self._state_dir / "front.log"
         begin, process = await asyncio.to_thread(self._spawn, log, arguments)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            hello = await self._greet()
+            hello = await self._hello()
             if hello is not None and hello.pid not in {predecessor, None}:
                 return hello
             if process.poll() is not None:
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         raise _not_started(log, begin)
 
     def _spawn(self, log: Path, arguments: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
@@ -180,38 +181,38 @@ class FrontLauncher:
         with log.open("ab") as file:
             begin = file.tell()
             process = self._popen(file, arguments)
-        # Waits for it as long as it lives, so that it leaves no zombie; a daemon, so that nobody waits for
-        # the thread.
+        # Reaps the process when it exits; a daemon thread, so that this process can exit before.
         threading.Thread(target=process.wait, name=f"front-{process.pid}", daemon=True).start()
         return begin, process
 
     def _popen(self, log: IO[bytes], arguments: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 (our own interpreter, our own options)
+        return subprocess.Popen(  # noqa: S603 (no argument is from a user)
             [self._python, "-m", "stager.front", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            pass_fds=[listener.socket.fileno() for listener in self._held],
+            pass_fds=[listener.socket.fileno() for listener in self._listeners],
             start_new_session=True,
         )
 
     def _inherited(self) -> list[str]:
-        """The options by which a new front takes the sockets that we held for it."""
+        """The options with the listening sockets that a new front inherits."""
         options = {"plain": "--fd", "tls": "--tls-fd"}
-        return [f"{options[listener.kind]}={listener.socket.fileno()}" for listener in self._held]
+        return [f"{options[listener.kind]}={listener.socket.fileno()}" for listener in self._listeners]
 
-    async def _hold(self) -> None:
-        """Hold a copy of the listening sockets, in whose queue clients wait while a killed front is away."""
+    async def _copy_listeners(self) -> None:
+        """Keep copies of the listening sockets, in whose queue clients wait while a crashed front
+        restarts."""
         copying = asyncio.ensure_future(asyncio.to_thread(self._copies))
         try:
             listeners = await asyncio.shield(copying)
         except asyncio.CancelledError:
-            copying.add_done_callback(_close)  # a thread goes on, and nobody takes what it brings
+            copying.add_done_callback(_close)  # the thread continues, and its result isn't used
             raise
         self.release()
-        self._held = listeners
+        self._listeners = listeners
 
     def _copies(self) -> list[Listener]:
         connection, listeners = request_listeners(self._state_dir / "handover.sock", "copy")
@@ -219,7 +220,7 @@ class FrontLauncher:
         return listeners
 
     async def _until_gone(self) -> None:
-        """Returns when the front that runs now has hung up."""
+        """Wait until the running front has exited."""
         client = FrontClient(self._state_dir)
         try:
             await client.until_gone()
@@ -234,21 +235,21 @@ def _close(copying: asyncio.Future[list[Listener]]) -> None:
         listener.socket.close()
 
 
-def _why_silent(log: Path) -> str:
+def _cause_without_log(log: Path) -> str:
     if shutil.disk_usage(log.parent).free == 0:
         return f"The disk of {log.parent} is full."
-    return "It said nothing."
+    return "It logged nothing."
 
 
 def _not_started(log: Path, begin: int) -> Fault:
     with log.open("rb") as file:
         file.seek(begin)
-        words = file.read(65536).decode("utf-8", "replace").strip()
-    last = words.splitlines()[-1].removeprefix("stager front: ") if words else _why_silent(log)
-    taken = "another program has port" in last
+        text = file.read(65536).decode("utf-8", "replace").strip()
+    last = text.splitlines()[-1].removeprefix("stager front: ") if text else _cause_without_log(log)
+    taken = "another program uses port" in last
     return Fault(
         f"The front did not start: {last}",
-        hint="" if taken else f"Its log is {log}.",
+        hint="" if taken else f"See its log, {log}.",
         reason="port-taken" if taken else "front-start",
-        detail=words,
+        detail=text,
     )

@@ -1,8 +1,9 @@
-"""The process: its sockets, its clock, and how it begins and ends."""
+"""The front's process: its listeners, periodic tasks, start, hand-over and shutdown."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import signal
@@ -11,40 +12,54 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stager.front.http.limits import Limits
-from stager.front.process.control_socket import Control
+from stager.front.process.control_socket import ControlSocket
+from stager.front.process.handover import (
+    RETIRE,
+    RETIRED,
+    ConnectionSender,
+    HandedConnection,
+    handed_connections,
+    request_retirement,
+)
+from stager.front.process.ingress_ports import IngressPorts
 from stager.front.process.signing_key import load_key
-from stager.front.process.sockets import BACKLOG, Listener, PathListener, hand_out
+from stager.front.process.sockets import BACKLOG, Listener, PathListener, accepts_for, send_listeners
 from stager.front.process.tls import Certificate
-from stager.front.proxy.access_gate import Gate
+from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.context import Context
 from stager.front.proxy.downstream import Downstream
-from stager.front.table.ingress_ports import IngressPorts
 from stager.front.table.live_table import TableFile
 
 _RETIRE_SECONDS = 30.0
-# How long clients that have nothing open may still come with one more request, which is answered with
-# `Connection: close`. Closing under them would cut requests that are on their way.
+"""How long open requests may continue after a successor has taken over."""
 _STOP_GRACE = 0.5
-# Longer when there is no hurry; but not long, because the table that they are answered by no longer changes.
-_RETIRE_GRACE = 2.0
+"""How long idle clients may send one more request while the front stops; the response has `Connection:
+close`. Closing at once would lose requests that are on their way."""
+_RETIRE_TIMEOUT = 5.0
+"""How long a successor waits until its predecessor no longer answers requests."""
+_INGRESS_SECONDS = 2.0
+"""How long a successor retries to listen on ingress ports that its predecessor may still have."""
 _TICKS_BETWEEN_CERTIFICATE_CHECKS = 30
 _TICKS_BETWEEN_SAVES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How a front is to run.
+    """The options of a front.
 
     Args:
-        state_dir: for the table, the log and the sockets.
-        settings: the command line without what differs from start to start, by which it is recognised.
-        trusted: networks of trusted proxies.
-        access_log: whether to keep one.
-        certificate: for the listeners that speak TLS.
+        state_dir: the directory of the table, the log and the sockets.
+        settings: the command line without what differs at each start; it identifies the front's
+            configuration.
+        limits: see `Limits`.
+        trusted: the networks of trusted proxies.
+        access_log: whether to write one.
+        certificate: for the TLS listeners.
     """
 
     state_dir: Path
@@ -55,8 +70,16 @@ class ServerOptions:
     certificate: Certificate | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Shutdown:
+    """How to shut down: the seconds for open requests, and the channel to the successor if there is one."""
+
+    timeout: float
+    successor: socket.socket | None = None
+
+
 class Front:
-    """One running front."""
+    """A running front."""
 
     def __init__(self, options: ServerOptions, listeners: Iterable[Listener]) -> None:
         self.frozen = False
@@ -64,47 +87,53 @@ class Front:
         self._listeners = list(listeners)
         self._table = TableFile(options.state_dir)
         log = AccessLog(options.state_dir / "access.log" if options.access_log else None)
-        visitors: Connections[Downstream] = Connections(options.limits, options.trusted)
-        self._visitors = visitors
-        gate = Gate(load_key(options.state_dir))
-        self._context = Context(options.limits, self._table.load(), visitors, log, gate)
+        connections: Connections[Downstream] = Connections(options.limits, options.trusted)
+        self._connections = connections
+        gate = AccessGate(load_key(options.state_dir))
+        self._context = Context(options.limits, self._table.load(), connections, log, gate)
         self._servers: list[asyncio.Server] = []
-        self._doors = IngressPorts(
-            self._table.live, lambda port: Downstream(self._context, "http", door=port)
+        self._ingress_ports = IngressPorts(
+            self._table.live, lambda port: Downstream(self._context, "http", ingress_port=port)
         )
-        self._ending: asyncio.Future[tuple[float, float]] | None = None
+        self._shutdown: asyncio.Future[_Shutdown] | None = None
         self._ticks = 0
         plain = next((listener.address for listener in self._listeners), "")
-        self._control = Control(self, self._context, self._table, listen=plain, settings=options.settings)
+        self._control = ControlSocket(
+            self, self._context, self._table, listen=plain, settings=options.settings
+        )
 
     async def run(self, predecessor: socket.socket | None = None) -> None:
-        """Serve until told to stop.
+        """Serve until `stop` is called or a successor takes over.
 
         Args:
-            predecessor: the connection on which the front before this one handed over its sockets.
+            predecessor: the connection on which the previous front handed over its listeners.
         """
         loop = asyncio.get_running_loop()
-        self._ending = loop.create_future()
+        self._shutdown = loop.create_future()
         control = PathListener(self._options.state_dir / "front.sock")
         handover = PathListener(self._options.state_dir / "handover.sock")
-        await self._control.start(control.socket)
         for listener in self._listeners:
             self._servers.append(await self._accept(listener))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reopen)
-        handing_over = loop.create_task(self._serve_handover(handover.socket))
-        ticking = loop.create_task(self._tick())
-        # What is there now stays: the collector needn't look at it each time.
+        tasks: list[asyncio.Task[Any]] = [
+            loop.create_task(self._serve_handover(handover.socket)),
+            loop.create_task(self._tick()),
+        ]
+        # Objects that exist now are never freed, so garbage collections needn't scan them.
         gc.freeze()
         if predecessor is not None:
-            predecessor.sendall(b"retire\n")
-            predecessor.close()
-        opening = loop.create_task(self._doors.open(patience=_RETIRE_GRACE if predecessor else 0.0))
+            # Only now may the table change: the predecessor no longer answers with the old one.
+            await request_retirement(predecessor, _RETIRE_TIMEOUT)
+            tasks.append(loop.create_task(self._take_connections(predecessor)))
+        await self._control.start(control.socket)
+        ingress_seconds = _INGRESS_SECONDS if predecessor else 0.0
+        tasks.append(loop.create_task(self._ingress_ports.open(timeout=ingress_seconds)))
         try:
-            await self._wind_down(*await self._ending)
+            await self._wind_down(await self._shutdown)
         finally:
-            for task in (handing_over, ticking, opening):
+            for task in tasks:
                 task.cancel()
             await self._control.close()
             for path in (control, handover):
@@ -112,27 +141,29 @@ class Front:
             self._table.close()
             self._context.log.close()
 
-    async def open_doors(self) -> dict[int, str]:
-        """Listen on the table's ports; returns those on which that can't be done, each with why."""
-        return await self._doors.open()
+    async def open_ingress_ports(self) -> dict[int, str]:
+        """Listen on the table's ports; returns the ports on which that fails, with the error."""
+        return await self._ingress_ports.open()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Stop accepting, let open requests end, and exit."""
-        self._end(self._options.limits.drain_seconds if timeout is None else timeout, _STOP_GRACE)
+        """Stop accepting connections, wait for open requests, and exit.
 
-    def retire(self, timeout: float | None = None) -> None:
-        """The same without hurry: a successor has taken over the sockets."""
-        self._end(_RETIRE_SECONDS if timeout is None else timeout, _RETIRE_GRACE)
+        Args:
+            timeout: seconds to wait; None is `limits.drain_seconds`.
+        """
+        self._begin_shutdown(_Shutdown(self._options.limits.drain_seconds if timeout is None else timeout))
 
-    def _end(self, timeout: float, grace: float) -> None:
-        if self._ending is not None and not self._ending.done():
-            self._ending.set_result((timeout, grace))
+    def _begin_shutdown(self, shutdown: _Shutdown) -> bool:
+        if self._shutdown is None or self._shutdown.done():
+            return False
+        self._shutdown.set_result(shutdown)
+        return True
 
     async def _accept(self, listener: Listener) -> asyncio.Server:
         certificate = self._options.certificate
         secure: ssl.SSLContext | None = None
         if listener.kind == "tls":
-            assert certificate is not None  # noqa: S101 (the command line sees to it)
+            assert certificate is not None  # noqa: S101 (the command line requires it)
             secure = certificate.context
         scheme = "https" if secure else "http"
         return await asyncio.get_running_loop().create_server(
@@ -144,11 +175,11 @@ class Front:
         )
 
     async def _tick(self) -> None:
-        """Once a second: wind the clock, end what takes too long, and write the log."""
+        """Once a second: update the clock, enforce timeouts, and write the log."""
         while True:
             await asyncio.sleep(1)
             self._context.tick()
-            for connection in list(self._visitors.connections):
+            for connection in list(self._connections.open):
                 connection.sweep(self._context.now)
             self._context.backends.sweep()
             self._context.log.flush()
@@ -163,52 +194,100 @@ class Front:
         if self._options.certificate:
             self._options.certificate.refresh(force=True)
 
+    # The hand-over to a successor
+
     async def _serve_handover(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(sock)
+            channel, _ = await loop.sock_accept(sock)
+            is_kept = False
             try:
-                await self._hand_over(connection)
+                is_kept = await self._hand_over(channel)
             except (OSError, ValueError, KeyError, TypeError):
                 self.frozen = False
             finally:
-                connection.close()
+                if not is_kept:
+                    channel.close()
 
-    async def _hand_over(self, connection: socket.socket) -> None:
-        """Give a copy of the sockets to whoever asks; to a successor, the table as well."""
+    async def _hand_over(self, channel: socket.socket) -> bool:
+        """Send copies of the listeners to the other process. If that is a successor, retire when it asks for
+        that; returns whether it does. Until then, the table can't be changed."""
         loop = asyncio.get_running_loop()
-        connection.setblocking(False)
-        request = json.loads(await asyncio.wait_for(loop.sock_recv(connection, 4096), 5))
+        channel.setblocking(False)
+        request = json.loads(await asyncio.wait_for(loop.sock_recv(channel, 4096), 5))
         self.frozen = request["do"] == "take"
         if self.frozen:
             await self._table.settle()
-        hand_out(connection, self._listeners)
-        if self.frozen and (await asyncio.wait_for(loop.sock_recv(connection, 64), 30)).startswith(b"retire"):
+        send_listeners(channel, self._listeners)
+        if self.frozen and (await asyncio.wait_for(loop.sock_recv(channel, 64), 30)).startswith(RETIRE):
             self._table.close()
-            await self._control.close()
-            self.retire()
-        else:
-            self.frozen = False
+            return self._begin_shutdown(_Shutdown(_RETIRE_SECONDS, channel))
+        self.frozen = False
+        return False
 
-    async def _wind_down(self, timeout: float, grace: float) -> None:
-        """Let what is open come to an end, then cut it off."""
+    async def _take_connections(self, predecessor: socket.socket) -> None:
+        """Take over client connections of the previous front."""
+        with contextlib.closing(predecessor):
+            async for handed in handed_connections(predecessor):
+                if not self._is_listening_for(handed):
+                    handed.socket.close()
+                    continue
+                with contextlib.suppress(OSError):
+                    await self._take(handed)
+
+    async def _take(self, handed: HandedConnection) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: Downstream(
+                self._context, "http", ingress_port=handed.ingress_port, received=handed.received
+            ),
+            handed.socket,
+        )
+
+    def _is_listening_for(self, handed: HandedConnection) -> bool:
+        """Whether this front listens at the address to which the client has connected."""
+        if handed.ingress_port:
+            return handed.ingress_port in self._table.live.ports
+        return any(accepts_for(listener, handed.socket) for listener in self._listeners)
+
+    # Shutdown
+
+    async def _wind_down(self, shutdown: _Shutdown) -> None:
+        """Wait for open requests, then abort them."""
         self._context.draining = True
         for server in self._servers:
             server.close()
         for listener in self._listeners:
             listener.socket.close()
-        self._doors.close()
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while self._visitors.connections and loop.time() - start < timeout:
-            await asyncio.sleep(0.05)
-            if loop.time() - start >= grace:
-                self._close_idle()
-        for connection in list(self._visitors.connections):
+        self._ingress_ports.close()
+        if shutdown.successor is None:
+            await self._wait_for_clients(shutdown.timeout, close_idle_after=_STOP_GRACE)
+        else:
+            await self._retire(shutdown.timeout, shutdown.successor)
+        for connection in list(self._connections.open):
             connection.end()
         await asyncio.sleep(0)
 
-    def _close_idle(self) -> None:
-        for connection in list(self._visitors.connections):
-            if connection.idle:
-                connection.transport.close()
+    async def _retire(self, timeout: float, successor: socket.socket) -> None:
+        """Pass idle connections to the successor. Busy ones get their response with `Connection: close`, or
+        are passed on after it if its head has been sent already."""
+        sender = ConnectionSender(successor)
+        self._context.pass_on = sender.send
+        for connection in list(self._connections.open):
+            connection.pass_on()
+        with contextlib.suppress(OSError):
+            successor.send(RETIRED)
+        await self._control.close()
+        try:
+            await self._wait_for_clients(timeout, close_idle_after=timeout)
+        finally:
+            sender.close()
+
+    async def _wait_for_clients(self, timeout: float, *, close_idle_after: float) -> None:
+        """Wait until all connections are closed, for `timeout` seconds at most."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        while self._connections.open and loop.time() - start < timeout:
+            await asyncio.sleep(0.05)
+            if loop.time() - start >= close_idle_after:
+                for connection in list(self._connections.open):
+                    connection.close_if_idle()

@@ -1,4 +1,4 @@
-"""The key by which passes, grants and links are signed. The front and the control plane have it in common."""
+"""The signing key of access tokens, grants and share links, shared by the front and the control plane."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ _BYTES = 32
 
 
 def load_key(folder: Path) -> bytes:
-    """The key that lies in this folder; made, for nobody but us to read, when there is none.
+    """Load the key from this folder, or create it, readable for its owner only.
 
-    Without it, whoever was let in anywhere has to ask again, and share links are void.
+    A new key makes all access cookies and share links invalid.
 
     Raises:
-        OSError: it can't be read or made, or isn't one.
+        OSError: it can't be read or created, or the file isn't a key.
     """
     file = folder / _NAME
     if not file.exists():
-        _make(file)
+        _create(file)
     key = file.read_bytes()
     if len(key) != _BYTES:
-        raise OSError(f"{file} isn't a key; remove it, and another one is made")
+        raise OSError(f"{file} isn't a key; remove it, and a new one is created")
     return key
 
 
-def _make(file: Path) -> None:
-    """Put a whole key there, or leave the one that somebody else has put there meanwhile."""
-    aside = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _create(file: Path) -> None:
+    """Create the file atomically, or keep the one that another process has created meanwhile."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as writer:
             writer.write(secrets.token_bytes(_BYTES))
             writer.flush()
             os.fsync(writer.fileno())
         with suppress(FileExistsError):
-            os.link(aside, file)
+            os.link(temporary, file)
     finally:
-        aside.unlink()
+        temporary.unlink()

@@ -1,4 +1,4 @@
-"""A certificate in files, loaded again when the files change, as certbot and its like change them."""
+"""A certificate that is reloaded when its files change, for example after a renewal by certbot."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from pathlib import Path
 
 
 class Certificate:
-    """Keeps one `ssl.SSLContext` up to date. Connections that are open keep the certificate that they began
-    with.
+    """Keeps one `ssl.SSLContext` up to date. Open connections keep their certificate.
 
     Raises:
-        OSError: the files can't be read, or (as `ssl.SSLError`) don't fit together.
+        OSError: the files can't be read, or (as `ssl.SSLError`) don't match.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
         self._seen = self._stamp()
-        self.context = self._fresh()
+        self.context = self._load()
 
     def refresh(self, *, force: bool = False) -> None:
-        """Load the files again if they changed. Files that are no good leave the old certificate in use."""
+        """Reload the files if they changed. If they are invalid, the old certificate stays in use."""
         try:
             stamp = self._stamp()
             if stamp == self._seen and not force:
                 return
-            # Tried on a context of its own first, so that half-written files don't spoil the one in use.
-            self._fresh()
+            # Loaded into a separate context first, so that incomplete files don't break the one in use.
+            self._load()
             self.context.load_cert_chain(self._certificate, self._key)
             self._seen = stamp
         except OSError as error:
-            sys.stderr.write(f"The certificate can't be loaded, the old one stays: {error}\n")
+            sys.stderr.write(f"The certificate can't be loaded, the old one stays in use: {error}\n")
 
-    def _fresh(self) -> ssl.SSLContext:
+    def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])

@@ -1,15 +1,14 @@
-"""Lets visitors in to private previews, or sends them where they can ask; and takes what is ours out of every
-request.
+"""The access gate: admits visitors to private previews, or sends them to Stager's login page. It also removes
+Stager's own cookies and parameters from requests before they are forwarded.
 
-It asks nobody: what decides is in the route table, in the request, and signed with a key that the control
-plane has too. So whoever has a pass comes in while the control plane is away.
+The gate decides with the route table, the request, and a signing key that it shares with the control plane.
+So visitors with an access cookie are admitted while the control plane is down.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, urlencode
 
 from stager.domain.identity.access_policy import (
@@ -23,35 +22,34 @@ from stager.domain.identity.access_policy import (
     seal,
     unseal,
 )
-from stager.front.http.cookies import PLAIN_NAME, SECURE_NAME, pass_cookie, passes_in, without_ours
+from stager.front.http.cookies import (
+    PLAIN_NAME,
+    SECURE_NAME,
+    access_cookie,
+    access_tokens_in,
+    without_access_cookies,
+)
 from stager.front.http.head import RequestHead
+from stager.front.proxy.error_pages import PlainResponse
 
 BYPASS_HEADER = b"x-stager-bypass"
 _ACCESS = ACCESS_PATH.encode()
 _PARAMETERS = (SHARE_PARAMETER.encode(), BYPASS_PARAMETER.encode())
 _SAFE = frozenset({b"GET", b"HEAD"})
-_WORDS = {
+_MAX_FIELDS = 8
+_INSTRUCTIONS = {
     "sign-in": "open it in a browser and sign in",
-    "password": "open it in a browser and give its password",
+    "password": "open it in a browser and enter its password",
     "link": "open a share link for it",
     "bypass": "send its bypass token in the header X-Stager-Bypass",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a visitor is told in the place of the preview: a status, a sentence, and where to go on."""
-
-    status: int
-    words: str
-    headers: dict[str, str]
-
-
-class Gate:
-    """Meets the visitors.
+class AccessGate:
+    """Enforces access policies.
 
     Args:
-        key: signs passes, grants and links.
+        key: the signing key of access tokens, grants and share links.
         clock: seconds since 1970.
     """
 
@@ -59,75 +57,76 @@ class Gate:
         self._key = key
         self._clock = clock
 
-    def meet(self, head: RequestHead, terms: AccessPolicy | None, *, secure: bool) -> Notice | None:
-        """What to tell the visitor; None to let the request through, from which everything that is ours is
-        gone then.
+    def check(self, head: RequestHead, policy: AccessPolicy | None, *, secure: bool) -> PlainResponse | None:
+        """Return the response to a visitor who isn't admitted; None if the request is to be forwarded.
+        Stager's own cookies and parameters have then been removed from it.
 
         Args:
-            terms: those of its host.
-            secure: whether the visitor came over https.
+            policy: the access policy of the request's host.
+            secure: whether the visitor uses https.
         """
-        guard = terms.guard if terms else None
+        guard = policy.guard if policy else None
         arrival = _Arrival(head, secure=secure)
         if guard is None:
             return None
         path, _, query = arrival.target.partition(b"?")
         if path == _ACCESS:
-            return self._arrive(arrival, guard, query)
-        if arrival.offers and head.method in _SAFE and not head.upgrade:
-            return self._exchange(arrival, guard)
-        if self._may_pass(arrival, guard):
+            return self._redeem_grant(arrival, guard, query)
+        if arrival.parameters and head.method in _SAFE and not head.upgrade:
+            return self._redeem_parameters(arrival, guard)
+        if self._is_admitted(arrival, guard):
             return None
-        return _sent_away(arrival, guard)
+        return _denied(arrival, guard)
 
-    def _may_pass(self, arrival: _Arrival, guard: Guard) -> bool:
+    def _is_admitted(self, arrival: _Arrival, guard: Guard) -> bool:
         if arrival.bypass and guard.is_bypassed_by(arrival.bypass):
             return True
-        for token in arrival.passes:
+        for token in arrival.tokens:
             visitor = unseal(token, "pass", arrival.host, self._key, self._clock())
             if visitor is not None and guard.admits(visitor):
                 return True
         return False
 
-    def _arrive(self, arrival: _Arrival, guard: Guard, query: bytes) -> Notice:
-        """Somebody comes from Stager's page with a grant."""
-        given = _fields_of(query)
-        to = safe_path(given.get("to", ["/"])[0])
-        grant = unseal(given.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
+    def _redeem_grant(self, arrival: _Arrival, guard: Guard, query: bytes) -> PlainResponse:
+        """Exchange a grant from Stager's login page for an access cookie."""
+        fields = _fields_of(query)
+        path = safe_path(fields.get("to", ["/"])[0])
+        grant = unseal(fields.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
         if grant is None or not guard.admits(grant):
-            return _sent_to_ask(arrival, guard, to)
-        return self._welcome(arrival, grant, int(self._clock()) + guard.stay, to)
+            return _redirect_to_login(arrival, guard, path)
+        return self._admit(arrival, grant, int(self._clock()) + guard.stay, path)
 
-    def _exchange(self, arrival: _Arrival, guard: Guard) -> Notice:
-        """Somebody brings a share link or the bypass token in the URL; it must not stay there."""
-        to = safe_path(arrival.target.decode("latin-1"))
-        share = arrival.offers.get(SHARE_PARAMETER, "")
+    def _redeem_parameters(self, arrival: _Arrival, guard: Guard) -> PlainResponse:
+        """Exchange the share link or the bypass token in a URL for an access cookie, and redirect to the URL
+        without it."""
+        path = safe_path(arrival.target.decode("latin-1"))
+        share = arrival.parameters.get(SHARE_PARAMETER, "")
         link = unseal(share, "link", arrival.host, self._key, self._clock())
         if link is not None and guard.admits(link):
-            return self._welcome(arrival, link, link.expires, to)
-        if guard.is_bypassed_by(arrival.offers.get(BYPASS_PARAMETER, "")):
-            until = int(self._clock()) + guard.stay
-            return self._welcome(arrival, Pass(arrival.host, "bypass", until, guard.epoch), until, to)
-        if self._may_pass(arrival, guard):
-            return Notice(303, "Go on without the token.", {"Location": to})
-        return _sent_away(arrival, guard)
+            return self._admit(arrival, link, link.expires, path)
+        if guard.is_bypassed_by(arrival.parameters.get(BYPASS_PARAMETER, "")):
+            expires = int(self._clock()) + guard.stay
+            return self._admit(arrival, Pass(arrival.host, "bypass", expires, guard.epoch), expires, path)
+        if self._is_admitted(arrival, guard):
+            return PlainResponse(303, "Continue without the token in the URL.", {"Location": path})
+        return _denied(arrival, guard)
 
-    def _welcome(self, arrival: _Arrival, visitor: Pass, until: int, to: str) -> Notice:
+    def _admit(self, arrival: _Arrival, visitor: Pass, expires: int, path: str) -> PlainResponse:
         token = seal(
-            Pass(visitor.host, visitor.way, until, visitor.epoch, visitor.subject), "pass", self._key
+            Pass(visitor.host, visitor.way, expires, visitor.epoch, visitor.subject), "pass", self._key
         )
-        cookie = pass_cookie(token, until - int(self._clock()), secure=arrival.secure)
-        return Notice(303, "You are let in.", {"Location": to, "Set-Cookie": cookie})
+        cookie = access_cookie(token, expires - int(self._clock()), secure=arrival.secure)
+        return PlainResponse(303, "Access granted.", {"Location": path, "Set-Cookie": cookie})
 
 
 class _Arrival:
-    """A request, out of which everything that is ours has been taken."""
+    """A request, from which Stager's own cookies and parameters have been removed."""
 
     def __init__(self, head: RequestHead, *, secure: bool) -> None:
         self.host = head.host
         self.secure = secure
-        self.offers: dict[str, str] = {}
-        self.passes: list[str] = []
+        self.parameters: dict[str, str] = {}
+        self.tokens: list[str] = []
         values = head.special.get(BYPASS_HEADER, ())
         self.bypass = values[0].decode("latin-1") if len(values) == 1 else ""
         if head.marked:
@@ -146,11 +145,11 @@ class _Arrival:
                 continue
             value = line[7:].strip(b" \t")
             cookies.append(value)
-            kept = without_ours(value)
+            kept = without_access_cookies(value)
             if kept:
                 lines.append(line if kept is value else line[:7] + b" " + kept)
         head.lines = lines
-        self.passes = passes_in(cookies, SECURE_NAME if self.secure else PLAIN_NAME)
+        self.tokens = access_tokens_in(cookies, SECURE_NAME if self.secure else PLAIN_NAME)
 
     def _take_parameters(self, head: RequestHead) -> None:
         path, mark, query = head.target.partition(b"?")
@@ -158,7 +157,7 @@ class _Arrival:
         kept = [piece for piece in pieces if piece.partition(b"=")[0] not in _PARAMETERS]
         if len(kept) == len(pieces):
             return
-        self.offers = {
+        self.parameters = {
             name.decode(): value.decode("latin-1")
             for name, _, value in (piece.partition(b"=") for piece in pieces)
             if name in _PARAMETERS
@@ -167,22 +166,23 @@ class _Arrival:
 
 
 def _fields_of(query: bytes) -> dict[str, list[str]]:
-    """What the way back from Stager's page bears; nothing where there is more than that ever has."""
+    """The parameters of the redirect from Stager's login page; none if there are more than it ever sends."""
     try:
-        return parse_qs(query.decode("latin-1"), max_num_fields=8)
+        return parse_qs(query.decode("latin-1"), max_num_fields=_MAX_FIELDS)
     except ValueError:
         return {}
 
 
-def _sent_away(arrival: _Arrival, guard: Guard) -> Notice:
-    """Whoever has no pass: people to a page that asks them who they are, programs with a sentence."""
+def _denied(arrival: _Arrival, guard: Guard) -> PlainResponse:
+    """Redirect a browser to the login page; tell a program what to do."""
     if arrival.is_browser:
-        return _sent_to_ask(arrival, guard, safe_path(arrival.target.decode("latin-1")))
-    ways = " or ".join(words for way, words in _WORDS.items() if way in guard.ways)
-    # RFC 9110, section 11.6.1, wants a challenge; this one makes no browser ask for a password.
-    return Notice(401, f"This preview is private: {ways}.", {"WWW-Authenticate": 'Stager realm="preview"'})
+        return _redirect_to_login(arrival, guard, safe_path(arrival.target.decode("latin-1")))
+    ways = " or ".join(text for way, text in _INSTRUCTIONS.items() if way in guard.ways)
+    # RFC 9110, section 11.6.1, requires a challenge; with this one, no browser asks for a password.
+    challenge = {"WWW-Authenticate": 'Stager realm="preview"'}
+    return PlainResponse(401, f"This preview is private: {ways}.", challenge)
 
 
-def _sent_to_ask(arrival: _Arrival, guard: Guard, to: str) -> Notice:
-    query = urlencode({"host": arrival.host, "to": to}, quote_via=quote)
-    return Notice(302, "This preview is private.", {"Location": f"{guard.page}?{query}"})
+def _redirect_to_login(arrival: _Arrival, guard: Guard, path: str) -> PlainResponse:
+    query = urlencode({"host": arrival.host, "to": path}, quote_via=quote)
+    return PlainResponse(302, "This preview is private.", {"Location": f"{guard.page}?{query}"})

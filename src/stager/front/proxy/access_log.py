@@ -1,6 +1,6 @@
-"""The access log: one JSON line a request, written together once a second.
+"""The access log: one JSON line per request, written in batches once a second.
 
-The query string is left out, because that is where secrets travel.
+The query string is left out, because it may contain secrets.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from json.encoder import encode_basestring_ascii as quote
 from pathlib import Path
 from typing import IO
 
-_MOST_WAITING = 2000
+_MAX_BUFFERED = 2000
 
 
 class AccessLog:
-    """Appends to `path`; when that grows beyond `most_bytes`, it becomes `path.1` and a new one is begun."""
+    """Appends to `path`. A file that grows beyond `max_bytes` is renamed to `path.1`, and a new one is
+    started."""
 
-    def __init__(self, path: Path | None, most_bytes: int = 64 << 20) -> None:
+    def __init__(self, path: Path | None, max_bytes: int = 64 << 20) -> None:
         self._path = path
-        self._most_bytes = most_bytes
-        self._waiting: list[str] = []
+        self._max_bytes = max_bytes
+        self._buffered: list[str] = []
         self._file: IO[str] | None = None
         self._second = 0
         self._stamp = ""
         self.reopen()
 
-    def add(
+    def add(  # noqa: PLR0913 (the fields of a line; a value object would cost time at each request)
         self,
         *,
         host: str,
@@ -40,10 +41,11 @@ class AccessLog:
         outcome: str,
         why: str = "",
     ) -> None:
-        """Note one request. The line is put together by hand: `json.dumps` would cost too much.
+        """Add one request. The line is formatted here, because `json.dumps` is several times slower.
 
         Args:
-            why: why the app's answer was refused; empty when it wasn't.
+            seconds: the duration.
+            why: why the app's response was invalid; empty if it wasn't.
         """
         if self._file is None:
             return
@@ -51,29 +53,29 @@ class AccessLog:
         path = quote(target.partition(b"?")[0].decode("utf-8", "replace"))
         request = quote(request_id.decode("latin-1"))
         more = f', "why": {quote(why)}' if why else ""
-        self._waiting.append(
+        self._buffered.append(
             f'{{"time": "{self._now()}", "host": "{host}", "method": {verb}, "path": {path}, '
             f'"status": {status}, "bytes": {size}, "ms": {seconds * 1000:.1f}, "client": {quote(client)}, '
             f'"request_id": {request}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"{more}}}\n'
         )
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._buffered) >= _MAX_BUFFERED:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. A full disk costs lines of the log, never a request."""
-        if self._file is None or not self._waiting:
+        """Write the buffered lines. On a full disk they are lost, but no request fails."""
+        if self._file is None or not self._buffered:
             return
-        lines, self._waiting = self._waiting, []
+        lines, self._buffered = self._buffered, []
         try:
             self._file.write("".join(lines))
             self._file.flush()
-            if self._file.tell() > self._most_bytes:
+            if self._file.tell() > self._max_bytes:
                 self._rotate()
         except OSError:
             self.reopen()
 
     def reopen(self) -> None:
-        """Begin again at the path, which somebody else may have moved away."""
+        """Reopen the path, after a log rotation."""
         self.close()
         if self._path is None:
             return
@@ -83,7 +85,7 @@ class AccessLog:
             self._file = None
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write the buffered lines and close the file."""
         if self._file is not None:
             file = self._file
             self.flush()

@@ -1,4 +1,4 @@
-"""What the front knows of the endpoints: connections that can be used again, and who waits for an answer."""
+"""Backends: the idle connections and open requests of each endpoint."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Iterator
 
 from stager.domain.route import Endpoint
 from stager.front.http.limits import Limits
-from stager.front.proxy.upstream import Asker, Upstream
+from stager.front.proxy.upstream import ResponseHandler, Upstream
 
-_MOST_IDLE = 256
+_MAX_IDLE = 256
 
 
 class Backend:
-    """What the front knows of one endpoint: unused connections to it, and who waits for it."""
+    """The idle connections to one endpoint, and the requests that are open there."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self.endpoint = endpoint
         self.limits = limits
         self.name = str(endpoint)
-        self.busy: set[Asker] = set()
+        self.busy: set[ResponseHandler] = set()
         self._idle: list[Upstream] = []
         self._draining = 0
         self._quiet: asyncio.Event = asyncio.Event()
 
-    def take(self, youngest: float) -> Upstream | None:
-        """The connection that was used last, if that is at most `youngest` seconds ago."""
+    def take(self, max_idle_seconds: float) -> Upstream | None:
+        """Return the connection that was used last, if it was used within this time."""
         while self._idle:
             upstream = self._idle[-1]
-            if upstream.usable:
-                if time.monotonic() - upstream.idle_since > youngest:
+            if upstream.is_usable:
+                if time.monotonic() - upstream.idle_since > max_idle_seconds:
                     return None
                 return self._idle.pop()
             self._idle.pop()
@@ -38,20 +38,20 @@ class Backend:
 
     def put(self, upstream: Upstream) -> None:
         """Keep a connection for the next request."""
-        if self._draining or len(self._idle) >= _MOST_IDLE:
+        if self._draining or len(self._idle) >= _MAX_IDLE:
             upstream.transport.close()
             return
-        upstream.resume()
+        upstream.resume_reading()
         upstream.idle_since = time.monotonic()
         self._idle.append(upstream)
 
     def forget(self, upstream: Upstream) -> None:
-        """A connection is gone."""
+        """Remove a closed connection."""
         if upstream in self._idle:
             self._idle.remove(upstream)
 
     async def connect(self) -> Upstream:
-        """A new connection. Raises OSError or TimeoutError."""
+        """Open a new connection. Raises OSError, of which TimeoutError is one."""
         loop, endpoint = asyncio.get_running_loop(), self.endpoint
         async with asyncio.timeout(self.limits.connect_seconds):
             if endpoint.path:
@@ -62,28 +62,28 @@ class Backend:
                 )
         return upstream
 
-    def leave(self, asker: Asker) -> None:
-        """`asker` no longer waits."""
-        self.busy.discard(asker)
+    def leave(self, handler: ResponseHandler) -> None:
+        """Remove a request that has ended."""
+        self.busy.discard(handler)
         if not self.busy:
             self._quiet.set()
 
     async def drain(self, timeout: float) -> int:
-        """Wait until nobody waits, then cut the rest; see `stager.ports.router.Router.drain`."""
+        """Wait for the open requests, then abort the rest; see `stager.ports.router.Router.drain`."""
         self._draining += 1
         try:
             self.close_idle(0.0)
             await self._wait_until_quiet(timeout)
             late = list(self.busy)
-            for asker in late:
-                asker.cut()
+            for handler in late:
+                handler.abort()
             self.close_idle(0.0)
         finally:
             self._draining -= 1
         return len(late)
 
     def close_idle(self, older_than: float) -> None:
-        """Close the connections that nobody has used for so many seconds."""
+        """Close the connections that have been idle for so many seconds."""
         since = time.monotonic() - older_than
         old = [upstream for upstream in self._idle if upstream.idle_since <= since]
         self._idle = [upstream for upstream in self._idle if upstream.idle_since > since]
@@ -91,8 +91,8 @@ class Backend:
             upstream.transport.close()
 
     @property
-    def unused(self) -> bool:
-        """Whether it may be forgotten."""
+    def is_unused(self) -> bool:
+        """Whether the backend has no state and can be deleted."""
         return not self.busy and not self._idle and not self._draining
 
     async def _wait_until_quiet(self, timeout: float) -> None:
@@ -106,7 +106,7 @@ class Backend:
 
 
 class Backends:
-    """All endpoints that have been asked lately."""
+    """The backends of all endpoints in use."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -116,15 +116,15 @@ class Backends:
         return iter(list(self._by_endpoint.values()))
 
     def of(self, endpoint: Endpoint) -> Backend:
-        """The backend of an endpoint, made when it isn't there."""
+        """Return the backend of an endpoint; creates it if necessary."""
         backend = self._by_endpoint.get(endpoint)
         if backend is None:
             backend = self._by_endpoint[endpoint] = Backend(endpoint, self._limits)
         return backend
 
     def sweep(self) -> None:
-        """Close what nobody has used for long, and forget what is empty."""
+        """Close connections that have been idle for too long, and delete unused backends."""
         for backend in self:
             backend.close_idle(self._limits.upstream_idle_seconds)
-            if backend.unused:
+            if backend.is_unused:
                 del self._by_endpoint[backend.endpoint]

@@ -1,4 +1,4 @@
-"""Who is connected: the open client connections, how many from each address, and which peers are trusted."""
+"""The open client connections, their number per address, and the trusted proxies among the peers."""
 
 from __future__ import annotations
 
@@ -14,50 +14,52 @@ C = TypeVar("C")
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 NO_PROXIES = "--no-trusted-proxies"
-"""The option that says so: no `--trusted-proxy` at all means the default."""
+"""The command-line option for an empty list: no `--trusted-proxy` at all means the default."""
+_MAX_CACHED = 4096
 
 
 class Connections(Generic[C]):
-    """Counts connections in and out.
+    """Keeps the open client connections and enforces their limits.
 
     Args:
-        limits: how many are too many.
-        trusted: the networks of proxies that stand before the front; they speak for many clients.
+        limits: the maximum number of connections, in total and per address.
+        trusted: the networks of the proxies in front of the front. They connect for many clients, so the
+            limit per address doesn't apply to them.
     """
 
     def __init__(self, limits: Limits, trusted: Iterable[str] = LOOPBACK) -> None:
-        self.connections: set[C] = set()
+        self.open: set[C] = set()
         self._limits = limits
         self._networks: Sequence[Network] = [ip_network(network, strict=False) for network in trusted]
         self._by_address: Counter[str] = Counter()
-        self._known: dict[str, bool] = {}
+        self._is_trusted: dict[str, bool] = {}
 
     def trusts(self, address: str) -> bool:
-        """Whether the peer is a trusted proxy. One that was gone before its address was known isn't."""
+        """Whether the peer is a trusted proxy. A peer without a known address isn't."""
         if not address:
             return False
-        if address not in self._known:
-            if len(self._known) > 4096:
-                self._known.clear()
-            self._known[address] = is_among(address, self._networks)
-        return self._known[address]
+        if address not in self._is_trusted:
+            if len(self._is_trusted) > _MAX_CACHED:
+                self._is_trusted.clear()
+            self._is_trusted[address] = is_among(address, self._networks)
+        return self._is_trusted[address]
 
-    def enter(self, connection: C, address: str) -> tuple[int, str] | None:
-        """Count a connection in. What comes back, if anything, is the status and the words to refuse it."""
-        full = len(self.connections) >= self._limits.connections
-        self.connections.add(connection)
-        whose = holder(address)
-        self._by_address[whose] += 1
-        if full:
+    def add(self, connection: C, address: str) -> tuple[int, str] | None:
+        """Add a connection. Returns status and message of a refusal if a limit is exceeded, else None."""
+        is_full = len(self.open) >= self._limits.connections
+        self.open.add(connection)
+        key = holder(address)
+        self._by_address[key] += 1
+        if is_full:
             return 503, "There are too many connections; please try again in a moment."
-        if self._by_address[whose] > self._limits.connections_per_client and not self.trusts(address):
+        if self._by_address[key] > self._limits.connections_per_client and not self.trusts(address):
             return 429, "There are too many connections from your address."
         return None
 
-    def leave(self, connection: C, address: str) -> None:
-        """Count a connection out."""
-        self.connections.discard(connection)
-        whose = holder(address)
-        self._by_address[whose] -= 1
-        if self._by_address[whose] <= 0:
-            del self._by_address[whose]
+    def remove(self, connection: C, address: str) -> None:
+        """Remove a closed connection."""
+        self.open.discard(connection)
+        key = holder(address)
+        self._by_address[key] -= 1
+        if self._by_address[key] <= 0:
+            del self._by_address[key]

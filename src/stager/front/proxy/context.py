@@ -1,7 +1,8 @@
-"""What every connection of one front shares."""
+"""The state that all connections of a front share."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import time
@@ -10,149 +11,161 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stager.domain.route import Endpoint, Target
-from stager.front.http.cookies import settable
-from stager.front.http.head import RequestHead, ResponseHead, is_for_others
+from stager.front.http.cookies import allowed_cookies
+from stager.front.http.head import RequestHead, ResponseHead, is_for_intermediaries
 from stager.front.http.limits import Limits
-from stager.front.proxy.access_gate import Gate
+from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.backends import Backends
 from stager.front.proxy.connections import Connections
-from stager.front.proxy.error_pages import Sheet
+from stager.front.proxy.error_pages import ErrorPage
 from stager.front.table.live_table import LiveTable
 
 Event = dict[str, Any]
+PassOn = Callable[[asyncio.Transport, int, bytes], None]
+"""Passes a client connection to the successor: the transport, the ingress port, and what was received."""
 
-SILENCES = 3
-"""So many requests in a row without an answer make an app unresponsive."""
-NOINDEX = (b"X-Robots-Tag: noindex",)
-NOTHING_MORE: tuple[bytes, ...] = ()
+UNANSWERED = 3
+"""Number of consecutive requests without a response after which an app counts as unresponsive."""
+_REPORT_SECONDS = 1.0
+"""Minimum interval of events about the same host."""
+_NOINDEX = (b"X-Robots-Tag: noindex",)
+_NO_HEADERS: tuple[bytes, ...] = ()
 
 
-def _all_of(head: ResponseHead) -> list[bytes]:
-    """The lines of what was set aside, but for what concerns the connection."""
-    kept = [name for name in head.special if name == b"set-cookie" or is_for_others(name)]
-    return [name.title() + b": " + value for name in kept for value in head.special[name]]
+def _special_headers(head: ResponseHead) -> list[bytes]:
+    """The headers that the parser set apart, without those of the connection."""
+    names = [name for name in head.special if name == b"set-cookie" or is_for_intermediaries(name)]
+    return [name.title() + b": " + value for name in names for value in head.special[name]]
 
 
 class Context:
-    """The table, the limits, the counters, and a clock that is wound once a second.
+    """The table, the limits, the counters, and a coarse clock, updated every second.
 
     Args:
-        limits: for everybody.
-        table: by which to serve.
-        visitors: who is connected.
-        log: of requests.
-        gate: of private previews.
+        limits: the limits of all connections.
+        table: the route table.
+        connections: the open client connections.
+        log: the access log.
+        access_gate: enforces access policies.
     """
 
     def __init__(
-        self, limits: Limits, table: LiveTable, visitors: Connections[Any], log: AccessLog, gate: Gate
+        self,
+        limits: Limits,
+        table: LiveTable,
+        connections: Connections[Any],
+        log: AccessLog,
+        access_gate: AccessGate,
     ) -> None:
         self.limits = limits
         self.table = table
-        self.visitors = visitors
+        self.connections = connections
         self.log = log
-        self.gate = gate
+        self.access_gate = access_gate
         self.backends = Backends(limits)
         self.draining = False
+        self.pass_on: PassOn | None = None
+        """Set once a successor has taken over: no further request is answered here."""
         self.outcomes: Counter[str] = Counter()
         self.watchers: set[Callable[[Event], None]] = set()
         self.started = self.now = time.monotonic()
-        self.silences: dict[str, tuple[Target | None, int]] = {}
-        """Hosts, each with its app, and how many requests in a row that has left without an answer."""
-        self._told: dict[str, float] = {}
-        # Ids of requests: random by process, counted within it.
+        self.unanswered: dict[str, tuple[Target | None, int]] = {}
+        """Host to its target and the number of consecutive requests that it hasn't answered."""
+        self._reported_at: dict[str, float] = {}
+        # Request ids: a random prefix for each process, and a counter.
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(6).encode()
 
     def next_id(self) -> bytes:
-        """An id for a request that came without one."""
+        """Return an id for a request without one."""
         return b"%b-%x" % (self._id_prefix, next(self._ids))
 
-    def lookup(self, host: str) -> Endpoint | Sheet:
-        """Where a request for `host` goes: to an endpoint, or it is answered with a sheet."""
+    def lookup(self, host: str) -> Endpoint | ErrorPage:
+        """Return the endpoint of `host`, or the page with which the front responds itself."""
         target = self.table.find(host)
         if isinstance(target, Endpoint):
             return target
         if target is not None:
-            return Sheet.of(target, host)
-        return Sheet("away") if self.table.is_home(host) else Sheet("unknown", name=host)
+            return ErrorPage.of(target, host)
+        return ErrorPage("restarting") if self.table.is_home(host) else ErrorPage("unknown", name=host)
 
-    def lookup_door(self, door: int, head: RequestHead) -> Endpoint | Sheet:
-        """The same for a request that came in by a door.
+    def lookup_at_ingress(self, port: int, head: RequestHead) -> Endpoint | ErrorPage:
+        """Return the target of a request that arrived at an ingress port.
 
-        Its `Host` decides when that is a preview's or lies under the domain of previews, so that an nginx
-        that doesn't know a host yet, or no longer, never shows another preview. Any other request becomes
-        one for the door's host. A door never leads to Stager's own pages, not even one whose host is gone.
+        If the `Host` header is a preview's or under the domain of previews, it decides, so that an nginx with
+        outdated vhosts never shows a wrong preview. Any other request is for the port's host. An ingress port
+        never leads to Stager's own pages, not even if its host is gone.
         """
         table = self.table
         if not table.is_home(head.host):
             return self.lookup(head.host)
-        host = table.ports.get(door, "")
+        host = table.ports.get(port, "")
         if host not in table.routes:
-            return Sheet("unknown", name=host or head.host)
+            return ErrorPage("unknown", name=host or head.host)
         head.readdress(host)
         return self.lookup(host)
 
-    def more_of(self, head: ResponseHead, host: str) -> Sequence[bytes]:
-        """The lines that a response of this host's app has besides: whether it may be listed by search
-        engines, and its cookies, as far as it may set them. Stager's own are its own business."""
+    def extra_headers(self, head: ResponseHead, host: str) -> Sequence[bytes]:
+        """Return the headers to add to a response of this host's app: `X-Robots-Tag`, unless search engines
+        may index it, and the cookies that it may set. Stager's own responses aren't restricted."""
         table, cookies = self.table, head.special.get(b"set-cookie", ())
-        if not cookies and host in table.routes and host not in table.terms:
-            return NOINDEX  # as nearly always
+        if not cookies and host in table.routes and host not in table.policies:
+            return _NOINDEX  # the usual case
         if table.is_home(host):
-            return _all_of(head)
-        terms = table.terms.get(host)
-        robots = NOINDEX if terms is None or not terms.index else NOTHING_MORE
+            return _special_headers(head)
+        policy = table.policies.get(host)
+        robots = _NOINDEX if policy is None or not policy.index else _NO_HEADERS
         domain = table.domain.encode("latin-1")
-        return [*(b"Set-Cookie: " + value for value in settable(cookies, domain)), *robots]
+        return [*(b"Set-Cookie: " + value for value in allowed_cookies(cookies, domain)), *robots]
 
-    def unreachable(self, host: str, state: str, why: str = "") -> Sheet:
-        """The sheet for a host whose endpoint let us down, once those who watch have been told.
+    def upstream_failed(self, host: str, state: str, why: str = "") -> ErrorPage:
+        """Publish that a host's endpoint failed, and return the error page.
 
         Args:
-            why: a sentence on what is wrong with what it sent; empty when it sent nothing.
+            state: the error page's: `unreachable`, `bad-response` or `no-response`.
+            why: a sentence on what is wrong with the response; empty if there was none.
         """
         if self.table.is_home(host):
-            return Sheet("away")
-        if self.now - self._told.get(host, -10.0) >= 1.0:
-            self._told[host] = self.now
-            self.tell({"event": state, "host": host, **({"why": why} if why else {})})
-        if state == "silent":
-            self._note_silence(host)
+            return ErrorPage("restarting")
+        if self.now - self._reported_at.get(host, -10.0) >= _REPORT_SECONDS:
+            self._reported_at[host] = self.now
+            self.publish({"event": state, "host": host, **({"why": why} if why else {})})
+        if state == "no-response":
+            self._note_no_response(host)
             within = f"within {self.limits.response_seconds:g} s"
-            return Sheet(state, host, message=f"It got the request, and didn't begin to answer {within}.")
-        return Sheet(state, host, message=f"What it sent isn't proper HTTP. {why}" if why else "")
+            message = f"The application received the request, but didn't begin to respond {within}."
+            return ErrorPage(state, host, message=message)
+        return ErrorPage(state, host, message=f"The response isn't valid HTTP. {why}" if why else "")
 
-    def _note_silence(self, host: str) -> None:
+    def _note_no_response(self, host: str) -> None:
         target = self.table.routes.get(host)
-        before, count = self.silences.get(host, (None, 0))
+        before, count = self.unanswered.get(host, (None, 0))
         count = count + 1 if before == target else 1
-        self.silences[host] = target, count
-        if count == SILENCES:
-            self.tell({"event": "unresponsive", "host": host})
+        self.unanswered[host] = target, count
+        if count == UNANSWERED:
+            self.publish({"event": "unresponsive", "host": host})
 
-    def heard(self, host: str) -> None:
-        """The app of this host has answered, after some of them have not."""
-        _, count = self.silences.pop(host, (None, 0))
-        if count >= SILENCES:
-            self.tell({"event": "responsive", "host": host})
+    def note_response(self, host: str) -> None:
+        """Reset the count of unanswered requests of this host."""
+        _, count = self.unanswered.pop(host, (None, 0))
+        if count >= UNANSWERED:
+            self.publish({"event": "responsive", "host": host})
 
     def unresponsive(self) -> list[str]:
-        """The hosts whose app, the one that they lead to now, has left so many requests in a row without an
-        answer."""
+        """Return the hosts whose current target hasn't answered the last `UNANSWERED` requests."""
         return sorted(
             host
-            for host, (target, count) in self.silences.items()
-            if count >= SILENCES and target is not None and self.table.routes.get(host) == target
+            for host, (target, count) in self.unanswered.items()
+            if count >= UNANSWERED and target is not None and self.table.routes.get(host) == target
         )
 
-    def tell(self, event: Event) -> None:
-        """Tell everybody who watches."""
+    def publish(self, event: Event) -> None:
+        """Send an event to all watchers."""
         for watcher in list(self.watchers):
             watcher(event)
 
-    def record(
+    def record(  # noqa: PLR0913 (the fields of a line of the access log)
         self,
         head: RequestHead,
         *,
@@ -165,7 +178,7 @@ class Context:
         outcome: str,
         why: str = "",
     ) -> None:
-        """Count a request that has ended, and note it in the log; `why` as for `unreachable`."""
+        """Count a request that has ended, and write it to the access log; `why` as for `upstream_failed`."""
         self.outcomes[outcome] += 1
         self.log.add(
             host=head.host,
@@ -182,18 +195,22 @@ class Context:
         )
 
     def tick(self) -> None:
-        """Wind the clock. Called once a second; nothing here needs a finer one."""
+        """Update the clock and drop outdated counts. Called once a second."""
         self.now = time.monotonic()
-        if self.silences:
+        if self.unanswered:
             routes = self.table.routes
-            self.silences = {host: s for host, s in self.silences.items() if routes.get(host) == s[0]}
-        self._told = {host: when for host, when in self._told.items() if self.now - when < 1.0}
+            self.unanswered = {
+                host: entry for host, entry in self.unanswered.items() if routes.get(host) == entry[0]
+            }
+        self._reported_at = {
+            host: at for host, at in self._reported_at.items() if self.now - at < _REPORT_SECONDS
+        }
 
     def stats(self) -> dict[str, Any]:
-        """Figures for the control plane, which exports them."""
+        """Return the figures that the control plane exports as metrics."""
         return {
             "uptime": round(time.monotonic() - self.started, 3),
-            "connections": len(self.visitors.connections),
+            "connections": len(self.connections.open),
             "requests": dict(self.outcomes),
             "open": {backend.name: len(backend.busy) for backend in self.backends if backend.busy},
             "routes": len(self.table),

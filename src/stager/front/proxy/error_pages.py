@@ -1,7 +1,6 @@
-"""What the front answers itself: a page for people, the same as JSON for machines, and plain words for bad
-requests.
+"""The responses of the front itself: error pages as HTML for people and as JSON for programs, and plain text.
 
-Pure. Everything shown was written by strangers (branch names, log lines), so everything is escaped.
+Pure. Names, messages and log lines come from users and repositories, so everything is escaped.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from typing import Any
 from stager.domain.route import Page
 from stager.domain.text import with_code
 from stager.front.http.head import RequestHead
-from stager.front.proxy.access_gate import Notice
 
 _TEMPLATE = Template(resources.files("stager.front.proxy").joinpath("page.html").read_text(encoding="utf-8"))
-_REFRESH = 2
+_REFRESH_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How a state of a host is answered.
+class PageTemplate:
+    """The error page of one state.
 
     Args:
         status: of the response.
-        title: the headline; `{name}` is what people call the environment.
-        message: what is the matter, when the table doesn't say.
-        hint: what to do, when the table doesn't say.
-        refreshes: whether it passes by itself: the page looks again, and machines get `Retry-After`.
-        tone: the colour of its mark.
+        title: the headline; `{name}` is replaced by the environment's name.
+        message: what is wrong, if the route table has no message.
+        hint: what to do, if the route table has no hint.
+        refreshes: whether the state is temporary: the page reloads itself, and there is a `Retry-After`
+            header.
+        tone: the colour.
     """
 
     status: int
@@ -46,65 +45,85 @@ class State:
 
 
 STATES = {
-    "starting": State(
+    "starting": PageTemplate(
         503,
         "{name} is starting",
-        "It opens here as soon as it answers.",
-        "No need to reload.",
+        "It opens here as soon as it is ready.",
+        "You don't need to reload this page.",
         refreshes=True,
     ),
-    "failed": State(
+    "failed": PageTemplate(
         502,
         "{name} could not be started",
         "The last attempt failed.",
-        "The next commit or launch is another try.",
+        "Push a new commit or launch it again to retry.",
         tone="bad",
     ),
-    "stopped": State(503, "{name} is stopped", "Nobody runs it at the moment.", tone="calm"),
-    "refused": State(403, "{name} may not run here", "Policy says no.", tone="bad"),
-    "gone": State(410, "{name} is gone", "Its change was closed, so it was cleaned away.", tone="calm"),
-    "unknown": State(
-        404,
-        "Nothing is staged at {name}",
-        "Stager has never heard of this address.",
-        "Check the spelling, or open a pull request to get one.",
+    "stopped": PageTemplate(503, "{name} is stopped", "It isn't running at the moment.", tone="calm"),
+    "refused": PageTemplate(
+        403,
+        "{name} is not allowed to run here",
+        "The configuration of this server doesn't allow it.",
+        tone="bad",
+    ),
+    "gone": PageTemplate(
+        410,
+        "{name} was removed",
+        "Its pull request was closed, or the preview was deleted.",
         tone="calm",
     ),
-    "unreachable": State(
+    "unknown": PageTemplate(
+        404,
+        "There is no preview at {name}",
+        "Stager has no preview with this address.",
+        "Check the spelling, or open a pull request to create a preview.",
+        tone="calm",
+    ),
+    "unreachable": PageTemplate(
         502,
-        "{name} does not answer",
-        "It runs, but it doesn't accept connections.",
-        "This page tries again by itself.",
+        "{name} does not respond",
+        "The application is running, but it doesn't accept connections.",
+        "This page retries automatically.",
         refreshes=True,
         tone="bad",
     ),
-    "garbled": State(
+    "bad-response": PageTemplate(
         502,
-        "{name} gave a broken answer",
-        "What it sent isn't proper HTTP, or it hung up half-way.",
-        "Its log should tell more.",
+        "{name} sent an invalid response",
+        "The response isn't valid HTTP, or it is incomplete.",
+        "The application's log may tell more.",
         tone="bad",
     ),
-    "silent": State(
+    "no-response": PageTemplate(
         504,
-        "{name} took too long",
-        "It accepted the request and never answered.",
-        "Its log should tell more. `response_timeout` in Stager's configuration gives slow ones more time.",
+        "{name} took too long to respond",
+        "The application received the request, but didn't respond.",
+        "The application's log may tell more. `response_timeout` in Stager's configuration allows more time.",
         tone="bad",
     ),
-    "away": State(
+    "restarting": PageTemplate(
         503,
         "Stager is starting or restarting",
-        "Previews go on working meanwhile.",
-        "This page tries again by itself.",
+        "Previews continue to work meanwhile.",
+        "This page retries automatically.",
         refreshes=True,
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """One page: a state, and what there is to say about it. Empty words are filled in from the state."""
+class ErrorPage:
+    """An error page: its state and details. Empty texts are replaced by those of the state.
+
+    Args:
+        state: one of `STATES`.
+        name: the environment's name, or the host.
+        app: the application's name.
+        message: what is wrong, one sentence.
+        hint: what to do.
+        lines: the last lines of the log.
+        url: a link to more information.
+    """
 
     state: str
     name: str = ""
@@ -115,60 +134,71 @@ class Sheet:
     url: str = ""
 
     @classmethod
-    def of(cls, page: Page, host: str) -> Sheet:
-        """The sheet for a row of the table."""
+    def of(cls, page: Page, host: str) -> ErrorPage:
+        """Make the error page for a target of the route table."""
         return cls(page.state, page.name or host, page.app, page.message, page.hint, page.lines, page.url)
 
     @property
     def status(self) -> int:
-        """The status that it is answered with."""
+        """The status of the response."""
         return STATES[self.state].status
 
 
-def respond(sheet: Sheet | Notice, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
-    """The whole response to `request`: HTML for those who accept it, else problem details (RFC 9457). A
-    notice is one sentence for all."""
-    if isinstance(sheet, Notice):
-        return _notify(sheet, request, request_id, keep=keep)
+@dataclass(frozen=True, slots=True)
+class PlainResponse:
+    """A response of one sentence for people and programs alike, such as a redirect of the access gate."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+
+def respond(
+    response: ErrorPage | PlainResponse, request: RequestHead, request_id: bytes, *, keep: bool
+) -> bytes:
+    """Return the whole response to `request`. An error page is HTML for clients that accept it, otherwise
+    problem details (RFC 9457)."""
+    if isinstance(response, PlainResponse):
+        return _respond_plain(response, request, request_id, keep=keep)
     html = b"text/html" in request.value(b"accept").lower()
-    body = _html(sheet) if html else _problem(sheet)
+    body = _html(response) if html else _problem(response)
     headers = {
         "Content-Type": "text/html; charset=utf-8" if html else "application/problem+json",
         "Vary": "Accept",
         "X-Robots-Tag": "noindex",
         "X-Request-Id": request_id.decode("ascii"),
     }
-    if STATES[sheet.state].refreshes:
-        headers["Retry-After"] = str(_REFRESH)
+    if STATES[response.state].refreshes:
+        headers["Retry-After"] = str(_REFRESH_SECONDS)
     if html:
         headers["Content-Security-Policy"] = (
             "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
         )
-    head = _head(sheet.status, headers, len(body), keep=keep, minor=request.minor)
+    head = _head(response.status, headers, len(body), keep=keep, minor=request.minor)
     return head if request.method == b"HEAD" else head + body
 
 
-def refuse(status: int, words: str, headers: dict[str, str] | None = None) -> bytes:
-    """The whole answer to a client that we no longer want to listen to."""
-    body = f"{words}\n".encode()
-    every = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
-    return _head(status, every, len(body), keep=False, minor=1) + body
+def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> bytes:
+    """Return the whole response to a request that couldn't be read; it closes the connection."""
+    body = f"{message}\n".encode()
+    headers = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
+    return _head(status, headers, len(body), keep=False, minor=1) + body
 
 
-def _notify(notice: Notice, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
-    body = f"{notice.words}\n".encode()
+def _respond_plain(response: PlainResponse, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
+    body = f"{response.text}\n".encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
         "X-Robots-Tag": "noindex",
         "X-Request-Id": request_id.decode("ascii"),
-        **notice.headers,
+        **response.headers,
     }
-    head = _head(notice.status, headers, len(body), keep=keep, minor=request.minor)
+    head = _head(response.status, headers, len(body), keep=keep, minor=request.minor)
     return head if request.method == b"HEAD" else head + body
 
 
 def _head(status: int, headers: dict[str, str], length: int, *, keep: bool, minor: int) -> bytes:
-    every = {
+    headers = {
         "Date": formatdate(usegmt=True),
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
@@ -177,68 +207,69 @@ def _head(status: int, headers: dict[str, str], length: int, *, keep: bool, mino
         "Content-Length": str(length),
     }
     if not keep:
-        every["Connection"] = "close"
+        headers["Connection"] = "close"
     elif minor == 0:
-        every["Connection"] = "keep-alive"
+        headers["Connection"] = "keep-alive"
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-        *(f"{name}: {value}" for name, value in every.items()),
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _words(sheet: Sheet) -> tuple[str, str, str]:
-    state = STATES[sheet.state]
-    title = state.title.replace("{name}", sheet.name or "This preview")
-    return title, sheet.message or state.message, sheet.hint or state.hint
+def _texts(page: ErrorPage) -> tuple[str, str, str]:
+    """Title, message and hint."""
+    template = STATES[page.state]
+    title = template.title.replace("{name}", page.name or "This preview")
+    return title, page.message or template.message, page.hint or template.hint
 
 
-def _problem(sheet: Sheet) -> bytes:
-    title, message, hint = _words(sheet)
+def _problem(page: ErrorPage) -> bytes:
+    title, message, hint = _texts(page)
     problem: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(sheet.status).phrase,
-        "status": sheet.status,
+        "title": HTTPStatus(page.status).phrase,
+        "status": page.status,
         "detail": f"{title}. {message}",
-        "state": sheet.state,
-        "name": sheet.name,
-        "app": sheet.app,
+        "state": page.state,
+        "name": page.name,
+        "app": page.app,
         "hint": hint,
-        "lines": list(sheet.lines),
+        "lines": list(page.lines),
     }
-    if sheet.url:
-        problem["url"] = sheet.url
+    if page.url:
+        problem["url"] = page.url
     return json.dumps(problem, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def _html(sheet: Sheet) -> bytes:
-    state = STATES[sheet.state]
-    title, message, hint = _words(sheet)
-    page = _TEMPLATE.substitute(
-        refresh=f'<meta http-equiv="refresh" content="{_REFRESH}">' if state.refreshes else "",
+def _html(page: ErrorPage) -> bytes:
+    template = STATES[page.state]
+    title, message, hint = _texts(page)
+    html = _TEMPLATE.substitute(
+        refresh=f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if template.refreshes else "",
         title=escape(title),
-        tone=state.tone,
-        app=f'<p class="app">{escape(sheet.app)}</p>' if sheet.app else "",
+        tone=template.tone,
+        app=f'<p class="app">{escape(page.app)}</p>' if page.app else "",
         message=with_code(escape(message)),
         hint=f'<p class="hint">{with_code(escape(hint))}</p>' if hint else "",
-        lines=_log(sheet.lines),
-        link=_link(sheet.url),
-        status=state.status,
-        state=escape(sheet.state),
+        lines=_log(page.lines),
+        link=_link(page.url),
+        status=template.status,
+        state=escape(page.state),
     )
-    return page.encode()
+    return html.encode()
 
 
 def _log(lines: tuple[str, ...]) -> str:
     if not lines:
         return ""
-    title, text = "The last lines of its log", escape("\n".join(lines))
-    # Reversed, so that a browser shows its end first, which tells most; without a script.
+    title, text = "Last lines of the log", escape("\n".join(lines))
+    # Reversed by the style sheet, so that the browser shows the end of the log without a script.
     return f'<h2>{title}</h2><div class="log" tabindex="0" aria-label="{title}"><pre>{text}</pre></div>'
 
 
 def _link(url: str) -> str:
-    """Only web addresses: a `javascript:` one would run here."""
+    """A link, if the URL is a web address: a `javascript:` URL would run on this page."""
     if not url.startswith(("https://", "http://")):
         return ""
     return f'<p><a href="{escape(url)}" rel="noreferrer">Read more</a></p>'

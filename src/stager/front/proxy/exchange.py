@@ -1,4 +1,4 @@
-"""One request and its response: what goes where, what may be tried again, and what if somebody hangs up."""
+"""One request and its response: forwarding, retries, and what happens when either side disconnects."""
 
 from __future__ import annotations
 
@@ -19,60 +19,64 @@ from stager.front.http.headers import (
     switching_head,
 )
 from stager.front.proxy.context import Context
-from stager.front.proxy.error_pages import Sheet
-from stager.front.proxy.late_body import Rest
+from stager.front.proxy.error_pages import ErrorPage
+from stager.front.proxy.late_body import LateBody
+from stager.front.proxy.state import State
 from stager.front.proxy.upstream import Upstream
 
-# A request that can't be sent twice goes only where a connection was alive a moment ago, or to a new one.
-_SURELY_ALIVE = 0.5
+# Seconds. A request that can't be retried uses a pooled connection only if that was in use a moment ago.
+_FRESH_SECONDS = 0.5
+_POOLED_SECONDS = 3600.0
 
 
 class Client(Protocol):
-    """Whose request it is: what `downstream.Downstream` gives an exchange to call."""
+    """The client's side of an exchange, implemented by `downstream.Downstream`."""
 
     blocked: bool
 
     def write(self, data: bytes) -> None:
-        """Send."""
+        """Send data to the client."""
 
     def end_writing(self) -> None:
-        """Send no more."""
+        """Close the sending side of the connection."""
 
-    def touch(self) -> None:
-        """Something moved: begin to count the patience anew."""
+    def restart_timeout(self) -> None:
+        """Restart the timeout, because data was transferred."""
 
-    def hold(self, reason: int) -> None:
-        """Read no more while this reason lasts."""
+    def pause_reading(self, reason: int) -> None:
+        """Stop reading from the client until `resume_reading` is called with the same reason."""
 
-    def release(self, reason: int) -> None:
-        """The reason is gone."""
+    def resume_reading(self, reason: int) -> None:
+        """Remove one reason for the pause."""
 
-    def spill(self) -> bytes:
-        """What the client has sent after the request."""
+    def take_pipelined(self) -> bytes:
+        """Return and remove the data that the client sent after the request."""
 
-    def show(self, sheet: Sheet, request_id: bytes) -> int:
-        """Answer with a page, and end the exchange; returns its size."""
+    def send_error_page(self, page: ErrorPage, request_id: bytes) -> int:
+        """Respond with an error page and end the exchange; returns the size of the response."""
 
-    def finished(self, *, keep: bool, rest: Rest | None = None) -> None:
-        """The response has been sent whole; `rest` is what the app may still read of the request."""
+    def exchange_complete(self, *, keep: bool, late_body: LateBody | None = None) -> None:
+        """The response has been sent. `late_body` is the rest of the request, if the app may still read
+        it."""
 
-    def cut(self) -> None:
-        """Close so that nobody takes what was sent for the whole."""
+    def abort(self) -> None:
+        """Reset the connection, so that the client doesn't take an incomplete response for a complete one."""
 
 
-APP_IS_SLOW = 1
-CONNECTING = 2
+BACKPRESSURE = 1
+CONNECT_PENDING = 2
+"""Reasons for a pause, as bits."""
 
 
 class Exchange:
-    """Lives from the head of a request to the end of its response.
+    """One request and its response, from the head of the request to the end of the response.
 
     Args:
-        context: what all share.
-        client: whose request it is.
-        head: of the request.
-        forwarding: what the app is told about the client.
-        endpoint: where the table sent it when it came. It stays there, even if the table changes.
+        context: state shared by all connections.
+        client: the connection that sent the request.
+        head: the head of the request.
+        forwarding: the facts about the client that are forwarded to the app.
+        endpoint: the target of the request when it arrived. Later changes of the table don't affect it.
     """
 
     __slots__ = (
@@ -83,30 +87,31 @@ class Exchange:
         "_connecting",
         "_context",
         "_half_closed",
+        "_has_open_end",
         "_head",
         "_id",
         "_keep",
-        "_over",
         "_request",
         "_sent",
         "_started",
         "_status",
-        "_streams",
         "_upstream",
         "_wire",
         "method",
-        "patience",
-        "unwraps",
+        "state",
+        "timeout",
+        "unwraps_chunks",
     )
 
     def __init__(
         self, context: Context, client: Client, head: RequestHead, forwarding: Forwarding, endpoint: Endpoint
     ) -> None:
         self.method = head.method
-        self.unwraps = head.minor == 0
+        self.state = State.CONNECTING
+        self.unwraps_chunks = head.minor == 0
         limits = context.limits
-        # Stager itself may take long, as for a launch that is waited for.
-        self.patience = limits.upstream_seconds if endpoint is context.table.home else limits.response_seconds
+        # Stager itself may take longer, for example for a launch with `wait`.
+        self.timeout = limits.upstream_seconds if endpoint is context.table.home else limits.response_seconds
         self._context = context
         self._client = client
         self._head = head
@@ -125,13 +130,22 @@ class Exchange:
         self._keep = False
         self._awaits_continue = head.expects_continue
         self._half_closed = False
-        self._streams = False
-        self._over = False
+        self._has_open_end = False
 
-    # The client's side
+    # Called by the client's side
 
     def begin(self, rest: bytes) -> bytes:
-        """Send the request on its way. What of `rest` isn't part of it comes back. Raises MessageError."""
+        """Forward the request.
+
+        Args:
+            rest: the data after the head.
+
+        Returns:
+            The part of `rest` that isn't part of the request.
+
+        Raises:
+            MessageError: the body is malformed.
+        """
         if rest and not self._request.done:
             first, rest = self._request.feed(rest)
             self._wire += first
@@ -139,7 +153,7 @@ class Exchange:
         return rest
 
     def send_body(self, data: bytes) -> bytes:
-        """Pass on more of the body; what comes after it comes back. Raises MessageError."""
+        """Forward more of the body; returns the data after its end. Raises MessageError."""
         self._awaits_continue = False
         piece, rest = self._request.feed(data)
         if self._upstream is None:
@@ -148,229 +162,224 @@ class Exchange:
             self._upstream.write(piece)
         return rest
 
-    def sent_all(self) -> bool:
-        """Whether the whole request has come from the client."""
+    def is_request_complete(self) -> bool:
+        """Whether the client has sent the whole request."""
         return self._request.done
 
     @property
-    def answered(self) -> bool:
-        """Whether the client has got the beginning of a response."""
+    def is_responding(self) -> bool:
+        """Whether the client has received the beginning of a response."""
         return self._status != 0
 
     @property
-    def tunnelling(self) -> bool:
-        """Whether it has become a tunnel, such as a WebSocket."""
-        return self._status == 101
-
-    @property
     def waits_for_client(self) -> bool:
-        """Whether it is the client's turn: its body is missing, and nobody keeps it from sending."""
-        return not self._request.done and not self.tunnelling and not self._awaits_continue
+        """Whether the client has to send more of the body before anything else can happen."""
+        return not self._request.done and self.state is not State.TUNNELLING and not self._awaits_continue
 
-    def client_ended(self) -> bool:
-        """The client will send no more. Whether it may still want to read."""
-        if self.tunnelling:
-            return self._end_tunnel()
-        # It may have closed only its side (RFC 9112, section 9.6), or gone for good. While it gets a stream
-        # without an end, the second is assumed, so that the app hears of it.
-        return self._request.done and not self._streams
+    def client_eof(self) -> bool:
+        """The client will send no more. Returns whether it may still read."""
+        if self.state is State.TUNNELLING:
+            return self._close_tunnel_to_app()
+        # The client has closed one side (RFC 9112, section 9.6) or both. During a response without an end,
+        # such as an event stream, both is assumed, so that the app is notified.
+        return self._request.done and not self._has_open_end
 
-    def _end_tunnel(self) -> bool:
+    def _close_tunnel_to_app(self) -> bool:
         if self._half_closed or self._upstream is None:
             return False
         self._half_closed = True
         self._upstream.end_writing()
         return True
 
-    def client_gone(self) -> None:
-        """The client has hung up."""
-        self._end("done" if self.tunnelling else "client-gone", status=self._status or 499)
+    def client_lost(self) -> None:
+        """The client has disconnected."""
+        self._end("tunnel-closed" if self.state is State.TUNNELLING else "client-closed", self._status or 499)
 
-    def expire(self) -> None:
-        """Nothing has moved for too long."""
+    def time_out(self) -> None:
+        """No data was transferred for too long."""
         if self._status:
             self._end("timeout")
-            self._client.cut()
+            self._client.abort()
         else:
-            self._fail("silent")
+            self._fail("no-response")
 
-    def pause(self) -> None:
-        """The client reads too slowly."""
+    def pause_upstream(self) -> None:
+        """The client reads more slowly than the app sends."""
         if self._upstream is not None:
-            self._upstream.pause()
+            self._upstream.pause_reading()
 
-    def resume(self) -> None:
-        """It has caught up."""
+    def resume_upstream(self) -> None:
+        """The client has caught up."""
         if self._upstream is not None:
-            self._upstream.resume()
+            self._upstream.resume_reading()
 
-    def cut(self) -> None:
-        """Time is up: end this now, whatever is missing."""
-        if not self._over:
-            self._end("cut")
-            self._client.cut()
+    def abort(self) -> None:
+        """End the exchange now, complete or not."""
+        if self.state is not State.CLOSING:
+            self._end("aborted")
+            self._client.abort()
 
-    def refuse(self) -> None:
-        """The client's body is malformed; what to tell it is the client protocol's business."""
-        self._end("refused", status=self._status or 400)
+    def reject(self) -> None:
+        """The body is malformed or too slow. The caller responds."""
+        self._end("bad-request", self._status or 400)
 
-    # The app's side
+    # Called by the app's side, see `upstream.ResponseHandler`
 
-    def interim(self, head: ResponseHead) -> None:
-        """Pass a 1xx on, except to a client that doesn't know them."""
+    def interim_received(self, head: ResponseHead) -> None:
+        """Forward a 1xx response, except to HTTP/1.0 clients, which don't support them."""
         self._awaits_continue = False
-        self._client.touch()
+        self._client.restart_timeout()
         if self._head.minor:
             self._client.write(interim_head(head))
 
-    def switch(self, head: ResponseHead, rest: bytes) -> bool:
-        """Become a tunnel. False if the client never asked for one."""
+    def upgrade_received(self, head: ResponseHead, rest: bytes) -> bool:
+        """Become a tunnel. Returns False if the client hasn't requested one."""
         upstream = self._upstream
         if not self._head.upgrade or not self._request.done or upstream is None:
             return False
         self._status = 101
+        self.state = State.TUNNELLING
         self._request = UntilClose()
-        upstream.tunnel()
-        self.receive(switching_head(head, self._context.more_of(head, self._head.host)) + rest)
-        upstream.write(self._client.spill())
+        upstream.begin_tunnel()
+        self.body_received(switching_head(head, self._context.extra_headers(head, self._head.host)) + rest)
+        upstream.write(self._client.take_pipelined())
         return True
 
-    def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:
-        """Pass on the head of the response, together with what there is of its body."""
+    def response_started(self, head: ResponseHead, length: int, piece: bytes) -> None:
+        """Forward the head of the response and the first piece of its body."""
         self._status = head.status
-        self._client.touch()
-        if self._context.silences:
-            self._context.heard(self._head.host)
-        self._streams = length < 0
+        self._client.restart_timeout()
+        if self._context.unanswered:
+            self._context.note_response(self._head.host)
+        self._has_open_end = length < 0
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
-        more = self._context.more_of(head, self._head.host)
-        self._client.write(response_head(head, self._head.minor, keep=self._keep, more=more) + piece)
+        extra = self._context.extra_headers(head, self._head.host)
+        self._client.write(response_head(head, self._head.minor, keep=self._keep, extra=extra) + piece)
 
-    def receive(self, piece: bytes) -> None:
-        """Pass on more of the response."""
-        self._client.touch()
+    def body_received(self, piece: bytes) -> None:
+        """Forward more of the response."""
+        self._client.restart_timeout()
         self._sent += len(piece)
         self._client.write(piece)
 
-    def complete(self) -> None:
-        """The response is whole."""
+    def response_complete(self) -> None:
+        """The response is complete."""
         upstream, self._upstream = self._upstream, None
         self._end("proxied")
         if self._request.done or upstream is None:
-            self._client.finished(keep=self._keep)
+            self._client.exchange_complete(keep=self._keep)
         else:
-            self._client.finished(keep=False, rest=Rest(self._request, upstream))
+            self._client.exchange_complete(keep=False, late_body=LateBody(self._request, upstream))
 
-    def lost(self, *, reused: bool, heard: bool) -> None:
-        """The app hung up on us."""
+    def upstream_lost(self, *, reused: bool, has_responded: bool) -> None:
+        """The app has closed the connection before the end of the response."""
         self._upstream = None
-        if self.tunnelling:
-            self._end("done")
-            self._client.finished(keep=False)
+        if self.state is State.TUNNELLING:
+            self._end("tunnel-closed")
+            self._client.exchange_complete(keep=False)
         elif self._status:
-            self._end("broken-off")
-            self._client.cut()
-        elif heard:
-            self._fail("garbled", "It hung up within the head of its answer.")
+            self._end("upstream-closed")
+            self._client.abort()
+        elif has_responded:
+            self._fail("bad-response", "The application closed the connection within the head.")
         elif not self._head.replayable:
             self._fail("unreachable")
         elif reused:
-            # It had closed the connection before it saw the request: the usual race of kept connections.
+            # The app closed an idle connection before it read the request: the usual race of keep-alive.
             self._connect()
         else:
-            self._unreachable()
+            self._connect_failed()
 
-    def ended(self) -> None:
-        """The app's side of the tunnel has ended."""
+    def upstream_eof(self) -> None:
+        """The app has closed its sending side of the tunnel."""
         if self._half_closed:
-            self._end("done")
-            self._client.finished(keep=False)
+            self._end("tunnel-closed")
+            self._client.exchange_complete(keep=False)
         else:
             self._half_closed = True
             self._client.end_writing()
 
-    def garbled(self, words: str) -> None:
-        """What the app sent isn't HTTP."""
+    def response_malformed(self, why: str) -> None:
+        """The app's response isn't valid HTTP."""
         self._upstream = None
         if self._status:
-            self._end("garbled", why=words)
-            self._client.cut()
+            self._end("bad-response", why=why)
+            self._client.abort()
         else:
-            self._fail("garbled", words)
+            self._fail("bad-response", why)
 
-    def hold(self) -> None:
-        """The app reads too slowly."""
-        self._client.hold(APP_IS_SLOW)
+    def pause_sending(self) -> None:
+        """The app reads more slowly than the client sends."""
+        self._client.pause_reading(BACKPRESSURE)
 
-    def release(self) -> None:
-        """It has caught up."""
-        self._client.release(APP_IS_SLOW)
+    def resume_sending(self) -> None:
+        """The app has caught up."""
+        self._client.resume_reading(BACKPRESSURE)
 
-    # Between the two
+    # Connecting and ending
 
     def _send(self) -> None:
-        upstream = self._backend.take(3600.0 if self._head.replayable else _SURELY_ALIVE)
+        upstream = self._backend.take(_POOLED_SECONDS if self._head.replayable else _FRESH_SECONDS)
         if upstream is None:
             self._connect()
         else:
             self._send_on(upstream)
 
     def _connect(self) -> None:
+        self.state = State.CONNECTING
         if not self._request.done:
-            self._client.hold(CONNECTING)
+            self._client.pause_reading(CONNECT_PENDING)
         self._connecting = asyncio.get_running_loop().create_task(self._connect_and_send())
 
     async def _connect_and_send(self) -> None:
         try:
             upstream = await self._backend.connect()
-        except (
-            OSError,
-            ValueError,
-            OverflowError,
-        ):  # TimeoutError is the first, the others an address that is none
-            self._unreachable()
+        except (OSError, ValueError, OverflowError):
+            # TimeoutError is an OSError; the others are raised for an invalid address.
+            self._connect_failed()
             return
-        if not upstream.usable:
-            self._unreachable()
-        elif self._over:
+        if not upstream.is_usable:
+            self._connect_failed()
+        elif self.state is State.CLOSING:
             upstream.discard()
         else:
             self._send_on(upstream)
-            self._client.release(CONNECTING)
+            self._client.resume_reading(CONNECT_PENDING)
 
     def _send_on(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.state = State.PROXYING
         upstream.begin(self, self._wire)
         if not self._head.replayable:
             self._wire = b""
         if self._client.blocked:
-            self.pause()
+            self.pause_upstream()
 
-    def _unreachable(self) -> None:
-        """Nobody answers there. If the table leads elsewhere by now, nothing is lost yet."""
+    def _connect_failed(self) -> None:
+        """Retry with the host's current target if that has changed meanwhile; else respond with an error."""
         target = self._context.lookup(self._head.host)
-        if isinstance(target, Sheet):
-            self._show(target, "page")
+        if isinstance(target, ErrorPage):
+            self._send_error_page(target, "page")
         elif target != self._backend.endpoint:
             self._backend.leave(self)
             self._backend = self._context.backends.of(target)
             self._backend.busy.add(self)
             self._send()
-            self._client.release(CONNECTING)
+            self._client.resume_reading(CONNECT_PENDING)
         else:
             self._fail("unreachable")
 
     def _fail(self, state: str, why: str = "") -> None:
-        self._show(self._context.unreachable(self._head.host, state, why), state, why)
+        self._send_error_page(self._context.upstream_failed(self._head.host, state, why), state, why)
 
-    def _show(self, sheet: Sheet, outcome: str, why: str = "") -> None:
-        self._sent = self._client.show(sheet, self._id)
-        self._end(outcome, status=sheet.status, why=why)
+    def _send_error_page(self, page: ErrorPage, outcome: str, why: str = "") -> None:
+        self._sent = self._client.send_error_page(page, self._id)
+        self._end(outcome, page.status, why)
 
     def _end(self, outcome: str, status: int = 0, why: str = "") -> None:
-        """Let go of the app, and close the books on this request."""
-        self._over = True
+        """Release the connection to the app, and log the request."""
+        self.state = State.CLOSING
         if self._upstream is not None:
             self._upstream.discard()
             self._upstream = None

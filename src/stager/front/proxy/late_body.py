@@ -1,8 +1,8 @@
-"""The rest of a request's body, when the app has answered before it came: passed on while the app reads it.
+"""The rest of a request body that arrives after the response.
 
-An app may answer an upload early and read on, as with a 202; or say no and read no more, as with a 413. What
-it doesn't read any more is taken from the client all the same for a while: closing would make the kernel
-throw away the answer that the client hasn't read yet.
+An app may respond to an upload early and read on, for example with a 202, or refuse it and stop reading, for
+example with a 413. In both cases the client's data is still read for a while: if the connection were closed
+with unread data, the kernel would reset it, and the client could lose the response.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from stager.front.http.head import MessageError
 from stager.front.proxy.upstream import Upstream
 
 IDLE_SECONDS = 5.0
-"""How long a client that has its answer may send nothing before it is no longer listened to."""
-MOST_SECONDS = 30.0
-"""How long it is listened to at most, once nobody reads what it sends."""
+"""How long a client that has its response may send nothing before the connection is closed."""
+MAX_SECONDS = 30.0
+"""How long data that the app doesn't read is read from the client and discarded."""
 
 
 class Sender(Protocol):
-    """Who sends the body: what `downstream.Downstream` gives a rest to call."""
+    """The client that sends the body, implemented by `downstream.Downstream`."""
 
-    def app_is_slow(self) -> None:
-        """Read no more for a while."""
+    def pause_late_body(self) -> None:
+        """The app reads too slowly."""
 
-    def app_has_caught_up(self) -> None:
-        """Read on."""
+    def resume_late_body(self) -> None:
+        """The app has caught up."""
 
-    def app_reads_no_more(self) -> None:
-        """Nobody wants the rest any more."""
+    def late_body_closed(self) -> None:
+        """The app reads no more."""
 
 
-class Rest:
-    """What is still to come of one body, and the connection to the app that it goes to.
+class LateBody:
+    """The rest of one request body, and the connection to the app on which it is forwarded.
 
     Args:
-        framing: of the body; it knows how much has come.
+        framing: the framing of the body, fed up to here.
         upstream: the connection, on which the response is complete.
     """
 
@@ -48,12 +48,12 @@ class Rest:
         self._sender: Sender | None = None
 
     def begin(self, sender: Sender) -> None:
-        """Have this sender slowed down as the app needs it."""
+        """Apply the app's backpressure to this sender."""
         self._sender = sender
-        self._upstream.trail(self)
+        self._upstream.send_late_body(self)
 
     def feed(self, data: bytes) -> None:
-        """Pass on more of it."""
+        """Forward more of the body."""
         try:
             piece, _ = self._framing.feed(data)
         except MessageError:
@@ -64,21 +64,23 @@ class Rest:
             self._upstream.transport.close()
 
     def drop(self) -> None:
-        """Send no more of it."""
+        """Close the connection to the app."""
         self._upstream.discard()
 
-    def hold(self) -> None:
+    # Called by the upstream, see `upstream.LateBodyHandler`
+
+    def pause_sending(self) -> None:
         """The app reads too slowly."""
         if self._sender is not None:
-            self._sender.app_is_slow()
+            self._sender.pause_late_body()
 
-    def release(self) -> None:
-        """It has caught up."""
+    def resume_sending(self) -> None:
+        """The app has caught up."""
         if self._sender is not None:
-            self._sender.app_has_caught_up()
+            self._sender.resume_late_body()
 
-    def gone(self) -> None:
-        """The connection to the app has ended."""
+    def upstream_closed(self) -> None:
+        """The connection to the app is closed."""
         sender, self._sender = self._sender, None
         if sender is not None:
-            sender.app_reads_no_more()
+            sender.late_body_closed()

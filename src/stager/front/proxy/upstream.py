@@ -1,4 +1,4 @@
-"""Connections to apps: sends requests, and reads what comes back."""
+"""Connections to apps: send requests and read the responses."""
 
 from __future__ import annotations
 
@@ -12,73 +12,73 @@ from stager.front.http.head import UNTIL_CLOSE, MessageError, ResponseHead, read
 from stager.front.http.limits import Limits
 
 
-class Asker(Protocol):
-    """Who waits for a response: what `exchange.Exchange` gives an upstream to call."""
+class ResponseHandler(Protocol):
+    """The receiver of a response, such as `exchange.Exchange`."""
 
     method: bytes
-    unwraps: bool
+    unwraps_chunks: bool
 
-    def interim(self, head: ResponseHead) -> None:
-        """A 1xx came."""
+    def interim_received(self, head: ResponseHead) -> None:
+        """A 1xx response arrived."""
 
-    def switch(self, head: ResponseHead, rest: bytes) -> bool:
-        """A 101 came, and `rest` after it. False if nobody asked for one."""
+    def upgrade_received(self, head: ResponseHead, rest: bytes) -> bool:
+        """A 101 response arrived, followed by `rest`. Returns False if no upgrade was requested."""
 
-    def answer(self, head: ResponseHead, length: int, piece: bytes) -> None:
-        """The head came, and the first piece of its body."""
+    def response_started(self, head: ResponseHead, length: int, piece: bytes) -> None:
+        """The head of the response arrived, with the first piece of its body."""
 
-    def receive(self, piece: bytes) -> None:
-        """More of the body came."""
+    def body_received(self, piece: bytes) -> None:
+        """More of the body arrived."""
 
-    def sent_all(self) -> bool:
-        """Whether the app has got the whole request."""
+    def is_request_complete(self) -> bool:
+        """Whether the app has received the whole request."""
 
-    def complete(self) -> None:
-        """The response is complete. The upstream has already gone back to its pool, or away; unless the app
-        hasn't got the whole request."""
+    def response_complete(self) -> None:
+        """The response is complete. The connection is back in its pool or closed, unless the app hasn't
+        received the whole request."""
 
-    def lost(self, *, reused: bool, heard: bool) -> None:
-        """The app hung up before that."""
+    def upstream_lost(self, *, reused: bool, has_responded: bool) -> None:
+        """The app closed the connection before the response was complete."""
 
-    def ended(self) -> None:
-        """The app's side of a tunnel has ended."""
+    def upstream_eof(self) -> None:
+        """The app closed its sending side of a tunnel."""
 
-    def garbled(self, words: str) -> None:
-        """What came isn't HTTP/1.1; the words say why."""
+    def response_malformed(self, why: str) -> None:
+        """The response isn't valid HTTP/1.1; `why` is a sentence."""
 
-    def hold(self) -> None:
-        """The app reads too slowly: send less."""
+    def pause_sending(self) -> None:
+        """The app reads too slowly."""
 
-    def release(self) -> None:
-        """Go on sending."""
+    def resume_sending(self) -> None:
+        """The app has caught up."""
 
-    def cut(self) -> None:
-        """Time is up: end this now, whatever is missing."""
+    def abort(self) -> None:
+        """End the exchange now, complete or not."""
 
 
-class Trailer(Protocol):
-    """Who sends more of a request after its response: what `lateness.Rest` gives an upstream to call."""
+class LateBodyHandler(Protocol):
+    """The sender of a request body after its response, such as `late_body.LateBody`."""
 
-    def hold(self) -> None:
-        """The app reads too slowly: send less."""
+    def pause_sending(self) -> None:
+        """The app reads too slowly."""
 
-    def release(self) -> None:
-        """Go on sending."""
+    def resume_sending(self) -> None:
+        """The app has caught up."""
 
-    def gone(self) -> None:
-        """The connection has ended."""
+    def upstream_closed(self) -> None:
+        """The connection is closed."""
 
 
 class Pool(Protocol):
-    """Where an upstream belongs: what `backends.Backend` gives it to call."""
+    """The pool of a connection, implemented by `backends.Backend`."""
 
     limits: Limits
 
     def put(self, upstream: Upstream) -> None:
-        """Keep it for the next request."""
+        """Keep the connection for the next request."""
 
     def forget(self, upstream: Upstream) -> None:
-        """It is gone."""
+        """Remove a closed connection."""
 
 
 class Upstream(asyncio.Protocol):
@@ -89,144 +89,147 @@ class Upstream(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.idle_since = 0.0
         self._pool = pool
-        self._asker: Asker | None = None
-        self._trailer: Trailer | None = None
-        self._full = False
+        self._handler: ResponseHandler | None = None
+        self._late_body: LateBodyHandler | None = None
+        self._is_write_paused = False
         self._start = b""
         self._body: Framing | None = None
         self._keep_alive = True
-        self._used = 0
-        self._heard = False
-        self._tunnel = False
-        self._paused = False
+        self._requests = 0
+        self._has_responded = False
+        self._is_tunnel = False
+        self._is_read_paused = False
 
-    def begin(self, asker: Asker, wire: bytes) -> None:
-        """Send the beginning of a request for `asker`, who gets whatever comes back."""
-        self._asker = asker
+    def begin(self, handler: ResponseHandler, wire: bytes) -> None:
+        """Send the beginning of a request; `handler` receives the response."""
+        self._handler = handler
         self._body = None
-        self._heard = False
-        self._used += 1
+        self._has_responded = False
+        self._requests += 1
         self.transport.write(wire)
 
-    def tunnel(self) -> None:
-        """From now on everything that comes is passed on as it is."""
+    def begin_tunnel(self) -> None:
+        """Forward everything from now on without reading it as HTTP."""
         self._body = UntilClose()
-        self._tunnel = True
+        self._is_tunnel = True
 
-    def trail(self, trailer: Trailer) -> None:
-        """The response is complete, and `trailer` sends what is left of the request."""
-        self._trailer = trailer
-        if self._full:
-            trailer.hold()
+    def send_late_body(self, late_body: LateBodyHandler) -> None:
+        """Have `late_body` send the rest of the request, after the response is complete."""
+        self._late_body = late_body
+        if self._is_write_paused:
+            late_body.pause_sending()
 
     def write(self, data: bytes) -> None:
-        """Send more. What can't be sent is nobody's loss: `connection_lost` is about to say so."""
+        """Send data. On a closed connection it has no effect; `connection_lost` follows."""
         if data and not self.transport.is_closing():
             self.transport.write(data)
 
     def end_writing(self) -> None:
-        """Send no more."""
+        """Close the sending side of the connection."""
         if not self.transport.is_closing():
             self.transport.write_eof()
 
-    def pause(self) -> None:
-        """Read no more for a while."""
-        if not self._paused and not self.transport.is_closing():
-            self._paused = True
+    def pause_reading(self) -> None:
+        """Stop reading from the app."""
+        if not self._is_read_paused and not self.transport.is_closing():
+            self._is_read_paused = True
             self.transport.pause_reading()
 
-    def resume(self) -> None:
-        """Read on."""
-        if self._paused and not self.transport.is_closing():
-            self._paused = False
+    def resume_reading(self) -> None:
+        """Continue reading from the app."""
+        if self._is_read_paused and not self.transport.is_closing():
+            self._is_read_paused = False
             self.transport.resume_reading()
 
     def discard(self) -> None:
-        """Close at once, and tell nobody."""
-        self._asker = None
+        """Close the connection immediately, without calling the handler."""
+        self._handler = None
         self.transport.abort()
 
     @property
-    def usable(self) -> bool:
-        """Whether a request can be sent: nobody else waits, and neither side has closed it."""
-        return self._asker is None and not self.transport.is_closing()
+    def is_usable(self) -> bool:
+        """Whether a request can be sent: no other is open, and the connection isn't closed."""
+        return self._handler is None and not self.transport.is_closing()
+
+    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Part of asyncio's protocol, as is all below."""
+        """See `asyncio.Protocol`."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Read on in the response."""
-        asker = self._asker
-        if asker is None:
-            # An app that speaks without being asked may not be believed the next time either.
+        """Read more of the response."""
+        handler = self._handler
+        if handler is None:
+            # An app that sends data without a request can't be trusted with the next one either.
             self.transport.abort()
             return
-        self._heard = True
+        self._has_responded = True
         try:
             if self._body is None:
-                self._read_head(asker, data)
+                self._read_head(handler, data)
             else:
                 piece, rest = self._body.feed(data)
-                asker.receive(piece)
+                handler.body_received(piece)
                 if self._body.done:
-                    self._finish(asker, rest)
-        except MessageError as wrong:
+                    self._finish(handler, rest)
+        except MessageError as error:
             self.discard()
-            asker.garbled(wrong.words)
+            handler.response_malformed(error.message)
 
     def eof_received(self) -> bool:
-        """The app has said all that it will."""
-        asker = self._asker
-        if asker is not None and self._tunnel:
-            asker.ended()
+        """The app sends no more."""
+        handler = self._handler
+        if handler is not None and self._is_tunnel:
+            handler.upstream_eof()
             return True
-        if asker is not None and isinstance(self._body, UntilClose):
-            self._asker = None
-            asker.complete()
-        # Not left to asyncio, which would first wait until the app has read what it will never read.
+        if handler is not None and isinstance(self._body, UntilClose):
+            self._handler = None
+            handler.response_complete()
+        # asyncio would first wait until the app has read everything that was sent, which it may never do.
         self.transport.abort()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, by whomever."""
+        """The connection is closed."""
         self._pool.forget(self)
         if error is not None:
-            self._hear_last_words()
-        trailer, self._trailer = self._trailer, None
-        if trailer is not None:
-            trailer.gone()
-        asker, self._asker = self._asker, None
-        if asker is not None:
-            asker.lost(reused=self._used > 1, heard=self._heard)
+            self._read_remaining()
+        late_body, self._late_body = self._late_body, None
+        if late_body is not None:
+            late_body.upstream_closed()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.upstream_lost(reused=self._requests > 1, has_responded=self._has_responded)
 
     def pause_writing(self) -> None:
         """The app reads too slowly."""
-        self._full = True
-        if self._asker is not None:
-            self._asker.hold()
-        elif self._trailer is not None:
-            self._trailer.hold()
+        self._is_write_paused = True
+        if self._handler is not None:
+            self._handler.pause_sending()
+        elif self._late_body is not None:
+            self._late_body.pause_sending()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
-        self._full = False
-        if self._asker is not None:
-            self._asker.release()
-        elif self._trailer is not None:
-            self._trailer.release()
+        """The app has caught up."""
+        self._is_write_paused = False
+        if self._handler is not None:
+            self._handler.resume_sending()
+        elif self._late_body is not None:
+            self._late_body.resume_sending()
 
-    def _hear_last_words(self) -> None:
-        """Read what the app said before it hung up on a body that it didn't want.
+    def _read_remaining(self) -> None:
+        """Read the response of an app that closed the connection without reading the whole body.
 
-        It answers, closes, and our next piece of the body fails, which asyncio may notice before the answer.
+        The app responds and closes, and writing the next piece of the body fails, which asyncio may detect
+        before it reads the response.
         """
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            while self._asker is not None and (data := os.read(sock.fileno(), 1 << 16)):
+            while self._handler is not None and (data := os.read(sock.fileno(), 1 << 16)):
                 self.data_received(data)
 
-    def _read_head(self, asker: Asker, data: bytes) -> None:
+    def _read_head(self, handler: ResponseHandler, data: bytes) -> None:
         data = self._start + data if self._start else data
         limits = self._pool.limits
         while True:
@@ -237,29 +240,29 @@ class Upstream(asyncio.Protocol):
             self._start = b""
             head, data = read
             if head.status >= 200:
-                self._read_answer(asker, head, data)
+                self._read_response(handler, head, data)
                 return
             if head.status == 101:
-                if not asker.switch(head, data):
-                    raise MessageError(502, "Nobody asked for another protocol.")
+                if not handler.upgrade_received(head, data):
+                    raise MessageError(502, "It switches protocols, which the request didn't ask for.")
                 return
-            asker.interim(head)
+            handler.interim_received(head)
 
-    def _read_answer(self, asker: Asker, head: ResponseHead, data: bytes) -> None:
-        length = response_length(asker.method, head)
-        body = self._body = response_framing(length, unwrap=asker.unwraps)
+    def _read_response(self, handler: ResponseHandler, head: ResponseHead, data: bytes) -> None:
+        length = response_length(handler.method, head)
+        body = self._body = response_framing(length, unwrap=handler.unwraps_chunks)
         self._keep_alive = head.keep_alive and length != UNTIL_CLOSE
         piece, rest = (b"", data) if body.done else body.feed(data)
-        asker.answer(head, length, piece)
+        handler.response_started(head, length, piece)
         if body.done:
-            self._finish(asker, rest)
+            self._finish(handler, rest)
 
-    def _finish(self, asker: Asker, rest: bytes) -> None:
-        self._asker = None
-        sent_all = asker.sent_all()
-        if self._keep_alive and not rest and sent_all:
+    def _finish(self, handler: ResponseHandler, rest: bytes) -> None:
+        self._handler = None
+        is_request_complete = handler.is_request_complete()
+        if self._keep_alive and not rest and is_request_complete:
             self._pool.put(self)
-        elif rest or sent_all:
+        elif rest or is_request_complete:
             self.transport.abort()
-        # Otherwise the app may want to read on.
-        asker.complete()
+        # Otherwise the app may still read the rest of the request.
+        handler.response_complete()

@@ -1,9 +1,9 @@
-"""The live table: what `stager.domain.route.RouteTable` says, ready to be asked on every request, and kept on
-disk.
+"""The live route table: `stager.domain.route.RouteTable` in mutable form, for a lookup on each request, and
+its persistence.
 
-On disk are a snapshot (`table.json`) and a journal of the changes since (`table.log`), so that one change
-among 10,000 routes costs one line. Each change says what a host leads to from now on, so replaying one that
-the snapshot already has does no harm; that is what makes every moment a safe one to be killed in.
+The files are a snapshot (`table.json`) and a journal of the changes since then (`table.log`), so that a
+change among 10,000 routes writes one line. Each change holds the new target of a host, so replaying one that
+the snapshot already contains has no effect. The process can therefore be killed at any moment.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from stager.domain.identity.access_policy import AccessPolicy, terms_from_wire, terms_to_wire
+from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 from stager.domain.route import (
-    Changes,
     Endpoint,
     Page,
     PageState,
+    RouteDiff,
     RouteTable,
     Target,
     ports_from_wire,
@@ -33,86 +33,95 @@ from stager.domain.route import (
     target_to_wire,
 )
 
-_LONGEST_JOURNAL = 1 << 20
+_MAX_JOURNAL_BYTES = 1 << 20
 
 
-def changes_to_wire(changes: Changes, table: RouteTable) -> dict[str, Any]:
-    """Changes as plain JSON types, with `domain` and `home` of the resulting `table` if they did."""
+def diff_to_wire(diff: RouteDiff, table: RouteTable) -> dict[str, Any]:
+    """Convert a diff to plain JSON types, with `domain` and `home` of the resulting `table` if changed."""
     wire: dict[str, Any] = {
-        "upserts": {host: target_to_wire(target) for host, target in changes.upserts.items()},
-        "deletes": sorted(changes.deletes),
-        "ports": ports_to_wire(changes.ports),
-        "terms": {host: terms_to_wire(terms) if terms else None for host, terms in changes.terms.items()},
+        "upserts": {host: target_to_wire(target) for host, target in diff.upserts.items()},
+        "deletes": sorted(diff.deletes),
+        "ports": ports_to_wire(diff.ports),
+        "policies": {
+            host: policy_to_wire(policy) if policy else None for host, policy in diff.policies.items()
+        },
     }
-    if changes.frame:
+    if diff.frame:
         wire["domain"] = table.domain
         wire["home"] = target_to_wire(table.home) if table.home else None
     return wire
 
 
 class LiveTable:
-    """Answers where a host leads, and changes in place."""
+    """A route table that is looked up on each request and changed in place."""
 
     def __init__(self, table: RouteTable | None = None) -> None:
         self.routes: dict[str, Target] = {}
         self.ports: dict[int, str] = {}
-        self.terms: dict[str, AccessPolicy] = {}
+        self.policies: dict[str, AccessPolicy] = {}
         self.domain = ""
         self.home: Endpoint | None = None
         self._suffix = ""
         if table is not None:
             self.routes = dict(table.routes)
             self.ports = dict(table.ports)
-            self.terms = dict(table.terms)
-            self._frame(table.domain, table.home)
+            self.policies = dict(table.policies)
+            self._set_frame(table.domain, table.home)
 
     def __len__(self) -> int:
         return len(self.routes)
 
     def find(self, host: str) -> Target | None:
-        """Where `host` leads; None when it was never heard of under the domain, or when there is no home."""
+        """Return the target of `host`; None for an unknown host under the domain, or if there is no home."""
         target = self.routes.get(host)
         return self.home if target is None and self.is_home(host) else target
 
     def is_home(self, host: str) -> bool:
-        """Whether `host` is Stager's own: neither a preview's nor under the domain of previews."""
+        """Whether `host` is Stager's own: neither a preview's nor under the domain of the previews."""
         return host not in self.routes and not (self._suffix and host.endswith(self._suffix))
 
     def value(self) -> RouteTable:
-        """The table as a value."""
-        return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports), dict(self.terms))
+        """Return an immutable copy."""
+        return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports), dict(self.policies))
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Make the changes that `changes_to_wire` wrote, or none. Raises KeyError, ValueError, TypeError."""
+        """Apply all changes of a diff in the form of `diff_to_wire`, or none of them.
+
+        Raises:
+            KeyError, ValueError, TypeError: the diff is malformed.
+        """
         upserts = {host: _target(target) for host, target in wire.get("upserts", {}).items()}
         deletes = list(wire.get("deletes", ()))
         ports = ports_from_wire(wire.get("ports", {}))
-        terms = {host: terms_from_wire(t) if t else None for host, t in wire.get("terms", {}).items()}
+        policies = {
+            host: policy_from_wire(policy) if policy else None
+            for host, policy in wire.get("policies", {}).items()
+        }
         if "domain" in wire:
             home = target_from_wire(wire["home"]) if wire["home"] else None
             if home is not None and not isinstance(home, Endpoint):
                 raise ValueError("home should be an endpoint, not a page")
-            self._frame(str(wire["domain"]), home)
+            self._set_frame(str(wire["domain"]), home)
         self.routes.update(upserts)
-        for host, changed in terms.items():
-            if changed is None:
-                self.terms.pop(host, None)
+        for host, policy in policies.items():
+            if policy is None:
+                self.policies.pop(host, None)
             else:
-                self.terms[host] = changed
+                self.policies[host] = policy
         for host in deletes:
             self.routes.pop(host, None)
-            self.terms.pop(host, None)
+            self.policies.pop(host, None)
         self.ports.update(ports)
         for port in [port for port, host in ports.items() if not host]:
             del self.ports[port]
 
-    def _frame(self, domain: str, home: Endpoint | None) -> None:
+    def _set_frame(self, domain: str, home: Endpoint | None) -> None:
         self.domain, self.home = domain, home
         self._suffix = "." + domain if domain else ""
 
 
 class TableFile:
-    """A live table together with its snapshot and journal in a directory, where one process may write."""
+    """A live table with its snapshot and journal in a directory. Only one process at a time may write."""
 
     def __init__(self, directory: Path) -> None:
         self._snapshot = directory / "table.json"
@@ -121,15 +130,15 @@ class TableFile:
         self._closed = True
         self._unsaved = False
         self._compacting: asyncio.Task[None] | None = None
-        self._since: list[bytes] = []
+        self._changed_meanwhile: list[bytes] = []
         self.live = LiveTable()
         self.trouble = ""
-        """Why the table can't be saved, a sentence; empty while it can."""
+        """A sentence that says why the table can't be saved; empty while it can."""
 
     def load(self) -> LiveTable:
-        """Read what is there, and go on with it. A torn or foreign line ends the reading.
+        """Load the table from the files. Reading stops at the first torn or invalid line of the journal.
 
-        Nothing is written for that, so that a full disk keeps nobody from being served.
+        Loading writes nothing, so a front can start on a full disk.
         """
         self.close()
         self.live = LiveTable(_read_snapshot(self._snapshot))
@@ -148,29 +157,33 @@ class TableFile:
         return self.live
 
     def apply(self, table: RouteTable) -> None:
-        """Make the live table `table`. Only the difference is written, and nothing when there is none."""
-        changes = self.live.value().changes_to(table)
-        if changes:
-            self.change(changes_to_wire(changes, table))
+        """Replace the live table by `table`. Only the difference is written; nothing if there is none."""
+        diff = self.live.value().changes_to(table)
+        if diff:
+            self.change(diff_to_wire(diff, table))
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Make these changes, in memory and on disk. Raises as `LiveTable.change`, and OSError once closed.
+        """Apply a diff in memory and append it to the journal.
 
-        The journal isn't synced to the disk: it has to outlive this process, not the machine, whose
-        containers wouldn't outlive it either. What can't be written is served all the same; `trouble` says
-        why, and `retry` saves it later.
+        The journal isn't synced to the disk: it must survive a crash of this process, not of the machine,
+        which no container survives either. If writing fails, the new table is served nevertheless; `trouble`
+        has the reason, and `retry` saves it later.
+
+        Raises:
+            KeyError, ValueError, TypeError: as `LiveTable.change`.
+            OSError: the file was closed.
         """
         if self._closed:
             raise OSError("the table is not open")
         self.live.change(wire)
         line = json.dumps(wire, separators=(",", ":")).encode() + b"\n"
         if self._compacting:
-            self._since.append(line)
+            self._changed_meanwhile.append(line)
         if not self._unsaved:
             self._append(line)
 
     def _append(self, line: bytes) -> None:
-        assert self._file is not None  # noqa: S101 (else it is unsaved)
+        assert self._file is not None  # noqa: S101 (otherwise it is unsaved)
         begin = self._file.tell()
         try:
             _write_whole(self._file, line)
@@ -179,11 +192,11 @@ class TableFile:
                 self._file.truncate(begin)
             self._fail(error, unsaved=True)
             return
-        if begin > _LONGEST_JOURNAL and not self._compacting and not self.trouble:
+        if begin > _MAX_JOURNAL_BYTES and not self._compacting and not self.trouble:
             self._compacting = asyncio.get_running_loop().create_task(self._compact())
 
     def retry(self) -> None:
-        """Try to save what couldn't be saved. Called now and then."""
+        """Retry to save a table that couldn't be saved. Called periodically."""
         if self.trouble and not self._closed and self._compacting is None:
             self._compacting = asyncio.get_running_loop().create_task(self._compact())
 
@@ -192,24 +205,24 @@ class TableFile:
         self.trouble = f"The route table can't be saved: {error.strerror or error}."
 
     async def settle(self) -> None:
-        """Wait until nothing is being written in the background, before another process may write."""
+        """Wait for background writes, before another process may write."""
         if self._compacting:
             await asyncio.wait([self._compacting])
 
     def close(self) -> None:
-        """Stop writing: somebody else does from now on, or nobody."""
+        """Stop writing, as when a successor takes over the files."""
         self._closed = True
         if self._file is not None:
             self._file.close()
             self._file = None
 
     async def _compact(self) -> None:
-        """Write a new snapshot aside, then keep of the journal only what came meanwhile."""
+        """Write a new snapshot, then reduce the journal to the changes that arrived meanwhile."""
         try:
             value = self.live.value()
             await asyncio.to_thread(lambda: _write(self._snapshot, _encode(value)))
             if not self._closed:
-                _write(self._journal, b"".join(self._since))
+                _write(self._journal, b"".join(self._changed_meanwhile))
                 if self._file is not None:
                     self._file.close()
                 self._file = self._journal.open("ab", buffering=0)
@@ -217,7 +230,7 @@ class TableFile:
         except OSError as error:
             self._fail(error, unsaved=False)
         finally:
-            self._since = []
+            self._changed_meanwhile = []
             self._compacting = None
 
 
@@ -233,7 +246,7 @@ def _encode(table: RouteTable) -> bytes:
 
 
 def _read_snapshot(path: Path) -> RouteTable | None:
-    """What the snapshot says; None when there is none or it isn't ours: serving must go on without it."""
+    """Read the snapshot; None if it is missing or invalid, so that the front starts nevertheless."""
     try:
         return table_from_wire(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
@@ -248,29 +261,34 @@ def _read_lines(path: Path) -> list[bytes]:
 
 
 def _replay(live: LiveTable, line: bytes) -> bool:
+    """Apply a line of the journal; False for an invalid one. A line without `policies` is invalid: a version
+    that wrote them in another form must not have its private previews served without them."""
     try:
-        live.change(json.loads(line))
+        wire = json.loads(line)
+        if "policies" not in wire:
+            return False
+        live.change(wire)
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return True
 
 
 def _write_whole(file: IO[bytes], data: bytes) -> None:
-    """Write to a file without a buffer, which may take a part only when the disk is nearly full."""
+    """Write to an unbuffered file, where a write may be short only when the disk is nearly full."""
     if file.write(data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace a file by a whole one or not at all."""
-    aside = path.with_name(path.name + ".new")
+    """Replace a file atomically."""
+    temporary = path.with_name(path.name + ".new")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError:
         with suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise

@@ -83,7 +83,7 @@ class NginxRouter:
             self._recover()
             wanted, problems = self._rendered(table)
             present = self._vhosts.ours()
-            doors = table.doors()
+            doors = table.ingress_ports()
 
             def misleads(name: str) -> bool:
                 return name in present and doors.get(present[name].host) != present[name].port
@@ -102,7 +102,7 @@ class NginxRouter:
         """The files that there should be, by name, and the hosts for which there can't be one."""
         wanted: dict[str, Vhost] = {}
         problems: dict[str, str] = {}
-        for host, port in table.doors().items():
+        for host, port in table.ingress_ports().items():
             slug, base, name = names_of(host, table.domain)
             if not _SAFE.fullmatch(host) or name in RESERVED or not base:
                 problems[host] = "its name can't be that of a file for nginx."

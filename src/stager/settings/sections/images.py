@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from stager.domain.application import LOCAL_OWNER, Application
 from stager.domain.egress import Egress, Reach
-from stager.ports.engine import Limits
+from stager.domain.profile import Limits
 from stager.settings.loading.refusals import Path, Unfit, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, PullRequests, nameable, required_port
 from stager.settings.sections.confinement import (
@@ -237,6 +238,50 @@ class App(Tuning):
         if isinstance(data, dict) and data.get("image") and data.get("image_name"):
             refuse((("image_name",), "is the first Stager's word for `image`; give only one of them"))
         return data
+
+    def application(self, name: str, *, is_local: bool = False, shares_builder: bool = False) -> Application:
+        """The application that this entry describes.
+
+        Args:
+            name: the entry's key.
+            is_local: whether its repository is one of `local_forge`.
+            shares_builder: see `Application.shares_builder`.
+        """
+        build = self.build
+        return Application(
+            name=name,
+            image=self.image,
+            port=self.port,
+            limits=self.limits,
+            egress=self.outward,
+            command=self.command,
+            owner=LOCAL_OWNER if is_local else self.repo_owner,
+            repository=self.repo.partition("/")[2],
+            variables={key: value.reveal() for key, value in self.env.items() if not value.kept_elsewhere},
+            secrets=self._secrets(),
+            health_path=self.health_path,
+            start_timeout=self.start_timeout,
+            answer_timeout=self.answer_timeout,
+            drain_timeout=self.drain_timeout,
+            stop_grace=self.stop_grace,
+            parameters=self.parameters,
+            build=build.recipe if build else None,
+            build_timeout=build.timeout if build else 0.0,
+            image_timeout=self.image_timeout,
+            hooks=self.hooks.hooks,
+            repository_file=self.repository_file,
+            repository_may=frozenset(self.repository_may),
+            forks=self.forks,
+            shares_builder=shares_builder,
+            rules=self.pull_requests.rules,
+            privacy=self.private.privacy if self.private else None,
+            index=self.index,
+        )
+
+    def _secrets(self) -> dict[str, str]:
+        """`secrets`, and the entries of `env` whose values come from a variable or a file."""
+        referred = {key: value for key, value in self.env.items() if value.kept_elsewhere}
+        return {key: value.reveal() for key, value in (referred | self.secrets).items()}
 
     def named(self, key: str) -> Self:
         """This entry with its image settled."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
+from stager.domain.application import SHA_PLACEHOLDER
 from stager.settings.loading.refusals import Unfit
 from stager.settings.values.secret import STARS, Secret
 
@@ -161,12 +162,8 @@ def _reference(value: str) -> str:
 ImageReference = Annotated[str, AfterValidator(_reference), Form("image reference")]
 
 
-SHA_PLACE: Final = "{sha}"
-"""In an image's name: the change's commit."""
-
-
 def _pattern(value: str) -> str:
-    _reference(value.replace(SHA_PLACE, "0" * 40))
+    _reference(value.replace(SHA_PLACEHOLDER, "0" * 40))
     return value
 
 

@@ -1,8 +1,8 @@
-"""Remembers in one SQLite file.
+"""The store in one SQLite file.
 
-`store` runs transactions, each in the thread that owns its connection; `transaction` says them in SQL; `rows`
-turns domain objects into rows and back; `schema` declares the tables, and `migrations` brings older ones up
-to it; `opening` looks at a file before anything is written to it; `endings` puts SQLite's errors into ours.
+`store` runs transactions, each in the thread that owns its connection; `transaction` and `accounts` contain
+the SQL; `rows` converts domain objects to rows and back; `schema` declares the tables, and `migrations`
+upgrades older databases to it; `database` opens and checks the file; `errors` translates SQLite's errors.
 
-`assembly` opens the store. Nothing here is imported by the light client.
+`assembly` opens the store. The light client imports nothing of this package.
 """

@@ -1,4 +1,4 @@
-"""The part of a transaction that is about people, with its rows."""
+"""The part of a transaction about accounts, with its rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Select, bindparam, delete, select
+from sqlalchemy.exc import IntegrityError
 
 from stager.domain.identity.accounts import AuditRecord, Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
@@ -20,33 +21,30 @@ T = TypeVar("T")
 _SESSIONS = select(sessions).order_by(sessions.c.created_at, sessions.c.id)
 _SESSION = select(sessions).where(sessions.c.digest == bindparam("digest"))
 _SAVE_SESSION = upsert(sessions, "id")
-_END_SESSION = delete(sessions).where(sessions.c.id == bindparam("of_id"))
+_DELETE_SESSION = delete(sessions).where(sessions.c.id == bindparam("of_id"))
 
 _TOKENS = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
 _TOKEN = select(tokens).where(tokens.c.digest == bindparam("digest"))
 _SAVE_TOKEN = upsert(tokens, "id")
 
 _LINK = select(share_links).where(share_links.c.id == bindparam("id"))
-_LINKS = (
-    select(share_links)
-    .where(share_links.c.environment_id == bindparam("environment_id"))
-    .order_by(share_links.c.created_at, share_links.c.id)
-)
+_LINKS = select(share_links).order_by(share_links.c.created_at, share_links.c.id)
+_LINKS_OF = _LINKS.where(share_links.c.environment_id == bindparam("environment_id"))
 _SAVE_LINK = upsert(share_links, "id")
 
-_RECORD = audit.insert().inline()
-_ENTRIES = (
+_APPEND = audit.insert().inline()
+_AUDIT_RECORDS = (
     select(audit)
     .where(audit.c.seq < bindparam("before"))
     .order_by(audit.c.seq.desc())
     .limit(bindparam("limit"))
 )
 _LAST = (1 << 63) - 1
-"""No line has this number: SQLite's largest integer."""
+"""SQLite's largest integer: no record reaches it."""
 
 
-class SqliteLedger:
-    """A `stager.ports.accounts.Ledger` on a connection that has begun a transaction."""
+class SqliteAccountRecords:
+    """A `stager.ports.accounts.AccountRecords` on a connection with an open transaction."""
 
     def __init__(self, connection: Connection, *, writable: bool) -> None:
         self._connection = connection
@@ -61,8 +59,8 @@ class SqliteLedger:
     def save_session(self, session: Session) -> None:
         self._change(_SAVE_SESSION, _session_row(session))
 
-    def end_session(self, session_id: str) -> None:
-        self._change(_END_SESSION, {"of_id": session_id})
+    def delete_session(self, session_id: str) -> None:
+        self._change(_DELETE_SESSION, {"of_id": session_id})
 
     def token(self, digest: str) -> Token | None:
         return self._first(_TOKEN, _token_of, digest=digest)
@@ -77,16 +75,24 @@ class SqliteLedger:
         return self._first(_LINK, _link_of, id=link_id)
 
     def share_links(self, environment_id: str) -> list[ShareLink]:
-        return self._all(_LINKS, _link_of, environment_id=environment_id)
+        return self._all(_LINKS_OF, _link_of, environment_id=environment_id)
+
+    def all_share_links(self) -> list[ShareLink]:
+        return self._all(_LINKS, _link_of)
 
     def save_share_link(self, link: ShareLink) -> None:
-        self._change(_SAVE_LINK, _link_row(link))
+        try:
+            self._change(_SAVE_LINK, _link_row(link))
+        except IntegrityError as error:
+            raise ValueError(f"there is no environment {link.environment_id}") from error
 
-    def record(self, entry: AuditRecord) -> None:
-        self._change(_RECORD, _entry_row(entry))
+    def append_audit_record(self, record: AuditRecord) -> None:
+        self._change(_APPEND, _audit_row(record))
 
-    def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
-        return self._all(_ENTRIES, _entry_of, before=_LAST if before is None else before, limit=limit)
+    def audit_records(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
+        return self._all(
+            _AUDIT_RECORDS, _audit_record_of, before=_LAST if before is None else before, limit=limit
+        )
 
     def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
         columns = self._connection.execute(query, values).first()
@@ -96,19 +102,19 @@ class SqliteLedger:
         return [read(columns) for columns in self._connection.execute(query, values)]
 
     def _change(self, statement: Executable, values: Mapping[str, object]) -> int:
-        """Run a statement that writes. Returns how many rows it touched."""
+        """Run a statement that writes. Returns the number of affected rows."""
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._connection.execute(statement, values).rowcount
 
     def _changed(self, statement: Executable, values: Mapping[str, object]) -> Any:
-        """Run a statement that writes. Returns the first value that it returns; None without one."""
+        """Run a statement that writes. Returns its first value; None when it returns no row."""
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._connection.execute(statement, values).scalar()
 
 
-# The columns come in the order of `schema`.
+# Columns are in the order of `schema`.
 
 
 def _session_row(session: Session) -> dict[str, object]:
@@ -186,20 +192,20 @@ def _link_of(columns: Sequence[Any]) -> ShareLink:
     )
 
 
-def _entry_row(entry: AuditRecord) -> dict[str, object]:
+def _audit_row(record: AuditRecord) -> dict[str, object]:
     return {
-        "at": stamp(entry.at),
-        "actor": entry.actor,
-        "address": entry.address,
-        "action": entry.action,
-        "app": entry.app,
-        "subject": entry.subject,
-        "result": entry.result,
-        "detail": entry.detail,
+        "at": stamp(record.at),
+        "actor": record.actor,
+        "address": record.address,
+        "action": record.action,
+        "app": record.app,
+        "subject": record.subject,
+        "result": record.result,
+        "detail": record.detail,
     }
 
 
-def _entry_of(columns: Sequence[Any]) -> AuditRecord:
+def _audit_record_of(columns: Sequence[Any]) -> AuditRecord:
     seq, at, actor, address, action, app, subject, result, detail = columns
     return AuditRecord(moment(at), actor, address, action, app, subject, result, detail, seq)
 

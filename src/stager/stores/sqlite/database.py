@@ -1,4 +1,4 @@
-"""Opens the database file: how every connection is set up, and what is looked at before the first write."""
+"""Opens the database file: sets up connections, checks the file and migrates it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from stager.stores.sqlite import schema
-from stager.stores.sqlite.errors import broken, explained, inaccessible, newer
+from stager.stores.sqlite.errors import broken, inaccessible, newer, pre_release, translated
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process that writes."""
+"""Seconds to wait for another process's write."""
 
 _WAL_LIMIT = 64 * 1024 * 1024
-"""Bytes that the -wal file is cut back to after it had to hold more."""
+"""Bytes to which the -wal file is truncated after it has grown beyond."""
 
 _CONNECTION = (
     "PRAGMA journal_mode=WAL",
@@ -26,7 +26,7 @@ _CONNECTION = (
 
 
 def engine_for(path: Path, busy_timeout: float, *, writable: bool) -> Engine:
-    """Makes the connections for transactions; a writable one takes the write lock when it begins."""
+    """Creates connections for transactions; a writable transaction takes the write lock when it begins."""
     engine = _plain_engine(path, busy_timeout, begin="BEGIN IMMEDIATE" if writable else "BEGIN")
     event.listen(engine, "connect", _set_up)
     return engine
@@ -40,8 +40,7 @@ def _set_up(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _plain_engine(path: Path, busy_timeout: float, *, begin: str) -> Engine:
-    # The sqlite3 module would begin transactions by rules of its own; without an isolation level it leaves
-    # that to us.
+    # With an isolation level, the sqlite3 module begins transactions implicitly.
     connect_args = {"isolation_level": None, "timeout": busy_timeout}
     url = URL.create("sqlite", database=str(path.absolute()))
     engine = create_engine(url, poolclass=NullPool, connect_args=connect_args)
@@ -50,26 +49,26 @@ def _plain_engine(path: Path, busy_timeout: float, *, begin: str) -> Engine:
 
 
 def prepare(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
-    """Make the database, or see that it is sound and bring it up to date; it blocks.
+    """Create the database, or check and migrate it. Blocks.
 
     Raises:
         Fault, Retry: see `open_store`.
     """
-    _make_file(path)
+    _create_file(path)
     engine = _plain_engine(path, busy_timeout, begin="BEGIN IMMEDIATE")
-    # Foreign keys are off on this connection, as SQLite wants it where tables are made anew.
-    with explained(path), engine.connect() as connection, connection.begin():
-        _see_that_it_is_sound(path, connection)
+    # Foreign keys are off on this connection: SQLite requires that where a migration recreates a table.
+    with translated(path), engine.connect() as connection, connection.begin():
+        _check_integrity(path, connection)
         version = _version(path, connection)
         if version != schema.VERSION:
             _migrate(path, connection, version)
-    # Write-ahead logging is a property of the file; one connection switches it on before several come.
-    with explained(path):
+    # Write-ahead logging is a property of the file; one connection enables it before there are several.
+    with translated(path):
         engine_for(path, busy_timeout, writable=True).connect().close()
 
 
-def _make_file(path: Path) -> None:
-    """Have a file there that nobody else may read: payloads may tell of private repositories."""
+def _create_file(path: Path) -> None:
+    """Create the file with mode 0600 where it is missing: payloads contain data of private repositories."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -77,7 +76,7 @@ def _make_file(path: Path) -> None:
         raise inaccessible(path, error.strerror or str(error)) from error
 
 
-def _see_that_it_is_sound(path: Path, connection: Connection) -> None:
+def _check_integrity(path: Path, connection: Connection) -> None:
     complaint = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if complaint != "ok":
         raise broken(path, str(complaint))
@@ -89,17 +88,21 @@ def _version(path: Path, connection: Connection) -> str:
     if "alembic_version" in tables:
         return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
     if tables:
-        raise broken(path, f"it has tables of something else, such as {min(tables)}")
+        raise broken(path, f"it contains tables of another program, such as {min(tables)}")
     return ""
 
 
 def _migrate(path: Path, connection: Connection, version: str) -> None:
-    # Alembic costs 12 MB and a sixth of a second, which a database that is up to date can save.
-    from stager.stores.sqlite.migrations import knows, upgrade  # noqa: PLC0415
+    if version in schema.PRE_RELEASE:
+        raise pre_release(path, version)
+    # Imported only where needed: Alembic costs 12 MB and a sixth of a second.
+    from stager.stores.sqlite.migrations import is_known, upgrade  # noqa: PLC0415
 
-    if version and not knows(version):
+    if version and not is_known(version):
         raise newer(path, version)
     upgrade(connection)
     lost = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     if lost is not None:
-        raise sqlite3.IntegrityError(f"the migration left a row in {lost[0]} without what it belongs to")
+        raise sqlite3.IntegrityError(
+            f"the migration left a row in {lost[0]} whose foreign key points to nothing"
+        )

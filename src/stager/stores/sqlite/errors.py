@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to people: which of the three endings each is."""
+"""Translates SQLite's errors to `Fault` and `Retry`."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _INACCESSIBLE = {
     sqlite3.SQLITE_READONLY,
 }
 _PRIMARY = 0xFF
-"""The part of SQLite's extended error codes that tells the kind."""
+"""The bits of an extended error code that hold the primary one."""
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Raise what SQLite says of the database at `path` as a Fault or a Retry; all else passes unchanged."""
+def translated(path: Path) -> Iterator[None]:
+    """Raise errors of the database at `path` as `Fault` or `Retry`; others pass unchanged."""
     try:
         yield
     except DBAPIError as error:
-        ending = _ending_of(error.orig, path)
-        if ending is None:
+        translation = _translation_of(error.orig, path)
+        if translation is None:
             raise
-        raise ending from error
+        raise translation from error
 
 
 def broken(path: Path, why: str) -> Fault:
-    """The file is there and is no use."""
+    """The file isn't a readable database of Stager."""
     return Fault(
         f"{path} isn't a database that Stager can read: {why}.",
         hint=_move_away(path),
@@ -45,11 +45,21 @@ def broken(path: Path, why: str) -> Fault:
 
 
 def newer(path: Path, version: str) -> Fault:
-    """The file was written by a later release."""
+    """The file was written by a newer version."""
     return Fault(
-        f"{path} was written by a newer Stager (schema {version}) than this one.",
-        hint=f"Install that release again. Or start over: {_move_away(path)}",
+        f"{path} was written by a newer version of Stager (schema {version}).",
+        hint=f"Install that version again. Or start with an empty database: {_move_away(path)}",
         reason="database-newer",
+    )
+
+
+def pre_release(path: Path, version: str) -> Fault:
+    """The file was written by a version from before the first supported schema."""
+    return Fault(
+        f"{path} was written by a pre-release version of Stager (schema {version}) and can't be upgraded.",
+        hint=f"Remove {path.name}, and the -wal and -shm files beside it, or move them out of {path.parent}, "
+        "and start again. Stager creates a new database and launches previews of open pull requests again.",
+        reason="database-pre-release",
     )
 
 
@@ -65,21 +75,21 @@ def inaccessible(path: Path, why: str) -> Fault:
 def _move_away(path: Path) -> str:
     return (
         f"Move {path.name}, and the -wal and -shm files beside it, out of {path.parent} and start again; "
-        "Stager makes a new database and adopts the previews that run."
+        "Stager creates a new database and adopts the running previews."
     )
 
 
-def _ending_of(error: BaseException | None, path: Path) -> StagerError | None:
+def _translation_of(error: BaseException | None, path: Path) -> StagerError | None:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _BUSY:
         return Retry(
             f"Another process is writing to the database {path}.",
-            hint="Stager tries again; end the other process if it doesn't end by itself.",
+            hint="Stager tries again; stop the other process if it doesn't end.",
             reason="database-busy",
         )
     if code == sqlite3.SQLITE_FULL:
         return Retry(
-            f"There is no room to write to the database {path}.",
+            f"The disk is full: the database {path} can't be written.",
             hint="Free some space on its disk.",
             reason="database-disk-full",
         )

@@ -1,7 +1,7 @@
-"""Rows and domain objects: each is made of the other here and nowhere else.
+"""Converts domain objects to rows and back.
 
-Rows are types of their own: tuples of what SQLite can hold. `schema` has a column for each of their fields.
-What is read comes back as it was saved, times in UTC.
+A row is a tuple of values that SQLite can store; `schema` has a column for each of its fields. Values are
+read as they were saved, times in UTC.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class EnvironmentRow(NamedTuple):
-    """An environment, with its change link and hold as JSON."""
+    """An environment. Parameters, suspension and change link are JSON."""
 
     id: str
     app: str
     subject: str
     name: str
     host: str
-    present: bool
+    run: str
     generation: int
     sha: str
     ref: str
     parameters: str
     trust: str
-    hold: str | None
+    suspension: str | None
     created_at: int
     updated_at: int
     change: str | None
@@ -57,7 +57,7 @@ class EnvironmentRow(NamedTuple):
 
 
 class DeploymentRow(NamedTuple):
-    """A deployment with its attempt, and the attempt's outcome as JSON."""
+    """A deployment with its attempt. Outcome and manifest are JSON."""
 
     id: str
     environment_id: str
@@ -68,7 +68,7 @@ class DeploymentRow(NamedTuple):
     retry_at: int | None
     outcome: str | None
     final: bool
-    healthy_run: str
+    healthy_runs: str
     created_at: int
     image: str
     starting_at: int | None
@@ -82,7 +82,7 @@ class DeploymentRow(NamedTuple):
 
 
 class DeliveryRow(NamedTuple):
-    """What a delivery says; when it came and how it went stay in the database."""
+    """A delivery, without its times and outcome."""
 
     id: str
     forge: str
@@ -91,7 +91,7 @@ class DeliveryRow(NamedTuple):
 
 
 class ChangeRow(NamedTuple):
-    """A change, with the repository of its head as JSON."""
+    """A change. The head's repository and the labels are JSON."""
 
     repository_id: str
     number: int
@@ -115,7 +115,7 @@ class ChangeRow(NamedTuple):
 
 
 class RepositoryRow(NamedTuple):
-    """A repository that was seen."""
+    """A known repository."""
 
     app: str
     repository_id: str
@@ -131,7 +131,7 @@ def stamp(moment: datetime) -> int:
 
 
 def moment(stamp: int) -> datetime:
-    """The time that `stamp` gave this number, in UTC."""
+    """The time of this stamp, in UTC."""
     return _EPOCH + timedelta(microseconds=stamp)
 
 
@@ -143,13 +143,13 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         subject=environment.key.subject,
         name=environment.name,
         host=environment.host,
-        present=desired.is_present,
+        run=desired.run,
         generation=desired.generation,
         sha=desired.revision.sha,
         ref=desired.revision.ref,
         parameters=json.dumps(dict(desired.parameters)),
         trust=desired.trust,
-        hold=json.dumps(asdict(desired.suspension)) if desired.suspension else None,
+        suspension=json.dumps(asdict(desired.suspension)) if desired.suspension else None,
         created_at=stamp(environment.created_at),
         updated_at=stamp(environment.updated_at),
         change=json.dumps(asdict(environment.change)) if environment.change else None,
@@ -176,16 +176,20 @@ def environment_of(columns: Sequence[Any]) -> Environment:
     )
 
 
+def pair_of(columns: Sequence[Any]) -> tuple[Environment, Deployment | None]:
+    """An environment with its deployment, from a row of an outer join of both."""
+    first, second = columns[: len(EnvironmentRow._fields)], columns[len(EnvironmentRow._fields) :]
+    return environment_of(first), None if second[0] is None else deployment_of(second)
+
+
 def _desired_of(row: EnvironmentRow) -> Desired:
-    suspension = _suspension_of(json.loads(row.hold)) if row.hold else None
-    state = RunState.SUSPENDED if suspension else RunState.RUNNING
     return Desired(
-        run=state if row.present else RunState.ABSENT,
+        run=RunState(row.run),
         generation=row.generation,
         revision=Revision(row.sha, row.ref),
         parameters=json.loads(row.parameters),
         trust=Trust(row.trust),
-        suspension=suspension,
+        suspension=_suspension_of(json.loads(row.suspension)) if row.suspension else None,
     )
 
 
@@ -205,7 +209,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         retry_at=_stamp_or_none(attempt.retry_at),
         outcome=json.dumps(asdict(attempt.outcome)) if attempt.outcome else None,
         final=attempt.final,
-        healthy_run=json.dumps(dict(attempt.healthy_runs)),
+        healthy_runs=json.dumps(dict(attempt.healthy_runs)),
         created_at=stamp(deployment.created_at),
         image=deployment.image,
         starting_at=_stamp_or_none(deployment.starting_at),
@@ -252,7 +256,7 @@ def _attempt_of(row: DeploymentRow) -> Attempt:
         retry_at=_moment_or_none(row.retry_at),
         outcome=Outcome(**json.loads(row.outcome)) if row.outcome else None,
         final=row.final,
-        healthy_runs=json.loads(row.healthy_run),
+        healthy_runs=json.loads(row.healthy_runs),
     )
 
 

@@ -1,9 +1,11 @@
-"""The tables. Times are microseconds since 1970 in UTC, mappings are JSON; `rows` reads and writes both.
+"""The tables. Times are microseconds since 1970 in UTC; mappings are JSON. `rows` reads and writes both.
 
-A change here needs a migration with it; the tests hold the two against each other.
+A change here needs a migration; a test compares the migrated schema with this one.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -19,8 +21,11 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0004"
-"""The migration that brings a database to these tables."""
+VERSION = "v1"
+"""The newest migration: it brings a database to these tables."""
+
+PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
+"""Versions of schemas from before the first supported one. They can't be migrated."""
 
 metadata = MetaData(
     naming_convention={
@@ -40,29 +45,37 @@ environments = Table(
     Column("subject", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("host", Text, nullable=False),
-    Column("present", Boolean, nullable=False),
+    Column("run", Text, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("sha", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("parameters", Text, nullable=False),
     Column("trust", Text, nullable=False),
-    Column("hold", Text),
+    Column("suspension", Text),
     Column("created_at", Integer, nullable=False),
     Column("updated_at", Integer, nullable=False),
     Column("change", Text),
     Column("comment_id", Text, nullable=False),
     Column("serving", Integer),
-    Column("approved_sha", Text, nullable=False, server_default=text("''")),
+    Column("approved_sha", Text, nullable=False),
     UniqueConstraint("app", "subject"),
-    Index("ix_environments_host", "host", "present", "updated_at"),
-    Index("uq_environments_present_host", "host", unique=True, sqlite_where=text("present = 1")),
+    Index("ix_environments_host", "host", "updated_at"),
+    Index("uq_environments_present_host", "host", unique=True, sqlite_where=text("run <> 'absent'")),
 )
+
+
+def _environment_id(**options: Any) -> Column[str]:
+    """The environment that a row belongs to; the row is deleted with it."""
+    return Column(
+        "environment_id", Text, ForeignKey(environments.c.id, ondelete="CASCADE"), nullable=False, **options
+    )
+
 
 deployments = Table(
     "deployments",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("environment_id", Text, ForeignKey(environments.c.id), nullable=False),
+    _environment_id(),
     Column("sha", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("generation", Integer, nullable=False),
@@ -70,7 +83,7 @@ deployments = Table(
     Column("retry_at", Integer),
     Column("outcome", Text),
     Column("final", Boolean, nullable=False),
-    Column("healthy_run", Text, nullable=False),
+    Column("healthy_runs", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
     Column("image", Text, nullable=False),
     Column("starting_at", Integer),
@@ -79,9 +92,17 @@ deployments = Table(
     Column("ended_at", Integer),
     Column("log", Text, nullable=False),
     Column("building_at", Integer),
-    Column("build", Text, nullable=False, server_default=text("''")),
-    Column("manifest", Text, nullable=False, server_default="{}"),
+    Column("build", Text, nullable=False),
+    Column("manifest", Text, nullable=False),
     UniqueConstraint("environment_id", "generation"),
+)
+
+environment_state = Table(
+    "environment_state",
+    metadata,
+    _environment_id(primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 # The payload comes last: SQLite reads a row from its beginning, and payloads may be megabytes.
@@ -99,25 +120,25 @@ deliveries = Table(
     UniqueConstraint("forge", "id"),
 )
 
-# A row for a delivery that is being processed, or is set aside; a table of its own, so that a beginning
-# doesn't write the payload again.
-attempts = Table(
-    "attempts",
+# A row for a delivery that is being processed, or is set aside. It is a table of its own so that counting an
+# attempt doesn't rewrite the payload.
+delivery_attempts = Table(
+    "delivery_attempts",
     metadata,
     Column("forge", Text, primary_key=True),
-    Column("delivery", Text, primary_key=True),
-    Column("begun", Integer, nullable=False),
+    Column("delivery_id", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
     Column("set_aside", Boolean, nullable=False, server_default=text("0")),
     ForeignKeyConstraint(
-        ["forge", "delivery"],
+        ["forge", "delivery_id"],
         ["deliveries.forge", "deliveries.id"],
-        name="fk_attempts_forge_deliveries",
+        name="fk_delivery_attempts_deliveries",
         ondelete="CASCADE",
     ),
 )
 
-acted_on = Table(
-    "acted_on",
+processed_events = Table(
+    "processed_events",
     metadata,
     Column("repository_id", Text, primary_key=True),
     Column("event", Text, primary_key=True),
@@ -142,10 +163,10 @@ changes = Table(
     Column("updated_at", Integer, nullable=False),
     Column("merged", Boolean, nullable=False),
     Column("head_before", Text, nullable=False),
-    Column("labels", Text, nullable=False, server_default="[]"),
-    Column("draft", Boolean, nullable=False, server_default=text("0")),
-    Column("description", Text, nullable=False, server_default=text("''")),
-    Column("author_is_bot", Boolean, nullable=False, server_default=text("0")),
+    Column("labels", Text, nullable=False),
+    Column("draft", Boolean, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("author_is_bot", Boolean, nullable=False),
     Index("ix_changes_open", "repository_id", "number", sqlite_where=text("is_open = 1")),
 )
 
@@ -167,7 +188,7 @@ facts = Table(
 
 
 def _person() -> tuple[Column[str], ...]:
-    """Whom a row stands for."""
+    """The columns of a `Person`."""
     return tuple(Column(name, Text, nullable=False) for name in ("name", "by", "strategy", "proof"))
 
 
@@ -203,7 +224,7 @@ share_links = Table(
     "share_links",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("environment_id", Text, nullable=False, index=True),
+    _environment_id(index=True),
     Column("made_by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
@@ -211,7 +232,7 @@ share_links = Table(
     Column("revoked_at", Integer),
 )
 
-# Triggers, which the migration makes, keep its rows from being changed or removed.
+# Triggers, which the migration creates, reject changes and deletions of its rows.
 audit = Table(
     "audit",
     metadata,

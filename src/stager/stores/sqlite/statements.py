@@ -1,4 +1,4 @@
-"""Statements that several tables have in common."""
+"""Statements for any table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 
 def upsert(table: Table, *key: str) -> Insert:
-    """Insert or, where a row has this key, replace it in its place: `seq` tells when it first came."""
+    """Insert a row, or update the row with this key; `seq` keeps the order of the first inserts."""
     statement = insert(table)
     rest = {c.name: statement.excluded[c.name] for c in table.c if c.name not in {*key, "seq"}}
     return statement.on_conflict_do_update(index_elements=key, set_=rest).inline()

@@ -1,7 +1,7 @@
-"""The store itself: two threads with a connection each, one that writes and one that reads.
+"""Runs transactions in two threads with a connection each, one for writes and one for reads.
 
-SQLite has one writer at a time anyhow; a thread of its own keeps the order and never blocks the event loop.
-Reads have theirs, so that no page waits for a write.
+SQLite allows one writer at a time; a dedicated thread keeps the order and never blocks the event loop. Reads
+have their own thread, so that no page waits for a write.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from stager.stores.sqlite.database import BUSY_TIMEOUT, engine_for, prepare
-from stager.stores.sqlite.errors import explained
+from stager.stores.sqlite.errors import translated
 from stager.stores.sqlite.transaction import SqliteTransaction
 
 T = TypeVar("T")
 
 
 async def open_store(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> SqliteStore:
-    """Open the database at `path`, made or brought up to date where needed.
+    """Open the database at `path`; create or migrate it where needed.
 
     Args:
-        path: of the database file; directories above it are made.
-        busy_timeout: seconds to wait for another process that writes to it.
+        path: of the database file; missing parent directories are created.
+        busy_timeout: seconds to wait for another process's write.
 
     Raises:
-        Fault: `database-broken`, `database-newer` or `database-inaccessible`.
+        Fault: `database-broken`, `database-newer`, `database-pre-release` or `database-inaccessible`.
         Retry: `database-busy` or `database-disk-full`.
     """
     await asyncio.to_thread(prepare, path, busy_timeout)
@@ -37,11 +37,11 @@ async def open_store(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Sqlit
 
 
 class SqliteStore:
-    """A `stager.ports.store.Store` in a file that `prepare` has seen; `open_store` makes one.
+    """A `stager.ports.store.Store` in a file that `prepare` has checked; `open_store` creates one.
 
-    A transaction that has begun ends in its thread, committed or rolled back, whatever becomes of the task
-    that waits for it. Committed means that no end of this process can undo it; a power cut may undo the last
-    moments, but never half a transaction.
+    A transaction that has begun is committed or rolled back in its thread even if the task that waits for it
+    is cancelled. A committed transaction survives the end of this process; a power failure may undo the last
+    transactions, but never a part of one.
     """
 
     def __init__(self, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
@@ -49,7 +49,7 @@ class SqliteStore:
         self._reader = _Lane(path, busy_timeout, writable=False)
 
     async def read(self, work: Callable[[SqliteTransaction], T]) -> T:
-        """Run `work` on a consistent picture.
+        """Run `work` on a consistent snapshot.
 
         Raises:
             RuntimeError: `work` tried to write, or the store is closed.
@@ -58,7 +58,7 @@ class SqliteStore:
         return await self._reader.run(work)
 
     async def write(self, work: Callable[[SqliteTransaction], T]) -> T:
-        """Run `work` and commit; nothing of it stays when it raises.
+        """Run `work` and commit; roll back when it raises.
 
         Raises:
             RuntimeError: the store is closed.
@@ -67,13 +67,13 @@ class SqliteStore:
         return await self._writer.run(work)
 
     async def close(self) -> None:
-        """Finish what was asked for before, and close."""
+        """Finish queued transactions, and close."""
         await self._reader.close()
         await self._writer.close()
 
 
 class _Lane:
-    """One thread with one connection of its own, in which transactions run one after another."""
+    """One thread with its own connection, in which transactions run one after another."""
 
     def __init__(self, path: Path, busy_timeout: float, *, writable: bool) -> None:
         self._path = path
@@ -87,12 +87,12 @@ class _Lane:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def _transact(self, work: Callable[[SqliteTransaction], T]) -> T:
-        with explained(self._path):
+        with translated(self._path):
             connection = self._connection = self._connection or self._engine.connect()
             with connection.begin():
                 try:
                     return work(SqliteTransaction(connection, writable=self._writable))
-                except StopIteration as error:  # A future can't carry it: its task would wait for ever.
+                except StopIteration as error:  # A future can't carry it: its task would never end.
                     raise RuntimeError("the transaction raised StopIteration") from error
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""One transaction's reads and writes, said in SQL.
+"""A transaction's reads and writes in SQL.
 
-The statements are made once, when this module is imported; SQLAlchemy compiles each on its first use, and
-the connection keeps it prepared.
+The statements are built once, at import; SQLAlchemy compiles each on its first use, and the connection keeps
+it prepared.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Delete,
     Select,
     Table,
+    Text,
     bindparam,
     delete,
-    func,
     literal,
     not_,
     select,
@@ -26,11 +27,11 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
-from stager.stores.sqlite.accounts import SqliteLedger
+from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.stores.sqlite.accounts import SqliteAccountRecords
 from stager.stores.sqlite.rows import (
     ChangeRow,
     DeliveryRow,
@@ -46,18 +47,20 @@ from stager.stores.sqlite.rows import (
     environment_of,
     environment_row,
     moment,
+    pair_of,
     repository_of,
     repository_row,
     stamp,
 )
 from stager.stores.sqlite.schema import (
-    acted_on,
-    attempts,
     changes,
     deliveries,
+    delivery_attempts,
     deployments,
+    environment_state,
     environments,
     facts,
+    processed_events,
     repositories,
     sessions,
     share_links,
@@ -69,21 +72,60 @@ def _rows_of(table: Table, row: type[NamedTuple]) -> Select[Any]:
     return select(*(table.c[field] for field in row._fields))
 
 
+def _pairs(generation: ColumnElement[Any]) -> Select[Any]:
+    """Environments, oldest first, each with its deployment of this generation."""
+    of_environment = deployments.c.environment_id == environments.c.id
+    return (
+        _rows_of(environments, EnvironmentRow)
+        .add_columns(*(deployments.c[field] for field in DeploymentRow._fields))
+        .outerjoin_from(environments, deployments, of_environment & (deployments.c.generation == generation))
+        .order_by(environments.c.created_at, environments.c.seq)
+    )
+
+
+_is_present = environments.c.run != literal(RunState.ABSENT.value, literal_execute=True)
+_PRESENCE = {None: (), True: (_is_present,), False: (not_(_is_present),)}
+
 _ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
-_ENVIRONMENTS_BY_PRESENCE = _ENVIRONMENTS.where(environments.c.present == bindparam("present"))
+_ENVIRONMENTS_BY_PRESENCE = {present: _ENVIRONMENTS.where(*where) for present, where in _PRESENCE.items()}
 _ENVIRONMENT = _rows_of(environments, EnvironmentRow).where(environments.c.id == bindparam("id"))
 _ENVIRONMENT_BY_KEY = _rows_of(environments, EnvironmentRow).where(
     environments.c.app == bindparam("app"), environments.c.subject == bindparam("subject")
 )
-_ENVIRONMENT_BY_HOST = (
+_of_host = environments.c.host == bindparam("host")
+_ENVIRONMENT_BY_HOST = _rows_of(environments, EnvironmentRow).where(_of_host, _is_present)
+_LAST_ENVIRONMENT_BY_HOST = (
     _rows_of(environments, EnvironmentRow)
-    .where(environments.c.host == bindparam("host"))
-    .order_by(environments.c.present.desc(), environments.c.updated_at.desc(), environments.c.seq.desc())
+    .where(_of_host)
+    .order_by(environments.c.updated_at.desc(), environments.c.seq.desc())
     .limit(1)
 )
+
+_WITH_DEPLOYMENT = _pairs(environments.c.generation)
+_WITH_DEPLOYMENT_BY_PRESENCE = {p: _WITH_DEPLOYMENT.where(*where) for p, where in _PRESENCE.items()}
+_BEING_SERVED = _pairs(environments.c.serving).where(environments.c.serving.is_not(None))
+
+_STATE = select(environment_state.c.value).where(
+    environment_state.c.environment_id == bindparam("environment_id"),
+    environment_state.c.kind == bindparam("kind"),
+)
+_insert_state = insert(environment_state).from_select(
+    ["environment_id", "kind", "value"],
+    select(environments.c.id, bindparam("of_kind", type_=Text), bindparam("of_value", type_=Text)).where(
+        environments.c.id == bindparam("of_id")
+    ),
+)
+_SAVE_STATE = _insert_state.on_conflict_do_update(
+    index_elements=["environment_id", "kind"], set_={"value": _insert_state.excluded.value}
+)
+_DELETE_STATE = delete(environment_state).where(
+    environment_state.c.environment_id == bindparam("of_id"), environment_state.c.kind == bindparam("of_kind")
+)
+
 _SAVE_ENVIRONMENT = upsert(environments, "id")
 
 _DEPLOYMENT = _rows_of(deployments, DeploymentRow).where(deployments.c.id == bindparam("id"))
+_ALL_DEPLOYMENTS = _rows_of(deployments, DeploymentRow)
 _DEPLOYMENTS = (
     _rows_of(deployments, DeploymentRow)
     .where(deployments.c.environment_id == bindparam("environment_id"))
@@ -103,24 +145,30 @@ _of_delivery = (deliveries.c.forge == bindparam("of_forge")) & (deliveries.c.id 
 _FINISH_DELIVERY = update(deliveries).where(_of_delivery)
 _DROP_DELIVERY = delete(deliveries).where(_of_delivery)
 
-_of_attempt = (attempts.c.forge == bindparam("of_forge")) & (attempts.c.delivery == bindparam("of_id"))
+_of_attempt = (delivery_attempts.c.forge == bindparam("of_forge")) & (
+    delivery_attempts.c.delivery_id == bindparam("of_id")
+)
 _BEGIN_DELIVERY = (
-    insert(attempts)
+    insert(delivery_attempts)
     .from_select(
-        ["forge", "delivery", "begun"],
+        ["forge", "delivery_id", "count"],
         select(deliveries.c.forge, deliveries.c.id, literal(1)).where(
             _of_delivery, deliveries.c.finished_at.is_(None)
         ),
         include_defaults=False,
     )
-    .on_conflict_do_update(index_elements=["forge", "delivery"], set_={"begun": attempts.c.begun + 1})
-    .returning(attempts.c.begun)
+    .on_conflict_do_update(
+        index_elements=["forge", "delivery_id"], set_={"count": delivery_attempts.c.count + 1}
+    )
+    .returning(delivery_attempts.c.count)
 )
 _RELEASE_DELIVERY = (
-    update(attempts).where(_of_attempt, attempts.c.begun > 0).values(begun=attempts.c.begun - 1)
+    update(delivery_attempts)
+    .where(_of_attempt, delivery_attempts.c.count > 0)
+    .values(count=delivery_attempts.c.count - 1)
 )
-_END_ATTEMPTS = delete(attempts).where(_of_attempt)
-_IS_SET_ASIDE = select(attempts.c.begun).where(_of_attempt, attempts.c.set_aside)
+_END_ATTEMPTS = delete(delivery_attempts).where(_of_attempt)
+_IS_SET_ASIDE = select(delivery_attempts.c.count).where(_of_attempt, delivery_attempts.c.set_aside)
 _SET_ASIDE = (
     select(
         deliveries.c.forge,
@@ -129,16 +177,23 @@ _SET_ASIDE = (
         deliveries.c.finished_at,
         deliveries.c.outcome,
     )
-    .join(attempts, (attempts.c.forge == deliveries.c.forge) & (attempts.c.delivery == deliveries.c.id))
-    .where(attempts.c.set_aside)
+    .join(
+        delivery_attempts,
+        (delivery_attempts.c.forge == deliveries.c.forge)
+        & (delivery_attempts.c.delivery_id == deliveries.c.id),
+    )
+    .where(delivery_attempts.c.set_aside)
     .order_by(deliveries.c.seq)
 )
-_SET_DELIVERY_ASIDE = upsert(attempts, "forge", "delivery")
+_SET_DELIVERY_ASIDE = upsert(delivery_attempts, "forge", "delivery_id")
 
-_ACTED_ON = select(acted_on.c.at).where(
-    acted_on.c.repository_id == bindparam("repository_id"), acted_on.c.event == bindparam("event")
+_IS_PROCESSED = select(processed_events.c.at).where(
+    processed_events.c.repository_id == bindparam("repository_id"),
+    processed_events.c.event == bindparam("event"),
 )
-_ACT_ON = insert(acted_on).on_conflict_do_nothing(index_elements=["repository_id", "event"]).inline()
+_MARK_PROCESSED = (
+    insert(processed_events).on_conflict_do_nothing(index_elements=["repository_id", "event"]).inline()
+)
 
 _CHANGE = _rows_of(changes, ChangeRow).where(
     changes.c.repository_id == bindparam("repository_id"), changes.c.number == bindparam("number")
@@ -158,31 +213,18 @@ _SAVE_REPOSITORY = upsert(repositories, "app", "repository_id")
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 _SAVE_FACT = upsert(facts, "name")
 
-_long_gone = not_(environments.c.present) & (environments.c.updated_at < bindparam("before"))
-
-
-def _without_environment(beginning: str) -> Delete:
-    """Forgets the facts whose names begin so, where there is no environment of the id that follows."""
-    after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
-    id_ = func.substr(facts.c.name, len(beginning) + 1)
-    return delete(facts).where(
-        facts.c.name >= beginning, facts.c.name < after, id_.not_in(select(environments.c.id))
-    )
-
-
-_FORGET: tuple[Delete, ...] = (
+# What belongs to an environment is deleted by cascade.
+_DELETE_EXPIRED: tuple[Delete, ...] = (
     delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
-    delete(acted_on).where(acted_on.c.at < bindparam("deliveries_before")),
-    delete(deployments).where(deployments.c.environment_id.in_(select(environments.c.id).where(_long_gone))),
-    delete(environments).where(_long_gone),
-    *(_without_environment(beginning) for beginning in ABOUT_ENVIRONMENTS),
+    delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
+    delete(environments).where(not_(_is_present), environments.c.updated_at < bindparam("before")),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
     delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )
 
 
-class SqliteTransaction(SqliteLedger):
-    """A `stager.ports.store.Transaction` on a connection that has begun one."""
+class SqliteTransaction(SqliteAccountRecords):
+    """A `stager.ports.store.Transaction` on a connection with an open transaction."""
 
     def environment(self, environment_id: str) -> Environment | None:
         return self._first(_ENVIRONMENT, environment_of, id=environment_id)
@@ -191,18 +233,35 @@ class SqliteTransaction(SqliteLedger):
         return self._first(_ENVIRONMENT_BY_KEY, environment_of, app=key.app, subject=key.subject)
 
     def environment_by_host(self, host: str) -> Environment | None:
-        return self._first(_ENVIRONMENT_BY_HOST, environment_of, host=host)
+        present = self._first(_ENVIRONMENT_BY_HOST, environment_of, host=host)
+        return present or self._first(_LAST_ENVIRONMENT_BY_HOST, environment_of, host=host)
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
-        if present is None:
-            return self._all(_ENVIRONMENTS, environment_of)
-        return self._all(_ENVIRONMENTS_BY_PRESENCE, environment_of, present=present)
+        return self._all(_ENVIRONMENTS_BY_PRESENCE[present], environment_of)
+
+    def environments_with_deployments(
+        self, *, present: bool | None = None
+    ) -> list[tuple[Environment, Deployment | None]]:
+        return self._all(_WITH_DEPLOYMENT_BY_PRESENCE[present], pair_of)
+
+    def environments_being_served(self) -> list[tuple[Environment, Deployment | None]]:
+        return self._all(_BEING_SERVED, pair_of)
 
     def save_environment(self, environment: Environment) -> None:
         try:
             self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
         except IntegrityError as error:
             raise ValueError(_environment_clash(environment, error)) from error
+
+    def environment_state(self, environment_id: str, kind: StateKind) -> str:
+        return self._first(_STATE, _text_of, environment_id=environment_id, kind=kind.value) or ""
+
+    def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
+        row = {"of_id": environment_id, "of_kind": kind.value}
+        if value:
+            self._change(_SAVE_STATE, {**row, "of_value": value})
+        else:
+            self._change(_DELETE_STATE, row)
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._first(_DEPLOYMENT, deployment_of, id=deployment_id)
@@ -214,6 +273,9 @@ class SqliteTransaction(SqliteLedger):
 
     def deployments(self, environment_id: str) -> list[Deployment]:
         return self._all(_DEPLOYMENTS, deployment_of, environment_id=environment_id)
+
+    def all_deployments(self) -> list[Deployment]:
+        return self._all(_ALL_DEPLOYMENTS, deployment_of)
 
     def save_deployment(self, deployment: Deployment) -> None:
         try:
@@ -247,18 +309,18 @@ class SqliteTransaction(SqliteLedger):
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         ending = {"outcome": outcome, "finished_at": stamp(at)}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
-            row = {"forge": delivery.forge, "delivery": delivery.id, "begun": 0, "set_aside": True}
+            row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
 
     def deliveries_set_aside(self) -> list[SetAside]:
         return self._all(_SET_ASIDE, _set_aside_of)
 
-    def was_acted_on(self, repository_id: str, event: str) -> bool:
-        return self._first(_ACTED_ON, bool, repository_id=repository_id, event=event) is not None
+    def is_processed(self, repository_id: str, event: str) -> bool:
+        return self._first(_IS_PROCESSED, bool, repository_id=repository_id, event=event) is not None
 
-    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
+    def mark_processed(self, repository_id: str, event: str, at: datetime) -> bool:
         row = {"repository_id": repository_id, "event": event, "at": stamp(at)}
-        return self._change(_ACT_ON, row) == 1
+        return self._change(_MARK_PROCESSED, row) == 1
 
     def change(self, repository_id: str, number: int) -> Change | None:
         return self._first(_CHANGE, change_of, repository_id=repository_id, number=number)
@@ -276,18 +338,22 @@ class SqliteTransaction(SqliteLedger):
         self._change(_SAVE_REPOSITORY, repository_row(app, repository)._asdict())
 
     def fact(self, name: str) -> str:
-        return self._first(_FACT, lambda columns: str(columns[0]), name=name) or ""
+        return self._first(_FACT, _text_of, name=name) or ""
 
     def save_fact(self, name: str, value: str) -> None:
         self._change(_SAVE_FACT, {"name": name, "value": value})
 
-    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
         times = {"before": stamp(before), "deliveries_before": stamp(deliveries_before or before)}
-        return sum(self._change(statement, times) for statement in _FORGET)
+        return sum(self._change(statement, times) for statement in _DELETE_EXPIRED)
 
 
 def _key(delivery: Delivery) -> dict[str, object]:
     return {"of_forge": delivery.forge, "of_id": delivery.id}
+
+
+def _text_of(columns: Sequence[Any]) -> str:
+    return str(columns[0])
 
 
 def _set_aside_of(columns: Sequence[Any]) -> SetAside:

@@ -35,7 +35,7 @@ class FakeEdgeProxy:
         await asyncio.sleep(self.delay)
         if self.failing is not None:
             raise self.failing
-        doors = table.doors()
+        doors = table.ingress_ports()
         kept = {host: port for host, port in self.doors.items() if host in self.refusing}
         self.doors = {host: port for host, port in doors.items() if host not in self.refusing} | kept
         return {host: why for host, why in self.refusing.items() if host in doors}

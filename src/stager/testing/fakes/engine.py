@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
-from stager.domain.source import Trust
 from stager.ports.clock import Clock
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
 from stager.ports.firewall import Firewall
@@ -164,7 +164,7 @@ class FakeEngine:
             hungry: because it exceeded its memory limit.
         """
         container = self._containers[instance]
-        exceeded = container.spec.limits.memory if hungry else 0
+        exceeded = container.spec.profile.limits.memory if hungry else 0
         ended = replace(self._stopped(container.instance), exit_code=exit_code, memory_exceeded=exceeded)
         self._set(instance, ended)
         self._ended(instance)
@@ -243,7 +243,7 @@ class FakeEngine:
         return [(c.summary, c.spec.labels) for c in self._containers.values()]
 
     @asynccontextmanager
-    async def prepared(self, environment: str, trust: Trust) -> AsyncIterator[None]:  # noqa: ARG002
+    async def prepared(self, environment: str, profile: ProfileName) -> AsyncIterator[None]:  # noqa: ARG002
         network = _network(environment)
         self._networks.add(network)
         self._prepared.add(network)
@@ -417,7 +417,7 @@ class FakeEngine:
             network=network,
             inputs=spec.inputs,
         )
-        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.port)
+        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.application.port or 0)
         made = self._containers[instance.id] = _Container(spec, instance, endpoint)
         return made
 

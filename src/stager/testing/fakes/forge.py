@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, CommandSaid, Delivery, Event, Ignored
-from stager.domain.source import Change, Repository
+from stager.domain.source import Change, Repository, repository_id
 from stager.ports.forge import Forge, RateLimit, Signed
 from stager.ports.source import Origin
 from stager.testing.fakes.clock import START
@@ -79,7 +79,7 @@ class FakeForge(FakePlaces, FakePeople):
 
     def add_repository(self, owner: str, name: str) -> Repository:
         """A repository. Raises nothing when there is one of this name: a name may be given anew."""
-        repository = Repository(str(len(self._repositories) + 101), owner, name)
+        repository = Repository(repository_id(FORGE, str(len(self._repositories) + 101)), owner, name)
         self._repositories.append(repository)
         return repository
 
@@ -109,7 +109,7 @@ class FakeForge(FakePlaces, FakePeople):
         """All of them as they are called now."""
         return list(self._repositories)
 
-    def open(
+    def open(  # noqa: PLR0913 (the fields of a pull request, most with a default)
         self,
         repository: Repository,
         ref: str,
@@ -294,4 +294,4 @@ class FakeForge(FakePlaces, FakePeople):
 
 def whole(forge: FakeForge) -> Forge:
     """The forge as control knows one: every repository is in it."""
-    return Forge(FORGE, lambda _: True, forge, forge, forge, forge, forge, forge)
+    return Forge(FORGE, forge, forge, forge, forge, forge, forge)

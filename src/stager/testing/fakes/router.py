@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from stager.domain.errors import Retry
-from stager.domain.route import Changes, Endpoint, Health, RouteTable, Target, normalise_host
+from stager.domain.route import Endpoint, Health, RouteDiff, RouteTable, Target, normalise_host
 from stager.testing.fakes.feed import Feed
 
 
@@ -90,15 +90,15 @@ class FakeRouter:
         self.table = table
         return self._closed()
 
-    async def update(self, changes: Changes, table: RouteTable) -> Mapping[int, str]:
-        """See `Router.update`. Only what `changes` says is changed, so that a wrong one shows."""
+    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
+        """See `Router.update`. Only what `diff` says is changed, so that a wrong one shows."""
         await self._turn()
-        kept = {h: t for h, t in self.table.routes.items() if h not in changes.deletes}
-        frame = table if changes.frame else self.table
-        ports = {port: host for port, host in {**self.table.ports, **changes.ports}.items() if host}
-        routes = {**kept, **changes.upserts}
-        terms = {h: t for h, t in {**self.table.terms, **changes.terms}.items() if t and h in routes}
-        self.table = RouteTable(routes, frame.domain, frame.home, ports, terms)
+        kept = {h: t for h, t in self.table.routes.items() if h not in diff.deletes}
+        frame = table if diff.frame else self.table
+        ports = {port: host for port, host in {**self.table.ports, **diff.ports}.items() if host}
+        routes = {**kept, **diff.upserts}
+        policies = {h: p for h, p in {**self.table.policies, **diff.policies}.items() if p and h in routes}
+        self.table = RouteTable(routes, frame.domain, frame.home, ports, policies)
         return self._closed()
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:

@@ -1,4 +1,4 @@
-"""A store that forgets everything at its end; for tests, and as the shortest account of what a store does."""
+"""An in-memory store for tests, and the shortest description of what a store does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
+from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import ABOUT_ENVIRONMENTS, SeenRepository, SetAside
-from stager.testing.fakes.accounts import LedgerTables, MemoryLedger
+from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.testing.fakes.accounts import AccountTables, MemoryAccountRecords
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -24,7 +25,7 @@ V = TypeVar("V")
 class MemoryStore:
     """A `stager.ports.store.Store` in memory.
 
-    A transaction runs where it is called, but lets other tasks have their turn first, as a real store would.
+    A transaction runs in the calling task, after other tasks had a turn, as with a real store.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class MemoryStore:
         return work(MemoryTransaction(self._tables, writable=False))
 
     async def write(self, work: Callable[[MemoryTransaction], T]) -> T:
-        """Run `work` on a copy, which takes the place of what was there when it ends well.
+        """Run `work` on a copy, which replaces the tables when it succeeds.
 
         Raises:
             RuntimeError: the store is closed.
@@ -59,13 +60,13 @@ class MemoryStore:
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    """A delivery with when it came, how often it was begun, and when and how it was finished."""
+    """A delivery with its times, outcome and number of attempts."""
 
     delivery: Delivery
     received_at: datetime
     finished_at: datetime | None = None
     outcome: str = ""
-    begun: int = 0
+    attempts: int = 0
     is_set_aside: bool = False
 
     def was_finished(self, before: datetime) -> bool:
@@ -73,8 +74,8 @@ class _Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables(LedgerTables):
-    """Everything, by its key, in the order in which it first came."""
+class _Tables(AccountTables):
+    """All records by key, in the order of their first insert."""
 
     environments: dict[str, Environment] = field(default_factory=dict)
     deployments: dict[str, Deployment] = field(default_factory=dict)
@@ -82,14 +83,15 @@ class _Tables(LedgerTables):
     changes: dict[tuple[str, int], Change] = field(default_factory=dict)
     repositories: dict[tuple[str, str], SeenRepository] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
-    acted_on: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    processed_events: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    state: dict[tuple[str, StateKind], str] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
 
 
-class MemoryTransaction(MemoryLedger):
-    """A `stager.ports.store.Transaction` on tables that nobody else changes meanwhile."""
+class MemoryTransaction(MemoryAccountRecords):
+    """A `stager.ports.store.Transaction` on tables that only this transaction changes."""
 
     def __init__(self, tables: _Tables, *, writable: bool) -> None:
         super().__init__(tables, writable=writable)
@@ -102,13 +104,25 @@ class MemoryTransaction(MemoryLedger):
         return next((e for e in self.environments() if e.key == key), None)
 
     def environment_by_host(self, host: str) -> Environment | None:
-        bearers = [e for e in self._tables.environments.values() if e.host == host]
-        bearers.reverse()  # Among equals, `max` takes the first.
-        return max(bearers, key=lambda e: (e.desired.is_present, e.updated_at), default=None)
+        found = [e for e in self._tables.environments.values() if e.host == host]
+        found.reverse()  # Among equals, `max` takes the first.
+        return max(found, key=lambda e: (e.desired.is_present, e.updated_at), default=None)
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
-        asked = (e for e in self._tables.environments.values() if present in (None, e.desired.is_present))
-        return sorted(asked, key=attrgetter("created_at"))
+        found = (e for e in self._tables.environments.values() if present in (None, e.desired.is_present))
+        return sorted(found, key=attrgetter("created_at"))
+
+    def environments_with_deployments(
+        self, *, present: bool | None = None
+    ) -> list[tuple[Environment, Deployment | None]]:
+        return [
+            (e, self.deployment_of(e.id, e.desired.generation)) for e in self.environments(present=present)
+        ]
+
+    def environments_being_served(self) -> list[tuple[Environment, Deployment | None]]:
+        return [
+            (e, self.deployment_of(e.id, e.serving)) for e in self.environments() if e.serving is not None
+        ]
 
     def save_environment(self, environment: Environment) -> None:
         rows = self._to_write.environments
@@ -122,6 +136,16 @@ class MemoryTransaction(MemoryLedger):
             environment, desired=replace(environment.desired, parameters=parameters)
         )
 
+    def environment_state(self, environment_id: str, kind: StateKind) -> str:
+        return self._tables.state.get((environment_id, kind), "")
+
+    def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
+        tables = self._to_write
+        if not value:
+            tables.state.pop((environment_id, kind), None)
+        elif environment_id in tables.environments:
+            tables.state[environment_id, kind] = value
+
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._tables.deployments.get(deployment_id)
 
@@ -132,12 +156,15 @@ class MemoryTransaction(MemoryLedger):
         own = (d for d in self._tables.deployments.values() if d.environment_id == environment_id)
         return sorted(own, key=attrgetter("generation"), reverse=True)
 
+    def all_deployments(self) -> list[Deployment]:
+        return list(self._tables.deployments.values())
+
     def save_deployment(self, deployment: Deployment) -> None:
         tables, environment_id = self._to_write, deployment.environment_id
         if environment_id not in tables.environments:
             raise ValueError(f"there is no environment {environment_id}")
-        rival = self.deployment_of(environment_id, deployment.generation)
-        if rival is not None and rival.id != deployment.id:
+        other = self.deployment_of(environment_id, deployment.generation)
+        if other is not None and other.id != deployment.id:
             raise ValueError(
                 f"another deployment of {environment_id} has the generation {deployment.generation}"
             )
@@ -159,13 +186,13 @@ class MemoryTransaction(MemoryLedger):
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key not in receipts or receipts[key].finished_at is not None:
             return 0
-        receipts[key] = replace(receipts[key], begun=receipts[key].begun + 1)
-        return receipts[key].begun
+        receipts[key] = replace(receipts[key], attempts=receipts[key].attempts + 1)
+        return receipts[key].attempts
 
     def release_delivery(self, delivery: Delivery) -> None:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key in receipts:
-            receipts[key] = replace(receipts[key], begun=max(receipts[key].begun - 1, 0))
+            receipts[key] = replace(receipts[key], attempts=max(receipts[key].attempts - 1, 0))
 
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         self._finish(delivery, outcome, at, is_set_aside=False)
@@ -176,7 +203,7 @@ class MemoryTransaction(MemoryLedger):
     def _finish(self, delivery: Delivery, outcome: str, at: datetime, *, is_set_aside: bool) -> None:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key in receipts:
-            ended = replace(receipts[key], finished_at=at, outcome=outcome, begun=0)
+            ended = replace(receipts[key], finished_at=at, outcome=outcome, attempts=0)
             receipts[key] = replace(ended, is_set_aside=is_set_aside)
 
     def deliveries_set_aside(self) -> list[SetAside]:
@@ -186,11 +213,11 @@ class MemoryTransaction(MemoryLedger):
             if r.is_set_aside and r.finished_at is not None
         ]
 
-    def was_acted_on(self, repository_id: str, event: str) -> bool:
-        return (repository_id, event) in self._tables.acted_on
+    def is_processed(self, repository_id: str, event: str) -> bool:
+        return (repository_id, event) in self._tables.processed_events
 
-    def act_on(self, repository_id: str, event: str, at: datetime) -> bool:
-        events, key = self._to_write.acted_on, (repository_id, event)
+    def mark_processed(self, repository_id: str, event: str, at: datetime) -> bool:
+        events, key = self._to_write.processed_events, (repository_id, event)
         if key in events:
             return False
         events[key] = at
@@ -218,23 +245,27 @@ class MemoryTransaction(MemoryLedger):
     def save_fact(self, name: str, value: str) -> None:
         self._to_write.facts[name] = value
 
-    def forget(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+    def save_share_link(self, link: ShareLink) -> None:
+        if link.environment_id not in self._to_write.environments:
+            raise ValueError(f"there is no environment {link.environment_id}")
+        super().save_share_link(link)
+
+    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
         finished_before = deliveries_before or before
         tables = self._to_write
-        gone = [e.id for e in self.environments(present=False) if e.updated_at < before]
-        ended = [d.id for d in tables.deployments.values() if d.environment_id in gone]
-        heard = [key for key, at in tables.acted_on.items() if at < finished_before]
-        finished = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
-        over = [s.id for s in tables.sessions.values() if s.expires_at < before]
+        environments = [e.id for e in self.environments(present=False) if e.updated_at < before]
+        events = [key for key, at in tables.processed_events.items() if at < finished_before]
+        receipts = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
+        sessions = [s.id for s in tables.sessions.values() if s.expires_at < before]
+        for environment in environments:
+            _delete_environment(tables, environment)
         links = [link.id for link in tables.share_links.values() if link.expires_at < before]
         return (
-            _drop(tables.receipts, finished)
-            + _drop(tables.acted_on, heard)
-            + _drop(tables.sessions, over)
+            len(environments)
+            + _drop(tables.receipts, receipts)
+            + _drop(tables.processed_events, events)
+            + _drop(tables.sessions, sessions)
             + _drop(tables.share_links, links)
-            + _drop(tables.deployments, ended)
-            + _drop(tables.environments, gone)
-            + _drop(tables.facts, [name for name in tables.facts if _is_nobodys(name, tables.environments)])
         )
 
     @property
@@ -244,10 +275,14 @@ class MemoryTransaction(MemoryLedger):
         return self._tables
 
 
-def _is_nobodys(fact: str, environments: Collection[str]) -> bool:
-    """Whether it is about an environment that isn't there any more."""
-    beginning = next((b for b in ABOUT_ENVIRONMENTS if fact.startswith(b)), None)
-    return beginning is not None and fact.removeprefix(beginning) not in environments
+def _delete_environment(tables: _Tables, environment: str) -> None:
+    """Delete an environment and all that belongs to it."""
+    del tables.environments[environment]
+    deployments = [d.id for d in tables.deployments.values() if d.environment_id == environment]
+    links = [link.id for link in tables.share_links.values() if link.environment_id == environment]
+    _drop(tables.deployments, deployments)
+    _drop(tables.share_links, links)
+    _drop(tables.state, [key for key in tables.state if key[0] == environment])
 
 
 def _is_taken(host: str, environments: Iterable[Environment]) -> bool:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from stager.ports.login import Pending
+from stager.web.context import Control, address_of
 from stager.web.problems import Problem
-from stager.web.services import Served, address_of
 
 router = APIRouter(prefix="/api/v1/login", tags=["signing in"])
 
@@ -55,9 +55,9 @@ class PendingView(BaseModel):
 
 
 @router.post("/device", responses=_ANSWERS, openapi_extra={"security": []})
-async def begin(request: Request, services: Served) -> DeviceView:
+async def begin(request: Request, control: Control) -> DeviceView:
     """Begin to sign in where there is no browser."""
-    handle, code = await services.signing_in.begin_device(address_of(request, services.trusted))
+    handle, code = await control.identity.sign_in.begin_device(address_of(request))
     return DeviceView(
         handle=handle,
         user_code=code.user_code,
@@ -73,12 +73,12 @@ async def begin(request: Request, services: Served) -> DeviceView:
     openapi_extra={"security": []},
 )
 async def poll(
-    request: Request, response: Response, services: Served, body: HandleBody
+    request: Request, response: Response, control: Control, body: HandleBody
 ) -> SignedInView | PendingView:
     """How it went."""
-    address, agent = address_of(request, services.trusted), request.headers.get("user-agent", "")
+    address, agent = address_of(request), request.headers.get("user-agent", "")
     response.headers["Cache-Control"] = "no-store"
-    answer = await services.signing_in.poll_device(body.handle, address, agent)
+    answer = await control.identity.sign_in.poll_device(body.handle, address, agent)
     if isinstance(answer, Pending):
         response.status_code = 202
         return PendingView(interval=answer.interval)

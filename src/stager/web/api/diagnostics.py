@@ -11,7 +11,7 @@ from stager.control.diagnostics import examine
 from stager.domain.identity.roles import Action
 from stager.ports.diagnostics import Finding, Verdict
 from stager.web.api.environments import ANSWERS
-from stager.web.services import Known, Served
+from stager.web.context import Control, Known, Web
 
 router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
 
@@ -33,7 +33,7 @@ class FindingView(BaseModel):
 
 
 @router.get("/doctor")
-async def doctor(services: Served, actor: Known) -> list[FindingView]:
+async def doctor(control: Control, web: Web, actor: Known) -> list[FindingView]:
     """Look whether all that Stager needs is as it should be. Takes up to 15 seconds. For administrators."""
-    await services.access.check(actor, Action.SET_UP)
-    return [FindingView.of(finding) for finding in await examine(services.checks)]
+    await control.identity.access.check(actor, Action.SET_UP)
+    return [FindingView.of(finding) for finding in await examine(web.checks)]

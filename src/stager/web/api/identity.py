@@ -13,7 +13,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.accounts import AuditRecord, Token
 from stager.domain.identity.roles import Action, Role
 from stager.web.api.environments import ANSWERS
-from stager.web.services import Known, Served, credentials_of
+from stager.web.context import Control, Known, credentials_of
 
 router = APIRouter(prefix="/api/v1", tags=["people"], responses=ANSWERS)
 
@@ -106,54 +106,58 @@ class EntryView(BaseModel):
 
 
 @router.get("/whoami")
-async def whoami(services: Served, actor: Known) -> WhoView:
+async def whoami(control: Control, actor: Known) -> WhoView:
     """Who asks, and what they may do."""
-    names = [application.name for application in services.applications]
-    roles = {name: await services.access.role(actor, name) for name in names}
+    names = [application.name for application in control.applications]
+    roles = {name: await control.identity.access.role(actor, name) for name in names}
     return WhoView(
         name=actor.name,
         by=actor.by,
-        role=str(await services.access.role(actor)),
+        role=str(await control.identity.access.role(actor)),
         apps={name: str(role) for name, role in roles.items() if role},
     )
 
 
 @router.delete("/session", status_code=204)
-async def end_session(request: Request, services: Served, actor: Known) -> Response:
+async def end_session(request: Request, control: Control, actor: Known) -> Response:
     """End the session that this request is known by, at once."""
     given = await credentials_of(request)
-    session = await services.sessions.find(given.session) or await services.sessions.find(given.bearer)
+    session = await control.identity.sessions.find(given.session) or await control.identity.sessions.find(
+        given.bearer
+    )
     if session is None:
         raise Refused("There is no session to end.", reason="session-missing", status=404)
-    await services.sessions.end(actor, session.id)
+    await control.identity.sessions.end(actor, session.id)
     return Response(status_code=204)
 
 
 @router.get("/tokens")
-async def list_tokens(services: Served, actor: Known) -> list[TokenView]:
+async def list_tokens(control: Control, actor: Known) -> list[TokenView]:
     """One's own tokens that are good still, oldest first."""
-    return [TokenView.of(token) for token in await services.tokens.of(actor)]
+    return [TokenView.of(token) for token in await control.identity.tokens.of(actor)]
 
 
 @router.post("/tokens", status_code=201)
-async def make_token(services: Served, actor: Known, body: TokenBody, response: Response) -> NewTokenView:
+async def make_token(control: Control, actor: Known, body: TokenBody, response: Response) -> NewTokenView:
     """Make a token, which never gives more than its owner has at the time of its use."""
     good_for = timedelta(seconds=body.expires_in)
-    token, secret = await services.tokens.make(actor, body.label, Role.named(body.role), body.apps, good_for)
+    token, secret = await control.identity.tokens.make(
+        actor, body.label, Role.named(body.role), body.apps, good_for
+    )
     response.headers["Cache-Control"] = "no-store"
     return NewTokenView(**TokenView.of(token).model_dump(), token=secret)
 
 
 @router.delete("/tokens/{token}", status_code=204)
-async def revoke_token(services: Served, actor: Known, token: TokenId) -> None:
+async def revoke_token(control: Control, actor: Known, token: TokenId) -> None:
     """Take a token back, at once: one's own, and an administrator anybody's."""
-    anybodys = await services.access.role(actor) is Role.ADMINISTRATOR
-    await services.tokens.revoke(actor, token, anybodys=anybodys)
+    anybodys = await control.identity.access.role(actor) is Role.ADMINISTRATOR
+    await control.identity.tokens.revoke(actor, token, anybodys=anybodys)
 
 
 @router.get("/audit")
 async def read_audit(
-    services: Served,
+    control: Control,
     actor: Known,
     limit: Annotated[int, Query(ge=1, le=MOST_LINES, description="How many lines.")] = 100,
     before: Annotated[
@@ -161,5 +165,5 @@ async def read_audit(
     ] = None,
 ) -> list[EntryView]:
     """Who did what, newest first. For administrators."""
-    await services.access.check(actor, Action.READ_AUDIT)
-    return [EntryView.of(entry) for entry in await services.audit.entries(limit=limit, before=before)]
+    await control.identity.access.check(actor, Action.READ_AUDIT)
+    return [EntryView.of(entry) for entry in await control.identity.audit.entries(limit=limit, before=before)]

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.errors import StagerError
 from stager.domain.identity.roles import Action
 from stager.ports.engine import Size, Terminal
 from stager.ports.handlers import Credentials
 from stager.web.api.environments import Id
+from stager.web.context import address_of, control_plane_of
 from stager.web.problems import answer_to
-from stager.web.services import Services, address_of
 
 router = APIRouter()
 
@@ -52,9 +53,9 @@ class Wanted(SizeBody):
 @router.websocket("/api/v1/environments/{environment}/exec")
 async def exec_(socket: WebSocket, environment: Id, wanted: Annotated[Wanted, Query()]) -> None:
     """Run a command inside what runs of an environment."""
-    services = cast("Services", socket.app.state.services)
+    control = control_plane_of(socket)
     try:
-        terminal = await _opened(services, socket, environment, wanted)
+        terminal = await _opened(control, socket, environment, wanted)
     except StagerError as error:
         await socket.send_denial_response(answer_to(socket.url.path, error))
         return
@@ -65,13 +66,13 @@ async def exec_(socket: WebSocket, environment: Id, wanted: Annotated[Wanted, Qu
         await terminal.close()
 
 
-async def _opened(services: Services, socket: WebSocket, environment: str, wanted: Wanted) -> Terminal:
+async def _opened(control: ControlPlane, socket: WebSocket, environment: str, wanted: Wanted) -> Terminal:
     authorization = socket.headers.get("authorization", "")
-    actor = await services.access.actor(Credentials(authorization, {}, address_of(socket, services.trusted)))
-    found = await services.commands.visible(environment, actor)
+    actor = await control.identity.access.actor(Credentials(authorization, {}, address_of(socket)))
+    found = await control.environments.queries.visible(environment, actor)
     subject = _subject(found.name, wanted.command)
-    async with services.access.acting(actor, Action.EXEC, found.app, subject):
-        return await services.inside.open(found, wanted.command, wanted.size, wanted.kind)
+    async with control.identity.access.acting(actor, Action.EXEC, found.app, subject):
+        return await control.environments.attach.open(found, wanted.command, wanted.size, wanted.kind)
 
 
 def _subject(name: str, command: list[str]) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from stager.control.control_plane import ControlPlane
 from stager.control.environments.lookup import existing
 from stager.control.plugins.lifecycle import notes_of
 from stager.control.reconciler.status_page import live_status
@@ -20,7 +21,6 @@ from stager.domain.identity.roles import Action, may
 from stager.domain.status import State
 from stager.ports.firewall import Blocked
 from stager.ports.store import Transaction
-from stager.web.services import Services
 
 
 class ChangeView(BaseModel):
@@ -96,8 +96,7 @@ class DeploymentView(BaseModel):
 
 def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment | None]]:
     """All environments, with what is wished for; without those that are gone, unless asked."""
-    environments = tx.environments(present=None if gone else True)
-    return [(e, tx.deployment_of(e.id, e.desired.generation)) for e in environments]
+    return tx.environments_with_deployments(present=None if gone else True)
 
 
 def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:
@@ -118,48 +117,48 @@ class Visibility:
         return self.any
 
 
-async def sight_of(services: Services, actor: Actor, app: str) -> Visibility:
+async def sight_of(control: ControlPlane, actor: Actor, app: str) -> Visibility:
     """What this actor sees of this application's previews."""
-    role = await services.access.role(actor, app)
+    role = await control.identity.access.role(actor, app)
     seen = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
     return Visibility(*(may(role, action) for action in seen))
 
 
-async def current(services: Services, environment_id: str, actor: Actor) -> EnvironmentView:
+async def current(control: ControlPlane, environment_id: str, actor: Actor) -> EnvironmentView:
     """The view of an environment as it is now. Raises `Refused` (404) unless there is one that
     they may see."""
-    found = await services.commands.visible(environment_id, actor)
-    sight = await sight_of(services, actor, found.app)
-    environment, deployments = await services.store.read(lambda tx: history(tx, environment_id))
+    found = await control.environments.queries.visible(environment_id, actor)
+    sight = await sight_of(control, actor, found.app)
+    environment, deployments = await control.ports.store.read(lambda tx: history(tx, environment_id))
     generation = environment.desired.generation
     current = next((d for d in deployments if d.generation == generation), None)
-    blocked = await blocked_of(services) if sight.logs else {}
-    return view_of(services, environment, current, sight, blocked.get(environment_id, ()))
+    blocked = await blocked_of(control) if sight.logs else {}
+    return view_of(control, environment, current, sight, blocked.get(environment_id, ()))
 
 
-async def blocked_of(services: Services) -> dict[str, list[Blocked]]:
+async def blocked_of(control: ControlPlane) -> dict[str, list[Blocked]]:
     """What previews were kept from, by environment; nothing while nobody can tell."""
     found: dict[str, list[Blocked]] = {}
-    if services.firewall is not None:
+    if control.ports.firewall is not None:
         with suppress(StagerError):
-            for each in await services.firewall.blocked():
+            for each in await control.ports.firewall.blocked():
                 found.setdefault(each.environment, []).append(each)
     return found
 
 
-async def deployments_of(services: Services, environment_id: str, actor: Actor) -> list[DeploymentView]:
+async def deployments_of(control: ControlPlane, environment_id: str, actor: Actor) -> list[DeploymentView]:
     """The views of an environment's deployments, newest first. Raises `Refused` (404) when there is none that
     they may see."""
-    await services.commands.visible(environment_id, actor)
-    found, deployments = await services.store.read(lambda tx: history(tx, environment_id))
-    told = await services.store.read(
+    await control.environments.queries.visible(environment_id, actor)
+    found, deployments = await control.ports.store.read(lambda tx: history(tx, environment_id))
+    told = await control.ports.store.read(
         lambda tx: {d.generation: notes_of(tx, environment_id, d.generation) for d in deployments}
     )
     return [deployment_view_of(found, d, told[d.generation]) for d in deployments]
 
 
 def view_of(
-    services: Services,
+    control: ControlPlane,
     environment: Environment,
     deployment: Deployment | None,
     sight: Visibility,
@@ -170,12 +169,12 @@ def view_of(
     Args:
         blocked: what it was kept from; shown to those who may read its logs.
     """
-    status, change = live_status(environment, deployment, services.builds), environment.change
+    status, change = live_status(environment, deployment, control.builds.queue), environment.change
     return EnvironmentView(
         id=environment.id,
         app=environment.app,
         name=environment.name,
-        url=services.addresses.url(environment.host),
+        url=control.routing.urls.url(environment.host),
         state=status.state,
         message=status.message,
         hint=status.hint,
@@ -183,10 +182,10 @@ def view_of(
         generation=environment.desired.generation,
         serving=environment.serving,
         sha=environment.desired.revision.sha,
-        withheld=list(services.applications.withheld(environment.app, environment.desired.trust))
+        withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
         if sight.secret_names
         else [],
-        warnings=list(services.applications.warnings(environment.app, environment.desired.trust)),
+        warnings=list(control.applications.warnings(environment.app, environment.desired.trust)),
         blocked=[_blocked_view_of(each) for each in blocked] if sight.logs else [],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",

@@ -33,9 +33,9 @@ def _origins(scope: Scope, headers: Mapping[bytes, str]) -> Iterator[str]:
     host = headers.get(b"host", "")
     told = headers.get(b"x-forwarded-proto", "").rpartition(",")[2].strip()
     yield f"{told or _SCHEMES.get(scope.get('scheme', ''), 'http')}://{host}"
-    services = getattr(scope["app"].state, "services", None) if "app" in scope else None
-    if services is not None and services.addresses.home.partition("://")[2] == host:
-        yield services.addresses.home
+    control = getattr(scope["app"].state, "control_plane", None) if "app" in scope else None
+    if control is not None and control.routing.urls.home.partition("://")[2] == host:
+        yield control.routing.urls.home
 
 
 def is_ours(scope: Scope) -> bool:

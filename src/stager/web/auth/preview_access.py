@@ -12,7 +12,9 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from stager.control.control_plane import ControlPlane
 from stager.control.identity.audit import NOBODY
+from stager.control.identity.throttle import Throttle
 from stager.control.routing.visitor_access import PAGE
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
@@ -22,8 +24,8 @@ from stager.domain.identity.client_addresses import holder
 from stager.domain.identity.roles import Action
 from stager.domain.route import normalise_host
 from stager.version import __version__
+from stager.web.context import Control, Known, Web, address_of
 from stager.web.pages.home import SECURITY, templates
-from stager.web.services import Known, Served, Services, address_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,89 +37,92 @@ To = Annotated[str, Query(max_length=3 * LONGEST_PATH)]
 
 
 @router.get(PAGE)
-async def ask(services: Served, host: Host, to: To = "/") -> Response:
+async def ask(control: Control, host: Host, to: To = "/") -> Response:
     """The page that asks."""
-    environment, privacy = await _private(services, host)
+    environment, privacy = await _private(control, host)
     if privacy is None:
         return RedirectResponse(
-            services.addresses.url(environment.host) + safe_path(to), 303, headers=SECURITY
+            control.routing.urls.url(environment.host) + safe_path(to), 303, headers=SECURITY
         )
-    return _page(services, environment, privacy, to)
+    return _page(control, environment, privacy, to)
 
 
 @router.post(PAGE)
 async def answer(
     request: Request,
-    services: Served,
+    control: Control,
+    web: Web,
     host: Annotated[str, Form(max_length=LONGEST_HOST)],
     to: Annotated[str, Form(max_length=3 * LONGEST_PATH)] = "/",
     password: Annotated[str, Form(max_length=LONGEST_PASSWORD)] = "",
 ) -> Response:
     """Takes the password."""
-    environment, privacy = await _private(services, host)
+    environment, privacy = await _private(control, host)
     if privacy is None or "password" not in privacy.ways:
         raise Refused("There is no password for this preview.", reason="no-password", status=404)
-    address = address_of(request, services.trusted)
+    address = address_of(request)
     try:
-        is_right = await _is_right(services, environment.host, address, password, privacy)
+        is_right = await _is_right(web.guesses, environment.host, address, password, privacy)
     except Refused as error:
-        _not_let_in(services, Actor(NOBODY, BY_PASSWORD, address=address), environment, error.reason)
+        _not_let_in(control, Actor(NOBODY, BY_PASSWORD, address=address), environment, error.reason)
         raise
     if not is_right:
-        _not_let_in(services, Actor(NOBODY, BY_PASSWORD, address=address), environment, "password-wrong")
-        return _page(services, environment, privacy, to, trouble="That isn't the password.", status=403)
-    return _admitted(services, environment, "password", "", to)
+        _not_let_in(control, Actor(NOBODY, BY_PASSWORD, address=address), environment, "password-wrong")
+        return _page(control, environment, privacy, to, trouble="That isn't the password.", status=403)
+    return _admitted(control, environment, "password", "", to)
 
 
 @router.get(f"{PAGE}/sign-in")
-async def signed_in(services: Served, actor: Known, host: Host, to: To = "/") -> Response:
+async def signed_in(control: Control, actor: Known, host: Host, to: To = "/") -> Response:
     """Lets in whoever Stager knows, and who may see the application's previews."""
-    environment, privacy = await _private(services, host)
+    environment, privacy = await _private(control, host)
     if privacy is None or "sign-in" not in privacy.ways:
         raise Refused("Signing in doesn't open this preview.", reason="no-sign-in", status=404)
-    await services.access.check(actor, Action.SEE, environment.app)
-    if await services.access.role(actor, environment.app) < privacy.viewers:
-        _not_let_in(services, actor, environment, "not-permitted")
+    await control.identity.access.check(actor, Action.SEE, environment.app)
+    if await control.identity.access.role(actor, environment.app) < privacy.viewers:
+        _not_let_in(control, actor, environment, "not-permitted")
         raise Refused(
             f"{actor.name} may not see this preview.",
             hint=f"That takes the role {privacy.viewers} for its application.",
             reason="not-permitted",
             status=403,
         )
-    return _admitted(services, environment, "sign-in", actor.name, to)
+    return _admitted(control, environment, "sign-in", actor.name, to)
 
 
-async def _is_right(services: Services, host: str, address: str, password: str, privacy: Privacy) -> bool:
+async def _is_right(
+    guesses: tuple[Throttle, Throttle], host: str, address: str, password: str, privacy: Privacy
+) -> bool:
     """Whether this is the preview's password. Raises `Refused` (429) after too many that weren't, from this
     address or from all together."""
-    from_there, from_all = services.guesses
+    from_there, from_all = guesses
     async with from_there.guess(f"{host} {holder(address)}") as of_one, from_all.guess(host) as of_all:
         of_one.is_right = of_all.is_right = same(password, privacy.password)
     return of_one.is_right
 
 
-def _not_let_in(services: Services, actor: Actor, environment: Environment, reason: str) -> None:
+def _not_let_in(control: ControlPlane, actor: Actor, environment: Environment, reason: str) -> None:
     subject = f"{environment.name} ({environment.id})"
-    services.audit.refused(actor, Action.SEE, app=environment.app, subject=subject, reason=reason)
+    control.identity.audit.refused(actor, Action.SEE, app=environment.app, subject=subject, reason=reason)
 
 
-async def _private(services: Services, host: str) -> tuple[Environment, Privacy | None]:
+async def _private(control: ControlPlane, host: str) -> tuple[Environment, Privacy | None]:
     """The environment of this host, and what it asks. Raises `Refused` (404) when there is none."""
     name = normalise_host(host)
-    environment = await services.store.read(lambda tx: tx.environment_by_host(name))
+    environment = await control.ports.store.read(lambda tx: tx.environment_by_host(name))
     if environment is None:
         raise Refused("There is no preview at this address.", reason="address-unknown", status=404)
-    return environment, services.visitor_access.privacy(environment)
+    return environment, control.routing.visitor_access.privacy(environment)
 
 
-def _admitted(services: Services, environment: Environment, way: Way, subject: str, to: str) -> Response:
+def _admitted(control: ControlPlane, environment: Environment, way: Way, subject: str, to: str) -> Response:
     return RedirectResponse(
-        services.visitor_access.admission(environment, way, subject, to), 303, headers=SECURITY
+        control.routing.visitor_access.admission(environment, way, subject, to), 303, headers=SECURITY
     )
 
 
 def _page(
-    services: Services,
+    control: ControlPlane,
     environment: Environment,
     privacy: Privacy,
     to: str,
@@ -135,7 +140,7 @@ def _page(
         ways=privacy.ways,
         trouble=trouble,
     )
-    return HTMLResponse(html, status, headers=_headers(services.addresses.url(environment.host)))
+    return HTMLResponse(html, status, headers=_headers(control.routing.urls.url(environment.host)))
 
 
 def _headers(preview: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.git import environment, started
 from stager.ports.handlers import Credentials
-from stager.web.services import Services, address_of
+from stager.web.context import address_of, control_plane_of, learn_domain, web_of
 
 PREFIX = "/git"
 LARGEST_BODY = 2 * 1024**3
@@ -42,16 +42,18 @@ class GitOverHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        services = cast("Services", scope["app"].state.services)
+        control, repositories = control_plane_of(request), web_of(request).options.repositories
         authorization = request.headers.get("authorization", "")
-        address = address_of(request, services.trusted)
-        actor = await services.access.actor(Credentials(authorization, {}, address))
-        await services.learn_domain(request)
-        seen = await services.access.seen(actor, services.repositories)
-        name, call = _asked(scope, {name: services.repositories[name] for name in seen})
+        address = address_of(request)
+        actor = await control.identity.access.actor(Credentials(authorization, {}, address))
+        await learn_domain(request, control)
+        seen = await control.identity.access.seen(actor, repositories)
+        name, call = _asked(scope, {name: repositories[name] for name in seen})
         # What is pushed becomes a preview, so a push takes what a launch does.
-        await services.access.check(actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name)
-        variables = _variables(request, services.repositories[name], call, actor)
+        await control.identity.access.check(
+            actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name
+        )
+        variables = _variables(request, repositories[name], call, actor)
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 await _answer(request, variables, send)

@@ -9,16 +9,17 @@ from typing import Final
 
 from fastapi import Request
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import Delivery
 from stager.ports.forge import Signed, Webhooks
-from stager.web.services import Services
+from stager.web.context import web_of
 
 IN_MEMORY: Final = 1024 * 1024
 """Bytes of a body that isn't known to be signed. Most deliveries of GitHub have some 20 kB."""
 
 
-async def deliveries_of(request: Request, services: Services, webhooks: Webhooks) -> Sequence[Delivery]:
+async def deliveries_of(request: Request, control: ControlPlane, webhooks: Webhooks) -> Sequence[Delivery]:
     """The deliveries that this request brings.
 
     Raises:
@@ -26,10 +27,10 @@ async def deliveries_of(request: Request, services: Services, webhooks: Webhooks
     """
     headers = dict(request.headers)
     try:
-        body = await _signed_body(request, webhooks.expect(headers), services.spool)
+        body = await _signed_body(request, webhooks.expect(headers), web_of(request).options.spool)
         return await webhooks.receive(headers, body)
     except Refused:
-        services.metrics.delivery("refused")
+        control.metrics.delivery("refused")
         raise
 
 

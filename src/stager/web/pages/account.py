@@ -9,16 +9,17 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role
 from stager.version import __version__
 from stager.web.auth import cookies
+from stager.web.context import Control, Known
 from stager.web.pages.home import templates
 from stager.web.pages.sign_in import FORMS, check_origin
 from stager.web.problems import status_of
 from stager.web.request_body import form_of
-from stager.web.services import Known, Served, Services
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,26 +29,26 @@ Id = Annotated[str, Path(max_length=64)]
 
 
 @router.get(PATH)
-async def account(request: Request, services: Served, actor: Known) -> Response:
+async def account(request: Request, control: Control, actor: Known) -> Response:
     """Who somebody is, and where."""
-    return await _page(request, services, actor)
+    return await _page(request, control, actor)
 
 
 @router.post(PATH + "/sessions/{session}/end")
-async def end_session(request: Request, services: Served, actor: Known, session: Id) -> Response:
+async def end_session(request: Request, control: Control, actor: Known, session: Id) -> Response:
     """Sign out there."""
     check_origin(request)
-    await services.sessions.end(actor, session)
+    await control.identity.sessions.end(actor, session)
     return RedirectResponse(PATH, 303, headers=FORMS)
 
 
 @router.post(PATH + "/sessions/end")
-async def end_sessions(request: Request, services: Served, actor: Known) -> Response:
+async def end_sessions(request: Request, control: Control, actor: Known) -> Response:
     """Sign out everywhere."""
     check_origin(request)
-    await services.sessions.end_all(actor)
+    await control.identity.sessions.end_all(actor)
     response = RedirectResponse("/", 303, headers=FORMS)
-    cookies.take(response, cookies.SESSION, secure=services.secure)
+    cookies.take(response, cookies.SESSION, secure=control.routing.urls.is_https)
     return response
 
 
@@ -61,37 +62,41 @@ class TokenForm(BaseModel):
 
 
 @router.post(PATH + "/tokens")
-async def make_token(request: Request, services: Served, actor: Known) -> Response:
+async def make_token(request: Request, control: Control, actor: Known) -> Response:
     """Make a token, and show it this once."""
     check_origin(request)
     form = await form_of(request, TokenForm)
     try:
-        secret = await _made(services, actor, form)
+        secret = await _made(control, actor, form)
     except StagerError as error:
-        return await _page(request, services, actor, error=error)
-    return await _page(request, services, actor, secret=secret)
+        return await _page(request, control, actor, error=error)
+    return await _page(request, control, actor, secret=secret)
 
 
 @router.post(PATH + "/tokens/{token}/revoke")
-async def revoke_token(request: Request, services: Served, actor: Known, token: Id) -> Response:
+async def revoke_token(request: Request, control: Control, actor: Known, token: Id) -> Response:
     """Take a token back."""
     check_origin(request)
-    await services.tokens.revoke(actor, token)
+    await control.identity.tokens.revoke(actor, token)
     return RedirectResponse(PATH, 303, headers=FORMS)
 
 
-async def _made(services: Services, actor: Actor, form: TokenForm) -> str:
+async def _made(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
     label = form.label.strip()
     if not label:
         raise Refused("A token needs a name.", reason="token-label")
-    apps = [await _seen(services, actor, form.app)] if form.app else None
-    _, secret = await services.tokens.make(actor, label, _role(form.role), apps, timedelta(days=form.days))
+    apps = [await _seen(control, actor, form.app)] if form.app else None
+    _, secret = await control.identity.tokens.make(
+        actor, label, _role(form.role), apps, timedelta(days=form.days)
+    )
     return secret
 
 
-async def _seen(services: Services, actor: Actor, app: str) -> str:
+async def _seen(control: ControlPlane, actor: Actor, app: str) -> str:
     """The application of this name. Raises `Refused` unless there is one that they may see."""
-    if services.applications.find(app) is None or not await services.access.may(actor, Action.SEE, app):
+    if control.applications.find(app) is None or not await control.identity.access.may(
+        actor, Action.SEE, app
+    ):
         raise Refused("You may see no application of this name.", reason="image-unknown", status=404)
     return app
 
@@ -105,24 +110,26 @@ def _role(name: str) -> Role:
 
 async def _page(
     request: Request,
-    services: Services,
+    control: ControlPlane,
     actor: Actor,
     *,
     secret: str = "",
     error: StagerError | None = None,
 ) -> HTMLResponse:
-    here = await services.sessions.find(cookies.read(request, cookies.SESSION, secure=services.secure))
-    known = [application.name for application in services.applications]
-    roles = [(name, role) for name in known if (role := await services.access.role(actor, name))]
+    here = await control.identity.sessions.find(
+        cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
+    )
+    known = [application.name for application in control.applications]
+    roles = [(name, role) for name in known if (role := await control.identity.access.role(actor, name))]
     roles = roles[:MOST_APPLICATIONS]
     html = templates.get_template("account.html").render(
         version=__version__,
         actor=actor,
-        everywhere=await services.access.role(actor),
+        everywhere=await control.identity.access.role(actor),
         roles=roles,
-        sessions=list(reversed(await services.sessions.of(actor))) if actor.strategy else [],
+        sessions=list(reversed(await control.identity.sessions.of(actor))) if actor.strategy else [],
         here=here.id if here else "",
-        tokens=list(reversed(await services.tokens.of(actor))) if actor.strategy else [],
+        tokens=list(reversed(await control.identity.tokens.of(actor))) if actor.strategy else [],
         names=[name for name, _ in roles],
         secret=secret,
         error=error,

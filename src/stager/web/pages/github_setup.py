@@ -7,14 +7,15 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.roles import Action
 from stager.ports.setup import AppSetup, Proposal
 from stager.version import __version__
 from stager.web.auth.oauth_state import GOOD_FOR
+from stager.web.context import Control, Known, Web, WebContext
 from stager.web.pages.home import SECURITY, templates
 from stager.web.problems import status_of
-from stager.web.services import Known, Served, Services
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,14 +24,16 @@ COOKIE = "stager-setup"
 
 
 @router.get(PATH)
-async def offer(request: Request, services: Served, actor: Known, organization: str = "") -> Response:
+async def offer(
+    request: Request, control: Control, web: Web, actor: Known, organization: str = ""
+) -> Response:
     """The page that says what will happen, with the button."""
     try:
-        await services.access.check(actor, Action.SET_UP)
-        setup = _setup(services)
-        state, cookie = services.states.give(actor, request.cookies.get(COOKIE, ""))
-        proposal = setup.proposal(services.addresses.home, organization.strip(), state)
-        response = _page(services, setup, proposal, organization=organization.strip())
+        await control.identity.access.check(actor, Action.SET_UP)
+        setup = _setup(web)
+        state, cookie = web.oauth_states.give(actor, request.cookies.get(COOKIE, ""))
+        proposal = setup.proposal(control.routing.urls.home, organization.strip(), state)
+        response = _page(control, setup, proposal, organization=organization.strip())
     except StagerError as error:
         return _sorry(error)
     response.set_cookie(
@@ -38,7 +41,7 @@ async def offer(request: Request, services: Served, actor: Known, organization: 
         cookie,
         max_age=int(GOOD_FOR),
         path=PATH,
-        secure=services.addresses.home.startswith("https:"),
+        secure=control.routing.urls.is_https,
         httponly=True,
         samesite="lax",  # GitHub sends the browser back, and the cookie must come along
     )
@@ -47,38 +50,38 @@ async def offer(request: Request, services: Served, actor: Known, organization: 
 
 @router.get(PATH + "/callback")
 async def callback(
-    request: Request, services: Served, actor: Known, code: str = "", state: str = ""
+    request: Request, control: Control, web: Web, actor: Known, code: str = "", state: str = ""
 ) -> Response:
     """Where GitHub sends the browser back to, once the App is made."""
     try:
-        await services.access.check(actor, Action.SET_UP)
-        setup = _setup(services)
-        if not services.states.take(state, actor, request.cookies.get(COOKIE, "")):
+        await control.identity.access.check(actor, Action.SET_UP)
+        setup = _setup(web)
+        if not web.oauth_states.take(state, actor, request.cookies.get(COOKIE, "")):
             raise Refused(
                 "Nobody was sent to GitHub from here with this state, or it is too long ago.",
                 hint=f"Begin again at {PATH}, in the same browser. An App that was made may be removed.",
                 reason="setup-state-unknown",
                 status=403,
             )
-        async with services.audit.of(actor, Action.SET_UP, subject="GitHub App"):
+        async with control.identity.audit.of(actor, Action.SET_UP, subject="GitHub App"):
             await setup.finish(code)
     except StagerError as error:
         return _sorry(error)
     return RedirectResponse(PATH, 303, headers=SECURITY)
 
 
-def _setup(services: Services) -> AppSetup:
-    if services.setup is None:
+def _setup(web: WebContext) -> AppSetup:
+    if web.setup is None:
         raise Refused("There is no GitHub to be connected with.", reason="setup-unavailable", status=404)
-    return services.setup
+    return web.setup
 
 
-def _page(services: Services, setup: AppSetup, proposal: Proposal, *, organization: str) -> HTMLResponse:
+def _page(control: ControlPlane, setup: AppSetup, proposal: Proposal, *, organization: str) -> HTMLResponse:
     html = templates.get_template("setup.html").render(
         version=__version__,
         path=PATH,
         forge=setup.forge_url,
-        home=services.addresses.home,
+        home=control.routing.urls.home,
         overridden=setup.overridden,
         made=setup.made(),
         proposal=proposal,

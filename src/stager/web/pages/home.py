@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Retry
 from stager.domain.identity.client_addresses import is_among
 from stager.domain.identity.roles import Action, Role
@@ -19,13 +20,14 @@ from stager.domain.text import with_code
 from stager.ports.store import Transaction
 from stager.version import __version__
 from stager.web.auth.user_agent import in_short
-from stager.web.services import (
-    Served,
-    Services,
+from stager.web.context import (
+    Control,
+    Web,
     actor_of,
     address_of,
     is_on_control_socket,
     visitor_of,
+    web_of,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -48,20 +50,20 @@ SECURITY = {
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def home(request: Request, services: Served) -> Response:
+async def home(request: Request, control: Control, web: Web) -> Response:
     """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
-    troubles = dict(services.controller.troubles)
-    visitor = await visitor_of(request, services)
+    troubles = dict(control.controller.troubles)
+    visitor = await visitor_of(request, control)
     html = templates.get_template("home.html").render(
         visitor=visitor.name if visitor else "",
         version=__version__,
-        configured=bool(services.configuration),
-        has_images=bool(list(services.applications)),
-        domain=services.addresses.authority if services.addresses.known else "",
-        example=services.addresses.url(f"my-branch.{services.addresses.domain}"),
+        configured=bool(web.options.configuration),
+        has_images=bool(list(control.applications)),
+        domain=control.routing.urls.authority if control.routing.urls.known else "",
+        example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
         troubles=troubles,
-        warnings=len(services.warnings),
+        warnings=len(web.options.warnings),
     )
     return HTMLResponse(html, headers=SECURITY)
 
@@ -73,54 +75,55 @@ async def healthz() -> Response:
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
-async def readyz(services: Served) -> Response:
+async def readyz(control: Control) -> Response:
     """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
     is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
     preview's code mustn't have all of Stager count as broken."""
-    troubles = dict(services.controller.troubles)
-    aside = len(await services.store.read(lambda tx: tx.deliveries_set_aside()))
+    troubles = dict(control.controller.troubles)
+    aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
-    notices |= services.failures.notices | services.handler_failures.notices
+    notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
 
 
 @router.get("/metrics")
-async def metrics(request: Request, services: Served) -> Response:
+async def metrics(request: Request, control: Control, web: Web) -> Response:
     """What is counted, for Prometheus: on the control socket, for `metrics.allow`, and for whoever has
     credentials, of the applications that they may see. The front's figures are left out while it is away."""
-    apps = await _apps_counted(request, services)
+    apps = await _apps_counted(request, control)
     figures: Mapping[str, object] = {}
     with suppress(Retry):
-        figures = await services.front_figures()
-    by_state = await services.store.read(lambda tx: _count_by_state(tx, apps))
+        figures = await web.front_stats()
+    by_state = await control.ports.store.read(lambda tx: _count_by_state(tx, apps))
     # Nothing is awaited from here on: these are counted for this answer.
-    services.metrics.environments(by_state)
-    services.metrics.front(figures)
-    for forge in services.forges:
+    control.metrics.environments(by_state)
+    control.metrics.front(figures)
+    for forge in control.ports.forges:
         if (limit := forge.recovery.limits()) is not None:
-            services.metrics.forge_limit(forge.name, limit)
-    return Response(services.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
+            control.metrics.forge_limit(forge.name, limit)
+    return Response(control.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _apps_counted(request: Request, services: Services) -> frozenset[str] | None:
+async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[str] | None:
     """The applications whose figures the sender may read; None for all of them."""
-    address = address_of(request, services.trusted)
-    if is_on_control_socket(request) or is_among(address, services.metrics_for):
+    address = address_of(request)
+    if is_on_control_socket(request) or is_among(address, web_of(request).options.metrics_for):
         return None
-    actor = await actor_of(request, services)
-    await services.access.check(actor, Action.READ_METRICS)
-    if await services.access.role(actor) is Role.ADMINISTRATOR:
+    actor = await actor_of(request, control)
+    await control.identity.access.check(actor, Action.READ_METRICS)
+    if await control.identity.access.role(actor) is Role.ADMINISTRATOR:
         return None
-    return await services.access.seen(actor, {application.name for application in services.applications})
+    return await control.identity.access.seen(
+        actor, {application.name for application in control.applications}
+    )
 
 
 def _count_by_state(tx: Transaction, apps: frozenset[str] | None) -> dict[str, int]:
     """How many environments there are in each state."""
     counts = Counter[str]()
-    for environment in tx.environments():
+    for environment, deployment in tx.environments_with_deployments():
         if apps is not None and environment.app not in apps:
             continue
-        deployment = tx.deployment_of(environment.id, environment.desired.generation)
         counts[status_of(environment, deployment).state.value] += 1
     return dict(counts)

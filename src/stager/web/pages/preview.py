@@ -13,7 +13,8 @@ from itertools import pairwise
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
-from stager.control.reporting.qr import QUIET, leads_elsewhere
+from stager.control.control_plane import ControlPlane
+from stager.control.reporting.qr import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
@@ -21,8 +22,8 @@ from stager.domain.text import as_on_screen, lines_on_screen
 from stager.version import __version__
 from stager.web.api.environments import Id
 from stager.web.api.views import DeploymentView, current, deployments_of, history, sight_of
+from stager.web.context import Control, Known
 from stager.web.pages.home import SECURITY, templates
-from stager.web.services import Known, Served, Services
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,12 +47,12 @@ UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 
 
 @router.get("/previews/{environment}")
-async def preview(services: Served, actor: Known, environment: Id) -> Response:
+async def preview(control: Control, actor: Known, environment: Id) -> Response:
     """One preview, for people. Its script looks again, and follows the build's log."""
-    view = await current(services, environment, actor)
-    sight = await sight_of(services, actor, view.app)
-    deployments = await deployments_of(services, environment, actor)
-    build, is_under_way, lines = await _build(services, environment) if sight.logs else ("", False, [])
+    view = await current(control, environment, actor)
+    sight = await sight_of(control, actor, view.app)
+    deployments = await deployments_of(control, environment, actor)
+    build, is_under_way, lines = await _build(control, environment) if sight.logs else ("", False, [])
     html = templates.get_template("preview.html").render(
         version=__version__,
         view=view,
@@ -61,28 +62,29 @@ async def preview(services: Served, actor: Known, environment: Id) -> Response:
         build=build,
         is_under_way=is_under_way,
         build_lines=lines,
-        log_lines=await _log(services, environment, actor) if sight.logs else [],
+        log_lines=await _log(control, environment, actor) if sight.logs else [],
         qr=_qr(view.url) if view.serving is not None else "",
     )
     return HTMLResponse(html, headers=SCRIPTED)
 
 
-async def _build(services: Services, environment: str) -> tuple[str, bool, list[str]]:
+async def _build(control: ControlPlane, environment: str) -> tuple[str, bool, list[str]]:
     """The key of the newest build, whether it goes on, and the end of its log where it doesn't."""
-    _, deployments = await services.store.read(lambda tx: history(tx, environment))
+    _, deployments = await control.ports.store.read(lambda tx: history(tx, environment))
     key = next((d.build for d in deployments if d.build), "")
-    if services.builds is None or not key:
+    if control.builds.queue is None or not key:
         return "", False, []
-    if services.builds.standing(key) is not None:
+    if control.builds.queue.standing(key) is not None:
         return key, True, []
-    return key, False, lines_on_screen(services.builds.log_of(key))[-LINES_SHOWN:]
+    return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LINES_SHOWN:]
 
 
-async def _log(services: Services, environment: str, actor: Actor) -> list[str]:
+async def _log(control: ControlPlane, environment: str, actor: Actor) -> list[str]:
     """The last lines of its instance; none while the engine doesn't answer."""
     with suppress(Retry):
         return [
-            as_on_screen(line) for line in await services.commands.log_of(environment, LINES_SHOWN, actor)
+            as_on_screen(line)
+            for line in await control.environments.queries.log_of(environment, LINES_SHOWN, actor)
         ]
     return []
 
@@ -92,7 +94,7 @@ def _qr(url: str) -> str:
     # Costs a few megabytes, which only those who look at such a page pay.
     import segno  # noqa: PLC0415
 
-    if not leads_elsewhere(url):
+    if not is_reachable_elsewhere(url):
         return ""
     code = segno.make_qr(url)
     return code.svg_inline(scale=4, border=QUIET, dark="#000", light="#fff")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from stager.control.control_plane import ControlPlane
 from stager.control.identity.login_flows import GOOD_FOR
 from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, StagerError
@@ -18,10 +19,10 @@ from stager.ports.handlers import Credentials
 from stager.version import __version__
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_ours
+from stager.web.context import Control, address_of, as_basic, learn_domain, visitor_of
 from stager.web.pages.home import SECURITY, templates
 from stager.web.problems import status_of
 from stager.web.request_body import form_of
-from stager.web.services import Served, Services, address_of, as_basic, visitor_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,11 +39,11 @@ LONGEST = 4_000
 
 
 @router.get(PATH)
-async def login(request: Request, services: Served, to: str = "/") -> Response:
+async def login(request: Request, control: Control, to: str = "/") -> Response:
     """Where to sign in."""
-    if await visitor_of(request, services) is not None:
+    if await visitor_of(request, control) is not None:
         return RedirectResponse(safe_path(to), 303, headers=SECURITY)
-    return _form(services, safe_path(to))
+    return _form(control, safe_path(to))
 
 
 class PasswordForm(BaseModel):
@@ -61,102 +62,116 @@ class AnswerForm(BaseModel):
 
 
 @router.post(PATH)
-async def login_with_password(request: Request, services: Served) -> Response:
+async def login_with_password(request: Request, control: Control) -> Response:
     """Sign in with a name and a password, as they would be sent with HTTP Basic."""
     check_origin(request)
     form, agent = await form_of(request, PasswordForm), request.headers.get("user-agent", "")
-    given = Credentials(as_basic(form.user, form.password), {}, address_of(request, services.trusted))
+    given = Credentials(as_basic(form.user, form.password), {}, address_of(request))
     try:
-        begun = await services.signing_in.with_credentials(given, agent)
+        begun = await control.identity.sign_in.with_credentials(given, agent)
     except Refused as error:
-        return _form(services, safe_path(form.to), error=error, user=form.user)
-    await services.learn_domain(request)
-    return await _entered(request, services, begun, safe_path(form.to))
+        return _form(control, safe_path(form.to), error=error, user=form.user)
+    await learn_domain(request, control)
+    return await _entered(request, control, begun, safe_path(form.to))
 
 
 @router.get(PATH + "/{provider}")
-async def go(request: Request, services: Served, provider: str, to: str = "/") -> Response:
+async def go(request: Request, control: Control, provider: str, to: str = "/") -> Response:
     """Off to a provider."""
     browser = new_secret()
-    address = address_of(request, services.trusted)
+    address = address_of(request)
     try:
-        url = await services.signing_in.go(provider, browser, safe_path(to), address)
+        url = await control.identity.sign_in.go(provider, browser, safe_path(to), address)
     except StagerError as error:
         return sorry(error)
     response = RedirectResponse(url, 303, headers=SECURITY)
-    cookies.give(response, cookies.SIGN_IN, browser, secure=services.secure, seconds=GOOD_FOR.total_seconds())
+    cookies.give(
+        response,
+        cookies.SIGN_IN,
+        browser,
+        secure=control.routing.urls.is_https,
+        seconds=GOOD_FOR.total_seconds(),
+    )
     return response
 
 
 @router.get(PATH + "/{provider}/callback")
-async def callback(request: Request, services: Served, provider: str) -> Response:
+async def callback(request: Request, control: Control, provider: str) -> Response:
     """Where a provider sends the browser back to."""
-    return await came_back(request, services, provider)
+    return await came_back(request, control, provider)
 
 
 @router.post(PATH + "/agree")
-async def agree(request: Request, services: Served) -> Response:
+async def agree(request: Request, control: Control) -> Response:
     """Whoever came back says whether the command line is theirs."""
     check_origin(request)
     form = await form_of(request, AnswerForm)
-    browser = cookies.read(request, cookies.SIGN_IN, secure=services.secure)
-    address = address_of(request, services.trusted)
+    browser = cookies.read(request, cookies.SIGN_IN, secure=control.routing.urls.is_https)
+    address = address_of(request)
     try:
         if form.answer != "yes":
-            await services.signing_in.disagree(form.state, browser, address)
-            return _signed_in(services, "denied", "")
-        one = await services.signing_in.agree(form.state, browser, address)
+            await control.identity.sign_in.disagree(form.state, browser, address)
+            return _signed_in(control, "denied", "")
+        one = await control.identity.sign_in.agree(form.state, browser, address)
     except StagerError as error:
         return sorry(error)
-    response = _signed_in(services, "done", one.identity.name if one.identity else "")
-    cookies.take(response, cookies.SIGN_IN, secure=services.secure)
+    response = _signed_in(control, "done", one.identity.name if one.identity else "")
+    cookies.take(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
     return response
 
 
 @router.post("/logout")
-async def logout(request: Request, services: Served) -> Response:
+async def logout(request: Request, control: Control) -> Response:
     """Sign out in this browser."""
     check_origin(request)
-    secret = cookies.read(request, cookies.SESSION, secure=services.secure)
-    session, actor = await services.sessions.find(secret), await visitor_of(request, services)
+    secret = cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
+    session, actor = await control.identity.sessions.find(secret), await visitor_of(request, control)
     if session is not None and actor is not None:
-        await services.sessions.end(actor, session.id)
+        await control.identity.sessions.end(actor, session.id)
     response = RedirectResponse("/", 303, headers=SECURITY)
-    cookies.take(response, cookies.SESSION, secure=services.secure)
+    cookies.take(response, cookies.SESSION, secure=control.routing.urls.is_https)
     return response
 
 
-async def came_back(request: Request, services: Services, provider: str = "") -> Response:
+async def came_back(request: Request, control: ControlPlane, provider: str = "") -> Response:
     """What a browser gets to see that a provider has sent back."""
     query = {name: value[:LONGEST] for name, value in request.query_params.items()}
-    browser = cookies.read(request, cookies.SIGN_IN, secure=services.secure) or new_secret()
-    address, agent = address_of(request, services.trusted), request.headers.get("user-agent", "")
+    browser = cookies.read(request, cookies.SIGN_IN, secure=control.routing.urls.is_https) or new_secret()
+    address, agent = address_of(request), request.headers.get("user-agent", "")
     state, code = query.get("state", ""), query.get("code", "")
     try:
         if "error" in query or not code:
-            await services.signing_in.give_up(state, browser, address, query.get("error", ""))
-        one = await services.signing_in.come_back(state, code, browser, address, provider)
+            await control.identity.sign_in.give_up(state, browser, address, query.get("error", ""))
+        one = await control.identity.sign_in.come_back(state, code, browser, address, provider)
         if not one.is_for_command_line:
-            begun = await services.signing_in.enter(one, address, agent)
-            return await _entered(request, services, begun, one.to)
+            begun = await control.identity.sign_in.enter(one, address, agent)
+            return await _entered(request, control, begun, one.to)
     except StagerError as error:
         return sorry(error)
     name = one.identity.name if one.identity else ""
-    response = _signed_in(services, "asked", name, address=one.address, code=one.code, state=state)
-    cookies.give(response, cookies.SIGN_IN, browser, secure=services.secure, seconds=GOOD_FOR.total_seconds())
+    response = _signed_in(control, "asked", name, address=one.address, code=one.code, state=state)
+    cookies.give(
+        response,
+        cookies.SIGN_IN,
+        browser,
+        secure=control.routing.urls.is_https,
+        seconds=GOOD_FOR.total_seconds(),
+    )
     return response
 
 
-async def _entered(request: Request, services: Services, begun: tuple[Session, str], to: str) -> Response:
+async def _entered(request: Request, control: ControlPlane, begun: tuple[Session, str], to: str) -> Response:
     """Off to where somebody wanted to go, signed in. Whoever was signed in here before is so no more."""
     session, secret = begun
-    old = await services.sessions.find(cookies.read(request, cookies.SESSION, secure=services.secure))
+    old = await control.identity.sessions.find(
+        cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
+    )
     if old is not None:
         before = Actor(old.person.name, old.person.by, strategy=old.person.strategy, address=session.address)
-        await services.sessions.end(before, old.id)
+        await control.identity.sessions.end(before, old.id)
     response = RedirectResponse(to, 303, headers=SECURITY)
-    cookies.give(response, cookies.SESSION, secret, secure=services.secure)
-    cookies.take(response, cookies.SIGN_IN, secure=services.secure)
+    cookies.give(response, cookies.SESSION, secret, secure=control.routing.urls.is_https)
+    cookies.take(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
     return response
 
 
@@ -177,8 +192,8 @@ def sorry(error: StagerError) -> HTMLResponse:
     return HTMLResponse(html, status_of(error), headers=SECURITY)
 
 
-def _form(services: Services, to: str, *, error: Refused | None = None, user: str = "") -> HTMLResponse:
-    providers = [provider.where for provider in services.signing_in.providers.values()]
+def _form(control: ControlPlane, to: str, *, error: Refused | None = None, user: str = "") -> HTMLResponse:
+    providers = [provider.where for provider in control.identity.sign_in.providers.values()]
     html = templates.get_template("login.html").render(
         version=__version__,
         to=to,
@@ -188,31 +203,31 @@ def _form(services: Services, to: str, *, error: Refused | None = None, user: st
             if place.is_ready
         ],
         waiting=[place.title for place in providers if not place.is_ready],
-        passwords=services.signing_in.takes_passwords,
+        passwords=control.identity.sign_in.takes_passwords,
         error=error,
         user=user,
-        insecure=not services.secure and not services.addresses.is_local,
+        insecure=not control.routing.urls.is_https and not control.routing.urls.is_local,
     )
-    return HTMLResponse(html, error.status if error else 200, headers=_on_to(services))
+    return HTMLResponse(html, error.status if error else 200, headers=_on_to(control))
 
 
-def _on_to(services: Services) -> dict[str, str]:
+def _on_to(control: ControlPlane) -> dict[str, str]:
     """Headers of a form from which one may be sent on to a private preview: browsers hold all of that way
     against `form-action`."""
     policy = FORMS["Content-Security-Policy"]
     return FORMS | {
         "Content-Security-Policy": policy.replace(
-            "form-action 'self'", f"form-action 'self' {services.addresses.previews}"
+            "form-action 'self'", f"form-action 'self' {control.routing.urls.previews}"
         )
     }
 
 
-def _signed_in(services: Services, stage: str, name: str, **more: str) -> HTMLResponse:
+def _signed_in(control: ControlPlane, stage: str, name: str, **more: str) -> HTMLResponse:
     html = templates.get_template("signed-in.html").render(
         version=__version__,
         stage=stage,
         name=name,
-        home=services.addresses.home,
+        home=control.routing.urls.home,
         agree=f"{PATH}/agree",
         **more,
     )

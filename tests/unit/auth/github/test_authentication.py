@@ -190,7 +190,7 @@ async def test_only_whoever_may_push_launches() -> None:
     async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await house.life.control_plane.access.actor(bearer(accounts.token(login)))
+                actor = await house.life.control_plane.identity.access.actor(bearer(accounts.token(login)))
                 launch = house.life.commands.launch(Launch("shop", login, {}), actor)
                 if login == "octocat":
                     await launch
@@ -198,12 +198,12 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await house.life.control_plane.access.actor(bearer("gho_nobody0000000000000000"))
+                await house.life.control_plane.identity.access.actor(bearer("gho_nobody0000000000000000"))
             await house.rest()
         assert unknown.value.status == 401
         [environment] = await house.environments()
         assert environment.name == "octocat"
-        entries = await house.store.read(lambda tx: tx.entries(limit=100))
+        entries = await house.store.read(lambda tx: tx.audit_records(limit=100))
         for token in accounts.tokens:
             for place in (logs, entries, environment, house.engine.there(), house.outside):
                 assert token not in repr(place)

@@ -8,11 +8,10 @@ from pathlib import Path
 import keyring
 import pytest
 import structlog
-import typer
 from keyring.backends.fail import Keyring
 from typer.testing import CliRunner, Result
 
-from stager.cli import client
+from stager.cli.main import app
 from tests.unit.cli.client.served import Served, served
 
 Run = Callable[..., Result]
@@ -51,8 +50,6 @@ def server() -> Iterator[Served]:
 @pytest.fixture
 def run() -> Run:
     """Runs `stager`, without a terminal."""
-    app = typer.Typer()
-    client.mount(app)
 
     def run(*words: str, stdin: str = "") -> Result:
         return CliRunner().invoke(app, list(words), input=stdin)

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 import uvicorn
@@ -17,9 +16,8 @@ from stager.auth.basic import BasicAuthentication
 from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Role
 from stager.forges.github.webhooks.events import GithubWebhooks
-from stager.web.app import create_app
 from tests.unit.control.harness import Harness
-from tests.unit.web.harness import SECRET, services_of
+from tests.unit.web.harness import SECRET, app_of
 
 T = TypeVar("T")
 HOST = "localhost"
@@ -77,8 +75,7 @@ class Served:
 
     async def _serve(self) -> None:
         await self.house.start(rest=False)
-        services = replace(services_of(self.house), start_timeout=30.0)
-        self.app = create_app(services)
+        self.app = app_of(self.house, start_timeout=30.0)
         config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())

@@ -49,4 +49,4 @@ def test_what_isnt_a_web_page_isnt_opened(tmp_path: Path, url: str) -> None:
 
 
 def test_no_browser_is_said(tmp_path: Path) -> None:
-    assert opened(tmp_path, "mine", "exit 1").endswith("No browser could be opened here.\nFalse\n")
+    assert opened(tmp_path, "mine", "exit 1").endswith("No browser could be opened.\nFalse\n")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stager.cli.client.api.connection import dialled
+from stager.cli.client.api.connection import connection_target
 from stager.cli.client.api.errors import Code
 from stager.cli.client.settings import Endpoint
 from stager.version import __version__
@@ -37,19 +37,19 @@ def says(status: int, **problem: object) -> Answer:
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        (Answer(200, "<h1>Welcome</h1>"), 7, "isn't Stager, or is a proxy before it: it sent text/html"),
-        (Answer(200, "{", "application/json"), 7, "JSON that can't be read"),
-        (Answer(200, '[{"id": 1}]', "application/json"), 7, "Have the same version on both ends."),
-        (Answer(200, '{"no": "list"}', "application/json"), 7, "isn't what this client"),
-        (Answer(502, "<h1>Bad gateway</h1>"), 7, "it sent a 502"),
-        (Answer(401, "<h1>Company proxy</h1>"), 7, "it sent a 401"),
+        (Answer(200, "<h1>Welcome</h1>"), 7, "isn't from Stager: text/html"),
+        (Answer(200, "{", "application/json"), 7, "isn't from Stager: invalid JSON"),
+        (Answer(200, '[{"id": 1}]', "application/json"), 7, "Install the same version on the client"),
+        (Answer(200, '{"no": "list"}', "application/json"), 7, "that this client"),
+        (Answer(502, "<h1>Bad gateway</h1>"), 7, "isn't from Stager: status 502"),
+        (Answer(401, "<h1>Company proxy</h1>"), 7, "isn't from Stager: status 401"),
         (says(401, title="Unauthorized"), 3, "Run `stager login`, or set STAGER_TOKEN."),
         (says(403, title="ann may not.", detail="Ask."), 4, "ann may not. Ask."),
         (says(404, title="There is none.", reason="unknown"), 5, "There is none."),
         (says(409, title="It can't be.", lines=["one\x1b[2Jtwo"]), 1, "  onetwo"),
         (says(503, title="Docker doesn't answer."), 1, "Docker doesn't answer."),
         (Answer(301, headers={"Location": "https://elsewhere.test/x"}), 7, "stager configure endpoint=https://elsewhere.test"),
-        (Answer(307, headers={"Location": "/login"}), 7, "gets no credentials by itself"),
+        (Answer(307, headers={"Location": "/login"}), 7, "redirects aren't followed"),
     ],
 )  # fmt: skip
 def test_every_answer_has_its_ending(
@@ -89,7 +89,7 @@ def test_a_server_of_another_version_is_said_plainly(other: Stranger, run: Run) 
     }
     done = run("list")
     assert done.exit_code == 1
-    assert f"Its version is 0.0.1, this client's is {__version__}." in done.stderr
+    assert f"The server's version is 0.0.1, the client's is {__version__}." in done.stderr
 
 
 def test_nobody_answers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +104,9 @@ def test_nobody_answers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_below_localhost_are_this_machine() -> None:
-    url, headers = dialled(Endpoint("", "http://demo.localhost:8000"))
+    url, headers = connection_target(Endpoint("", "http://demo.localhost:8000"))
     assert (url, headers) == ("http://127.0.0.1:8000/", {"Host": "demo.localhost:8000"})
-    assert dialled(Endpoint("", "https://demo.example.org/stager")) == (
+    assert connection_target(Endpoint("", "https://demo.example.org/stager")) == (
         "https://demo.example.org/stager/",
         {},
     )

@@ -108,7 +108,7 @@ def test_a_code_where_there_is_no_browser(there: Stranger, run: Run, tmp_path: P
     there.answers[f"{DEVICE}/poll"] = [says(202, interval=0.1), says(token="gho_secret", login="ann")]
     login = sit(tmp_path, "login", browser=False)
     assert login.ends() == 0
-    assert "Open https://github.test/device anywhere, and type in: WDJB-MJHT" in login.said
+    assert "Open https://github.test/device in any browser and enter this code: WDJB-MJHT" in login.said
     assert not (tmp_path / "visited").exists()
     assert run("list").exit_code == 0
 
@@ -166,7 +166,7 @@ def test_a_server_without_github_is_said_plainly(there: Stranger, tmp_path: Path
     there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action
     login = sit(tmp_path, "login", browser=True)
     assert login.ends() == 3
-    assert "Nobody can sign in with GitHub at this server." in login.said
+    assert "This server doesn't offer signing in with GitHub." in login.said
 
 
 @pytest.mark.parametrize("answer", [Answer(500), Answer(302, headers={"Location": "http://x.test/"})])
@@ -177,7 +177,7 @@ def test_a_session_that_cant_be_ended_is_said_and_forgotten(
     there.answers["DELETE /api/v1/session"] = answer
     done = run("logout")
     assert done.exit_code == 0
-    assert "The server can't be told to end the session there" in done.stderr
+    assert "The session on the server couldn't be ended" in done.stderr
     assert run("list").exit_code == 3
 
 

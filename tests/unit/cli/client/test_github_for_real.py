@@ -67,7 +67,7 @@ def place(run: Run) -> Iterator[Place]:
 @pytest.mark.requirement("R108", "R119", "R120", "R121")
 def test_the_first_launch_asks_and_the_second_doesnt(place: Place, run: Run, tmp_path: Path) -> None:
     launching = sit(tmp_path, "launch", "shop", "master", "--no-open", browser=True)
-    launching.wait_for("The page shows this code: ")
+    launching.wait_for("Check that the page shows this code: ")
     place.agree("octocat", visited(tmp_path))
     assert launching.ends() == 0
     assert "Signed in as octocat." in launching.said
@@ -80,7 +80,7 @@ def test_the_first_launch_asks_and_the_second_doesnt(place: Place, run: Run, tmp
 
 def test_whoever_may_only_read_may_not_launch(place: Place, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=True)
-    login.wait_for("The page shows this code: ")
+    login.wait_for("Check that the page shows this code: ")
     place.agree("mona", visited(tmp_path))
     assert login.ends() == 0
     assert run("launch", "shop", "x").exit_code == 4
@@ -88,7 +88,7 @@ def test_whoever_may_only_read_may_not_launch(place: Place, run: Run, tmp_path: 
 
 def test_a_no_in_the_browser_ends_it(place: Place, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=True)
-    login.wait_for("The page shows this code: ")
+    login.wait_for("Check that the page shows this code: ")
     place.agree("octocat", visited(tmp_path), "no")
     assert login.ends() == 3
     assert run("list").exit_code == 3
@@ -96,7 +96,7 @@ def test_a_no_in_the_browser_ends_it(place: Place, run: Run, tmp_path: Path) -> 
 
 def test_a_code_where_there_is_no_browser(place: Place, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=False)
-    login.wait_for("and type in: CODE-0000")
+    login.wait_for("enter this code: CODE-0000")
     place.accounts.agreed["CODE-0000"] = "octocat"
     assert login.ends() == 0
     assert run("whoami").stdout.startswith("octocat ")

@@ -48,7 +48,7 @@ def socket(server: Served, id_: str, query: str = "", **headers: str) -> ClientC
 def test_logs(shop: Served, run: Run) -> None:
     assert run("logs", "shop", "x").stdout == "ready\n"
     assert json.loads(run("logs", "x", "--json").stdout) == ["ready"]
-    assert run("logs", "x", "--build").stderr == "Nothing was said.\n"
+    assert run("logs", "x", "--build").stderr == "The log is empty.\n"
 
 
 def test_logs_are_followed_from_instance_to_instance(shop: Served, run: Run) -> None:

@@ -60,8 +60,8 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
 
     signed_in.call(opened)
     for given, said in (
-        (SHA[:7], "isn't a whole commit id"),
-        (SHA[:7] + "0" * 33, "isn't the commit that waits here"),
+        (SHA[:7], "isn't a full commit id"),
+        (SHA[:7] + "0" * 33, "isn't the commit that is waiting for approval"),
     ):
         refused = run("approve", given, "shop", "feature-x")
         assert refused.exit_code != 0
@@ -80,5 +80,6 @@ def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: R
     signed_in.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
     signed_in.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
     shown = run("show", "x").stdout
-    assert 'blocked:     10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] opens it\n' in shown
+    attempts = '10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] allows it'
+    assert f"blocked:     {attempts}\n" in shown
     assert "blocked:     10.0.0.6/icmp, 1 times\n" in shown

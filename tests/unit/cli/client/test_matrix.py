@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-import typer
 
 from stager.auth.basic import BasicAuthentication
-from stager.cli import client
+from stager.cli.command_table import COMMANDS as COMMAND_TABLE
+from stager.cli.command_table import SERVER, load
 from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Action, Role, may
 from stager.testing import Program
@@ -102,9 +102,8 @@ def test_what_whoever_is_known_may_do(
 
 
 def test_every_command_is_on_this_page() -> None:
-    app = typer.Typer()
-    client.mount(app)
-    there = set(_names(typer.main.get_command(app)))
+    commands = [(entry.name, load(entry)) for entry in COMMAND_TABLE if entry.section != SERVER]
+    there = {name for word, command in commands for name in _names(command, word)}
     assert there == COMMANDS.keys() | FOR_WHOEVER_IS_KNOWN.keys() | ONES_OWN
 
 

@@ -37,7 +37,7 @@ def test_a_server_without_it_is_said_plainly_and_asked_for_nothing_else(run: Run
         there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action
         login = sit(tmp_path, "login", browser=False)
         assert login.ends() == 3
-        assert "Nobody can sign in with OpenID Connect at this server." in login.said
+        assert "This server doesn't offer signing in with OpenID Connect." in login.said
         assert "OpenIDConnectAuthorization" in login.said
         assert "auth_strategy=Token" in login.said
         assert DEVICE not in {f"{method} {path}" for method, path, _, _ in there.asked}

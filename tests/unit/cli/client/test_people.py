@@ -18,7 +18,7 @@ def test_whoami(signed_in: Served, run: Run) -> None:
 def test_a_token_from_its_making_to_its_end(
     signed_in: Served, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("token", "list").stderr == "There are none.\n"
+    assert run("token", "list").stderr == "You have no tokens.\n"
     made = run("token", "create", "ci", "--role", "viewer", "--app", "shop", "--expires", "2h")
     secret = made.stdout.strip()
     assert (made.exit_code, secret[:7]) == (0, "stager_")

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 import stager
-from stager.cli.client.auth.secret_store import Vault
+from stager.cli.client.auth.secret_store import SecretStore
 from stager.cli.client.auth.strategy import Account, AuthStrategy
 from stager.cli.client.settings import Endpoint
 from tests.unit.docs.pages import DOCS, samples, sections
@@ -22,7 +22,7 @@ def test_its_sample_works(tmp_path: Path) -> None:
     names: dict[str, type[AuthStrategy]] = {}
     exec(sample.text, names)
     endpoint = Endpoint("work", "https://demo.example.org", more={"team": "shop"})
-    account = Account(endpoint, Vault(tmp_path / "secrets.json"), lambda *_, **__: httpx.Response(200))
+    account = Account(endpoint, SecretStore(tmp_path / "secrets.json"), lambda *_, **__: httpx.Response(200))
     strategy = names["Gateway"](account)
     strategy.sign_in("k3y")
     expected: Mapping[str, str] = {"X-Gateway-Team": "shop", "X-Gateway-Key": "k3y"}

@@ -62,7 +62,7 @@ def test_a_newer_commit_is_said_to_have_taken_its_place(pull: Pull, run: Run) ->
     assert run("wait", "shop", "feature", "--sha", SECOND).exit_code == 0
     overtaken = run("wait", "shop", "feature", "--sha", FIRST, "--timeout", "5")
     assert overtaken.exit_code == 1
-    assert f"it is to serve {SECOND[:7]}" in overtaken.stderr
+    assert f"{SECOND[:7]} has superseded it" in overtaken.stderr
 
 
 def test_one_that_nobody_has_pushed_yet_is_waited_for(pull: Pull, run: Run) -> None:

@@ -75,7 +75,7 @@ class Works(Harness):
 
     async def say(self, line: str) -> None:
         """The build that is under way prints a line."""
-        key, builds = (await self.deployment()).build, self.life.control_plane.builds
+        key, builds = (await self.deployment()).build, self.life.control_plane.builds.queue
         assert builds is not None
         builds._say(builds._builds[key], line)
 
@@ -106,7 +106,7 @@ class TestChange:
         assert deployment.starting_at
         assert deployment.building_at <= deployment.starting_at
         assert phase_of(deployment, await works.the()) is Phase.LIVE
-        assert "FROM stager-base" in works.life.control_plane.builds.log_of(deployment.build)  # type: ignore[union-attr]
+        assert "FROM stager-base" in works.life.control_plane.builds.queue.log_of(deployment.build)  # type: ignore[union-attr]
 
     async def test_is_fetched_by_its_own_ref(self, works: Works) -> None:
         asked = []
@@ -339,7 +339,7 @@ class TestRepositoryFile:
             assert order.recipe == Recipe(
                 "web", "Dockerfile", "runtime", {"X": "file", "Y": "configured"}, {"npm": "t"}
             )
-            assert (spec.port, spec.command) == (4000, ("run", "now"))
+            assert (spec.application.port, spec.application.command) == (4000, ("run", "now"))
             assert (spec.variables["A"], spec.variables["B"]) == ("configured", "file")
             assert {path for _, path in works.engine.asked} == {"/up"}
             assert [command for _, command in works.engine.ran] == [("bin/seed",)]
@@ -351,11 +351,11 @@ class TestRepositoryFile:
         works.file("port: 4000")
         works.file("port: 5000", "b2")
         event = await works.opened()
-        assert (await works.spec()).port == 4000
+        assert (await works.spec()).application.port == 4000
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
-        assert (await works.spec()).port == 5000
+        assert (await works.spec()).application.port == 5000
 
     async def test_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
         works.file("port: 4000\nenv: {WHOSE: ours}", "m1", "refs/heads/main")
@@ -364,7 +364,11 @@ class TestRepositoryFile:
 
         spec = await works.spec()
         assert works.builds == ["f1"]
-        assert (spec.port, spec.command, spec.variables["WHOSE"]) == (4000, (), "ours")
+        assert (spec.application.port, spec.application.command, spec.variables["WHOSE"]) == (
+            4000,
+            (),
+            "ours",
+        )
 
     async def test_of_a_fork_whose_base_branch_is_gone(self, works: Works) -> None:
         """A tag of that name isn't the base."""
@@ -379,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).command == ()
+        assert (await works.spec()).application.command == ()
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
@@ -443,7 +447,7 @@ class TestRepositoryFile:
             works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
             await works.opened()
 
-            assert (await works.spec()).port == port
+            assert (await works.spec()).application.port == port
 
     async def test_both_endings_are_refused(self, works: Works) -> None:
         files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
@@ -464,7 +468,11 @@ class TestRepositoryFile:
         await works.rest()
 
         after = await works.spec()
-        assert (after.port, after.variables, after.image) == (before.port, before.variables, before.image)
+        assert (after.application, after.variables, after.image) == (
+            before.application,
+            before.variables,
+            before.image,
+        )
         assert works.builds == ["a1"]
 
     async def test_an_image_that_is_lost_as_well_is_built_again(self, works: Works) -> None:
@@ -539,7 +547,7 @@ class TestPort:
             await works.opened()
 
             instance = await works.assert_live()
-            assert works.engine.spec(instance.id).port == port
+            assert works.engine.spec(instance.id).application.port == port
             assert instance.endpoint
             assert instance.endpoint.port == port
 
@@ -652,14 +660,14 @@ class TestHealthcheck:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
         await works.opened()
 
-        assert (await works.spec()).runs_healthcheck
+        assert (await works.spec()).application.has_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
-        assert not (await works.spec()).runs_healthcheck
+        assert not (await works.spec()).application.has_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:
@@ -1029,7 +1037,7 @@ class TestPages:
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         environment, deployment = await works.the(), await works.deployment()
-        status = live_status(environment, deployment, works.life.control_plane.builds)
+        status = live_status(environment, deployment, works.life.control_plane.builds.queue)
 
         page = await works.page()
         assert (page.message, page.lines) == (status.message, status.lines)
@@ -1067,7 +1075,7 @@ class TestSweep:
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)
-        log = works.life.control_plane.builds.log_of((await works.deployment()).build)  # type: ignore[union-attr]
+        log = works.life.control_plane.builds.queue.log_of((await works.deployment()).build)  # type: ignore[union-attr]
         assert log
         await works.tell(works.forge.close(event))
         await works.rest(1_300)

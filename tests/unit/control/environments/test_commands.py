@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.environments.lookup import LONGEST_NAME
-from stager.control.reconciler.container_env import LONGEST_VALUE, OURS
+from stager.control.environments.launch_parameters import MAX_VALUE_LENGTH, RESERVED
+from stager.control.environments.lookup import MAX_NAME_LENGTH
 from stager.domain.commands import Kill
 from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Refused, Retry
@@ -74,7 +74,7 @@ class TestLaunch:
             ("shop", "Default", "name-reserved"),
             ("shop", "-default-", "name-reserved"),
             ("shop", "défault", "name-reserved"),
-            ("shop", "x" * (LONGEST_NAME + 1), "name-invalid"),
+            ("shop", "x" * (MAX_NAME_LENGTH + 1), "name-invalid"),
             ("shop", "a\nb", "name-invalid"),
             ("shop", "a\x00b", "name-invalid"),
             ("", "x", "image-unknown"),
@@ -153,20 +153,20 @@ class TestParameters:
     async def test_what_cant_be_a_variable_is_refused(self, house: Harness, name: str) -> None:
         assert await refusal(house.launch("x", **{name: "1"})) == ("parameter-invalid", 400)
 
-    @pytest.mark.parametrize("value", ["a\x00b", "x" * (LONGEST_VALUE + 1)])
+    @pytest.mark.parametrize("value", ["a\x00b", "x" * (MAX_VALUE_LENGTH + 1)])
     async def test_what_cant_be_a_value_is_refused(self, house: Harness, value: str) -> None:
         assert await refusal(house.launch("x", A=value)) == ("parameter-invalid", 400)
 
     @pytest.mark.requirement("R126")
     async def test_ours_never_reach_the_instance_as_given(self, house: Harness) -> None:
-        await house.launch("x", **dict.fromkeys(OURS, "forged"))
+        await house.launch("x", **dict.fromkeys(RESERVED, "forged"))
         await house.rest()
 
         spec = house.engine.spec((await house.assert_live()).id)
         assert "forged" not in spec.variables.values()
         assert "github_token" not in spec.variables
 
-    @pytest.mark.parametrize("value", ["", "a b", "ä", "line\nbreak", "$(reboot)", "x" * LONGEST_VALUE])
+    @pytest.mark.parametrize("value", ["", "a b", "ä", "line\nbreak", "$(reboot)", "x" * MAX_VALUE_LENGTH])
     async def test_values_arrive_untouched(self, house: Harness, value: str) -> None:
         await house.launch("x", lower_Case9=value)
         await house.rest()
@@ -368,7 +368,7 @@ class TestWaiting:
     async def test_ends_when_it_is_live(self, house: Harness) -> None:
         house.engine.delays["start"] = 20
         environment = await house.launch("x")
-        ending = await house.life.commands.until_settled(environment, 60)
+        ending = await house.life.waiters.until_settled(environment, 60)
 
         assert ending.is_live
         assert house.served(environment.host)
@@ -376,7 +376,7 @@ class TestWaiting:
 
     async def test_ends_when_it_failed(self, house: Harness) -> None:
         house.engine.add_image(IMAGE, Program(exit_code=1))
-        ending = await house.life.commands.until_settled(await house.launch("x"), 60)
+        ending = await house.life.waiters.until_settled(await house.launch("x"), 60)
 
         assert not ending.is_live
         assert ending.deployment
@@ -386,7 +386,7 @@ class TestWaiting:
         await house.launch("x")
         await house.rest()
         house.engine.add_image(IMAGE, Program(exit_code=1))
-        ending = await house.life.commands.until_settled(await house.launch("x"), 60)
+        ending = await house.life.waiters.until_settled(await house.launch("x"), 60)
 
         assert ending.environment.serving == 1
         assert not ending.is_live
@@ -394,7 +394,7 @@ class TestWaiting:
     async def test_is_satisfied_with_something_newer(self, house: Harness) -> None:
         house.engine.delays["start"] = 5
         first = await house.launch("x")
-        waiting = asyncio.create_task(house.life.commands.until_settled(first, 60))
+        waiting = asyncio.create_task(house.life.waiters.until_settled(first, 60))
         await house.rest(1)
         await house.launch("x")
 
@@ -404,7 +404,7 @@ class TestWaiting:
 
     async def test_ends_when_somebody_kills_it(self, house: Harness) -> None:
         house.engine.delays["start"] = 50
-        waiting = asyncio.create_task(house.life.commands.until_settled(await house.launch("x"), 100))
+        waiting = asyncio.create_task(house.life.waiters.until_settled(await house.launch("x"), 100))
         await house.rest(1)
         await house.stop("x")
 
@@ -415,7 +415,7 @@ class TestWaiting:
         house.engine.delays["start"] = 50
         environment = await house.launch("x")
         with pytest.raises(Retry, match="isn't up after 10 s"):
-            await house.life.commands.until_settled(environment, 10)
+            await house.life.waiters.until_settled(environment, 10)
         await house.rest()
 
         await house.assert_live()
@@ -426,7 +426,7 @@ class TestWaiting:
         async with house.router.visit(environment.host):
             killed = await house.stop("x")
             assert killed
-            await house.life.commands.until_removed(killed, 60)
+            await house.life.waiters.until_removed(killed, 60)
 
         await house.assert_gone()
 
@@ -435,7 +435,7 @@ class TestWaiting:
         await house.rest()
         await house.stop("x")
         await house.rest()
-        await house.life.commands.until_removed(await house.the(), 1)
+        await house.life.waiters.until_removed(await house.the(), 1)
 
     async def test_for_the_removal_has_an_end_of_its_own(self, house: Harness) -> None:
         house.engine.delays["remove"] = 50
@@ -444,7 +444,7 @@ class TestWaiting:
         killed = await house.stop("x")
         assert killed
         with pytest.raises(Retry, match="isn't removed after 10 s"):
-            await house.life.commands.until_removed(killed, 10)
+            await house.life.waiters.until_removed(killed, 10)
 
     async def test_for_the_removal_ends_when_it_is_launched_again(self, house: Harness) -> None:
         house.engine.delays["remove"] = 50
@@ -452,7 +452,7 @@ class TestWaiting:
         await house.rest()
         killed = await house.stop("x")
         assert killed
-        waiting = asyncio.create_task(house.life.commands.until_removed(killed, 40))
+        waiting = asyncio.create_task(house.life.waiters.until_removed(killed, 40))
         await house.rest(1)
         await house.launch("x")
         await waiting

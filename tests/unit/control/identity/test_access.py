@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.applications import Applications
 from stager.control.identity.access import Access, Roles
 from stager.control.identity.api_tokens import LONGEST, MOST, Tokens
 from stager.control.identity.audit import Audit
 from stager.control.identity.refusals import MOST as MOST_LINES
 from stager.control.identity.sessions import Sessions
 from stager.control.identity.throttle import LIMIT, PER_SECONDS, Throttle
+from stager.domain.application import Applications
 from stager.domain.errors import Refused, Retry
 from stager.domain.identity.accounts import AuditRecord
 from stager.domain.identity.actor import Actor
@@ -203,7 +203,7 @@ class TestWhatIsCounted:
 
     async def lines(self, office: Office) -> list[AuditRecord]:
         """As the database has them."""
-        return list(reversed(await office.store.read(lambda tx: tx.entries(limit=2_000))))
+        return list(reversed(await office.store.read(lambda tx: tx.audit_records(limit=2_000))))
 
     async def test_wrong_credentials_are_a_line_a_minute_for_each_address(self, office: Office) -> None:
         began = office.clock.now()

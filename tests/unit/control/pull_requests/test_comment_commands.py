@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stager.control.environments.pins import Pin, kept_of, save_kept
+from stager.control.environments.pins import Pin, pin_of, save_pin
 from stager.control.pull_requests.comment_commands import LOG_LINES, Note, note_of
 from stager.control.pull_requests.deduplication import OLDEST
-from stager.control.reconciler.controller import KEEP_DELIVERIES
+from stager.control.reconciler.retention import MIN_DELIVERY_RETENTION
 from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, Verb
 from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
@@ -22,6 +22,7 @@ from stager.domain.status import State
 from stager.ports.forge import Reaction
 from stager.testing import FaultMode, Program
 from stager.testing.fakes.clock import START
+from tests.contracts.store_samples import environment
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
 SHA = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4e5f6a1b2"
@@ -116,13 +117,13 @@ class TestVerbs:
         event = await talk.opened()
         assert await talk.say(event, "/stager logs") == "+1"
 
-        assert await talk.note(event) == Note("The last lines of its log:", tuple(lines[-LOG_LINES:]))
+        assert await talk.note(event) == Note("Last lines of the log:", tuple(lines[-LOG_LINES:]))
 
     async def test_logs_where_there_are_none(self, talk: Talk) -> None:
         event = await talk.opened()
         assert await talk.say(event, "/stager logs") == "+1"
 
-        assert await talk.note(event) == Note("There is no log yet.")
+        assert await talk.note(event) == Note("The log is empty.")
 
     async def test_help_lists_all_of_them(self, talk: Talk) -> None:
         event = await talk.opened()
@@ -139,9 +140,9 @@ class TestVerbs:
     @pytest.mark.parametrize(
         ("word", "said"),
         [
-            ("lunch", 'There is no "lunch". Did you mean "launch"?'),
-            ("dance", 'There is no "dance".'),
-            ("x" * 5_000, f'There is no "{"x" * 40}".'),
+            ("lunch", 'Unknown command "lunch". Did you mean "launch"?'),
+            ("dance", 'Unknown command "dance".'),
+            ("x" * 5_000, f'Unknown command "{"x" * 40}".'),
         ],
     )
     async def test_another_word_does_nothing(self, talk: Talk, word: str, said: str) -> None:
@@ -170,7 +171,7 @@ class TestVerbs:
         for word in ("launch", "redeploy", f"approve {SHA}"):
             assert await talk.say(event, f"/stager {word}") == "-1"
             note = await talk.note(event)
-            assert note == Note("Pull request #1 is closed. Reopen it, and its preview comes back.")
+            assert note == Note("Pull request #1 is closed. Reopen it to get its preview back.")
 
         await talk.assert_gone()
         assert (await talk.the()).approved_sha == ""
@@ -199,9 +200,9 @@ class TestWho:
 
         assert (await talk.assert_live()).id == before.id
         note = await talk.note(event)
-        assert note == Note(f"{author}: only people with push access may ask for that.")
+        assert note == Note(f"{author or 'The author'} needs push access for this command.")
         environment = await talk.of(event)
-        assert not await talk.store.read(lambda tx: kept_of(tx, environment.id).pinned)
+        assert not await talk.store.read(lambda tx: pin_of(tx, environment.id).pinned)
 
     async def test_what_strangers_ask_for_is_written_down(self, talk: Talk) -> None:
         event = await talk.opened()
@@ -209,7 +210,7 @@ class TestWho:
             await talk.say(event, text, "mallory")
         environment = await talk.of(event)
 
-        lines = await talk.life.control_plane.audit.entries(limit=10)
+        lines = await talk.life.control_plane.identity.audit.entries(limit=10)
         assert {(line.actor, line.action, line.app, line.result, line.detail) for line in lines} == {
             ("mallory (comment)", "kill", "shop", "refused", "no-push-access (2 times)"),
             ("mallory (comment)", "comment", "shop", "refused", "no-push-access"),
@@ -229,7 +230,7 @@ class TestWho:
         talk.forge.mood = FaultMode.FAILING
         assert await talk.told(said) is None  # nor can it be told
         assert await talk.note(event) == Note(
-            "The forge can't be reached. Say it again when the forge answers."
+            "The forge can't be reached. Repeat the command when the forge answers again."
         )
         assert (await talk.assert_live()).id == before.id
         talk.forge.mood = FaultMode.WELL
@@ -366,7 +367,7 @@ class TestOnce:
         assert (await talk.state(event) is State.STOPPED) is acts
 
     def test_what_was_acted_on_is_remembered_for_longer_than_that(self) -> None:
-        assert KEEP_DELIVERIES > OLDEST
+        assert MIN_DELIVERY_RETENTION > OLDEST
 
 
 class TestRules:
@@ -423,14 +424,14 @@ class TestApprove:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            ("", "An approval names the commit that was read."),
-            ("\n" + SHA, "An approval names the commit that was read."),
-            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a whole commit id (40 or 64 hex digits).'),
-            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that waits here."),
-            (f" {OTHER}", f"{OTHER} isn't the commit that waits here."),
-            (" please", '"please" isn\'t a whole commit id (40 or 64 hex digits).'),
+            ("", "The approval doesn't name a commit."),
+            ("\n" + SHA, "The approval doesn't name a commit."),
+            (f" {SHA[:7]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:39]}", f'"{SHA[:39]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]} {SHA[7:]}", f'"{SHA[:7]}" isn\'t a full commit id (40 or 64 hex digits).'),
+            (f" {SHA[:7]}{OTHER[7:]}", f"{SHA[:7]}{OTHER[7:]} isn't the commit that is waiting"),
+            (f" {OTHER}", f"{OTHER} isn't the commit that is waiting for approval."),
+            (" please", '"please" isn\'t a full commit id (40 or 64 hex digits).'),
         ],
     )
     async def test_no_other(self, talk: Talk, words: str, said: str) -> None:
@@ -492,7 +493,9 @@ class TestRoom:
     async def test_a_pinned_one_stays(self, talk: Talk) -> None:
         event = await talk.opened("one")
         assert await talk.say(event, "/stager pin") == "+1"
-        assert await talk.note(event) == Note("It is kept when room is made for other previews.")
+        assert await talk.note(event) == Note(
+            "The preview is pinned: it is never evicted in favour of another."
+        )
         for ref in ("two", "three", "four"):
             await talk.opened(ref)
 
@@ -543,15 +546,16 @@ class TestRoom:
 
     @pytest.mark.parametrize("kept", [Pin(), Pin(pinned=True), Pin(extended_at=START), Pin(True, START)])
     async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Pin) -> None:
-        await talk.store.write(lambda tx: save_kept(tx, "e1", kept))
+        await talk.store.write(lambda tx: tx.save_environment(environment()))
+        await talk.store.write(lambda tx: save_pin(tx, "env1", kept))
 
-        assert await talk.store.read(lambda tx: kept_of(tx, "e1")) == kept
-        assert await talk.store.read(lambda tx: kept_of(tx, "e2")) == Pin()
+        assert await talk.store.read(lambda tx: pin_of(tx, "env1")) == kept
+        assert await talk.store.read(lambda tx: pin_of(tx, "e2")) == Pin()
 
     async def test_by_the_api_as_well(self, talk: Talk) -> None:
         await talk.launch("by-hand")
         await talk.rest(30)
-        await talk.life.commands.keep((await talk.the()).id, ANN, pinned=True)
+        await talk.life.commands.pin((await talk.the()).id, ANN)
         for ref in ("two", "three"):
             await talk.opened(ref)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.applications import Application
+from stager.domain.application import Application
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Repository
@@ -117,7 +117,7 @@ async def test_another_repositorys_change_with_its_number_ends_nothing(
 ) -> None:
     house, event = opened
     await restarted(house, [])
-    stranger = replace(event.change, repository=Repository("999", "acme", "shop"), is_open=False)
+    stranger = replace(event.change, repository=Repository("fake:999", "acme", "shop"), is_open=False)
     await house.tell(replace(event, change=stranger))
     await house.rest()
     await house.assert_live()

@@ -106,16 +106,20 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("rules", "given", "said"),
         [
-            ({"labels": ("preview",)}, {}, 'No preview: it doesn\'t bear the label "preview".'),
-            ({"without_labels": ("wip",)}, {"labels": ("WIP",)}, 'No preview: it bears the label "WIP".'),
-            ({"title": "^feat"}, {"title": "Typo"}, "No preview: its title doesn't fit `^feat`."),
-            ({"authors": ("ann",)}, {"author": "bob"}, "No preview: its author isn't among those"),
-            ({"bases": ("release/*",)}, {}, 'No preview: only pull requests for "release/*" get one.'),
+            ({"labels": ("preview",)}, {}, 'No preview: it doesn\'t have the label "preview".'),
+            ({"without_labels": ("wip",)}, {"labels": ("WIP",)}, 'No preview: it has the label "WIP".'),
+            ({"title": "^feat"}, {"title": "Typo"}, "No preview: its title doesn't match `^feat`."),
+            ({"authors": ("ann",)}, {"author": "bob"}, "No preview: its author isn't on the list"),
+            ({"bases": ("release/*",)}, {}, 'No preview: only pull requests into "release/*" get one.'),
             ({"drafts": False}, {"draft": True}, "No preview: this is a draft."),
             ({}, {"author_is_bot": True}, "No preview: a bot opened this pull request."),
-            ({}, {"title": "x [skip preview]"}, "No preview: its author asked for none"),
-            ({}, {"description": "x [no preview]"}, "No preview: its author asked for none"),
-            ({"paths": ("web/*",)}, {}, 'No preview: this pull request touches no file that fits "web/*".'),
+            ({}, {"title": "x [skip preview]"}, "No preview: its author opted out"),
+            ({}, {"description": "x [no preview]"}, "No preview: its author opted out"),
+            (
+                {"paths": ("web/*",)},
+                {},
+                'No preview: this pull request changes no file that matches "web/*".',
+            ),
         ],
     )
     async def test_each_has_its_sentence(
@@ -223,7 +227,7 @@ class TestEdits:
             await gate.assert_refused(SuspensionReason.RULES, "this is a draft")
             await gate.happened(gate.forge.edit(event, draft=False))
 
-            await gate.assert_refused(SuspensionReason.RULES, "doesn't bear the label")
+            await gate.assert_refused(SuspensionReason.RULES, "doesn't have the label")
 
     async def test_a_new_title_is_what_the_preview_is_told_and_no_more(self) -> None:
         async with ruled().open() as gate:
@@ -255,7 +259,7 @@ class TestPaths:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "README")
             await gate.happened(event)
-            await gate.assert_refused(SuspensionReason.RULES, "touches no file")
+            await gate.assert_refused(SuspensionReason.RULES, "changes no file")
             gate.forge.touch(event, "README", "web/a.css")
             await gate.happened(gate.forge.push(event, OTHER))
 
@@ -288,16 +292,16 @@ class TestPaths:
         async with Gate([replace(APP, rules=Rules(paths=("web/*",)))], credentials=False).open() as gate:
             await gate.opened()
 
-            assert "Stager needs credentials" in (await gate.status()).hint
+            assert "Configure credentials" in (await gate.status()).hint
 
 
 class TestChecks:
     @pytest.mark.parametrize(
         ("outcome", "said"),
         [
-            (None, "No preview yet: none of its checks has reported yet."),
-            ("pending", "No preview yet: its checks haven't passed yet."),
-            ("failure", "No preview yet: its checks failed."),
+            (None, "No preview yet: the commit has no checks yet."),
+            ("pending", "No preview yet: the commit's checks are running."),
+            ("failure", "No preview yet: the commit's checks failed."),
         ],
     )
     async def test_arent_passed(self, outcome: Checks | None, said: str) -> None:
@@ -425,7 +429,9 @@ class TestForks:
     async def test_off_is_never(self) -> None:
         async with forked("off").open() as gate:
             event = await gate.opened_by_fork()
-            await gate.assert_refused(SuspensionReason.FORK, "comes from a fork, so its code isn't run here")
+            await gate.assert_refused(
+                SuspensionReason.FORK, "comes from a fork, and previews of forks are off"
+            )
             with pytest.raises(Refused) as caught:
                 await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
             assert caught.value.reason == "fork"
@@ -462,7 +468,7 @@ class TestForks:
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             await gate.assert_refused(
-                SuspensionReason.APPROVAL, "nobody has approved its newest commit", f"`/stager approve {SHA}`"
+                SuspensionReason.APPROVAL, "its newest commit isn't approved", f"`/stager approve {SHA}`"
             )
             await gate.rest(2 * RESYNC)
             await gate.assert_refused(SuspensionReason.APPROVAL)
@@ -564,7 +570,7 @@ class TestForks:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
             await gate.assert_refused(SuspensionReason.APPROVAL)
-            for tried in (gate.life.commands.let_run, gate.life.commands.redeploy):
+            for tried in (gate.life.commands.override_policy, gate.life.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
                 assert caught.value.reason == "approval"
@@ -611,7 +617,7 @@ class TestByHand:
         async with ruled(labels=("preview",)).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("how", ["let_run", "redeploy", "launch"])
+    @pytest.mark.parametrize("how", ["override_policy", "redeploy", "launch"])
     async def test_launched(self, gate: Gate, how: str) -> None:
         event = await gate.opened()
         await gate.assert_refused(SuspensionReason.RULES)

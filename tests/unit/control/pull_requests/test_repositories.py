@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stager.control.applications import Application, Applications
 from stager.control.pull_requests.repositories import application_of, remember, remember_adopted, why_not
-from stager.domain.environment import ChangeLink, EnvironmentKey
+from stager.domain.application import Application, Applications
 from stager.domain.source import Repository
 from stager.testing import MemoryStore
-from tests.contracts.store_samples import environment
 from tests.unit.control.harness import SHOP
 
 OURS = replace(SHOP, owner="acme")
-REPOSITORY = Repository("101", "acme", "shop")
+REPOSITORY = Repository("fake:101", "acme", "shop")
 RENAMED = replace(REPOSITORY, owner="acme-corp", name="store")
-NAMESAKE = replace(REPOSITORY, id="202")
+NAMESAKE = replace(REPOSITORY, id="fake:202")
 
 
 async def app_of(
@@ -52,24 +50,7 @@ class TestWithoutAnOwner:
         assert await self.of(store, RENAMED) == self.ANYBODYS
         assert await self.of(store, NAMESAKE) is None
         why = await store.read(lambda tx: why_not(tx, self.ALL, NAMESAKE))
-        assert why.startswith("refused: images.shop is bound to acme/shop, the repository with the id 101")
-
-    async def test_what_an_earlier_release_remembered_counts(self) -> None:
-        store = MemoryStore()
-        await store.write(lambda tx: tx.save_repository("shop", REPOSITORY))
-        assert await self.of(store, NAMESAKE) is None
-        assert await self.of(store, REPOSITORY) == self.ANYBODYS
-
-    async def test_of_several_that_it_remembered_that_of_the_oldest_preview(self) -> None:
-        store = MemoryStore()
-        for repository in (NAMESAKE, REPOSITORY):
-            await store.write(lambda tx, r=repository: tx.save_repository("shop", r))  # type: ignore[misc]
-        link = ChangeLink(NAMESAKE.id, "acme", "shop", 7, "main", "A change", "ann", "https://x")
-        preview = replace(environment(), key=EnvironmentKey.of_change("shop", NAMESAKE.id, 7), change=link)
-        await store.write(lambda tx: tx.save_environment(preview))
-
-        assert await self.of(store, NAMESAKE) == self.ANYBODYS
-        assert await self.of(store, REPOSITORY) is None
+        assert why.startswith("refused: images.shop is bound to acme/shop with the repository id fake:101")
 
     async def test_a_preview_that_was_adopted_counts(self) -> None:
         store = MemoryStore()
@@ -103,12 +84,12 @@ class TestAfterARename:
         assert await app_of(RENAMED) == "shop"
 
     async def test_one_that_was_never_seen_is_none_of_ours(self) -> None:
-        assert await app_of(replace(RENAMED, id="303")) is None
+        assert await app_of(replace(RENAMED, id="fake:303")) is None
 
     async def test_even_if_another_entry_has_its_new_name(self) -> None:
         other = replace(SHOP, name="store")
         assert await app_of(RENAMED, OURS, other) == "shop"
-        assert await app_of(replace(RENAMED, id="303"), OURS, other) == "store"
+        assert await app_of(replace(RENAMED, id="fake:303"), OURS, other) == "store"
 
     async def test_whoever_gets_its_old_name_is_ours_too(self) -> None:
         assert await app_of(NAMESAKE) == "shop"

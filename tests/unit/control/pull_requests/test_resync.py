@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from stager.control.pull_requests.forges import Forges
+from stager.control.forges import Forges
 from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeSeen
@@ -64,7 +64,9 @@ class TestRedelivery:
 
         life = house.life
         forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
-        resync = Resync(house.store, forges, life.applications, life.control_plane.change_events, life.clock)
+        resync = Resync(
+            house.store, forges, life.applications, life.control_plane.pull_requests.change_events, life.clock
+        )
         start = life.clock.now() - REDELIVER
         await resync.run()
         await house.rest()

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.pull_requests.inbox import LONGEST_SECONDS
-from stager.control.reporting.report_state import picture_of
+from stager.control.reporting.report_state import report_state_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
@@ -256,7 +256,7 @@ class TestWithoutAnEnd:
         assert [e.name for e in await house.environments()] == ["good"]
         [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
         assert aside.delivery == house.forge.delivery(bad).id
-        assert aside.outcome == ("set aside: Stager ended or hung 2 times while it processed this delivery")
+        assert aside.outcome == ("set aside: Stager crashed or hung 2 times while processing this delivery")
         assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in house.life.metrics.text().decode()
 
     async def test_one_that_was_set_aside_is_processed_when_it_is_sent_again(
@@ -281,7 +281,7 @@ class TestWithoutAnEnd:
 
         assert [e.name for e in await house.environments()] == ["good"]
         [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
-        assert aside.outcome == "set aside: it wasn't processed within 300 seconds"
+        assert aside.outcome == "set aside: processing took longer than 300 seconds"
 
     async def test_an_orderly_stop_does_not_count(self, house: Harness, hang: Hang) -> None:
         await self.tell_both(house)
@@ -525,11 +525,11 @@ class TestListeners:
             async with heard(Deciding(answer)) as house:
                 await house.assert_live()
                 environment = await house.the()
-                picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
-                [finding] = await house.life.control_plane.handler_failures.look()
-                notices = house.life.control_plane.handler_failures.notices
+                picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
+                [finding] = await house.life.control_plane.plugins.invoker.failures.look()
+                notices = house.life.control_plane.plugins.invoker.failures.notices
         assert picture is not None
-        assert picture.hitches == (sentence,)
+        assert picture.handler_failures == (sentence,)
         assert [line["error"] for line in logs if line["event"] == "handler_failed"] == [sentence]
         assert [line["outcome"] for line in logs if line["event"] == "delivery_done"] == [
             f"launched; {sentence}"
@@ -544,15 +544,15 @@ class TestListeners:
             await house.tell(ChangeSeen(ChangeAction.EDITED, change))
             await house.rest(5)
             environment = await house.the()
-            picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
+            picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
-            assert len(picture.hitches) == 1
-            assert house.life.control_plane.handler_failures.notices
+            assert len(picture.handler_failures) == 1
+            assert house.life.control_plane.plugins.invoker.failures.notices
             await self.push(house)
-            assert house.life.control_plane.handler_failures.notices == {}
-            picture = await house.store.read(lambda tx: picture_of(tx, environment.id))
+            assert house.life.control_plane.plugins.invoker.failures.notices == {}
+            picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
-            assert picture.hitches == ()
+            assert picture.handler_failures == ()
 
     @staticmethod
     async def push(house: Harness) -> None:
@@ -675,9 +675,9 @@ class TestApplications:
             assert environment.change.repository_id == ours.id
             [done] = [line for line in logs if line.get("delivery") == forge.delivery(opened[1]).id][1:]
             assert done["outcome"].startswith(
-                "refused: images.shop is bound to acme/shop, the repository with"
+                "refused: images.shop is bound to acme/shop with the repository id"
             )
-            assert "mallory/shop with the id 102. Set images.shop.repo_owner" in done["outcome"]
+            assert "mallory/shop with the id fake:102. Set images.shop.repo_owner" in done["outcome"]
             assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
                 "mallory/shop"
             ]

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.applications import Application
 from stager.control.reconciler.config_retries import ABSENT
+from stager.domain.application import Application
 from stager.domain.errors import Fault
 from stager.domain.recipe import Recipe
 from stager.domain.status import State

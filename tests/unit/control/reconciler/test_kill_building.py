@@ -46,7 +46,7 @@ class Built(Scenario):
         await super().assert_live_and_reported(sha, generation)
         [instance] = self.house.engine.there()
         assert (instance.id, ("bin/seed",)) in self.house.engine.ran
-        assert self.house.engine.spec(instance.id).port == 3000
+        assert self.house.engine.spec(instance.id).application.port == 3000
         assert self.house.builder.running.total() == 0
         assert self.house.sources.folders == set()
 
@@ -60,7 +60,7 @@ class Opened(Built):
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        builds = self.house.life.control_plane.builds
+        builds = self.house.life.control_plane.builds.queue
         assert builds is not None
         assert builds.log_of((await self.house.deployment()).build).endswith("#2 RUN make\n")
 

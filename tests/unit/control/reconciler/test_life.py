@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.worker import Worker
+from stager.control.reconciler.workers import Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint, Health, Page
 from stager.domain.source import Access
 from stager.domain.status import State
-from stager.ports.store import ABOUT_ENVIRONMENTS, Transaction
+from stager.ports.store import StateKind, Transaction
 from stager.testing import Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
@@ -111,8 +111,8 @@ class TestLaunch:
 
             [instance] = house.engine.there()
             spec = house.engine.spec(instance.id)
-            assert (spec.command, spec.port, spec.limits) == (app.command, app.port, app.limits)
-            assert (spec.parameters, spec.stop_grace) == (app.parameters, 3)
+            assert spec.application == app
+            assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
             assert dict(spec.variables) == {
@@ -589,26 +589,18 @@ class TestRemoval:
             await house.tell(house.forge.say(event, "/stager logs", "ann"))
             await house.rest()
 
-            def about(tables: Any) -> list[str]:
-                return sorted(name for name in tables.facts if environment.id in name.split(":"))
+            def kinds() -> set[StateKind]:
+                return {kind for (of, kind) in house.store._tables.state if of == environment.id}
 
-            kinds = {name.removesuffix(environment.id) for name in about(house.store._tables)}
-            assert kinds <= set(ABOUT_ENVIRONMENTS)
-            assert kinds >= {
-                "announced:deployment:",
-                "announced:status:",
-                "comment:",
-                "handlers:",
-                "kept:",
-                "note:",
-            }
+            assert kinds() == set(StateKind)
+            assert not [name for name in house.store._tables.facts if environment.id in name]
             await house.tell(house.forge.close(event))
             await house.rest()
-            assert about(house.store._tables)
+            assert kinds()
 
             await house.rest((keep + timedelta(hours=2)).total_seconds())
             assert await house.environments() == []
-            assert about(house.store._tables) == []
+            assert kinds() == set()
 
     async def test_no_network_stays_until_the_next_pass(self, house: Harness) -> None:
         for name in ("stays", "goes", "is-killed-while-starting"):
@@ -617,7 +609,7 @@ class TestRemoval:
         assert len(house.engine.networks) == 3
         killed = await house.stop("goes")
         assert killed is not None
-        await house.life.commands.until_removed(killed, 60)
+        await house.life.waiters.until_removed(killed, 60)
         assert len(house.engine.networks) == 2
 
         house.engine.delays["start"] = 100
@@ -725,7 +717,7 @@ class TestSupervisor:
         wire.arm()
         await house.rest(60)
 
-        assert house.life.controller._workers == {}
+        assert not house.life.control_plane.reconciler.workers
         calls = Counter(name for name in wire.passed if name.startswith("before"))
         assert calls["before find"] <= 2, calls
         assert not {"before update", "before create", "before start", "before write"} & calls.keys(), calls
@@ -737,7 +729,7 @@ class TestSupervisor:
         await house.launch()
         await house.rest()
         with monkeypatch.context() as patched:
-            patched.setattr(Controller, "wake", lambda *_: None)
+            patched.setattr(Workers, "wake", lambda *_: None)
             await house.launch()
         await house.rest(65)
 
@@ -786,7 +778,7 @@ class TestSupervisor:
         """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
         environment = await house.launch()
         await house.rest()
-        controller, woken = house.life.controller, asyncio.Event()
+        workers, woken = house.life.control_plane.reconciler.workers, asyncio.Event()
         runs = Counter[str]()
         original = Worker.run
 
@@ -795,10 +787,10 @@ class TestSupervisor:
             await original(worker)
             if not woken.is_set():
                 woken.set()
-                asyncio.get_running_loop().call_soon(controller.wake, environment.id)
+                asyncio.get_running_loop().call_soon(workers.wake, environment.id)
 
         monkeypatch.setattr(Worker, "run", run)
-        controller.wake(environment.id)
+        workers.wake(environment.id)
         await house.rest(1)
 
         assert runs["run"] == 2
@@ -816,7 +808,7 @@ class TestSupervisor:
         house.engine.delays["create"] = 100
         await house.launch()
         await house.rest(1)
-        life: Controller = house.life.controller
+        workers = house.life.control_plane.reconciler.workers
         await house.kill()
 
-        assert life._workers == {}
+        assert not workers

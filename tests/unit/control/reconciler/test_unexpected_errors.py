@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from stager.control.reconciler.controller import LONGEST_PAUSE
+from stager.control.reconciler.controller import MAX_PAUSE
 from stager.domain.attempts import INTERNAL_ERRORS_ALLOWED
 from stager.domain.route import Page
 from stager.domain.status import State
@@ -54,7 +54,7 @@ class Broken:
 
 async def findings(house: Harness) -> list[Finding]:
     """What `stager doctor` says of previews."""
-    return list(await house.life.control_plane.failures.look())
+    return list(await house.life.control_plane.reconciler.unexpected_errors.look())
 
 
 async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
@@ -74,14 +74,16 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         [finding] = await findings(works)
         assert finding.verdict is Verdict.WRONG
         assert finding.message.startswith("shop, feature-x: Internal error")
-        assert works.life.control_plane.failures.notices["previews"].startswith("1 preview fails")
+        assert works.life.control_plane.reconciler.unexpected_errors.notices["previews"].startswith(
+            "1 preview fails"
+        )
 
         broken.error = None
         await works.tell(works.forge.push(event, "a2"))
         await works.rest()
         await works.assert_live()
         assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
-        assert works.life.control_plane.failures.notices == {}
+        assert works.life.control_plane.reconciler.unexpected_errors.notices == {}
 
 
 async def test_a_value_that_is_too_large_fails_at_once() -> None:
@@ -123,13 +125,13 @@ async def test_no_step_is_repeated_without_a_pause(house: Harness, port: str, me
 
     assert 1 <= broken.calls < 300, "481 times in 18 minutes is too often"
     assert SECRET not in house.outside
-    assert house.life.control_plane.failures.notices
+    assert house.life.control_plane.reconciler.unexpected_errors.notices
 
     broken.error = None
     await house.launch()
     await house.rest()
     await house.assert_live()
-    assert house.life.control_plane.failures.notices == {}
+    assert house.life.control_plane.reconciler.unexpected_errors.notices == {}
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
@@ -140,23 +142,23 @@ async def test_what_is_to_go_goes_in_the_end(house: Harness, method: str) -> Non
     await house.stop()
     await house.rest(HALF_AN_HOUR)
     assert 1 <= broken.calls < 300
-    assert house.life.control_plane.failures.notices
+    assert house.life.control_plane.reconciler.unexpected_errors.notices
 
     broken.error = None
     await house.rest()
     await house.assert_gone()
-    assert house.life.control_plane.failures.notices == {}
+    assert house.life.control_plane.reconciler.unexpected_errors.notices == {}
 
 
 async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: Harness) -> None:
-    broken = Broken(house.life.control_plane.webhook_consumer, "_read", ValueError(SECRET))
+    broken = Broken(house.life.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
     finish = Broken(house.store, "write", ValueError(SECRET))
     finish.error = None
     await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "x", "a1"))
     finish.error = ValueError(SECRET)
     await house.rest(HALF_AN_HOUR)
 
-    assert broken.calls <= 10 + HALF_AN_HOUR / LONGEST_PAUSE
+    assert broken.calls <= 10 + HALF_AN_HOUR / MAX_PAUSE
     assert "Internal error (ValueError)" in house.life.controller.troubles["deliveries"]
 
     broken.error = finish.error = None

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stager.control.reporting.deployments import OVERTAKEN, PROGRESS
+from stager.control.reporting.announcements import PROGRESS
+from stager.control.reporting.commit_status import OVERTAKEN
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeSeen
@@ -154,7 +155,7 @@ class TestStatuses:
         [
             (Rules(), {"author_is_bot": True}, "No preview: a bot opened this pull request."),
             (Rules(drafts=False), {"draft": True}, "No preview: this is a draft."),
-            (Rules(wait_for_checks=True), {}, "No preview yet: none of its checks has reported yet."),
+            (Rules(wait_for_checks=True), {}, "No preview yet: the commit has no checks yet."),
         ],
     )
     async def test_a_refusal_says_why_once_and_bars_nobodys_merge(
@@ -172,7 +173,7 @@ class TestStatuses:
 
         [status] = statuses(house)
         assert status.progress is Progress.SUCCESS
-        assert "nobody has approved" in status.description
+        assert "newest commit isn't approved" in status.description
 
     async def test_a_commit_that_was_overtaken_doesnt_wait(self, house: Harness) -> None:
         house.engine.delays["start"] = 100
@@ -198,7 +199,7 @@ class TestStatuses:
         await house.rest()
 
         assert_all_end(house)
-        assert "stopped by hand" in statuses(house)[-1].description
+        assert "stopped manually" in statuses(house)[-1].description
 
     async def test_closing_changes_nothing_of_what_was_true(self, house: Harness) -> None:
         event = await opened(house)

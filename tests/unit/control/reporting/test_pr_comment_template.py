@@ -11,7 +11,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from stager.control.pull_requests.comment_commands import Note
-from stager.control.pull_requests.policy import FORKS_ARE_OFF
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.qr import QUIET, qr_lines
 from stager.control.reporting.report_state import ReportState
@@ -27,6 +26,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
+from stager.domain.pull_requests.approval import FORKS_ARE_OFF
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read
@@ -73,27 +73,28 @@ class TestWhatIsInIt:
         body = body_of(ReportState(environment(), LIVE, LIVE))
 
         assert body.startswith(
-            f"### ✅ The preview is live\n\n**{URL}**\n\nCommit `c0ffee1` · up in 12.3 s · [log]({PAGE})\n"
+            f"### ✅ The preview is live\n\n**{URL}**\n\n"
+            f"Commit `c0ffee1` · live after 12.3 s · [log]({PAGE})\n"
         )
-        assert "- `/stager redeploy`: start it afresh" in body
+        assert "- `/stager redeploy`: restart it" in body
         assert "/stager approve" not in body
 
     def test_how_long_the_image_took(self) -> None:
         built = replace(LIVE, building_at=START, starting_at=START + after(10))
 
-        assert "up in 12.3 s, 10.0 s of it for the image" in body_of(ReportState(environment(), built, built))
+        assert "live after 12.3 s (build: 10.0 s)" in body_of(ReportState(environment(), built, built))
 
     def test_what_was_adopted_took_no_time_that_anybody_knows(self) -> None:
         adopted = replace(LIVE, starting_at=None)
 
-        assert "up in" not in body_of(ReportState(environment(), adopted, adopted))
+        assert "live after" not in body_of(ReportState(environment(), adopted, adopted))
 
     def test_which_commit_is_shown_while_another_is_wanted(self) -> None:
         newer = environment(sha="beef000000", generation=2)
         body = body_of(ReportState(newer, None, LIVE))
 
-        assert "is being refreshed" in body
-        assert "Commit `beef000` · shows `c0ffee1`" in body
+        assert "is being updated" in body
+        assert "Commit `beef000` · serving `c0ffee1`" in body
 
     def test_the_qr_code_leads_to_the_preview(self) -> None:
         body = body_of(ReportState(environment(), LIVE, LIVE))
@@ -113,14 +114,14 @@ class TestWhatIsInIt:
         assert "/stager" not in body
 
     def test_a_note_and_what_handlers_failed_at(self) -> None:
-        note = Note("The last lines of its log:", ("GET / 200",))
+        note = Note("Last lines of the log:", ("GET / 200",))
         body = body_of(ReportState(environment(), LIVE, LIVE, note, ("PostToSlackOnLaunch failed: away",)))
 
-        assert "💬 The last lines of its log:\n\n```text\nGET / 200\n```" in body
+        assert "💬 Last lines of the log:\n\n```text\nGET / 200\n```" in body
         assert "⚠️ PostToSlackOnLaunch failed: away" in body
 
     def test_a_log_without_the_colours_of_a_terminal(self) -> None:
-        note = Note("The last lines of its log:", ("\x1b[31mred\x1b[0m", "10 %\r100 %"))
+        note = Note("Last lines of the log:", ("\x1b[31mred\x1b[0m", "10 %\r100 %"))
         body = body_of(ReportState(environment(), LIVE, LIVE, note))
 
         assert "```text\nred\n100 %\n```" in body
@@ -150,7 +151,7 @@ class TestForks:
         held = replace(suspended(APPROVAL), serving=None)
         body = body_of(ReportState(held))
 
-        assert "The preview waits for an approval" in body
+        assert "The preview waits for approval" in body
         assert f"- `/stager approve {SHA}`:" in body
         assert "/stager launch" not in body
         assert URL not in body

@@ -56,7 +56,7 @@ def now() -> float:
 async def test_what_is_shown_is_reached_when_that_returns(place: Place) -> None:
     await place.routes.show(A, FIRST)
     assert place.router.table.routes == {A: FIRST}
-    assert place.edge_proxy.doors == place.router.table.doors() == {A: 1}
+    assert place.edge_proxy.doors == place.router.table.ingress_ports() == {A: 1}
     await place.routes.show(A, GONE)
     assert place.edge_proxy.doors == {}
 

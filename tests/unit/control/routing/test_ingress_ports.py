@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.control.routing.ingress_ports import IngressPortPool
-from stager.domain.route import Endpoint, Page, RouteTable, wants_door
+from stager.domain.route import Endpoint, Page, RouteTable, needs_ingress_port
 
 ENDPOINT = Endpoint("10.200.0.1", 80)
 GONE = Page("gone", "gone")
@@ -24,8 +24,8 @@ def given_to(ports: IngressPortPool, *hosts: str) -> RouteTable:
 def test_each_host_has_one_and_keeps_it() -> None:
     ports = IngressPortPool(range(1, 4))
     table = given_to(ports, "a", "b")
-    assert table.doors() == {"a": 1, "b": 2}
-    assert ports.give(table.upsert("a", Endpoint("10.200.0.9", 80)), "a").doors() == {"a": 1, "b": 2}
+    assert table.ingress_ports() == {"a": 1, "b": 2}
+    assert ports.give(table.upsert("a", Endpoint("10.200.0.9", 80)), "a").ingress_ports() == {"a": 1, "b": 2}
 
 
 def test_a_page_of_something_gone_has_none() -> None:
@@ -33,13 +33,13 @@ def test_a_page_of_something_gone_has_none() -> None:
     for state in ("gone", "stopped", "refused"):
         table = RouteTable({"a": Page(state)})
         assert ports.give(table, "a") == table
-    assert ports.give(RouteTable({"a": Page("starting")}), "a").doors() == {"a": 1}
+    assert ports.give(RouteTable({"a": Page("starting")}), "a").ingress_ports() == {"a": 1}
 
 
 def test_when_all_are_given_the_rest_has_none() -> None:
     ports = IngressPortPool([1, 2])
     table = given_to(ports, "a", "b", "c")
-    assert table.doors() == {"a": 1, "b": 2}
+    assert table.ingress_ports() == {"a": 1, "b": 2}
     assert ports.lacking(table) == ["c"]
 
 
@@ -56,24 +56,24 @@ def test_one_that_was_given_back_rests_longest() -> None:
     table = ports.tidied(table.upsert("a", GONE), lambda _: False)
     for host, port in (("b", 2), ("c", 3), ("d", 1)):
         table = ports.give(table.upsert(host, ENDPOINT), host)
-        assert table.doors()[host] == port
+        assert table.ingress_ports()[host] == port
 
 
 def test_what_others_have_is_passed_over_until_the_next_look() -> None:
     ports = IngressPortPool([1, 2])
     table = given_to(ports, "a")
     table = ports.replaced(table, {1: "Another program has it."})
-    assert table.doors() == {"a": 2}
+    assert table.ingress_ports() == {"a": 2}
     assert ports.taken == {1: "Another program has it."}
     table = ports.replaced(table, {2: "Another program has it."})
-    assert table.doors() == {}
+    assert table.ingress_ports() == {}
     assert ports.lacking(table) == ["a"]
-    assert ports.tidied(table, lambda _: False).doors().keys() == {"a"}
+    assert ports.tidied(table, lambda _: False).ingress_ports().keys() == {"a"}
 
 
 def test_those_of_another_range_are_replaced() -> None:
     table = replace(given_to(IngressPortPool([1]), "a"), ports={1: "a"})
-    assert IngressPortPool([7]).tidied(table, lambda _: True).doors() == {"a": 7}
+    assert IngressPortPool([7]).tidied(table, lambda _: True).ingress_ports() == {"a": 7}
 
 
 hosts = st.sampled_from(["a", "b", "c", "d"])
@@ -86,15 +86,17 @@ def test_no_port_is_ever_two_hosts(
 ) -> None:
     ports, table = IngressPortPool([1, 2, 3]), RouteTable()
     for host, target, tidy, taken in steps:
-        before = table.doors()
+        before = table.ingress_ports()
         table = ports.give(table.upsert(host, target) if target else table.delete(host), host)
         closed = {port: "taken" for port in taken if port in table.ports}
         table = ports.replaced(table, closed) if closed else table
         table = ports.tidied(table, lambda _: False) if tidy else table
-        doors = table.doors()
+        doors = table.ingress_ports()
         assert len(set(doors.values())) == len(doors)
         assert set(doors.values()) <= {1, 2, 3}
-        assert set(doors) <= {h for h, t in table.routes.items() if wants_door(t)}
+        assert set(doors) <= {h for h, t in table.routes.items() if needs_ingress_port(t)}
         moved = {h for h in doors.keys() & before.keys() if doors[h] != before[h]}
         assert not moved or closed or tidy, "a host keeps its port for all its life"
-        assert set(ports.lacking(table)) == {h for h, t in table.routes.items() if wants_door(t)} - set(doors)
+        assert set(ports.lacking(table)) == {
+            h for h, t in table.routes.items() if needs_ingress_port(t)
+        } - set(doors)

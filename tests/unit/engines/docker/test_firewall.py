@@ -15,6 +15,7 @@ import pytest
 from stager.domain.egress import Destination, Egress
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Retry
+from stager.domain.profile import Limits, ProfileName, profile_name, profile_of
 from stager.domain.source import Trust
 from stager.engines.docker.network.egress import KEEP, MOST, Names
 from stager.engines.docker.network.firewall import HelperFirewall
@@ -35,6 +36,10 @@ EGRESS = {
     "open": Egress("private", (DATABASE, Destination("db.test", 5432))),
 }
 FORKS = {"shop", "strict"}
+
+
+def egress_of(app: str, profile: ProfileName) -> Egress:
+    return profile_of(profile, Limits(1, 1, 1, 1), EGRESS[app]).egress
 
 
 class Recording(Feature):
@@ -94,13 +99,13 @@ def recording() -> Recording:
 async def firewall(tmp_path: Path, recording: Recording, names: NameServer) -> AsyncIterator[HelperFirewall]:
     async with served(tmp_path, recording) as path:
         known = Names(names, lambda: names.now)
-        yield HelperFirewall(
-            HelperClient(path), INSTALLATION, lambda: (443, 80, 80), EGRESS.__getitem__, names=known
-        )
+        yield HelperFirewall(HelperClient(path), INSTALLATION, lambda: (443, 80, 80), egress_of, names=known)
 
 
 def of(app: str, trust: Trust = Trust.TRUSTED, network: str = "") -> tuple[str, Any]:
-    return network or f"network-{app}-{trust}", replace(instance_labels(), app=app, trust=trust)
+    return network or f"network-{app}-{trust}", replace(
+        instance_labels(), app=app, trust=trust, profile=profile_name(trust)
+    )
 
 
 def there(app: str, trust: Trust = Trust.TRUSTED) -> tuple[Instance, Any]:
@@ -109,7 +114,7 @@ def there(app: str, trust: Trust = Trust.TRUSTED) -> tuple[Instance, Any]:
 
 
 def bridge(app: str, trust: Trust = Trust.TRUSTED) -> str:
-    return bridge_of(INSTALLATION, of(app, trust)[0], trust)
+    return bridge_of(INSTALLATION, of(app, trust)[0], profile_name(trust))
 
 
 async def test_the_usual_ones_need_no_rules_of_their_own(
@@ -188,7 +193,7 @@ async def test_without_an_answer_it_says_that_it_mustnt_start(
     with pytest.raises(Retry, match=r"isn't started.*iptables is broken") as unguarded:
         await firewall.guard(*of("shop"))
     assert unguarded.value.reason == "unguarded"
-    nobody = HelperFirewall(HelperClient(tmp_path / "none"), INSTALLATION, tuple, EGRESS.__getitem__)
+    nobody = HelperFirewall(HelperClient(tmp_path / "none"), INSTALLATION, tuple, egress_of)
     with pytest.raises(Retry) as unguarded:
         await nobody.guard(*of("shop"))
     assert unguarded.value.reason == "unguarded"
@@ -199,7 +204,7 @@ async def test_without_an_answer_it_says_that_it_mustnt_start(
 async def test_what_the_helper_wont_take_is_put_off_as_well(recording: Recording, tmp_path: Path) -> None:
     """Such as one of another version."""
     async with served(tmp_path) as path:
-        firewall = HelperFirewall(HelperClient(path), INSTALLATION, tuple, EGRESS.__getitem__)
+        firewall = HelperFirewall(HelperClient(path), INSTALLATION, tuple, egress_of)
         with pytest.raises(Retry) as unguarded:
             await firewall.guard(*of("shop"))
     assert unguarded.value.reason == "unguarded"
@@ -236,10 +241,10 @@ async def test_what_was_blocked_is_told_of_those_that_are_ours(
 
 
 def test_a_bridges_name_fits_and_tells_whose_it_is() -> None:
-    name = bridge_of("installation", "stager-installation-10.200.0.0", Trust.FORK)
+    name = bridge_of("installation", "stager-installation-10.200.0.0", ProfileName.RESTRICTED)
     assert len(name) == 15
     assert name.startswith(f"pvf{tag_of('installation')}")
-    assert bridge_of("another", "stager-installation-10.200.0.0", Trust.FORK)[3:7] != name[3:7]
+    assert bridge_of("another", "stager-installation-10.200.0.0", ProfileName.RESTRICTED)[3:7] != name[3:7]
 
 
 async def test_the_builders_exceptions(recording: Recording, names: NameServer, tmp_path: Path) -> None:
@@ -249,7 +254,7 @@ async def test_the_builders_exceptions(recording: Recording, names: NameServer, 
             HelperClient(path),
             INSTALLATION,
             tuple,
-            EGRESS.__getitem__,
+            egress_of,
             names=Names(names),
             builder_allow=(registry,),
         )

@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from stager.domain.application import Application
 from stager.domain.environment import InstanceLabels
+from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Revision, Trust
 from stager.engines.docker.create_parameters import create_body
 from stager.engines.docker.network.pool import Lease
-from stager.ports.engine import InstanceSpec, Limits
+from stager.ports.engine import InstanceSpec
 
 LABELS = InstanceLabels(
-    "e1", "web", "d1", 1, "shop", "name:x", "x", "x.preview.test", Revision(), Trust.TRUSTED
+    "e1",
+    "web",
+    "d1",
+    1,
+    "shop",
+    "name:x",
+    "x",
+    "x.preview.test",
+    Revision(),
+    Trust.TRUSTED,
+    ProfileName.STANDARD,
 )
 MEMORY = 512 << 20
 NOFILE, CORE = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}, {"Name": "core", "Soft": 0, "Hard": 0}
 
 
+def spec_of(parameters: Mapping[str, Any], **more: Any) -> InstanceSpec:
+    """An instance with these parameters of the administrator's."""
+    limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
+    application = Application("shop", "shop", 3000, limits, parameters=parameters)
+    return InstanceSpec(
+        LABELS, "sha256:1", application, replace(application.profile(ProfileName.STANDARD), **more)
+    )
+
+
 def host_of(given: Mapping[str, Any] | None = None, profile: str = "{}") -> dict[str, Any]:
     """`HostConfig` for these parameters of the administrator's in it."""
     parameters = {} if given is None else {"HostConfig": dict(given)}
-    limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
-    spec = InstanceSpec(LABELS, "sha256:1", (), 3000, {}, limits, parameters=parameters)
-    host: dict[str, Any] = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, profile=profile)[
-        "HostConfig"
-    ]
+    body = create_body(
+        spec_of(parameters), {}, Lease("n1", "10.0.0.2"), publish=False, seccomp_profile=profile
+    )
+    host: dict[str, Any] = body["HostConfig"]
     return host
 
 
@@ -37,6 +58,18 @@ def test_what_every_instance_gets() -> None:
     assert host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"]
     assert host["Ulimits"] == [CORE, NOFILE]
     assert host["Memory"] == host["MemorySwap"] == MEMORY
+
+
+def test_what_the_profile_decides() -> None:
+    """Its runtime and capabilities; the engine's own runtime where it names none."""
+    lease = Lease("n1", "10.0.0.2")
+    usual = create_body(spec_of({}), {}, lease, publish=False)["HostConfig"]
+    sandboxed = spec_of({}, runtime="runsc", dropped_capabilities=("ALL",))
+    strict = create_body(sandboxed, {}, lease, publish=False)["HostConfig"]
+
+    assert "Runtime" not in usual
+    assert usual["CapDrop"] == ["NET_RAW", "MKNOD", "AUDIT_WRITE"]
+    assert (strict["Runtime"], strict["CapDrop"]) == ("runsc", ["ALL"])
 
 
 @pytest.mark.parametrize("given", ["seccomp=unconfined", "seccomp:unconfined", "seccomp=/a.json"])
@@ -88,9 +121,7 @@ class TestVolumes:
 
     @staticmethod
     def tmpfs(host: Mapping[str, Any], **top: Any) -> dict[str, str]:
-        limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
-        parameters = {"HostConfig": dict(host), **top}
-        spec = InstanceSpec(LABELS, "sha256:1", (), 3000, {}, limits, parameters=parameters)
+        spec = spec_of({"HostConfig": dict(host), **top})
         volumes = {"/data": "uid=7,gid=8,mode=700", "/cache/": ""}
         body = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
         found: dict[str, str] = body["HostConfig"].get("Tmpfs", {})

@@ -161,7 +161,7 @@ async def test_registries_are_opened_for_the_builder_alone(tmp_path: Path) -> No
     async with served(tmp_path, feature) as socket:
         registries = [Destination("10.0.0.5", 5000)]
         helper = HelperClient(socket)
-        firewall = HelperFirewall(helper, "test-1", lambda: (), lambda _: Egress(), builder_allow=registries)
+        firewall = HelperFirewall(helper, "test-1", lambda: (), lambda *_: Egress(), builder_allow=registries)
         await firewall.renew([])
     assert feature.told["builder_allow"] == ({"address": "10.0.0.5", "port": 5000},)
     assert feature.told["groups"] == ()

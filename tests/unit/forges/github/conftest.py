@@ -72,4 +72,4 @@ def shop(github: GithubDouble) -> GithubRepository:
 
 @pytest.fixture
 def repository(shop: GithubRepository) -> Repository:
-    return Repository(str(shop.id), shop.owner, shop.name)
+    return Repository(f"github:{shop.id}", shop.owner, shop.name)

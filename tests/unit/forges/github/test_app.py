@@ -222,7 +222,7 @@ class TestInstallation:
         github.app.install("acme", "shop")
         assert await client_of(app).open_changes(repository) == []
         with pytest.raises(Retry):
-            await client_of(app).open_changes(Repository(str(hidden.id), "acme", "hidden"))
+            await client_of(app).open_changes(Repository(f"github:{hidden.id}", "acme", "hidden"))
         assert await client_of(app).repository("acme", "hidden") is None
 
     @pytest.mark.parametrize("path", ["/installation$", ISSUING])

@@ -20,7 +20,7 @@ from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
 
 
 def named(repository: GithubRepository) -> Repository:
-    return Repository(str(repository.id), repository.owner, repository.name)
+    return Repository(f"github:{repository.id}", repository.owner, repository.name)
 
 
 # One pull request.
@@ -89,10 +89,10 @@ async def test_another_repository_of_the_same_name_is_no_answer(
     github: GithubDouble, client: GithubClient, shop: GithubRepository, number: int
 ) -> None:
     github.open_pull(shop, "feature/x")
-    meant = Repository("5", "acme", "shop")
-    with pytest.raises(Retry, match="not 5"):
+    meant = Repository("github:5", "acme", "shop")
+    with pytest.raises(Retry, match="not github:5"):
         await client.change(meant, number)
-    with pytest.raises(Retry, match="not 5"):
+    with pytest.raises(Retry, match="not github:5"):
         await client.open_changes(meant)
 
 
@@ -185,7 +185,7 @@ async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientS
         with_token(session, Place("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD)
     )
     with pytest.raises(Retry) as caught:
-        await client.open_changes(Repository("1", "acme", "shop"))
+        await client.open_changes(Repository("github:1", "acme", "shop"))
     assert caught.value.reason == "forge-unreachable"
 
 

@@ -16,7 +16,7 @@ from tests.doubles.github import GithubDouble, received, signed
 
 GITHUB = GithubDouble()
 SHOP = GITHUB.add_repository("acme", "shop")
-REPOSITORY = Repository(str(SHOP.id), "acme", "shop")
+REPOSITORY = Repository(f"github:{SHOP.id}", "acme", "shop")
 SHA = "a" * 40
 
 
@@ -184,7 +184,7 @@ def merge_group(action: str = "checks_requested", **fields: Any) -> dict[str, An
         "base_ref": "refs/heads/main",
         "head_commit": {"id": SHA},
     }
-    whose = {"id": int(REPOSITORY.id), "name": REPOSITORY.name, "owner": {"login": REPOSITORY.owner}}
+    whose = {"id": SHOP.id, "name": REPOSITORY.name, "owner": {"login": REPOSITORY.owner}}
     return {"action": action, "merge_group": group, "repository": whose, **fields}
 
 

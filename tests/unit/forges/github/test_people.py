@@ -106,7 +106,7 @@ class TestAccess:
         blog = github.add_repository("acme", "blog")
         shop.places.people["mona"] = ("admin", "admin")
         assert await account.people.access(repository, "mona") is Access.ADMIN
-        other = Repository(str(blog.id), "acme", "blog")
+        other = Repository(f"github:{blog.id}", "acme", "blog")
         assert await account.people.access(other, "mona") is Access.NONE
 
     async def test_not_everybody_is_remembered(

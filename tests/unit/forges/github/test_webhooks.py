@@ -211,7 +211,7 @@ def test_a_pull_request_is_read(action: ChangeAction) -> None:
     event = seen(GITHUB.event(action, pull))
     change = event.change
     assert (event.action, event.app) == (action, "")
-    assert change.repository == Repository(str(REPOSITORY.id), "acme", "shop")
+    assert change.repository == Repository(f"github:{REPOSITORY.id}", "acme", "shop")
     assert (change.number, change.head_ref, change.head_sha) == (pull.number, "feature/login-form", pull.sha)
     assert (change.base_ref, change.title, change.author) == ("main", "Log in", "mona")
     assert change.url.endswith(f"/acme/shop/pull/{pull.number}")
@@ -250,7 +250,7 @@ def test_r92_a_close_is_read_merged_or_not(merged: bool) -> None:
 def test_r124_the_code_of_a_fork_is_told_from_our_own() -> None:
     fork = GithubRepository(REPOSITORY.id + 10**6, "stranger", "shop")
     change = seen(GITHUB.event("opened", pull_request(fork=fork))).change
-    assert change.head_repository == Repository(str(fork.id), "stranger", "shop")
+    assert change.head_repository == Repository(f"github:{fork.id}", "stranger", "shop")
     assert change.trust is Trust.FORK
 
 
@@ -337,7 +337,7 @@ def test_any_ref_that_git_allows_is_read(ref: str) -> None:
 def test_r74_every_other_event_has_no_effect(event: str) -> None:
     payload = GITHUB.event("opened", pull_request())
     assert ignored(payload, event) == Ignored(
-        f"event {event} has no effect", Repository(str(REPOSITORY.id), "acme", "shop")
+        f"event {event} has no effect", Repository(f"github:{REPOSITORY.id}", "acme", "shop")
     )
     assert ignored({"zen": "Keep it logically awesome."}, event).repository is None
 

@@ -1,5 +1,4 @@
-"""How a client command ends badly: a sentence, what to do about it, and an exit code that scripts can rely
-on."""
+"""Errors of the client commands: a sentence, a hint, and an exit code that scripts can rely on."""
 
 from __future__ import annotations
 
@@ -17,27 +16,27 @@ class Code(IntEnum):
         code.meaning = meaning
         return code
 
-    OK = 0, "It is done."
-    FAILED = 1, "It failed: the server refused, or the preview didn't come up."
-    USAGE = 2, "The command, or the client's own settings, make no sense."
-    NOT_SIGNED_IN = 3, "No credentials, or the server doesn't know them."
-    NOT_PERMITTED = 4, "The server knows who asks, and says no."
-    NOT_FOUND = 5, "There is no such preview, or it is gone."
-    TIMEOUT = 6, "It was waited for, but not long enough."
-    UNREACHABLE = 7, "The server doesn't answer, or what answers isn't Stager."
+    OK = 0, "Success."
+    FAILED = 1, "The server refused the request, or the deployment failed."
+    USAGE = 2, "The command line or the client's settings are invalid."
+    NOT_SIGNED_IN = 3, "There are no credentials, or the server doesn't accept them."
+    NOT_PERMITTED = 4, "The signed-in user lacks the permission."
+    NOT_FOUND = 5, "There is no such preview, or it was removed."
+    TIMEOUT = 6, "The timeout expired."
+    UNREACHABLE = 7, "The server doesn't answer, or the server at that URL isn't Stager."
     INTERRUPTED = 130, "Ctrl-C."
 
 
 class ClientError(Exception):
-    """A client command can't do what it was asked to.
+    """A client command failed.
 
     Args:
         message: what happened, one plain sentence.
         hint: what to do about it; may be empty.
         code: the exit code.
-        reason: the server's slug for it, where there is one.
-        lines: what the person may want to read next, such as the end of a log.
-        passes: whether it may go away by itself in a moment.
+        reason: the server's reason slug, where there is one.
+        lines: details, such as the last lines of a log.
+        is_transient: whether a later attempt may succeed.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class ClientError(Exception):
         code: Code = Code.FAILED,
         reason: str = "",
         lines: tuple[str, ...] = (),
-        passes: bool = False,
+        is_transient: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -56,4 +55,4 @@ class ClientError(Exception):
         self.code = code
         self.reason = reason
         self.lines = lines
-        self.passes = passes
+        self.is_transient = is_transient

@@ -1,4 +1,4 @@
-"""Which preview a person means: by application and name, by name alone, by id, or by URL."""
+"""Finds the preview that the arguments of a command name: application and name, name alone, id, or URL."""
 
 from __future__ import annotations
 
@@ -13,49 +13,46 @@ _ID = re.compile(r"[a-z0-9]{6,64}")
 
 
 def find(api: Api, words: Sequence[str]) -> Preview:
-    """The preview that these words mean.
+    """Return the preview that these words name.
 
     Args:
-        words: `IMAGE NAME`, or one of name, id, URL.
+        words: `IMAGE NAME`, or a name, an id or a URL.
 
     Raises:
         ClientError: there is none, or there are several.
     """
     if len(words) > 2:
-        raise ClientError("Too many words.", hint="Say IMAGE NAME, an id, or a URL.", code=Code.USAGE)
+        raise ClientError("Too many arguments.", hint="Pass IMAGE NAME, an id, or a URL.", code=Code.USAGE)
     app, word = words if len(words) == 2 else ("", words[0])
-    found = [p for p in api.previews(app) if (p.name == word if app else _is_meant(p, word))]
-    # What a fork names like one of our branches isn't what anybody means by that.
+    found = [p for p in api.previews(app) if (p.name == word if app else _matches(p, word))]
+    # A branch of a fork may have the name of one of the repository's own branches, which takes precedence.
     candidates = [p for p in found if p.state != "refused"] or found
     if len(candidates) > 1:
         raise _ambiguous(word, candidates)
     if candidates:
         return candidates[0]
     if not app and _ID.fullmatch(word):
-        return _gone(api, word)
-    which = f'"{word}" of {app}' if app else f'"{word}"'
-    raise ClientError(
-        f"There is no preview {which}.", hint="`stager list` has those that there are.", code=Code.NOT_FOUND
-    )
+        return _removed(api, word)
+    raise _not_found(f'"{word}" of {app}' if app else f'"{word}"')
 
 
-def _gone(api: Api, id_: str) -> Preview:
-    """One that isn't listed any more may still be asked for by its id."""
+def _removed(api: Api, id_: str) -> Preview:
+    """Return a removed preview, which the list leaves out, by its id."""
     try:
         return api.preview(id_)
     except ClientError as error:
         if error.code is not Code.NOT_FOUND:
             raise
-        raise _none(f'"{id_}"') from error
+        raise _not_found(f'"{id_}"') from error
 
 
-def _none(which: str) -> ClientError:
+def _not_found(which: str) -> ClientError:
     return ClientError(
-        f"There is no preview {which}.", hint="`stager list` has those that there are.", code=Code.NOT_FOUND
+        f"There is no preview {which}.", hint="`stager list` shows all previews.", code=Code.NOT_FOUND
     )
 
 
-def _is_meant(preview: Preview, word: str) -> bool:
+def _matches(preview: Preview, word: str) -> bool:
     if "://" in word:
         return urlsplit(word).netloc.lower() == urlsplit(preview.url).netloc.lower()
     return word in (preview.id, preview.name)
@@ -63,8 +60,8 @@ def _is_meant(preview: Preview, word: str) -> bool:
 
 def _ambiguous(word: str, found: Sequence[Preview]) -> ClientError:
     return ClientError(
-        f'"{word}" may mean several previews.',
-        hint="Say which by its id:",
+        f'"{word}" matches several previews.',
+        hint="Pass the id instead:",
         code=Code.USAGE,
         lines=tuple(f"{p.id}  {p.app} {p.name} {p.pull_request}".rstrip() for p in found),
     )

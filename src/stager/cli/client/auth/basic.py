@@ -1,4 +1,4 @@
-"""Names and passwords: HTTP Basic (RFC 7617), as the server's `BasicAuthentication` reads it."""
+"""HTTP Basic authentication (RFC 7617), which the server's `BasicAuthentication` accepts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from stager.cli.client.auth.strategy import AuthStrategy
 
-INSTEAD = "Set STAGER_TOKEN, or STAGER_USERNAME and STAGER_PASSWORD."
+HINT = "Set STAGER_TOKEN, or STAGER_USERNAME and STAGER_PASSWORD."
 
 
 class Basic(AuthStrategy):
-    """Asks for a name and a password, unless `stager login` has kept them."""
+    """Sends a user name and a password; prompts for them unless `stager login` has stored them."""
 
-    keys: ClassVar[Mapping[str, str]] = {"username": "The name that `Basic` signs in with."}
+    keys: ClassVar[Mapping[str, str]] = {"username": "The user name for `Basic`."}
 
     _name = ""
     _password = ""
@@ -34,11 +34,11 @@ class Basic(AuthStrategy):
         self._password = secret or self._ask_password(self._known_name())
 
     def accepted(self) -> None:
-        self.account.save("username", self._known_name())
-        self.account.keep(self._known_name(), self._password)
+        self.account.save_setting("username", self._known_name())
+        self.account.save_secret(self._known_name(), self._password)
 
     def sign_out(self) -> bool:
-        return self.account.forget(self.account.setting("username"))
+        return self.account.delete_secret(self.account.setting("username"))
 
     def _known_name(self) -> str:
         known = self._name or self.account.variable("STAGER_USERNAME") or self.account.setting("username")
@@ -47,10 +47,10 @@ class Basic(AuthStrategy):
 
     def _ask_name(self, known: str) -> str:
         question = f"User name [{known}]" if known else "User name"
-        name = self.account.ask(question, instead=INSTEAD) or known
+        name = self.account.ask(question, hint=HINT) or known
         if name != known:
-            self.account.save("username", name)
+            self.account.save_setting("username", name)
         return name
 
     def _ask_password(self, name: str) -> str:
-        return self.account.ask(f"Password of {name}", hidden=True, instead=INSTEAD)
+        return self.account.ask(f"Password of {name}", hidden=True, hint=HINT)

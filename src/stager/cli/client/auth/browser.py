@@ -1,4 +1,4 @@
-"""Opens a browser, for whoever has one."""
+"""Opens URLs in the user's browser."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import threading
 import webbrowser
 from collections.abc import Callable
 
-from stager.cli.client.output import has_display, is_terminal, note
+from stager.cli.client.output import has_display, is_interactive, note
 
-VERDICT = 1.0
-"""Seconds in which a browser that can't be opened has said so."""
+START_TIMEOUT = 1.0
+"""Seconds in which a browser that can't be opened reports an error."""
 IN_TERMINAL = frozenset({"www-browser", "links", "elinks", "lynx", "w3m"})
-"""Browsers that have the terminal for themselves while they are open; those that the standard library
-knows."""
+"""Text browsers that the standard library opens, which use the terminal while they are open."""
 
 
-def wants_one(asked_for: bool | None) -> bool:
-    """Whether to open a browser: as asked, else where a person sits before a display."""
-    return is_terminal() and has_display() if asked_for is None else asked_for
+def should_open(choice: bool | None) -> bool:
+    """Whether to open a browser: as chosen; by default, on a terminal with a display."""
+    return is_interactive() and has_display() if choice is None else choice
 
 
 def open_at(url: str) -> bool:
-    """Open a browser at this URL, and go on while it is open. Returns whether there is one."""
+    """Open a browser at this URL without waiting until it is closed. Returns whether that succeeded."""
     if not url.startswith(("http://", "https://")):
         note(f"{url} isn't a web page.")
         return False
@@ -31,24 +30,24 @@ def open_at(url: str) -> bool:
         opened = False
     else:
         in_terminal = getattr(browser, "basename", "") in IN_TERMINAL
-        opened = _tried(lambda: browser.open(url), patience=None if in_terminal else VERDICT)
+        opened = _attempt(lambda: browser.open(url), timeout=None if in_terminal else START_TIMEOUT)
     if not opened:
-        note("No browser could be opened here.")
+        note("No browser could be opened.")
     return opened
 
 
-def _tried(attempt: Callable[[], bool], patience: float | None) -> bool:
-    """What this comes to; true as well when nothing came of it in so many seconds, because some browsers'
-    commands run for as long as the browser does."""
-    said: list[bool] = []
+def _attempt(attempt: Callable[[], bool], timeout: float | None) -> bool:
+    """Run `attempt` in a thread and return its result; true after the timeout, because the commands of some
+    browsers run until the browser is closed."""
+    results: list[bool] = []
 
     def run() -> None:
         try:
-            said.append(attempt())
+            results.append(attempt())
         except (webbrowser.Error, OSError):
-            said.append(False)
+            results.append(False)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(patience)
-    return said[0] if said else True
+    thread.join(timeout)
+    return results[0] if results else True

@@ -1,5 +1,5 @@
-"""GitHub accounts: in a browser here, or with a code in one elsewhere. The server does what needs a
-secret."""
+"""Sign-in with a GitHub account: in a browser, or with a code on another machine. The server talks to
+GitHub."""
 
 from __future__ import annotations
 
@@ -12,124 +12,128 @@ from typing import Any, ClassVar
 
 import httpx
 
-from stager.cli.client.api.connection import PASSING
+from stager.cli.client.api.connection import TRANSIENT
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.auth.browser import open_at
 from stager.cli.client.auth.strategy import AuthStrategy
-from stager.cli.client.output import has_display, is_terminal
+from stager.cli.client.output import has_display, is_interactive
 
 SESSION = "/api/v1/session"
 PAUSE = 2.0
-"""Seconds between two questions whether somebody has agreed in the browser."""
-INSTEAD = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
+"""Seconds between two polls for the result of a sign-in in the browser."""
+HINT = "Set STAGER_TOKEN, or run `stager login` where there is a terminal."
 
 
 class Github(AuthStrategy):
     """Signs in at GitHub: in a browser, or with a code where there is none."""
 
-    kept_as: ClassVar[str] = "github"
-    """The name under which the token is kept."""
-    asked_with: ClassVar[Mapping[str, str]] = {}
-    """What tells the server that this is about another provider than GitHub."""
+    secret_name: ClassVar[str] = "github"  # noqa: S105
+    """The name under which the token is stored."""
+    parameters: ClassVar[Mapping[str, str]] = {}
+    """Parameters that select another provider than GitHub."""
     title: ClassVar[str] = "GitHub"
-    needs: ClassVar[str] = "GithubAuthentication and GithubAuthorization in its configuration"
+    required: ClassVar[str] = "GithubAuthentication and GithubAuthorization in its configuration"
     _token = ""
 
     def headers(self) -> Mapping[str, str]:
-        self._token = self._token or self.account.secret(self.kept_as)
+        self._token = self._token or self.account.secret(self.secret_name)
         if not self._token:
             self.sign_in()
             self.accepted()
         return {"Authorization": f"Bearer {self._token}"}
 
     def sign_in(self, secret: str = "") -> None:
-        if not secret and not is_terminal():
-            raise ClientError("Nobody can be asked to sign in here.", hint=INSTEAD, code=Code.NOT_SIGNED_IN)
-        self._token = secret or self._asked()
+        if not secret and not is_interactive():
+            raise ClientError("Signing in needs a terminal.", hint=HINT, code=Code.NOT_SIGNED_IN)
+        self._token = secret or self._token_from_server()
 
     def accepted(self) -> None:
-        self.account.keep(self.kept_as, self._token)
+        self.account.save_secret(self.secret_name, self._token)
 
     def sign_out(self) -> bool:
-        token = self.account.secret(self.kept_as)
-        forgotten = self.account.forget(self.kept_as)
-        if token and not self._ended(token):
-            self.account.say("The server can't be told to end the session there; its page /account ends it.")
-        return forgotten
+        token = self.account.secret(self.secret_name)
+        deleted = self.account.delete_secret(self.secret_name)
+        if token and not self._end_session(token):
+            self.account.say(
+                "The session on the server couldn't be ended. End it on the server's page /account."
+            )
+        return deleted
 
-    def _ended(self, token: str) -> bool:
-        """End the session at the server, so that no copy of its token is good for anything. Returns whether
-        there is none any more."""
+    def _end_session(self, token: str) -> bool:
+        """End the session on the server, which makes its token invalid. Returns whether the session has
+        ended."""
         try:
             answer = self.account.send("DELETE", SESSION, headers={"Authorization": f"Bearer {token}"})
         except ClientError:
             return False
         return answer.is_success or answer.status_code in (401, 404, 405)
 
-    def _asked(self) -> str:
-        return next(filter(None, (way() for way in self._ways())), "") or self._unavailable()
+    def _token_from_server(self) -> str:
+        return next(filter(None, (flow() for flow in self._flows())), "") or self._unavailable()
 
-    def _ways(self) -> Sequence[Callable[[], str]]:
-        """In which order to try them."""
+    def _flows(self) -> Sequence[Callable[[], str]]:
+        """The flows, in the order in which to try them."""
         return (self._in_browser, self._with_code) if has_display() else (self._with_code, self._in_browser)
 
     def _in_browser(self) -> str:
-        """The web flow with a challenge (RFC 7636): nobody but us can collect what comes of it. Empty where
-        the server hasn't got it."""
+        """The web flow with PKCE (RFC 7636): only this process can collect the token. Empty where the server
+        doesn't support it."""
         verifier = secrets.token_urlsafe(32)
         digest = hashlib.sha256(verifier.encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        asking = {"action": "get_oauth_url", "challenge": challenge, **self.asked_with}
-        begun = self._post("/event_receiver", data=asking)
-        if begun is None:
+        form = {"action": "get_oauth_url", "challenge": challenge, **self.parameters}
+        started = self._post("/event_receiver", data=form)
+        if started is None:
             return ""
-        self.account.say(f"Sign in here, and let this command line in:\n  {begun['url']}")
-        if begun.get("code"):
-            self.account.say(f"The page shows this code: {begun['code']}")
+        self.account.say(f"Open this URL, sign in, and authorize the command line:\n  {started['url']}")
+        if started.get("code"):
+            self.account.say(f"Check that the page shows this code: {started['code']}")
         if has_display():
-            open_at(str(begun["url"]))
-        asked = {
+            open_at(str(started["url"]))
+        form = {
             "action": "get_oauth_token",
-            "state": begun["state"],
+            "state": started["state"],
             "verifier": verifier,
-            **self.asked_with,
+            **self.parameters,
         }
-        return self._waited("/event_receiver", float(begun["expires_in"]), PAUSE, data=asked)
+        return self._poll("/event_receiver", float(started["expires_in"]), PAUSE, data=form)
 
     def _with_code(self) -> str:
-        """The device flow (RFC 8628). Empty where the server hasn't got it."""
-        begun = self._post("/api/v1/login/device")
-        if begun is None:
+        """The device flow (RFC 8628). Empty where the server doesn't support it."""
+        started = self._post("/api/v1/login/device")
+        if started is None:
             return ""
-        self.account.say(f"Open {begun['verification_uri']} anywhere, and type in: {begun['user_code']}")
-        asked = {"handle": begun["handle"]}
-        return self._waited(
-            "/api/v1/login/device/poll", float(begun["expires_in"]), float(begun["interval"]), json=asked
+        self.account.say(
+            f"Open {started['verification_uri']} in any browser and enter this code: {started['user_code']}"
+        )
+        poll = {"handle": started["handle"]}
+        return self._poll(
+            "/api/v1/login/device/poll", float(started["expires_in"]), float(started["interval"]), json=poll
         )
 
-    def _waited(self, path: str, seconds: float, pause: float, **how: Any) -> str:
-        """The token, once somebody has agreed."""
+    def _poll(self, path: str, seconds: float, pause: float, **how: Any) -> str:
+        """Return the token once the user has authorized the command line."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(pause)
-            answer = self._looked(path, **how)
+            answer = self._poll_once(path, **how)
             if answer.get("token"):
                 self.account.say(f"Signed in as {answer.get('login', '')}.")
                 return str(answer["token"])
             pause = float(answer.get("interval", pause))
-        raise ClientError("Nobody has agreed in time.", hint="Try again.", code=Code.NOT_SIGNED_IN)
+        raise ClientError("The sign-in wasn't completed in time.", hint="Try again.", code=Code.NOT_SIGNED_IN)
 
-    def _looked(self, path: str, **how: Any) -> dict[str, Any]:
-        """How it stands; nothing where the server, or the provider behind it, doesn't answer just now."""
+    def _poll_once(self, path: str, **how: Any) -> dict[str, Any]:
+        """Return the state of the sign-in; empty while the server or the provider doesn't answer."""
         try:
             return self._post(path, **how) or {}
         except ClientError as error:
-            if error.passes:
+            if error.is_transient:
                 return {}
             raise
 
     def _post(self, path: str, **how: Any) -> dict[str, Any] | None:
-        """What is answered; None where the server hasn't got this way to sign in."""
+        """Send a request and return the JSON response; None where the server doesn't support this flow."""
         response = self.account.send("POST", path, **how)
         if response.status_code in (404, 405) or (response.is_success and not response.content):
             return None
@@ -143,23 +147,23 @@ class Github(AuthStrategy):
 
     def _unavailable(self) -> str:
         raise ClientError(
-            f"Nobody can sign in with {self.title} at this server.",
-            hint=f"That takes {self.needs}.",
+            f"This server doesn't offer signing in with {self.title}.",
+            hint=f"It needs {self.required}.",
             code=Code.NOT_SIGNED_IN,
         )
 
 
 def _refusal(response: httpx.Response) -> ClientError:
-    """What a server says when it refuses: a problem under the API, a sentence elsewhere."""
+    """The error of a response: a problem document of the API, or plain text of other routes."""
     kind, message, hint = response.headers.get("content-type", ""), "", ""
     if kind.startswith("application/problem+json"):
-        told = response.json()
-        message, hint = str(told.get("title", "")), str(told.get("detail", ""))
+        problem = response.json()
+        message, hint = str(problem.get("title", "")), str(problem.get("detail", ""))
     elif kind.startswith("text/plain"):
         message = response.text.strip()
     return ClientError(
-        message or f"The server answered {response.status_code}.",
+        message or f"The server responded with status {response.status_code}.",
         hint=hint,
         code=Code.NOT_SIGNED_IN,
-        passes=response.status_code in PASSING,
+        is_transient=response.status_code in TRANSIENT,
     )

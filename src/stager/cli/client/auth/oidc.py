@@ -1,4 +1,4 @@
-"""Accounts at the server's OpenID provider: in a browser, here or elsewhere. The server does the rest."""
+"""Sign-in at the server's OpenID Connect provider, in a browser on this or another machine."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from stager.cli.client.auth.github import Github
 
 
 class OpenIDConnect(Github):
-    """Signs in at the server's OpenID provider, in a browser."""
+    """Signs in at the server's OpenID Connect provider, in a browser."""
 
-    kept_as = "oidc"
-    asked_with: ClassVar[Mapping[str, str]] = {"provider": "oidc"}
+    secret_name = "oidc"  # noqa: S105
+    parameters: ClassVar[Mapping[str, str]] = {"provider": "oidc"}
     title = "OpenID Connect"
-    needs = (
-        "OpenIDConnectAuthentication and OpenIDConnectAuthorization in its configuration;"
-        " with auth_strategy=Token, a token from its page /account will do, too"
+    required = (
+        "OpenIDConnectAuthentication and OpenIDConnectAuthorization in its configuration. Alternatively, set"
+        " auth_strategy=Token and use an API token from the server's page /account"
     )
 
-    def _ways(self) -> Sequence[Callable[[], str]]:
-        """The address can be opened on any machine: its page shows whom it lets in."""
+    def _flows(self) -> Sequence[Callable[[], str]]:
+        """The browser flow only: its URL can be opened on any machine, and the page shows the code."""
         return (self._in_browser,)

@@ -1,4 +1,4 @@
-"""Files that nobody else may read, in the client's folder."""
+"""Files of mode 0600 in the client's folder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def folder(environ: Mapping[str, str]) -> Path:
-    """The client's folder: `$XDG_CONFIG_HOME/stager`, `~/.config/stager` unless that is set.
+    """Return the client's folder: `$XDG_CONFIG_HOME/stager`, or `~/.config/stager`.
 
-    XDG Base Directory Specification 0.8: a path that isn't absolute doesn't count.
+    A relative path is ignored (XDG Base Directory Specification 0.8).
     """
     given = environ.get("XDG_CONFIG_HOME", "")
     base = Path(given) if given and Path(given).is_absolute() else Path.home() / ".config"
@@ -19,7 +19,7 @@ def folder(environ: Mapping[str, str]) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file of mode 0600, whole or not at all: a candidate beside it, then a rename."""
+    """Write a file of mode 0600 atomically: write a temporary file, then rename it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     candidate = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
@@ -35,7 +35,7 @@ def write(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> str:
-    """What is in a file; empty when there is none. Takes from others what they may do with it."""
+    """Return the content of a file; empty when there is none. Sets its mode to 0600."""
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)

@@ -1,5 +1,5 @@
-"""Finds the class that `auth_strategy` names: ours, a file in the client's folder, or an installed
-package's."""
+"""Finds the class that `auth_strategy` names: a built-in one, one in the client's folder, or one of an
+installed package."""
 
 from __future__ import annotations
 
@@ -24,29 +24,28 @@ BUILT_IN = {
     "OpenIDConnect": "stager.cli.client.auth.oidc",
     "Token": "stager.cli.client.auth.token",
 }
-"""Ours, each with its module."""
-SERVERS_NAMES = {
+"""The built-in strategies, with their modules."""
+SERVER_NAMES = {
     "BasicAuthentication": "Basic",
     "GithubAuthentication": "Github",
     "OpenIDConnectAuthentication": "OpenIDConnect",
     "oidc": "OpenIDConnect",
 }
-"""What the server calls its end of the same."""
+"""The names of the server's counterparts, which are accepted as well."""
 FOLDER = "auth_strategies"
-"""Where files are looked for, below the client's folder."""
+"""The folder of custom strategies, in the client's folder."""
 GROUP = "stager.auth_strategies"
-"""The group of entry points by which an installed package offers its classes, by their names."""
-FIRST = "Basic"
-"""The one that is taken unless another is named."""
+"""The entry point group of strategies in installed packages."""
+DEFAULT = "Basic"
 
 
 def find(name: str, environ: Mapping[str, str] = os.environ) -> type[AuthStrategy]:
-    """The strategy of this name. Only ours are imported to find one of ours.
+    """Return the strategy of this name. Other modules are imported only if it isn't a built-in one.
 
     Raises:
-        ClientError: there is none, or it can't be used.
+        ClientError: there is none, or it can't be imported.
     """
-    wanted = SERVERS_NAMES.get(name, name) or FIRST
+    wanted = SERVER_NAMES.get(name, name) or DEFAULT
     if wanted in BUILT_IN:
         return _class_in(importlib.import_module(BUILT_IN[wanted]), wanted)
     others = dict(_others(environ))
@@ -54,33 +53,33 @@ def find(name: str, environ: Mapping[str, str] = os.environ) -> type[AuthStrateg
         return others[wanted]
     known = [*BUILT_IN, *others]
     close = difflib.get_close_matches(name, known, 1)
-    hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
-    raise ClientError(f"There is no auth_strategy {name}.", hint=hint, code=Code.USAGE)
+    hint = f"Did you mean {close[0]}?" if close else f"The strategies are {', '.join(known)}."
+    raise ClientError(f'There is no auth_strategy "{name}".', hint=hint, code=Code.USAGE)
 
 
 def name_of(cls: type[AuthStrategy]) -> str:
-    """What `auth_strategy` calls it."""
+    """Return the name by which `auth_strategy` selects it."""
     return cls.__name__
 
 
 def _others(environ: Mapping[str, str]) -> Iterator[tuple[str, type[AuthStrategy]]]:
     for entry in entry_points(group=GROUP):
-        cls = _loaded(entry.value, entry.load)
+        cls = _load(entry.value, entry.load)
         if inspect.isclass(cls) and issubclass(cls, AuthStrategy):
             yield name_of(cls), cls
     for path in sorted((secure_files.folder(environ) / FOLDER).glob("[!_]*.py")):
-        module = _loaded(str(path), lambda path=path: _module_of(path))  # type: ignore[misc]
+        module = _load(str(path), lambda path=path: _module_of(path))  # type: ignore[misc]
         for _, cls in inspect.getmembers(module, inspect.isclass):
             if issubclass(cls, AuthStrategy) and cls.__module__ == module.__name__:
                 yield name_of(cls), cls
 
 
-def _loaded(origin: str, load: Callable[[], Any]) -> Any:
+def _load(origin: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (Exception, SystemExit) as error:
         raise ClientError(
-            f"{origin} can't be imported: {type(error).__name__}: {error}", code=Code.USAGE
+            f"Can't import {origin}: {type(error).__name__}: {error}", code=Code.USAGE
         ) from error
 
 

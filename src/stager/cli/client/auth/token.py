@@ -1,4 +1,4 @@
-"""Tokens: what `stager token create` or a forge gave (RFC 6750, section 2.1)."""
+"""Bearer tokens (RFC 6750, section 2.1): API tokens of Stager or tokens of a forge."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Mapping
 from stager.cli.client.auth.strategy import AuthStrategy
 
 VARIABLE = "STAGER_TOKEN"
-INSTEAD = f"Set {VARIABLE}, or pipe the token into `stager login --stdin`."
-KEPT_AS = "token"
+HINT = f"Set {VARIABLE}, or pipe the token into `stager login --stdin`."
+SECRET_NAME = "token"  # noqa: S105
 
 
 class Token(AuthStrategy):
-    """Sends a token: the one in `STAGER_TOKEN`, or that which `stager login` has kept."""
+    """Sends a token: the one in `STAGER_TOKEN`, or the one that `stager login` has stored."""
 
     _token = ""
 
     def headers(self) -> Mapping[str, str]:
-        known = self._token or self.account.variable(VARIABLE) or self.account.secret(KEPT_AS)
-        self._token = known or self._asked()
+        known = self._token or self.account.variable(VARIABLE) or self.account.secret(SECRET_NAME)
+        self._token = known or self._prompt()
         return {"Authorization": f"Bearer {self._token}"}
 
     def sign_in(self, secret: str = "") -> None:
-        self._token = secret or self._asked()
+        self._token = secret or self._prompt()
 
     def accepted(self) -> None:
-        self.account.keep(KEPT_AS, self._token)
+        self.account.save_secret(SECRET_NAME, self._token)
 
     def sign_out(self) -> bool:
-        return self.account.forget(KEPT_AS)
+        return self.account.delete_secret(SECRET_NAME)
 
-    def _asked(self) -> str:
-        return self.account.ask("Token", hidden=True, instead=INSTEAD).strip()
+    def _prompt(self) -> str:
+        return self.account.ask("Token", hidden=True, hint=HINT).strip()

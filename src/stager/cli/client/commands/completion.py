@@ -1,5 +1,4 @@
-"""What the shell offers after Tab: names from the settings and from the server. Any failure offers
-nothing."""
+"""Tab completion: names from the settings and from the server. Errors yield no suggestions."""
 
 from __future__ import annotations
 
@@ -9,25 +8,25 @@ from typing import Any
 
 from stager.cli.client import settings
 
-PATIENCE = 2.0
-"""Seconds; whoever presses Tab waits for no longer."""
+TIMEOUT = 2.0
+"""Seconds until a request for completion times out."""
 
 
 def endpoints(incomplete: str) -> list[str]:
-    """The names of the endpoints."""
+    """Suggest the names of endpoints."""
     try:
         return [name for name in settings.load().endpoints if name.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 (a broken completion would break the prompt that one types at)
+    except Exception:  # noqa: BLE001 (an error message would garble the prompt)
         return []
 
 
 def images(ctx: Any, incomplete: str) -> list[str]:
-    """The applications of which there are previews."""
+    """Suggest the applications that have previews."""
     return sorted({app for app, _ in _known(ctx) if app.startswith(incomplete)})
 
 
 def previews(ctx: Any, incomplete: str) -> list[str]:
-    """Applications for a first word, the names of an application's previews for a second."""
+    """Suggest applications and previews for the first argument, an application's previews for the second."""
     before = ctx.params.get("which") or ctx.params.get("image") or ()
     words = [before] if isinstance(before, str) else list(before)
     known = _known(ctx)
@@ -37,17 +36,17 @@ def previews(ctx: Any, incomplete: str) -> list[str]:
 
 
 def _known(ctx: Any) -> list[tuple[str, str]]:
-    """Application and name of each preview, asked without asking anybody."""
-    return list(_asked(ctx.params.get("endpoint") or os.environ.get("STAGER_ENDPOINT", "")))
+    """Return application and name of each preview."""
+    return list(_previews(ctx.params.get("endpoint") or os.environ.get("STAGER_ENDPOINT", "")))
 
 
-def _asked(endpoint: str) -> Iterator[tuple[str, str]]:
-    # `command` has the options that are completed here.
+def _previews(endpoint: str) -> Iterator[tuple[str, str]]:
+    # `command` imports this module for its options.
     from stager.cli.client.command import server  # noqa: PLC0415
 
     try:
-        with server(endpoint, PATIENCE) as api:
+        with server(endpoint, TIMEOUT) as api:
             for preview in api.previews():
                 yield preview.app, preview.name
-    except BaseException:  # noqa: BLE001 (as above; a prompt that nobody can answer ends in SystemExit)
+    except BaseException:  # noqa: BLE001 (as above; a prompt without a terminal raises SystemExit)
         return

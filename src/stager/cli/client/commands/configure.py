@@ -1,4 +1,4 @@
-"""`stager configure`: which servers there are, and how one signs in there."""
+"""`stager configure`: the endpoints and how to sign in to each."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from stager.cli.client import settings
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.auth.strategies import find
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
-from stager.cli.client.output import note, say, say_json, warn
+from stager.cli.client.output import echo, echo_json, note, warn
 from stager.cli.client.settings import ClientSettings, checked_url
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command(cls=ClientCommand)(configure)
 
 
 def configure(
     changes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="What to set; `KEY=` removes it.", show_default=False),
+        typer.Argument(metavar="[KEY=VALUE]...", help="A setting; `KEY=` removes it.", show_default=False),
     ] = None,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Set which server the client commands talk to, and how one signs in there.
+    """Show or change the client's settings.
 
-    Without any KEY=VALUE, show what is set. Secrets are no part of it.
+    KEY=VALUE sets a value for an endpoint, KEY= removes it; without any, the settings are shown. The settings
+    contain no secrets: `stager login` stores those.
     """
     known = settings.load()
     if changes:
         known = _changed(known, endpoint, changes)
         path = settings.save(known)
-        note(f"Written to {path}.")
+        note(f"Saved to {path}.")
     if as_json:
-        say_json({"default": known.default, "endpoints": _typed(known)})
+        echo_json({"default": known.default, "endpoints": _typed(known)})
     elif not changes:
         _show(known)
 
@@ -47,8 +48,8 @@ def configure(
 def _changed(known: ClientSettings, endpoint: str, changes: list[str]) -> ClientSettings:
     if "://" in endpoint:
         raise ClientError(
-            "Here, --endpoint is the name of an endpoint.",
-            hint=f"Its URL is a setting: endpoint={endpoint}",
+            "--endpoint must be a name here, not a URL.",
+            hint=f"Set the URL with endpoint={endpoint}",
             code=Code.USAGE,
         )
     pairs = [(key, value) for key, _, value in (change.partition("=") for change in changes)]
@@ -64,11 +65,9 @@ def _changed(known: ClientSettings, endpoint: str, changes: list[str]) -> Client
 def _warn_of(values: Mapping[str, str]) -> None:
     url = values.get("endpoint", "")
     if url.startswith("http:") and not settings.Endpoint("", checked_url(url)).is_local:
-        warn("http isn't encrypted: whoever is on the way reads your credentials.")
+        warn("http isn't encrypted, so others on the network can read your credentials.")
     if values.get("verify_ssl") == "false":
-        warn(
-            "verify_ssl=false takes anybody's certificate. SSL_CERT_FILE can name your own authority instead."
-        )
+        warn("verify_ssl=false accepts any certificate. SSL_CERT_FILE is safer.")
 
 
 def _typed(known: ClientSettings) -> dict[str, dict[str, object]]:
@@ -80,11 +79,11 @@ def _typed(known: ClientSettings) -> dict[str, dict[str, object]]:
 
 def _show(known: ClientSettings) -> None:
     if not known.endpoints:
-        note("Nothing is configured. Begin with: stager configure endpoint=https://your-stager-host")
+        note("No endpoint is configured. Run: stager configure endpoint=https://your-stager-host")
     for line in _lines(known):
-        say(line)
+        echo(line)
     if os.environ.get("STAGER_ENDPOINT"):
-        note(f"STAGER_ENDPOINT={os.environ['STAGER_ENDPOINT']} goes before the default.")
+        note(f"STAGER_ENDPOINT={os.environ['STAGER_ENDPOINT']} overrides the default endpoint.")
 
 
 def _lines(known: ClientSettings) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`stager doctor`, asked of a server. Where one is installed, `stager.cli.doctor` looks at its machine."""
+"""`stager doctor` where only the client is installed; otherwise see `stager.cli.doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from stager.cli.client.api.errors import ClientError
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, server
-from stager.cli.client.output import note, say, say_json
+from stager.cli.client.output import echo, echo_json, note
 
 DOCTOR = "/api/v1/doctor"
 MARKS = {"fine": "✓", "warning": "!", "wrong": "✗"}
@@ -17,42 +17,42 @@ WRONG = "wrong"
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command(cls=ClientCommand)(doctor)
 
 
 def doctor(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Have a server look whether all that it needs is as it should be; for its administrators.
+    """Check Docker, disk, ports, DNS and GitHub. The server runs the checks; you must be an administrator.
 
-    Exits with 1 when something is wrong. With --json, a list of objects with `subject`, `verdict` (`fine`,
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
     `warning` or `wrong`), `message` and `hint`.
     """
-    tell(asked(endpoint), as_json=as_json)
+    report(findings_of(endpoint), as_json=as_json)
 
 
-def asked(endpoint: str) -> Sequence[Mapping[str, Any]]:
-    """What the server found."""
+def findings_of(endpoint: str) -> Sequence[Mapping[str, Any]]:
+    """Have the server run its checks, and return the findings."""
     with server(endpoint) as api:
         found: list[Mapping[str, Any]] = api.connection.get(DOCTOR)
         return found
 
 
-def tell(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Show all that was found. Raises `ClientError` when something is wrong."""
+def report(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Write the findings. Raises `ClientError` when a check failed."""
     if as_json:
-        say_json(list(found))
+        echo_json(list(found))
     else:
         for finding in found:
-            _say(finding)
-    wrong = sum(finding["verdict"] == WRONG for finding in found)
-    if wrong:
-        things = "One thing is" if wrong == 1 else f"{wrong} things are"
-        raise ClientError(f"{things} wrong.", hint="" if as_json else "What to do is said above.")
+            _write(finding)
+    failed = sum(finding["verdict"] == WRONG for finding in found)
+    if failed:
+        checks = "1 check" if failed == 1 else f"{failed} checks"
+        raise ClientError(f"{checks} failed.", hint="" if as_json else "See the hints above.")
     if not as_json:
-        note("Nothing is wrong.")
+        note("No check failed.")
 
 
-def _say(finding: Mapping[str, Any]) -> None:
-    say(f"{MARKS.get(str(finding['verdict']), '?')} {finding['subject']}: {finding['message']}")
+def _write(finding: Mapping[str, Any]) -> None:
+    echo(f"{MARKS.get(str(finding['verdict']), '?')} {finding['subject']}: {finding['message']}")
     if finding["hint"]:
-        say(f"    {finding['hint']}")
+        echo(f"    {finding['hint']}")

@@ -1,5 +1,4 @@
-"""`stager exec`: a command, mostly a shell, inside a preview's instance, on the terminal of whoever sits
-here."""
+"""`stager exec`: a command or a shell in a preview's instance, on the local terminal."""
 
 from __future__ import annotations
 
@@ -11,41 +10,44 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stager.cli.client.api.connection import Connection
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.api.resolve import find
 from stager.cli.client.command import ClientCommand, EndpointOption, Which, server
 
+if TYPE_CHECKING:
+    from stager.cli.client.api.connection import Connection
+
 COMMAND = "stager.command"
-"""Where the words after `--` are, among the context's own."""
+"""The key in the context's `meta` of the arguments after `--`."""
 
 
 class ExecCommand(ClientCommand):
-    """Keeps apart what comes after `--`."""
+    """Separates the arguments after `--`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words before it are ours."""
+        """Parse the arguments before `--`; keep those after it."""
         before, after = args, []
         if "--" in args:
-            place = args.index("--")
-            before, after = args[:place], args[place + 1 :]
+            index = args.index("--")
+            before, after = args[:index], args[index + 1 :]
         ctx.meta[COMMAND] = after
         return super().parse_args(ctx, before)
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command("exec", cls=ExecCommand)(exec_)
 
 
 def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> None:
-    """Run a command inside a preview: `stager exec IMAGE NAME -- COMMAND`. Without one, a shell.
+    """Run a command or a shell in a preview.
 
-    The exit code is the command's. Without a terminal on standard input, nothing is typed into it.
+    `stager exec PREVIEW -- COMMAND` runs a command; without one, a shell starts. The exit code is the
+    command's. Standard input is only passed on from a terminal.
     """
     with server(endpoint) as api:
         preview = find(api, which)
@@ -59,32 +61,32 @@ def _run(connection: Connection, id_: str, command: list[str]) -> int:
     query += [("rows", str(rows)), ("columns", str(columns)), ("kind", os.environ.get("TERM", "xterm"))]
     with (
         connection.socket(f"/api/v1/environments/{id_}/exec", query) as socket,
-        _raw_terminal() as is_typed_at,
+        _raw_terminal() as has_terminal,
     ):
-        if is_typed_at:
-            threading.Thread(target=_type, args=(socket,), daemon=True).start()
-            _tell_size(socket)
-        return _show(socket, as_is=is_typed_at)
+        if has_terminal:
+            threading.Thread(target=_send_input, args=(socket,), daemon=True).start()
+            _send_size_changes(socket)
+        return _show(socket, raw=has_terminal)
 
 
-def _show(socket: Any, *, as_is: bool) -> int:
-    """Write what comes, until the command has ended. Returns what with."""
+def _show(socket: Any, *, raw: bool) -> int:
+    """Write the output until the command ends. Returns its exit code."""
     for message in socket:
         if isinstance(message, str):
-            told = json.loads(message)
-            code = told.get("exit_code")
+            end = json.loads(message)
+            code = end.get("exit_code")
             if code is not None:
                 return int(code)
             break
-        sys.stdout.buffer.write(message if as_is else message.replace(b"\r\n", b"\n"))
+        sys.stdout.buffer.write(message if raw else message.replace(b"\r\n", b"\n"))
         sys.stdout.buffer.flush()
     raise ClientError(
-        "The instance went away in the middle of it.", code=Code.FAILED, reason="shell-interrupted"
+        "The instance stopped while the command was running.", code=Code.FAILED, reason="shell-interrupted"
     )
 
 
-def _type(socket: Any) -> None:
-    """Send what is typed, as it is typed."""
+def _send_input(socket: Any) -> None:
+    """Send standard input."""
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 (as in `connection`)
 
     try:
@@ -95,15 +97,16 @@ def _type(socket: Any) -> None:
 
 
 def _terminal_size() -> os.terminal_size:
-    """That of the terminal itself: COLUMNS and LINES in the environment may be another's."""
+    """Return the size of the terminal. COLUMNS and LINES may be stale, so they are used without a terminal
+    only."""
     try:
         return os.get_terminal_size(sys.stdin.fileno())
-    except (OSError, ValueError):  # there is none
+    except (OSError, ValueError):  # no terminal
         return shutil.get_terminal_size()
 
 
-def _tell_size(socket: Any) -> None:
-    """Tell of each change of the window, from now on."""
+def _send_size_changes(socket: Any) -> None:
+    """Send the terminal's size whenever it changes."""
 
     def changed(*_: object) -> None:
         columns, rows = _terminal_size()
@@ -114,17 +117,17 @@ def _tell_size(socket: Any) -> None:
 
 @contextmanager
 def _raw_terminal() -> Iterator[bool]:
-    """Have each key go to the other end, Ctrl-C among them. Says whether there is a terminal."""
+    """Put the terminal into raw mode, so that Ctrl-C is sent, too. Yields whether there is a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield False
         return
-    # There are none of these on Windows.
+    # These modules don't exist on Windows.
     import termios  # noqa: PLC0415
     import tty  # noqa: PLC0415
 
     before = termios.tcgetattr(sys.stdin)
     try:
-        tty.setraw(sys.stdin, termios.TCSADRAIN)  # what was typed ahead stays
+        tty.setraw(sys.stdin, termios.TCSADRAIN)  # keep pending input
         yield True
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

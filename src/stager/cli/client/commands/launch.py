@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy`, `approve` and `wait`: what should be, and waiting until it is."""
+"""`stager launch`, `kill`, `redeploy` and `approve`."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ import typer
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.api.resolve import find
-from stager.cli.client.auth.browser import open_at, wants_one
+from stager.cli.client.auth.browser import open_at, should_open
 from stager.cli.client.command import ClientCommand, EndpointOption, Image, JsonOption, Name, Which, server
-from stager.cli.client.commands.progress import GONE, Progress, follow, looks
-from stager.cli.client.output import note, say, say_json
+from stager.cli.client.commands.progress import GONE, Progress, follow, poll
+from stager.cli.client.output import echo, echo_json, note
 
-PATIENCE = 900.0
-"""Seconds that a launch is waited for, unless told otherwise: long enough for a long build."""
+DEFAULT_TIMEOUT = 900.0
+"""Seconds to wait for a launch, enough for a long build."""
 
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, as is the default.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done (the default).")]
 Open = Annotated[
     bool | None,
     typer.Option(
         "--open/--no-open",
-        help="Open a browser at it. By default where there is a terminal and a display.",
+        help="Open the preview in a browser; by default on a terminal with a display.",
         show_default=False,
     ),
 ]
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     for command in (launch, kill, redeploy, approve):
         app.command(cls=ClientCommand)(command)
 
 
-def launch(
+def launch(  # noqa: PLR0913 (the options of the command)
     image: Image,
     name: Name,
     *,
     parameters: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="NAME=VALUE", help="An environment variable of the instance."),
+        typer.Option(
+            "--set", "-s", metavar="NAME=VALUE", help="An environment variable of the instance. Repeatable."
+        ),
     ] = None,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     browser: Open = None,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Launch a preview, or refresh it; print its URL once it is live, and open a browser there.
+    """Launch or update a preview and print its URL.
 
-    On the way it shows how that goes: the place in the line of builds, the build's log, the start. Ctrl-C
-    ends only the waiting.
+    Waits until the preview is live, shows the position in the build queue, the build log and the start, and
+    opens the preview in a browser. Ctrl-C stops waiting; the server continues.
     """
     with server(endpoint) as api:
         preview = api.launch(image, name, _pairs(parameters or []))
@@ -63,30 +65,29 @@ def launch(
 def redeploy(
     which: Which,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Start a preview afresh, with what it was last launched with."""
+    """Redeploy a preview with its last parameters."""
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 
 def approve(
-    sha: Annotated[
-        str, typer.Argument(metavar="COMMIT", help="The whole id of the commit that you have read.")
-    ],
+    sha: Annotated[str, typer.Argument(metavar="COMMIT", help="The full id of the reviewed commit.")],
     which: Which,
     *,
     wait: Wait = True,
-    timeout: Timeout = PATIENCE,
+    timeout: Timeout = DEFAULT_TIMEOUT,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Let the commit of a pull request from a fork run, once you have read it.
+    """Approve a commit of a pull request from a fork.
 
-    It is approved by its whole id, 40 or 64 hex digits, which must be that of the newest commit.
+    Code from a fork doesn't run until its commit is approved: read it first. COMMIT is the full id (40 or 64
+    hex digits) of the pull request's latest commit.
     """
     with server(endpoint) as api:
         preview = api.approve(find(api, which).id, sha)
@@ -100,16 +101,17 @@ def kill(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a preview, and return once nobody can reach it any more.
+    """Remove a preview.
 
-    A pull request's comes back with the next push, reopening or launch.
+    Waits until the preview is no longer served. A pull request's preview is launched again by the next push,
+    by reopening the pull request, or by `stager launch`.
     """
     with server(endpoint) as api:
         preview = api.kill(find(api, which).id)
         if wait:
-            preview = _until_removed(api, preview, timeout)
+            preview = _wait_until_removed(api, preview, timeout)
         if as_json:
-            say_json(preview.told)
+            echo_json(preview.data)
         else:
             note(f"{preview.name}: {preview.message}")
 
@@ -117,41 +119,42 @@ def kill(
 def _finish(
     api: Api, preview: Preview, *, wait: bool, timeout: float, browser: bool | None, as_json: bool
 ) -> None:
-    """Wait for what was launched, and tell of it."""
-    begun = time.monotonic()
+    """Wait for a deployment, and write the result."""
+    started = time.monotonic()
     if wait:
         with Progress(quiet=as_json).shown() as progress:
-            preview = _followed(api, preview, timeout, progress, as_json=as_json)
+            preview = _follow(api, preview, timeout, progress, as_json=as_json)
     if as_json:
-        say_json(preview.told)
+        echo_json(preview.data)
         return
-    note(f"Live after {time.monotonic() - begun:.1f} s." if wait else preview.message)
-    say(preview.url)
-    if wait and wants_one(browser):
+    note(f"Live after {time.monotonic() - started:.1f} s." if wait else preview.message)
+    echo(preview.url)
+    if wait and should_open(browser):
         open_at(preview.url)
 
 
-def _followed(api: Api, preview: Preview, timeout: float, progress: Progress, *, as_json: bool) -> Preview:
+def _follow(api: Api, preview: Preview, timeout: float, progress: Progress, *, as_json: bool) -> Preview:
     try:
         return follow(api, preview, timeout, progress)
     except ClientError:
         if as_json:
-            say_json(api.preview(preview.id).told)
+            echo_json(api.preview(preview.id).data)
         raise
 
 
-def _until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
-    """The preview once nothing of it is served. One of a pull request stays, stopped."""
-    for found, _ in looks(api, preview.id, time.monotonic() + timeout):
+def _wait_until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
+    """Return the preview once it isn't served. A pull request's preview remains in the list as stopped."""
+    for found, _ in poll(api, preview.id, time.monotonic() + timeout):
         if found.state in (GONE, "stopped", "refused") and not found.serving:
             return found
     raise ClientError(
-        f"It isn't removed after {timeout:g} s; the server goes on by itself.", code=Code.TIMEOUT
+        f"The preview wasn't removed within {timeout:g} s. The server continues to remove it.",
+        code=Code.TIMEOUT,
     )
 
 
 def _pairs(parameters: list[str]) -> dict[str, str]:
     for given in parameters:
         if "=" not in given:
-            raise ClientError(f'--set wants NAME=VALUE, not "{given}".', code=Code.USAGE)
+            raise ClientError(f'--set expects NAME=VALUE, not "{given}".', code=Code.USAGE)
     return {name: value for name, _, value in (given.partition("=") for given in parameters)}

@@ -1,4 +1,4 @@
-"""`stager login` and `logout`: whom the server will know."""
+"""`stager login` and `stager logout`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stager.cli.client.output import note, warn
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     for command in (login, logout):
         app.command(cls=ClientCommand)(command)
 
@@ -26,26 +26,32 @@ def login(
     ] = False,
     endpoint: EndpointOption = "",
 ) -> None:
-    """Sign in, and keep what that takes: in the system's keyring, or in a file that only you may read."""
+    """Sign in to a server.
+
+    The credentials are stored in the system's keyring, or in a file that only you can read.
+    """
     with connected(endpoint) as connection:
         strategy = strategy_for(connection, stored=True)
         strategy.sign_in(sys.stdin.readline().rstrip("\r\n") if stdin else "")
         connection.strategy = strategy
         connection.get(ENVIRONMENTS)
         strategy.accepted()
-        note(f"Signed in at {connection.endpoint.url}.")
+        note(f"Signed in to {connection.endpoint.url}.")
         _warn_of_variable()
 
 
 def logout(endpoint: EndpointOption = "") -> None:
-    """Forget the password or token that `stager login` has kept. A session ends at the server, too; all else
-    stays good wherever it is used."""
+    """Sign out of a server.
+
+    Deletes the stored password or token. A session also ends on the server; passwords and API tokens stay
+    valid.
+    """
     with connected(endpoint) as connection:
-        forgotten = strategy_for(connection, stored=True).sign_out()
-        note(f"Signed out of {connection.endpoint.url}." if forgotten else "Nothing was kept.")
+        deleted = strategy_for(connection, stored=True).sign_out()
+        note(f"Signed out of {connection.endpoint.url}." if deleted else "No credentials were stored.")
         _warn_of_variable()
 
 
 def _warn_of_variable() -> None:
     if os.environ.get(VARIABLE):
-        warn(f"{VARIABLE} is set, and goes before it.")
+        warn(f"{VARIABLE} is set and takes precedence over stored credentials.")

@@ -1,4 +1,4 @@
-"""`stager logs`: what a preview, or its build, says."""
+"""`stager logs`: the log of a preview or of its build."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import typer
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.resolve import find
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, Which, server
-from stager.cli.client.output import note, say, say_json
+from stager.cli.client.output import echo, echo_json, note
 
 LINES = 200
 
 
 def mount(app: typer.Typer) -> None:
-    """Add this command."""
+    """Add this command to `app`."""
     app.command(cls=ClientCommand)(logs)
 
 
 def logs(
     which: Which,
     *,
-    build: Annotated[bool, typer.Option("--build", "-b", help="What its newest build said.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it comes, until Ctrl-C.")] = False,
+    build: Annotated[bool, typer.Option("--build", "-b", help="Show the log of the latest build.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, max=5_000, metavar="N", help="How many of the last lines.")
+        int, typer.Option("--lines", "-n", min=1, max=5_000, metavar="N", help="Number of lines.")
     ] = LINES,
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show the last lines of a preview's output; of the last one's that ran, when nothing runs.
+    """Show the log of a preview or of its build.
 
-    With --follow, it goes on from one instance to the next when the preview is refreshed. With --json, each
-    line is a JSON string when it follows, and all are one list otherwise.
+    Prints the last lines of the instance's output; when no instance runs, those of the last one. --follow
+    continues with the new instance when the preview is updated. With --json, the output is a list of lines,
+    or one JSON string per line with --follow.
     """
     with server(endpoint) as api:
         preview = find(api, which)
@@ -47,19 +48,19 @@ def logs(
 
 def _follow(api: Api, preview: Preview, lines: int, *, build: bool, as_json: bool) -> None:
     following = api.follow_build(preview.id) if build else api.follow_log(preview.id, lines)
-    with following as said:
-        for line in said:
+    with following as log:
+        for line in log:
             if as_json:
-                say_json(line)
+                echo_json(line)
             else:
-                say(line)
+                echo(line)
 
 
 def _show(lines: list[str], *, as_json: bool) -> None:
     if as_json:
-        say_json(lines)
+        echo_json(lines)
     elif not lines:
-        note("Nothing was said.")
+        note("The log is empty.")
     else:
         for line in lines:
-            say(line)
+            echo(line)

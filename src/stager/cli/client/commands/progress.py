@@ -1,5 +1,4 @@
-"""Follows a launch until it is over, and shows how it goes: stages, the place in the line, the build's
-log."""
+"""Follows a deployment and shows its progress: stages, the position in the build queue, the build log."""
 
 from __future__ import annotations
 
@@ -8,27 +7,29 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-
-from rich.status import Status
+from typing import TYPE_CHECKING
 
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.output import console, note, plain
 
+if TYPE_CHECKING:
+    from rich.status import Status
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
-"""Seconds between two looks: few at first, when things move."""
+"""Seconds between two polls, increasing."""
 GONE = "gone"
 STAGES = {
     "queued": "Queued",
-    "building": "Building its image",
+    "building": "Building the image",
     "starting": "Starting",
-    "checking": "Waiting for its first answer",
+    "checking": "Waiting for the health check",
 }
-"""What a deployment does in each of its phases, in words."""
+"""Descriptions of the phases of a deployment."""
 
 
 class Progress:
-    """Says on standard error how it goes: one line that changes on a terminal, many lines elsewhere."""
+    """Shows progress on standard error: one changing line on a terminal, a line per stage elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -37,16 +38,16 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
-        """While this lasts, there is something to see."""
-        screen = console()
+        """Show progress while the context is open."""
+        terminal = console()
         with ExitStack() as stack:
-            if screen.is_terminal and not self._quiet:
-                self._status = stack.enter_context(screen.status("", spinner_style="none"))
+            if terminal.is_terminal and not self._quiet:
+                self._status = stack.enter_context(terminal.status("", spinner_style="none"))
             yield self
         self._status = None
 
     def stage(self, sentence: str) -> None:
-        """Where it stands."""
+        """Show the current stage."""
         if self._quiet or sentence == self._last:
             return
         self._last = sentence
@@ -56,7 +57,7 @@ class Progress:
             note(f"· {sentence}")
 
     def line(self, text: str) -> None:
-        """Something that the build said."""
+        """Show a line of the build log."""
         if self._quiet:
             return
         if self._status is not None:
@@ -66,18 +67,18 @@ class Progress:
 
 
 def follow(api: Api, preview: Preview, timeout: float, progress: Progress) -> Preview:
-    """The preview once it serves this generation or a newer one.
+    """Return the preview once it serves this generation or a newer one.
 
     Args:
-        preview: as the launch was answered.
+        preview: the response to the launch.
         timeout: seconds.
 
     Raises:
-        ClientError: it failed, is gone, or isn't up in time.
+        ClientError: the deployment failed, the preview was removed, or the timeout expired.
     """
     wanted, until = preview.generation, time.monotonic() + timeout
     with BuildLog(api, preview.id) as log:
-        for found, stage in looks(api, preview.id, until):
+        for found, stage in poll(api, preview.id, until):
             progress.stage(stage)
             log.show(found.state == "building" or stage == STAGES["building"], progress)
             if found.serving >= wanted:
@@ -85,18 +86,19 @@ def follow(api: Api, preview: Preview, timeout: float, progress: Progress) -> Pr
             if found.is_settled:
                 log.show(False, progress)
                 raise failure(api, found)
-    raise too_late(timeout)
+    raise timed_out(timeout)
 
 
-def looks(api: Api, id_: str, until: float) -> Iterator[tuple[Preview, str]]:
-    """How the preview stands, again and again, each with what it is doing in words, until it is too late.
-    A server that restarts meanwhile is waited for."""
+def poll(api: Api, id_: str, until: float) -> Iterator[tuple[Preview, str]]:
+    """Poll the preview until the timeout; yields it with a description of its stage.
+
+    Transient errors, such as a server that restarts, are retried."""
     pause = FIRST_PAUSE
     while True:
         try:
-            yield _look(api, id_)
+            yield _preview_and_stage(api, id_)
         except ClientError as error:
-            if not error.passes or time.monotonic() >= until:
+            if not error.is_transient or time.monotonic() >= until:
                 raise
         if time.monotonic() >= until:
             return
@@ -104,23 +106,25 @@ def looks(api: Api, id_: str, until: float) -> Iterator[tuple[Preview, str]]:
         pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
-def _look(api: Api, id_: str) -> tuple[Preview, str]:
+def _preview_and_stage(api: Api, id_: str) -> tuple[Preview, str]:
     preview = api.preview(id_)
     if preview.is_settled:
         return preview, preview.message
     phase = next((d.phase for d in api.deployments(id_) if d.generation == preview.generation), "queued")
     stage = STAGES.get(phase, preview.message)
-    waits = "line" in preview.message or preview.reason
-    return preview, preview.message if waits else stage
+    is_waiting = "queue" in preview.message or "line" in preview.message or preview.reason
+    return preview, preview.message if is_waiting else stage
 
 
 def failure(api: Api, preview: Preview) -> ClientError:
-    """Why it isn't live, with the last lines of whatever tells more."""
+    """The error for a failed deployment, with the last lines of the build log or the log."""
     lines: list[str] = []
     with suppress(ClientError):
         if preview.reason == "build-failed":
             lines = api.build_log(preview.id)
-        elif preview.state == "failed":  # else the log is of the older one, which goes on serving
+        elif (
+            preview.state == "failed"
+        ):  # otherwise the log is that of the previous generation, which is still served
             lines = api.log(preview.id, 15)
     return ClientError(
         preview.message,
@@ -131,17 +135,17 @@ def failure(api: Api, preview: Preview) -> ClientError:
     )
 
 
-def too_late(timeout: float) -> ClientError:
-    """It isn't waited for any more."""
+def timed_out(timeout: float) -> ClientError:
+    """The error for an expired timeout."""
     return ClientError(
-        f"It isn't up after {timeout:g} s; the server goes on by itself.",
-        hint="`stager show` tells how it stands, --timeout waits for longer.",
+        f"The preview isn't live after {timeout:g} s. The server continues the deployment.",
+        hint="`stager show` shows its status. Use a longer --timeout to wait longer.",
         code=Code.TIMEOUT,
     )
 
 
 class BuildLog:
-    """The log of a preview's build, read beside the looks, in a thread that ends with it or with us."""
+    """Reads a preview's build log in a daemon thread."""
 
     def __init__(self, api: Api, id_: str) -> None:
         self._api = api
@@ -153,19 +157,19 @@ class BuildLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to wait for: the thread is a daemon."""
+        """Don't wait: the thread is a daemon."""
 
     def show(self, is_building: bool, progress: Progress) -> None:
-        """What was said since the last time; begins to listen once there is a build."""
+        """Show new lines. Starts to read the log once a build runs."""
         if is_building and self._thread is None:
-            self._thread = threading.Thread(target=self._listen, daemon=True)
+            self._thread = threading.Thread(target=self._read, daemon=True)
             self._thread.start()
         if not is_building and self._thread is not None:
             self._thread.join(1.0)
         while not self._lines.empty():
             progress.line(self._lines.get())
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         with suppress(Exception), self._api.follow_build(self._id) as lines:
             for line in lines:
                 self._lines.put(line)

@@ -1,4 +1,4 @@
-"""`stager whoami` and `stager token`: who one is there, and tokens for automation."""
+"""`stager whoami` and `stager token`: the signed-in user and API tokens."""
 
 from __future__ import annotations
 
@@ -10,107 +10,108 @@ import typer
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, server
-from stager.cli.client.commands.previews import when
-from stager.cli.client.output import note, say, say_json, say_table
+from stager.cli.client.commands.previews import local_time
+from stager.cli.client.output import echo, echo_json, echo_table, note
 
 WHO = "/api/v1/whoami"
 TOKENS = "/api/v1/tokens"
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
-token = typer.Typer(no_args_is_help=True, help="Tokens for automation: in CI, or in a script.")
+token = typer.Typer(no_args_is_help=True, help="Manage API tokens for CI and scripts.")
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to `app`."""
     app.command(cls=ClientCommand)(whoami)
-    app.add_typer(token, name="token", help="Tokens for automation: in CI, or in a script.")
+    app.add_typer(token, name="token", help="Manage API tokens for CI and scripts.")
 
 
 def whoami(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Say who the server takes you for, and what you may do there.
+    """Show the signed-in user and their roles.
 
-    With --json: `name`, `by` (how it knows), `role` and `apps`, the role for each application.
+    With --json: `name`, `by` (the authentication method), `role`, and `apps` (the role for each application).
     """
     with server(endpoint) as api:
         found = api.connection.get(WHO)
     if as_json:
-        say_json(found)
+        echo_json(found)
         return
-    say(f"{found['name']} (by {found['by']}), {found['role']}")
+    echo(f"{found['name']} (by {found['by']}), {found['role']}")
     for app, role in sorted(found["apps"].items()):
-        say(f"  {app}: {role}")
+        echo(f"  {app}: {role}")
 
 
 @token.command(cls=ClientCommand)
 def create(
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="What to call it, such as `ci`.")],
+    label: Annotated[str, typer.Argument(metavar="LABEL", help="A name for the token, such as `ci`.")],
     *,
     role: Annotated[
-        str, typer.Option("--role", metavar="ROLE", help="The most that it lets anybody do.")
+        str,
+        typer.Option("--role", metavar="ROLE", help="The maximum role: viewer, developer or administrator."),
     ] = "developer",
     apps: Annotated[
         list[str] | None,
-        typer.Option("--app", "-a", metavar="IMAGE", help="Good for this one only; may be repeated."),
+        typer.Option("--app", "-a", metavar="IMAGE", help="Only for this application. Repeatable."),
     ] = None,
     expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long it is good for: `12h`, `90d`.")
+        str, typer.Option("--expires", metavar="TIME", help="Lifetime, such as `12h` or `90d`.")
     ] = "30d",
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token, and print it. Nobody can look it up afterwards.
+    """Create a token and print it. It can't be shown again.
 
-    It never lets anybody do more than you may yourself at that time. With --json: the token in `token`,
-    beside its `id`, `label`, `role`, `apps` and times.
+    A token never has more permissions than you have at the time of its use. With --json: `token`, `id`,
+    `label`, `role`, `apps` and times.
     """
     body = {"label": label, "role": role, "apps": apps or None, "expires_in": _seconds(expires)}
     with server(endpoint) as api:
-        made = api.connection.post(TOKENS, body)
+        created = api.connection.post(TOKENS, body)
     if as_json:
-        say_json(made)
+        echo_json(created)
         return
-    note(f"Good until {when(made['expires_at'])}. This is the only time that it is shown:")
-    say(made["token"])
+    note(f"Valid until {local_time(created['expires_at'])}. It won't be shown again:")
+    echo(created["token"])
 
 
 @token.command("list", cls=ClientCommand)
 def list_(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """List your tokens that are good still, oldest first; not the tokens themselves."""
+    """List your valid tokens, without their secrets. The oldest comes first."""
     with server(endpoint) as api:
         found = api.connection.get(TOKENS)
     if as_json:
-        say_json(found)
+        echo_json(found)
     elif not found:
-        note("There are none.")
+        note("You have no tokens.")
     else:
-        say_table(("ID", "LABEL", "ROLE", "IMAGES", "EXPIRES", "LAST USED"), [_row(each) for each in found])
+        echo_table(
+            ("ID", "LABEL", "ROLE", "IMAGES", "EXPIRES", "LAST USED"), [_row(token) for token in found]
+        )
 
 
 @token.command(cls=ClientCommand)
 def revoke(
-    which: Annotated[
-        str, typer.Argument(metavar="ID", help="The token's id, as `stager token list` has it.")
-    ],
+    which: Annotated[str, typer.Argument(metavar="ID", help="The token's id, from `stager token list`.")],
     endpoint: EndpointOption = "",
 ) -> None:
-    """Take a token back, at once."""
+    """Revoke a token immediately."""
     if not re.fullmatch(r"[\w-]{1,64}", which):
         raise ClientError(
-            f'"{which}" is no token\'s id.', hint="`stager token list` has them.", code=Code.USAGE
+            f'"{which}" isn\'t a token id.', hint="`stager token list` shows the ids.", code=Code.USAGE
         )
     with server(endpoint) as api:
         api.connection.delete(f"{TOKENS}/{which}")
-    note("It is good for nothing any more.")
+    note("Revoked.")
 
 
-def _row(told: Mapping[str, Any]) -> tuple[str, ...]:
-    images = "all" if told["apps"] is None else ", ".join(told["apps"])
-    used = when(told["used_at"]) if told["used_at"] else "never"
-    return (told["id"], told["label"], told["role"], images, when(told["expires_at"]), used)
+def _row(data: Mapping[str, Any]) -> tuple[str, ...]:
+    images = "all" if data["apps"] is None else ", ".join(data["apps"])
+    used = local_time(data["used_at"]) if data["used_at"] else "never"
+    return (data["id"], data["label"], data["role"], images, local_time(data["expires_at"]), used)
 
 
 def _seconds(text: str) -> int:
     found = re.fullmatch(r"(\d{1,4})([mhd])", text)
     if found is None:
-        raise ClientError(f'--expires should be a time such as 12h or 90d, not "{text}".', code=Code.USAGE)
+        raise ClientError(f'--expires must be a duration such as 12h or 90d, not "{text}".', code=Code.USAGE)
     return int(found[1]) * SECONDS[found[2]]

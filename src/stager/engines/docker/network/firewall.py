@@ -12,7 +12,7 @@ from typing import Any
 from stager.domain.egress import Destination, Egress, Reach
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
-from stager.domain.source import Trust
+from stager.domain.profile import WIDEST_REACH, ProfileName
 from stager.engines.docker.network.egress import Names
 from stager.engines.docker.network.pool import bridge_of, tag_of
 from stager.helper_client import HelperClient
@@ -29,7 +29,7 @@ BRIDGES = 500
 class _Member:
     environment: str
     app: str
-    trust: Trust
+    profile: ProfileName
 
 
 class HelperFirewall:
@@ -37,7 +37,7 @@ class HelperFirewall:
 
     Args:
         ports: tells the machine's ports at which visitors come in; they may change while Stager runs.
-        egress_of: what an application's previews may connect to, by its name.
+        egress_of: what an instance may connect to, by its application's name and its profile.
         builder_allow: what the builder of untrusted code may connect to besides the internet.
     """
 
@@ -46,7 +46,7 @@ class HelperFirewall:
         helper: HelperClient,
         installation: str,
         ports: Callable[[], Sequence[int]],
-        egress_of: Callable[[str], Egress],
+        egress_of: Callable[[str, ProfileName], Egress],
         *,
         names: Names | None = None,
         builder_allow: Sequence[Destination] = (),
@@ -65,11 +65,11 @@ class HelperFirewall:
 
     async def guard(self, network: str, labels: InstanceLabels) -> None:
         """See `ports.firewall.Firewall.guard`."""
-        bridge = bridge_of(self._installation, network, labels.trust)
-        self._members[bridge] = _Member(labels.environment, labels.app, labels.trust)
+        bridge = bridge_of(self._installation, network, labels.profile)
+        self._members[bridge] = _Member(labels.environment, labels.app, labels.profile)
         self._news.add(bridge)
         try:
-            await self._names.look_up(self._egress_of(labels.app).allow, again=False)
+            await self._names.look_up(self._egress_of(labels.app, labels.profile).allow, again=False)
             await self._apply()
         except StagerError as error:
             raise Retry(
@@ -84,13 +84,14 @@ class HelperFirewall:
         nor one that was guarded since they were listed, so that those stay until the next time."""
         news, self._news = self._news, set()
         listed = {
-            bridge_of(self._installation, instance.network, labels.trust): _Member(
-                labels.environment, labels.app, labels.trust
+            bridge_of(self._installation, instance.network, labels.profile): _Member(
+                labels.environment, labels.app, labels.profile
             )
             for instance, labels in there
         }
         self._members = {b: m for b, m in self._members.items() if b in news} | listed
-        allowed = [each for app in {m.app for m in listed.values()} for each in self._egress_of(app).allow]
+        members = {(m.app, m.profile) for m in listed.values()}
+        allowed = [each for member in members for each in self._egress_of(*member).allow]
         await self._names.look_up([*allowed, *self._builder_allow], again=True)
         await self._apply()
 
@@ -133,11 +134,9 @@ class HelperFirewall:
     def _groups(self) -> Iterator[dict[str, Any]]:
         alike: defaultdict[tuple[Reach, tuple[Destination, ...]], list[str]] = defaultdict(list)
         for bridge, member in self._members.items():
-            egress = self._egress_of(member.app)
-            usual = "private" if member.trust is Trust.TRUSTED else "internet"
-            reach = "internet" if egress.reach == "private" and usual == "internet" else egress.reach
-            if reach != usual or egress.allow:
-                alike[reach, egress.allow].append(bridge)
+            egress = self._egress_of(member.app, member.profile)
+            if egress.reach != WIDEST_REACH[member.profile] or egress.allow:
+                alike[egress.reach, egress.allow].append(bridge)
         for (reach, allow), bridges in sorted(alike.items(), key=str):
             addresses = self._addresses(allow)
             for start in range(0, len(bridges), BRIDGES):

@@ -20,12 +20,12 @@ from typing import Any
 import aiodocker
 
 from stager.domain.errors import Fault, Retry
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
 
-BRIDGE_PREFIXES = {Trust.TRUSTED: "pvt", Trust.FORK: "pvf"}
-"""Fixed for each trust profile, so that a firewall's rules can be written once for all bridges."""
+BRIDGE_PREFIXES = {ProfileName.STANDARD: "pvt", ProfileName.RESTRICTED: "pvf"}
+"""Fixed for each profile, so that a firewall's rules can be written once for all bridges."""
 TAG, OWN = 4, 8
 """Hex digits of a bridge's name that tell the installation, and then the network: with the prefix 15
 characters, which is all that Linux has for the name of an interface (`IFNAMSIZ`)."""
@@ -43,9 +43,9 @@ def tag_of(installation: str) -> str:
     return _digits(installation, TAG)
 
 
-def bridge_of(installation: str, network: str, trust: Trust) -> str:
+def bridge_of(installation: str, network: str, profile: ProfileName) -> str:
     """The name of the bridge of one of this installation's networks."""
-    return f"{BRIDGE_PREFIXES[trust]}{tag_of(installation)}{_digits(network, OWN)}"
+    return f"{BRIDGE_PREFIXES[profile]}{tag_of(installation)}{_digits(network, OWN)}"
 
 
 def _digits(text: str, count: int) -> str:
@@ -78,7 +78,9 @@ class NetworkPool:
         self._lock = asyncio.Lock()
         self._reserved: Counter[str] = Counter()
 
-    async def lease(self, environment: str, trust: Trust, network: str, taken: Iterable[str]) -> Lease:
+    async def lease(
+        self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
+    ) -> Lease:
         """A place for a new instance of this environment. `release` must follow, once the instance holds it.
 
         Args:
@@ -86,18 +88,18 @@ class NetworkPool:
             taken: the addresses of those.
         """
         async with self._lock:
-            subnet = await self._subnet_of(network, trust) if network else None
+            subnet = await self._subnet_of(network, profile) if network else None
             if subnet is None:
-                network, subnet = await self._create(environment, trust)
+                network, subnet = await self._create(environment, profile)
             lease = Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
             self._reserved[network] += 1
         return lease
 
-    async def make(self, environment: str, trust: Trust) -> str:
+    async def make(self, environment: str, profile: ProfileName) -> str:
         """A network for an environment that has none, ahead of its first instance. `release` must follow,
         once that holds it."""
         async with self._lock:
-            network, _ = await self._create(environment, trust)
+            network, _ = await self._create(environment, profile)
             self._reserved[network] += 1
         return network
 
@@ -128,19 +130,19 @@ class NetworkPool:
                 return False
             raise
 
-    async def holds(self, network: str, trust: Trust) -> bool:
-        """Whether the firewall knows this network's bridge as one of code of such trust. An earlier release
+    async def holds(self, network: str, profile: ProfileName) -> bool:
+        """Whether the firewall knows this network's bridge as one of this profile. An earlier release
         may have made it, and named it otherwise."""
         found = await self._shown(network)
-        return found is not None and self._is_known(found, network, trust)
+        return found is not None and self._is_known(found, network, profile)
 
-    def _is_known(self, found: Mapping[str, Any], network: str, trust: Trust) -> bool:
-        return (found["Options"] or {}).get(BRIDGE_NAME) == bridge_of(self._installation, network, trust)
+    def _is_known(self, found: Mapping[str, Any], network: str, profile: ProfileName) -> bool:
+        return (found["Options"] or {}).get(BRIDGE_NAME) == bridge_of(self._installation, network, profile)
 
-    async def _subnet_of(self, network: str, trust: Trust) -> IPv4Network | None:
-        """None where there is no such network, or none whose bridge says whose code is in it."""
+    async def _subnet_of(self, network: str, profile: ProfileName) -> IPv4Network | None:
+        """None where there is no such network, or none whose bridge is of this profile."""
         found = await self._shown(network)
-        if found is None or not self._is_known(found, network, trust):
+        if found is None or not self._is_known(found, network, profile):
             return None
         return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
 
@@ -154,12 +156,12 @@ class NetworkPool:
                 raise
         return shown
 
-    async def _create(self, environment: str, trust: Trust) -> tuple[str, IPv4Network]:
+    async def _create(self, environment: str, profile: ProfileName) -> tuple[str, IPv4Network]:
         for subnet in self._candidates():
             name = f"stager-{self._installation}-{subnet.network_address}"
             with engine_errors():
                 try:
-                    await self._docker.networks.create(self._config(name, subnet, trust))
+                    await self._docker.networks.create(self._config(name, subnet, profile))
                 except aiodocker.DockerError as error:
                     if _is_taken(error):
                         continue
@@ -174,13 +176,13 @@ class NetworkPool:
             reason="no-subnet",
         )
 
-    def _config(self, name: str, subnet: IPv4Network, trust: Trust) -> dict[str, object]:
+    def _config(self, name: str, subnet: IPv4Network, profile: ProfileName) -> dict[str, object]:
         return {
             "Name": name,
             "CheckDuplicate": True,
             "Driver": "bridge",
             "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
-            "Options": {BRIDGE_NAME: bridge_of(self._installation, name, trust)},
+            "Options": {BRIDGE_NAME: bridge_of(self._installation, name, profile)},
             "Labels": {labels.INSTALLATION: self._installation},
         }
 

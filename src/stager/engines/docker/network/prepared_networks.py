@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from stager.domain.errors import StagerError
-from stager.domain.source import Trust
+from stager.domain.profile import ProfileName
 from stager.engines.docker.network.pool import NetworkPool
 
 MOST = 4
@@ -26,13 +26,13 @@ class NetworksAhead:
         self._made: dict[str, asyncio.Task[str]] = {}
 
     @asynccontextmanager
-    async def expecting(self, environment: str, trust: Trust, has_none: Asks) -> AsyncIterator[None]:
+    async def expecting(self, environment: str, profile: ProfileName, has_none: Asks) -> AsyncIterator[None]:
         """Within it, the environment's network is made, and kept from being swept.
 
         Args:
             has_none: whether the environment has no network yet.
         """
-        keeping = asyncio.create_task(self._keep(environment, trust, has_none))
+        keeping = asyncio.create_task(self._keep(environment, profile, has_none))
         try:
             yield
         finally:
@@ -46,10 +46,10 @@ class NetworksAhead:
             return await asyncio.shield(making) if making else ""
         return ""
 
-    async def _keep(self, environment: str, trust: Trust, has_none: Asks) -> None:
+    async def _keep(self, environment: str, profile: ProfileName, has_none: Asks) -> None:
         """Have it made as soon as it is its turn, and kept until this is cancelled."""
         async with self._places:
-            making = self._made[environment] = asyncio.create_task(self._make(environment, trust, has_none))
+            making = self._made[environment] = asyncio.create_task(self._make(environment, profile, has_none))
             try:
                 if await asyncio.shield(making):
                     await asyncio.Event().wait()
@@ -60,5 +60,5 @@ class NetworksAhead:
                 if isinstance(made, str):
                     self._networks.release(made)
 
-    async def _make(self, environment: str, trust: Trust, has_none: Asks) -> str:
-        return await self._networks.make(environment, trust) if await has_none() else ""
+    async def _make(self, environment: str, profile: ProfileName, has_none: Asks) -> str:
+        return await self._networks.make(environment, profile) if await has_none() else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.comment_command import heard
+from stager.domain.pull_requests.comment_command import parse_command
 from stager.domain.pull_requests.events import (
     ChangeAction,
     ChangeSeen,
@@ -21,10 +21,10 @@ from stager.domain.pull_requests.events import (
 )
 from stager.domain.source import Repository
 from stager.forges.github.webhooks import payloads, signature, wire
+from stager.forges.github.webhooks.payloads import FORGE
 from stager.forges.github.webhooks.signature import Digests
 from stager.ports.forge import Signed, Webhooks
 
-FORGE = "github"
 LARGEST_BODY = 25 * 1024 * 1024
 """Bytes. GitHub itself doesn't deliver more."""
 
@@ -147,7 +147,7 @@ def _command_said(payload: dict[str, object]) -> Event | str:
     if event.action != "created" or not event.on_pull_request:
         return "isn't a new comment on a pull request"
     said = event.comment
-    if said.by_bot or heard(said.body) is None:
+    if said.by_bot or parse_command(said.body) is None:
         return "is no command"
     text = said.body.strip()[:LONGEST_COMMAND]
     return CommandSaid(event.repository, event.number, said.author, text, said.id, said.created_at)

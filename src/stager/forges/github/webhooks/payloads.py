@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from stager.domain.source import Change, Repository
+from stager.domain.source import Change, Repository, repository_id
 from stager.forges.github.webhooks.wire import (
     Link,
     Number,
@@ -22,6 +22,9 @@ from stager.forges.github.webhooks.wire import (
     parse,
     text_of,
 )
+
+FORGE = "github"
+"""The name of this forge; the ids of its repositories begin with it."""
 
 GHOST = "ghost"
 """GitHub's own name for an account that was deleted; its JSON has null in that place."""
@@ -188,7 +191,7 @@ class _Repository(Wire):
     owner: _Account
 
     def repository(self) -> Repository:
-        return Repository(str(self.id), self.owner.login, self.name)
+        return Repository(repository_id(FORGE, str(self.id)), self.owner.login, self.name)
 
 
 class _Head(Wire):

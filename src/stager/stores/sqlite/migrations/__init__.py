@@ -1,7 +1,7 @@
-"""Brings a database of an older release up to `schema`, with Alembic and without a configuration file.
+"""Migrates an older database to `schema`, with Alembic and without a configuration file.
 
-Each file in `versions/` is one step, written by hand after the first one's example, and never changed once it
-was released. `schema.VERSION` names the last.
+Each file in `versions/` is one migration, written by hand; one that is on `main` is never changed.
+`schema.VERSION` names the newest. A new migration comes with a run of `tests/integration/test_upgrade.py`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 
-def knows(version: str) -> bool:
-    """Whether this release has the migration that made `version`."""
-    steps = ScriptDirectory.from_config(_config()).walk_revisions()
-    return version in {step.revision for step in steps}
+def is_known(version: str) -> bool:
+    """Whether there is a migration with this id."""
+    revisions = ScriptDirectory.from_config(_config()).walk_revisions()
+    return version in {revision.revision for revision in revisions}
 
 
 def upgrade(connection: Connection) -> None:
-    """Run every migration that the database hasn't had, within the connection's transaction."""
+    """Run all outstanding migrations within the connection's transaction."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
@@ -29,6 +29,6 @@ def upgrade(connection: Connection) -> None:
 
 def _config() -> Config:
     config = Config()
-    here = str(Path(__file__).parent)
-    config.set_main_option("script_location", here.replace("%", "%%"))
+    folder = str(Path(__file__).parent)
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     return config

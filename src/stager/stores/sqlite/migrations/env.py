@@ -1,4 +1,4 @@
-"""What Alembic runs around the migrations; `upgrade` hands it the connection."""
+"""Alembic's environment script; `upgrade` passes it the connection."""
 
 from __future__ import annotations
 

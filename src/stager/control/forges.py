@@ -1,19 +1,15 @@
-"""The forges that can be asked, and which of them a repository is in."""
+"""The configured forges."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stager.domain.source import Repository
+from stager.domain.source import Repository, forge_of
 from stager.ports.forge import Forge
 
 
 class Forges:
-    """All of them, in the order in which a repository is looked for.
-
-    Args:
-        forges: those that there are credentials for, or that need none.
-    """
+    """The forges that Stager has access to, in the order in which repositories are looked up."""
 
     def __init__(self, forges: Sequence[Forge] = ()) -> None:
         self._forges = tuple(forges)
@@ -25,14 +21,14 @@ class Forges:
         return bool(self._forges)
 
     def of(self, repository_id: str) -> Forge | None:
-        """The forge that this repository is in; None where none of ours can be asked about it."""
-        return next((forge for forge in self._forges if forge.owns(repository_id)), None)
+        """The forge of this repository; None when it isn't configured."""
+        return next((forge for forge in self._forges if forge.name == forge_of(repository_id)), None)
 
     async def repository(self, owner: str, name: str) -> Repository | None:
-        """The repository of this name in the first forge that has one.
+        """The repository of this name at the first forge that has one.
 
         Raises:
-            Retry: one of them can't tell for certain.
+            Retry: a forge can't be asked.
         """
         for forge in self._forges:
             found = await forge.changes.repository(owner, name)

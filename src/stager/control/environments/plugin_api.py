@@ -1,8 +1,9 @@
-"""Previews as handlers see them."""
+"""The API through which plugins read previews."""
 
 from __future__ import annotations
 
 from stager.control.identity.access import Access
+from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
@@ -12,21 +13,22 @@ from stager.ports.store import Store, Transaction
 
 
 class RunningPreviews(Previews):
-    """Answers what handlers may ask."""
+    """The previews that are reachable now."""
 
-    def __init__(self, store: Store, addresses: Urls) -> None:
+    def __init__(self, store: Store, urls: Urls) -> None:
         self._store = store
-        self._addresses = addresses
+        self._urls = urls
         self._access: Access | None = None
 
     def guard(self, access: Access) -> None:
-        """Have this say who may see what. Handlers are made before it; until then nobody sees anything."""
+        """Set what decides who may see which preview. Plugins are created earlier, because authentication
+        strategies are plugins; until this is called, `seen_by` returns nothing."""
         self._access = access
 
     async def running(self, image_name: str = "") -> list[Preview]:
         pairs = await self._store.read(_serving)
         return [
-            preview_of(environment, deployment, self._addresses)
+            preview_of(environment, deployment, self._urls)
             for environment, deployment in pairs
             if image_name in ("", environment.app)
         ]
@@ -39,23 +41,6 @@ class RunningPreviews(Previews):
         return [preview for preview in running if preview.image_name in seen]
 
 
-def preview_of(environment: Environment, deployment: Deployment | None, addresses: Urls) -> Preview:
-    """An environment, at this deployment."""
-    desired = environment.desired
-    return Preview(
-        id=environment.id,
-        image_name=environment.app,
-        container_name=environment.name,
-        url=addresses.url(environment.host),
-        generation=deployment.generation if deployment else desired.generation,
-        revision=deployment.revision if deployment else desired.revision,
-        trust=desired.trust,
-        change=environment.change,
-        parameters=desired.parameters,
-        started_at=deployment.starting_at if deployment else None,
-    )
-
-
 def _serving(tx: Transaction) -> list[tuple[Environment, Deployment | None]]:
-    # Also what is about to go: it is reachable until it has gone.
-    return [(e, tx.deployment_of(e.id, e.serving)) for e in tx.environments() if e.serving is not None]
+    # Includes previews that are being removed: they are reachable until they are gone.
+    return tx.environments_being_served()

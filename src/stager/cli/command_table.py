@@ -1,0 +1,114 @@
+"""All commands of `stager`, with the modules that implement them.
+
+`stager --help` and tab completion need the names and one-line descriptions only. A command's module is
+imported when the command runs or its own help is shown: the server's modules take most of a second of
+processor time.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+PREVIEWS = "Previews"
+ACCOUNT = "Connection and account"
+SERVER = "Server (on this machine)"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command in the list of commands.
+
+    Args: module: has `mount(app)`, which adds the command to a Typer application. summary: the first sentence
+        of the command's help. client_module: implements the command where the server isn't installed; empty:
+        the command is unavailable.
+    """
+
+    section: str
+    name: str
+    module: str
+    summary: str
+    client_module: str = ""
+
+
+def _client(section: str, name: str, module: str, summary: str) -> Entry:
+    path = f"stager.cli.client.commands.{module}"
+    return Entry(section, name, path, summary, client_module=path)
+
+
+def _server(name: str, module: str, summary: str, *, client_module: str = "") -> Entry:
+    return Entry(SERVER, name, f"stager.cli.{module}", summary, client_module)
+
+
+COMMANDS = (
+    _client(PREVIEWS, "launch", "launch", "Launch or update a preview and print its URL."),
+    _client(PREVIEWS, "list", "previews", "List previews."),
+    _client(PREVIEWS, "show", "previews", "Show a preview's status and deployments."),
+    _client(PREVIEWS, "open", "previews", "Open a preview in the browser."),
+    _client(PREVIEWS, "logs", "logs", "Show the log of a preview or of its build."),
+    _client(PREVIEWS, "exec", "exec_command", "Run a command or a shell in a preview."),
+    _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
+    _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
+    _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),
+    _client(PREVIEWS, "kill", "launch", "Remove a preview."),
+    _client(ACCOUNT, "configure", "configure", "Show or change the client's settings."),
+    _client(ACCOUNT, "login", "login", "Sign in to a server."),
+    _client(ACCOUNT, "logout", "login", "Sign out of a server."),
+    _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
+    _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
+    _server("up", "up", "Preview a local folder and update it when files change."),
+    _server("serve", "server", "Run the server."),
+    _server("stop", "server", "Stop the server."),
+    _server("status", "server", "Show whether the server is running."),
+    _server(
+        "doctor",
+        "doctor",
+        "Check Docker, disk, ports, DNS and GitHub.",
+        client_module="stager.cli.client.commands.doctor",
+    ),
+    _server("config", "config", "Check, show and describe the configuration."),
+    _server("plugins", "plugins", "List handlers and strategies."),
+    _server("nginx", "nginx", "Generate the nginx configuration."),
+    _server("forge", "local_forge", "Manage Git repositories on this machine."),
+    _server("build-log", "build_log", "Show a build log from the server's files."),
+    _server("hash-password", "hash_password", "Hash a password for the configuration."),
+)
+
+
+@functools.cache
+def has_server() -> bool:
+    """Whether the server's libraries are installed: `pip install stager` alone is the client."""
+    return all(importlib.util.find_spec(library) is not None for library in ("fastapi", "aiodocker"))
+
+
+def load(entry: Entry) -> TyperCommand | TyperGroup:
+    """Import a command's module and return the command.
+
+    Raises:
+        typer.Exit: the command needs the server, which isn't installed.
+    """
+    module = entry.module if has_server() else entry.client_module
+    if not module:
+        typer.echo(
+            f"stager: `stager {entry.name}` needs the server, which isn't installed."
+            " Install it: pip install 'stager[server]'",
+            err=True,
+        )
+        raise typer.Exit(1)
+    app = typer.Typer(rich_markup_mode=None)
+    importlib.import_module(module).mount(app)
+    command = typer.main.get_group(app).commands[entry.name]
+    assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101 (Typer makes no others)
+    return command
+
+
+def all_commands() -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    """Import every command; yields names and commands."""
+    for entry in COMMANDS:
+        yield entry.name, load(entry)

@@ -1,0 +1,77 @@
+"""The parts that serve commands and reads of environments, composed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stager.control.environments.attach import Attach
+from stager.control.environments.capacity import Capacity, Rotation
+from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.commands import CheckBranch, Commands
+from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.queries import Queries
+from stager.control.environments.records import Records
+from stager.control.environments.scheduler import Scheduler, Show, Wake
+from stager.control.environments.share_links import ShareLinks
+from stager.control.environments.waiters import Waiters
+from stager.control.identity.package import Identity
+from stager.control.plugins.package import Plugins
+from stager.control.ports import Ports
+from stager.control.routing.package import Routing
+from stager.domain.application import Applications
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the packages above contribute.
+
+    Args:
+        wake: wakes the worker of an environment.
+        show: updates the status page of an environment, then publishes the change.
+        check_branch: refuses a manual launch of a branch that doesn't exist.
+    """
+
+    wake: Wake
+    show: Show
+    check_branch: CheckBranch
+
+
+class Environments:
+    """Commands, queries and what they share: `desired_state`, `records`, `capacity`.
+
+    Args:
+        max_previews: None: unlimited.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        applications: Applications,
+        routing: Routing,
+        plugins: Plugins,
+        identity: Identity,
+        callbacks: Callbacks,
+        max_previews: int | None,
+    ) -> None:
+        store, access = ports.store, identity.access
+        self.change_feed = ChangeFeed()
+        self.records = Records(store)
+        self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
+        rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
+        self.capacity = Capacity(
+            store, self.desired_state, self.change_feed, callbacks.wake, rotation, max_previews
+        )
+        self.scheduler = Scheduler(self.capacity, self.change_feed, show=callbacks.show, wake=callbacks.wake)
+        self.queries = Queries(store, ports.instances, access, ports.firewall)
+        self.waiters = Waiters(self.records, ports.instances, self.change_feed)
+        self.commands = Commands(
+            store,
+            applications,
+            access,
+            self.queries,
+            self.desired_state,
+            self.scheduler,
+            callbacks.check_branch,
+        )
+        self.share_links = ShareLinks(ports, self.queries, access, routing.visitor_access)
+        self.attach = Attach(store, ports.instances)

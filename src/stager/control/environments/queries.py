@@ -1,0 +1,205 @@
+"""Reads for people: what they may not see doesn't exist for them, and what they may not read is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from stager.control.environments.attach import newest_of
+from stager.control.environments.lookup import existing, find_named, unknown
+from stager.control.identity.access import Access
+from stager.control.plugins.lifecycle import notes_of
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.domain.errors import Refused, StagerError
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action, may
+from stager.domain.status import status_of
+from stager.ports.engine import Instances
+from stager.ports.firewall import Blocked, Firewall
+from stager.ports.store import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """What an actor may see of an application's previews. False if nothing."""
+
+    any: bool
+    secret_names: bool = False
+    logs: bool = False
+
+    def __bool__(self) -> bool:
+        return self.any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One environment in a listing, with the deployment of its desired generation."""
+
+    environment: Environment
+    deployment: Deployment | None
+    visibility: Visibility
+
+
+class Queries:
+    """Reads environments, their deployments and their logs, filtered by permission."""
+
+    def __init__(
+        self, store: Store, instances: Instances, access: Access, firewall: Firewall | None = None
+    ) -> None:
+        self._store = store
+        self._instances = instances
+        self._access = access
+        self._firewall = firewall
+
+    async def listing(self, actor: Actor, *, app: str = "", gone: bool = False) -> list[Row]:
+        """The environments that the actor may see, oldest first.
+
+        Args:
+            app: only this application's; empty for all.
+            gone: include those that were removed.
+        """
+        pairs = await self._store.read(lambda tx: _pairs(tx, app=app, gone=gone))
+        apps = {environment.app for environment, _ in pairs}
+        visible = {each: await self.visibility(actor, each) for each in apps}
+        return [
+            Row(environment, deployment, visible[environment.app])
+            for environment, deployment in pairs
+            if visible[environment.app]
+        ]
+
+    async def row(self, environment_id: str, actor: Actor) -> Row:
+        """One environment as in a listing. Raises `Refused` (404) unless the actor may see it."""
+        found = await self.visible(environment_id, actor)
+        visibility = await self.visibility(actor, found.app)
+        environment, deployment = await self._store.read(lambda tx: _pair(tx, environment_id))
+        return Row(environment, deployment, visibility)
+
+    async def visibility(self, actor: Actor, app: str) -> Visibility:
+        """What the actor may see of this application's previews."""
+        role = await self._access.role(actor, app)
+        actions = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
+        return Visibility(*(may(role, action) for action in actions))
+
+    async def visible(self, environment_id: str, actor: Actor) -> Environment:
+        """The environment of this id. Raises `Refused` (404) unless the actor may see it."""
+        environment = await self._store.read(lambda tx: existing(tx, environment_id))
+        if not await self._access.may(actor, Action.SEE, environment.app):
+            raise unknown(environment_id)
+        return environment
+
+    async def readable(self, environment_id: str, actor: Actor) -> Environment:
+        """The environment of this id, if the actor may read its logs.
+
+        Raises:
+            Refused: 404 unless the actor may see it, 403 unless they may read its logs.
+        """
+        environment = await self.visible(environment_id, actor)
+        await self._access.check(actor, Action.READ_LOGS, environment.app)
+        return environment
+
+    async def app_of(self, name: str, actor: Actor) -> str:
+        """The application of the preview of this name, among those that the actor may see; empty if there is
+        none. Raises `Refused` (409) if several previews have the name."""
+        seen = await self._access.seen(actor, await self._store.read(_apps_present))
+        found = await self._store.read(lambda tx: find_named(tx, seen, name))
+        return found.app if found else ""
+
+    async def deployments(
+        self, environment_id: str, actor: Actor
+    ) -> tuple[Environment, list[tuple[Deployment, tuple[str, ...]]]]:
+        """An environment and its deployments, newest first, each with what handlers failed at.
+
+        Raises:
+            Refused: 404 unless the actor may see it.
+        """
+        await self.visible(environment_id, actor)
+        return await self._store.read(lambda tx: _history(tx, environment_id))
+
+    async def build_of(self, environment_id: str, actor: Actor) -> str:
+        """The key of the newest build; empty if there is none.
+
+        Raises:
+            Refused: 404 unless the actor may see it, 403 unless they may read its logs.
+        """
+        await self.readable(environment_id, actor)
+        deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
+        return next((d.build for d in deployments if d.build), "")
+
+    async def log_of(self, environment_id: str, lines: int, actor: Actor, deployment: str = "") -> list[str]:
+        """The last lines of the newest instance's output; if there is no instance, of the newest deployment.
+
+        Args:
+            deployment: id of a deployment whose last lines are wanted instead; those of its build if that
+                failed.
+
+        Raises:
+            Refused: 404 unless the actor may see it, 403 unless they may read its logs.
+            Retry: the engine doesn't answer.
+        """
+        environment = await self.readable(environment_id, actor)
+        deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
+        wanted = next((d for d in deployments if d.id == deployment), None)
+        if deployment and wanted is None:
+            raise Refused(
+                f'This preview has no deployment "{deployment}".', reason="deployment-unknown", status=404
+            )
+        instances = await self._instances.find(environment.id)
+        newest = newest_of([i for i in instances if wanted is None or i.generation == wanted.generation])
+        if newest is not None:
+            return (await self._instances.logs(newest.id, lines)).splitlines()
+        stored = wanted or next(iter(deployments), None)
+        return stored.log.splitlines()[-lines:] if stored else []
+
+    async def blocked(self) -> Mapping[str, list[Blocked]]:
+        """Connections that the firewall has blocked, by environment; empty while the firewall doesn't answer,
+        and without one."""
+        found: dict[str, list[Blocked]] = {}
+        if self._firewall is not None:
+            with suppress(StagerError):
+                for blocked in await self._firewall.blocked():
+                    found.setdefault(blocked.environment, []).append(blocked)
+        return found
+
+    async def count_by_state(self, apps: Collection[str] | None) -> Mapping[str, int]:
+        """The number of environments in each state.
+
+        Args:
+            apps: only those of these applications; None for all.
+        """
+        return await self._store.read(lambda tx: _count_by_state(tx, apps))
+
+
+def _pair(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None]:
+    environment = existing(tx, environment_id)
+    return environment, tx.deployment_of(environment.id, environment.desired.generation)
+
+
+def _pairs(tx: Transaction, *, app: str, gone: bool) -> list[tuple[Environment, Deployment | None]]:
+    pairs = tx.environments_with_deployments(present=None if gone else True)
+    return [pair for pair in pairs if app in ("", pair[0].app)]
+
+
+def _history(
+    tx: Transaction, environment_id: str
+) -> tuple[Environment, list[tuple[Deployment, tuple[str, ...]]]]:
+    environment = existing(tx, environment_id)
+    return environment, [
+        (deployment, notes_of(tx, environment_id, deployment.generation))
+        for deployment in tx.deployments(environment_id)
+    ]
+
+
+def _apps_present(tx: Transaction) -> frozenset[str]:
+    """The applications that have previews, including those that are no longer in the configuration."""
+    return frozenset(environment.app for environment in tx.environments(present=True))
+
+
+def _count_by_state(tx: Transaction, apps: Collection[str] | None) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for environment, deployment in tx.environments_with_deployments():
+        if apps is None or environment.app in apps:
+            state = status_of(environment, deployment).state.value
+            counts[state] = counts.get(state, 0) + 1
+    return counts

@@ -1,0 +1,71 @@
+"""The parts that call plugins, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stager.control.coalescing_tasks import CoalescingTasks
+from stager.control.metrics import Metrics
+from stager.control.plugins.action_calls import ActionCalls
+from stager.control.plugins.invoker import Invoker
+from stager.control.plugins.lifecycle import Lifecycle
+from stager.control.ports import Ports
+from stager.control.routing.urls import Urls
+from stager.ports.handlers import (
+    AuthenticationStrategy,
+    ContainerRotationStrategy,
+    EventListener,
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSet:
+    """The handlers and strategies that the configuration names, each kind in its order.
+
+    Args:
+        rotation: chooses which preview is removed at the limit; None: the oldest.
+    """
+
+    listeners: Sequence[EventListener] = ()
+    pre_launch: Sequence[PreLaunchHandler] = ()
+    post_launch: Sequence[PostLaunchHandler] = ()
+    pre_kill: Sequence[PreKillHandler] = ()
+    authentication: Sequence[AuthenticationStrategy] = ()
+    rotation: ContainerRotationStrategy | None = None
+
+
+class Plugins:
+    """Calls the configured plugins: `lifecycle` at launches and kills, `action_calls` for requests with
+    `action=`.
+
+    Args:
+        timeout: seconds that one call may take.
+    """
+
+    def __init__(
+        self, ports: Ports, urls: Urls, configured: PluginSet, metrics: Metrics, *, timeout: float
+    ) -> None:
+        self.configured = configured
+        self.invoker = Invoker(metrics, timeout)
+        self.lifecycle = Lifecycle(
+            ports.store,
+            urls,
+            self.invoker,
+            pre_launch=configured.pre_launch,
+            post_launch=configured.post_launch,
+            pre_kill=configured.pre_kill,
+        )
+        self.action_calls = ActionCalls(configured.listeners, self.invoker)
+        self._post_launch = CoalescingTasks(self.lifecycle.launched)
+
+    def environment_changed(self, environment_id: str) -> None:
+        """Call the post-launch handlers in the background if a new deployment of this environment serves."""
+        self._post_launch.ask(environment_id)
+
+    async def close(self) -> None:
+        """Cancel calls that run in the background."""
+        await self._post_launch.close()

@@ -1,0 +1,60 @@
+"""The ports that a control plane is built from, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stager.control.forges import Forges
+from stager.ports.builder import Builder
+from stager.ports.clock import Clock, Ids
+from stager.ports.engine import Images, Instances, Prober
+from stager.ports.firewall import Firewall
+from stager.ports.forge import Webhooks
+from stager.ports.logs import Logs
+from stager.ports.router import EdgeProxy, Router
+from stager.ports.secret_box import SecretBox
+from stager.ports.source import Sources
+from stager.ports.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPorts:
+    """The ports that builds need.
+
+    Args:
+        at_once: maximum number of concurrent builds.
+    """
+
+    sources: Sources
+    builder: Builder
+    logs: Logs
+    at_once: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside the control plane, as it sees it.
+
+    Args:
+        secret_box: hashes and encrypts secrets of sessions and tokens.
+        webhooks: verifies and parses deliveries, by the name of the forge.
+        forges: the forges whose API Stager may call.
+        builds: None if no application is built.
+        edge_proxy: the proxy in front of the front; None if there is none.
+        firewall: network rules of instances; None without the root helper.
+    """
+
+    store: Store
+    images: Images
+    instances: Instances
+    prober: Prober
+    router: Router
+    clock: Clock
+    ids: Ids
+    secret_box: SecretBox
+    webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
+    forges: Forges = field(default_factory=Forges)
+    builds: BuildPorts | None = None
+    edge_proxy: EdgeProxy | None = None
+    firewall: Firewall | None = None

@@ -1,0 +1,72 @@
+"""The parts that process pull requests, composed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from stager.control.environments.package import Environments
+from stager.control.identity.audit import Audit
+from stager.control.loops import Loop
+from stager.control.metrics import Metrics
+from stager.control.plugins.package import Plugins
+from stager.control.ports import Ports
+from stager.control.pull_requests.change_events import ChangeEvents
+from stager.control.pull_requests.comment_commands import CommentCommands
+from stager.control.pull_requests.current_changes import CurrentChanges
+from stager.control.pull_requests.deduplication import Deduplication
+from stager.control.pull_requests.inbox import Inbox
+from stager.control.pull_requests.listeners import Listeners
+from stager.control.pull_requests.merge_queue import MergeQueue
+from stager.control.pull_requests.policy import Policy
+from stager.control.pull_requests.resync import Resync
+from stager.control.pull_requests.webhooks import EventHandlers, WebhookConsumer
+from stager.domain.application import Applications
+
+
+class PullRequests:
+    """Deliveries, comment commands, merge queues, and the comparison with the forge's open pull requests.
+
+    Args:
+        statuses: whether commits get a status, which merge queues wait for.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        applications: Applications,
+        metrics: Metrics,
+        plugins: Plugins,
+        environments: Environments,
+        audit: Audit,
+        *,
+        statuses: bool,
+    ) -> None:
+        store, once = ports.store, Deduplication(ports.store, ports.clock)
+        self.change_events = ChangeEvents(
+            store,
+            applications,
+            environments.desired_state,
+            Policy(ports.forges),
+            Listeners(plugins.configured.listeners, plugins.invoker),
+            changed=environments.scheduler.schedule,
+        )
+        comment_commands = CommentCommands(
+            store, ports.forges, applications, environments, audit=audit, once=once
+        )
+        merge_queue = MergeQueue(store, ports.forges, applications, enabled=statuses)
+        self.webhooks = WebhookConsumer(
+            store,
+            Inbox(store, ports.clock, metrics),
+            ports.webhooks,
+            EventHandlers(self.change_events, comment_commands, merge_queue),
+            current=CurrentChanges(ports.forges, ports.clock),
+            once=once,
+        )
+        self._forges = ports.forges
+        self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
+
+    def loops(self, resync_interval: timedelta) -> list[Loop]:
+        """Processing of deliveries; and the resync, if there is a forge to ask."""
+        deliveries = Loop("deliveries", self.webhooks.run, after_adoption=True)
+        resync = Loop("resync", self.resync.run, resync_interval, after_adoption=True)
+        return [deliveries, resync] if self._forges else [deliveries]

@@ -1,0 +1,148 @@
+"""The full reconciliation: compares everything that exists with what should exist. It runs at the start and
+at an interval, and repairs what events have missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from stager.control.environments.change_feed import ChangeFeed
+from stager.control.loops import Troubles
+from stager.control.ports import Ports
+from stager.control.reconciler.adoption import adopt
+from stager.control.reconciler.config_retries import ConfigRetries
+from stager.control.reconciler.front_events import FrontEvents
+from stager.control.reconciler.workers import Workers
+from stager.control.routing.package import Routing
+from stager.domain.environment import Environment, Instance, InstanceLabels
+from stager.domain.errors import Retry, StagerError
+from stager.domain.route import Page
+
+log = structlog.get_logger(__name__)
+
+Survey = dict[str, frozenset[tuple[str, str]]]
+"""The id and the state of each instance, by environment."""
+
+
+class FullReconciliation:
+    """Adopts unknown instances, wakes workers, and removes what nothing uses.
+
+    Attributes:
+        adopted: set once running instances were adopted.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        routing: Routing,
+        change_feed: ChangeFeed,
+        troubles: Troubles,
+        workers: Workers,
+        front_events: FrontEvents,
+        retries: ConfigRetries,
+    ) -> None:
+        self._store, self._clock = ports.store, ports.clock
+        self._instances, self._firewall = ports.instances, ports.firewall
+        self._routing = routing
+        self._change_feed = change_feed
+        self._troubles = troubles
+        self._workers = workers
+        self._front_events = front_events
+        self._retries = retries
+        self._survey: Survey | None = None
+        self.adopted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Reconcile everything once. The first run wakes all workers, because the last process may have left
+        work unfinished.
+
+        Raises:
+            Retry: the engine or the front doesn't answer.
+        """
+        try:
+            routed = frozenset(self._routing.routes.table.routes)
+            environments = await self._adopt()
+            if self._survey is None:
+                await self._retries.begin()
+                environments = await self._store.read(lambda tx: tx.environments())
+            await self._wake_changed(environments)
+            await self._instances.sweep()
+        except Retry as error:
+            self._troubles.report("engine", error.message)
+            raise
+        self._troubles.report("engine", "")
+        await self._drop_routes(routed - {environment.host for environment in environments})
+        await self._routing.visitor_access.renew()
+        await self._routing.routes.tidy()
+        await self._front_events.read_health()
+
+    async def _adopt(self) -> list[Environment]:
+        """Adopt instances that the store doesn't have. Returns all environments."""
+        found = await self._instances.find_with_labels()
+        await self._renew_firewall(found)
+        now = self._clock.now()
+        environments = await self._store.read(lambda tx: tx.environments())
+        known = {environment.id for environment in environments}
+        unknown = [(instance, labels) for instance, labels in found if labels.environment not in known]
+        orphans = await self._store.write(lambda tx: adopt(tx, unknown, now)) if unknown else []
+        self.adopted.set()
+        for orphan in orphans:
+            log.warning("orphan_removed", environment=orphan.environment, instance=orphan.id[:12])
+            await self._instances.remove(orphan.id)
+        return await self._store.read(lambda tx: tx.environments()) if unknown else environments
+
+    async def _renew_firewall(self, instances: Sequence[tuple[Instance, InstanceLabels]]) -> None:
+        """Apply the firewall rules of these instances. While that fails, no instance is started; those that
+        run keep their rules."""
+        if self._firewall is None:
+            return
+        try:
+            await self._firewall.renew(instances)
+        except StagerError as error:
+            self._troubles.report("firewall", error.message)
+            log.warning("firewall_not_renewed", reason=error.reason, error=error.message)
+        else:
+            self._troubles.report("firewall", "")
+
+    async def _wake_changed(self, environments: Sequence[Environment]) -> None:
+        """Wake the worker of each environment that has changed since the last run, or isn't in its desired
+        state."""
+        survey = await self._take_survey()
+        before, self._survey = self._survey, survey
+        routes = self._routing.routes.table.routes
+        for environment in environments:
+            has_changed = before is None or survey.get(environment.id) != before.get(environment.id)
+            has_no_route = environment.host not in routes
+            is_paged = isinstance(routes.get(environment.host), Page)
+            if _is_removed(environment) and environment.id not in survey and is_paged:
+                if before is None:
+                    self._change_feed.changed(environment.id)  # its removal may not have been reported
+                continue
+            is_due = has_changed or has_no_route or not _serves_desired(environment)
+            if is_due or environment.id in self._workers:
+                self._workers.wake(environment.id)
+
+    async def _take_survey(self) -> Survey:
+        found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for instance in await self._instances.find():
+            found[instance.environment].add((instance.id, instance.state))
+        return {environment: frozenset(states) for environment, states in found.items()}
+
+    async def _drop_routes(self, hosts: Iterable[str]) -> None:
+        """Remove the routes of these hosts, unless an environment was given one since."""
+        unused = await self._store.read(lambda tx: [h for h in hosts if tx.environment_by_host(h) is None])
+        for host in unused:
+            await self._routing.routes.drop(host)
+
+
+def _is_removed(environment: Environment) -> bool:
+    """Whether it should not exist, and no visitor is sent to it."""
+    return not environment.desired.is_present and environment.serving is None
+
+
+def _serves_desired(environment: Environment) -> bool:
+    desired = environment.desired
+    return environment.serving == (desired.generation if desired.should_run else None)

@@ -1,0 +1,122 @@
+"""The parts that bring environments into their desired state, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from stager.control.builds.package import Builds
+from stager.control.environments.package import Environments
+from stager.control.loops import Loop, Troubles
+from stager.control.metrics import Metrics
+from stager.control.plugins.package import Plugins
+from stager.control.ports import Ports
+from stager.control.reconciler.actions import Actions
+from stager.control.reconciler.config_retries import ConfigRetries
+from stager.control.reconciler.context import WorkerContext
+from stager.control.reconciler.controller import Controller
+from stager.control.reconciler.front_events import FrontEvents
+from stager.control.reconciler.full_reconciliation import FullReconciliation
+from stager.control.reconciler.retention import Retention
+from stager.control.reconciler.unexpected_errors import UnexpectedErrors
+from stager.control.reconciler.workers import Workers
+from stager.control.routing.package import Routing
+from stager.domain.application import Applications
+from stager.domain.errors import StagerError
+
+log = structlog.get_logger(__name__)
+
+RETENTION_INTERVAL = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerOptions:
+    """How often everything is reconciled, and how long records are kept.
+
+    Args:
+        interval: between two full reconciliations.
+        keep_gone: how long records of removed environments are kept.
+        key: of the digests by which changes of the configuration are detected.
+    """
+
+    interval: timedelta
+    keep_gone: timedelta
+    key: bytes
+
+
+class Reconciler:
+    """The workers, the full reconciliation and the loops that trigger both."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the packages below, and what they share)
+        self,
+        ports: Ports,
+        applications: Applications,
+        metrics: Metrics,
+        routing: Routing,
+        plugins: Plugins,
+        environments: Environments,
+        builds: Builds,
+        options: ReconcilerOptions,
+    ) -> None:
+        self._instances = ports.instances
+        self._interval = options.interval
+        self.troubles, self.unexpected_errors = Troubles(), UnexpectedErrors()
+        self.actions = Actions(
+            WorkerContext(
+                records=environments.records,
+                image_resolver=builds.images,
+                instances=ports.instances,
+                prober=ports.prober,
+                routes=routing.routes,
+                visitor_access=routing.visitor_access,
+                urls=routing.urls,
+                applications=applications,
+                change_feed=environments.change_feed,
+                clock=ports.clock,
+                metrics=metrics,
+                lifecycle=plugins.lifecycle,
+                unexpected_errors=self.unexpected_errors,
+                firewall=ports.firewall,
+            )
+        )
+        self.workers = Workers(self.actions)
+        self._front_events = FrontEvents(
+            ports, routing.routes, environments.change_feed, self.troubles, self.workers.wake
+        )
+        self._full = FullReconciliation(
+            ports,
+            routing,
+            environments.change_feed,
+            self.troubles,
+            self.workers,
+            self._front_events,
+            ConfigRetries(ports.store, environments.desired_state, applications, options.key),
+        )
+        self._retention = Retention(ports.store, ports.clock, options.keep_gone)
+
+    def controller(self, contributed: Sequence[Loop]) -> Controller:
+        """The controller over this package's loops and those of other packages."""
+        return Controller([*self._loops(), *contributed], self.workers, self.troubles, self._full.adopted)
+
+    def _loops(self) -> list[Loop]:
+        return [
+            Loop("engine events", self._follow_engine),
+            Loop("front events", self._front_events.follow),
+            Loop("full reconciliation", self._full.run, self._interval),
+            Loop("retention", self._retention.delete_old, RETENTION_INTERVAL),
+        ]
+
+    async def _follow_engine(self) -> None:
+        """Wake the worker of each environment whose instances change; reconcile everything if events may have
+        been missed."""
+        async for environment_id in self._instances.events():
+            try:
+                if environment_id:
+                    self.workers.wake(environment_id)
+                else:
+                    await self._full.run()
+            except StagerError as error:
+                log.warning("event_failed", source="engine", reason=error.reason, error=error.message)

@@ -1,0 +1,197 @@
+"""Applications: the entries under `images:`, each with everything that its previews are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from stager.domain.egress import Egress
+from stager.domain.errors import Refused
+from stager.domain.identity.access_policy import Privacy
+from stager.domain.names import did_you_mean
+from stager.domain.profile import Limits, Profile, ProfileName, profile_name, profile_of
+from stager.domain.pull_requests.rules import Rules
+from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.source import Repository, Trust
+
+ForkMode = Literal["off", "approve", "open"]
+SHA_PLACEHOLDER = "{sha}"
+"""Stands for the commit in an image's name."""
+
+LOCAL_OWNER = "local"
+"""The owner of the repositories under `local_forge`."""
+
+SHARED_BUILDER = (
+    "`forks.unsafe_shared_builder` is on, so code from forks is built together with trusted code and can"
+    " change the results of other builds on this machine."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One entry under `images:`.
+
+    Args:
+        image: the engine's name of the image, resolved at each launch. `{sha}` in it is the commit.
+        port: the port that the application listens on inside the instance; None where the repository file or
+            the image declares it.
+        limits: resource limits of an instance.
+        egress: what an instance of trusted code may connect to.
+        command: split into words; empty for the image's own.
+        owner: owner of its repository; empty for any owner with a valid signature.
+        repository: name of its repository; empty where it equals the application's name.
+        variables: environment variables from the configuration.
+        secrets: environment variables that code from forks doesn't get.
+        health_path: path that must answer 2xx or 3xx; None: any answer of `/` below 500 is healthy.
+        start_timeout: seconds until an instance that doesn't answer is given up.
+        answer_timeout: seconds for one response to a health check.
+        drain_timeout: seconds that requests in flight have to finish before an old instance is removed.
+        stop_grace: seconds between SIGTERM and SIGKILL.
+        parameters: additional parameters of the engine's create call.
+        build: how to build the image from the commit; None for an image that is built elsewhere.
+        build_timeout: seconds until a build is given up.
+        image_timeout: seconds to wait for an image with `{sha}` in its name.
+        hooks: commands that run inside an instance.
+        repository_file: path of the repository file; empty for none.
+        repository_may: the keys that the repository file may have.
+        forks: whether pull requests from forks get a preview.
+        shares_builder: whether code from forks is built by the builder of trusted code.
+        rules: which pull requests get a preview.
+        privacy: how visitors identify themselves; None for public previews.
+        index: whether search engines may list previews.
+        has_healthcheck: whether the image declares a `HEALTHCHECK`.
+    """
+
+    name: str
+    image: str
+    port: int | None
+    limits: Limits
+    egress: Egress = field(default_factory=Egress)
+    command: tuple[str, ...] = ()
+    owner: str = ""
+    repository: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    health_path: str | None = None
+    start_timeout: float = 300.0
+    answer_timeout: float = 10.0
+    drain_timeout: float = 30.0
+    stop_grace: float = 10.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    build: Recipe | None = None
+    build_timeout: float = 1_800.0
+    image_timeout: float = 1_800.0
+    hooks: Hooks = field(default_factory=Hooks)
+    repository_file: str = ""
+    repository_may: frozenset[str] = frozenset()
+    forks: ForkMode = "approve"
+    shares_builder: bool = False
+    rules: Rules = field(default_factory=Rules)
+    privacy: Privacy | None = None
+    index: bool = False
+    has_healthcheck: bool = False
+
+    @property
+    def needs_commit(self) -> bool:
+        """Whether its image depends on the commit."""
+        return self.build is not None or SHA_PLACEHOLDER in self.image
+
+    def with_manifest(self, manifest: Manifest) -> Application:
+        """Complete this application with what the repository file and the image declare. Environment
+        variables of the configuration take precedence over theirs; everything else is taken from them."""
+        return replace(
+            self,
+            port=manifest.port or self.port,
+            command=manifest.command or self.command,
+            health_path=manifest.health_path or self.health_path,
+            variables={**manifest.variables, **self.variables},
+            hooks=Hooks(
+                manifest.hooks.after_launch or self.hooks.after_launch,
+                manifest.hooks.before_kill or self.hooks.before_kill,
+            ),
+            has_healthcheck=manifest.has_healthcheck,
+        )
+
+    def profile(self, name: ProfileName) -> Profile:
+        """The profile of this name with the application's limits and egress."""
+        return profile_of(name, self.limits, self.egress)
+
+    def profile_for(self, trust: Trust) -> Profile:
+        """The profile that instances of code of this trust get."""
+        return self.profile(profile_name(trust))
+
+    def withheld(self, trust: Trust) -> tuple[str, ...]:
+        """The names of the secrets that code of this trust doesn't get."""
+        if trust is Trust.TRUSTED:
+            return ()
+        return tuple(sorted({*self.secrets, *(self.build.secrets if self.build else ())}))
+
+    def warnings(self, trust: Trust) -> tuple[str, ...]:
+        """Warnings to show with previews of code of this trust."""
+        is_shared = trust is Trust.FORK and self.build is not None and self.shares_builder
+        return (SHARED_BUILDER,) if is_shared else ()
+
+    def is_of(self, repository: Repository) -> bool:
+        """Whether it belongs to this repository, by owner and name. GitHub's names are case-insensitive."""
+        same_owner = not self.owner or self.owner.lower() == repository.owner.lower()
+        return same_owner and self.repository_name.lower() == repository.name.lower()
+
+    @property
+    def repository_name(self) -> str:
+        """The name of its repository."""
+        return self.repository or self.name
+
+
+class Applications:
+    """All configured applications, by name."""
+
+    def __init__(self, applications: Mapping[str, Application]) -> None:
+        self._by_name = dict(applications)
+
+    def __iter__(self) -> Iterator[Application]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str) -> Application:
+        """Return the application of this name.
+
+        Raises:
+            Refused: `image-unknown`: there is none.
+        """
+        found = self._by_name.get(name)
+        if found is None:
+            raise Refused(
+                f'Invalid Image Specified: there is no "{name}" under `images:`.'
+                if name
+                else "Invalid Image Specified: the parameter image_name is missing.",
+                hint=did_you_mean(name, self._by_name),
+                reason="image-unknown",
+            )
+        return found
+
+    def find(self, name: str) -> Application | None:
+        """Return the application of this name, or None."""
+        return self._by_name.get(name)
+
+    def withheld(self, name: str, trust: Trust) -> tuple[str, ...]:
+        """See `Application.withheld`; empty for an unknown application."""
+        found = self.find(name)
+        return found.withheld(trust) if found else ()
+
+    def warnings(self, name: str, trust: Trust) -> tuple[str, ...]:
+        """See `Application.warnings`; empty for an unknown application."""
+        found = self.find(name)
+        return found.warnings(trust) if found else ()
+
+    def owner(self, name: str) -> str:
+        """Return the owner of the application's repository, as `OWNER/NAME` where the repository has another
+        name than the application; empty if no owner is configured or the application is unknown."""
+        found = self.find(name)
+        if found is None:
+            return ""
+        return f"{found.owner}/{found.repository}" if found.repository else found.owner
+
+    def of_repository(self, repository: Repository) -> Application | None:
+        """Return the application of this repository by its name. Renamed repositories are resolved by
+        `control.pull_requests.repositories`."""
+        return next((a for a in self._by_name.values() if a.is_of(repository)), None)

@@ -1,0 +1,154 @@
+"""The dependencies of routes: the control plane, what only the web layer needs, and authentication."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
+
+from stager.control.control_plane import ControlPlane
+from stager.control.identity.throttle import Throttle
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.client_addresses import Network, sender
+from stager.ports.clock import SystemClock
+from stager.ports.diagnostics import Check
+from stager.ports.handlers import Credentials
+from stager.ports.setup import AppSetup
+from stager.web.auth import cookies
+from stager.web.auth.csrf import SAFE_METHODS, is_from_elsewhere, is_ours
+from stager.web.auth.oauth_state import States
+from stager.web.request_body import parameters_of
+
+GUESSES_OF_ALL = 200
+"""Wrong passwords a minute for one preview, from wherever: too few to guess by, too many to be in people's
+way."""
+
+
+def _guesses() -> tuple[Throttle, Throttle]:
+    now = SystemClock().now
+    return Throttle(now), Throttle(now, GUESSES_OF_ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """What the configuration says about the web server.
+
+    Args:
+        configuration: path of the configuration file; empty if there is none.
+        warnings: the configuration's warnings.
+        start_timeout: seconds that a request waits for a launch at most.
+        trusted: networks of the proxies in front of the front.
+        metrics_for: networks that may read the metrics without credentials.
+        repositories: paths of the local forge's repositories, by name.
+        spool: folder for large request bodies; empty for the system's own.
+    """
+
+    configuration: str = ""
+    warnings: tuple[str, ...] = ()
+    start_timeout: float = 360.0
+    trusted: Sequence[Network] = ()
+    metrics_for: Sequence[Network] = ()
+    repositories: Mapping[str, Path] = field(default_factory=dict)
+    spool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WebContext:
+    """What only the web layer needs.
+
+    Args:
+        front_stats: reads the front's counters; raises `Retry` while the front doesn't answer.
+        setup: connects the forge from Stager's own pages; None if that isn't possible.
+        checks: the checks of `stager doctor`.
+        oauth_states: the states of connections to the forge that are in progress.
+        guesses: throttles for passwords of previews: for each address, and for all addresses together.
+    """
+
+    options: WebOptions
+    front_stats: Callable[[], Awaitable[Mapping[str, object]]]
+    setup: AppSetup | None = None
+    checks: Sequence[Check] = ()
+    oauth_states: States = field(default_factory=States)
+    guesses: tuple[Throttle, Throttle] = field(default_factory=_guesses)
+
+
+def control_plane_of(connection: HTTPConnection) -> ControlPlane:
+    """The control plane that the application serves."""
+    return cast("ControlPlane", connection.app.state.control_plane)
+
+
+def web_of(connection: HTTPConnection) -> WebContext:
+    """What only the web layer needs."""
+    return cast("WebContext", connection.app.state.web)
+
+
+async def _control_plane(request: Request) -> ControlPlane:
+    return control_plane_of(request)  # asynchronous, because FastAPI runs other dependencies in threads
+
+
+async def _web(request: Request) -> WebContext:
+    return web_of(request)
+
+
+async def actor_of(request: Request, control: Annotated[ControlPlane, Depends(_control_plane)]) -> Actor:
+    """Who sends this request. Raises `Refused` (401) for whoever isn't known."""
+    actor = await control.identity.access.actor(await credentials_of(request))
+    await learn_domain(request, control)
+    return actor
+
+
+async def learn_domain(request: Request, control: ControlPlane) -> None:
+    """Use the Host of an authenticated request as the installation's domain, if none is known yet."""
+    await control.routing.learn_domain(request.headers.get("host", ""))
+
+
+async def credentials_of(request: Request) -> Credentials:
+    """What the request has by which its sender may be known."""
+    authorization = request.headers.get("authorization", "")
+    address = address_of(request)
+    session = session_of(request, control_plane_of(request))
+    given = Credentials(authorization, await parameters_of(request), address, session)
+    return given.without_parameter if is_from_elsewhere(request.scope) else given
+
+
+async def visitor_of(request: Request, control: ControlPlane) -> Actor | None:
+    """Who is signed in in the browser that sends this; None for nobody."""
+    return await control.identity.sessions.actor(session_of(request, control))
+
+
+def session_of(request: Request, control: ControlPlane) -> str:
+    """The secret of the browser's session; empty for none. What changes something has one only when it
+    certainly comes from a page of ours, because a browser adds cookies by itself."""
+    if request.method not in SAFE_METHODS and not is_ours(request.scope):
+        return ""
+    return cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
+
+
+def as_basic(user: str, password: str) -> str:
+    """The value of an `Authorization` header (RFC 7617)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+def address_of(request: HTTPConnection) -> str:
+    """The address that the request came from: the last that isn't a proxy's that we trust. Whatever stands
+    before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
+    peer = request.client.host if request.client else ""
+    web = cast("WebContext | None", getattr(request.app.state, "web", None))
+    trusted = web.options.trusted if web else ()
+    return sender(request.headers.get("x-forwarded-for", ""), trusted, peer)
+
+
+def is_on_control_socket(request: HTTPConnection) -> bool:
+    """Whether it came by Stager's own socket, which nobody else can open, and not through the front: that
+    always says by which scheme it was asked."""
+    return not {"x-forwarded-for", "x-forwarded-proto"} & set(request.headers)
+
+
+Control = Annotated[ControlPlane, Depends(_control_plane)]
+Web = Annotated[WebContext, Depends(_web)]
+Known = Annotated[Actor, Depends(actor_of)]
