@@ -119,7 +119,7 @@ class Actions:
             return
         deployment = state.deployments[web.generation]
         is_first = deployment.live_at is None
-        await self._context.visitor_access.lead(state.environment, web.endpoint)
+        await self._context.visitor_access.route(state.environment, web.endpoint)
         await self._context.records.live(state.environment.id, deployment.id, self.now())
         log.info(
             "published",

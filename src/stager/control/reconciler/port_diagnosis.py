@@ -151,10 +151,10 @@ def _slow(application: Application, evidence: Evidence) -> Fault:
     return _fault(
         evidence,
         f"The application accepts connections on port {application.port}, but no response to "
-        f"GET {application.health_path or '/'} came within {application.answer_timeout:g} s.",
+        f"GET {application.health_path or '/'} came within {application.probe_timeout:g} s.",
         _waiting(
             evidence,
-            "Set `answer_timeout` in the configuration to allow slower responses, or `health_path` to a path "
+            "Set `probe_timeout` in the configuration to allow slower responses, or `health_path` to a path "
             "that answers sooner.",
         ),
         "slow-answer",
