@@ -225,7 +225,7 @@ class Harness(Fakes):
         target = self.target(host)
         return next((i for i in self.engine.there() if i.endpoint and i.endpoint == target), None)
 
-    async def assert_run(self, environment: Environment | None = None, *, generation: int = 0) -> Instance:
+    async def assert_live(self, environment: Environment | None = None, *, generation: int = 0) -> Instance:
         """Assert that it serves the desired generation, or this one, with no other instance left. Returns the
         instance that serves."""
         there = await self.the(environment)
