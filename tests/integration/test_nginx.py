@@ -198,7 +198,7 @@ def test_nginx_may_die_and_come_back(nginx: NginxUnderTest, behind: Behind, vhos
     second = stager.launched("second")
     assert stager.get("second").text.startswith("second"), "the front leads there all the same"
     if vhosts:
-        until(lambda: "doesn't run" in trouble(stager), "it is told")
+        until(lambda: "isn't running" in trouble(stager), "it is told")
     nginx.start()
     until(lambda: answers(first) == "200" and answers(second) == "200", "nginx has them")
     until(lambda: not trouble(stager), "it is over")
@@ -255,7 +255,7 @@ def test_stager_and_its_front_may_be_restarted(nginx: NginxUnderTest, behind: Be
 def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         taken = stranger.getsockname()[1]
-        stager = behind(pass_every="1h")
+        stager = behind(reconcile_interval="1h")
         stager.kill9()
         stager.configure(ports=f"{taken}-{taken}")
         stager.start()

@@ -73,8 +73,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
     """Whether containers must publish a port, because their own addresses lie in another machine, as with
     Docker Desktop."""
-    if settings.engine.reach != "auto":
-        return settings.engine.reach == "loopback"
+    if settings.engine.connect_via != "auto":
+        return settings.engine.connect_via == "loopback"
     if sys.platform != "linux":
         return True
     try:

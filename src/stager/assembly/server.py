@@ -16,7 +16,7 @@ from stager.assembly.forges import accounts_of, github_of, local_forge_of, webho
 from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import edge_proxy_of, front_options, reaches_by_loopback, urls_of
 from stager.assembly.web_server import WebServer
-from stager.checks.deliveries import SetAsideDeliveries
+from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.forges import Forges
@@ -46,12 +46,12 @@ from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
-from stager.installation_checks import checks_of
+from stager.installation_checks import checks_for
 from stager.ports.clock import RandomIds, SystemClock
 from stager.ports.router import EdgeProxy
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
 from stager.stores.sqlite.store import open_store
@@ -108,7 +108,7 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
     async with AsyncExitStack() as stack:
         docker = connect(settings.engine.socket)
         stack.push_async_callback(docker.close)
-        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
         await DockerInstances(docker, state.installation, pool, loopback=False).sweep()
         await builder_of(settings, state, docker).sweep(())
 
@@ -153,7 +153,7 @@ async def _assemble(
         firewall=firewall,
     )
     previews = RunningPreviews(store, urls)
-    plugins = PluginSet.of(Chosen(loaded, previews, logins))
+    plugins = PluginSet.of(PluginInstances(loaded, previews, logins))
     control_plane = ControlPlane(
         ports, urls, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
@@ -161,7 +161,7 @@ async def _assemble(
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    checks = checks_of(settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else "")
+    checks = checks_for(settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else "")
     web = WebContext(
         _web_options(loaded, state, control_plane.applications),
         front_stats=router.stats,
@@ -170,7 +170,7 @@ async def _assemble(
             *checks,
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
-            SetAsideDeliveries(store),
+            DeliveryCheck(store),
         ),
     )
     return control_plane, web, launcher
@@ -192,7 +192,7 @@ async def _instances(
     settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
 ) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
-    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
     return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
@@ -208,12 +208,12 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
 def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | None) -> Options:
     return Options(
         intervals=Intervals(
-            timedelta(seconds=settings.pass_every),
-            timedelta(seconds=settings.resync_every),
-            timedelta(seconds=settings.keep_gone_for),
+            timedelta(seconds=settings.reconcile_interval),
+            timedelta(seconds=settings.resync_interval),
+            timedelta(seconds=settings.retention),
         ),
-        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxy else None),
-        ingress_ports=tuple(settings.ports),
+        max_previews=settings.max_previews or (len(tuple(settings.ingress_ports)) if edge_proxy else None),
+        ingress_ports=tuple(settings.ingress_ports),
         reports=ReportOptions(
             installation=state.installation,
             comments=settings.comments,
@@ -228,10 +228,10 @@ def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | 
 
 def _lifetimes(settings: Settings) -> Lifetimes:
     return Lifetimes(
-        idle=timedelta(seconds=settings.sessions.idle),
-        longest=timedelta(seconds=settings.sessions.longest),
-        renew_every=timedelta(seconds=settings.sessions.renew_every),
-        command_line=timedelta(seconds=settings.sessions.command_line),
+        idle=timedelta(seconds=settings.sessions.idle_timeout),
+        longest=timedelta(seconds=settings.sessions.max_age),
+        renew_every=timedelta(seconds=settings.sessions.rotation_interval),
+        command_line=timedelta(seconds=settings.sessions.cli_max_age),
     )
 
 

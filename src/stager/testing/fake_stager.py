@@ -27,7 +27,7 @@ from stager.ports.handlers import (
     Preview,
 )
 from stager.settings.loading.loader import Loaded
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 from stager.testing.control_plane import DOMAIN, Configuration, Fakes, control_plane
 from stager.testing.fakes.login import FakeAccounts
 
@@ -54,7 +54,7 @@ class FakeStager:
         logins = LoginFlows(FakeAccounts(), lambda: self.urls.home, SystemClock().now)
         configuration = Configuration(
             [Application(APP, APP, 3000, Limits(1, 1, 1, 1))],
-            PluginSet.of(Chosen(loaded, self.previews, logins)),
+            PluginSet.of(PluginInstances(loaded, self.previews, logins)),
             Options(max_previews=loaded.settings.max_previews, plugin_timeout=seconds),
             logins,
             has_credentials=False,

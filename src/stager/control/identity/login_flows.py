@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.client_addresses import holder
+from stager.expiring_map import ExpiringMap
 from stager.ports.login import (
     Accounts,
     AuthorizationRequest,
@@ -106,8 +107,8 @@ class LoginFlows:
         self._home = home
         self._now = now
         self._others: Mapping[str, SignIn] = {}
-        self._passes: OrderedDict[str, Pass] = OrderedDict()
-        self._devices: OrderedDict[str, Device] = OrderedDict()
+        self._passes: ExpiringMap[str, Pass, datetime] = ExpiringMap(now, MOST)
+        self._devices: ExpiringMap[str, Device, datetime] = ExpiringMap(now, MOST)
         self._beginning: Counter[str] = Counter()
 
     # For handlers and strategies.
@@ -189,18 +190,15 @@ class LoginFlows:
 
     def keep(self, one: Pass) -> None:
         """Remember how it stands."""
-        self._passes[one.asked.state] = one
-        while len(self._passes) > MOST:
-            self._passes.popitem(last=False)
+        self._passes.put(one.asked.state, one, one.until)
 
     def find(self, state: str) -> Pass | None:
         """The one of this state, if it is still under way."""
-        found = self._passes.get(state)
-        return found if found is not None and self._now() < found.until else None
+        return self._passes.get(state)
 
     def forget(self, state: str) -> None:
         """It is over."""
-        self._passes.pop(state, None)
+        self._passes.pop(state)
 
     def came_back(self, one: Pass, browser: str) -> Pass:
         """The provider sent a browser back. From now on the state can't come back again."""
@@ -230,15 +228,13 @@ class LoginFlows:
         now, handle = self._now(), new_secret()
         until, interval = now + timedelta(seconds=code.expires_in), max(code.interval, 1.0)
         first = now + timedelta(seconds=interval)
-        self._devices[handle] = Device(code, provider, until, first, interval, address)
-        while len(self._devices) > MOST:
-            self._devices.popitem(last=False)
+        self._devices.put(handle, Device(code, provider, until, first, interval, address), until)
         return handle
 
     def device(self, handle: str) -> Device:
         """The one of this handle. Raises `Refused` (410) when it is over."""
         found = self._devices.get(handle)
-        if found is None or self._now() >= found.until:
+        if found is None:
             raise _gone()
         return found
 
@@ -252,12 +248,12 @@ class LoginFlows:
         found = self.device(handle)
         slower = min(max(interval, found.interval + slower_by), LONGEST_WAIT)
         following = self._now() + timedelta(seconds=slower)
-        self._devices[handle] = replace(found, interval=slower, next_at=following)
+        self._devices.put(handle, replace(found, interval=slower, next_at=following), found.until)
         return slower
 
     def forget_device(self, handle: str) -> None:
         """It is over."""
-        self._devices.pop(handle, None)
+        self._devices.pop(handle)
 
     def _known_home(self) -> str:
         home = self._home()
@@ -271,14 +267,14 @@ class LoginFlows:
         return home
 
     def _make_room(
-        self, those: OrderedDict[str, Pass] | OrderedDict[str, Device], address: str, beginning: int = 0
+        self,
+        those: ExpiringMap[str, Pass, datetime] | ExpiringMap[str, Device, datetime],
+        address: str,
+        beginning: int = 0,
     ) -> None:
-        """Forget what is too old. Raises `Refused` (429) when too many are under way from this address."""
-        now = self._now()
-        for key in [key for key, one in those.items() if now >= one.until]:
-            del those[key]
+        """Raises `Refused` (429) when too many are under way from this address."""
         whose = holder(address)
-        if beginning + sum(holder(one.address) == whose for one in those.values()) >= MOST_OF_ONE:
+        if beginning + sum(holder(one.address) == whose for _, one in those.items()) >= MOST_OF_ONE:
             raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
 
 

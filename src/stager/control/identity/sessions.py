@@ -6,7 +6,6 @@ and then, and always at a sign-in.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.accounts import Person, Session
 from stager.domain.identity.actor import Actor
+from stager.expiring_map import ExpiringMap
 from stager.ports.clock import Clock, Ids
 from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
@@ -76,7 +76,7 @@ class Sessions:
         self._seal = seal
         self._audit = audit
         self._lifetimes = lifetimes or Lifetimes()
-        self._replaced: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
+        self._replaced: ExpiringMap[str, str, datetime] = ExpiringMap(clock.now, MOST_REPLACED)
 
     async def begin(self, actor: Actor, agent: str, *, command_line: bool = False) -> tuple[Session, str]:
         """A new session of somebody who has just proved who they are, and its secret.
@@ -113,8 +113,7 @@ class Sessions:
         if not secret:
             return None
         digest = digest_of(secret)
-        following, until = self._replaced.get(digest, ("", self._clock.now()))
-        digest = following if following and self._clock.now() < until else digest
+        digest = self._replaced.get(digest) or digest
         session = await self._store.read(lambda tx: tx.session(digest))
         return session if session is not None and self._clock.now() < session.expires_at else None
 
@@ -153,9 +152,7 @@ class Sessions:
         later = replace(session, digest=digest_of(fresh), renewed_at=now, expires_at=expires_at)
         if not await self._store.write(lambda tx: _replaced(tx, session, later)):
             return None
-        self._replaced[session.digest] = (later.digest, now + GRACE)
-        while len(self._replaced) > MOST_REPLACED:
-            self._replaced.popitem(last=False)
+        self._replaced.put(session.digest, later.digest, now + GRACE)
         return later, fresh
 
     async def of(self, actor: Actor) -> list[Session]:

@@ -21,7 +21,7 @@ from stager.ports.handlers import (
     PreKillHandler,
     PreLaunchHandler,
 )
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ class PluginSet:
     rotation: ContainerRotationStrategy | None = None
 
     @classmethod
-    def of(cls, chosen: Chosen) -> Self:
+    def of(cls, chosen: PluginInstances) -> Self:
         """The plugins that the configuration has chosen."""
         return cls(
-            listeners=chosen.those(EventListener),
-            pre_launch=chosen.those(PreLaunchHandler),
-            post_launch=chosen.those(PostLaunchHandler),
-            pre_kill=chosen.those(PreKillHandler),
-            authentication=chosen.those(AuthenticationStrategy),
-            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
+            listeners=chosen.of_type(EventListener),
+            pre_launch=chosen.of_type(PreLaunchHandler),
+            post_launch=chosen.of_type(PostLaunchHandler),
+            pre_kill=chosen.of_type(PreKillHandler),
+            authentication=chosen.of_type(AuthenticationStrategy),
+            rotation=next(iter(chosen.of_type(ContainerRotationStrategy)), None),
         )
 
 
