@@ -15,7 +15,7 @@ from stager.domain.errors import Refused, Retry
 from stager.forges.local import hook, register
 from stager.forges.local.push_client import BRANCHES, NAME, SECRET, SERVER
 from stager.forges.local.register import Entry, Register, Tip
-from stager.git import Done, environment, git
+from stager.git import Result, environment, git
 
 PATIENCE = 10.0
 """Time limit in seconds for git, and for the lock."""
@@ -198,14 +198,14 @@ class LocalRepository:
         if lines:
             await self._git("update-ref", "--stdin", given="".join(lines).encode())
 
-    async def _git(self, *arguments: str, given: bytes | None = None) -> Done:
+    async def _git(self, *arguments: str, given: bytes | None = None) -> Result:
         done = await self._run(*arguments, given=given)
         if done.code:
             raise away(self.path, done.errors.strip() or f"exit code {done.code}")
         return done
 
-    async def _run(self, *arguments: str, given: bytes | None = None) -> Done:
-        return await git("--git-dir", self.path, *arguments, environ=environment(), given=given)
+    async def _run(self, *arguments: str, given: bytes | None = None) -> Result:
+        return await git("--git-dir", self.path, *arguments, environ=environment(), input_=given)
 
 
 def away(path: Path, why: str) -> Retry:
