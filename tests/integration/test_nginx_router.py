@@ -182,7 +182,7 @@ class TestFiles:
         )
         problems = await house.router.apply(table(A, B, C))
         assert problems.keys() == {B, C}
-        assert "isn't Stager's" in problems[B]
+        assert "wasn't created by Stager" in problems[B]
         assert house.nginx.files() == ["a", "b", "c", "theirs"]
         await house.router.apply(table())
         assert house.nginx.files() == ["b", "c", "theirs"]
