@@ -218,7 +218,7 @@ class TestFiles:
 
 
 async def open_ingress_ports(front: Rig, app: App, hosts: list[str]) -> RouteTable:
-    """A table that the front serves: all of these hosts, each with an ingress port that no other program uses."""
+    """A table that the front serves: these hosts, each with an unused ingress port."""
     ports: dict[int, str] = {}
     free = itertools.count(21000)
     while missing := [host for host in hosts if host not in ports.values()]:

@@ -1,4 +1,4 @@
-"""The access gate: who is admitted to a private preview, where others are redirected, and what apps receive."""
+"""The access gate: who is admitted to a private preview, the redirects of others, and what apps receive."""
 
 from __future__ import annotations
 
