@@ -11,7 +11,7 @@ from typing import Self
 
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.forges import Forges
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.plugins.package import PluginSet

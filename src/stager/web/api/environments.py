@@ -170,7 +170,7 @@ async def get_build_log(
 ) -> Response:
     """The log of the newest build; empty where nothing was built."""
     found = await control.environments.queries.visible(environment, actor)
-    await control.identity.access.check(actor, Action.READ_LOGS, found.app)
+    await control.identity.authorizer.check(actor, Action.READ_LOGS, found.app)
     _, deployments = await control.ports.store.read(lambda tx: history(tx, environment))
     key = next((d.build for d in deployments if d.build), "")
     if control.builds.queue is None or not key:

@@ -119,7 +119,7 @@ class Visibility:
 
 async def sight_of(control: ControlPlane, actor: Actor, app: str) -> Visibility:
     """What this actor sees of this application's previews."""
-    role = await control.identity.access.role(actor, app)
+    role = await control.identity.authorizer.role(actor, app)
     seen = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
     return Visibility(*(may(role, action) for action in seen))
 

@@ -111,10 +111,10 @@ async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[st
     if is_on_control_socket(request) or is_among(address, web_of(request).options.metrics_for):
         return None
     actor = await actor_of(request, control)
-    await control.identity.access.check(actor, Action.READ_METRICS)
-    if await control.identity.access.role(actor) is Role.ADMINISTRATOR:
+    await control.identity.authorizer.check(actor, Action.READ_METRICS)
+    if await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR:
         return None
-    return await control.identity.access.seen(
+    return await control.identity.authorizer.visible(
         actor, {application.name for application in control.applications}
     )
 

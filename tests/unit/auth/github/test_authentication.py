@@ -190,7 +190,9 @@ async def test_only_whoever_may_push_launches() -> None:
     async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await house.life.control_plane.identity.access.actor(bearer(accounts.token(login)))
+                actor = await house.life.control_plane.identity.authenticator.authenticate(
+                    bearer(accounts.token(login))
+                )
                 launch = house.life.commands.launch(Launch("shop", login, {}), actor)
                 if login == "octocat":
                     await launch
@@ -198,7 +200,9 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await house.life.control_plane.identity.access.actor(bearer("gho_nobody0000000000000000"))
+                await house.life.control_plane.identity.authenticator.authenticate(
+                    bearer("gho_nobody0000000000000000")
+                )
             await house.rest()
         assert unknown.value.status == 401
         [environment] = await house.environments()
