@@ -62,7 +62,7 @@ class Ground:
         images = configuration.pop("images", {"shop": {}})
         small = {"command": None, "image": app_image(), "port": PORT}
         given = {
-            "pass_every": "1m",
+            "reconcile_interval": "1m",
             "images": {name: {**small, **block} for name, block in images.items()},
             **configuration,
         }

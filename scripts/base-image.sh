@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a base image from the distribution's own packages, without any image registry: stager-base/static:1
+# Makes a base image from the distribution's own packages, without an image registry: stager-base/static:1
 # (busybox alone), stager-base/python:1 (Python, git, bash), stager-base/python-build:1 (the same with pip and venv)
 # or stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash). Each package's
 # files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing of it
@@ -56,7 +56,7 @@ download() {
 # With lists that are missing or out of date apt doesn't find the files: once more, with fresh ones.
 fetch_packages() {
   download "$@" 2>/dev/null && return 0
-  may_be_root || fail "apt-get could not download the packages of the base image." "Have somebody run apt-get update, then run this again."
+  may_be_root || fail "apt-get could not download the packages of the base image." "Run apt-get update as root, then run this again."
   refresh_package_lists
   rm -f "$DEBS"/*.deb
   download "$@" || fail "apt-get could not download the packages of the base image; its last lines are above." \

@@ -1,8 +1,7 @@
-"""The demo: branches of a local repository come alive by a push, one is refreshed, and one is taken away.
+"""The demo: pushes branches to a local repository, refreshes one preview, and removes another.
 
-`scripts/demo` runs it on a machine that it has made ready. It uses Stager as anybody would: by its command,
-by `git push`, and over HTTP. With `--once` it ends after the story; without, the previews stay up until
-Ctrl-C.
+`scripts/demo` runs it after preparing the machine. It uses Stager's public interfaces: the command line,
+`git push` and HTTP. With `--once` it ends after that; without, the previews run until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ def step(what: str) -> Iterator[None]:
 
 
 class Demo:
-    """The story, one method a scene.
+    """The demo, one method per step.
 
     Args:
-        folder: for all that the demo makes.
+        folder: for all files of the demo.
     """
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -54,7 +53,7 @@ class Demo:
         self.checkout = Checkout(folder / APP, self.server.repository)
 
     def clean_up(self) -> None:
-        """Remove everything of this demo, or of one that was killed."""
+        """Remove everything of this demo, or of a killed one."""
         self.server.stop()
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
@@ -73,38 +72,38 @@ class Demo:
         self.checkout.push("main")
 
     def open(self) -> None:
-        """Push the branches, and wait until each preview shows what it has to."""
+        """Push the branches, and wait until each preview shows the expected page."""
         found = self.checkout.push(*BRANCHES)
         if missing := {f"http://{branch}.localhost:{self.server.port}" for branch in BRANCHES} - set(found):
             raise DemoError(f"git's output doesn't have {', '.join(missing)}.")
         for branch, heading in HEADINGS.items():
             with step(f"{branch} is built and live"):
                 self._wait_for(branch, heading)
-        with step(f"{BROKEN} can't be built: its page says why"):
+        with step(f"{BROKEN} can't be built, and its page says why"):
             wait_until(
                 partial(self._is_failed, BROKEN, MISSING), f"The page of {BROKEN} doesn't say why it failed"
             )
 
     def refresh(self, branch: str) -> None:
-        """Push to a branch and wait for its preview to follow, with a visitor coming by all the time."""
+        """Push to a branch and wait for its preview to follow, with continuous requests to it."""
         self.checkout.switch_to(branch)
         self.checkout.change_heading(NEW_HEADING)
         with Visitor(self.server, f"{branch}.localhost") as visitor:
             self.checkout.push(branch)
             with step(f"{branch} is refreshed, at the same URL"):
                 self._wait_for(branch, NEW_HEADING)
-        print(f"    {visitor.requests} requests meanwhile, {len(visitor.failures)} of them failed")
+        print(f"    {visitor.requests} requests during the refresh, {len(visitor.failures)} of them failed")
         if visitor.failures:
             raise DemoError(f"Requests failed during the refresh: {visitor.failures[:3]}")
 
     def delete(self, branch: str) -> None:
         self.checkout.push("--delete", branch)
-        with step(f"{branch} is gone, and so is its container"):
+        with step(f"{branch} and its container are removed"):
             host = f"{branch}.localhost"
             wait_until(lambda: self.server.ask(host)[0] == 410, f"{branch} doesn't answer 410 (gone)")
             wait_until(
-                lambda: not self.server.things("container", f"stager.name={branch}"),
-                "Its container is still there",
+                lambda: not self.server.resources("container", f"stager.name={branch}"),
+                "Its container still exists",
             )
 
     def _wait_for(self, branch: str, heading: str) -> None:
@@ -121,7 +120,7 @@ class Demo:
         return status == 502 and why in words_of(text)
 
 
-def tell_what_next(demo: Demo) -> None:
+def print_next_steps(demo: Demo) -> None:
     port = demo.server.port
     print(
         f"""
@@ -130,87 +129,87 @@ Open in a browser:
   http://{BROKEN}.localhost:{port}   a branch that can't be built
   http://localhost:{port}          Stager itself
 
-Now by hand, in another terminal:
+To try it yourself, in another terminal:
   cd {shlex.quote(str(demo.checkout.folder))} && git checkout -b my-branch main
   sed -i 's|<h1>.*</h1>|<h1>My own heading</h1>|' site/index.html && git commit -am "My own"
   git push stager my-branch
-Change and push it again, and the preview follows. To have it go: git push stager --delete my-branch
+Change and push it again to refresh the preview. To remove it: git push stager --delete my-branch
 
-Ctrl-C removes all of this, the checkout included; the Docker engine goes on.""",
+Ctrl-C removes all of this, including the checkout; the Docker engine keeps running.""",
         flush=True,
     )
 
 
-def play(demo: Demo, *, once: bool) -> None:
-    """The whole story; without `once` it ends when somebody presses Ctrl-C."""
+def run_steps(demo: Demo, *, once: bool) -> None:
+    """Run the demo; without `once` it ends at Ctrl-C."""
     demo.prepare()
     demo.open()
     demo.refresh("winter")
     demo.delete("night")
     if once:
         return
-    tell_what_next(demo)
+    print_next_steps(demo)
     while demo.server.ask("localhost", "/healthz")[0] == 200:
         time.sleep(2)
-    raise DemoError("Stager doesn't answer any more.")
+    raise DemoError("Stager no longer answers.")
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Keep a second demo of this clone away, which would take the first one's things for left-overs."""
+def exclusive() -> Iterator[None]:
+    """Prevent a second demo of this clone, which would remove the resources of the first."""
     with Path(__file__).open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DemoError(
-                "Another demo runs in this clone.",
+                "Another demo is running in this clone.",
                 "Stop it with Ctrl-C in its terminal, then run this again.",
             ) from None
         yield
 
 
-def perform(demo: Demo, *, once: bool) -> None:
-    """Play on a clean stage, and clear it afterwards whatever happens."""
+def run_demo(demo: Demo, *, once: bool) -> None:
+    """Clean up, run the demo, and clean up again in any case."""
     demo.clean_up()
     if not demo.server.is_port_free():
         raise DemoError(f"Port {demo.server.port} is in use.", "Choose another: scripts/demo --port 8001")
     try:
-        play(demo, once=once)
+        run_steps(demo, once=once)
     except DemoError:
-        print(demo.server.last_words(), file=sys.stderr)
+        print(demo.server.log_tails(), file=sys.stderr)
         raise
     finally:
-        with step("everything that the demo made is removed"):
+        with step("everything of the demo is removed"):
             demo.clean_up()
 
 
-def tell(error: DemoError) -> None:
-    """Say what went wrong, the first trouble first when clearing the stage was another."""
+def print_error(error: DemoError) -> None:
+    """Print the error, after the one during whose handling it occurred."""
     if isinstance(error.__context__, DemoError):
-        tell(error.__context__)
+        print_error(error.__context__)
     print(f"\n✗ {error}\n  {error.hint}".rstrip(), file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """0 when all went well or was ended by Ctrl-C, otherwise 1."""
-    parser = argparse.ArgumentParser(prog="scripts/demo", description="Branches come alive on this machine.")
-    parser.add_argument(
-        "--once", action="store_true", help="check every step, then remove everything and end"
+    """Return 0 after success or Ctrl-C, otherwise 1."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description="Launch previews of pushed branches on this machine."
     )
+    parser.add_argument("--once", action="store_true", help="run every step, remove everything and exit")
     parser.add_argument("--port", type=int, default=8000, help="where Stager listens (default: %(default)s)")
     given = parser.parse_args()
     folder = ROOT / ".stager" / "demo"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with alone():
-            perform(Demo(folder, given.port), once=given.once)
+        with exclusive():
+            run_demo(Demo(folder, given.port), once=given.once)
     except KeyboardInterrupt:
         return 130 if given.once else 0
     except DemoError as error:
-        tell(error)
+        print_error(error)
         return 1
     except PermissionError as error:
-        hint = f"Another user made it, perhaps with sudo: remove {folder.parent}."
+        hint = f"It belongs to another user, perhaps after a run with sudo: remove {folder.parent}."
         print(f"\n✗ {error}\n  {hint}", file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,6 @@
-"""What the demo plays with: a Stager of its own, a checkout of an example, and a visitor.
+"""The parts of the demo: a Stager of its own, a checkout of an example, and a client that sends requests.
 
-`demo.py` calls it.
+`demo.py` uses them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXAMPLE = ROOT / "examples" / "static-site"
 APP = "low-tide"
 
 CONFIGURATION = f"""\
-# Written by scripts/demo, anew each time.
+# Written by scripts/demo at each run.
 listen: 127.0.0.1:{{port}}
 domain: localhost:{{port}}
 state_dir: state
@@ -38,11 +38,11 @@ images:
 
 
 class DemoError(Exception):
-    """The demo can't go on.
+    """The demo failed.
 
     Args:
-        what: one sentence on what is the matter.
-        hint: one sentence on what to do.
+        what: what happened, one sentence.
+        hint: what to do, one sentence.
     """
 
     def __init__(self, what: str, hint: str = "") -> None:
@@ -51,15 +51,15 @@ class DemoError(Exception):
 
 
 def run(*command: str | Path, cwd: Path | None = None, with_messages: bool = False) -> str:
-    """What a command prints, without the last newline.
+    """Run a command and return its output, without the last newline.
 
     Args:
-        with_messages: also what it says on standard error.
+        with_messages: include standard error.
 
     Raises:
-        DemoError: it ended with another status than 0, or not within two minutes; with its last lines.
+        DemoError: it failed, with its last lines; or it took longer than two minutes.
     """
-    # The user's own git settings (signing, hooks, templates) have no business here.
+    # The user's own git settings (signing, hooks, templates) must not affect the demo.
     environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     errors = subprocess.STDOUT if with_messages else subprocess.PIPE
     try:
@@ -76,10 +76,10 @@ def run(*command: str | Path, cwd: Path | None = None, with_messages: bool = Fal
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
-    """Wait until something is the case.
+    """Wait until a condition holds.
 
     Raises:
-        DemoError: it wasn't in this time; `what` says how things then are.
+        DemoError: it didn't in this time; `what` is the beginning of the message.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -89,11 +89,11 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 120
 
 
 class Checkout:
-    """Where a developer works on the example application.
+    """A developer's checkout of the example application.
 
     Args:
-        folder: where it is made.
-        remote: the repository that Stager made.
+        folder: where it is created.
+        remote: the repository that Stager created.
     """
 
     def __init__(self, folder: Path, remote: Path) -> None:
@@ -101,10 +101,10 @@ class Checkout:
         self._remote = remote
 
     def create(self) -> None:
-        """The example, with one commit on `main`."""
+        """Create it from the example, with one commit on `main`."""
         shutil.copytree(EXAMPLE, self.folder)
         self._git("init", "--quiet", "--initial-branch", "main")
-        # For whoever commits here by hand as well.
+        # Also for the user's own commits here.
         self._git("config", "user.name", "Demo")
         self._git("config", "user.email", "demo@localhost")
         self._git("config", "commit.gpgsign", "false")
@@ -124,13 +124,13 @@ class Checkout:
         self._commit(heading.replace("<br>", " "))
 
     def forget_file(self, name: str) -> None:
-        """Commit a Dockerfile that copies a file which isn't there."""
+        """Commit a Dockerfile that copies a missing file."""
         with (self.folder / "Dockerfile").open("a") as dockerfile:
             dockerfile.write(f"COPY {name} /site/\n")
         self._commit(f"Show {name}")
 
     def push(self, *arguments: str) -> list[str]:
-        """Push, print the command and what git says, and return the URLs in that."""
+        """Push, print the command and git's output, and return the URLs in it."""
         said = run("git", "push", "stager", *arguments, cwd=self.folder, with_messages=True)
         print(f"$ git push stager {shlex.join(arguments)}")
         print(*(f"    {line.rstrip()}" for line in said.splitlines()), sep="\n", flush=True)
@@ -145,7 +145,7 @@ class Checkout:
 
 
 class Server:
-    """One installation of Stager, in a folder of its own that is thrown away.
+    """One installation of Stager, in a temporary folder of its own.
 
     Args:
         port: where it listens, on 127.0.0.1 only.
@@ -177,12 +177,12 @@ class Server:
                 self._command("stop")
         finally:
             for kind in ("container", "network", "image"):
-                wait_until(partial(self._removed, kind), f"There still are {kind}s of the demo")
+                wait_until(partial(self._removed, kind), f"There are still {kind}s of the demo")
 
     def ask(self, host: str, path: str = "/") -> tuple[int, str]:
-        """The status and the text that come back; status 0 when nobody answers.
+        """The status and the text of the answer; status 0 without an answer.
 
-        Python doesn't resolve `*.localhost`, so the address is dialled and the host goes into the header.
+        Python doesn't resolve `*.localhost`, so it connects to the address and sends the host as a header.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
@@ -194,11 +194,11 @@ class Server:
         finally:
             connection.close()
 
-    def things(self, kind: str, *filters: str) -> list[str]:
+    def resources(self, kind: str, *filters: str) -> list[str]:
         """The ids of this installation's containers, networks or images."""
         identity = self.state / "instance_id"
         if not identity.exists():
-            return []  # It never came to start.
+            return []  # It was never started.
         everything = ("--all",) if kind == "container" else ()
         labels = (
             f"--filter=label={label}"
@@ -206,17 +206,17 @@ class Server:
         )
         return run("docker", kind, "ls", *everything, "--quiet", *labels).split()
 
-    def last_words(self) -> str:
-        """The ends of its logs, for somebody who wonders what went wrong."""
+    def log_tails(self) -> str:
+        """The last lines of its logs."""
         written = (path for path in self.state.glob("*.log") if path.name != "table.log")
         logs = {log.name: log.read_text("utf-8", "replace") for log in sorted(written)}
         ends = {name: text.splitlines()[-15:] for name, text in logs.items() if text}
         return "\n".join(f"--- the end of {name}\n" + "\n".join(end) for name, end in ends.items())
 
     def _removed(self, kind: str) -> bool:
-        """Whether nothing of this kind is there any more; what is, is removed, as far as it can be now."""
+        """Remove the resources of this kind, and return whether there were none."""
         remove = {"container": ("--force", "--volumes"), "network": (), "image": ("--force",)}[kind]
-        if ids := self.things(kind):
+        if ids := self.resources(kind):
             subprocess.run(["docker", kind, "rm", *remove, *set(ids)], capture_output=True, check=False)
         return not ids
 
@@ -226,13 +226,13 @@ class Server:
 
 
 def words_of(page: str) -> str:
-    """What one of Stager's own pages says, without its markup."""
+    """The text of one of Stager's own pages, without markup."""
     found = re.search('role="status">(.*?)</div>', page, re.DOTALL)
     return html.unescape(" ".join(re.sub("<[^>]*>", " ", found[1]).split())) if found else page[:200]
 
 
 class Visitor:
-    """Somebody who looks at a preview again and again, for as long as the block lasts."""
+    """Sends requests to a preview continuously, for as long as the block lasts."""
 
     def __init__(self, server: Server, host: str) -> None:
         self.requests = 0

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: plain words for people, packages, the virtual environment, and the Docker engine.
-# Sourced, never run. Whatever is on the machine already is used as it is.
+# Functions that the scripts share: messages, packages, the virtual environment, the Docker engine, the root helper.
+# It is sourced, not run. What is installed already is used unchanged.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 WORK="$ROOT/.stager"          # everything that the scripts write, besides .venv
@@ -12,7 +12,7 @@ PATH="$PATH:/usr/sbin:/sbin"  # where dockerd and iptables are, which users othe
 
 say() { printf '%s\n' "· $*"; }
 
-# fail WHAT HINT: one sentence on what is the matter, one on what to do.
+# fail WHAT HINT: prints what happened and what to do, and exits.
 fail() {
   printf '\n%s\n  %s\n' "✗ $1" "$2" >&2
   exit 1
@@ -84,15 +84,15 @@ install_packages() {
   local missing
   mapfile -t missing < <(missing_packages)
   [ "${#missing[@]}" -gt 0 ] || return 0
-  is_debian_like || fail "Missing here: ${missing[*]}; and this isn't a Debian-like system, so this script can't install them." \
-    "Install Docker Engine, git, curl and Python 3.11 or later (with venv) in your system's own way, then run this again."
-  may_be_root || fail "Missing here: ${missing[*]}; and you may not install packages (neither root nor sudo without a password)." \
-    "Run this as root, or have somebody run: apt-get install ${missing[*]}"
+  is_debian_like || fail "Missing packages: ${missing[*]}. This isn't a Debian-like system, so this script can't install them." \
+    "Install Docker Engine, git, curl and Python 3.11 or later (with venv) yourself, then run this again."
+  may_be_root || fail "Missing packages: ${missing[*]}. Installing them needs root, or sudo without a password." \
+    "Run this as root, or ask an administrator to run: apt-get install ${missing[*]}"
   refresh_package_lists
   mapfile -t missing < <(missing_packages)
   say "installing ${missing[*]}"
   quietly apt_get install --yes --no-install-recommends "${missing[@]}" || fail "apt-get could not install ${missing[*]}; its last lines are above." \
-    "Put right what they name, then run this again."
+    "Fix the reported problem, then run this again."
   hash -r
 }
 
@@ -113,7 +113,7 @@ install_buildx() {
     buildx_package >/dev/null || refresh_package_lists
     package="$(buildx_package)" && say "installing $package" && quietly apt_get install --yes --no-install-recommends "$package"
   fi || true
-  has_buildx || say "there is no docker buildx, so nothing can be built from source here; docs/how-to/build-from-source.md has more"
+  has_buildx || say "docker buildx isn't available, so images can't be built from source; see docs/how-to/build-from-source.md"
 }
 
 release_name() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
@@ -132,7 +132,7 @@ has_package() { dpkg-query --show --showformat '${Status}' "$1" 2>/dev/null | gr
 
 fetch_buildx() {
   local folder target status=0
-  say "fetching docker buildx from Debian 13"
+  say "downloading docker buildx from Debian 13"
   folder="$(mktemp -d)"
   target="$(buildx_folder)"
   fetch_newer "$folder" docker-buildx
@@ -200,13 +200,13 @@ fetch_builder_engine() {
   local folder
   if has_builder_engine || ! is_debian_like; then return 0; fi
   if [ "$(release_name)" = bookworm ] && may_be_root; then
-    say "fetching Docker of Debian 13, in which code from forks is built"
+    say "downloading Docker of Debian 13, to build code from forks"
     folder="$(mktemp -d)"
     fetch_newer "$folder" docker.io containerd
     if ! put_builder_engine "$folder/tree" 2>>"$folder/log"; then tail -n 5 "$folder/log" >&2; fi
     rm -rf "$folder"
   fi
-  has_builder_engine || say "there is no Docker $BUILDER_ENGINE_OLDEST or later, so code from forks can't be built here; docs/how-to/build-code-from-forks.md has more"
+  has_builder_engine || say "Docker $BUILDER_ENGINE_OLDEST or later isn't available, so code from forks can't be built; see docs/how-to/build-code-from-forks.md"
 }
 
 put_builder_engine() {
@@ -236,10 +236,10 @@ has_venv() { [ -x "$ROOT/.venv/bin/python" ] && is_python_new_enough "$ROOT/.ven
 make_venv() {
   local python
   has_venv && return 0
-  python="$(find_python)" || fail "Stager needs Python 3.11 or later, and here is $(python3 --version 2>&1 || echo none)." \
+  python="$(find_python)" || fail "Stager needs Python 3.11 or later, and this machine has $(python3 --version 2>&1 || echo none)." \
     "Debian 12, Ubuntu 24.04 and later have it as python3; elsewhere install one as python3.11 or later, then run this again."
-  say "making a virtual environment in .venv ($("$python" --version))"
-  quietly "$python" -m venv --clear "$ROOT/.venv" || fail "$python could not make the virtual environment; its last lines are above." \
+  say "creating a virtual environment in .venv ($("$python" --version))"
+  quietly "$python" -m venv --clear "$ROOT/.venv" || fail "$python could not create the virtual environment; its last lines are above." \
     "Install the venv module that belongs to $python (on Debian and Ubuntu: python3-venv), then run this again."
 }
 
@@ -260,7 +260,7 @@ install_python() {
   "$ROOT/.venv/bin/python" -m pip --version >/dev/null 2>&1 || quietly "$ROOT/.venv/bin/python" -m ensurepip
   pip=("$ROOT/.venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-input)
   quietly "${pip[@]}" --require-hashes -r "$ROOT/requirements/$1.txt" || fail "pip could not install requirements/$1.txt; its last lines are above." \
-    "Check that this machine reaches its Python package index (PIP_INDEX_URL or pip.conf names another), then run this again."
+    "Check that this machine reaches its Python package index (set another by PIP_INDEX_URL or pip.conf), then run this again."
   quietly "${pip[@]}" --no-deps --no-build-isolation -e "$ROOT" || fail "pip could not install this checkout; its last lines are above." \
     "Remove .venv and run this again."
   lock_sum "$1" >"$ROOT/.venv/.stager-$1"
@@ -327,8 +327,8 @@ engine_has_failed() { [ -n "${ENGINE_LAUNCHED_AT:-}" ] && [ $((SECONDS - ENGINE_
 may_open_socket() { [ ! -S /var/run/docker.sock ] || [ -w /var/run/docker.sock ]; }
 
 fail_for_want_of_group() {
-  fail "There is a Docker engine, but you may not use it." \
-    "Have yourself added to the group docker (usermod -aG docker $(id -un)), log in again, then run this again; or run it as root."
+  fail "A Docker engine is running, but you don't have permission to use it." \
+    "Join the group docker (as root: usermod -aG docker $(id -un)), log in again, then run this again; or run it as root."
 }
 
 # The engine answers root but not this user, as on a machine where Docker was installed a moment ago: start the
@@ -337,7 +337,7 @@ borrow_docker_group() {
   local gid
   gid="$(getent group docker | cut -d: -f3 || true)"
   if [ -z "$gid" ] || [ -n "${STAGER_GROUP_BORROWED:-}" ]; then fail_for_want_of_group; fi
-  say "borrowing the group docker for this run (for good: sudo usermod -aG docker $(id -un))"
+  say "using the group docker for this run (permanently: sudo usermod -aG docker $(id -un))"
   exec sudo -n -E -- env HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" PATH="$PATH" \
     STAGER_GROUP_BORROWED=yes STAGER_ENGINE_IS_OURS="$ENGINE_IS_OURS" \
     setpriv --reuid "$(id -u)" --regid "$(id -g)" --groups "$(id -G | tr ' ' ,),$gid" "$(realpath "$0")" "${ARGUMENTS[@]}"
@@ -356,7 +356,7 @@ stop_engine() {
   pid="$(engine_pid)"
   [ -n "$pid" ] || return 0
   as_root sh -c "kill $pid"
-  timeout 30 tail --pid="$pid" -f /dev/null || say "the Docker engine (process $pid) takes long to stop; its log: $ENGINE_LOG"
+  timeout 30 tail --pid="$pid" -f /dev/null || say "the Docker engine (process $pid) is slow to stop; its log: $ENGINE_LOG"
 }
 
 # --- the root helper --------------------------------------------------------------------------------------
@@ -426,23 +426,23 @@ start_helper() {
   local deadline=$((SECONDS + 15))
   if [ "${STAGER_HELPER:-}" = off ] || [ "$(uname -s)" != Linux ] || [ -n "$(helper_pid)" ]; then return 0; fi
   if ! may_be_root; then
-    say "without root there is no root helper: previews reach this machine's own services; docs/how-to/root-helper.md has more"
+    say "no root access, so the root helper isn't started: previews reach this machine's own services; see docs/how-to/root-helper.md"
     return 0
   fi
   if [ -e "$HELPER_SOCKET" ] && as_root grep -qs "$HELPER_SOCKET" /proc/net/unix; then
-    say "another user's root helper runs here, so previews of this user reach this machine's own services"
+    say "another user's root helper is running, so previews of this user reach this machine's own services"
     return 0
   fi
   if ! helper_python >/dev/null; then
-    say "there is no Python 3.11 or later of the system's for the root helper, so previews reach this machine's own services"
+    say "the system has no Python 3.11 or later for the root helper, so previews reach this machine's own services"
     return 0
   fi
   say "starting the root helper, which keeps previews from this machine's own services"
-  install_helper || fail "The root helper could not be installed in $HELPER.d; the reason is above." "STAGER_HELPER=off does without it."
+  install_helper || fail "The root helper could not be installed in $HELPER.d; the reason is above." "STAGER_HELPER=off leaves it out."
   as_root install -d -m 755 "$(dirname "$HELPER_SOCKET")"
   # Root writes there, where another's link might lead anywhere.
-  is_roots_alone "$(realpath "$(dirname "$HELPER_SOCKET")")" || fail "$(dirname "$HELPER_SOCKET") isn't root's alone, so the root helper can't have its socket there." \
-    "Whose is it? A service with RuntimeDirectory=$(basename "$(dirname "$HELPER_SOCKET")") makes it its own. STAGER_HELPER=off does without the helper."
+  is_roots_alone "$(realpath "$(dirname "$HELPER_SOCKET")")" || fail "Other users than root can change $(dirname "$HELPER_SOCKET"), so the root helper can't create its socket there." \
+    "Check its owner: a service with RuntimeDirectory=$(basename "$(dirname "$HELPER_SOCKET")") may own it. STAGER_HELPER=off leaves the helper out."
   HELPER_IS_OURS=yes
   # shellcheck disable=SC2016 # the names are arguments, whatever characters they have
   as_root sh -c 'exec setsid --fork "$1" --user "$2" --socket "$3" >"$4" 2>&1 </dev/null' \
@@ -450,7 +450,7 @@ start_helper() {
   until [ -n "$(helper_pid)" ]; do
     if [ "$SECONDS" -ge "$deadline" ]; then
       as_root tail -n 5 "$HELPER_LOG" >&2 || true
-      fail "The root helper did not start; the last lines of its log are above." "The whole log: $HELPER_LOG. STAGER_HELPER=off does without it."
+      fail "The root helper did not start; the last lines of its log are above." "The whole log: $HELPER_LOG. STAGER_HELPER=off leaves it out."
     fi
     sleep 0.1
   done
@@ -465,7 +465,7 @@ stop_helper() {
   [ -n "$pid" ] || return 0
   say "stopping the root helper that this run started"
   as_root sh -c "kill $pid"
-  timeout 30 tail --pid="$pid" -f /dev/null || say "the root helper (process $pid) takes long to stop; its log: $HELPER_LOG"
+  timeout 30 tail --pid="$pid" -f /dev/null || say "the root helper (process $pid) is slow to stop; its log: $HELPER_LOG"
   for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
 }
 

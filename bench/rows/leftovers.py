@@ -80,7 +80,7 @@ class History:
 
 def measure(ground: Ground) -> dict[str, Any]:
     """Raw figures: what happened, what there was, and how much of it is left."""
-    with ground.stager(pass_every="5s") as stager, _watching(ground.folder / "events") as events:
+    with ground.stager(reconcile_interval="5s") as stager, _watching(ground.folder / "events") as events:
         history, most = History(stager), Counter[str]()
         for number in range(ground.options.cycles):
             history.cycle()

@@ -36,7 +36,7 @@ def measure(ground: Ground) -> dict[str, Any]:
         floor = _by_hand(github)
         given = {**github.settings, "statuses": False, "deployments": False, "comments": False}
         with ground.stager(
-            github=given, resync_every=EVERY, images={"shop": {"repo_owner": "acme"}}
+            github=given, resync_interval=EVERY, images={"shop": {"repo_owner": "acme"}}
         ) as stager:
             begun = github.requests[len(floor["statuses"])].at
             until(lambda: _all_known(stager), "all are known", PATIENCE)

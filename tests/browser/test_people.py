@@ -61,7 +61,7 @@ def place(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             "images": {
                 "shop": {
                     "repo_owner": "acme",
-                    "private": {"ways": ["sign-in", "password", "link"], "password": SESAME},
+                    "private": {"methods": ["sign-in", "password", "link"], "password": SESAME},
                 }
             },
             "authentication_strategy": ["BasicAuthentication", "GithubAuthentication"],

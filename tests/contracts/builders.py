@@ -95,7 +95,7 @@ class FakeBuilderUnderTest:
         return order
 
     async def use(self, image: str) -> None:
-        await self._engine.create(spec_of(instance_labels(), image, stop_grace=10.0))
+        await self._engine.create(spec_of(instance_labels(), image, stop_grace_period=10.0))
 
     async def strange_image(self) -> str:
         return self._engine.add_image("acme/strange:1")

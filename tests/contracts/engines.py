@@ -126,12 +126,18 @@ def spec_of(
     labels: InstanceLabels,
     image: str,
     command: tuple[str, ...] = (),
-    stop_grace: float = 1.0,
+    stop_grace_period: float = 1.0,
     parameters: Mapping[str, Any] | None = None,
 ) -> InstanceSpec:
     """An instance of a small application that listens on `PORT`."""
     application = Application(
-        "shop", image, PORT, LIMITS, command=command, stop_grace=stop_grace, parameters=parameters or {}
+        "shop",
+        image,
+        PORT,
+        LIMITS,
+        command=command,
+        stop_grace_period=stop_grace_period,
+        parameters=parameters or {},
     )
     return InstanceSpec(labels, image, application, application.profile(labels.profile))
 
@@ -211,7 +217,7 @@ class DockerUnderTest:
             return spec_of(labels, image, ("sh", "-c", _COMMANDS[does]))
         # With an init of Docker's it would start, and end when the init doesn't find the command.
         parameters = {"HostConfig": {"Init": False}}
-        return spec_of(labels, image, ("no-such-program",), stop_grace=10.0, parameters=parameters)
+        return spec_of(labels, image, ("no-such-program",), stop_grace_period=10.0, parameters=parameters)
 
     def inner(self, does: str) -> Sequence[str]:
         return _INNER_COMMANDS[does]

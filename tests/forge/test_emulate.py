@@ -43,7 +43,7 @@ def stager(make_stager: MakeStager, prism: doubles.Server, server: doubles.Serve
     return make_stager(
         images={"shop": {"repo_owner": OWNER}},
         post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
-        resync_every="2s",
+        resync_interval="2s",
         github={
             "api_url": prism.url,
             "web_url": server.url,

@@ -10,13 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
-from stager.settings.repository_file import LARGEST, RepositoryFile, Said, read_file
+from stager.settings.repository_file import MAX_SIZE, ParsedFile, RepositoryFile, read_file
 from tests.fuzz.junk import JUNK, damaged, mutated
 from tests.length import length
 
 NAME = ".stager.yml"
 EVERYTHING = frozenset(RepositoryFile.model_fields)
-LONGEST_ANSWER = 4 * LARGEST
+LONGEST_ANSWER = 4 * MAX_SIZE
 """Characters that may be said of a file."""
 GOOD = """\
 port: 8000
@@ -63,7 +63,7 @@ FILES = st.one_of(
 )
 
 
-def read(content: bytes, allowed: frozenset[str] = EVERYTHING) -> Said | Fault:
+def read(content: bytes, allowed: frozenset[str] = EVERYTHING) -> ParsedFile | Fault:
     try:
         return read_file(content, NAME, allowed)
     except Fault as fault:
@@ -88,7 +88,7 @@ def check_words(fault: Fault) -> None:
     assert not lost
 
 
-def check_values(said: Said) -> None:
+def check_values(said: ParsedFile) -> None:
     manifest = said.manifest
     assert manifest.port is None or 1 <= manifest.port <= 65_535
     assert manifest.health_path is None or re.fullmatch(r"/[!-~]*", manifest.health_path)
@@ -113,7 +113,7 @@ def test_any_file_is_used_or_refused(content: bytes, allowed: frozenset[str]) ->
 
 def aliased(value: str, times: int, key: str = "hooks: {after_launch: [%s]}") -> bytes:
     """A file in which the same value stands so often by an alias."""
-    return f"a: &a {value}\n{key % ', '.join(['*a'] * times)}\n".encode()[:LARGEST]
+    return f"a: &a {value}\n{key % ', '.join(['*a'] * times)}\n".encode()[:MAX_SIZE]
 
 
 SHAPES = st.sampled_from(["[%s]", "{A: %s}", "{<<: %s}", "{? %s : x}", "'%s'", '"%s"', "!x %s", "- %s"])
@@ -135,7 +135,7 @@ def inflated(draw: st.DrawFn) -> bytes:
     key = draw(
         st.sampled_from(["env: %s", "hooks: {after_launch: %s}", "build: {args: %s}", "command: %s", "? %s"])
     )
-    return "\n".join([*lines, key % last]).encode()[:LARGEST]
+    return "\n".join([*lines, key % last]).encode()[:MAX_SIZE]
 
 
 @length(8)

@@ -89,7 +89,7 @@ class StagerUnderTest:
     def configure(self, **more: Any) -> None:
         """Write config.yml."""
         app = {"image": self._image, "port": 3000, "command": "python3 /server.py", "drain_timeout": 5,
-               "stop_grace": 1}  # fmt: skip
+               "stop_grace_period": 1}  # fmt: skip
         basics = {
             "listen": f"127.0.0.1:{self.port}",
             "state_dir": str(self.state),
@@ -98,12 +98,12 @@ class StagerUnderTest:
             "event_listeners": ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"],
             "github": {"incoming_auth": {"hook_secret": SECRET}},
             "log_format": "json",
-            "pass_every": "5s",
+            "reconcile_interval": "5s",
             "helper": "off",  # the machine's own helper, if there is one, isn't the test's
         }
         merged = {**basics, **self._given, **self.more, **more}
         images = merged.get("images", {"shop": {}})
-        built = {"drain_timeout": 5, "stop_grace": 1, "start_timeout": 30}
+        built = {"drain_timeout": 5, "stop_grace_period": 1, "start_timeout": 30}
         merged["images"] = {
             name: {**(built if "build" in (block or {}) else app), **(block or {})}
             for name, block in images.items()

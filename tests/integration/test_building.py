@@ -183,7 +183,7 @@ UNREADY = {
 
 @pytest.mark.parametrize("reason", UNREADY)
 def test_why_an_application_isnt_ready_is_found_out(town: MakeTown, reason: str) -> None:
-    place: Town = town(start_timeout=5, answer_timeout=1)
+    place: Town = town(start_timeout=5, probe_timeout=1)
     place.branch("feature", {"Dockerfile": f"{DOCKERFILE}CMD {UNREADY[reason]}\n"})
     assert place.stager.wait_for("feature", "failed")["reason"] == reason
 

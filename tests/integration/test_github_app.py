@@ -78,7 +78,7 @@ def test_an_app_of_the_configuration(make_stager: MakeStager, github: Github) ->
         github={**settings, "app_id": int(github.app.id), "private_key": github.app.pem},
         images={"shop": {"repo_owner": "acme"}},
         post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
-        resync_every="2s",
+        resync_interval="2s",
     )
     number = github.open("untold")
     live = stager.wait_for("untold", "live")

@@ -255,7 +255,7 @@ def test_stager_and_its_front_may_be_restarted(nginx: NginxUnderTest, behind: Be
 def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         taken = stranger.getsockname()[1]
-        stager = behind(pass_every="1h")
+        stager = behind(reconcile_interval="1h")
         stager.kill9()
         stager.configure(ports=f"{taken}-{taken}")
         stager.start()

@@ -14,7 +14,7 @@ from tests.integration.visitor import HTML, Visitor
 TOKEN = "a-token-that-nobody-guesses"
 FORMS = {"GET": None, "POST": {"a": "b"}}
 GUARDED = {
-    "private": {"ways": ["sign-in", "password", "link"], "password": "open sesame", "bypass_token": TOKEN}
+    "private": {"methods": ["sign-in", "password", "link"], "password": "open sesame", "bypass_token": TOKEN}
 }
 
 

@@ -218,7 +218,7 @@ def test_r77_one_comment_is_kept_up_to_date(make_stager: MakeStager, github: Git
     stager = make_stager(
         images={"shop": {"repo_owner": "acme"}},
         post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
-        resync_every="1h",
+        resync_interval="1h",
         github=github.settings,
     )
     number = github.open("my-branch")
@@ -252,7 +252,7 @@ def test_r77_a_failing_comment_costs_nobody_the_preview(make_stager: MakeStager,
 def test_what_was_missed_is_healed_both_ways(make_stager: MakeStager, github: Github) -> None:
     stager = make_stager(
         images={"shop": {"repo_owner": "acme"}},
-        resync_every="0.5s",
+        resync_interval="0.5s",
         github=github.settings,
     )
     first, second = github.open("first"), github.open("second")

@@ -217,7 +217,7 @@ def test_a_service_of_the_host_by_the_link_s_address(
 @pytest.mark.attack(
     "FROM and COPY --from of a private image of this machine",
     profile="build of a fork",
-    result="not found, unless forks.images lends it",
+    result="not found, unless forks.base_images lends it",
 )
 def test_the_images_of_the_host(place: Place) -> None:
     private = f"stager-test/private-{secrets.token_hex(4)}:1"

@@ -25,7 +25,7 @@ def shop(make_stager: MakeStager, github: Github, **settings: Any) -> StagerUnde
     """A Stager that knows GitHub, and whose application takes a second to boot."""
     stager = make_stager(
         images={"shop": {"repo_owner": "acme", "env": {"BOOT": "1"}}},
-        resync_every="1h",
+        resync_interval="1h",
         github={**github.settings, **settings},
     )
     assert stager.api() == []  # from now on it knows what it is called, and can link to its pages

@@ -68,7 +68,7 @@ class Terms:
             rules=self.rules,
             build=Recipe(secrets=dict([SECRET])) if self.builds else None,
             repository_file=OWN_FILE if self.builds else "",
-            repository_may=frozenset({"env"}),
+            repository_file_keys=frozenset({"env"}),
         )
 
 

@@ -29,8 +29,8 @@ def installation(behind: Behind, github: Github, **app: object) -> StagerUnderTe
     return behind(
         images={"shop": {"repo_owner": "acme", **app}},
         post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
-        pass_every="1s",
-        resync_every="1s",
+        reconcile_interval="1s",
+        resync_interval="1s",
         github=github.settings,
     )
 

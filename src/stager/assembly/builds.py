@@ -22,12 +22,12 @@ def build_ports_of(settings: Settings, state: StateDirectory, docker: aiodocker.
     if not any(app.build or SHA_PLACEHOLDER in app.image for app in settings.images.values()):
         return None
     builds = settings.builds
-    limits = Limits(builds.largest_source, builds.fetch_timeout, submodules=builds.submodules)
+    limits = Limits(builds.max_source_size, builds.fetch_timeout, submodules=builds.submodules)
     return BuildPorts(
         sources=GitSources(state.path / "sources", limits),
         builder=builder_by_trust(settings, state, docker),
         logs=FileLogs(state.path / "builds"),
-        at_once=builds.at_once,
+        at_once=builds.max_concurrent,
     )
 
 
@@ -36,13 +36,13 @@ def builder_by_trust(settings: Settings, state: StateDirectory, docker: aiodocke
     trusted, builds, forks = builder_of(settings, state, docker), settings.builds, settings.forks
     if forks.unsafe_shared_builder:
         return BuilderByTrust(trusted, None)
-    lending = Lending(forks.images, forks.largest_image, forks.idle_builder)
+    lending = Lending(forks.base_images, forks.max_image_size, forks.builder_idle_timeout)
     untrusted = UntrustedBuilder(
         None if settings.helper == "off" else HelperClient(settings.helper_socket),
         docker,
         trusted,
         lending,
-        disk_floor=builds.disk_floor,
+        disk_floor=builds.min_free_disk,
         cgroup_parent=builds.cgroup_parent,
     )
     return BuilderByTrust(trusted, untrusted)
@@ -54,7 +54,7 @@ def builder_of(settings: Settings, state: StateDirectory, docker: aiodocker.Dock
         docker,
         settings.engine.socket,
         state.installation,
-        disk_floor=builds.disk_floor,
+        disk_floor=builds.min_free_disk,
         cgroup_parent=builds.cgroup_parent,
-        cache_limit=builds.cache,
+        cache_limit=builds.cache_size,
     )

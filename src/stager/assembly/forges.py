@@ -70,7 +70,7 @@ def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: Githu
     return GithubSignIn(session, place, client, given.scope)
 
 
-async def local_forge_of(settings: Settings, listen: str, addresses: Urls) -> LocalForge | None:
+async def local_forge_of(settings: Settings, listen: str, urls: Urls) -> LocalForge | None:
     """The repositories on this machine, with hooks that find us; None where there are none.
 
     Args:
@@ -81,7 +81,7 @@ async def local_forge_of(settings: Settings, listen: str, addresses: Urls) -> Lo
     """
     if not settings.local_forge:
         return None
-    forge = LocalForge(settings.local_forge, lambda: addresses.home)
+    forge = LocalForge(settings.local_forge, lambda: urls.home)
     host, _, port = listen.rpartition(":")
     await forge.open(f"http://{LOOPBACK.get(host, host)}:{port}")
     return forge

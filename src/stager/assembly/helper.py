@@ -99,7 +99,7 @@ def firewall_of(
     )
 
 
-def public_ports(settings: Settings, listen: str, addresses: Urls) -> list[int]:
+def public_ports(settings: Settings, listen: str, urls: Urls) -> list[int]:
     """The machine's ports at which visitors come in.
 
     Args:
@@ -107,7 +107,7 @@ def public_ports(settings: Settings, listen: str, addresses: Urls) -> list[int]:
     """
     listeners = [listen, *([str(settings.tls.listen)] if settings.tls else [])]
     ports = {int(port) for host, _, port in (each.rpartition(":") for each in listeners) if _is_open(host)}
-    for authority in (addresses.authority, addresses.home.partition("://")[2]):
+    for authority in (urls.authority, urls.home.partition("://")[2]):
         port = authority.rpartition(":")[2]
         ports.add(int(port) if port.isdigit() else 443 if settings.scheme == "https" else 80)
     return sorted(ports - {0})

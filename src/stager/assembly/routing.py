@@ -1,5 +1,4 @@
-"""How requests come to previews, as the settings have it: the front, what stands before it, and by what
-addresses."""
+"""Routing as the settings define it: the front, the edge proxy, and URLs."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from stager.settings.model import Settings
 from stager.state import StateDirectory
 
 
-def addresses_of(settings: Settings, store: Store, listen: str) -> Urls:
+def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
     """Where previews answer, by these settings.
 
     Args:
@@ -74,8 +73,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
     """Whether containers must publish a port, because their own addresses lie in another machine, as with
     Docker Desktop."""
-    if settings.engine.reach != "auto":
-        return settings.engine.reach == "loopback"
+    if settings.engine.connect_via != "auto":
+        return settings.engine.connect_via == "loopback"
     if sys.platform != "linux":
         return True
     try:

@@ -14,7 +14,7 @@ import structlog
 from stager.assembly.builds import build_ports_of, builder_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.helper import firewall_of, helper_of, public_ports
-from stager.assembly.routing import addresses_of, edge_proxy_of, front_options, reaches_by_loopback
+from stager.assembly.routing import edge_proxy_of, front_options, reaches_by_loopback, urls_of
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import SetAsideDeliveries
 from stager.control.control_plane import ControlPlane, Intervals, Options
@@ -48,18 +48,10 @@ from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
 from stager.installation_checks import checks_of
 from stager.ports.clock import RandomIds, SystemClock
-from stager.ports.handlers import (
-    AuthenticationStrategy,
-    ContainerRotationStrategy,
-    EventListener,
-    PostLaunchHandler,
-    PreKillHandler,
-    PreLaunchHandler,
-)
 from stager.ports.router import EdgeProxy
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
-from stager.settings.plugins.instances import Chosen
+from stager.settings.plugins.instances import PluginInstances
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
 from stager.stores.sqlite.store import open_store
@@ -116,7 +108,7 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
     async with AsyncExitStack() as stack:
         docker = connect(settings.engine.socket)
         stack.push_async_callback(docker.close)
-        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+        pool = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
         await DockerInstances(docker, state.installation, pool, loopback=False).sweep()
         await builder_of(settings, state, docker).sweep(())
 
@@ -137,14 +129,14 @@ async def _assemble(
     stack.push_async_callback(prober.close)
     session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
 
-    addresses, clock = addresses_of(settings, store, listen), SystemClock()
-    await addresses.load()
-    firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, addresses))
+    urls, clock = urls_of(settings, store, listen), SystemClock()
+    await urls.load()
+    firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
     instances = await _instances(settings, state, docker, firewall)
     stack.push_async_callback(_leave_no_networks, instances)
     github, setup = github_of(settings, state, session)
-    local = await local_forge_of(settings, listen, addresses)
-    logins = LoginFlows(accounts_of(settings, session, setup), lambda: addresses.home, clock.now)
+    local = await local_forge_of(settings, listen, urls)
+    logins = LoginFlows(accounts_of(settings, session, setup), lambda: urls.home, clock.now)
     ports = Ports(
         store=store,
         images=DockerImages(docker),
@@ -160,18 +152,16 @@ async def _assemble(
         edge_proxy=edge_proxy,
         firewall=firewall,
     )
-    previews = RunningPreviews(store, addresses)
-    plugins = plugin_set_of(Chosen(loaded, previews, logins))
+    previews = RunningPreviews(store, urls)
+    plugins = PluginSet.of(PluginInstances(loaded, previews, logins))
     control_plane = ControlPlane(
-        ports, addresses, settings.applications, plugins, _options(settings, state, edge_proxy), logins
+        ports, urls, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
     previews.guard(control_plane.identity.authorizer)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    checks = checks_of(
-        settings, state, is_up=True, domain=lambda: addresses.domain if addresses.known else ""
-    )
+    checks = checks_of(settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else "")
     web = WebContext(
         _web_options(loaded, state, control_plane.applications),
         front_stats=router.stats,
@@ -202,7 +192,7 @@ async def _instances(
     settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
 ) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
-    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.size)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
     return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
@@ -215,26 +205,15 @@ async def _leave_no_networks(instances: DockerInstances) -> None:
         log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
 
 
-def plugin_set_of(chosen: Chosen) -> PluginSet:
-    return PluginSet(
-        listeners=chosen.those(EventListener),
-        pre_launch=chosen.those(PreLaunchHandler),
-        post_launch=chosen.those(PostLaunchHandler),
-        pre_kill=chosen.those(PreKillHandler),
-        authentication=chosen.those(AuthenticationStrategy),
-        rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
-    )
-
-
 def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | None) -> Options:
     return Options(
         intervals=Intervals(
-            timedelta(seconds=settings.pass_every),
-            timedelta(seconds=settings.resync_every),
-            timedelta(seconds=settings.keep_gone_for),
+            timedelta(seconds=settings.reconcile_interval),
+            timedelta(seconds=settings.resync_interval),
+            timedelta(seconds=settings.retention),
         ),
-        max_previews=settings.max_previews or (len(tuple(settings.ports)) if edge_proxy else None),
-        ingress_ports=tuple(settings.ports),
+        max_previews=settings.max_previews or (len(tuple(settings.ingress_ports)) if edge_proxy else None),
+        ingress_ports=tuple(settings.ingress_ports),
         reports=ReportOptions(
             installation=state.installation,
             comments=settings.comments,
@@ -249,10 +228,10 @@ def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | 
 
 def _lifetimes(settings: Settings) -> Lifetimes:
     return Lifetimes(
-        idle=timedelta(seconds=settings.sessions.idle),
-        longest=timedelta(seconds=settings.sessions.longest),
-        renew_every=timedelta(seconds=settings.sessions.renew_every),
-        command_line=timedelta(seconds=settings.sessions.command_line),
+        idle=timedelta(seconds=settings.sessions.idle_timeout),
+        longest=timedelta(seconds=settings.sessions.max_age),
+        renew_every=timedelta(seconds=settings.sessions.rotation_interval),
+        command_line=timedelta(seconds=settings.sessions.cli_max_age),
     )
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections import OrderedDict
-from typing import Generic, TypeVar
 
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role, role_by
 from stager.domain.source import Access
+from stager.expiring_map import ExpiringMap
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 from stager.ports.login import Accounts, Logins, SignIn
 
@@ -28,8 +27,6 @@ REMEMBERED = 60.0
 NO_REMEMBERED = 5.0
 """Seconds for a no, so that whoever was just let in needn't wait."""
 MOST_REMEMBERED = 1_000
-
-T = TypeVar("T")
 
 
 class GithubAuthentication(AuthenticationStrategy):
@@ -54,8 +51,8 @@ class GithubAuthentication(AuthenticationStrategy):
         if logins.accounts is None:
             raise Refused("There is no GitHub to ask who somebody is.", reason="sign-in-unavailable")
         self._accounts: Accounts = logins.accounts
-        self._names: _Recent[str] = _Recent()
-        self._access: _Recent[Access] = _Recent()
+        self._names: ExpiringMap[bytes, str, float] = ExpiringMap(_now, MOST_REMEMBERED)
+        self._access: ExpiringMap[bytes, Access, float] = ExpiringMap(_now, MOST_REMEMBERED)
 
     async def authenticate(self, credentials: Credentials) -> Actor | None:
         token = _token_in(credentials)
@@ -65,7 +62,7 @@ class GithubAuthentication(AuthenticationStrategy):
         name = self._names.get(key)
         if name is None:
             name = await self._accounts.who(token)
-            self._names.put(key, name, REMEMBERED if name else NO_REMEMBERED)
+            self._names.put(key, name, _now() + (REMEMBERED if name else NO_REMEMBERED))
         return Actor(name, self.name, proof=token) if name else None
 
     async def role(self, actor: Actor, application: str, owner: str) -> Role:
@@ -88,25 +85,9 @@ class GithubAuthentication(AuthenticationStrategy):
         access = self._access.get(key)
         if access is None:
             access = await self._accounts.access(token, owner, name)
-            self._access.put(key, access, REMEMBERED if access is not Access.NONE else NO_REMEMBERED)
+            seconds = REMEMBERED if access is not Access.NONE else NO_REMEMBERED
+            self._access.put(key, access, _now() + seconds)
         return access
-
-
-class _Recent(Generic[T]):
-    """Answers that needn't be asked for again for a while. Failures aren't answers."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[bytes, tuple[T, float]] = OrderedDict()
-
-    def get(self, key: bytes) -> T | None:
-        known = self._known.get(key)
-        return known[0] if known and _now() < known[1] else None
-
-    def put(self, key: bytes, value: T, seconds: float) -> None:
-        self._known[key] = (value, _now() + seconds)
-        self._known.move_to_end(key)
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
 
 
 def _now() -> float:

@@ -12,7 +12,7 @@ import typer
 from stager.ports.plugins import discover
 from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
-from stager.settings.reference_page import json_schema, to_yaml
+from stager.settings.schema import json_schema, to_yaml
 
 config_commands = typer.Typer(no_args_is_help=True)
 

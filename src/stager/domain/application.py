@@ -45,16 +45,16 @@ class Application:
         secrets: environment variables that code from forks doesn't get.
         health_path: path that must answer 2xx or 3xx; None: any answer of `/` below 500 is healthy.
         start_timeout: seconds until an instance that doesn't answer is given up.
-        answer_timeout: seconds for one response to a health check.
+        probe_timeout: seconds for one response to a health check.
         drain_timeout: seconds that requests in flight have to finish before an old instance is removed.
-        stop_grace: seconds between SIGTERM and SIGKILL.
+        stop_grace_period: seconds between SIGTERM and SIGKILL.
         parameters: additional parameters of the engine's create call.
         build: how to build the image from the commit; None for an image that is built elsewhere.
         build_timeout: seconds until a build is given up.
         image_timeout: seconds to wait for an image with `{sha}` in its name.
         hooks: commands that run inside an instance.
         repository_file: path of the repository file; empty for none.
-        repository_may: the keys that the repository file may have.
+        repository_file_keys: the keys that the repository file may have.
         forks: whether pull requests from forks get a preview.
         shares_builder: whether code from forks is built by the builder of trusted code.
         rules: which pull requests get a preview.
@@ -75,16 +75,16 @@ class Application:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     health_path: str | None = None
     start_timeout: float = 300.0
-    answer_timeout: float = 10.0
+    probe_timeout: float = 10.0
     drain_timeout: float = 30.0
-    stop_grace: float = 10.0
+    stop_grace_period: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     build: Recipe | None = None
     build_timeout: float = 1_800.0
     image_timeout: float = 1_800.0
     hooks: Hooks = field(default_factory=Hooks)
     repository_file: str = ""
-    repository_may: frozenset[str] = frozenset()
+    repository_file_keys: frozenset[str] = frozenset()
     forks: ForkMode = "approve"
     shares_builder: bool = False
     rules: Rules = field(default_factory=Rules)

@@ -55,7 +55,7 @@ def _of_machine(error: OSError) -> StagerError | None:
         case errno.ENOMEM:
             return Retry(
                 "This machine has no memory left to start a program.",
-                hint="End what isn't needed, or lower `builds.at_once` and `max_previews`.",
+                hint="End what isn't needed, or lower `builds.max_concurrent` and `max_previews`.",
                 reason="host-out-of-memory",
             )
         case _ if _misses_temporary_folder(error):

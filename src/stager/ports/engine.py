@@ -23,9 +23,9 @@ class InstanceSpec:
     Args:
         labels: what it is created for.
         image: the image's id, as `Images.resolve` gave it.
-        application: its settings; the engine reads the command, the port, `stop_grace`, `parameters` and
-            `has_healthcheck`. With the last, Stager runs the image's own check by `Instances.check` and the
-            engine doesn't run it as well.
+        application: its settings; the engine reads `command`, `port`, `stop_grace_period`, `parameters`
+            and `has_healthcheck`. With the last, Stager runs the image's own check by `Instances.check`, and
+            the engine doesn't run it.
         profile: how it is confined.
         variables: its environment variables.
         fallbacks: those that it gets where neither its image nor `variables` sets them.
@@ -45,7 +45,7 @@ class InstanceSpec:
         # Egress is missing: the firewall applies it to running instances.
         inputs = [
             self.image,
-            *(app.command, app.port, app.stop_grace, app.parameters, app.has_healthcheck),
+            *(app.command, app.port, app.stop_grace_period, app.parameters, app.has_healthcheck),
             *(profile.name, asdict(profile.limits), profile.runtime, profile.dropped_capabilities),
             *(self.variables, self.fallbacks),
         ]

@@ -1,5 +1,5 @@
-"""The repository's own file, `.stager.yml`: what its authors say of how to build and run it, as far as the
-administrator lets them. Every problem has its line."""
+"""Reads the repository file, `.stager.yml`: build and run settings that live in the repository, restricted to
+the keys that the configuration allows. Every problem has its line."""
 
 from __future__ import annotations
 
@@ -15,37 +15,42 @@ from stager.domain.errors import Fault
 from stager.domain.recipe import NOTHING_SAID, Manifest, Recipe
 from stager.settings.loading import document
 from stager.settings.loading.problems import ConfigurationError, Problem, Trail, path_of, problems_of
-from stager.settings.sections.builds import HookCommands, RepositoryBuild, Variables, without_buildkits_own
+from stager.settings.sections.builds import (
+    HookCommands,
+    RepositoryBuild,
+    Variables,
+    without_buildkit_arguments,
+)
 from stager.settings.values.scalars import Form, PortNumber, UrlPath, Words
 from stager.settings.values.section import Section
 
-DEEPEST = 20
-"""Levels of a file that lines are looked for in: deeper than anything that it may say."""
+MAX_DEPTH = 20
+"""Levels of nesting whose lines are recorded: deeper than any valid file."""
 
-LARGEST = 32 * 1024
-"""Bytes of a file: reading the worst takes some two seconds, in which nothing else happens."""
+MAX_SIZE = 32 * 1024
+"""Bytes of a file. Parsing the worst file of this size blocks the event loop for about two seconds."""
 
-MOST_TOLD, LONGEST_TOLD = 100, 500
-"""Problems of a file that are told, and characters of each."""
+MAX_PROBLEMS, MAX_PROBLEM_LENGTH = 100, 500
+"""Problems of a file that are reported, and characters of each."""
 
-ALLOWED = "isn't for this file to say: the administrator keeps it to the configuration"
+NOT_ALLOWED = "isn't allowed in this file by `repository_file_keys` in the configuration"
 
 
 class RepositoryFile(Section):
-    """All that can be said in `.stager.yml`."""
+    """The content of `.stager.yml`."""
 
     port: PortNumber | None = None
-    """Where the application listens inside the instance."""
+    """Port that the application listens on inside the container."""
 
     command: Words = ()
-    """What to run, in the place of the image's `CMD`, so that an `ENTRYPOINT` comes before it; what the
-    configuration says if empty, and else the image's own command."""
+    """Command to run instead of the image's `CMD`; an `ENTRYPOINT` precedes it. If empty, that of the
+    configuration or the image."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
-    """What to ask an instance for to know that it works: 2xx or 3xx will do."""
+    """Path of the health check, healthy with status 2xx or 3xx."""
 
     env: Variables = Field(default_factory=dict)
-    """Environment variables of every instance. The configuration's win."""
+    """Environment variables of each instance. Those of the configuration take precedence."""
 
     build: Annotated[
         RepositoryBuild | None,
@@ -53,7 +58,7 @@ class RepositoryFile(Section):
             lambda data: {"context": data} if isinstance(data, str) else data,
             json_schema_input_type=RepositoryBuild | str | None,
         ),
-        AfterValidator(without_buildkits_own),
+        AfterValidator(without_buildkit_arguments),
     ] = None
     """How the image is built: a folder of the repository, or a mapping."""
 
@@ -62,49 +67,49 @@ class RepositoryFile(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a repository's own file says.
+class ParsedFile:
+    """A parsed repository file.
 
     Args:
-        build: None when it says nothing of the build.
+        build: None if the file has no `build`.
     """
 
     manifest: Manifest = NOTHING_SAID
     build: RepositoryBuild | None = None
 
     def recipe(self, configured: Recipe) -> Recipe:
-        """The configured recipe with what the file says over it; secrets are the configuration's alone."""
+        """Return the configured recipe overridden by the file; secrets come from the configuration only."""
         if self.build is None:
             return configured
         given = self.build.model_dump(include=self.build.model_fields_set - {"args"})
         return replace(configured, **given, arguments={**configured.arguments, **self.build.args})
 
 
-ENDINGS = {".yml": ".yaml", ".yaml": ".yml"}
-"""Both are usual."""
+SUFFIXES = {".yml": ".yaml", ".yaml": ".yml"}
+"""Interchangeable suffixes."""
 
 
 def names_of(name: str) -> tuple[str, ...]:
-    """The names that a file of this name may have as well: with either ending of YAML files."""
+    """Return the accepted names of a file: the given one, and the one with the other YAML suffix."""
     path = PurePosixPath(name)
-    return (name, str(path.with_suffix(ENDINGS[path.suffix]))) if path.suffix in ENDINGS else (name,)
+    return (name, str(path.with_suffix(SUFFIXES[path.suffix]))) if path.suffix in SUFFIXES else (name,)
 
 
-def read_file(content: bytes, name: str, allowed: Collection[str]) -> Said:
-    """What the file says.
+def read_file(content: bytes, name: str, allowed: Collection[str]) -> ParsedFile:
+    """Parse and validate a repository file.
 
     Args:
-        content: as it stands in the commit.
-        name: what it is called, for errors.
+        content: the file's content in the commit.
+        name: its path, for errors.
         allowed: the keys that it may have.
 
     Raises:
-        Fault: `repository-file-invalid`: it can't be used; the detail has every problem with its line.
+        Fault: `repository-file-invalid`: it is invalid; the detail has every problem with its line.
     """
     problems, file = _read(content, name, allowed)
     if problems:
         raise _invalid(name, problems)
-    return Said(
+    return ParsedFile(
         Manifest(
             port=file.port,
             command=file.command,
@@ -117,8 +122,8 @@ def read_file(content: bytes, name: str, allowed: Collection[str]) -> Said:
 
 
 def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str], RepositoryFile]:
-    if len(content) > LARGEST:
-        return [f"is larger than {LARGEST >> 10} KiB"], RepositoryFile()
+    if len(content) > MAX_SIZE:
+        return [f"is larger than {MAX_SIZE >> 10} KiB"], RepositoryFile()
     try:
         text = content.decode("utf-8-sig")
         data = document.read(text, name)
@@ -129,7 +134,7 @@ def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str
         return [_with_line(problem, lines) for problem in error.problems], RepositoryFile()
     lines = _lines(text)
     given = data.keys() & RepositoryFile.model_fields.keys() if isinstance(data, dict) else set()
-    problems = [_with_line(Problem(key, ALLOWED), lines) for key in sorted(given - set(allowed))]
+    problems = [_with_line(Problem(key, NOT_ALLOWED), lines) for key in sorted(given - set(allowed))]
     try:
         return problems, RepositoryFile.model_validate(data)
     except ValidationError as error:
@@ -138,20 +143,22 @@ def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str
 
 
 def _invalid(name: str, problems: list[str]) -> Fault:
-    told = [p if len(p) <= LONGEST_TOLD else f"{p[:LONGEST_TOLD]}…" for p in problems[:MOST_TOLD]]
-    first = told[0] if len(problems) == 1 else f"{len(problems)} problems"
+    shown = [
+        p if len(p) <= MAX_PROBLEM_LENGTH else f"{p[:MAX_PROBLEM_LENGTH]}…" for p in problems[:MAX_PROBLEMS]
+    ]
+    first = shown[0] if len(problems) == 1 else f"{len(problems)} problems"
     return Fault(
-        f"{name} can't be used: {first}",
-        hint="The reference of that file says what may stand in it.",
+        f"{name} is invalid: {first}",
+        hint="See the reference page of the repository file for its keys.",
         reason="repository-file-invalid",
         detail="\n".join(
-            told if len(problems) == len(told) else [*told, f"and {len(problems) - len(told)} more"]
+            shown if len(problems) == len(shown) else [*shown, f"and {len(problems) - len(shown)} more"]
         ),
     )
 
 
 def _with_line(problem: Problem, lines: Mapping[str, int]) -> str:
-    """`line 3: port: should be an integer`; of what isn't there, the line of what it should be in."""
+    """Prefix a problem with its line, or with that of the enclosing mapping if the key is missing."""
     path = problem.path
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
@@ -159,7 +166,7 @@ def _with_line(problem: Problem, lines: Mapping[str, int]) -> str:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """The line at which each key stands, by its path."""
+    """The line of each key, by its path."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
@@ -171,8 +178,8 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def _marks(node: Any, trail: Trail, seen: set[int]) -> Iterator[tuple[str, int]]:
-    """Path and line of whatever lies in this node; what is referred to again, only in its first place."""
-    if id(node) in seen or len(trail) > DEEPEST:
+    """Path and line of everything in this node; aliased nodes only at their first occurrence."""
+    if id(node) in seen or len(trail) > MAX_DEPTH:
         return
     seen.add(id(node))
     for place, mark, value in _inner(node, trail):

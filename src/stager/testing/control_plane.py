@@ -1,168 +1,127 @@
-"""A control plane over fakes, put together for `harness`."""
+"""A control plane over fakes, for the harness of plugin authors and for Stager's own tests."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from stager.control.control_plane import ControlPlane, Options
-from stager.control.environments.plugin_api import RunningPreviews
+from stager.control.forges import Forges
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.plugins.lifecycle import told_of
 from stager.control.plugins.package import PluginSet
-from stager.control.plugins.preview import preview_of
-from stager.control.ports import Ports
+from stager.control.ports import BuildPorts, Ports
 from stager.control.routing.urls import Urls
 from stager.domain.application import Application, Applications
-from stager.domain.commands import Kill, Launch, Reply
-from stager.domain.environment import Environment
-from stager.domain.errors import Fault
-from stager.domain.identity.actor import Actor
-from stager.domain.identity.roles import Role
-from stager.domain.profile import Limits
-from stager.domain.pull_requests.events import ChangeSeen
-from stager.domain.route import Endpoint
-from stager.domain.status import status_of
-from stager.ports.clock import SystemClock
-from stager.ports.handlers import (
-    AuthenticationStrategy,
-    ContainerRotationStrategy,
-    Credentials,
-    EventListener,
-    PostLaunchHandler,
-    PreKillHandler,
-    PreLaunchHandler,
-    Preview,
-)
-from stager.settings.loading.loader import Loaded
-from stager.settings.plugins.instances import Chosen
+from stager.ports.clock import Clock, SystemClock
+from stager.ports.forge import Webhooks
+from stager.testing.fakes.builder import FakeBuilder
 from stager.testing.fakes.clock import SequentialIds
 from stager.testing.fakes.engine import FakeEngine
-from stager.testing.fakes.forge import FORGE, FakeForge
-from stager.testing.fakes.login import FakeAccounts
+from stager.testing.fakes.firewall import FakeFirewall
+from stager.testing.fakes.forge import FORGE, FakeForge, whole
+from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
+from stager.testing.fakes.sources import FakeSources
 from stager.testing.fakes.store import MemoryStore
 
-APP = "shop"
-"""The application that there is."""
 DOMAIN = "preview.test"
-TESTER = Actor("tester", "harness", role=Role.ADMINISTRATOR)
-PATIENCE = 60.0
+
+T = TypeVar("T")
 
 
-class FakeStager:
-    """A control plane over fakes, on real time.
+class Around(Protocol):
+    """Wraps a port, for a test that observes or interrupts its calls."""
+
+    def __call__(self, port: T, /) -> T:
+        """The wrapped port."""
+
+
+@dataclass(kw_only=True)
+class Fakes:
+    """Fakes of everything outside a control plane. They outlive it, as the real ones do."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    engine: FakeEngine = field(default_factory=lambda: FakeEngine(SystemClock()))
+    firewall: FakeFirewall = field(default_factory=FakeFirewall)
+    router: FakeRouter = field(default_factory=FakeRouter)
+    forge: FakeForge = field(default_factory=FakeForge)
+    ids: SequentialIds = field(default_factory=SequentialIds)
+    sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
+
+    def __post_init__(self) -> None:
+        self.engine.firewall = self.firewall
+        self.builder = FakeBuilder(self.engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a control plane over fakes is configured with.
 
     Args:
-        seconds: how long a handler may take.
+        has_credentials: whether Stager may call the forge's API; without, it only gets deliveries.
+        webhooks: of other forges, by name.
+        concurrent_builds: at most.
+        scheme: of all URLs.
+        host_template: how hosts of previews are made.
     """
 
-    def __init__(self, loaded: Loaded, seconds: float) -> None:
-        self.store, self.forge, self.engine = MemoryStore(), FakeForge(), FakeEngine(SystemClock())
-        self.repository = self.forge.add_repository("acme", APP)
-        self.addresses = Urls(self.store, domain=DOMAIN)
-        self.previews = RunningPreviews(self.store, self.addresses)
-        router = FakeRouter()
-        self.engine.add_image(APP)
-        self.accounts = FakeAccounts()
-        logins = LoginFlows(self.accounts, lambda: self.addresses.home, SystemClock().now)
-        chosen = Chosen(loaded, self.previews, logins)
-        ports = Ports(
-            store=self.store,
-            images=self.engine,
-            instances=self.engine,
-            prober=self.engine,
-            router=router,
-            clock=SystemClock(),
-            ids=SequentialIds(),
-            secret_box=FakeSecretBox(),
-            webhooks={FORGE: self.forge},
-        )
-        cast = PluginSet(
-            listeners=chosen.those(EventListener),
-            pre_launch=chosen.those(PreLaunchHandler),
-            post_launch=chosen.those(PostLaunchHandler),
-            pre_kill=chosen.those(PreKillHandler),
-            authentication=chosen.those(AuthenticationStrategy),
-            rotation=next(iter(chosen.those(ContainerRotationStrategy)), None),
-        )
-        self._control_plane = ControlPlane(
-            ports,
-            self.addresses,
-            Applications({APP: Application(APP, APP, 3000, Limits(1, 1, 1, 1))}),
-            cast,
-            Options(max_previews=loaded.settings.max_previews, plugin_timeout=seconds),
-            logins,
-        )
-        self.authenticator = self._control_plane.identity.authenticator
-        self.previews.guard(self._control_plane.identity.authorizer)
-        self._commands = self._control_plane.environments.commands
-        self._waiters = self._control_plane.environments.waiters
+    applications: Sequence[Application]
+    plugins: PluginSet = field(default_factory=PluginSet)
+    options: Options = field(default_factory=Options)
+    logins: LoginFlows | None = None
+    has_credentials: bool = True
+    webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
+    concurrent_builds: int = 2
+    domain: str = DOMAIN
+    scheme: str = "http"
+    host_template: str = "{slug}.{domain}"
 
-    @classmethod
-    async def start(cls, loaded: Loaded, seconds: float) -> FakeStager:
-        stager = cls(loaded, seconds)
-        await stager._control_plane.routing.routes.frame(DOMAIN, Endpoint(path="/harness.sock"))
-        stager._task = asyncio.create_task(stager._control_plane.controller.run())
-        return stager
 
-    _task: asyncio.Task[None]
+def control_plane(fakes: Fakes, configuration: Configuration, around: Around | None = None) -> ControlPlane:
+    """Build a control plane over these fakes.
 
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self._control_plane.close()
+    Args:
+        around: wraps each port.
+    """
+    ports = _ports(fakes, configuration, around or _unchanged)
+    urls = Urls(
+        ports.store,
+        domain=configuration.domain,
+        scheme=configuration.scheme,
+        template=configuration.host_template,
+    )
+    applications = Applications({a.name: a for a in configuration.applications})
+    return ControlPlane(
+        ports, urls, applications, configuration.plugins, configuration.options, configuration.logins
+    )
 
-    async def launch(self, command: Launch, actor: Actor = TESTER) -> Preview:
-        environment = await self._commands.launch(command, actor)
-        return await self._up(environment)
 
-    async def kill(self, command: Kill, actor: Actor = TESTER) -> None:
-        environment = await self._commands.kill(command, actor)
-        if environment is not None:
-            await self._waiters.until_removed(environment, PATIENCE)
+def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
+    forge, engine = around(fakes.forge), around(fakes.engine)
+    return Ports(
+        store=around(fakes.store),
+        images=engine,
+        instances=engine,
+        prober=engine,
+        router=around(fakes.router),
+        clock=fakes.clock,
+        ids=fakes.ids,
+        secret_box=FakeSecretBox(),
+        firewall=fakes.firewall,
+        webhooks={FORGE: forge, **configuration.webhooks},
+        forges=Forges([whole(forge)] if configuration.has_credentials else []),
+        builds=BuildPorts(
+            around(fakes.sources),
+            around(fakes.builder),
+            fakes.logs,
+            at_once=configuration.concurrent_builds,
+        ),
+    )
 
-    async def seen(self, event: ChangeSeen) -> Preview | None:
-        await self._control_plane.pull_requests.change_events.apply(event)
-        number = event.change.number
-        present = await self.store.read(lambda tx: tx.environments())
-        found = next((e for e in present if e.change and e.change.number == number), None)
-        if found is None:
-            return None
-        if not found.desired.should_run:
-            await self._waiters.until_removed(found, PATIENCE)
-            return None
-        return await self._up(found)
 
-    async def call(self, action: str, parameters: dict[str, str], *, known: bool) -> Reply | Preview | None:
-        async def tester() -> Actor:
-            return TESTER if known else await self.authenticator.authenticate(Credentials("", parameters))
-
-        answer = await self._control_plane.plugins.action_calls.answer(action, parameters, tester)
-        match answer:
-            case None:
-                return None
-            case (Launch() as command, actor):
-                return await self.launch(command, actor)
-            case (Kill() as command, actor):
-                await self.kill(command, actor)
-                return None
-            case (reply, _):
-                return reply
-
-    async def _up(self, environment: Environment) -> Preview:
-        ending = await self._waiters.until_settled(environment, PATIENCE)
-        if not ending.is_live or ending.deployment is None:
-            status = status_of(ending.environment, ending.deployment)
-            raise Fault(status.message, hint=status.hint, reason=status.reason)
-        await self._until_told(environment.id, ending.deployment.generation)
-        return preview_of(ending.environment, ending.deployment, self.addresses)
-
-    async def _until_told(self, environment: str, generation: int) -> None:
-        """Wait until all post-launch handlers have heard of it."""
-        async with asyncio.timeout(PATIENCE):
-            while not await self._knows(environment, generation):  # noqa: ASYNC110 (it is only written down)
-                await asyncio.sleep(0.005)
-
-    async def _knows(self, environment: str, generation: int) -> bool:
-        return (await self.store.read(lambda tx: told_of(tx, environment, generation))).launched
+def _unchanged(port: T, /) -> T:
+    return port

@@ -29,7 +29,7 @@ from stager.ports.handlers import (
 from stager.ports.plugins import Plugin, Plugins
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.plugins.available import Known, built_in
-from stager.testing.control_plane import APP, FakeStager
+from stager.testing.fake_stager import APP, FakeStager
 
 LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
 

@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from stager.control.control_plane import ControlPlane, Intervals, Options
-from stager.control.forges import Forges
+from stager.control.control_plane import Intervals, Options
 from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.plugins.package import PluginSet
-from stager.control.ports import BuildPorts, Ports
 from stager.control.reporting.package import ReportOptions
-from stager.control.routing.urls import Urls
-from stager.domain.application import Application, Applications
+from stager.domain.application import Application
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
@@ -29,15 +26,12 @@ from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
 from stager.handlers.pull_requests import KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpened
+from stager.ports.clock import Clock
 from stager.ports.forge import Webhooks
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.store import Transaction
-from stager.testing import FakeEngine, FakeFirewall, FakeForge, FakeRouter, MemoryStore, SequentialIds
-from stager.testing.fakes.builder import FakeBuilder
-from stager.testing.fakes.forge import FORGE, whole
-from stager.testing.fakes.logs import MemoryLogs
-from stager.testing.fakes.secret_box import FakeSecretBox
-from stager.testing.fakes.sources import FakeSources
+from stager.testing import FakeEngine
+from stager.testing.control_plane import Configuration, Fakes, control_plane
 from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
 
@@ -59,7 +53,7 @@ KEY = b"k" * 32
 
 
 @dataclass
-class Harness:
+class Harness(Fakes):
     """What outlives a control plane: store, engine, router and forge; and the one that lives at the moment.
 
     Args:
@@ -96,20 +90,13 @@ class Harness:
     logins: LoginFlows | None = None
     scheme: str = "http"
     template: str = "{slug}.{domain}"
-    store: MemoryStore = field(default_factory=MemoryStore)
-    firewall: FakeFirewall = field(default_factory=FakeFirewall)
-    engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()))
-    router: FakeRouter = field(default_factory=FakeRouter)
-    forge: FakeForge = field(default_factory=FakeForge)
-    ids: SequentialIds = field(default_factory=SequentialIds)
-    sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
-    logs: MemoryLogs = field(default_factory=MemoryLogs)
+    clock: Clock = field(default_factory=LoopClock, kw_only=True)
+    engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()), kw_only=True)
     _life: Life | None = None
 
     def __post_init__(self) -> None:
-        self.engine.firewall = self.firewall
+        super().__post_init__()
         self.engine.add_image(IMAGE)
-        self.builder = FakeBuilder(self.engine)
 
     @asynccontextmanager
     async def open(self, *, rest: bool = True) -> AsyncIterator[Self]:
@@ -119,6 +106,33 @@ class Harness:
             yield self
         finally:
             await self.kill()
+
+    def configuration(self) -> Configuration:
+        """What a control plane is configured with."""
+        reports = ReportOptions(
+            comments=self.reports,
+            removes_comments=self.removes,
+            deployments=self.announces,
+            statuses=self.announces,
+        )
+        return Configuration(
+            self.applications,
+            PluginSet(listeners=self.listeners, authentication=self.authentication),
+            Options(
+                intervals=Intervals(keep_gone=self.keep_gone),
+                max_previews=self.max_previews,
+                reports=reports,
+                key=KEY,
+                identity=IdentityOptions(self.roles),
+            ),
+            self.logins,
+            has_credentials=self.credentials,
+            webhooks={"github": self.webhooks} if self.webhooks else {},
+            concurrent_builds=self.at_once,
+            domain=self.domain,
+            scheme=self.scheme,
+            host_template=self.template,
+        )
 
     @property
     def life(self) -> Life:
@@ -229,44 +243,8 @@ class Life:
 
     def __init__(self, house: Harness, wire: Tripwire) -> None:
         self.wire = wire
-        self.clock = LoopClock()
-        forge = wire.around(house.forge)
-        engine = wire.around(house.engine)
-        ports = Ports(
-            store=wire.around(house.store),
-            images=engine,
-            instances=engine,
-            prober=engine,
-            router=wire.around(house.router),
-            clock=self.clock,
-            ids=house.ids,
-            secret_box=FakeSecretBox(),
-            firewall=house.firewall,
-            webhooks={FORGE: forge, **({"github": house.webhooks} if house.webhooks else {})},
-            forges=Forges([whole(forge)] if house.credentials else []),
-            builds=BuildPorts(
-                wire.around(house.sources), wire.around(house.builder), house.logs, at_once=house.at_once
-            ),
-        )
-        self.control_plane = ControlPlane(
-            ports,
-            Urls(ports.store, domain=house.domain, scheme=house.scheme, template=house.template),
-            Applications({a.name: a for a in house.applications}),
-            PluginSet(listeners=house.listeners, authentication=house.authentication),
-            Options(
-                intervals=Intervals(keep_gone=house.keep_gone),
-                max_previews=house.max_previews,
-                reports=ReportOptions(
-                    comments=house.reports,
-                    removes_comments=house.removes,
-                    deployments=house.announces,
-                    statuses=house.announces,
-                ),
-                key=KEY,
-                identity=IdentityOptions(house.roles),
-            ),
-            house.logins,
-        )
+        self.clock = house.clock
+        self.control_plane = control_plane(house, house.configuration(), wire.around)
         plane = self.control_plane
         self.metrics, self.applications, self.controller = plane.metrics, plane.applications, plane.controller
         self.addresses, self.routes = plane.routing.urls, plane.routing.routes
@@ -279,7 +257,7 @@ class Life:
     async def _live(self) -> None:
         await self.addresses.load()
         await self.routes.adopt()
-        await self.routes.frame(self.addresses.domain, HOME)
+        await self.routes.set_home(self.addresses.domain, HOME)
         await self.controller.run()
 
     async def die(self) -> None:

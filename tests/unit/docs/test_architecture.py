@@ -42,9 +42,9 @@ def test_every_package_is_described() -> None:
     assert not of_control - described
 
 
-@pytest.mark.parametrize("file", sorted(set(_files(ARCHITECTURE.read_text("utf-8")))))
-def test_a_file_that_is_named_exists(file: str) -> None:
-    assert (SOURCE / file).is_file()
+@pytest.mark.parametrize("page", [ARCHITECTURE, *RECORDS], ids=lambda path: path.name)
+def test_each_file_that_is_named_exists(page: Path) -> None:
+    assert not [file for file in _files(page.read_text("utf-8")) if not (SOURCE / file).is_file()]
 
 
 def test_the_map_answers_its_questions_with_the_names_of_files() -> None:

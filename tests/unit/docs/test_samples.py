@@ -16,11 +16,12 @@ import pytest
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.report_state import ReportState
 from stager.domain.names import slugify
+from stager.engines.docker import labels
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.repository_file import read_file
-from stager.settings.sections.images import RepositoryKey
+from stager.settings.sections.applications import RepositoryKey
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
-from tests.unit.docs.pages import DOCS, ROOT, Sample, samples, sections
+from tests.unit.docs.pages import DOCS, ROOT, Sample, pages, samples, sections
 
 TUTORIAL = DOCS / "tutorial.md"
 EXAMPLES = DOCS.parent / "examples" / "demo" / "app"
@@ -152,6 +153,13 @@ def test_systemd_accepts_the_helpers_unit_with_its_drop_in(tmp_path: Path) -> No
     )
     assert verified.returncode == 0
     assert "stager-helper" not in verified.stderr
+
+
+def test_the_labels_in_commands_exist() -> None:
+    texts = [page.read_text("utf-8") for page in pages()]
+    named = {label for text in texts for label in re.findall(r"label=(stager\.\w+)", text)}
+    assert labels.INSTALLATION in named
+    assert named <= {value for value in vars(labels).values() if isinstance(value, str)}
 
 
 @pytest.mark.requirement("R84", "R86")

@@ -173,7 +173,7 @@ def test_a_section_is_one_handlers_own(write: Write) -> None:
     )
     folder = write("plugins/mine.py", text)
     (folder / "config.yml").write_text("")
-    with pytest.raises(ConfigurationError, match="Mine has the section images, which is Stager's"):
+    with pytest.raises(ConfigurationError, match="Mine has the section images, which belongs to Stager"):
         load(folder / "config.yml", environ={})
 
 

@@ -12,18 +12,21 @@ HOOKED = "github: {incoming_auth: {hook_secret: x}, outgoing_auth: {user: a, pas
 
 CASES = [
     ("images:", "`images` is empty"),
-    ("images: {a: {port: 1, allow_create_params: [Binds]}}", "Instances of a may leave their box"),
+    (
+        "images: {a: {port: 1, allow_create_params: [Binds]}}",
+        "weakens the isolation of its containers: Binds",
+    ),
     ("", "`authentication_strategy` is missing"),
     ("users: ['joe:x']", "`users` has no effect"),
     ("authentication_strategy: basic", "`users` is empty"),
     ("authentication_strategy: basic\nusers: ['joe:x']", "plain text"),
     ("event_listeners: LaunchOnGithubPullRequestOpened", "hook_secret` is missing"),
     ("event_listeners: KillOnGithubPullRequestClosed", "hook_secret` is missing"),
-    ("event_listeners: GithubAuthorization", "GithubAuthorization signs nobody in"),
-    ("event_listeners: OpenIDConnectAuthorization", "OpenIDConnectAuthorization signs nobody in"),
+    ("event_listeners: GithubAuthorization", "GithubAuthorization has no effect"),
+    ("event_listeners: OpenIDConnectAuthorization", "OpenIDConnectAuthorization has no effect"),
     (
         "{authentication_strategy: oidc, oidc: {issuer: 'https://x', client_id: x, client_secret: y}}",
-        "may do nothing",
+        "none of them has a role",
     ),
     ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo_owner`"),
     (
@@ -36,7 +39,7 @@ CASES = [
     ),
     ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
     ("nginx: {target_dir: sites}", "`nginx` has no effect"),
-    ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'while `scheme` is "http"'),
+    ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'but `scheme` is "http"'),
     ("domain: demo.io", "each other's cookies"),
     ("domain: demo.io:80\npreview_domain: p.demo.io", "each other's cookies"),
     ("domain: ci.demo.io\npreview_domain: demo.io", "each other's cookies"),

@@ -58,7 +58,7 @@ class TestBuild:
         text = "images: {{shop: {{build: ., {}}}, web: {{build: ., {}}}}}"
         for first, second in (("repo_owner: acme", "repo: Acme/shop"), ("repo: acme/x", "repo: acme/x")):
             [found] = problems_of(text.format(first, second))
-            assert found.startswith("images.web.repo: leads to the repository of `images.shop`")
+            assert found.startswith("images.web.repo: is the repository of `images.shop` already")
 
     @pytest.mark.parametrize("entry", ["", "image: shop", "image: 'shop:{sha}'", "build: false"])
     def test_without_it_the_port_is_required(self, problems_of: ProblemsOf, entry: str) -> None:
@@ -80,7 +80,7 @@ class TestBuild:
             ),
             ("build: ., repo: shop", 'images.shop.repo: should be a repository such as "acme/shop"'),
             ("build: ., repo: acme/shop/x", "images.shop.repo: should be a repository"),
-            ("build: ., repo: acme/shop, repo_owner: acme", "images.shop.repo_owner: is in `repo` already"),
+            ("build: ., repo: acme/shop, repo_owner: acme", "images.shop.repo_owner: conflicts with `repo`"),
             ("build: {context: a, dockerfile: ../../x}", "images.shop.build.dockerfile: should be a path"),
             (
                 "build: {dokcerfile: x}",
@@ -90,7 +90,7 @@ class TestBuild:
             ("build: {args: [a]}", "images.shop.build.args: should be a mapping, not a list"),
             (
                 "build: {args: {'A=B': c}}",
-                'images.shop.build.args."A=B": isn\'t a name that a variable can have',
+                'images.shop.build.args."A=B": isn\'t a valid name of a variable',
             ),
             ("build: {secrets: {a: [hunter2]}}", "images.shop.build.secrets.a: should be text"),
         ],
@@ -120,7 +120,7 @@ class TestImage:
     @pytest.mark.parametrize("image", ["shop:{ref}", "shop:{{sha}}", "{sha}:", "shop:{sha}{"])
     def test_nothing_else(self, problems_of: ProblemsOf, image: str) -> None:
         [found] = problems_of(f"images: {{shop: {{port: 80, image: '{image}'}}}}")
-        assert found.startswith("images.shop.image: should be an image's reference")
+        assert found.startswith("images.shop.image: should be an image reference")
 
 
 class TestSecrets:
@@ -147,8 +147,8 @@ class TestSecrets:
     def test_have_names(self, problems_of: ProblemsOf, key: str) -> None:
         found = problems_of(f"images: {{shop: {{port: 80, {key}: {{'': x, 'A=B': y}}}}}}")
         assert found == [
-            f'images.shop.{key}."": isn\'t a name that a variable can have',
-            f'images.shop.{key}."A=B": isn\'t a name that a variable can have',
+            f'images.shop.{key}."": isn\'t a valid name of a variable',
+            f'images.shop.{key}."A=B": isn\'t a valid name of a variable',
         ]
 
 
@@ -179,7 +179,7 @@ class TestPullRequests:
         assert found.rules == Rules()
         assert found.forks == "approve"
         assert found.repository_file == ".stager.yml"
-        assert found.repository_may == {"port", "command", "health_path", "env", "build", "hooks"}
+        assert found.repository_file_keys == {"port", "command", "health_path", "env", "build", "hooks"}
 
     def test_every_rule(self, load_text: LoadText) -> None:
         rules = """{labels: preview, without_labels: [wip, stale], title: '^feat',
@@ -200,11 +200,13 @@ class TestPullRequests:
         )
 
     def test_what_a_repository_may_say(self, load_text: LoadText) -> None:
-        assert application(load_text, "build: , repository_may: [port, hooks]").repository_may == {
+        assert application(
+            load_text, "build: , repository_file_keys: [port, hooks]"
+        ).repository_file_keys == {
             "port",
             "hooks",
         }
-        assert application(load_text, "build: , repository_may: []").repository_may == frozenset()
+        assert application(load_text, "build: , repository_file_keys: []").repository_file_keys == frozenset()
         assert application(load_text, "build: , repository_file: ''").repository_file == ""
 
     @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ class TestPullRequests:
             ),
             ("pull_requests: {labels: {a: b}}", "images.shop.pull_requests.labels: should be a list"),
             ("forks: never", 'images.shop.forks: should be "off", "approve" or "open", not "never"'),
-            ("repository_may: [limits]", "images.shop.repository_may[0]: should be "),
+            ("repository_file_keys: [limits]", "images.shop.repository_file_keys[0]: should be "),
         ],
     )
     def test_what_is_refused(self, problems_of: ProblemsOf, entry: str, problem: str) -> None:

@@ -29,7 +29,7 @@ def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "config.yml: valid",
-        "  warning: `authentication_strategy` is missing, so every direct call is refused.",
+        "  warning: `authentication_strategy` is missing, so every direct request is rejected.",
     ]
 
 
@@ -64,7 +64,7 @@ def test_the_variable_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPat
     result = RUNNER.invoke(app, ["config", "check"])
 
     assert result.exit_code == 1
-    assert "gone.yml: one problem\n  can't be read: No such file or directory" in result.stderr
+    assert "gone.yml: 1 problem\n  can't be read: No such file or directory" in result.stderr
 
 
 @pytest.mark.requirement("R23")

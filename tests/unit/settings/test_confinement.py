@@ -1,10 +1,10 @@
-"""Create parameters that would let an instance out of its box, or that Stager decides."""
+"""Create parameters that weaken the isolation of a container, or that Stager sets itself."""
 
 from __future__ import annotations
 
 import pytest
 
-from stager.settings.sections.confinement import BREAKING_OUT, OURS
+from stager.settings.sections.create_params import OURS, WEAKENING
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 
@@ -24,13 +24,13 @@ def test_harmless_parameters_pass(load_text: LoadText) -> None:
 
 
 @pytest.mark.requirement("R126")
-@pytest.mark.parametrize("name", BREAKING_OUT)
+@pytest.mark.parametrize("name", WEAKENING)
 @pytest.mark.parametrize("shape", ["{%s: x}", "{HostConfig: {%s: x}}"])
 def test_breaking_out_must_be_allowed_by_name(
     problems_of: ProblemsOf, load_text: LoadText, name: str, shape: str
 ) -> None:
     (problem,) = problems_of(with_parameters(shape % name))
-    assert problem.endswith(f"list {name} under `allow_create_params` if you mean it")
+    assert problem.endswith(f"to permit it, add {name} to `allow_create_params`")
 
     allowed = load_text(with_parameters(shape % name, f"allow_create_params: [{name}],"))
     assert any(name in warning for warning in allowed.warnings)
@@ -53,8 +53,8 @@ def test_the_engine_s_disregard_of_case_opens_no_door(problems_of: ProblemsOf, n
 def test_host_config_has_one_spelling(problems_of: ProblemsOf) -> None:
     assert problems_of(with_parameters("{hostconfig: {Privileged: true}}")) == [
         "images.shop.container_create_params.hostconfig: should be written HostConfig",
-        "images.shop.container_create_params.hostconfig.Privileged: opens the instance's box; "
-        "list Privileged under `allow_create_params` if you mean it",
+        "images.shop.container_create_params.hostconfig.Privileged: weakens the container's isolation; "
+        "to permit it, add Privileged to `allow_create_params`",
     ]
 
 
@@ -67,8 +67,8 @@ def test_host_config_is_a_mapping(problems_of: ProblemsOf) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Bind", '"Bind" isn\'t a parameter that has to be allowed; did you mean "Binds"?'),
-        ("Tty", '"Tty" isn\'t a parameter that has to be allowed; other parameters may be given as they are'),
+        ("Bind", '"Bind" isn\'t a parameter that needs permission; did you mean "Binds"?'),
+        ("Tty", '"Tty" isn\'t a parameter that needs permission; other parameters need no permission'),
         ("Image", '"Image" can\'t be allowed; use `image`'),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.settings.loading.document import MOST_VALUES, Data, read, scalar
+from stager.settings.loading.document import MAX_VALUES, Data, read, scalar
 from stager.settings.loading.problems import ConfigurationError
 
 
@@ -92,14 +92,14 @@ def aliases_of_aliases(levels: int) -> str:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (aliases_of_aliases(12), f"has more than {MOST_VALUES} values"),
+        (aliases_of_aliases(12), f"has more than {MAX_VALUES} values"),
         ("a: " + "[" * 5_000, "is nested too deeply"),
         ("a: " + "[" * 450 + "]" * 450, "is nested too deeply"),
         ("a: " + "{b: " * 450 + "}" * 450, "is nested too deeply"),
         ("a: &a [*a, *a]", "a[0]: contains itself"),
         ("? &a {*a : 1}\n: 2", "has a key that isn't text, at line 1"),
-        (r'a: "x\0y"', "a: has a character that no text can have"),
-        (r'a: "\ud800"', "a: has a character that no text can have"),
+        (r'a: "x\0y"', "a: has an invalid character"),
+        (r'a: "\ud800"', "a: has an invalid character"),
         (r'a: {b: 1, "x\udfff": 2}', "a: has a key that isn't text, at line 1"),
     ],
     ids=range(9),

@@ -18,13 +18,13 @@ def test_an_application_goes_before_the_defaults(load_text: LoadText) -> None:
         "  bare: {port: 1, egress_allow: []}\n"
     ).settings.images
     database = (Destination("10.0.0.5", 5432),)
-    assert images["shop"].outward == Egress("internet", database)
-    assert images["open"].outward == Egress("private", database)
-    assert images["kiosk"].outward == Egress(
+    assert images["shop"].outbound == Egress("internet", database)
+    assert images["open"].outbound == Egress("private", database)
+    assert images["kiosk"].outbound == Egress(
         "none", (Destination("db.example.org", 53), Destination("fd00::5", 80))
     )
-    assert images["bare"].outward == Egress("internet", ())
-    assert load_text("images: {shop: {port: 1}}").settings.images["shop"].outward == Egress()
+    assert images["bare"].outbound == Egress("internet", ())
+    assert load_text("images: {shop: {port: 1}}").settings.images["shop"].outbound == Egress()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_is_no_destination(problems_of: ProblemsOf, wrong: object) -> None:
 @pytest.mark.parametrize("itself", ["127.0.0.1:80", "localhost:80", "[::1]:80", "127.9.9.9:80"])
 def test_a_preview_reaches_itself_anyway(problems_of: ProblemsOf, itself: str) -> None:
     [problem] = problems_of(f"images: {{shop: {{port: 1, egress_allow: ['{itself}']}}}}")
-    assert "a preview reaches itself" in problem
+    assert "is the preview itself" in problem
 
 
 def test_it_stands_under_an_application(problems_of: ProblemsOf) -> None:
@@ -53,6 +53,6 @@ def test_it_stands_under_an_application(problems_of: ProblemsOf) -> None:
 def test_a_repositorys_own_file_opens_nothing() -> None:
     from typing import get_args  # noqa: PLC0415
 
-    from stager.settings.sections.images import RepositoryKey  # noqa: PLC0415
+    from stager.settings.sections.applications import RepositoryKey  # noqa: PLC0415
 
     assert not {"egress", "egress_allow"} & set(get_args(RepositoryKey))

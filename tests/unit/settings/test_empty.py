@@ -132,20 +132,20 @@ RUNS: dict[str, Check] = {
         == ["--no-trusted-proxies"]
     ),
     "access_log": lambda s: "--no-access-log" in front_options(s).arguments(Path("/s")),
-    "images.shop.stop_grace": of_shop(lambda a: a.stop_grace == 0),
+    "images.shop.stop_grace_period": of_shop(lambda a: a.stop_grace_period == 0),
     "images.shop.drain_timeout": of_shop(lambda a: a.drain_timeout == 0),
     "images.shop.repository_file": of_shop(lambda a: a.repository_file == ""),
-    "images.shop.repository_may": of_shop(lambda a: a.repository_may == frozenset()),
+    "images.shop.repository_file_keys": of_shop(lambda a: a.repository_file_keys == frozenset()),
     "images.shop.pull_requests.drafts": of_shop(lambda a: not a.rules.drafts),
 }
 """What runs by an empty value that isn't the default, where more than the value itself is made of it."""
 TAKEN_AS_THEY_ARE = {
-    "builds.cache",  # BuildxBuilder: None alone leaves the cache alone
-    "builds.disk_floor",  # compared with what is free
+    "builds.cache_size",  # BuildxBuilder: None alone leaves the cache alone
+    "builds.min_free_disk",  # compared with what is free
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
     "defaults.drain_timeout",  # as for one application
-    "defaults.stop_grace",
-    "forks.idle_builder",  # the builder is stopped as soon as nothing is built
+    "defaults.stop_grace_period",
+    "forks.builder_idle_timeout",  # the builder is stopped as soon as nothing is built
     "github.comments",  # see `Settings.comments`
     "github.deployments",  # on or off
     "github.scope",  # asked for as it stands
@@ -190,7 +190,7 @@ def test_an_empty_variable_is_no_bound_of_the_ports(tmp_path: Path) -> None:
     assert load(path, environ={"MIN_PORT": "", "MAX_PORT": ""}).settings.max_previews is None
 
 
-@pytest.mark.parametrize("private", ["''", "[]", "{ways: []}", "{password: ''}"])
+@pytest.mark.parametrize("private", ["''", "[]", "{methods: []}", "{password: ''}"])
 def test_an_empty_way_in_isnt_signing_in(tmp_path: Path, private: str) -> None:
     path = tmp_path / "config.yml"
     path.write_text(f"images: {{shop: {{port: 80, private: {private}}}}}")

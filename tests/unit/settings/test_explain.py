@@ -12,9 +12,10 @@ from stager.settings.loading.loader import load
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
 from stager.settings.plugins.sections import model_for
-from stager.settings.reference_page import json_schema, reference, repository_reference, to_yaml
+from stager.settings.reference_page import reference, repository_reference
 from stager.settings.repository_file import read_file
-from stager.settings.sections.images import RepositoryKey
+from stager.settings.schema import json_schema, to_yaml
+from stager.settings.sections.applications import RepositoryKey
 from tests.unit.settings.conftest import LoadText
 
 ROOT = Path(__file__).parents[3]
@@ -66,7 +67,7 @@ def test_what_is_in_force_can_be_read_again(load_text: LoadText) -> None:
     listen: '[::1]:8000'
     trusted_proxies: [10.0.0.0/8]
     images: {shop: {port: 80, command: a 'b c', start_timeout: 90, memory: 1g, cpus: 0.5}}
-    pass_every: 1.5
+    reconcile_interval: 1.5
     """
     settings = load_text(text).settings
     assert load_text(to_yaml(settings)).settings == settings
@@ -99,7 +100,9 @@ class TestSchema:
         for section in sections:
             assert section["additionalProperties"] is False
 
-    @pytest.mark.parametrize(("section", "key"), [("App", "port"), ("App", "cpus"), ("Engine", "reach")])
+    @pytest.mark.parametrize(
+        ("section", "key"), [("App", "port"), ("App", "cpus"), ("Engine", "connect_via")]
+    )
     def test_a_variable_may_stand_for_any_value(self, section: str, key: str) -> None:
         forms = json_schema()["$defs"][section]["properties"][key]["anyOf"]
         assert {"type": "string", "pattern": r"^file:|\$\{"} in forms

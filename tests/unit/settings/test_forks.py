@@ -19,18 +19,22 @@ def section(tmp_path: Path, text: str) -> Forks:
 
 
 def test_by_default_nothing_is_lent(tmp_path: Path) -> None:
-    assert section(tmp_path, "") == Forks(images=(), registries=(), unsafe_shared_builder=False)
+    assert section(tmp_path, "") == Forks(base_images=(), registries=(), unsafe_shared_builder=False)
 
 
 def test_all_of_it(tmp_path: Path) -> None:
     found = section(
         tmp_path,
-        "forks: {images: ['stager-base/*:1', 'localhost:5000/a/b:x'], registries: ['10.0.0.1:5000'],"
-        " largest_image: 1g, idle_builder: 1h, unsafe_shared_builder: true}",
+        "forks: {base_images: ['stager-base/*:1', 'localhost:5000/a/b:x'], registries: ['10.0.0.1:5000'],"
+        " max_image_size: 1g, builder_idle_timeout: 1h, unsafe_shared_builder: true}",
     )
-    assert found.images == ("stager-base/*:1", "localhost:5000/a/b:x")
+    assert found.base_images == ("stager-base/*:1", "localhost:5000/a/b:x")
     assert found.registries == (Destination("10.0.0.1", 5000),)
-    assert (found.largest_image, found.idle_builder, found.unsafe_shared_builder) == (1 << 30, 3_600, True)
+    assert (found.max_image_size, found.builder_idle_timeout, found.unsafe_shared_builder) == (
+        1 << 30,
+        3_600,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,12 +42,12 @@ def test_all_of_it(tmp_path: Path) -> None:
     [
         (
             "forks: off",
-            "forks: is the section on how code from forks is built; whether an application's forks",
+            "forks: should be a mapping with settings of the builder; whether an application's forks",
         ),
         ("forks: approve", "belongs under one of the `images`"),
-        ("images: {a: {port: 1, forks: {images: []}}}", "belongs under `forks` at the top of the file"),
-        ("forks: {images: [static]}", "forks.images[0]: should be an image with its tag"),
-        ("forks: {images: ['a b:1']}", "should be an image with its tag"),
+        ("images: {a: {port: 1, forks: {base_images: []}}}", "belong under `forks` at the top of the file"),
+        ("forks: {base_images: [static]}", "forks.base_images[0]: should be an image with its tag"),
+        ("forks: {base_images: ['a b:1']}", "should be an image with its tag"),
         ("forks: {registries: ['http://x:1']}", "forks.registries[0]: should be host:port"),
         ("forks: {registries: ['x:0']}", "should be host:port"),
         ("forks: {registries: [a:1, b:1, c:1, d:1, e:1]}", "forks.registries"),

@@ -41,9 +41,7 @@ class TestFind:
         assert find(None, {}, tmp_path) is None
 
     def test_a_named_file_that_is_missing_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            ConfigurationError, match=r"gone\.yml: one problem\n  can't be read: No such file"
-        ):
+        with pytest.raises(ConfigurationError, match=r"gone\.yml: 1 problem\n  can't be read: No such file"):
             load(tmp_path / "gone.yml", environ={})
 
     def test_a_file_in_another_encoding_is_an_error(self, tmp_path: Path) -> None:
@@ -69,7 +67,11 @@ def test_without_a_file_everything_has_a_default(tmp_path: Path, monkeypatch: py
     assert settings.trusted_proxies == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     assert settings.network.pool == ip_network("10.200.0.0/14")
     assert settings.engine.socket == "unix:///var/run/docker.sock"
-    assert (settings.resync_every, settings.pass_every, settings.keep_gone_for) == (300, 60, 30 * 86_400)
+    assert (settings.resync_interval, settings.reconcile_interval, settings.retention) == (
+        300,
+        60,
+        30 * 86_400,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "images:\ngithub:\n", "\ufeffdomain: ''\n"])
@@ -99,7 +101,7 @@ class TestApp:
         assert shop.limits == Limits(memory=1024 * MIB, cpus=1.0, pids=256, log_size=10 * MIB)
         assert cart.limits == Limits(memory=1024 * MIB, cpus=2.0, pids=256, log_size=10 * MIB)
         assert (shop.start_timeout, cart.start_timeout) == (120, 300)
-        assert (shop.stop_grace, shop.drain_timeout) == (10, 30)
+        assert (shop.stop_grace_period, shop.drain_timeout) == (10, 30)
 
     @pytest.mark.parametrize(
         ("given", "image"),
@@ -155,7 +157,7 @@ class TestFilledIn:
             "domain: ${NAME}.example.org\n"
             "images: {shop: {port: '${PORT}', command: [echo, '$${NAME}', $NAME, '${NO:-d}${E:-e}']}}\n"
             "access_log: ${LOG}\n"
-            "pass_every: ${EVERY}\n"
+            "reconcile_interval: ${EVERY}\n"
             "event_listeners: ['${LISTENER}']\n",
             NAME="demo",
             PORT="3000",
@@ -169,7 +171,7 @@ class TestFilledIn:
         assert settings.images["shop"].port == 3000
         assert settings.images["shop"].command == ("echo", "${NAME}", "$NAME", "de")
         assert settings.access_log is False
-        assert settings.pass_every == 120
+        assert settings.reconcile_interval == 120
         assert settings.event_listeners == ("KillOnGithubPullRequestClosed",)
 
     def test_what_a_variable_holds_is_taken_as_it_is(self, load_text: LoadText) -> None:
@@ -197,7 +199,7 @@ class TestFilledIn:
             ("domain: 'file:'", "domain:  can't be read: Is a directory"),
             (
                 "domain: ${a-b}",
-                "domain: has a ${ that isn't ${NAME} or ${NAME:-default}; write $${ for a plain ${",
+                "domain: has a ${ that isn't ${NAME} or ${NAME:-default}; write $${ for a literal ${",
             ),
         ],
     )
@@ -220,7 +222,7 @@ class TestPlaces:
     def test_a_state_folder_too_deep_for_sockets_is_refused(self, problems_of: ProblemsOf) -> None:
         room = 100 - len("/front/handover.sock")
         (problem,) = problems_of(f"state_dir: /{'x' * room}")
-        assert problem.startswith("state_dir: is too long by 1 bytes for the sockets that go there")
+        assert problem.startswith("state_dir: is too long by 1 bytes for the sockets in it")
 
     def test_a_state_folder_that_just_fits_is_not(self, load_text: LoadText) -> None:
         path = "/" + "x" * (100 - len("/front/handover.sock") - 1)
@@ -248,7 +250,7 @@ class TestPlaces:
             ("", "", "unix:///var/run/docker.sock"),
             ("", "tcp://10.0.0.5:2375", "tcp://10.0.0.5:2375"),
             (
-                "engine: {reach: auto}",
+                "engine: {connect_via: auto}",
                 "unix:///run/user/1000/docker.sock",
                 "unix:///run/user/1000/docker.sock",
             ),
@@ -262,7 +264,8 @@ class TestPlaces:
 
     def test_an_engine_s_address_that_is_of_no_use_is_refused(self, problems_of: ProblemsOf) -> None:
         assert problems_of("", DOCKER_HOST="ssh://me@host") == [
-            "engine: can't be reached by the variable DOCKER_HOST, which is ssh://me@host; give `socket`"
+            "engine: has no valid address: the environment variable DOCKER_HOST is ssh://me@host;"
+            " set `socket`"
         ]
 
 
@@ -307,16 +310,16 @@ class TestNames:
     ("text", "environ", "first", "last"),
     [
         ("", {}, 3200, 3500),
-        ("ports: 4000-4009", {}, 4000, 4009),
-        ("ports: 4000 - 4000", {}, 4000, 4000),
+        ("ingress_ports: 4000-4009", {}, 4000, 4009),
+        ("ingress_ports: 4000 - 4000", {}, 4000, 4000),
         ("", {"MIN_PORT": "3300"}, 3300, 3500),
         ("", {"MAX_PORT": "3300"}, 3200, 3300),
-        ("ports: 4000-4009", {"MIN_PORT": "5000", "MAX_PORT": "5001"}, 5000, 5001),
-        ("ports: 4000-4009", {"MIN_PORT": ""}, 4000, 4009),
+        ("ingress_ports: 4000-4009", {"MIN_PORT": "5000", "MAX_PORT": "5001"}, 5000, 5001),
+        ("ingress_ports: 4000-4009", {"MIN_PORT": ""}, 4000, 4009),
     ],
 )
 def test_ports(load_text: LoadText, text: str, environ: dict[str, str], first: int, last: int) -> None:
-    assert load_text(f"max_previews: 3\n{text}", **environ).settings.ports == PortRange(first, last)
+    assert load_text(f"max_previews: 3\n{text}", **environ).settings.ingress_ports == PortRange(first, last)
 
 
 @pytest.mark.requirement("R48")

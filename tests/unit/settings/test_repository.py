@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import NOTHING_SAID, Hooks, Manifest, Recipe
-from stager.settings.repository_file import LARGEST, RepositoryFile, Said, read_file
+from stager.settings.repository_file import MAX_SIZE, ParsedFile, RepositoryFile, read_file
 
 NAME = ".stager.yml"
 EVERYTHING = frozenset(RepositoryFile.model_fields)
 A_PATH = 'should be a path within the repository such as "web", not '
 
 
-def read(text: str | bytes, allowed: frozenset[str] = EVERYTHING) -> Said:
+def read(text: str | bytes, allowed: frozenset[str] = EVERYTHING) -> ParsedFile:
     return read_file(text.encode() if isinstance(text, str) else text, NAME, allowed)
 
 
@@ -28,7 +28,7 @@ def problems(text: str | bytes, allowed: frozenset[str] = EVERYTHING) -> list[st
         read(text, allowed)
     fault = caught.value
     assert fault.reason == "repository-file-invalid"
-    assert fault.message.startswith(f"{NAME} can't be used: ")
+    assert fault.message.startswith(f"{NAME} is invalid: ")
     assert fault.hint
     return fault.detail.splitlines()
 
@@ -91,7 +91,7 @@ class TestEveryKey:
         ],
     )
     def test_none_of_them(self, text: str | bytes) -> None:
-        assert read(text) == Said(NOTHING_SAID, None)
+        assert read(text) == ParsedFile(NOTHING_SAID, None)
 
     @pytest.mark.attack(
         "Proxies and BUILDKIT_* as build arguments in .stager.yml",
@@ -106,7 +106,7 @@ class TestEveryKey:
         ],
     )
     def test_no_argument_that_decides_for_other_builds(self, name: str) -> None:
-        said = f"line 2: build.args.{name}: can't be given here; only the configuration may"
+        said = f"line 2: build.args.{name}: can't be given here, only in the configuration"
 
         assert problems(f"build:\n  args: {{NODE: 22, {name}: x}}") == [said]
 
@@ -140,8 +140,8 @@ class TestEveryKey:
             (
                 "env: {A: &a [!x y]}\nhooks: {after_launch: *a}",
                 [
-                    "line 1: env.A[0]: has the tag !x, which means nothing here",
-                    "line 2: hooks.after_launch[0]: has the tag !x, which means nothing here",
+                    "line 1: env.A[0]: has the tag !x, which isn't supported",
+                    "line 2: hooks.after_launch[0]: has the tag !x, which isn't supported",
                 ],
             ),
             ("env: &a {X: y}\nbuild: {args: *a}", []),
@@ -215,10 +215,10 @@ class TestBuild:
 class TestForbidden:
     @pytest.mark.parametrize("key", sorted(EVERYTHING))
     def test_what_the_administrator_keeps(self, key: str) -> None:
-        said = f"line 2: {key}: isn't for this file to say: the administrator keeps it to the configuration"
+        said = f"line 2: {key}: isn't allowed in this file by `repository_file_keys` in the configuration"
 
         assert problems(f"# mine\n{key}:", EVERYTHING - {key}) == [said]
-        assert read("", EVERYTHING - {key}) == Said(NOTHING_SAID, None)
+        assert read("", EVERYTHING - {key}) == ParsedFile(NOTHING_SAID, None)
 
     def test_nothing_at_all_may_be_said(self) -> None:
         assert len(problems("port: 80\nenv: {A: b}\nhooks: {}", frozenset())) == 3
@@ -232,7 +232,7 @@ class TestForbidden:
             "secrets",
             "forks",
             "container_create_params",
-            "repository_may",
+            "repository_file_keys",
             "volumes",
         ],
     )
@@ -254,8 +254,8 @@ class TestWrong:
             ("env:\n  A: b\n  C: [d]\n", "line 3: env.C: should be text, not a list"),
             ("env:\n  A:\n", "line 2: env.A: should be text, not null"),
             ("env: [A=b]", "line 1: env: should be a mapping, not a list"),
-            ("env:\n  A: b\n  'C=D': e\n", 'line 3: env."C=D": isn\'t a name that a variable can have'),
-            ("env: {'': x}", 'line 1: env."": isn\'t a name that a variable can have'),
+            ("env:\n  A: b\n  'C=D': e\n", 'line 3: env."C=D": isn\'t a valid name of a variable'),
+            ("env: {'': x}", 'line 1: env."": isn\'t a valid name of a variable'),
             ("env: {A: 1, A: 2}", "line 1: env.A: is given twice, again at line 1"),
             ("health_path: up", 'line 1: health_path: should be a path such as "/health", not "up"'),
             ("health_path: '/a b'", 'line 1: health_path: should be a path such as "/health", not "/a b"'),
@@ -263,7 +263,7 @@ class TestWrong:
             ("command: [a, 1]", "line 1: command: should be text or a list of texts, not a list"),
             ("build: true", "line 1: build: should be a mapping"),
             ("build: [a]", "line 1: build: should be a mapping, not a list"),
-            ("build:\n  args:\n    '': x", 'line 3: build.args."": isn\'t a name that a variable can have'),
+            ("build:\n  args:\n    '': x", 'line 3: build.args."": isn\'t a valid name of a variable'),
             (
                 "hooks:\n  after_launch:\n    - fine\n    - ''\n",
                 "line 4: hooks.after_launch[1]: should be a command with a program",
@@ -294,18 +294,18 @@ class TestWrong:
             ("env:\n\t- a", "line 2, column 1: found character '\\t' that cannot start any token"),
             ("env: *nobody", "line 1, column 6: found undefined alias 'nobody'"),
             ("port: \x01", "special characters are not allowed"),
-            ("port: !ruby/object 1", "line 1: port: has the tag !ruby/object, which means nothing here"),
+            ("port: !ruby/object 1", "line 1: port: has the tag !ruby/object, which isn't supported"),
             ("port: !!python/name:os.system x", "line 1: port: should be an integer, not "),
             ("env: &a {A: *a}", "line 1: env.A: contains itself"),
             ("? [a]\n: b", "has a key that isn't text, at line 1"),
-            (r'env: {A: "\0"}', "line 1: env.A: has a character that no text can have"),
-            (r'command: ["\ud800"]', "line 1: command[0]: has a character that no text can have"),
+            (r'env: {A: "\0"}', "line 1: env.A: has an invalid character"),
+            (r'command: ["\ud800"]', "line 1: command[0]: has an invalid character"),
             ("env: " + "[" * 450 + "]" * 450, "is nested too deeply"),
             ("env: " + "{a: " * 450 + "}" * 450, "is nested too deeply"),
             ("port: " + "9" * 5_000, "line 1: port: should be an integer, not "),
             ("env: {A: b}".encode("utf-16"), "isn't text in UTF-8"),
             ("env: {A: ü}".encode("latin-1"), "isn't text in UTF-8"),
-            (b"#" * (LARGEST + 1), "is larger than 32 KiB"),
+            (b"#" * (MAX_SIZE + 1), "is larger than 32 KiB"),
         ],
         ids=range(19),
     )
@@ -314,7 +314,7 @@ class TestWrong:
         assert problem.startswith(said)
 
     def test_as_large_as_may_be(self) -> None:
-        assert read(b"#" * LARGEST) == Said()
+        assert read(b"#" * MAX_SIZE) == ParsedFile()
 
     def test_everything_is_told_at_once(self) -> None:
         text = "port: 80x\nlimits: 1\nenv:\n  A: [b]\nhooks: {x: y}\n"
@@ -331,7 +331,7 @@ class TestWrong:
             read(text, EVERYTHING - {"env"})
 
     def test_one_problem_is_told_in_the_sentence(self) -> None:
-        with pytest.raises(Fault, match="can't be used: line 1: port: should be 1 at least, not 0"):
+        with pytest.raises(Fault, match="is invalid: line 1: port: should be 1 at least, not 0"):
             read("port: 0")
 
 
@@ -367,7 +367,7 @@ class TestBombs:
         ids=["words", "problems"],
     )
     def test_that_says_something_long_often(self, text: str) -> None:
-        assert problems(text) == ["has more than 1000000 characters, those of its aliases among them"]
+        assert problems(text) == ["has more than 1000000 characters, with aliases expanded"]
 
     def test_what_is_long_is_cut_where_it_is_told(self) -> None:
         [problem] = problems(f"? {'k' * 9_000}\n: x")
@@ -437,7 +437,7 @@ def test_any_file_says_something_or_is_a_fault(content: bytes, allowed: frozense
     assert all(command and command[0] for command in found.manifest.hooks.after_launch)
 
 
-def said_or_fault(content: bytes, allowed: frozenset[str]) -> Said | Fault:
+def said_or_fault(content: bytes, allowed: frozenset[str]) -> ParsedFile | Fault:
     try:
         return read_file(content, NAME, allowed)
     except Fault as fault:

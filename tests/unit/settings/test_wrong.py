@@ -38,7 +38,7 @@ WRONG = [
     (APP % "RAILS_ENV: test", "images.shop.RAILS_ENV: unknown key; an environment variable goes under `env`"),
     (
         APP % "container_start_params: {Privileged: true}",
-        "images.shop.container_start_params.Privileged: opens the instance's box; list Privileged under",
+        "images.shop.container_start_params.Privileged: weakens the container's isolation; to permit it, add",
     ),
     (
         APP % "container_start_params: {networkmode: host}",
@@ -54,30 +54,36 @@ WRONG = [
     ("images: {shop: {port: 65536}}", "images.shop.port: should be 65535 at most, not 65536"),
     ("access_log: perhaps", 'access_log: should be true or false, not "perhaps"'),
     ("scheme: ftp", 'scheme: should be "http" or "https", not "ftp"'),
-    ("engine: {reach: far}", 'engine.reach: should be "auto", "address" or "loopback", not "far"'),
+    (
+        "engine: {connect_via: far}",
+        'engine.connect_via: should be "auto", "address" or "loopback", not "far"',
+    ),
     ("defaults: {cpus: 0}", "defaults.cpus: should be 0.01 at least, not 0"),
     ("defaults: {cpus: inf}", 'defaults.cpus: should be a finite number, not "inf"'),
     ("defaults: {pids: many}", 'defaults.pids: should be an integer, not "many"'),
     # durations and sizes
-    ("pass_every: soon", 'pass_every: should be a duration such as "90s", "5m" or "30d", not "soon"'),
-    ("pass_every: 0", "pass_every: should be more than 0, not 0"),
-    ("pass_every: -1", 'pass_every: should be a duration such as "90s", "5m" or "30d"'),
-    ("keep_gone_for: 99999999d", 'keep_gone_for: should be a duration such as "90s", "5m" or "30d"'),
+    (
+        "reconcile_interval: soon",
+        'reconcile_interval: should be a duration such as "90s", "5m" or "30d", not "soon"',
+    ),
+    ("reconcile_interval: 0", "reconcile_interval: should be more than 0, not 0"),
+    ("reconcile_interval: -1", 'reconcile_interval: should be a duration such as "90s", "5m" or "30d"'),
+    ("retention: 99999999d", 'retention: should be a duration such as "90s", "5m" or "30d"'),
     (
         APP % "start_timeout: 5 minutes",
         'images.shop.start_timeout: should be a duration such as "90s", "5m" or "30d"',
     ),
     (APP % "memory: lots", 'images.shop.memory: should be a size such as "512m" or "2g", not "lots"'),
-    (APP % "memory: 5m", 'images.shop.memory: should be "6m" at least, which is the least that Docker gives'),
+    (APP % "memory: 5m", 'images.shop.memory: should be "6m" at least, which is Docker\'s minimum'),
     (APP % "log_size: 0", "images.shop.log_size: should be more than 0, not 0"),
     # names and places
     (
         "domain: http://demo.stager.io",
         'domain: should be a name such as "demo.stager.io", without scheme and path',
     ),
-    ("domain: 127.0.0.1:8000", "domain: should be a name, because an IP address has no subdomains"),
+    ("domain: 127.0.0.1:8000", "domain: should be a domain name; an IP address has no subdomains"),
     ("domain: '[::1]:8000'", DOMAIN),
-    ("domain: 2001:db8::1", "domain: should be a name, because an IP address has no subdomains"),
+    ("domain: 2001:db8::1", "domain: should be a domain name; an IP address has no subdomains"),
     ("domain: demo.stager.io:99999", DOMAIN),
     ("domain: 'demo..io'", DOMAIN),
     ("domain: -demo.io", DOMAIN),
@@ -85,7 +91,7 @@ WRONG = [
     ("domain: 300.1", DOMAIN),
     (
         f"domain: {'abcdefghi.' * 20}io",
-        "domain: should have 189 characters at most, to leave room for the previews' names",
+        "domain: should have at most 189 characters, because the previews' names are added",
     ),
     ("listen: 8000", LISTEN),
     ("listen: '::1:8000'", LISTEN),
@@ -95,10 +101,10 @@ WRONG = [
     ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: should be a list, not text"),
     ("network: {pool: 'fd00::/8'}", 'network.pool: should be an IPv4 network such as "10.200.0.0/14"'),
     (
-        "network: {pool: 10.0.0.0/29, size: 28}",
-        "network.size: should be 29 at least, to fit into the pool 10.0.0.0/29",
+        "network: {pool: 10.0.0.0/29, prefix_length: 28}",
+        "network.prefix_length: should be 29 at least, to fit into the pool 10.0.0.0/29",
     ),
-    ("network: {size: 30}", "network.size: should be 29 at most, not 30"),
+    ("network: {prefix_length: 30}", "network.prefix_length: should be 29 at most, not 30"),
     (
         "engine: {socket: ssh://host}",
         'engine.socket: should be an address such as "unix:///var/run/docker.sock"',
@@ -111,15 +117,16 @@ WRONG = [
     ("host_template: '{slug}-{domain}'", TEMPLATE),
     (
         "host_template: '{slug}.{branch}.{domain}'",
-        'host_template: should have no fields but {slug}, {app} and {domain}, not "{slug}.{branch}.{domain}"',
+        "host_template: should have no fields other than {slug}, {app} and {domain}, not"
+        ' "{slug}.{branch}.{domain}"',
     ),
     (
         "host_template: '{slug!r}.{domain}'",
-        "host_template: should have no fields but {slug}, {app} and {domain}",
+        "host_template: should have no fields other than {slug}, {app} and {domain}",
     ),
     (
         "host_template: '{slug}_x.{domain}'",
-        "host_template: should have no characters but those of a host name",
+        "host_template: should have only characters that are valid in a host name",
     ),
     ("host_template: '{slug.{domain}'", 'host_template: should be like "{slug}.{domain}"'),
     ("host_template: '{slug}{domain}.{domain}'", TEMPLATE),
@@ -128,11 +135,11 @@ WRONG = [
     (APP % "command: [sleep, 5]", "images.shop.command: should be text or a list of texts, not a list"),
     (
         APP % "image: 'Shop Image'",
-        'images.shop.image: should be an image\'s reference such as "shop" or "registry.',
+        'images.shop.image: should be an image reference such as "shop" or "registry.',
     ),
     (
         APP % "image: shop, image_name: store",
-        "images.shop.image_name: is the first Stager's word for `image`; give only one of them",
+        "images.shop.image_name: is the first Stager's name for `image`; remove one of them",
     ),
     (
         APP % "health_path: health",
@@ -142,10 +149,10 @@ WRONG = [
     (APP % "env: [A=1]", "images.shop.env: should be a mapping, not a list"),
     (APP % "env: {A: [1]}", "images.shop.env.A: should be text"),
     (APP % "env: {A: }", "images.shop.env.A: should be text"),
-    (APP % "env: {'A=B': 1}", 'images.shop.env."A=B": isn\'t a name that a variable can have'),
+    (APP % "env: {'A=B': 1}", 'images.shop.env."A=B": isn\'t a valid name of a variable'),
     (
         "images: {Shop: {port: 80}}",
-        "images.Shop.image: is required, because no Docker image can be called like this entry",
+        "images.Shop.image: is required, because the entry's name isn't a valid image name",
     ),
     ("images: {'a b': {port: 80}}", 'images."a b": should have a name of ASCII characters without spaces'),
     # people and handlers
@@ -155,11 +162,11 @@ WRONG = [
     ("users: ['joe:a', 'ann:b', 'joe:c']", "users[2]: has the name of an earlier user"),
     (
         "github: {incoming_auth: {user: joe}}",
-        "github.incoming_auth.password: is required, because its other half is given",
+        "github.incoming_auth.password: is required, because `user` is given",
     ),
     (
         "github: {outgoing_auth: {password: x}}",
-        "github.outgoing_auth.user: is required, because its other half is given",
+        "github.outgoing_auth.user: is required, because `password` is given",
     ),
     (
         "authentication_strategy: BasicAuth",
@@ -167,7 +174,7 @@ WRONG = [
     ),
     (
         "github: {client_id: x}",
-        "github.client_secret: is required, because its other half is given",
+        "github.client_secret: is required, because `client_id` is given",
     ),
     (
         "routing_strategy: HaproxyRoutingStrategy",
@@ -179,13 +186,13 @@ WRONG = [
     ),
     (
         "post_launch_handlers: Zzz",
-        "post_launch_handlers: unknown name; known are AddGithubPullRequestCommentOnLaunch",
+        "post_launch_handlers: unknown name; the known names are AddGithubPullRequestCommentOnLaunch",
     ),
     (
         "pre_kill_handlers: StatusReport",
         'pre_kill_handlers: "StatusReport" belongs under `event_listeners`',
     ),
-    ("handlers: {Nobody: {}}", "handlers.Nobody: unknown key; here stand the names of classes that have"),
+    ("handlers: {Nobody: {}}", "handlers.Nobody: unknown key; the keys are names of classes that have"),
     ("handlers: {PostToSlackOnLaunch: {}}", "handlers.PostToSlackOnLaunch: belongs under `slack`"),
     ("handlers: {RequireVariables: {names: 1}}", "handlers.RequireVariables.names: should be a list, not a"),
     ("handlers: {RequireVariables: {}}", "handlers.RequireVariables.names: is required"),
@@ -222,19 +229,22 @@ WRONG = [
     ("nginx: [{target_dir: a}, {target_dir: b}]", "nginx.target_dir: is given twice"),
     ("nginx: [a]", "nginx: should be a mapping, not a list"),
     ("nginx: {template_path: a}", "nginx.target_dir: is required, because `template_path` is given"),
-    ("ports: 3500-3200", 'ports: should be a range of ports such as "3200-3500", not "3500-3200"'),
-    ("ports: 80", 'ports: should be a range of ports such as "3200-3500", not 80'),
+    (
+        "ingress_ports: 3500-3200",
+        'ingress_ports: should be a range of ports such as "3200-3500", not "3500-3200"',
+    ),
+    ("ingress_ports: 80", 'ingress_ports: should be a range of ports such as "3200-3500", not 80'),
     # YAML
     ("a: 1\na: 2", "a: is given twice, again at line 2"),
     ("images:\n  shop: {port: 1, port: 2}", "images.shop.port: is given twice, again at line 2"),
-    ("images: {shop: !ruby/object {}}", "images.shop: has the tag !ruby/object, which means nothing here"),
+    ("images: {shop: !ruby/object {}}", "images.shop: has the tag !ruby/object, which isn't supported"),
     ("? [a]\n: 1", "has a key that isn't text, at line 1"),
     ("a: &a [*a]", "a[0]: contains itself"),
-    ("images: {<<: 3}", 'images."<<": should name a mapping to merge'),
+    ("images: {<<: 3}", 'images."<<": should refer to a mapping to merge'),
     # the first Stager's environments
     (
         "development: {images: {}}",
-        "development: settings per environment aren't supported; move those that you want to the top level",
+        "development: sections per environment aren't supported; move the settings to the top level",
     ),
 ]
 
@@ -289,12 +299,12 @@ def test_no_problem_quotes_what_may_be_a_secret(problems_of: ProblemsOf, text: s
 
 def test_what_a_variable_holds_is_named_by_the_variable(problems_of: ProblemsOf) -> None:
     assert problems_of("images: {shop: {port: '${PORT}'}}", PORT="80x") == [
-        "images.shop.port: should be an integer, not what ${PORT} holds"
+        "images.shop.port: should be an integer, not the value of ${PORT}"
     ]
 
 
 def test_a_long_value_is_cut(problems_of: ProblemsOf) -> None:
-    (problem,) = problems_of(f"pass_every: {'x' * 500}")
+    (problem,) = problems_of(f"reconcile_interval: {'x' * 500}")
     assert len(problem) < 200
     assert problem.endswith("…")
 

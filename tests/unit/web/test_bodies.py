@@ -121,8 +121,8 @@ class TestWhatItCosts:
     async def test_the_file_has_no_name_by_which_it_could_be_left_behind(
         self, site: WebHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        web = site.app.state.web
-        site.app.state.web = replace(web, options=replace(web.options, spool=str(tmp_path)))
+        context = site.app.state.web
+        site.app.state.web = replace(context, options=replace(context.options, spool=str(tmp_path)))
         body = Body(40, hangs=True)
         sending = asyncio.create_task(send(site, body))
         await site.house.rest(1)

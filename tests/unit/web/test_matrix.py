@@ -16,7 +16,7 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.types import Message
 
-from stager import web
+import stager.web
 from stager.control.identity.authorizer import Roles
 from stager.domain.commands import Launch
 from stager.domain.identity.accounts import ShareLink
@@ -32,7 +32,7 @@ from tests.unit.web.harness import HOST, WebHarness, basic, site
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
-MODULES = [import_module(module.name) for module in walk_packages(web.__path__, f"{web.__name__}.")]
+MODULES = [import_module(module.name) for module in walk_packages(stager.web.__path__, "stager.web.")]
 ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
 Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 

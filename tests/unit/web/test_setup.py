@@ -176,7 +176,7 @@ class TestStates:
         now = [0.0]
         states = States(lambda: now[0])
         (early, cookie), (late, _) = states.give(ANN), states.give(ANN)
-        now[0] = GOOD_FOR
+        now[0] = GOOD_FOR - 1
         assert states.take(early, ANN, cookie)
         now[0] += 1
         assert not states.take(late, ANN, cookie)

@@ -20,7 +20,7 @@ from stager.domain.recipe import Manifest, Recipe
 from stager.domain.source import Repository, Revision, Trust
 from stager.ports.builder import Builder, ImageFacts
 from stager.ports.source import Origin, Sources
-from stager.settings.repository_file import Said, names_of, read_file
+from stager.settings.repository_file import ParsedFile, names_of, read_file
 
 Heard = Callable[[], None]
 
@@ -145,12 +145,12 @@ class ImageResolver:
 
     async def _said(
         self, environment: Environment, place: _Place, sha: str, application: Application
-    ) -> Said:
+    ) -> ParsedFile:
         """What the repository's own file says: for code from a fork the base branch's, so that a stranger
         decides nothing."""
         sources, _ = self._tools()
         if not application.repository_file:
-            return Said()
+            return ParsedFile()
         if environment.desired.trust is Trust.FORK and environment.change is not None:
             base = await self._origin(place.repository, None)
             place = replace(place, origin=base)
@@ -167,8 +167,8 @@ class ImageResolver:
                 reason="repository-file-ambiguous",
             )
         for name, content in found.items():
-            return read_file(content, name, application.repository_may)
-        return Said()
+            return read_file(content, name, application.repository_file_keys)
+        return ParsedFile()
 
     async def _completed(self, said: Manifest, image: str, application: Application) -> Manifest:
         """What the file says, with the image's own word where nobody said anything."""

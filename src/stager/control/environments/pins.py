@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Pin:
 
 def pin_of(tx: Transaction, environment_id: str) -> Pin:
     """The stored pin of this environment."""
-    text = tx.fact(_fact(environment_id))
+    text = tx.environment_state(environment_id, StateKind.PIN)
     if not text:
         return Pin()
     data = json.loads(text)
@@ -35,8 +35,5 @@ def pin_of(tx: Transaction, environment_id: str) -> Pin:
 def save_pin(tx: Transaction, environment_id: str, pin: Pin) -> None:
     """Store the pin; it replaces an earlier one."""
     stamp = pin.extended_at.isoformat() if pin.extended_at else ""
-    tx.save_fact(_fact(environment_id), json.dumps({"pinned": pin.pinned, "extended_at": stamp}))
-
-
-def _fact(environment_id: str) -> str:
-    return f"kept:{environment_id}"
+    text = json.dumps({"pinned": pin.pinned, "extended_at": stamp})
+    tx.save_environment_state(environment_id, StateKind.PIN, text)

@@ -162,7 +162,7 @@ class Queries:
                     found.setdefault(blocked.environment, []).append(blocked)
         return found
 
-    async def count_by_state(self, apps: Collection[str] | None) -> Mapping[str, int]:
+    async def count_by_state(self, apps: Collection[str] | None) -> dict[str, int]:
         """The number of environments in each state.
 
         Args:

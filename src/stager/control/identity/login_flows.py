@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.client_addresses import holder
+from stager.expiring_map import ExpiringMap
 from stager.ports.login import (
     Accounts,
     AuthorizationRequest,
@@ -108,8 +109,8 @@ class LoginFlows:
         self._home = home
         self._now = now
         self._providers: Mapping[str, SignIn] = {}
-        self._logins: OrderedDict[str, PendingLogin] = OrderedDict()
-        self._devices: OrderedDict[str, PendingDevice] = OrderedDict()
+        self._logins: ExpiringMap[str, PendingLogin, datetime] = ExpiringMap(now, MAX_PENDING)
+        self._devices: ExpiringMap[str, PendingDevice, datetime] = ExpiringMap(now, MAX_PENDING)
         self._starting_devices: Counter[str] = Counter()
 
     # For handlers and strategies.
@@ -194,18 +195,15 @@ class LoginFlows:
 
     def save(self, login: PendingLogin) -> None:
         """Save the state of a sign-in."""
-        self._logins[login.request.state] = login
-        while len(self._logins) > MAX_PENDING:
-            self._logins.popitem(last=False)
+        self._logins.put(login.request.state, login, login.until)
 
     def find(self, state: str) -> PendingLogin | None:
         """Return the sign-in with this OAuth state; None when it is unknown or expired."""
-        found = self._logins.get(state)
-        return found if found is not None and self._now() < found.until else None
+        return self._logins.get(state)
 
     def remove(self, state: str) -> None:
         """Remove a sign-in."""
-        self._logins.pop(state, None)
+        self._logins.pop(state)
 
     def returned(self, login: PendingLogin, browser: str) -> PendingLogin:
         """Record that the provider redirected a browser back, which can happen once for a state."""
@@ -235,15 +233,14 @@ class LoginFlows:
         now, handle = self._now(), new_secret()
         until, interval = now + timedelta(seconds=code.expires_in), max(code.interval, 1.0)
         first = now + timedelta(seconds=interval)
-        self._devices[handle] = PendingDevice(code, provider, until, first, interval, address)
-        while len(self._devices) > MAX_PENDING:
-            self._devices.popitem(last=False)
+        device = PendingDevice(code, provider, until, first, interval, address)
+        self._devices.put(handle, device, until)
         return handle
 
     def device(self, handle: str) -> PendingDevice:
         """Return the device flow of this handle. Raises `Refused` (410) when it has ended."""
         found = self._devices.get(handle)
-        if found is None or self._now() >= found.until:
+        if found is None:
             raise _gone()
         return found
 
@@ -257,12 +254,12 @@ class LoginFlows:
         found = self.device(handle)
         delay = min(max(interval, found.interval + slower_by), MAX_INTERVAL)
         following = self._now() + timedelta(seconds=delay)
-        self._devices[handle] = replace(found, interval=delay, next_at=following)
+        self._devices.put(handle, replace(found, interval=delay, next_at=following), found.until)
         return delay
 
     def remove_device(self, handle: str) -> None:
         """Remove a device flow."""
-        self._devices.pop(handle, None)
+        self._devices.pop(handle)
 
     def _known_home(self) -> str:
         home = self._home()
@@ -277,19 +274,14 @@ class LoginFlows:
 
     def _check_capacity(
         self,
-        pending: OrderedDict[str, PendingLogin] | OrderedDict[str, PendingDevice],
+        pending: ExpiringMap[str, PendingLogin, datetime] | ExpiringMap[str, PendingDevice, datetime],
         address: str,
         starting: int = 0,
     ) -> None:
-        """Drop expired sign-ins. Raises `Refused` (429) when too many are in progress from this address."""
-        now = self._now()
-        for key in [key for key, one in pending.items() if now >= one.until]:
-            del pending[key]
+        """Raise `Refused` (429) when too many sign-ins are in progress from this address."""
         source = holder(address)
-        if (
-            starting + sum(holder(one.address) == source for one in pending.values())
-            >= MAX_PENDING_PER_ADDRESS
-        ):
+        count = starting + sum(holder(one.address) == source for _, one in pending.items())
+        if count >= MAX_PENDING_PER_ADDRESS:
             raise Refused(
                 "Too many sign-ins are in progress from your address.", reason="too-many-sign-ins", status=429
             )

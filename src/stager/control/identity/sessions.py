@@ -6,7 +6,6 @@ regularly and at each sign-in.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.accounts import Person, Session
 from stager.domain.identity.actor import Actor
+from stager.expiring_map import ExpiringMap
 from stager.ports.clock import Clock, Ids
 from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
@@ -76,7 +76,7 @@ class Sessions:
         self._seal = seal
         self._audit = audit
         self._lifetimes = lifetimes or Lifetimes()
-        self._replaced: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
+        self._replaced: ExpiringMap[str, str, datetime] = ExpiringMap(clock.now, MAX_REPLACED)
 
     async def start(self, actor: Actor, agent: str, *, command_line: bool = False) -> tuple[Session, str]:
         """Start a session for an authenticated actor. Returns it with its secret.
@@ -113,8 +113,7 @@ class Sessions:
         if not secret:
             return None
         digest = digest_of(secret)
-        successor, until = self._replaced.get(digest, ("", self._clock.now()))
-        digest = successor if successor and self._clock.now() < until else digest
+        digest = self._replaced.get(digest) or digest
         session = await self._store.read(lambda tx: tx.session(digest))
         return session if session is not None and self._clock.now() < session.expires_at else None
 
@@ -154,9 +153,7 @@ class Sessions:
         later = replace(session, digest=digest_of(fresh), renewed_at=now, expires_at=expires_at)
         if not await self._store.write(lambda tx: _replace(tx, session, later)):
             return None
-        self._replaced[session.digest] = (later.digest, now + GRACE)
-        while len(self._replaced) > MAX_REPLACED:
-            self._replaced.popitem(last=False)
+        self._replaced.put(session.digest, later.digest, now + GRACE)
         return later, fresh
 
     async def of(self, actor: Actor) -> list[Session]:

@@ -84,7 +84,7 @@ class Lifecycle:
     def __init__(
         self,
         store: Store,
-        addresses: Urls,
+        urls: Urls,
         invoker: Invoker,
         *,
         pre_launch: Sequence[PreLaunchHandler] = (),
@@ -92,7 +92,7 @@ class Lifecycle:
         pre_kill: Sequence[PreKillHandler] = (),
     ) -> None:
         self._store = store
-        self._addresses = addresses
+        self._urls = urls
         self._invoker = invoker
         self._pre_launch = pre_launch
         self._post_launch = post_launch
@@ -109,7 +109,7 @@ class Lifecycle:
         Raises:
             StagerError: a handler forbids the launch, or failed at deciding.
         """
-        preview = preview_of(environment, deployment, self._addresses)
+        preview = preview_of(environment, deployment, self._urls)
         amended: dict[str, str] = {}
         for handler in self._pre_launch:
             answer = await self._invoker.ask(handler, "prepare", preview, variables(amended))
@@ -128,7 +128,7 @@ class Lifecycle:
     async def _launched(self, environment_id: str) -> None:
         found = await self._store.read(lambda tx: _newly_serving(tx, environment_id))
         if found is not None:
-            preview = preview_of(*found, self._addresses)
+            preview = preview_of(*found, self._urls)
             calls = [lambda h=h: self._invoker.tell(h, "launched", preview) for h in self._post_launch]
             notes = await _in_turn(calls)
             await self._remember(preview, lambda told: replace(told, launched=True), notes)
@@ -139,7 +139,7 @@ class Lifecycle:
         """Tell pre-kill handlers, if they don't know yet, and wait for them."""
         if not self._pre_kill:
             return
-        preview = preview_of(environment, deployment, self._addresses)
+        preview = preview_of(environment, deployment, self._urls)
         told = await self._store.read(lambda tx: told_of(tx, environment.id, preview.generation))
         if told.killing:
             return

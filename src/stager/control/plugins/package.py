@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from stager.control.coalescing_tasks import CoalescingTasks
 from stager.control.metrics import Metrics
@@ -20,6 +21,7 @@ from stager.ports.handlers import (
     PreKillHandler,
     PreLaunchHandler,
 )
+from stager.settings.plugins.instances import PluginInstances
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,18 @@ class PluginSet:
     pre_kill: Sequence[PreKillHandler] = ()
     authentication: Sequence[AuthenticationStrategy] = ()
     rotation: ContainerRotationStrategy | None = None
+
+    @classmethod
+    def of(cls, chosen: PluginInstances) -> Self:
+        """The plugins that the configuration has chosen."""
+        return cls(
+            listeners=chosen.of_type(EventListener),
+            pre_launch=chosen.of_type(PreLaunchHandler),
+            post_launch=chosen.of_type(PostLaunchHandler),
+            pre_kill=chosen.of_type(PreKillHandler),
+            authentication=chosen.of_type(AuthenticationStrategy),
+            rotation=next(iter(chosen.of_type(ContainerRotationStrategy)), None),
+        )
 
 
 class Plugins:

@@ -117,13 +117,13 @@ class Actions:
             return
         deployment = state.deployments[instance.generation]
         first = deployment.live_at is None
-        await self._context.visitor_access.lead(state.environment, instance.endpoint)
+        await self._context.visitor_access.route(state.environment, instance.endpoint)
         await self._context.memory.live(state.environment.id, deployment.id, self.now())
         log.info(
             "published",
             environment=state.environment.id,
             deployment=deployment.id,
-            url=self._context.addresses.url(state.environment.host),
+            url=self._context.urls.url(state.environment.host),
         )
         if first:
             self._context.metrics.live(state.environment.app, self.now() - deployment.created_at)

@@ -32,7 +32,7 @@ class WorkerContext:
     prober: Prober
     routes: Routes
     visitor_access: VisitorAccess
-    addresses: Urls
+    urls: Urls
     applications: Applications
     watch: ChangeFeed
     clock: Clock

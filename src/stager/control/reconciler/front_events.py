@@ -49,7 +49,7 @@ class FrontEvents:
     async def _react(self, host: str) -> None:
         """React to the host of an instance that can't be reached; empty after a restart of the front."""
         if not host:
-            await self._routes.again()
+            await self._routes.resend()
             await self.read_health()
             return
         await self.read_health()

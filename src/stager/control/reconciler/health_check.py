@@ -93,7 +93,7 @@ class Readiness:
         if instance.endpoint is None:
             return None
         path = application.health_path or "/"
-        return await self._prober.answers(instance.endpoint, host, path, application.answer_timeout)
+        return await self._prober.answers(instance.endpoint, host, path, application.probe_timeout)
 
     async def _checked(self, application: Application, instance: Instance) -> Checked | None:
         """What the image's own check says, where it counts."""

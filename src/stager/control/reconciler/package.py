@@ -72,7 +72,7 @@ class Reconciler:
                 prober=ports.prober,
                 routes=routing.routes,
                 visitor_access=routing.visitor_access,
-                addresses=routing.urls,
+                urls=routing.urls,
                 applications=applications,
                 watch=environments.change_feed,
                 clock=ports.clock,

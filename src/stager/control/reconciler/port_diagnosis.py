@@ -150,10 +150,10 @@ def _slow(application: Application, seen: Seen) -> Fault:
     return _fault(
         seen,
         f"The application accepts connections on port {application.port}, but no response to "
-        f"GET {application.health_path or '/'} came within {application.answer_timeout:g} s.",
+        f"GET {application.health_path or '/'} came within {application.probe_timeout:g} s.",
         _waiting(
             seen,
-            "`answer_timeout` in the configuration is how long one response may take; `health_path` names a "
+            "`probe_timeout` in the configuration is how long one response may take; `health_path` names a "
             "path that answers sooner.",
         ),
         "slow-answer",

@@ -132,7 +132,7 @@ class Launching:
         application: Application,
         amended: Mapping[str, str],
     ) -> dict[str, str]:
-        url = self._context.addresses.url(environment.host)
+        url = self._context.urls.url(environment.host)
         return of_instance(application, environment, deployment.revision, url, amended)
 
     async def _run(self, deployment: Deployment, instance: str) -> None:

@@ -45,7 +45,7 @@ class Showing:
         status = live_status(environment, deployment, self._context.image_resolver.builds)
         warnings = self._context.warnings(environment)
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
-        await self._context.visitor_access.lead(environment, page_of(environment, status))
+        await self._context.visitor_access.route(environment, page_of(environment, status))
 
     async def excuse(self, environment_id: str, error: StagerError) -> None:
         """Have the visitor's page say why nothing happens, while something that we need doesn't answer."""
@@ -55,7 +55,7 @@ class Showing:
         status = Status(State.STARTING, sentences(error.message, "Stager goes on trying."))
         if not self._is_routed(environment):
             with suppress(Retry):
-                await self._context.visitor_access.lead(environment, page_of(environment, status))
+                await self._context.visitor_access.route(environment, page_of(environment, status))
 
     def _is_routed(self, environment: Environment) -> bool:
         """Whether its host leads to an instance. Only the plan may change that: what the database says may be

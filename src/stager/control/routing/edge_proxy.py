@@ -1,7 +1,7 @@
-"""Keeps what stands before the front in step with the route table.
+"""Synchronization of the edge proxy, the proxy in front of the front, with the route table.
 
-The front comes first: it has each change before an outpost hears of it, and what goes wrong here costs nobody
-the preview through the front. An outpost such as nginx must be told seldom, so changes are gathered.
+The front gets each change first; a failure of the edge proxy affects no preview that is reached through the
+front. An edge proxy such as nginx is expensive to reload, so changes are batched.
 """
 
 from __future__ import annotations
@@ -20,107 +20,112 @@ from stager.ports.router import EdgeProxy
 
 log = structlog.get_logger(__name__)
 
-APART = 1.0
-"""Seconds between two tellings at least: each reload of nginx closes idle connections of all previews."""
-LONGEST_PAUSE = 30.0
-"""Seconds between two tries in the end, while the outpost can't be told."""
-PATIENCE = 5.0
-"""Seconds that a step waits for an outpost to follow. After that the preview is as live as it can be."""
+MIN_INTERVAL = 1.0
+"""Seconds between two updates at least: each reload of nginx closes idle connections of all previews."""
+MAX_RETRY_INTERVAL = 30.0
+"""Seconds between two attempts while the edge proxy can't be updated; the interval doubles up to this."""
+SYNC_TIMEOUT = 5.0
+"""Seconds that a rollout waits for the edge proxy. After that the preview counts as live all the same."""
 
 Report = Callable[[str, str], None]
-"""Takes the name of an outpost and a sentence on what is the matter with it; empty when nothing is."""
+"""Takes the name of the edge proxy and its trouble, a sentence; empty if there is none."""
 
 
-class EdgeProxies:
-    """Tells one outpost, again and again until it follows.
+class EdgeProxySync:
+    """Updates the edge proxy until it is in sync.
 
     Args:
-        edge_proxy: whom to tell.
-        ports: the ports of its doors.
+        ports: its ingress ports.
     """
 
     def __init__(self, edge_proxy: EdgeProxy, ports: IngressPortPool) -> None:
         self.ports = ports
         self._edge_proxy = edge_proxy
         self._table = RouteTable()
-        self._doors: dict[str, int] = {}
+        self._ingress: dict[str, int] = {}
         self._lacking: list[str] = []
-        self._told: dict[str, int] | None = None
-        self._tried: dict[str, int] = {}
+        self._applied: dict[str, int] | None = None
+        self._attempted: dict[str, int] = {}
         self._woken = asyncio.Event()
-        self._begun = self._ended = 0
-        self._turn = asyncio.Condition()
+        self._started = self._ended = 0
+        self._updates = asyncio.Condition()
 
-    def follow(self, table: RouteTable, *, anyway: bool = False) -> None:
-        """Have the outpost follow this table. It is told only when that makes a difference to it, or
-        `anyway`: it may have been changed behind our back."""
-        doors, lacking = table.ingress_ports(), self.ports.lacking(table)
-        if anyway or (doors, lacking, table.domain) != (self._doors, self._lacking, self._table.domain):
+    def follow(self, table: RouteTable, *, force: bool = False) -> None:
+        """Set the table to sync to. The edge proxy is updated only if the change affects it.
+
+        Args:
+            force: update it in any case: its files may have been changed by others.
+        """
+        ingress, lacking = table.ingress_ports(), self.ports.lacking(table)
+        if force or (ingress, lacking, table.domain) != (self._ingress, self._lacking, self._table.domain):
             self._woken.set()
-        self._table, self._doors, self._lacking = table, doors, lacking
+        self._table, self._ingress, self._lacking = table, ingress, lacking
 
-    def leads_to(self, host: str) -> bool:
-        """Whether the outpost may lead to this host. Before it was told anything, nobody knows."""
-        return self._told is None or host in self._told
+    def may_serve(self, host: str) -> bool:
+        """Whether the edge proxy may forward requests to this host. True for all before the first update."""
+        return self._applied is None or host in self._applied
 
-    async def caught_up(self, host: str) -> None:
-        """Wait until the outpost does with this host as it should, or has failed to, or takes too long."""
-        if self._tried.get(host) == self._doors.get(host):
+    async def wait(self, host: str) -> None:
+        """Wait until the edge proxy is in sync for this host, or its update has failed, or takes too long."""
+        if self._attempted.get(host) == self._ingress.get(host):
             return
-        wanted = self._begun + 1
+        wanted = self._started + 1
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE), self._turn:
-                await self._turn.wait_for(lambda: self._ended >= wanted)
+            async with asyncio.timeout(SYNC_TIMEOUT), self._updates:
+                await self._updates.wait_for(lambda: self._ended >= wanted)
 
     async def run(self, report: Report) -> None:
-        """Tell, whenever there is something new; until cancelled."""
-        pause: float | None = None
+        """Update the edge proxy after each change, until cancelled."""
+        interval: float | None = None
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(interval):
                     await self._woken.wait()
             self._woken.clear()
-            trouble = await self._tell()
+            trouble = await self._update()
             report(self._edge_proxy.name, trouble)
-            pause = min(LONGEST_PAUSE, 2 * (pause or APART)) if trouble else None
-            await asyncio.sleep(APART)
+            interval = min(MAX_RETRY_INTERVAL, 2 * (interval or MIN_INTERVAL)) if trouble else None
+            await asyncio.sleep(MIN_INTERVAL)
 
-    async def _tell(self) -> str:
-        """Tell once; what is the matter, or nothing."""
-        self._begun += 1
+    async def _update(self) -> str:
+        """Update it once. Returns its trouble; empty if there is none."""
+        self._started += 1
         table = self._table
         try:
             return await self._apply(table)
         except StagerError as error:
             log.warning(
-                "outpost_lags", edge_proxy=self._edge_proxy.name, reason=error.reason, error=str(error)
+                "edge_proxy_out_of_sync",
+                edge_proxy=self._edge_proxy.name,
+                reason=error.reason,
+                error=str(error),
             )
             return str(error)
         except Exception:
-            log.exception("outpost_failed", edge_proxy=self._edge_proxy.name)
-            return "It could not be told, by a fault of Stager's own; the log has more."
+            log.exception("edge_proxy_failed", edge_proxy=self._edge_proxy.name)
+            return "It couldn't be updated because of a bug in Stager; the log has the traceback."
         finally:
-            self._tried, self._ended = table.ingress_ports(), self._begun
-            async with self._turn:
-                self._turn.notify_all()
+            self._attempted, self._ended = table.ingress_ports(), self._started
+            async with self._updates:
+                self._updates.notify_all()
 
     async def _apply(self, table: RouteTable) -> str:
-        before, doors = self._told, table.ingress_ports()
+        before, ingress = self._applied, table.ingress_ports()
         if before is not None:
-            # Until it is known what came of it, the outpost may lead to the old ones and to the new ones.
-            self._told = {**doors, **before}
+            # Until the result is known, the edge proxy may serve the old hosts and the new ones.
+            self._applied = {**ingress, **before}
         problems = dict(await self._edge_proxy.apply(table))
-        # What it can't be told about stays as it was, whatever that is.
-        self._told = {**doors, **dict.fromkeys(problems, 0)}
+        # Hosts with a problem keep an unknown state.
+        self._applied = {**ingress, **dict.fromkeys(problems, 0)}
         for host, problem in problems.items():
             log.warning("host_left_out", edge_proxy=self._edge_proxy.name, host=host, error=problem)
         problems |= dict.fromkeys(self.ports.lacking(table), self._no_port())
-        return "; ".join(_told_of(problem, count) for problem, count in Counter(problems.values()).items())
+        return "; ".join(_summary(problem, count) for problem, count in Counter(problems.values()).items())
 
     def _no_port(self) -> str:
-        why = next(iter(self.ports.taken.values()), "")
-        return sentences("no port is left; `ports` in the configuration gives more", why)
+        cause = next(iter(self.ports.taken.values()), "")
+        return sentences("no ingress port is free; configure more under `ports`", cause)
 
 
-def _told_of(problem: str, count: int) -> str:
+def _summary(problem: str, count: int) -> str:
     return f"{'One preview is' if count == 1 else f'{count} previews are'} left out: {problem}"

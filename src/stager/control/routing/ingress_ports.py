@@ -1,7 +1,7 @@
-"""Which ports of the loopback interface are given to which hosts: the doors of the route table.
+"""Assignment of ingress ports, ports of the loopback interface that each lead to one host.
 
-Pure. A port that was given back rests as long as it can, because something that still holds an old connection
-to it would otherwise reach somebody else's preview.
+Pure. A port that is released is reused as late as possible: an old connection to it could otherwise reach
+another preview.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from stager.domain.route import RouteTable, needs_ingress_port
 
 
 class IngressPortPool:
-    """Gives ports to hosts.
+    """Assigns ports to hosts.
 
     Args:
-        numbers: the ports that there are.
+        numbers: the configured ports.
     """
 
     def __init__(self, numbers: Iterable[int]) -> None:
@@ -27,33 +27,33 @@ class IngressPortPool:
 
     @property
     def taken(self) -> Mapping[int, str]:
-        """The ports on which nobody can listen, each with why."""
+        """The ports that other programs use, each with the error."""
         return self._taken
 
-    def give(self, table: RouteTable, host: str) -> RouteTable:
-        """The table in which `host` has a port, if it should have one and there is one left."""
+    def assign(self, table: RouteTable, host: str) -> RouteTable:
+        """The table with a port for `host`, if it needs one and one is free."""
         if not needs_ingress_port(table.routes.get(host)) or host in table.ports.values():
             return table
         port = next((p for p in self._queue if p not in table.ports and p not in self._taken), None)
         if port is None:
             return table
-        self._rest(port)
+        self._move_to_end(port)
         return replace(table, ports={**table.ports, port: host})
 
-    def replaced(self, table: RouteTable, taken: Mapping[int, str]) -> RouteTable:
-        """The table in which other ports stand in for those that are taken by others."""
+    def reassign(self, table: RouteTable, taken: Mapping[int, str]) -> RouteTable:
+        """The table with other ports for the hosts of ports that other programs use."""
         self._taken.update(taken)
         for port in taken.keys() & self._all:
-            self._rest(port)
+            self._move_to_end(port)
         hosts = [table.ports[port] for port in taken]
         table = replace(table, ports={p: h for p, h in table.ports.items() if p not in taken})
-        return self._all_given(table, hosts)
+        return self._assign_all(table, hosts)
 
-    def tidied(self, table: RouteTable, in_use: Callable[[str], bool]) -> RouteTable:
-        """The table in which each host that should have a port has one, and no other.
+    def tidy(self, table: RouteTable, in_use: Callable[[str], bool]) -> RouteTable:
+        """The table with a port for each host that needs one, and without all other ports.
 
         Args:
-            in_use: whether something still leads to this host by its port.
+            in_use: whether the edge proxy may still use the port of this host.
         """
         self._taken.clear()
         kept = {
@@ -62,20 +62,19 @@ class IngressPortPool:
             if port in self._all and (needs_ingress_port(table.routes.get(host)) or in_use(host))
         }
         for port in table.ports.keys() & self._all - kept.keys():
-            self._rest(port)
-        return self._all_given(replace(table, ports=kept), table.routes)
+            self._move_to_end(port)
+        return self._assign_all(replace(table, ports=kept), table.routes)
 
     def lacking(self, table: RouteTable) -> list[str]:
-        """The hosts that should have a port and have none."""
-        having = set(table.ports.values())
-        return [h for h, target in table.routes.items() if needs_ingress_port(target) and h not in having]
+        """The hosts that need a port and have none."""
+        assigned = set(table.ports.values())
+        return [h for h, target in table.routes.items() if needs_ingress_port(target) and h not in assigned]
 
-    def _all_given(self, table: RouteTable, hosts: Iterable[str]) -> RouteTable:
+    def _assign_all(self, table: RouteTable, hosts: Iterable[str]) -> RouteTable:
         for host in hosts:
-            table = self.give(table, host)
+            table = self.assign(table, host)
         return table
 
-    def _rest(self, port: int) -> None:
-        """Let it be the last to be given out."""
+    def _move_to_end(self, port: int) -> None:
         self._queue.remove(port)
         self._queue.append(port)

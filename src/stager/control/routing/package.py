@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stager.control.loops import Loop, Troubles
 from stager.control.ports import Ports
-from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.control.routing.ingress_ports import IngressPortPool
 from stager.control.routing.route_table import Routes
 from stager.control.routing.urls import Urls
@@ -34,12 +34,12 @@ class Routing:
     ) -> None:
         self.urls = urls
         proxy = ports.edge_proxy
-        self.edge_proxies = EdgeProxies(proxy, IngressPortPool(ingress_ports)) if proxy else None
-        self.routes = Routes(ports.router, self.edge_proxies)
+        self.edge_proxy = EdgeProxySync(proxy, IngressPortPool(ingress_ports)) if proxy else None
+        self.routes = Routes(ports.router, self.edge_proxy)
         self.visitor_access = VisitorAccess(
             store=ports.store,
             applications=applications,
-            addresses=urls,
+            urls=urls,
             routes=self.routes,
             clock=ports.clock,
             key=key,
@@ -52,13 +52,13 @@ class Routing:
             Retry: the front doesn't answer.
         """
         await self.routes.adopt()
-        await self.routes.frame(self.urls.domain, home)
+        await self.routes.set_home(self.urls.domain, home)
         await self.visitor_access.renew()
 
     def loops(self, troubles: Troubles) -> list[Loop]:
         """The synchronization of the edge proxy, if there is one."""
-        proxies = self.edge_proxies
-        return [Loop("edge proxy", lambda: proxies.run(troubles.report))] if proxies else []
+        proxy = self.edge_proxy
+        return [Loop("edge proxy", lambda: proxy.run(troubles.report))] if proxy else []
 
     async def learn_domain(self, authority: str) -> None:
         """Use the Host of an authenticated request as the installation's domain, if none is known yet.
@@ -69,5 +69,5 @@ class Routing:
         if await self.urls.learn(authority):
             home = self.routes.table.home
             if home is not None:
-                await self.routes.frame(self.urls.domain, home)
+                await self.routes.set_home(self.urls.domain, home)
                 await self.visitor_access.renew()

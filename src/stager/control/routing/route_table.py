@@ -1,4 +1,4 @@
-"""The route table as it should be served, and the one place from which it is changed."""
+"""The route table, and the only place that changes it."""
 
 from __future__ import annotations
 
@@ -8,133 +8,136 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.routing.edge_proxy import EdgeProxies
+from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.domain.identity.access_policy import AccessPolicy
 from stager.domain.route import Endpoint, RouteDiff, RouteTable, Target, needs_ingress_port
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
 
-AskTerms = Callable[[], Awaitable[AccessPolicy | None]]
-"""The terms on which a host is served now; None for the usual ones. Asked when no other change is under way,
-so that what was withdrawn meanwhile doesn't come back."""
-AskAllTerms = Callable[[], Awaitable[Mapping[str, AccessPolicy | None]]]
+ReadPolicy = Callable[[], Awaitable[AccessPolicy | None]]
+"""Reads the access policy of a host; None for the default one. Called while the table is locked, so that a
+policy that is revoked meanwhile doesn't come back."""
+ReadPolicies = Callable[[], Awaitable[Mapping[str, AccessPolicy | None]]]
 
 
 class Routes:
-    """Holds the table that the router serves by. A change is remembered only once the router has it.
+    """The table that the router serves. A change counts only once the router has it.
 
     Args:
-        edge_proxies: what stands before the router, and hears of each change after it.
+        edge_proxy: gets each change after the router; None without an edge proxy.
     """
 
-    def __init__(self, router: Router, edge_proxies: EdgeProxies | None = None) -> None:
+    def __init__(self, router: Router, edge_proxy: EdgeProxySync | None = None) -> None:
         self._router = router
-        self._edge_proxies = edge_proxies
+        self._edge_proxy = edge_proxy
         self._table = RouteTable()
         self._lock = asyncio.Lock()
 
     @property
     def table(self) -> RouteTable:
-        """The table that is being served."""
+        """The table that the router serves."""
         return self._table
 
     async def adopt(self) -> None:
-        """Take over what the router serves by; it outlives us. Raises `Retry` while it is away."""
+        """Adopt the table of the router, which outlives the control plane. Raises `Retry` while it doesn't
+        answer."""
         self._table = await self._router.current()
 
     async def apply(self, table: RouteTable) -> None:
-        """Serve by this table, whole. Raises `Retry` while the router is away."""
-        await _to_the_end(self._apply(lambda _: table))
+        """Replace the whole table. Raises `Retry` while the router doesn't answer."""
+        await _uninterrupted(self._apply(lambda _: table))
 
-    async def again(self) -> None:
-        """Send the whole table once more, to a router that may have missed something."""
-        await _to_the_end(self._apply(lambda table: table))
+    async def resend(self) -> None:
+        """Send the whole table again, to a router that may have missed a change."""
+        await _uninterrupted(self._apply(lambda table: table))
 
-    async def frame(self, domain: str, home: Endpoint) -> None:
-        """Set the domain of the previews, and Stager's own endpoint."""
-        await _to_the_end(self._apply(lambda table: self._tidied(replace(table, domain=domain, home=home))))
+    async def set_home(self, domain: str, home: Endpoint) -> None:
+        """Set the domain of the previews and the endpoint of Stager's own pages."""
+        await _uninterrupted(
+            self._apply(lambda table: self._tidy_ports(replace(table, domain=domain, home=home)))
+        )
 
     async def tidy(self) -> None:
-        """Give each host its door, take back those that nothing leads to any more, and have what stands
-        before the router look again. No effect where nothing does."""
-        if self._edge_proxies:
-            await _to_the_end(self._apply(self._tidied))
+        """Assign missing ingress ports, release unused ones, and update the edge proxy. No effect without an
+        edge proxy."""
+        if self._edge_proxy:
+            await _uninterrupted(self._apply(self._tidy_ports))
 
-    async def show(self, host: str, target: Target, terms: AskTerms | None = None) -> None:
-        """Have `host` lead to `target` on these terms; no effect when it does.
+    async def show(self, host: str, target: Target, policy: ReadPolicy | None = None) -> None:
+        """Route `host` to `target` with this access policy; no effect if it is so already.
 
-        What stands before the router is waited for where people are told next, and not for long.
+        Waits for the edge proxy, up to a limit, where the URL is reported to people next.
         """
-        await _to_the_end(self._set(host, target, terms))
-        if self._edge_proxies and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
-            await self._edge_proxies.caught_up(host)
+        await _uninterrupted(self._set(host, target, policy))
+        if self._edge_proxy and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
+            await self._edge_proxy.wait(host)
 
     async def drop(self, host: str) -> None:
-        """Forget `host`."""
-        await _to_the_end(self._set(host, None))
+        """Remove the route of `host`."""
+        await _uninterrupted(self._set(host, None))
 
-    async def guard(self, terms: AskAllTerms) -> None:
-        """Have these hosts served on these terms, as far as they are in the table; no effect when they are.
-        When it returns, every new request is."""
-        await _to_the_end(self._guard(terms))
+    async def set_policies(self, policies: ReadPolicies) -> None:
+        """Set the access policies of these hosts, if they are in the table; no effect if they are set.
+        When this returns, the policies apply to every new request."""
+        await _uninterrupted(self._set_policies(policies))
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `ports.router.Router.drain`."""
         return await self._router.drain(endpoint, timeout)
 
-    # What is under way is never cancelled half-way: the router would know what we don't.
+    # A change is never cancelled half-way: the router's table would differ from ours.
 
     async def _apply(self, change: Callable[[RouteTable], RouteTable]) -> None:
         async with self._lock:
             table = change(self._table)
             closed = await self._router.apply(table)
-            await self._remember(table, closed, anyway=True)
+            await self._applied(table, closed, force=True)
 
-    async def _set(self, host: str, target: Target | None, ask: AskTerms | None = None) -> None:
+    async def _set(self, host: str, target: Target | None, read: ReadPolicy | None = None) -> None:
         async with self._lock:
-            before, terms = self._table, await ask() if ask else None
-            if before.routes.get(host) == target and before.policies.get(host) == terms:
+            before, policy = self._table, await read() if read else None
+            if before.routes.get(host) == target and before.policies.get(host) == policy:
                 return
-            table = before.upsert(host, target, terms) if target else before.delete(host)
-            table = self._edge_proxies.ports.give(table, host) if self._edge_proxies else table
+            table = before.upsert(host, target, policy) if target else before.delete(host)
+            table = self._edge_proxy.ports.assign(table, host) if self._edge_proxy else table
             changes = RouteDiff(
                 {host: target} if target else {},
                 frozenset(() if target else {host}),
                 frame=False,
                 ports={p: h for p, h in table.ports.items() if p not in before.ports},
-                policies={host: terms} if target and before.policies.get(host) != terms else {},
+                policies={host: policy} if target and before.policies.get(host) != policy else {},
             )
             closed = await self._router.update(changes, table)
-            await self._remember(table, closed)
+            await self._applied(table, closed)
 
-    async def _guard(self, ask: AskAllTerms) -> None:
+    async def _set_policies(self, read: ReadPolicies) -> None:
         async with self._lock:
-            table = self._table.with_policies(await ask())
+            table = self._table.with_policies(await read())
             changes = self._table.changes_to(table)
             if changes:
-                await self._remember(table, await self._router.update(changes, table))
+                await self._applied(table, await self._router.update(changes, table))
 
-    async def _remember(self, table: RouteTable, closed: Mapping[int, str], *, anyway: bool = False) -> None:
-        """The router has this table; give other doors to those whose port it can't have, then pass it on."""
+    async def _applied(self, table: RouteTable, closed: Mapping[int, str], *, force: bool = False) -> None:
+        """Store the table that the router has applied; reassign the ingress ports that it couldn't open."""
         self._table = table
-        while closed and self._edge_proxies:
+        while closed and self._edge_proxy:
             log.warning("ports_taken", ports=dict(closed))
-            table = self._edge_proxies.ports.replaced(self._table, closed)
+            table = self._edge_proxy.ports.reassign(self._table, closed)
             closed = await self._router.update(self._table.changes_to(table), table)
             self._table = table
-        if self._edge_proxies:
-            self._edge_proxies.follow(self._table, anyway=anyway)
+        if self._edge_proxy:
+            self._edge_proxy.follow(self._table, force=force)
 
-    def _tidied(self, table: RouteTable) -> RouteTable:
-        if self._edge_proxies is None:
+    def _tidy_ports(self, table: RouteTable) -> RouteTable:
+        if self._edge_proxy is None:
             return replace(table, ports={})
-        return self._edge_proxies.ports.tidied(table, self._edge_proxies.leads_to)
+        return self._edge_proxy.ports.tidy(table, self._edge_proxy.may_serve)
 
 
-async def _to_the_end(work: Coroutine[object, object, None]) -> None:
-    """Do it all, even when whoever waits for it is cancelled meanwhile."""
+async def _uninterrupted(work: Coroutine[object, object, None]) -> None:
+    """Run it to its end, even if the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
-    # Without a listener, a failure isn't asyncio's to report: whoever comes next meets it too.
+    # Retrieves the exception, which asyncio would log otherwise: the next caller gets the same failure.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""Where previews answer: the domain, as configured or as first seen, and the URLs made of it."""
+"""URLs and hosts of previews. The domain is configured, or learned from the first authenticated request."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DOMAIN_FACT = "domain"
 
 
 class Urls:
-    """Knows the domain of the previews.
+    """Builds URLs.
 
     Args:
-        domain: from the settings, with the port where it isn't the scheme's own; empty: as first seen.
-        preview_domain: another one for the previews; empty: the same.
-        fallback: where Stager itself listens, for as long as nothing better is known.
-        template: how a host is made, with `{slug}`, `{app}` and `{domain}`.
+        domain: from the settings, with the port unless it is the scheme's default; empty: learned.
+        preview_domain: a separate domain for previews; empty: the same.
+        fallback: host and port where Stager listens, used until a domain is known.
+        template: of hosts, with `{slug}`, `{app}` and `{domain}`.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class Urls:
         self.scheme = scheme
 
     async def load(self) -> None:
-        """Recall the domain that was learned before."""
+        """Load the domain that was learned earlier."""
         self._learned = await self._store.read(lambda tx: tx.fact(DOMAIN_FACT))
 
     async def learn(self, authority: str) -> bool:
-        """Take the Host of an authenticated request for the domain, when none is known yet.
+        """Use the Host of an authenticated request as the domain, if none is known yet.
 
         Args:
-            authority: host and port, as the request had them.
+            authority: host and port, as in the request.
 
         Returns:
-            Whether the domain is known only from now on.
+            Whether this has set the domain.
         """
         if self._configured or self._learned:
             return False
@@ -64,18 +64,18 @@ class Urls:
         return True
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """Whether the domain was configured or learned."""
         return bool(self._configured or self._learned)
 
     @property
     def authority(self) -> str:
-        """The previews' domain with its port."""
+        """The domain of the previews, with its port."""
         return self._preview_domain or self._configured or self._learned or self._fallback
 
     @property
     def domain(self) -> str:
-        """The previews' domain without port."""
+        """The domain of the previews, without port."""
         return normalise_host(self.authority)
 
     @property
@@ -90,18 +90,18 @@ class Urls:
 
     @property
     def previews(self) -> str:
-        """The URLs of all previews, as a source of a Content-Security-Policy."""
+        """The URLs of all previews, as a source expression of a Content-Security-Policy."""
         return f"{self.scheme}://*.{self.authority}"
 
     @property
     def is_local(self) -> bool:
-        """Whether Stager's own pages are this machine's alone, as far as their name says."""
+        """Whether the host of Stager's own pages is a name of this machine only."""
         host = urlsplit(self.home).hostname or ""
         return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
 
     def page(self, environment_id: str) -> str:
-        """The URL of Stager's own page for an environment; empty while the domain isn't known."""
-        return f"{self.home}/previews/{environment_id}" if self.known else ""
+        """The URL of Stager's page about an environment; empty while the domain isn't known."""
+        return f"{self.home}/previews/{environment_id}" if self.is_known else ""
 
     def url(self, host: str) -> str:
         """The URL of a preview's host."""
@@ -111,11 +111,11 @@ class Urls:
         )
 
     def allot(self, tx: Transaction, key: EnvironmentKey, name: str, trust: Trust) -> str:
-        """A host for this environment that no other present one has.
+        """A host for this environment that no other present environment has.
 
         Args:
-            trust: what comes from a fork gets its hash in any case, or anybody could take the address of a
-                branch by naming one of theirs like it.
+            trust: an environment from a fork always gets a host with a hash. Otherwise a fork could take the
+                host of a branch by using the same name.
         """
         host = ""
         hosts = self._hosts(key, name)
@@ -123,14 +123,14 @@ class Urls:
             holder = tx.environment_by_host(host)
             if holder is None or holder.key == key or not holder.desired.is_present:
                 return host
-        return host  # the last one has a hash of the key in it, so nobody else can have it
+        return host  # the last one contains a hash of the key, so it is unique
 
     def fits(self, host: str, key: EnvironmentKey, name: str) -> bool:
-        """Whether this environment's host could be this one, by the domain and the template of today."""
+        """Whether the current domain and template could give this host to the environment."""
         return host in self._hosts(key, name)
 
     def _hosts(self, key: EnvironmentKey, name: str) -> list[str]:
-        """All that an environment may have, the best first."""
+        """The possible hosts of an environment, the preferred one first."""
         app, room = names.host_parts(self._template, key.app)
         labels = names.labels(name, app=key.app, key=str(key), room=room)
         return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
@@ -144,8 +144,8 @@ def _first(tx: Transaction, domain: str) -> str:
 
 
 def _as_domain(authority: str) -> str:
-    """What of a Host header can bear subdomains: a name does, a loopback address is `localhost`, any other
-    address can't."""
+    """The domain for subdomains from a Host header: the name; `localhost` for a loopback address; empty for
+    any other address, which can't have subdomains."""
     host = normalise_host(authority)
     try:
         address = ip_address(host)

@@ -139,7 +139,7 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
     limits = spec.profile.limits
     return {
         **({"Healthcheck": {"Test": ["NONE"]}} if _checks_image(spec) else {}),
-        "StopTimeout": round(spec.application.stop_grace),
+        "StopTimeout": round(spec.application.stop_grace_period),
         "HostConfig": {
             "Init": True,
             **({"Runtime": spec.profile.runtime} if spec.profile.runtime else {}),

@@ -1,1 +1,1 @@
-"""Reads a configuration: the YAML document, expansion, validation, and errors with their paths."""
+"""Loads a configuration: parsing, expansion of references, validation, errors with their paths."""

@@ -1,4 +1,4 @@
-"""What a value's meaning may depend on besides itself, and the forms of value that depend on it."""
+"""The context of a validation, and the types of values that depend on it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stager.settings.values.scalars import Form
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where and for whom a configuration is read; handed to pydantic as its validation context.
+    """What validators know besides the value; passed to pydantic as its validation context.
 
     Args:
-        folder: what relative paths start from: the configuration file's own folder.
+        folder: the folder of the configuration file, which paths are relative to.
         environ: the environment variables.
         known: the names of pluggable classes.
     """
@@ -31,13 +31,13 @@ class Context:
 
     @classmethod
     def of(cls, info: ValidationInfo) -> Context:
-        """The context of this validation; a neutral one where a model is made by hand."""
+        """The context of this validation; an empty one for a model that code creates."""
         return info.context if isinstance(info.context, cls) else cls()
 
 
 @dataclass(frozen=True, slots=True)
 class NameOf:
-    """Marks a text as the name of a pluggable class; short forms become the full name."""
+    """Marks a text as the name of a pluggable class; short names are replaced by full ones."""
 
     kind: Kind
 
@@ -49,13 +49,13 @@ class NameOf:
 
 
 def _named(path: Any) -> Any:
-    """Empty text would be the configuration file's own folder, which is never what is meant."""
+    """Refuse empty text, which would be the folder of the configuration file."""
     if path == "":
         raise Unfit("should be a path")
     return path
 
 
-def _from_folder(path: Path, info: ValidationInfo) -> Path:
+def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Context.of(info).folder.absolute() / path
 
 
@@ -63,14 +63,14 @@ def _none_if_empty(path: Any) -> Any:
     return None if path == "" else path
 
 
-def _from_folder_if_any(path: Path | None, info: ValidationInfo) -> Path | None:
-    return path and _from_folder(path, info)
+def _optional_absolute(path: Path | None, info: ValidationInfo) -> Path | None:
+    return path and _absolute(path, info)
 
 
-FolderPath = Annotated[Path, BeforeValidator(_named), AfterValidator(_from_folder), Form("path")]
-"""A path that starts from the configuration file's folder; always absolute once read."""
+FolderPath = Annotated[Path, BeforeValidator(_named), AfterValidator(_absolute), Form("path")]
+"""A path relative to the configuration file's folder; always absolute after validation."""
 
 OptionalPath = Annotated[
-    Path | None, BeforeValidator(_none_if_empty), AfterValidator(_from_folder_if_any), Form("path")
+    Path | None, BeforeValidator(_none_if_empty), AfterValidator(_optional_absolute), Form("path")
 ]
-"""The same where there may be none; empty text is none."""
+"""An optional path; empty text is None."""

@@ -1,8 +1,8 @@
-"""A YAML document as plain data, with nothing lost and nothing guessed.
+"""Parses YAML into plain data without lossy conversions.
 
-YAML turns `no` into false, `1.10` into 1.1 and `0755` into 493, and lets the last of two equal keys win. Here
-a plain scalar is a number or a truth value only where that would be written back the same; everything else is
-text, keys always are, and a key that is given twice is an error.
+YAML turns `no` into false, `1.10` into 1.1 and `0755` into 493, and the last of two equal keys wins. Here a
+plain scalar is a number or a boolean only if it would be written back the same. Everything else is text, keys
+included, and a duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ _MERGE = "tag:yaml.org,2002:merge"
 _TRUTH = {"true": True, "false": False}
 _NOTHING = frozenset({"", "~", "null"})
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-"""What JSON escapes in double quotes can make, and neither UTF-8, a process nor a database takes."""
+"""Characters that escapes in double quotes can produce and that UTF-8, processes and databases reject."""
 
-MOST_VALUES = 100_000
-"""Values of one document, each counted as often as it is referred to: a few lines of aliases of aliases would
-otherwise fill the memory."""
+MAX_VALUES = 100_000
+"""Values of one document, aliases expanded: a few lines of nested aliases would otherwise exhaust the
+memory."""
 
-MOST_TEXT = 1_000_000
-"""Characters of one document's values and of what is wrong with them, counted likewise: whoever reads them is
-to come to an end."""
+MAX_TEXT = 1_000_000
+"""Characters of one document's values and problems, aliases expanded, so that processing ends."""
 
 
 def read(text: str, name: str) -> Data:
-    """The data of a YAML document; None when it is empty.
+    """Parse a YAML document; None if it is empty.
 
     Args:
-        name: what to call it in errors.
+        name: the document's name in errors.
 
     Raises:
-        ConfigurationError: it isn't YAML, or not YAML of the kind that a configuration is made of.
+        ConfigurationError: it isn't YAML, or uses unsupported features of YAML.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -49,7 +48,7 @@ def read(text: str, name: str) -> Data:
         raise ConfigurationError(name, [_problem_of(error, text)]) from error
     except RecursionError as error:
         raise ConfigurationError(name, [Problem("", "is nested too deeply")]) from error
-    except _TooMuch as error:
+    except _TooLarge as error:
         raise ConfigurationError(name, [Problem("", str(error))]) from error
     if reader.problems:
         raise ConfigurationError(name, reader.problems)
@@ -71,12 +70,12 @@ def _hint(text: str, what: str) -> str:
     return "; indent with spaces, not with tabs" if r"'\t'" in what else ""
 
 
-class _TooMuch(Exception):  # noqa: N818 (caught a few lines above)
-    """There is more than `MOST_VALUES` or `MOST_TEXT`; says so."""
+class _TooLarge(Exception):  # noqa: N818 (caught a few lines above)
+    """The document exceeds `MAX_VALUES` or `MAX_TEXT`."""
 
 
 class _Reader:
-    """Turns nodes into data and collects what is wrong on the way."""
+    """Converts nodes to data and collects the problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -86,8 +85,8 @@ class _Reader:
 
     def value(self, node: yaml.Node, trail: Trail) -> Data:
         self._values += 1
-        if self._values > MOST_VALUES:
-            raise _TooMuch(f"has more than {MOST_VALUES} values")
+        if self._values > MAX_VALUES:
+            raise _TooLarge(f"has more than {MAX_VALUES} values")
         if any(node is outer for outer in self._open):
             self._refuse(trail, "contains itself")
             return None
@@ -99,7 +98,7 @@ class _Reader:
 
     def _value(self, node: yaml.Node, trail: Trail) -> Data:
         if not node.tag.startswith(_OWN_TAGS):
-            self._refuse(trail, f"has the tag {node.tag}, which means nothing here")
+            self._refuse(trail, f"has the tag {node.tag}, which isn't supported")
             return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, trail)
@@ -107,7 +106,7 @@ class _Reader:
             return [self.value(item, (*trail, i)) for i, item in enumerate(node.value)]
         self._take(node.value)
         if _NO_TEXT.search(node.value):
-            self._refuse(trail, "has a character that no text can have")
+            self._refuse(trail, "has an invalid character")
             return None
         is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
         return scalar(node.value) if is_plain else str(node.value)
@@ -134,7 +133,7 @@ class _Reader:
             if isinstance(data, dict):
                 yield data
             else:
-                self._refuse((*trail, "<<"), "should name a mapping to merge")
+                self._refuse((*trail, "<<"), "should refer to a mapping to merge")
 
     def _refuse(self, trail: Trail, message: str) -> None:
         problem = Problem.at(trail, message)
@@ -143,12 +142,12 @@ class _Reader:
 
     def _take(self, text: str) -> None:
         self._text += len(text)
-        if self._text > MOST_TEXT:
-            raise _TooMuch(f"has more than {MOST_TEXT} characters, those of its aliases among them")
+        if self._text > MAX_TEXT:
+            raise _TooLarge(f"has more than {MAX_TEXT} characters, with aliases expanded")
 
 
 def scalar(text: str) -> Data:
-    """What a plain scalar means: nothing, true, false, a number, or itself."""
+    """Convert a plain scalar to None, a boolean or a number, or return it as it is."""
     if text in _NOTHING:
         return None
     if text in _TRUTH:

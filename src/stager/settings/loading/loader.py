@@ -1,4 +1,4 @@
-"""Finds a configuration, reads it, and tells everything that is wrong with it at once."""
+"""Finds, loads and validates a configuration, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ENVIRONMENTS = frozenset({"development", "test", "production"})
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used.
+    """A valid configuration.
 
     Args:
-        path: the file it was read from; None when there is none.
-        warnings: what should be thought over, a sentence each.
+        path: the file it was read from; None if there is none.
+        warnings: one sentence each.
         plugins: the classes that it may name.
     """
 
@@ -41,9 +41,9 @@ class Loaded:
 
 
 def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
-    """Where the configuration is: as the command line says, or `STAGER_CONFIG`, or `config.yml` in `folder`.
+    """Return the path of the configuration: `option`, or `STAGER_CONFIG`, or `config.yml` in `folder`.
 
-    None when none of them says anything; a file that is named is returned whether it exists or not.
+    None if neither of the first two is given and the third doesn't exist.
     """
     named = option or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
     if named is not None:
@@ -53,15 +53,15 @@ def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path 
 
 
 def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None = None) -> Loaded:
-    """The settings that a file gives, or the defaults when there is none.
+    """Load a configuration, or the defaults without a file.
 
     Args:
         environ: the environment variables that `${...}` and `DOCKER_HOST` refer to.
-        known: the names of pluggable classes; unless told, those that come with Stager, are installed, or
-            lie beside the file.
+        known: the names of pluggable classes; by default those built in, installed, or in folders beside the
+            file.
 
     Raises:
-        ConfigurationError: it can't be used; has all that is wrong.
+        ConfigurationError: it is invalid; has all problems.
     """
     folder = path.absolute().parent if path else Path.cwd()
     known = known or Known(discover(path.absolute().parent if path else None))
@@ -71,11 +71,11 @@ def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None =
 
 
 def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
-    """Where the Stager of this configuration keeps its things, whatever else is wrong with the configuration:
-    one that runs must be found even when a variable that it was started with isn't set here.
+    """Return `state_dir` without validating the rest of the configuration, so that commands find a running
+    Stager even if a variable that it was started with isn't set here.
 
     Raises:
-        ConfigurationError: not even that can be read.
+        ConfigurationError: the document or `state_dir` is invalid.
     """
     data = document.read(_text(path), path.name) if path else None
     only = {key: value for key, value in data.items() if key == "state_dir"} if isinstance(data, dict) else {}
@@ -118,5 +118,5 @@ def _of_plugins(plugins: Plugins) -> list[Problem]:
 
 def _refuse_per_environment(written: Data, name: str) -> None:
     if isinstance(written, dict) and written and written.keys() <= ENVIRONMENTS:
-        message = "settings per environment aren't supported; move those that you want to the top level"
+        message = "sections per environment aren't supported; move the settings to the top level"
         raise ConfigurationError(name, [Problem.at((key,), message) for key in written])

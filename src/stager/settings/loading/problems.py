@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words for people: all of it at once, each with its path."""
+"""The problems of a configuration as messages, each with its path."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from stager.settings.loading.refusals import Unfit
 from stager.settings.values.section import Section
 
 Trail = tuple[str | int, ...]
-LONGEST_QUOTE = 60
+MAX_QUOTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a configuration.
 
     Args:
-        path: where, such as `images.shop.port`; empty when it is the file as a whole.
-        message: what, such as `should be an integer, not "80x"`.
+        path: such as `images.shop.port`; empty for the file as a whole.
+        message: such as `should be an integer, not "80x"`.
     """
 
     path: str
@@ -42,26 +42,26 @@ class Problem:
 
 
 def path_of(trail: Trail) -> str:
-    """The way people write a place: `images.shop.port`, `users[1]`."""
+    """Format a path: `images.shop.port`, `users[1]`."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in trail]
     return "".join(parts).removeprefix(".")
 
 
 def _key(part: str) -> str:
-    part = part if len(part) <= LONGEST_QUOTE else part[:LONGEST_QUOTE] + "…"
+    part = part if len(part) <= MAX_QUOTE else part[:MAX_QUOTE] + "…"
     return part if re.fullmatch(r"[\w/-]+", part) else json.dumps(part, ensure_ascii=False)
 
 
 class ConfigurationError(Refused):
-    """A configuration that can't be used.
+    """An invalid configuration.
 
     Args:
-        name: what the file is called.
-        problems: all that is wrong, at least one.
+        name: the file's name.
+        problems: all problems, at least one.
     """
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
-        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"{name}: {count}", reason="configuration-invalid", detail=lines)
         self.name = name
@@ -72,12 +72,12 @@ class ConfigurationError(Refused):
 
 
 def problems_of(error: ValidationError, model: type[Section], written: object) -> Iterator[Problem]:
-    """The problems that pydantic found.
+    """Return the problems that pydantic found.
 
     Args:
-        model: what it was validated as.
-        written: the data as it stands in the file, before variables were filled in; only from this is
-            anything quoted, because what a variable or a file holds may be a secret.
+        model: the model that the data was validated with.
+        written: the data in the file, before references were expanded. Only this is quoted, because the value
+            of a variable or a file may be a secret.
     """
     for details in error.errors(include_url=False):
         trail = details["loc"]
@@ -85,7 +85,7 @@ def problems_of(error: ValidationError, model: type[Section], written: object) -
 
 
 def _trail_in(written: object, trail: Trail) -> Trail:
-    """The trail without the indices that only exist because one thing may stand for a list of one."""
+    """The path without the indices of lists that were written as a single value."""
     kept: list[str | int] = []
     for part in trail:
         if isinstance(part, str) or isinstance(written, list):
@@ -124,7 +124,7 @@ _SHOULD_BE: Mapping[str, str] = {
     "less_than_equal": "should be {le} at most",
     "finite": "should be a finite number",
 }
-"""Wording by the beginning of pydantic's error type; the longest beginning counts."""
+"""Messages by prefix of pydantic's error type; the longest prefix counts."""
 
 
 def _message(details: ErrorDetails, model: type[Section], written: object) -> str:
@@ -151,13 +151,13 @@ def _not(written: object) -> str:
     if isinstance(written, dict | list):
         return _not_shape(written)
     if isinstance(written, str) and (written.startswith("file:") or "${" in written):
-        return f", not what {written} holds"
+        return f", not the value of {written}"
     quoted = json.dumps(written, ensure_ascii=False)
-    return f", not {quoted}" if len(quoted) <= LONGEST_QUOTE else f", not {quoted[:LONGEST_QUOTE]}…"
+    return f", not {quoted}" if len(quoted) <= MAX_QUOTE else f", not {quoted[:MAX_QUOTE]}…"
 
 
 def _not_shape(written: object) -> str:
-    # Never quoted: the text that stands where a section should be may well hold its password.
+    # Never quoted: text in place of a section may contain its password.
     shapes = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number"}
     shape = shapes.get(type(written))
     return f", not {shape}" if shape else ""
@@ -167,12 +167,12 @@ def _unknown_key(trail: Trail, model: type[Section]) -> str:
     section, key = _section_at(model, trail[:-1]), str(trail[-1])
     if key in section.misplaced:
         return section.misplaced[key]
-    hint = did_you_mean(key, section.model_fields) or section.stranger
+    hint = did_you_mean(key, section.model_fields) or section.unknown_key_hint
     return f"unknown key; {hint}" if hint else "unknown key"
 
 
 def _section_at(model: type[Section], trail: Trail) -> type[Section]:
-    """The section that lies at this place of the model."""
+    """The section at this path of the model."""
     annotation: Any = model
     for part in trail:
         if is_section(annotation):
@@ -184,11 +184,12 @@ def _section_at(model: type[Section], trail: Trail) -> type[Section]:
 
 
 def is_section(annotation: object) -> TypeGuard[type[Section]]:
+    """Whether an annotation is a section."""
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def bare(annotation: Any) -> Any:
-    """The annotation without `Annotated` and without `| None`."""
+    """Strip `Annotated` and `| None` from an annotation."""
     if get_origin(annotation) is Annotated:
         return bare(get_args(annotation)[0])
     if get_origin(annotation) in {Union, types.UnionType}:

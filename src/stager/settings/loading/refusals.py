@@ -1,4 +1,4 @@
-"""How validators say no, in words that `problems` can complete."""
+"""How validators report invalid values; `problems` turns the reports into messages."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 Path = tuple[str | int, ...]
 
 
-class Unfit(ValueError):  # noqa: N818 (a verdict on a value, read only by `problems`)
-    """A value of the wrong form: `should be a duration such as "90s"`. What it was is added later, where
-    it is known whether it may be shown."""
+class Unfit(ValueError):  # noqa: N818 (only read by `problems`)
+    """A value of the wrong form: `should be a duration such as "90s"`. `problems` appends the value, unless
+    it may be a secret."""
 
 
 def refuse(*found: tuple[Path, str]) -> NoReturn:
-    """Say several things at once from one validator.
+    """Report several problems from one validator.
 
     Args:
-        found: pairs of the place, seen from the field that is being validated, and what is wrong there.
+        found: pairs of a path, relative to the validated field, and a message.
     """
     raise ValidationError.from_exception_data(
         "configuration",

@@ -1,4 +1,4 @@
-"""What a configuration may say and yet should be thought over: warnings at start and of `config check`."""
+"""Warnings about a valid configuration, shown at start and by `config check`."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ GITHUB_LISTENERS = frozenset(
 
 
 def warnings(settings: Settings) -> tuple[str, ...]:
-    """The warnings that these settings deserve, one sentence each."""
+    """Return the warnings about these settings, one sentence each."""
     return (
-        *_of_images(settings),
-        *_of_owners(settings),
-        *_of_sign_in(settings),
-        *_of_github(settings),
-        *_of_serving(settings),
+        *_images(settings),
+        *_owners(settings),
+        *_sign_in(settings),
+        *_github(settings),
+        *_serving(settings),
     )
 
 
-def _of_images(settings: Settings) -> Iterator[str]:
+def _images(settings: Settings) -> Iterator[str]:
     if not settings.images:
-        yield "`images` is empty, so there is nothing to launch."
+        yield "`images` is empty, so no application can be launched."
     for key, app in settings.images.items():
         if app.allow_create_params:
             allowed = ", ".join(app.allow_create_params)
-            yield f"Instances of {key} may leave their box: `allow_create_params` has {allowed}."
+            yield f"`images.{key}.allow_create_params` weakens the isolation of its containers: {allowed}."
 
 
-def _of_owners(settings: Settings) -> Iterator[str]:
-    """Applications that any repository of their name may become, secrets included."""
+def _owners(settings: Settings) -> Iterator[str]:
+    """Applications that any repository of their name may be bound to, with access to their secrets."""
     if not set(settings.event_listeners) & GITHUB_LISTENERS:
         return
     github = bool(settings.github.incoming_auth.hook_secret or settings.github.app_id)
@@ -44,58 +44,58 @@ def _of_owners(settings: Settings) -> Iterator[str]:
         if not app.repo_owner and (github or key not in settings.local_forge):
             yield (
                 f"`images.{key}` has no `repo_owner`, so it is bound to the first repository named {key} that"
-                " sends a signed delivery, whoever owns that."
+                " sends a signed delivery, whoever owns it."
             )
 
 
-def _of_sign_in(settings: Settings) -> Iterator[str]:
+def _sign_in(settings: Settings) -> Iterator[str]:
     basic = "BasicAuthentication" in settings.authentication_strategy
     if not settings.authentication_strategy:
-        yield "`authentication_strategy` is missing, so every direct call is refused."
+        yield "`authentication_strategy` is missing, so every direct request is rejected."
     if basic and any(not user.is_hashed for user in settings.users):
         yield (
-            "BasicAuthentication keeps passwords in plain text; it is only meant for demonstrations and"
-            " closed networks. `stager hash-password` makes hashes, which may stand there instead."
+            "`users` has passwords in plain text, which is meant for demonstrations and closed networks only."
+            " Replace them with hashes made by `stager hash-password`."
         )
     if basic and not settings.users:
-        yield "BasicAuthentication is on and `users` is empty, so every direct call is refused."
+        yield "`users` is empty, so BasicAuthentication rejects every direct request."
     if "GithubAuthentication" in settings.authentication_strategy:
         for key, app in settings.images.items():
             if not app.repo_owner and key not in settings.local_forge:
-                yield (f"`images.{key}` has no `repo_owner`, so GithubAuthentication lets nobody launch it.")
-    if "OpenIDConnectAuthentication" in settings.authentication_strategy and not _gives_roles(settings):
-        yield "`oidc.roles` and `roles` name nobody of `oidc`, so whoever signs in there may do nothing."
+                yield f"`images.{key}` has no `repo_owner`, so GithubAuthentication rejects its launches."
+    if "OpenIDConnectAuthentication" in settings.authentication_strategy and not _has_oidc_roles(settings):
+        yield "Neither `oidc.roles` nor `roles` lists users of OpenID Connect, so none of them has a role."
     if settings.users and not basic:
         yield "`users` has no effect, because `authentication_strategy` lacks BasicAuthentication."
 
 
-def _gives_roles(settings: Settings) -> bool:
-    """Whether anybody who signs in with OpenID Connect has a role."""
+def _has_oidc_roles(settings: Settings) -> bool:
+    """Whether at least one user of OpenID Connect has a role."""
     by_name = any(name.startswith(("oidc:", "openidconnectauthentication:")) for name in settings.roles)
     return by_name or bool(getattr(getattr(settings, "oidc", None), "roles", None))
 
 
-def _of_github(settings: Settings) -> Iterator[str]:
+def _github(settings: Settings) -> Iterator[str]:
     listeners = set(settings.event_listeners)
     if listeners & GITHUB_LISTENERS and not settings.github.incoming_auth.hook_secret:
-        yield "`github.incoming_auth.hook_secret` is missing, so every delivery of GitHub is refused."
+        yield "`github.incoming_auth.hook_secret` is missing, so every delivery from GitHub is rejected."
     for provider in ("Github", "OpenIDConnect"):
-        signs_in, knows = f"{provider}Authorization", f"{provider}Authentication"
-        if signs_in in listeners and knows not in settings.authentication_strategy:
-            yield f"{signs_in} signs nobody in, because `authentication_strategy` lacks {knows}."
+        listener, strategy = f"{provider}Authorization", f"{provider}Authentication"
+        if listener in listeners and strategy not in settings.authentication_strategy:
+            yield f"{listener} has no effect, because `authentication_strategy` lacks {strategy}."
     if settings.comments and not (settings.github.outgoing_auth.user or settings.github.app_id):
         yield "`github.outgoing_auth` is missing, so no comments can be written."
 
 
-def _of_serving(settings: Settings) -> Iterator[str]:
+def _serving(settings: Settings) -> Iterator[str]:
     if settings.nginx.target_dir and settings.routing_strategy != "NginxRoutingStrategy":
         yield "`nginx` has no effect, because `routing_strategy` isn't NginxRoutingStrategy."
     if settings.tls and settings.scheme == "http":
-        yield "`tls` is given while `scheme` is \"http\", so previews' URLs don't use it."
+        yield "`tls` is set but `scheme` is \"http\", so the previews' URLs don't use HTTPS."
     if settings.domain and _share_cookies(settings):
         yield (
-            f"Previews live under {settings.previews} together with Stager's own pages, so they can reach"
-            " each other's cookies; `preview_domain` may name a domain of their own."
+            f"Previews and Stager's own pages share the domain {settings.previews}, so previews can read each"
+            " other's cookies. Set `preview_domain` to a domain of its own."
         )
 
 

@@ -1,4 +1,4 @@
-"""The names of pluggable classes that a configuration may use, and the sections that hold their settings."""
+"""The pluggable classes that a configuration may name."""
 
 from __future__ import annotations
 
@@ -15,48 +15,51 @@ Kind = plugins.Kind | Literal["routing_strategy"]
 """The settings that name classes."""
 
 ROUTING: Mapping[str, str] = {"EmbeddedRoutingStrategy": "embedded", "NginxRoutingStrategy": "nginx"}
-"""What may be said of routing: each name with its short form."""
+"""Routing strategies, each with its short name."""
 
 NOT_YET: Mapping[str, str] = {
     "HaproxyRoutingStrategy": "EmbeddedRoutingStrategy serves previews without HAProxy",
     "haproxy": "EmbeddedRoutingStrategy serves previews without HAProxy",
 }
-"""The first Stager's names that this version doesn't have, each with what to do instead."""
+"""Names of the first Stager that aren't implemented, each with the alternative."""
 
 
 @functools.cache
 def built_in() -> Plugins:
-    """What comes with Stager."""
+    """The built-in plugins."""
     return discover(installed=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Every name that is known, by the setting that may hold it."""
+    """All valid names, by the setting that may contain them."""
 
     plugins: Plugins = field(default_factory=built_in)
     routing: Mapping[str, str] = field(default_factory=lambda: ROUTING)
     not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     def names(self, kind: Kind) -> Mapping[str, str]:
-        """The full names of a kind, each with its short form; empty where it has none."""
+        """The full names of a kind, each with its short name, which may be empty."""
         if kind == "routing_strategy":
             return self.routing
         return {p.name: p.short_name for p in self.plugins.of_kind(kind)}
 
     def full_name(self, kind: Kind, name: str) -> str:
-        """The full name for `name`, which may be a short form.
+        """Return the full name of a class.
+
+        Args:
+            name: its full or short name.
 
         Raises:
-            ValueError: this version doesn't have it.
+            ValueError: there is none of this name and kind.
         """
         names = self.names(kind)
         if name in names:
             return name
         full = next((full for full, short in names.items() if short == name), None)
-        return full if full is not None else self._stranger(kind, name)
+        return full if full is not None else self._unknown(kind, name)
 
-    def _stranger(self, kind: Kind, name: str) -> str:
+    def _unknown(self, kind: Kind, name: str) -> str:
         if name in self.not_yet:
             raise ValueError(f'"{name}" isn\'t available in this version; {self.not_yet[name]}')
         elsewhere = next((p for p in self.plugins if name in (p.name, p.short_name)), None)
@@ -67,7 +70,7 @@ class Known:
         raise ValueError(f"unknown name; {hint or _list(names)}")
 
     def wanted(self, written: Mapping[str, object]) -> Iterator[Plugin]:
-        """The plugins that a configuration names, as far as it can be read."""
+        """The plugins that a configuration names."""
         for kind in KINDS:
             value = written.get(kind)
             listed = value if isinstance(value, list) else [value]
@@ -76,4 +79,4 @@ class Known:
 
 
 def _list(names: Mapping[str, str]) -> str:
-    return f"known are {', '.join(names)}" if names else "there is none of this kind"
+    return f"the known names are {', '.join(names)}" if names else "there are none of this kind"

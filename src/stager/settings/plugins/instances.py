@@ -1,4 +1,4 @@
-"""The handlers and strategies that a configuration names, made with what their constructors ask for."""
+"""Creates the handlers and strategies that a configuration names."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from stager.settings.plugins.sections import settings_of
 H = TypeVar("H", bound=Handler)
 
 
-class Chosen:
-    """Makes each that is named, once.
+class PluginInstances:
+    """Creates one instance of each named class.
 
     Args:
-        previews: what they may ask about previews.
-        logins: sign-ins under way.
+        previews: the plugin API for previews.
+        logins: the pending OAuth logins.
     """
 
     def __init__(self, loaded: Loaded, previews: Previews, logins: Logins) -> None:
         self._loaded = loaded
-        self._offers: dict[str, object] = {
+        self._arguments: dict[str, object] = {
             "logins": logins,
             "previews": previews,
             "users": {user.name: user.password.reveal() for user in loaded.settings.users},
         }
-        self._made: dict[str, Handler] = {}
+        self._instances: dict[str, Handler] = {}
 
-    def those(self, base: type[H]) -> list[H]:
-        """Those of this kind, in the configuration's order.
+    def of_type(self, base: type[H]) -> list[H]:
+        """Return the instances of a kind, in the configuration's order.
 
         Raises:
-            Refused: one of them can't be made.
+            Refused: `plugin-broken`: a constructor failed.
         """
         kind = next(kind for kind, of_kind in KINDS.items() if of_kind is base)
-        made = (self._make(name) for name in getattr(self._loaded.settings, kind))
-        return [handler for handler in made if isinstance(handler, base)]
+        instances = (self._instance(name) for name in getattr(self._loaded.settings, kind))
+        return [handler for handler in instances if isinstance(handler, base)]
 
-    def _make(self, name: str) -> Handler:
-        if name not in self._made:
+    def _instance(self, name: str) -> Handler:
+        if name not in self._instances:
             plugin = self._loaded.plugins.get(name)
             own = settings_of(plugin, self._loaded.settings)
-            self._made[name] = plugin.make({**self._offers, "settings": own})
-        return self._made[name]
+            self._instances[name] = plugin.make({**self._arguments, "settings": own})
+        return self._instances[name]

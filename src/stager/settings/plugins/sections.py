@@ -1,7 +1,7 @@
-"""The configuration with the settings of pluggable classes in it, each declared by the class that reads it.
+"""The configuration with the settings of pluggable classes, each declared by its class.
 
-The model is made for the classes that were found, so that their settings are validated with the rest, told
-with the rest when they are wrong, and in the reference and the JSON Schema like any other.
+The model is created for the classes that were found, so that their settings are validated, reported and
+documented like all others.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from typing import Any, ClassVar, cast
 from pydantic import BaseModel, Field, RootModel, create_model, model_validator
 
 from stager.ports.plugins import Plugin, PluginProblem, Plugins
-from stager.settings.model import Handlers, Settings
+from stager.settings.model import Settings
 from stager.settings.plugins.available import Known
+from stager.settings.sections.operation import Handlers
 from stager.settings.values.section import Section
 
 
 class _Plugged(Settings):
-    """Settings that know which sections a configuration can't go without."""
+    """Settings with required sections of plugins."""
 
     known: ClassVar[Known]
 
     @model_validator(mode="before")
     @classmethod
-    def _have_what_is_wanted(cls, data: Any) -> Any:
-        """What is required in a section that isn't there is told by its path, when its class is named."""
+    def _add_required_sections(cls, data: Any) -> Any:
+        """Add missing sections of named classes, so that their required keys are reported with their
+        paths."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
@@ -42,7 +44,7 @@ class _Plugged(Settings):
 
 @functools.lru_cache(maxsize=8)
 def model_for(plugins: Plugins) -> type[Settings]:
-    """The model of a configuration that may name these."""
+    """Create the model of a configuration with these plugins."""
     with_settings = [plugin for plugin in plugins if plugin.settings is not None]
     below = {p.name: _field(p) for p in with_settings if not p.cls.section}
     beside = {p.cls.section: _field(p) for p in with_settings if p.cls.section}
@@ -58,13 +60,13 @@ def model_for(plugins: Plugins) -> type[Settings]:
 
 
 def problems_with_sections(plugins: Iterable[Plugin]) -> list[PluginProblem]:
-    """The plugins whose section is somebody else's."""
+    """Return a problem for each plugin whose section is taken."""
     taken = dict.fromkeys(Settings.model_fields, "Stager")
     found: list[PluginProblem] = []
     for plugin in plugins:
         section = plugin.cls.section
         if section in taken:
-            message = f"{plugin.name} has the section {section}, which is {taken[section]}'s"
+            message = f"{plugin.name} has the section {section}, which belongs to {taken[section]}"
             found.append(PluginProblem(plugin.origin, message))
         elif section:
             taken[section] = plugin.name
@@ -72,7 +74,7 @@ def problems_with_sections(plugins: Iterable[Plugin]) -> list[PluginProblem]:
 
 
 def settings_of(plugin: Plugin, settings: Settings) -> object | None:
-    """The settings that a class is made with; None when it has none."""
+    """Return the settings of a class; None if it has none."""
     if plugin.settings is None:
         return None
     place = getattr(settings, plugin.cls.section) if plugin.cls.section else None
@@ -86,7 +88,7 @@ def _field(plugin: Plugin) -> tuple[Any, Any]:
 
 
 def _section(model: type[Any]) -> type[Any]:
-    """The model as a section like any other: an unknown key in it is an error."""
+    """Turn a model into a section, in which an unknown key is an error."""
     if issubclass(model, RootModel):
         return model
     return create_model(model.__name__, __base__=(model, Section), __doc__=model.__doc__, __module__=__name__)

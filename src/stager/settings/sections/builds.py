@@ -1,21 +1,19 @@
-"""How an application's image is made of its repository, and what runs inside an instance of it."""
+"""How images are built from repositories, and which commands run inside an instance."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Recipe
 from stager.settings.loading.refusals import Unfit, refuse
-from stager.settings.values.patterns import Pattern, pattern
-from stager.settings.values.scalars import POSITIVE, Duration, Form, Words, one_or_many
+from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Form, Size, Words, one_or_many
 from stager.settings.values.secret import Secret
-from stager.settings.values.section import Section
+from stager.settings.values.section import Section, Task
 
 Value = TypeVar("Value")
 
@@ -38,7 +36,7 @@ def _relative(value: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative), Form("path")]
-"""One that may begin with `..`: what it starts from is known only when something is built."""
+"""One that may begin with `..`: the folder that it is relative to is known at build time only."""
 
 
 def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,10 +56,10 @@ def _as_written(value: object) -> object:
 
 
 def nameable(variables: dict[str, Value]) -> dict[str, Value]:
-    """Refuse, all at once, names that no variable can have."""
+    """Refuse all invalid names of environment variables at once."""
     wrong = [name for name in variables if not name or "=" in name or "\0" in name]
     if wrong:
-        refuse(*(((name,), "isn't a name that a variable can have") for name in wrong))
+        refuse(*(((name,), "isn't a valid name of a variable") for name in wrong))
     return variables
 
 
@@ -72,22 +70,22 @@ Variables = Annotated[
 
 
 class RepositoryBuild(Section):
-    """What a repository's own file may say of its build."""
+    """How the image is built, in the repository file."""
 
     context: InsidePath = "."
-    """The folder that is built, from the repository's root."""
+    """Build context: a folder of the repository, relative to its root."""
 
     dockerfile: RelativePath = "Dockerfile"
-    """The Dockerfile, from `context`. It may be outside of that, such as `../docker/web.Dockerfile`, but not
-    outside of the repository."""
+    """Path of the Dockerfile, relative to `context`. It may be outside of the context, such as
+    `../docker/web.Dockerfile`, but not outside of the repository."""
 
     target: str = ""
-    """The stage to build; the last one if empty."""
+    """Stage to build; if empty, the last one."""
 
     args: Variables = Field(default_factory=dict)
-    """Values for the Dockerfile's `ARG` lines. Anybody who has the image can read them: secrets go elsewhere.
-    Only the configuration may give those that BuildKit reads itself: proxies (`http_proxy` and the like) and
-    `BUILDKIT_*`, in any case."""
+    """Values of the Dockerfile's `ARG` lines. They are readable in the image: use `secrets` for secrets.
+    Arguments that BuildKit itself reads, proxies (`http_proxy` and the like) and `BUILDKIT_*`, are allowed in
+    the configuration only."""
 
     @model_validator(mode="after")
     def _dockerfile_within_the_repository(self) -> Self:
@@ -98,33 +96,34 @@ class RepositoryBuild(Section):
         return self
 
 
-BUILDKITS_OWN = re.compile(r"(http|https|ftp|no|all)_proxy|buildkit_.*", re.IGNORECASE | re.DOTALL)
+BUILDKIT_ARGUMENTS = re.compile(r"(http|https|ftp|no|all)_proxy|buildkit_.*", re.IGNORECASE | re.DOTALL)
 """Arguments that BuildKit takes without an `ARG` line (Dockerfile reference, "Predefined ARGs" and "BuildKit
 built-in build args"). Proxies aren't part of the cache's key, so a build through a proxy of its choice fills
 steps that every other build takes from the cache. `BUILDKIT_SYNTAX` replaces the frontend, and
 `BUILDKIT_CACHE_MOUNT_NS` opens other builds' cache mounts."""
 
 
-def without_buildkits_own(build: RepositoryBuild | None) -> RepositoryBuild | None:
-    """Refuse, all at once, arguments that decide more than this one build."""
-    wrong = [name for name in (build.args if build else ()) if BUILDKITS_OWN.fullmatch(name)]
+def without_buildkit_arguments(build: RepositoryBuild | None) -> RepositoryBuild | None:
+    """Refuse all arguments that affect other builds at once."""
+    wrong = [name for name in (build.args if build else ()) if BUILDKIT_ARGUMENTS.fullmatch(name)]
     if wrong:
-        refuse(*((("args", name), "can't be given here; only the configuration may") for name in wrong))
+        refuse(*((("args", name), "can't be given here, only in the configuration") for name in wrong))
     return build
 
 
 class Build(RepositoryBuild):
-    """How the image is built from the change's commit. A text counts as its `context`."""
+    """How the image is built from the commit. A text is the `context`."""
 
     secrets: dict[str, Secret] = Field(default_factory=dict)
-    """BuildKit secrets by their ids, for `RUN --mount=type=secret,id=...`. Code from forks gets none."""
+    """BuildKit secrets by their ids, for `RUN --mount=type=secret,id=...`. Code from forks doesn't get
+    them."""
 
     timeout: Annotated[Duration, POSITIVE] = 1_800.0
-    """How long a build may take."""
+    """Time limit of a build."""
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe as builders take it."""
+        """The recipe as a domain value."""
         return Recipe(
             context=self.context,
             dockerfile=self.dockerfile,
@@ -146,71 +145,79 @@ OptionalBuild = Annotated[
 
 
 class HookCommands(Section):
-    """Commands that run inside an instance. One may run again after Stager was killed in the middle of it."""
+    """Commands that run inside an instance. A command runs again if Stager is killed while it runs."""
 
     after_launch: Commands = ()
-    """Once the instance answers and before anybody is sent there, such as filling a database."""
+    """Commands to run once the instance is healthy and before it gets requests, such as database
+    migrations."""
 
     before_kill: Commands = ()
-    """Before the preview is removed."""
+    """Commands to run before the preview is removed."""
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks as control takes them."""
+        """The commands as a domain value."""
         return Hooks(self.after_launch, self.before_kill)
 
 
-_ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
-Texts = Annotated[tuple[str, ...], _ONE_OR_MANY]
-
-
-_Pattern = Annotated[str, AfterValidator(pattern)]
-
-
-class PullRequests(Section):
-    """Which pull requests get a preview. Those that don't are told why, once. `[skip preview]` in a title or
-    a description always means none."""
-
-    labels: Texts = ()
-    """Only those that bear one of these labels."""
-
-    without_labels: Texts = ()
-    """Only those that bear none of these labels."""
-
-    title: _Pattern = ""
-    """Only those whose title contains what this regular expression matches, such as `^feat`. In RE2's
-    syntax, which has no lookaround and no backreferences; `(?i)` at its beginning ignores case."""
-
-    without_title: _Pattern = ""
-    """Only those whose title doesn't contain what this regular expression matches, such as `(?i)^wip`."""
-
-    paths: Texts = ()
-    """Only those that touch a file that fits one of these patterns, such as `web/*`; `*` matches `/` too."""
-
-    authors: Texts = ()
-    """Only those that one of these accounts opened."""
-
-    bases: Texts = ()
-    """Only those for a branch that fits one of these patterns, such as `main` or `release/*`."""
-
-    drafts: bool = True
-    """Whether drafts get one."""
-
-    bots: bool = False
-    """Whether those that programs open get one, such as updates of dependencies."""
-
-    wait_for_checks: bool = False
-    """Whether the checks of a commit must have passed first."""
-
-    @property
-    def rules(self) -> Rules:
-        """The rules as the domain takes them."""
-        given = self.model_dump()
-        patterns = {key: Pattern(given[key]) if given[key] else None for key in ("title", "without_title")}
-        return Rules(**{**given, **patterns})
-
-
 def required_port(port: int | None, build: Build | None) -> None:
-    """Refuse an application of which nobody says where it listens."""
+    """Refuse an application without a port, unless a Dockerfile may declare it."""
     if port is None and build is None:
         refuse((("port",), "is required"))
+
+
+class Builds(Section):
+    """The build queue, for all applications with `build`."""
+
+    max_concurrent: Annotated[int, Field(ge=1), NOT_BOOLEAN] = 2
+    """Maximum number of concurrent builds."""
+
+    min_free_disk: Size = 2 << 30
+    """Free space on Docker's disk that a build requires to start."""
+
+    cache_size: Size | None = None
+    """Maximum size of BuildKit's cache. If absent, the cache isn't pruned; other programs may use it too."""
+
+    cgroup_parent: str = ""
+    """Control group for builds, if the engine's builder supports it; limits their memory and CPU time."""
+
+    max_source_size: Annotated[Size, POSITIVE] = 1 << 30
+    """Maximum size of a commit, fetched and checked out."""
+
+    submodules: bool = True
+    """Whether submodules are fetched, from the repository's own host; with `local_forge`, from the same
+    folder."""
+
+    fetch_timeout: Annotated[Duration, POSITIVE] = 300.0
+    """Time limit for fetching a commit."""
+
+
+class ImagesAndBuilds(Task):
+    """An application's image is prebuilt, or Stager builds it from the commit (`build`)."""
+
+    title: ClassVar = "Images and builds"
+    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks")
+    example: ClassVar = """\
+images:
+  shop:                      # built from the commit
+    repo_owner: acme
+    build:
+      context: web
+      target: runtime
+      args: {NODE_VERSION: "22"}
+      secrets: {npm: "${NPM_TOKEN}"}
+    port: 3000
+    health_path: /up
+    env: {RAILS_ENV: staging}
+    hooks:
+      after_launch: bin/migrate
+  docs:                      # built by CI and pushed to a registry
+    image: registry.example.org/docs:{sha}
+    port: 80
+builds:
+  max_concurrent: 4
+  cache_size: 20g
+"""
+
+    builds: Builds = Builds()
+    """The build queue."""

@@ -1,16 +1,18 @@
-"""How code from forks is built, for all applications."""
+"""How code from forks is built, and how previews are isolated."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from stager.settings.loading.context import FolderPath
 from stager.settings.loading.refusals import Unfit, refuse
 from stager.settings.values.network import OneDestination
 from stager.settings.values.scalars import POSITIVE, Duration, Form, Size
-from stager.settings.values.section import Section
+from stager.settings.values.section import Section, Task
 
 _IMAGES = re.compile(r"[a-z0-9*?][a-z0-9*?._/-]*(:[0-9]+/[a-z0-9*?._/-]+)?:[A-Za-z0-9*?_][A-Za-z0-9*?._-]*")
 
@@ -22,37 +24,38 @@ def _images(pattern: str) -> str:
 
 
 ImageOfHost = Annotated[str, AfterValidator(_images), Form("image pattern")]
-MOST_REGISTRIES = 4
+MAX_REGISTRIES = 4
 """Each may have four addresses, and the firewall takes sixteen."""
 
 
 class Forks(Section):
-    """How code from forks is built. Whether forks get a preview at all, `forks` of each application says."""
+    """The builder for code from forks. Whether forks get a preview is decided by `forks` of each
+    application."""
 
-    images: tuple[ImageOfHost, ...] = ()
-    """Images of this machine that code from forks may be built from, such as `stager-base/static:1`; `*`
-    stands for any characters. All others come from their registries, without credentials. Whoever may open
-    a pull request can read all that is in them."""
+    base_images: tuple[ImageOfHost, ...] = ()
+    """Images of this machine that code from forks may use as base images, such as `stager-base/static:1`; `*`
+    matches any characters. Everybody who may open a pull request can read their content. All other images are
+    pulled from their registries without credentials."""
 
-    registries: Annotated[tuple[OneDestination, ...], Field(max_length=MOST_REGISTRIES)] = ()
-    """Registries in private networks that builds of code from forks may reach, as `host:port`. They get no
-    credentials."""
+    registries: Annotated[tuple[OneDestination, ...], Field(max_length=MAX_REGISTRIES)] = ()
+    """Registries in private networks that these builds may reach, as `host:port`, without credentials. At
+    most 4."""
 
-    largest_image: Annotated[Size, POSITIVE] = 4 << 30
-    """How large an image that is built of code from a fork may be."""
+    max_image_size: Annotated[Size, POSITIVE] = 4 << 30
+    """Maximum size of an image built from a fork."""
 
-    idle_builder: Duration = 600.0
-    """How long the builder for code from forks goes on running without a build."""
+    builder_idle_timeout: Duration = 600.0
+    """Time without a build after which the builder is stopped."""
 
     unsafe_shared_builder: bool = False
-    """Whether code from forks may be built where trusted code is, if there is no builder of its own. Such a
-    build can influence all others on this machine, reach services of the machine, and use its registry
-    credentials; each preview made so says it."""
+    """Whether code from forks is built by the builder of trusted code. Such a build can change the results of
+    all other builds on this machine, reach its services, and use its registry credentials; each affected
+    preview shows a warning."""
 
 
 def _section(data: Any) -> Any:
     if isinstance(data, bool | str):
-        refuse(((), "is the section on how code from forks is built; whether an application's forks get a"
+        refuse(((), "should be a mapping with settings of the builder; whether an application's forks get a"
                 ' preview ("off", "approve" or "open") belongs under one of the `images`'))  # fmt: skip
     return data
 
@@ -61,8 +64,41 @@ ForksSection = Annotated[Forks, BeforeValidator(_section, json_schema_input_type
 
 
 def check_application_forks(value: Any) -> Any:
-    """Refuse the section of this name where an application's own key is meant."""
+    """Refuse the top-level section `forks` under an application."""
     if isinstance(value, dict):
-        refuse(((), 'should be "off", "approve" or "open"; how code from forks is built, such as'
-                ' `unsafe_shared_builder`, belongs under `forks` at the top of the file'))  # fmt: skip
+        refuse(((), 'should be "off", "approve" or "open"; settings of the builder, such as'
+                ' `unsafe_shared_builder`, belong under `forks` at the top of the file'))  # fmt: skip
     return value
+
+
+class ForksAndIsolation(Task):
+    """The root helper runs the firewall and the builder for code from forks. [Forks and
+    secrets](../explanation/forks-and-secrets.md) explains what code from forks gets, [Root
+    helper](../how-to/root-helper.md) the installation. What previews may connect to is set by `egress` and
+    `egress_allow`, see [Limits](#limits)."""
+
+    title: ClassVar = "Forks and isolation"
+    example: ClassVar = """\
+images:
+  shop:
+    port: 3000
+    build: .
+    repo_owner: acme
+    forks: approve           # needs an approval by somebody with push access
+    egress: internet         # no private networks, ...
+    egress_allow: ["db.example.org:5432"]   # ... except this database
+forks:
+  base_images: ["stager-base/*:1"]
+  registries: ["10.0.0.7:5000"]
+helper: required
+"""
+
+    forks: ForksSection = Forks()
+    """The builder for code from forks."""
+
+    helper: Literal["auto", "required", "off"] = "auto"
+    """Whether the root helper is used. `auto`: if its socket exists; once it was used, Stager doesn't start
+    without it. `required`: Stager doesn't start without it. `off`: no firewall, and no builder for forks."""
+
+    helper_socket: Annotated[FolderPath, Field(validate_default=True)] = Path("/run/stager/helper.sock")
+    """Socket of the root helper."""

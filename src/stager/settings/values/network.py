@@ -1,4 +1,4 @@
-"""The forms that places on the network take in the configuration: addresses, networks, domains and URLs."""
+"""Types of network values: addresses, networks, domains and URLs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stager.settings.loading.refusals import Unfit
 from stager.settings.values.scalars import Form
 
 MAX_DOMAIN: Final = 253 - 64
-"""A host name has 253 characters (RFC 1035); 64 of them are kept for the slug and its dot."""
+"""A host name has at most 253 characters (RFC 1035); 64 of them are reserved for the slug and its dot."""
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]{1,5})")
 _PORTS: Final = re.compile(r"([0-9]{1,5}) ?- ?([0-9]{1,5})")
@@ -30,17 +30,17 @@ _END: Final = ".{domain}"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen. Port 0 lets the system choose."""
+    """A listener's address. With port 0, the system chooses the port."""
 
     host: str
     port: int
 
     @classmethod
     def read(cls, value: object) -> Address:
-        """The address that `127.0.0.1:8000`, `[::1]:8000` or `localhost:8000` names.
+        """Parse an address: `127.0.0.1:8000`, `[::1]:8000` or `localhost:8000`.
 
         Raises:
-            Unfit: it is none of these.
+            Unfit: it isn't an address.
         """
         if isinstance(value, Address):
             return value
@@ -69,8 +69,8 @@ def is_ip(text: str) -> bool:
 
 
 def is_dns_name(text: str) -> bool:
-    """Whether it is a host name and couldn't be taken for an IPv4 address, as browsers do when the last
-    label is a number."""
+    """Whether it is a host name that browsers don't take for an IPv4 address, as they do if the last label is
+    a number."""
     labels = text.lower().split(".")
     return all(_DNS_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
 
@@ -96,8 +96,8 @@ def _destination(value: object) -> Destination:
         is_ip(address.host) and ipaddress.ip_address(address.host).is_loopback
     ):
         raise Unfit(
-            "should be an address of this machine as previews see it, such as 172.17.0.1; by"
-            f" {address.host} a preview reaches itself"
+            f"should be an address of this machine as seen by previews, such as 172.17.0.1; {address.host} is"
+            " the preview itself"
         )
     return Destination(address.host, address.port)
 
@@ -112,17 +112,17 @@ OneDestination = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """Ports from the first to the last, both included."""
+    """Ports from the first to the last, inclusive."""
 
     first: int
     last: int
 
     @classmethod
     def read(cls, value: object) -> PortRange:
-        """The range that `3200-3500` names.
+        """Parse a range such as `3200-3500`.
 
         Raises:
-            Unfit: it names none.
+            Unfit: it isn't a range.
         """
         if isinstance(value, PortRange):
             return value
@@ -132,14 +132,14 @@ class PortRange:
         return cls(int(match[1]), int(match[2]))
 
     def within(self, environ: Mapping[str, str]) -> PortRange:
-        """This range with the ends that the first Stager's variables MIN_PORT and MAX_PORT give, where they
-        are set. Raises ValueError when the result is no range."""
+        """Return this range with the ends replaced by the first Stager's environment variables MIN_PORT and
+        MAX_PORT, if set. Raises ValueError if the result isn't a range."""
         first, last = environ.get("MIN_PORT") or self.first, environ.get("MAX_PORT") or self.last
         try:
             return PortRange.read(f"{first}-{last}")
         except Unfit:
             raise ValueError(
-                f"would be {first}-{last} by the variables MIN_PORT and MAX_PORT, which is no range of ports"
+                f"the variables MIN_PORT and MAX_PORT make it {first}-{last}, which isn't a range of ports"
             ) from None
 
     def __iter__(self) -> Iterator[int]:
@@ -192,11 +192,11 @@ def _domain(value: str) -> str:
     name, colon, port = value.lower().partition(":")
     name = name.rstrip(".")
     if is_ip(name) or is_ip(value.strip("[]")):
-        raise ValueError("should be a name, because an IP address has no subdomains")
+        raise ValueError("should be a domain name; an IP address has no subdomains")
     if not is_dns_name(name) or (colon and not _is_port(port)):
         raise Unfit('should be a domain such as "demo.stager.io" or "localhost:8000"')
     if len(name) > MAX_DOMAIN:
-        raise Unfit(f"should have {MAX_DOMAIN} characters at most, to leave room for the previews' names")
+        raise Unfit(f"should have at most {MAX_DOMAIN} characters, because the previews' names are added")
     return f"{name}{colon}{port}"
 
 
@@ -218,17 +218,17 @@ Url = Annotated[str, AfterValidator(_url), Form("URL")]
 
 
 def check_template(template: str) -> None:
-    """Refuse a template of preview hosts that couldn't give a different host under the domain to each."""
+    """Refuse a template that doesn't give each preview a host of its own under the domain."""
     try:
         fields = [parts[1:] for parts in Formatter().parse(template) if parts[1] is not None]
     except ValueError as error:
         raise Unfit('should be like "{slug}.{domain}"') from error
     if any(spec or conversion or name not in _FIELDS for name, spec, conversion in fields):
-        raise Unfit("should have no fields but {slug}, {app} and {domain}")
+        raise Unfit("should have no fields other than {slug}, {app} and {domain}")
     before, dot_domain = template[: -len(_END)], template[-len(_END) :]
     if dot_domain != _END or "{slug}" not in before or "{domain}" in before:
         raise Unfit('should contain {slug} and end with ".{domain}"')
     if not is_dns_name(before.format(slug="a", app="a")):
-        raise Unfit("should have no characters but those of a host name")
+        raise Unfit("should have only characters that are valid in a host name")
     if not is_dns_name(before.format(slug="a" * LEAST_ROOM, app="a")):
         raise Unfit(f"should leave {LEAST_ROOM} of a label's 63 characters to the slug")

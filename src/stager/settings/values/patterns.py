@@ -1,6 +1,6 @@
-"""Regular expressions of the configuration. They run over text that strangers write, such as a pull request's
-title, so they are matched in linear time: with Python's own engine, one title could occupy the control plane
-for years."""
+"""Regular expressions of the configuration. They match untrusted text, such as a pull request's title, so
+they are matched in linear time: with Python's own engine, one title could block the control plane for
+years."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Pattern:
 
 
 def pattern(value: str) -> str:
-    """A regular expression as it was written. Raises `Unfit` when it isn't one of RE2's."""
+    """Return a regular expression unchanged. Raises `Unfit` if RE2 rejects it."""
     Pattern(value)
     return value
 
@@ -52,11 +52,11 @@ def _compiled(text: str) -> Any:
     except (re2.error, UnicodeEncodeError) as error:
         raise Unfit(
             f"should be a regular expression of RE2, without lookaround and backreferences ({SYNTAX});"
-            f" {_told(error)}"
+            f" {_message(error)}"
         ) from error
 
 
-def _told(error: Exception) -> str:
-    """What RE2 says is wrong: it says it in bytes."""
-    said = error.args[0] if isinstance(error, re2.error) and error.args else error
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+def _message(error: Exception) -> str:
+    """RE2's message, which is bytes."""
+    message = error.args[0] if isinstance(error, re2.error) and error.args else error
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)

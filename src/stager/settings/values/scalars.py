@@ -1,7 +1,5 @@
-"""The forms that single values take in the configuration: durations, sizes, commands and the like.
-
-Each is a type for the model's fields: it reads what a person writes, and writes it back the same way.
-"""
+"""Types of single values: durations, sizes, commands and the like. Each is parsed from and written to the
+notation of the configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from stager.settings.loading.refusals import Unfit
 from stager.settings.values.secret import STARS, Secret
 
 _DURATION_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_LONGEST: Final = 36_500 * _DURATION_UNITS["d"]
+_MAX_DURATION: Final = 36_500 * _DURATION_UNITS["d"]
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE_UNITS: Final = {"t": 1 << 40, "g": 1 << 30, "m": 1 << 20, "k": 1 << 10, "": 1}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -31,20 +29,20 @@ _REFERENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the reference page calls this form of value."""
+    """The name of this type of value on the reference page."""
 
     words: str
 
 
-def _no_truth_value(value: object) -> object:
-    # Python counts True as 1, people don't.
+def _no_boolean(value: object) -> object:
+    # In Python, True is an integer.
     if isinstance(value, bool):
         raise Unfit("should be a number")
     return value
 
 
-NOT_TRUTH = BeforeValidator(_no_truth_value)
-PortNumber = Annotated[int, Field(ge=1, le=65_535), NOT_TRUTH]
+NOT_BOOLEAN = BeforeValidator(_no_boolean)
+PortNumber = Annotated[int, Field(ge=1, le=65_535), NOT_BOOLEAN]
 
 
 def _positive(value: float) -> float:
@@ -57,13 +55,13 @@ POSITIVE = AfterValidator(_positive)
 
 
 def read_duration(value: object) -> float:
-    """Seconds, from `90`, `"90s"`, `"5m"` or `"1h30m"`.
+    """Parse a duration to seconds: `90`, `"90s"`, `"5m"` or `"1h30m"`.
 
     Raises:
-        Unfit: it is none of these, or longer than a century.
+        Unfit: it isn't a duration, or longer than 100 years.
     """
     seconds = _seconds(value)
-    if seconds is None or not 0 <= seconds <= _LONGEST:
+    if seconds is None or not 0 <= seconds <= _MAX_DURATION:
         raise Unfit('should be a duration such as "90s", "5m" or "30d"')
     return seconds
 
@@ -80,7 +78,7 @@ def _seconds(value: object) -> float | None:
 
 
 def write_duration(seconds: float) -> str:
-    """The shortest exact way to write it with one unit: `5m` for 300."""
+    """Format a duration with the largest unit that is exact: `5m` for 300."""
     for unit in "dhm":
         count, rest = divmod(seconds, _DURATION_UNITS[unit])
         if count and not rest:
@@ -97,10 +95,10 @@ Duration = Annotated[
 
 
 def read_size(value: object) -> int:
-    """Bytes, from `1048576`, `"512m"` or `"1.5GiB"`; units count in steps of 1024, as Docker's do.
+    """Parse a size to bytes: `1048576`, `"512m"` or `"1.5GiB"`; units are powers of 1024, as in Docker.
 
     Raises:
-        Unfit: it is none of these.
+        Unfit: it isn't a size.
     """
     text = "" if isinstance(value, bool) else str(value).strip()
     match = _SIZE.fullmatch(text)
@@ -110,7 +108,7 @@ def read_size(value: object) -> int:
 
 
 def write_size(size: int) -> str:
-    """The shortest exact way to write it: `512m` for 536870912."""
+    """Format a size with the largest unit that is exact: `512m` for 536870912."""
     for unit, length in _SIZE_UNITS.items():
         if size >= length and size % length == 0:
             return f"{size // length}{unit}"
@@ -149,13 +147,13 @@ Words = Annotated[
 
 
 def is_reference(text: str) -> bool:
-    """Whether Docker would take it for an image's name, with or without registry, tag and digest."""
+    """Whether it is a valid image reference, with or without registry, tag and digest."""
     return _REFERENCE.fullmatch(text) is not None
 
 
 def _reference(value: str) -> str:
     if value and not is_reference(value):
-        raise Unfit('should be an image\'s reference such as "shop" or "registry.example.org/shop:latest"')
+        raise Unfit('should be an image reference such as "shop" or "registry.example.org/shop:latest"')
     return value
 
 
@@ -181,17 +179,17 @@ UrlPath = Annotated[str, AfterValidator(_url_path), Form("path")]
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign in with a password."""
+    """A user of BasicAuthentication."""
 
     name: str
     password: Secret
 
     @classmethod
     def read(cls, value: object) -> User:
-        """The user that `name:password` describes; the password may contain colons.
+        """Parse `name:password`; the password may contain colons.
 
         Raises:
-            ValueError: it isn't of that form; the message doesn't quote it, for it may hold a password.
+            ValueError: it has another form; the message doesn't quote it, because it may contain a password.
         """
         if isinstance(value, User):
             return value
@@ -202,7 +200,7 @@ class User:
 
     @property
     def is_hashed(self) -> bool:
-        """Whether the configuration has an Argon2 hash (in the PHC string format) in the password's place."""
+        """Whether the password is an Argon2 hash in the PHC string format."""
         return self.password.reveal().startswith("$argon2")
 
     def __str__(self) -> str:
@@ -215,7 +213,10 @@ Login = Annotated[
 
 
 def one_or_many(value: Any) -> Any:
-    """A list where one thing may stand for a list of one; empty text is the empty list."""
+    """Turn a text into a list of one, and empty text into the empty list."""
     if isinstance(value, str):
         return [value] if value else []
     return value
+
+
+ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])

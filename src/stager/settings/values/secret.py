@@ -1,4 +1,4 @@
-"""A text that doesn't print itself, so that no log, traceback or `config show` gives it away."""
+"""A text that isn't printed, so that logs, tracebacks and `config show` don't reveal it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pydantic_core import CoreSchema, core_schema
 STARS = "**********"
 
 
-class FromElsewhere(str):
-    """A text that a variable or a file holds, for a setting that only refers to it."""
+class ReferencedText(str):
+    """The value of a variable or a file that a setting refers to."""
 
     __slots__ = ()
 
 
 class Secret:
-    """A text that has to be asked for by name. False when it is empty.
+    """A text that is only returned by `reveal`. False if it is empty.
 
     Args:
-        kept_elsewhere: whether the configuration only refers to it, as `${TOKEN}` or `file:token`.
+        is_reference: whether the configuration contains a reference, such as `${TOKEN}` or `file:token`.
     """
 
-    __slots__ = ("_text", "kept_elsewhere")
+    __slots__ = ("_text", "is_reference")
 
-    def __init__(self, text: str = "", *, kept_elsewhere: bool = False) -> None:
+    def __init__(self, text: str = "", *, is_reference: bool = False) -> None:
         self._text = text
-        self.kept_elsewhere = kept_elsewhere
+        self.is_reference = is_reference
 
     def reveal(self) -> str:
         """The text itself."""
@@ -41,7 +41,7 @@ class Secret:
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both hold the same text; the time it takes tells nothing about where they differ."""
+        """Compare the texts in constant time."""
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(_bytes(self._text), _bytes(other._text))
@@ -51,7 +51,7 @@ class Secret:
 
     @classmethod
     def read(cls, value: object) -> Secret:
-        """The secret that a setting gives. Numbers and truth values count as the text they were written as.
+        """Convert the value of a setting. Numbers and booleans count as the text they were written as.
 
         Raises:
             ValueError: it is something else; the message doesn't quote it.
@@ -61,7 +61,7 @@ class Secret:
         if isinstance(value, bool):
             return cls(str(value).lower())
         if isinstance(value, str | int | float):
-            return cls(str(value), kept_elsewhere=isinstance(value, FromElsewhere))
+            return cls(str(value), is_reference=isinstance(value, ReferencedText))
         raise ValueError("should be text")
 
     @classmethod

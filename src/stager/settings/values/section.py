@@ -1,4 +1,4 @@
-"""What all sections of the configuration have in common."""
+"""The base classes of all sections of the configuration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A mapping in the configuration. The text below a field is its description, in the reference as well.
+    """A mapping in the configuration. The text below a field is its description in the reference page.
 
-    A key without a value counts as absent, as the first Stager had it.
+    A key without a value counts as absent, as in the first Stager.
     """
 
     model_config = ConfigDict(
@@ -19,10 +19,10 @@ class Section(BaseModel):
     )
 
     misplaced: ClassVar[Mapping[str, str]] = {}
-    """Keys that people may well expect here, each with what to say of it."""
+    """Keys that belong elsewhere, each with the message for it."""
 
-    stranger: ClassVar[str] = ""
-    """What to add when an unknown key resembles no known one."""
+    unknown_key_hint: ClassVar[str] = ""
+    """The hint for an unknown key that resembles no known one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,3 +32,17 @@ class Section(BaseModel):
         if not isinstance(data, dict):
             return data
         return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+
+
+class Task(Section):
+    """The top-level keys that belong to one task, which is one chapter of the reference page. Its docstring
+    is the chapter's introduction."""
+
+    title: ClassVar[str]
+    """The chapter's heading."""
+
+    example: ClassVar[str]
+    """A complete configuration in YAML that shows the keys of this chapter."""
+
+    nested: ClassVar[tuple[str, ...]] = ()
+    """Sections within `images` and `defaults` that this chapter documents."""

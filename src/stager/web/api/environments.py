@@ -12,16 +12,11 @@ from pydantic import BaseModel, Field
 
 from stager.domain.commands import Launch
 from stager.domain.errors import StagerError
-from stager.domain.identity.roles import Action
 from stager.web.api.views import (
     DeploymentView,
     EnvironmentView,
-    blocked_of,
     current,
     deployments_of,
-    history,
-    listed,
-    sight_of,
     view_of,
 )
 from stager.web.context import Control, Known
@@ -73,15 +68,10 @@ async def list_environments(
     gone: Annotated[bool, Query(description="Also those that are gone.")] = False,
 ) -> list[EnvironmentView]:
     """All environments that whoever asks may see, oldest first."""
-    pairs = await control.ports.store.read(lambda tx: listed(tx, gone=gone))
-    apps = {environment.app for environment, _ in pairs if app in ("", environment.app)}
-    seers = {each: await sight_of(control, actor, each) for each in apps}
-    blocked = await blocked_of(control) if any(sight.logs for sight in seers.values()) else {}
-    return [
-        view_of(control, *pair, seers[pair[0].app], blocked.get(pair[0].id, ()))
-        for pair in pairs
-        if seers.get(pair[0].app)
-    ]
+    queries = control.environments.queries
+    rows = await queries.listing(actor, app=app, gone=gone)
+    blocked = await queries.blocked() if any(row.visibility.logs for row in rows) else {}
+    return [view_of(control, row, blocked.get(row.environment.id, ())) for row in rows]
 
 
 @router.post("/environments", status_code=202)
@@ -169,10 +159,7 @@ async def get_build_log(
     follow: Annotated[bool, Query(description="Go on until the build is over.")] = False,
 ) -> Response:
     """The log of the newest build; empty where nothing was built."""
-    found = await control.environments.queries.visible(environment, actor)
-    await control.identity.authorizer.check(actor, Action.READ_LOGS, found.app)
-    _, deployments = await control.ports.store.read(lambda tx: history(tx, environment))
-    key = next((d.build for d in deployments if d.build), "")
+    key = await control.environments.queries.build_of(environment, actor)
     if control.builds.queue is None or not key:
         return PlainTextResponse("")
     if not follow:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
-from stager.control.environments.lookup import existing
-from stager.control.plugins.lifecycle import notes_of
+from stager.control.environments.queries import Row
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
-from stager.domain.errors import StagerError
 from stager.domain.identity.actor import Actor
-from stager.domain.identity.roles import Action, may
 from stager.domain.status import State
 from stager.ports.firewall import Blocked
-from stager.ports.store import Transaction
 
 
 class ChangeView(BaseModel):
@@ -94,82 +88,28 @@ class DeploymentView(BaseModel):
     notes: list[str] = Field(description="What handlers failed at; it cost the preview nothing.")
 
 
-def listed(tx: Transaction, *, gone: bool) -> list[tuple[Environment, Deployment | None]]:
-    """All environments, with what is wished for; without those that are gone, unless asked."""
-    return tx.environments_with_deployments(present=None if gone else True)
-
-
-def history(tx: Transaction, environment_id: str) -> tuple[Environment, list[Deployment]]:
-    """An environment with its deployments, newest first. Raises `Refused` (404) when there is none."""
-    environment = existing(tx, environment_id)
-    return environment, tx.deployments(environment_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Visibility:
-    """What somebody gets to see of an application's previews. False for nothing at all."""
-
-    any: bool
-    secret_names: bool = False
-    logs: bool = False
-
-    def __bool__(self) -> bool:
-        return self.any
-
-
-async def sight_of(control: ControlPlane, actor: Actor, app: str) -> Visibility:
-    """What this actor sees of this application's previews."""
-    role = await control.identity.authorizer.role(actor, app)
-    seen = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
-    return Visibility(*(may(role, action) for action in seen))
-
-
 async def current(control: ControlPlane, environment_id: str, actor: Actor) -> EnvironmentView:
-    """The view of an environment as it is now. Raises `Refused` (404) unless there is one that
-    they may see."""
-    found = await control.environments.queries.visible(environment_id, actor)
-    sight = await sight_of(control, actor, found.app)
-    environment, deployments = await control.ports.store.read(lambda tx: history(tx, environment_id))
-    generation = environment.desired.generation
-    current = next((d for d in deployments if d.generation == generation), None)
-    blocked = await blocked_of(control) if sight.logs else {}
-    return view_of(control, environment, current, sight, blocked.get(environment_id, ()))
-
-
-async def blocked_of(control: ControlPlane) -> dict[str, list[Blocked]]:
-    """What previews were kept from, by environment; nothing while nobody can tell."""
-    found: dict[str, list[Blocked]] = {}
-    if control.ports.firewall is not None:
-        with suppress(StagerError):
-            for each in await control.ports.firewall.blocked():
-                found.setdefault(each.environment, []).append(each)
-    return found
+    """The view of an environment as it is now. Raises `Refused` (404) unless the actor may see it."""
+    row = await control.environments.queries.row(environment_id, actor)
+    blocked = await control.environments.queries.blocked() if row.visibility.logs else {}
+    return view_of(control, row, blocked.get(environment_id, ()))
 
 
 async def deployments_of(control: ControlPlane, environment_id: str, actor: Actor) -> list[DeploymentView]:
-    """The views of an environment's deployments, newest first. Raises `Refused` (404) when there is none that
-    they may see."""
-    await control.environments.queries.visible(environment_id, actor)
-    found, deployments = await control.ports.store.read(lambda tx: history(tx, environment_id))
-    told = await control.ports.store.read(
-        lambda tx: {d.generation: notes_of(tx, environment_id, d.generation) for d in deployments}
-    )
-    return [deployment_view_of(found, d, told[d.generation]) for d in deployments]
+    """The views of an environment's deployments, newest first. Raises `Refused` (404) unless the actor may
+    see it."""
+    environment, deployments = await control.environments.queries.deployments(environment_id, actor)
+    return [deployment_view_of(environment, deployment, notes) for deployment, notes in deployments]
 
 
-def view_of(
-    control: ControlPlane,
-    environment: Environment,
-    deployment: Deployment | None,
-    sight: Visibility,
-    blocked: Sequence[Blocked] = (),
-) -> EnvironmentView:
+def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) -> EnvironmentView:
     """The view of an environment with the deployment of its desired generation.
 
     Args:
-        blocked: what it was kept from; shown to those who may read its logs.
+        blocked: connections that the firewall has blocked; shown to those who may read its logs.
     """
-    status, change = live_status(environment, deployment, control.builds.queue), environment.change
+    environment = row.environment
+    status, change = live_status(environment, row.deployment, control.builds.queue), environment.change
     return EnvironmentView(
         id=environment.id,
         app=environment.app,
@@ -183,10 +123,10 @@ def view_of(
         serving=environment.serving,
         sha=environment.desired.revision.sha,
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
-        if sight.secret_names
+        if row.visibility.secret_names
         else [],
         warnings=list(control.applications.warnings(environment.app, environment.desired.trust)),
-        blocked=[_blocked_view_of(each) for each in blocked] if sight.logs else [],
+        blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,

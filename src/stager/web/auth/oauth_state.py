@@ -5,11 +5,11 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from stager.domain.identity.actor import Actor
+from stager.expiring_map import ExpiringMap
 
 GOOD_FOR = 3600.0
 """Seconds. GitHub's codes are good for as long."""
@@ -21,7 +21,6 @@ MOST_EXPECTED = 100
 class _Expected:
     cookie: str
     actor: Actor
-    until: float
 
 
 class States:
@@ -34,7 +33,7 @@ class States:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._expected: OrderedDict[str, _Expected] = OrderedDict()
+        self._expected: ExpiringMap[str, _Expected, float] = ExpiringMap(clock, MOST_EXPECTED)
 
     def give(self, actor: Actor, cookie: str = "") -> tuple[str, str]:
         """A new state, and the cookie that its browser is to have.
@@ -43,14 +42,12 @@ class States:
             cookie: the one that the browser has already, from another of its pages.
         """
         state, cookie = secrets.token_urlsafe(32), cookie or secrets.token_urlsafe(32)
-        self._expected[state] = _Expected(cookie, actor, self._clock() + GOOD_FOR)
-        while len(self._expected) > MOST_EXPECTED:
-            self._expected.popitem(last=False)
+        self._expected.put(state, _Expected(cookie, actor), self._clock() + GOOD_FOR)
         return state, cookie
 
     def take(self, state: str, actor: Actor, cookie: str) -> bool:
         """Whether this state was given to this actor in this browser. It is gone afterwards."""
-        expected = self._expected.pop(state, None)
-        if expected is None or self._clock() > expected.until:
+        expected = self._expected.pop(state)
+        if expected is None:
             return False
         return expected.actor == actor and hmac.compare_digest(expected.cookie.encode(), cookie.encode())

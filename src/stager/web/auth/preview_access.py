@@ -117,7 +117,7 @@ async def _private(control: ControlPlane, host: str) -> tuple[Environment, Priva
 
 def _admitted(control: ControlPlane, environment: Environment, way: Way, subject: str, to: str) -> Response:
     return RedirectResponse(
-        control.routing.visitor_access.admission(environment, way, subject, to), 303, headers=SECURITY
+        control.routing.visitor_access.grant_url(environment, way, subject, to), 303, headers=SECURITY
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -15,9 +14,7 @@ from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Retry
 from stager.domain.identity.client_addresses import is_among
 from stager.domain.identity.roles import Action, Role
-from stager.domain.status import status_of
 from stager.domain.text import with_code
-from stager.ports.store import Transaction
 from stager.version import __version__
 from stager.web.auth.user_agent import in_short
 from stager.web.context import (
@@ -59,7 +56,7 @@ async def home(request: Request, control: Control, web: Web) -> Response:
         version=__version__,
         configured=bool(web.options.configuration),
         has_images=bool(list(control.applications)),
-        domain=control.routing.urls.authority if control.routing.urls.known else "",
+        domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
         troubles=troubles,
@@ -95,7 +92,7 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
     figures: Mapping[str, object] = {}
     with suppress(Retry):
         figures = await web.front_stats()
-    by_state = await control.ports.store.read(lambda tx: _count_by_state(tx, apps))
+    by_state = await control.environments.queries.count_by_state(apps)
     # Nothing is awaited from here on: these are counted for this answer.
     control.metrics.environments(by_state)
     control.metrics.front(figures)
@@ -117,13 +114,3 @@ async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[st
     return await control.identity.authorizer.visible(
         actor, {application.name for application in control.applications}
     )
-
-
-def _count_by_state(tx: Transaction, apps: frozenset[str] | None) -> dict[str, int]:
-    """How many environments there are in each state."""
-    counts = Counter[str]()
-    for environment, deployment in tx.environments_with_deployments():
-        if apps is not None and environment.app not in apps:
-            continue
-        counts[status_of(environment, deployment).state.value] += 1
-    return dict(counts)

@@ -21,7 +21,7 @@ from stager.domain.status import State
 from stager.domain.text import as_on_screen, lines_on_screen
 from stager.version import __version__
 from stager.web.api.environments import Id
-from stager.web.api.views import DeploymentView, current, deployments_of, history, sight_of
+from stager.web.api.views import DeploymentView, current, deployments_of
 from stager.web.context import Control, Known
 from stager.web.pages.home import SECURITY, templates
 
@@ -50,9 +50,11 @@ UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 async def preview(control: Control, actor: Known, environment: Id) -> Response:
     """One preview, for people. Its script looks again, and follows the build's log."""
     view = await current(control, environment, actor)
-    sight = await sight_of(control, actor, view.app)
+    sight = await control.environments.queries.visibility(actor, view.app)
     deployments = await deployments_of(control, environment, actor)
-    build, is_in_progress, lines = await _build(control, environment) if sight.logs else ("", False, [])
+    build, is_in_progress, lines = (
+        await _build(control, environment, actor) if sight.logs else ("", False, [])
+    )
     html = templates.get_template("preview.html").render(
         version=__version__,
         view=view,
@@ -68,10 +70,9 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
     return HTMLResponse(html, headers=SCRIPTED)
 
 
-async def _build(control: ControlPlane, environment: str) -> tuple[str, bool, list[str]]:
+async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple[str, bool, list[str]]:
     """The key of the newest build, whether it goes on, and the end of its log where it doesn't."""
-    _, deployments = await control.ports.store.read(lambda tx: history(tx, environment))
-    key = next((d.build for d in deployments if d.build), "")
+    key = await control.environments.queries.build_of(environment, actor)
     if control.builds.queue is None or not key:
         return "", False, []
     if control.builds.queue.standing(key) is not None:

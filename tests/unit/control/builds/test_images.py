@@ -32,7 +32,7 @@ BUILT = replace(
     SHOP, image="", port=None, owner="acme", build=Recipe(), repository_file=".stager.yml", forks="open"
 )
 MAY = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
-READER = replace(BUILT, repository_may=MAY)
+READER = replace(BUILT, repository_file_keys=MAY)
 URL = "https://forge.test/acme/shop.git"
 FORK_URL = "https://forge.test/mallory/shop.git"
 EXPOSED = ImageFacts((80, 3000), first=3000)
@@ -399,13 +399,13 @@ class TestRepositoryFile:
         assert works.builds == []
 
     async def test_that_says_what_it_may_not(self) -> None:
-        async with Works([replace(READER, repository_may=frozenset({"port"}))]).open() as works:
+        async with Works([replace(READER, repository_file_keys=frozenset({"port"}))]).open() as works:
             works.file("port: 80\ncommand: run")
             await works.opened()
 
             status = await works.status()
             assert status.reason == "repository-file-invalid"
-            assert "line 2: command: isn't for this file to say" in status.lines[0]
+            assert "line 2: command: isn't allowed in this file" in status.lines[0]
 
     async def test_isnt_read_where_none_is_named(self) -> None:
         async with Works([replace(READER, repository_file="")]).open() as works:

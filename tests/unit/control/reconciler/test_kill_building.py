@@ -23,7 +23,7 @@ APP = replace(
     owner="acme",
     build=Recipe(),
     repository_file=".stager.yml",
-    repository_may=frozenset({"command"}),
+    repository_file_keys=frozenset({"command"}),
     hooks=Hooks(after_launch=(("bin/seed",),), before_kill=(("bin/bye",),)),
 )
 MADE = Result(facts=ImageFacts((3000,)), seconds=5, lines=("#1 FROM base", "#2 RUN make"))

@@ -103,7 +103,7 @@ class TestLaunch:
             command=("./run", "now"),
             variables={"MODE": "stage"},
             parameters={"Tty": True},
-            stop_grace=3,
+            stop_grace_period=3,
         )
         async with Harness([app]).open() as house:
             environment = await house.launch("feature/x", GREETING="hallo", MODE="mine")

@@ -11,7 +11,7 @@ from stager.control.reconciler.port_diagnosis import BLOCKED, Seen, unready
 from stager.ports.engine import Checked, Listener
 from tests.unit.control.harness import SHOP
 
-APP = replace(SHOP, port=8080, start_timeout=60.0, answer_timeout=7.0)
+APP = replace(SHOP, port=8080, start_timeout=60.0, probe_timeout=7.0)
 
 
 def at(*places: str) -> tuple[Listener, ...]:
@@ -25,10 +25,10 @@ def at(*places: str) -> tuple[Listener, ...]:
         (Seen(listeners=at("127.0.0.1:8080")), "loopback-only", "127.0.0.1:8080", "0.0.0.0"),
         (Seen(listeners=at("[::1]:8080", "127.0.0.1:8080")), "loopback-only", "[::1]:8080", "0.0.0.0"),
         (Seen(accepts=False, listeners=at("[::]:8080")), "ipv6-only", "IPv6", "IPV6_V6ONLY"),
-        (Seen(accepts=True, listeners=at("[::]:8080")), "slow-answer", "7 s", "`answer_timeout`"),
+        (Seen(accepts=True, listeners=at("[::]:8080")), "slow-answer", "7 s", "`probe_timeout`"),
         (Seen(accepts=True, listeners=at("0.0.0.0:8080")), "slow-answer", "port 8080", "`health_path`"),
         (Seen(accepts=True, listeners=at("10.200.0.2:8080")), "slow-answer", "port 8080", ""),
-        (Seen(accepts=True), "slow-answer", "port 8080", "`answer_timeout`"),
+        (Seen(accepts=True), "slow-answer", "port 8080", "`probe_timeout`"),
         (Seen(accepts=False, listeners=at("[::]:3000")), "wrong-port", "but on 3000.", "`port`"),
         (
             Seen(accepts=False, listeners=at("127.0.0.1:3000", "0.0.0.0:9229", "[::]:9229")),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stager.control.routing.edge_proxy import APART, LONGEST_PAUSE, PATIENCE, EdgeProxies
+from stager.control.routing.edge_proxy import MAX_RETRY_INTERVAL, MIN_INTERVAL, SYNC_TIMEOUT, EdgeProxySync
 from stager.control.routing.ingress_ports import IngressPortPool
 from stager.control.routing.route_table import Routes
 from stager.domain.errors import Fault, Retry
@@ -26,14 +26,14 @@ class Place:
     def __init__(self, router: FakeRouter, edge_proxy: FakeEdgeProxy, ports: range = range(1, 4)) -> None:
         self.router = router
         self.edge_proxy = edge_proxy
-        self.edge_proxies = EdgeProxies(edge_proxy, IngressPortPool(ports))
-        self.routes = Routes(router, self.edge_proxies)
+        self.sync = EdgeProxySync(edge_proxy, IngressPortPool(ports))
+        self.routes = Routes(router, self.sync)
         self.trouble = ""
 
     async def run(self) -> None:
         await self.routes.adopt()
-        await self.routes.frame("stage.test", HOME)
-        await self.edge_proxies.run(self._report)
+        await self.routes.set_home("stage.test", HOME)
+        await self.sync.run(self._report)
 
     def _report(self, name: str, trouble: str) -> None:
         assert name == self.edge_proxy.name
@@ -44,7 +44,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     place = Place(FakeRouter(), FakeEdgeProxy())
     running = asyncio.create_task(place.run())
-    await asyncio.sleep(10 * APART)
+    await asyncio.sleep(10 * MIN_INTERVAL)
     yield place
     running.cancel()
 
@@ -88,14 +88,14 @@ async def test_changes_are_gathered(place: Place) -> None:
     await place.routes.show(B, GONE)
     await asyncio.sleep(0)
     assert place.edge_proxy.doors == {C: 3}
-    assert place.edge_proxy.told - told <= 2 + (now() - before) / APART
+    assert place.edge_proxy.told - told <= 2 + (now() - before) / MIN_INTERVAL
 
 
 async def test_one_that_is_slow_isn_t_waited_for_long(place: Place) -> None:
     place.edge_proxy.delay = 60.0
     before = now()
     await place.routes.show(A, FIRST)
-    assert now() - before <= PATIENCE
+    assert now() - before <= SYNC_TIMEOUT
     await asyncio.sleep(61)
     assert place.edge_proxy.doors == {A: 1}
 
@@ -105,13 +105,13 @@ async def test_one_that_says_no_costs_nobody_the_preview(place: Place, error: Fa
     place.edge_proxy.failing = error
     before = now()
     await place.routes.show(A, FIRST)
-    assert now() - before <= APART
+    assert now() - before <= MIN_INTERVAL
     assert place.router.table.routes == {A: FIRST}
     assert place.trouble == str(error)
     await place.routes.show(A, SECOND)
-    assert now() - before <= APART, "nobody waits for what has been tried"
+    assert now() - before <= MIN_INTERVAL, "nobody waits for what has been tried"
     place.edge_proxy.failing = None
-    await asyncio.sleep(2 * LONGEST_PAUSE)
+    await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     assert place.edge_proxy.doors == {A: 1}
     assert place.trouble == ""
 
@@ -121,15 +121,19 @@ async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
     await place.routes.show(A, FIRST)
     told = place.edge_proxy.told
     await asyncio.sleep(3600)
-    assert 3600 / (LONGEST_PAUSE + APART) - 1 <= place.edge_proxy.told - told <= 3600 / LONGEST_PAUSE + 6
+    assert (
+        3600 / (MAX_RETRY_INTERVAL + MIN_INTERVAL) - 1
+        <= place.edge_proxy.told - told
+        <= 3600 / MAX_RETRY_INTERVAL + 6
+    )
 
 
 async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
     place.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
     await place.routes.show(A, FIRST)
-    assert "a fault of Stager's own" in place.trouble
+    assert "a bug in Stager" in place.trouble
     place.edge_proxy.failing = None
-    await asyncio.sleep(2 * LONGEST_PAUSE)
+    await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     assert (place.edge_proxy.doors, place.trouble) == ({A: 1}, "")
 
 
@@ -146,7 +150,7 @@ async def test_what_was_done_to_it_is_put_right_by_the_next_look(place: Place) -
     await place.routes.show(A, FIRST)
     place.edge_proxy.doors = {}
     await place.routes.tidy()
-    await asyncio.sleep(2 * APART)
+    await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.edge_proxy.doors == {A: 1}
 
 
@@ -157,7 +161,7 @@ async def test_a_door_stays_open_for_as_long_as_something_leads_there(place: Pla
     await place.routes.tidy()
     assert place.router.table.ports == {1: A}
     place.edge_proxy.failing = None
-    await asyncio.sleep(2 * LONGEST_PAUSE)
+    await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     await place.routes.tidy()
     assert place.router.table.ports == {}
 
@@ -172,7 +176,7 @@ async def test_another_life_takes_no_door_away_before_it_knows(place: Place) -> 
     await heir.routes.tidy()
     assert place.router.table.ports == {1: A}
     place.edge_proxy.failing = None
-    await asyncio.sleep(2 * LONGEST_PAUSE)
+    await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     await heir.routes.tidy()
     assert (place.router.table.ports, place.edge_proxy.doors) == ({}, {})
     running.cancel()
@@ -185,14 +189,14 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     await place.routes.show(B, FIRST)
     assert place.router.table.routes == {A: FIRST, B: FIRST}
     assert place.edge_proxy.doors == {A: 3}
-    await asyncio.sleep(2 * APART)
+    await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.trouble == (
-        "One preview is left out: no port is left; `ports` in the configuration gives more."
+        "One preview is left out: no ingress port is free; configure more under `ports`."
         " Another program has it."
     )
     place.router.taken = set()
     await place.routes.tidy()
-    await asyncio.sleep(2 * APART)
+    await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.edge_proxy.doors.keys() == {A, B}
     assert place.trouble == ""
 
@@ -202,6 +206,6 @@ async def test_without_one_there_are_no_doors() -> None:
     router.table = RouteTable({A: FIRST}, "stage.test", HOME, {1: A})
     routes = Routes(router)
     await routes.adopt()
-    await routes.frame("stage.test", HOME)
+    await routes.set_home("stage.test", HOME)
     await routes.show(B, FIRST)
     assert router.table.ports == {}

@@ -17,7 +17,7 @@ GONE = Page("gone", "gone")
 def given_to(ports: IngressPortPool, *hosts: str) -> RouteTable:
     table = RouteTable()
     for host in hosts:
-        table = ports.give(table.upsert(host, ENDPOINT), host)
+        table = ports.assign(table.upsert(host, ENDPOINT), host)
     return table
 
 
@@ -25,15 +25,18 @@ def test_each_host_has_one_and_keeps_it() -> None:
     ports = IngressPortPool(range(1, 4))
     table = given_to(ports, "a", "b")
     assert table.ingress_ports() == {"a": 1, "b": 2}
-    assert ports.give(table.upsert("a", Endpoint("10.200.0.9", 80)), "a").ingress_ports() == {"a": 1, "b": 2}
+    assert ports.assign(table.upsert("a", Endpoint("10.200.0.9", 80)), "a").ingress_ports() == {
+        "a": 1,
+        "b": 2,
+    }
 
 
 def test_a_page_of_something_gone_has_none() -> None:
     ports = IngressPortPool([1])
     for state in ("gone", "stopped", "refused"):
         table = RouteTable({"a": Page(state)})
-        assert ports.give(table, "a") == table
-    assert ports.give(RouteTable({"a": Page("starting")}), "a").ingress_ports() == {"a": 1}
+        assert ports.assign(table, "a") == table
+    assert ports.assign(RouteTable({"a": Page("starting")}), "a").ingress_ports() == {"a": 1}
 
 
 def test_when_all_are_given_the_rest_has_none() -> None:
@@ -46,34 +49,34 @@ def test_when_all_are_given_the_rest_has_none() -> None:
 def test_one_is_taken_back_only_when_nothing_leads_there() -> None:
     ports = IngressPortPool([1])
     table = given_to(ports, "a").upsert("a", GONE).upsert("b", ENDPOINT)
-    assert ports.tidied(table, lambda host: host == "a").ports == {1: "a"}
-    assert ports.tidied(table, lambda _: False).ports == {1: "b"}
+    assert ports.tidy(table, lambda host: host == "a").ports == {1: "a"}
+    assert ports.tidy(table, lambda _: False).ports == {1: "b"}
 
 
 def test_one_that_was_given_back_rests_longest() -> None:
     ports = IngressPortPool([1, 2, 3])
     table = given_to(ports, "a")
-    table = ports.tidied(table.upsert("a", GONE), lambda _: False)
+    table = ports.tidy(table.upsert("a", GONE), lambda _: False)
     for host, port in (("b", 2), ("c", 3), ("d", 1)):
-        table = ports.give(table.upsert(host, ENDPOINT), host)
+        table = ports.assign(table.upsert(host, ENDPOINT), host)
         assert table.ingress_ports()[host] == port
 
 
 def test_what_others_have_is_passed_over_until_the_next_look() -> None:
     ports = IngressPortPool([1, 2])
     table = given_to(ports, "a")
-    table = ports.replaced(table, {1: "Another program has it."})
+    table = ports.reassign(table, {1: "Another program has it."})
     assert table.ingress_ports() == {"a": 2}
     assert ports.taken == {1: "Another program has it."}
-    table = ports.replaced(table, {2: "Another program has it."})
+    table = ports.reassign(table, {2: "Another program has it."})
     assert table.ingress_ports() == {}
     assert ports.lacking(table) == ["a"]
-    assert ports.tidied(table, lambda _: False).ingress_ports().keys() == {"a"}
+    assert ports.tidy(table, lambda _: False).ingress_ports().keys() == {"a"}
 
 
 def test_those_of_another_range_are_replaced() -> None:
     table = replace(given_to(IngressPortPool([1]), "a"), ports={1: "a"})
-    assert IngressPortPool([7]).tidied(table, lambda _: True).ingress_ports() == {"a": 7}
+    assert IngressPortPool([7]).tidy(table, lambda _: True).ingress_ports() == {"a": 7}
 
 
 hosts = st.sampled_from(["a", "b", "c", "d"])
@@ -87,10 +90,10 @@ def test_no_port_is_ever_two_hosts(
     ports, table = IngressPortPool([1, 2, 3]), RouteTable()
     for host, target, tidy, taken in steps:
         before = table.ingress_ports()
-        table = ports.give(table.upsert(host, target) if target else table.delete(host), host)
+        table = ports.assign(table.upsert(host, target) if target else table.delete(host), host)
         closed = {port: "taken" for port in taken if port in table.ports}
-        table = ports.replaced(table, closed) if closed else table
-        table = ports.tidied(table, lambda _: False) if tidy else table
+        table = ports.reassign(table, closed) if closed else table
+        table = ports.tidy(table, lambda _: False) if tidy else table
         doors = table.ingress_ports()
         assert len(set(doors.values())) == len(doors)
         assert set(doors.values()) <= {1, 2, 3}

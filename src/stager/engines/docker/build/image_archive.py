@@ -94,8 +94,8 @@ async def _header(source: Reader, seen: _Seen, limit: int) -> tarfile.TarInfo | 
     if seen.size > limit:
         raise Fault(
             f"The image is larger than {limit / 1e9:.1f} GB.",
-            hint="`forks.largest_image` in the configuration allows more; a .dockerignore and fewer packages "
-            "make it smaller.",
+            hint="`forks.max_image_size` in the configuration allows more; a .dockerignore and fewer"
+            " packages make it smaller.",
             reason="image-too-large",
         )
     return member

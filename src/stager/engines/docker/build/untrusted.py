@@ -173,6 +173,6 @@ def missing(why: str, hint: str = "") -> Refused:
 def _disk_full(where: str, free: int, floor: int) -> Fault:
     return Fault(
         f"Too little room to build: {gigabytes(free)} are free on {where}; {gigabytes(floor)} have to be.",
-        hint="`stager-helper --builder-size` makes that disk larger; `builds.disk_floor` has to be free.",
+        hint="`stager-helper --builder-size` makes that disk larger; `builds.min_free_disk` has to be free.",
         reason="disk-full",
     )

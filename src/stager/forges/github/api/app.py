@@ -14,6 +14,7 @@ from gidgethub.apps import get_jwt
 from jwt import PyJWTError
 
 from stager.domain.errors import Fault, Refused
+from stager.expiring_map import ExpiringMap
 from stager.forges.github.api import answers, problems
 from stager.forges.github.api.answers import AppCredentials
 from stager.forges.github.api.credentials import Account, basic
@@ -31,6 +32,9 @@ JWT_RENEWED_AFTER = 7 * 60
 
 MARGIN = timedelta(minutes=5)
 """A token that ends sooner isn't handed out any more: whoever gets it may need it for a while."""
+
+MOST_TOKENS = 1_000
+"""Beyond that, the oldest is requested again when it is needed."""
 
 READS_CODE = {"contents": "read"}
 """All that git is allowed."""
@@ -93,7 +97,9 @@ class Installations(Account):
         self._now = now
         self._lock = asyncio.Lock()
         self._ids: dict[str, str] = {}
-        self._issued: dict[tuple[str, str], answers.InstallationToken] = {}
+        self._issued: ExpiringMap[tuple[str, str], answers.InstallationToken, datetime] = ExpiringMap(
+            now, MOST_TOKENS
+        )
         self._login = f"{app.slug}[bot]" if app.slug else ""
 
     async def authorization(self, owner: str, repository: str) -> str:
@@ -108,7 +114,8 @@ class Installations(Account):
     def renew(self, authorization: str) -> bool:
         """Forget this token: GitHub may end one before its time."""
         token = authorization.removeprefix("Bearer ")
-        self._issued = {key: issued for key, issued in self._issued.items() if issued.token != token}
+        for key in [key for key, issued in self._issued.items() if issued.token == token]:
+            self._issued.pop(key)
         return True
 
     async def login(self) -> str:
@@ -131,10 +138,9 @@ class Installations(Account):
         key = (owner.lower(), repository.lower() if alone else "")
         async with self._lock:  # One asks, and the others take what it got.
             known = self._issued.get(key)
-            if known is None or known.expires_at - self._now() < MARGIN:
+            if known is None:
                 known = await self._issue(owner, repository, alone=alone)
-                fresh = {k: issued for k, issued in self._issued.items() if issued.expires_at > self._now()}
-                self._issued = {**fresh, key: known}
+                self._issued.put(key, known, known.expires_at - MARGIN)
             return known.token
 
     async def _issue(self, owner: str, repository: str, *, alone: bool) -> answers.InstallationToken:

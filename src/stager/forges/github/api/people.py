@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from stager.domain.errors import Refused
 from stager.domain.source import Access, Repository
+from stager.expiring_map import ExpiringMap
 from stager.forges.github.api import answers
 from stager.forges.github.api.request import GONE, names_of, retry_when_in_doubt
 from stager.forges.github.api.rest import Rest
@@ -47,18 +48,16 @@ class GithubPeople(People):
     def __init__(self, rest: Rest, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rest = rest
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[Access, float]] = {}
+        self._known: ExpiringMap[tuple[str, str], Access, float] = ExpiringMap(clock, MOST_REMEMBERED)
 
     async def access(self, repository: Repository, login: str) -> Access:
         key = (repository.id, login.lower())
-        known, until = self._known.get(key, (Access.NONE, 0.0))
-        if self._clock() < until:
+        known = self._known.get(key)
+        if known is not None:
             return known
         asked_at = self._clock()
         access = await self._asked(repository, login)
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[key] = (access, asked_at + REMEMBERED)
+        self._known.put(key, access, asked_at + REMEMBERED)
         return access
 
     async def paths(self, repository: Repository, number: int) -> list[str]:

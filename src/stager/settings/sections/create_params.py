@@ -1,7 +1,7 @@
-"""Which of the engine's create parameters an administrator may give, and which must be allowed by name.
+"""Checks the parameters of the engine's create call that the configuration gives.
 
-What would let an instance out of its box needs `allow_create_params`; what Stager decides itself can't be
-given at all.
+Those that weaken the container's isolation must be listed in `allow_create_params`; those that Stager sets
+itself are rejected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from stager.domain.names import did_you_mean
 from stager.settings.loading.refusals import Path, refuse
 
-BREAKING_OUT = (
+WEAKENING = (
     "Binds",
     "CapAdd",
     "Cgroup",
@@ -36,59 +36,58 @@ BREAKING_OUT = (
     "UsernsMode",
     "VolumesFrom",
 )
-"""Parameters that reach the host, other instances or the kernel."""
+"""Parameters that give access to the host, other instances or the kernel."""
 
-_NOT_TO_CHANGE = "Stager sets it itself"
+_SET_BY_STAGER = "Stager sets it itself"
 OURS: Mapping[str, str] = {
-    "AutoRemove": _NOT_TO_CHANGE,
+    "AutoRemove": _SET_BY_STAGER,
     "Cmd": "use `command`",
     "Env": "use `env`",
     "ExposedPorts": "use `port`",
     "Image": "use `image`",
-    "Labels": _NOT_TO_CHANGE,
-    "Name": _NOT_TO_CHANGE,
-    "NetworkMode": _NOT_TO_CHANGE,
-    "NetworkingConfig": _NOT_TO_CHANGE,
+    "Labels": _SET_BY_STAGER,
+    "Name": _SET_BY_STAGER,
+    "NetworkMode": _SET_BY_STAGER,
+    "NetworkingConfig": _SET_BY_STAGER,
     "RestartPolicy": "only Stager restarts instances",
 }
-"""Parameters that can't be given, each with what to do instead."""
+"""Parameters that can't be given, each with the alternative."""
 
 HOST_CONFIG = "HostConfig"
 
 
 def _fold(key: str) -> str:
-    # The engine reads keys without regard to case, and so must we, including the letters that only fold
-    # to ASCII ones.
+    # The engine ignores the case of keys, including letters outside ASCII that fold to ASCII ones.
     return key.casefold()
 
 
-_BREAKING_OUT = {_fold(key): key for key in BREAKING_OUT}
+_WEAKENING = {_fold(key): key for key in WEAKENING}
 _OURS = {_fold(key): key for key in OURS}
 
 
 def check_allowed(names: Sequence[str]) -> None:
-    """Refuse names in `allow_create_params` that needn't or can't be allowed."""
-    strangers = [(i, name) for i, name in enumerate(names) if name not in BREAKING_OUT]
-    if strangers:
-        refuse(*(((i,), _why_not(name)) for i, name in strangers))
+    """Refuse names in `allow_create_params` that can't be allowed or need no permission."""
+    unknown = [(i, name) for i, name in enumerate(names) if name not in WEAKENING]
+    if unknown:
+        refuse(*(((i,), _why_not(name)) for i, name in unknown))
 
 
 def _why_not(name: str) -> str:
     if name in OURS:
         return f'"{name}" can\'t be allowed; {OURS[name]}'
-    hint = did_you_mean(name, BREAKING_OUT) or "other parameters may be given as they are"
-    return f'"{name}" isn\'t a parameter that has to be allowed; {hint}'
+    hint = did_you_mean(name, WEAKENING) or "other parameters need no permission"
+    return f'"{name}" isn\'t a parameter that needs permission; {hint}'
 
 
 def check_parameters(parameters: Mapping[str, object], allowed: Iterable[str]) -> None:
-    """Refuse, all at once, the parameters that can't be given or aren't allowed."""
+    """Refuse all parameters that can't be given or aren't allowed at once."""
     found = list(_refusals(parameters, frozenset(allowed)))
     if found:
         refuse(*found)
 
 
 def check_host_config(parameters: Mapping[str, object], allowed: Iterable[str]) -> None:
-    """Refuse likewise what stands within `HostConfig`."""
+    """Refuse the same within `HostConfig`."""
     found = list(_of_level(parameters, frozenset(allowed)))
     if found:
         refuse(*found)
@@ -111,5 +110,8 @@ def _of_level(parameters: Mapping[str, object], allowed: frozenset[str]) -> Iter
     for key in parameters:
         if ours := _OURS.get(_fold(key)):
             yield (key,), f"can't be given; {OURS[ours]}"
-        elif (name := _BREAKING_OUT.get(_fold(key))) and name not in allowed:
-            yield (key,), f"opens the instance's box; list {name} under `allow_create_params` if you mean it"
+        elif (name := _WEAKENING.get(_fold(key))) and name not in allowed:
+            yield (
+                (key,),
+                f"weakens the container's isolation; to permit it, add {name} to `allow_create_params`",
+            )

@@ -1,4 +1,4 @@
-"""The settings of forges besides GitHub."""
+"""Bare git repositories on this machine as a forge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
 
 
 def _one_folder_for_all(value: Any, info: ValidationInfo) -> Any:
-    """A folder stands for a repository in it for each application that has no other."""
+    """Expand a folder to one repository in it for each application without `repo_owner`."""
     if value is None:
         return {}
     if value == "":
@@ -28,15 +28,15 @@ def _one_folder_for_all(value: Any, info: ValidationInfo) -> Any:
 
 def _of_applications(repositories: dict[str, Path], info: ValidationInfo) -> dict[str, Path]:
     images = info.data.get("images")
-    strangers = () if images is None else repositories.keys() - images.keys()
-    if strangers:
-        refuse(*(((name,), "should be the name of an entry under `images`") for name in sorted(strangers)))
+    unknown = () if images is None else repositories.keys() - images.keys()
+    if unknown:
+        refuse(*(((name,), "should be the name of an entry under `images`") for name in sorted(unknown)))
     return repositories
 
 
 def with_listeners(data: Any) -> Any:
-    """The configuration with the listeners that make previews of changes, where it has a local repository and
-    says nothing of listeners. An empty list says that there are none."""
+    """Add the default event listeners to a configuration with a local repository. An empty list disables
+    them."""
     if not isinstance(data, dict) or not data.get("local_forge") or data.get("event_listeners") is not None:
         return data
     return {**data, "event_listeners": LISTENERS}
@@ -48,4 +48,4 @@ LocalForge = Annotated[
     AfterValidator(_of_applications),
     Form("path, or mapping of names to paths"),
 ]
-"""The paths of bare repositories by the names of their applications; or one folder for all of them."""
+"""Paths of bare repositories by application name, or one folder for all of them."""

@@ -1,0 +1,246 @@
+"""The entries under `images:`: the applications that previews are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from stager.domain.application import LOCAL_OWNER, Application
+from stager.settings.loading.refusals import Path, Unfit, refuse
+from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
+from stager.settings.sections.create_params import (
+    HOST_CONFIG,
+    check_allowed,
+    check_host_config,
+    check_parameters,
+)
+from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.forks import check_application_forks
+from stager.settings.sections.pull_requests import PullRequests
+from stager.settings.values.scalars import (
+    POSITIVE,
+    Duration,
+    Form,
+    ImagePattern,
+    ImageReference,
+    PortNumber,
+    UrlPath,
+    Words,
+    is_reference,
+)
+from stager.settings.values.secret import Secret
+
+RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks"]
+
+
+def _full_name(value: str) -> str:
+    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        raise Unfit('should be a repository such as "acme/shop"')
+    return value
+
+
+class App(Defaults):
+    """One application. Its key is the `image_name` of a launch and the name of its GitHub repository."""
+
+    unknown_key_hint: ClassVar = "an environment variable goes under `env`"
+
+    port: PortNumber | None = None
+    """Port that the application listens on inside the container. Required without `build`; with it, the
+    Dockerfile's `EXPOSE` is the default."""
+
+    command: Words = ()
+    """Command to run instead of the image's `CMD`, as text in shell syntax or as a list. An `ENTRYPOINT`
+    precedes it. If empty, the image's own."""
+
+    image: ImagePattern = ""
+    """Docker image. If empty, the entry's name. `{sha}` is replaced with the commit, for an image that is
+    built elsewhere; Stager waits for it."""
+
+    image_timeout: Annotated[Duration, POSITIVE] = 1_800.0
+    """Time to wait for an image with `{sha}` in its name."""
+
+    image_name: ImageReference = ""
+    """The first Stager's name for `image`."""
+
+    build: OptionalBuild = None
+    """Build the image from the commit: a folder of the repository, or a mapping."""
+
+    env: dict[str, Secret] = Field(default_factory=dict)
+    """Environment variables of each instance. Values that refer to a variable or a file, such as `${TOKEN}`
+    or `file:token`, count as `secrets`."""
+
+    secrets: dict[str, Secret] = Field(default_factory=dict)
+    """Environment variables that code from forks doesn't get."""
+
+    health_path: Annotated[UrlPath | None, Form("path")] = None
+    """Path of the health check, healthy with status 2xx or 3xx. If absent, `/` is requested, and any status
+    below 500 is healthy."""
+
+    hooks: HookCommands = HookCommands()
+    """Commands that run inside an instance."""
+
+    repo_owner: str = ""
+    """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
+    repository of this name that sends a signed delivery, whoever owns it."""
+
+    repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
+    """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
+    belongs to one application."""
+
+    pull_requests: PullRequests = PullRequests()
+    """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
+
+    forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
+    """Whether pull requests from forks get a preview: `off`: never; `approve`: after somebody with push
+    access has approved the commit; `open`: always."""
+
+    repository_file: Annotated[str, Form("path")] = ".stager.yml"
+    """Path of the [repository file](repository-file.md), for applications with `build`. The endings `.yml`
+    and `.yaml` are interchangeable. If empty, no file is read."""
+
+    repository_file_keys: tuple[RepositoryKey, ...] = get_args(RepositoryKey)
+    """Keys that the repository file may have; others are rejected."""
+
+    allow_create_params: tuple[str, ...] = ()
+    """Create parameters that weaken the container's isolation and are allowed nevertheless, such as
+    `Binds`."""
+
+    container_create_params: dict[str, Any] = Field(default_factory=dict)
+    """Additional parameters of Docker's container create call, such as `Tty` or `HostConfig`."""
+
+    container_start_params: dict[str, Any] = Field(default_factory=dict)
+    """The first Stager's key for `container_create_params.HostConfig`, which it overrides."""
+
+    @field_validator("env", "secrets")
+    @classmethod
+    def _nameable(cls, env: dict[str, Secret]) -> dict[str, Secret]:
+        return nameable(env)
+
+    @field_validator("allow_create_params")
+    @classmethod
+    def _worth_allowing(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_allowed(names)
+        return names
+
+    @field_validator("container_create_params")
+    @classmethod
+    def _allowed_create_params(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        check_parameters(parameters, info.data.get("allow_create_params", ()))
+        return parameters
+
+    @field_validator("container_start_params")
+    @classmethod
+    def _allowed_start_params(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        check_host_config(parameters, info.data.get("allow_create_params", ()))
+        return parameters
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The additional parameters of the create call, `container_start_params` merged in."""
+        if not self.container_start_params:
+            return self.container_create_params
+        host = self.container_create_params.get(HOST_CONFIG, {})
+        return {**self.container_create_params, HOST_CONFIG: {**host, **self.container_start_params}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _build_without_value(cls, data: Any) -> Any:
+        """`build:` without a value means to build with the defaults."""
+        return {**data, "build": {}} if isinstance(data, dict) and data.get("build", "") is None else data
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Self:
+        required_port(self.port, self.build)
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_key_for_image(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("image") and data.get("image_name"):
+            refuse((("image_name",), "is the first Stager's name for `image`; remove one of them"))
+        return data
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        if self.repo and self.repo_owner:
+            refuse((("repo_owner",), "conflicts with `repo`, which contains the owner; remove one of them"))
+        return self
+
+    def named(self, key: str) -> Self:
+        """Return this entry with the defaults that depend on its key."""
+        owner = self.repo.partition("/")[0] or self.repo_owner
+        return self.model_copy(update={"image": self.image or self.image_name or key, "repo_owner": owner})
+
+    def application(self, name: str, *, is_local: bool = False, shares_builder: bool = False) -> Application:
+        """Return the application that this entry describes.
+
+        Args:
+            name: the entry's key.
+            is_local: whether its repository is one of `local_forge`.
+            shares_builder: see `Application.shares_builder`.
+        """
+        build = self.build
+        return Application(
+            name=name,
+            image=self.image,
+            port=self.port,
+            limits=self.limits,
+            egress=self.outbound,
+            command=self.command,
+            owner=LOCAL_OWNER if is_local else self.repo_owner,
+            repository=self.repo.partition("/")[2],
+            variables={key: value.reveal() for key, value in self.env.items() if not value.is_reference},
+            secrets=self._secrets(),
+            health_path=self.health_path,
+            start_timeout=self.start_timeout,
+            probe_timeout=self.probe_timeout,
+            drain_timeout=self.drain_timeout,
+            stop_grace_period=self.stop_grace_period,
+            parameters=self.parameters,
+            build=build.recipe if build else None,
+            build_timeout=build.timeout if build else 0.0,
+            image_timeout=self.image_timeout,
+            hooks=self.hooks.hooks,
+            repository_file=self.repository_file,
+            repository_file_keys=frozenset(self.repository_file_keys),
+            forks=self.forks,
+            shares_builder=shares_builder,
+            rules=self.pull_requests.rules,
+            privacy=self.private.privacy if self.private else None,
+            index=self.index,
+        )
+
+    def _secrets(self) -> dict[str, str]:
+        """`secrets`, and the entries of `env` that refer to a variable or a file."""
+        references = {key: value for key, value in self.env.items() if value.is_reference}
+        return {key: value.reveal() for key, value in (references | self.secrets).items()}
+
+
+def check_names(images: Mapping[str, App]) -> None:
+    """Refuse all invalid names of applications and repositories at once."""
+    found = [*_invalid_names(images), *_shared_repositories(images)]
+    if found:
+        refuse(*found)
+
+
+def _shared_repositories(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
+    first: dict[str, str] = {}
+    for key, app in images.items():
+        full_name = (app.repo or (f"{app.repo_owner}/{key}" if app.repo_owner else "")).lower()
+        if full_name and first.setdefault(full_name, key) != key:
+            yield (
+                (key, "repo" if app.repo else "repo_owner"),
+                f"is the repository of `images.{first[full_name]}` already; a repository belongs to one"
+                " application",
+            )
+
+
+def _invalid_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
+    for key, app in images.items():
+        if not re.fullmatch(r"[!-~]+", key):
+            yield (key,), "should have a name of ASCII characters without spaces"
+        elif not (app.image or app.image_name or is_reference(key)):
+            yield (key, "image"), "is required, because the entry's name isn't a valid image name"

@@ -1,0 +1,94 @@
+"""One type for an application from the configuration to the engine.
+
+A new per-application setting touches two files: its section (`settings/sections/applications.py` or
+`defaults.py`), where it is declared and documented, and `domain/application.py` (or `domain/profile.py`),
+where control and engines read it. Nothing between these two names single settings.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import stager
+from stager.domain.application import Application
+from stager.domain.profile import Limits, ProfileName
+from stager.domain.source import Trust
+from stager.ports.engine import InstanceSpec
+from tests.unit.settings.conftest import LoadText
+
+PACKAGE = Path(stager.__file__).parent
+WHOLE = (
+    "image: other, port: 80, command: run it, env: {A: b, C: '${TOKEN}'}, secrets: {D: e}, repo: acme/web,"
+    " health_path: /up, start_timeout: 1m, probe_timeout: 1s, drain_timeout: 2s, stop_grace_period: 3s,"
+    " memory: 1g, cpus: 2, pids: 9, log_size: 1m, egress: internet, egress_allow: ['10.0.0.5:1'],"
+    " container_create_params: {Tty: true}, build: {context: web, timeout: 5m}, image_timeout: 6m,"
+    " hooks: {after_launch: go}, repository_file: x.yml, repository_file_keys: [port], forks: open,"
+    " pull_requests: {labels: a}, private: sign-in, index: true"
+)
+
+
+def test_each_setting_reaches_the_application(load_text: LoadText) -> None:
+    """Whatever is set differs from the default of the application's field."""
+    settings = load_text(
+        f"forks: {{unsafe_shared_builder: true}}\nimages: {{shop: {{{WHOLE}}}}}", TOKEN="x"
+    ).settings
+    shop = settings.applications.get("shop")
+    plain = Application("shop", "shop", None, Limits(1, 1, 1, 1))
+    from_the_image = {"has_healthcheck"}
+    same = {f.name for f in fields(Application) if getattr(shop, f.name) == getattr(plain, f.name)}
+
+    assert same == {"name"} | from_the_image
+    assert (shop.owner, shop.repository) == ("acme", "web")
+    assert (dict(shop.variables), dict(shop.secrets)) == ({"A": "b"}, {"C": "x", "D": "e"})
+
+
+def test_the_engine_gets_the_application_itself() -> None:
+    """Without copies of single settings in the port."""
+    names = {field.name for field in fields(InstanceSpec)}
+
+    assert names & {field.name for field in fields(Application)} <= {"image", "variables"}
+    assert {"application", "profile"} <= names
+
+
+def test_the_application_is_built_in_one_place() -> None:
+    """No other module of the package calls its constructor, so none has to be changed for a new field."""
+    callers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Application"
+    }
+
+    assert callers == {"settings/sections/applications.py", "testing/control_plane.py"}
+
+
+def test_the_profile_comes_from_trust_and_settings(load_text: LoadText) -> None:
+    text = "images: {{shop: {{port: 1, egress: {}, egress_allow: ['10.0.0.5:1'], memory: 1g}}}}"
+    shop = {
+        reach: load_text(text.format(reach)).settings.applications.get("shop")
+        for reach in ("private", "internet", "none")
+    }
+
+    trusted, fork = (shop["private"].profile_for(trust) for trust in Trust)
+    assert (trusted.name, fork.name) == (ProfileName.STANDARD, ProfileName.RESTRICTED)
+    assert (trusted.egress.reach, fork.egress.reach) == ("private", "internet")
+    assert trusted.egress.allow == fork.egress.allow != ()
+    assert trusted.limits == fork.limits == shop["private"].limits
+    assert {shop["none"].profile_for(trust).egress.reach for trust in Trust} == {"none"}
+    assert {shop["internet"].profile_for(trust).egress.reach for trust in Trust} == {"internet"}
+
+
+def test_engines_decide_by_profile() -> None:
+    """Neither the engine nor its firewall reads the trust, except to record it as a label. Builders do: they
+    differ by whose code they build."""
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in (PACKAGE / "engines" / "docker").rglob("*.py")
+        if path.parent.name != "build" and "Trust" in path.read_text()
+    }
+
+    assert readers == {"engines/docker/labels.py"}
+    assert "Trust" not in inspect.getsource(InstanceSpec)
