@@ -58,7 +58,7 @@ class Authenticator:
         if actor is not None:
             return replace(actor, address=credentials.address)
         hint = "" if self._strategies else "No authentication_strategy is configured."
-        raise Refused("Unauthenticated.", hint=hint, reason=UNAUTHORIZED, status=401)
+        raise Refused("Unauthorized", hint=hint, reason=UNAUTHORIZED, status=401)
 
     async def _by_session(self, credentials: Credentials) -> Actor | None:
         return await self._sessions.actor(credentials.session) if credentials.session else None
