@@ -1,4 +1,4 @@
-"""Stager's side of the root helper's socket. Drivers use it; what it can't do becomes an ending of ours."""
+"""The client of the root helper. The helper's errors become `Retry` or `Fault`."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from typing import Any
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.helper.protocol import ANSWER_LIMIT, HelperError, decode_answer, encode_request
 
-HINT = "Is `stager-helper` running, and is its socket Stager's? `systemctl status stager-helper` tells."
+HINT = "Check that `stager-helper` runs (`systemctl status stager-helper`), for Stager's user (`--user`)."
 
 
 class HelperClient:
-    """Asks the helper; one connection for each question.
+    """Calls the helper, with one connection per request.
 
     Args:
-        socket: its path, `helper_socket` in the configuration.
+        socket: the path of its socket, `helper_socket` in the configuration.
     """
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
 
     async def call(self, verb: str, timeout: float = 10.0, **fields: Any) -> dict[str, Any]:
-        """What the verb results in.
+        """Call a verb; returns its result.
 
         Args:
-            timeout: seconds in all.
-            fields: what JSON can hold; each verb says which it wants, and wants all of them.
+            verb: the verb's name.
+            timeout: seconds for the whole call.
+            fields: the verb's fields, JSON values. All fields of the verb are required.
 
         Raises:
-            Retry: the helper doesn't answer (`helper-away`), or can't do it now (`helper-failed`).
-            Fault: `helper-refused`: it won't do this.
+            Retry: `helper-away`: the helper doesn't answer; `helper-failed`: a temporary error.
+            Fault: `helper-refused`: it rejects the request, or the error is permanent.
 
-            The sentence, the hint and, as the detail, a slug are the helper's own.
+            Message, hint and, as the detail, the reason are the helper's.
         """
         try:
             async with asyncio.timeout(timeout):
                 return decode_answer(await self._ask(encode_request(verb, fields)))
         except HelperError as error:
-            raise _ending(error) from error
+            raise _translated(error) from error
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
             raise Retry(
                 f"The root helper doesn't answer on {self.socket}.",
@@ -52,16 +53,16 @@ class HelperClient:
         reader, writer = await asyncio.open_unix_connection(str(self.socket), limit=ANSWER_LIMIT)
         try:
             writer.write(request)
-            # A helper that turns us away may answer before it has read; what it said is still to be read.
+            # A helper that refuses the connection may answer before it has read the request.
             return await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as error:
-            raise ValueError("too long an answer") from error
+            raise ValueError("the answer is too long") from error
         finally:
             writer.close()
 
 
-def _ending(error: HelperError) -> StagerError:
-    said = f"The root helper says: {error.message}"
+def _translated(error: HelperError) -> StagerError:
+    message = f"The root helper reports: {error.message}"
     if error.kind == "retry":
-        return Retry(said, hint=error.hint, reason="helper-failed", detail=error.reason)
-    return Fault(said, hint=error.hint, reason="helper-refused", detail=error.reason)
+        return Retry(message, hint=error.hint, reason="helper-failed", detail=error.reason)
+    return Fault(message, hint=error.hint, reason="helper-refused", detail=error.reason)

@@ -1,13 +1,13 @@
-"""Which checks a configuration calls for: `stager doctor` asks them here, the server for whoever asks it."""
+"""The checks that a configuration needs, for `stager doctor` and for the server's own diagnostics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from stager.checks.certificate import Expiry
-from stager.checks.dns import Wildcard
+from stager.checks.certificate import CertificateCheck
+from stager.checks.dns import DnsCheck
 from stager.checks.helper import HelperCheck
-from stager.checks.machine import Disk, Port
+from stager.checks.machine import DiskCheck, PortCheck
 from stager.domain.route import normalise_host
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
 from stager.engines.docker.network.pool import tag_of
@@ -22,14 +22,14 @@ from stager.settings.model import Settings
 from stager.state import StateDirectory
 
 
-def checks_of(
+def checks_for(
     settings: Settings, state: StateDirectory, *, is_up: bool, domain: Callable[[], str] | None = None
 ) -> Iterator[Check]:
-    """What has to be looked at.
+    """Yield the checks for a configuration.
 
     Args:
         is_up: whether Stager's front runs.
-        domain: tells that of the previews, where it may have been learned; an empty one while it wasn't.
+        domain: returns the domain of the previews, empty while it is unknown; by default that of `settings`.
     """
     yield DockerCheck(settings.engine.socket)
     if any(app.build for app in settings.images.values()):
@@ -44,12 +44,12 @@ def checks_of(
         tag_of(state.installation) if state.path.exists() else "",
         was_used=state.guarded.exists(),
     )
-    yield Disk(state.path)
-    yield Port(settings.listen.host, settings.listen.port, is_ours=is_up)
+    yield DiskCheck(state.path)
+    yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:
-        yield Port(settings.tls.listen.host, settings.tls.listen.port, is_ours=is_up)
-        yield Expiry(settings.tls.certificate)
-    yield Wildcard(domain or (lambda: normalise_host(settings.previews) if settings.previews else ""))
+        yield PortCheck(settings.tls.listen.host, settings.tls.listen.port, is_ours=is_up)
+        yield CertificateCheck(settings.tls.certificate)
+    yield DnsCheck(domain or (lambda: normalise_host(settings.previews) if settings.previews else ""))
     if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
         nginx = settings.nginx
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))

@@ -23,7 +23,7 @@ from stager.engines.docker.exec_in_container import run_inside
 from stager.engines.docker.instances import CONCURRENT_STARTS
 from stager.engines.docker.network import listening_ports
 from stager.engines.docker.network.pool import Lease, bridge_of
-from stager.engines.docker.network.prepared_networks import MOST
+from stager.engines.docker.network.prepared_networks import MAX_PREPARED
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels, with_settings
@@ -142,17 +142,17 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
 async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
     """Whoever isn't among them has one made for itself."""
     async with docker_under_test() as engine, AsyncExitStack() as stack:
-        environments = [f"e{number}" for number in range(MOST + 1)]
+        environments = [f"e{number}" for number in range(MAX_PREPARED + 1)]
         for environment in environments:
             await stack.enter_async_context(engine.instances.prepared(environment, ProfileName.STANDARD))
         async with asyncio.timeout(20):
-            while len(networks(engine.installation)) < MOST:
+            while len(networks(engine.installation)) < MAX_PREPARED:
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)
-        assert len(networks(engine.installation)) == MOST
+        assert len(networks(engine.installation)) == MAX_PREPARED
         last = await engine.instances.create(await engine.spec("runs", instance_labels(environments[-1])))
         assert last.network in networks(engine.installation)
-        assert len(networks(engine.installation)) == MOST + 1
+        assert len(networks(engine.installation)) == MAX_PREPARED + 1
 
 
 class BusyDocker:

@@ -224,7 +224,7 @@ def test_rules_that_went_come_back(places: dict[str, Place], helper: Helper, dee
     assert not places["preview"].reaches(HOST, 80)
     assert not places["preview"].reaches(METADATA, 80)
     assert not places["preview"].reaches("2001:db8::1", 8080)
-    assert "have been set again" in helper.log
+    assert "have been restored" in helper.log
     writes = helper.log.count("set again")
     time.sleep(0.5)
     assert helper.log.count("set again") == writes, "it rests then"
@@ -315,7 +315,7 @@ def test_without_the_kernels_log_the_rules_hold_all_the_same(
         (tools / name).write_text(script)
         (tools / name).chmod(0o755)
     code = (
-        "import sys; from stager.helper import iptables; from stager.helper.__main__ import main;"
+        "import sys; from stager.helper.firewall import iptables; from stager.helper.__main__ import main;"
         " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
     )
     with helping(tmp_path, places["host"].enter) as helper:

@@ -198,7 +198,7 @@ def test_nginx_may_die_and_come_back(nginx: NginxUnderTest, behind: Behind, vhos
     second = stager.launched("second")
     assert stager.get("second").text.startswith("second"), "the front leads there all the same"
     if vhosts:
-        until(lambda: "doesn't run" in trouble(stager), "it is told")
+        until(lambda: "isn't running" in trouble(stager), "it is told")
     nginx.start()
     until(lambda: answers(first) == "200" and answers(second) == "200", "nginx has them")
     until(lambda: not trouble(stager), "it is over")

@@ -361,7 +361,7 @@ class TestRefusals:
         router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
         problems = await router.apply(table(A, B, C))
         assert problems.keys() == {B}
-        assert 'unknown directive "nonsense", in line 1 of what the template makes' in problems[B]
+        assert 'unknown directive "nonsense", in line 1 of the rendered template' in problems[B]
         assert house.nginx.files() == ["a", "c"]
         await soon(house.nginx, A, 204)
         await soon(house.nginx, C, 204)
@@ -445,7 +445,7 @@ class TestRefusals:
                 {A: app.endpoint, B: app.endpoint}, DOMAIN, None, {**served.ports, free_port(): B}
             )
             await front.client.apply(more)
-            with pytest.raises(Retry, match="doesn't run") as caught:
+            with pytest.raises(Retry, match="isn't running") as caught:
                 await house.router.apply(more)
             assert caught.value.reason == "nginx-stopped"
             assert house.nginx.files() == ["a", "b"]
@@ -465,7 +465,7 @@ class TestTemplate:
     @pytest.mark.parametrize(
         ("name", "text", "words"),
         [
-            ("x.erb", "a\nb <%= slug.upcase %>\n", r"line 2: <%= slug.upcase %> isn't understood"),
+            ("x.erb", "a\nb <%= slug.upcase %>\n", r"line 2: <%= slug.upcase %> isn't supported"),
             ("x.erb", "a\n\n<% if slug %>", "line 3"),
             ("x.erb", "<%= name %>", "line 1"),
             ("x.erb", "a\n<%= slug", "line 2"),
@@ -483,7 +483,7 @@ class TestTemplate:
         ("text", "words"),
         [
             ("server {\n  {{ branch }}\n}", "line 2: 'branch' is undefined"),
-            ("server {\n  listen eighty;\n}", "in line 2 of what the template makes"),
+            ("server {\n  listen eighty;\n}", "in line 2 of the rendered template"),
             ("server {", "unexpected end of file"),
             ("}", 'unexpected "}"'),
             ("user root;", '"user" directive is not allowed here'),
@@ -538,10 +538,10 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 class Dying(Nginx):
-    def refuses(self):
+    def test(self):
         if at == "test":
             die()
-        return super().refuses()
+        return super().test()
 
     def reload(self):
         if at == "reload":
@@ -581,7 +581,7 @@ async def test_killed_at_any_line_the_next_pass_heals(house: House, tmp_path: Pa
     assert house.nginx.files() == ["b", "c"]
     assert "127.0.0.1:5001" in house.read("b")
     assert told.exists(), "nobody knows whether nginx has read them"
-    assert not (house.scratch / "swapping.json").exists()
+    assert not (house.scratch / "journal.json").exists()
     assert not (house.scratch / "reload-due").exists()
 
 

@@ -16,7 +16,7 @@ from stager.assembly.forges import accounts_of, github_of, local_forge_of, webho
 from stager.assembly.helper import firewall_of, helper_of, public_ports
 from stager.assembly.routing import edge_proxy_of, front_options, reaches_by_loopback, urls_of
 from stager.assembly.web_server import WebServer
-from stager.checks.deliveries import SetAsideDeliveries
+from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.forges import Forges
@@ -46,7 +46,7 @@ from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
-from stager.installation_checks import checks_of
+from stager.installation_checks import checks_for
 from stager.ports.clock import RandomIds, SystemClock
 from stager.ports.router import EdgeProxy
 from stager.settings.loading.loader import Loaded
@@ -161,7 +161,7 @@ async def _assemble(
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    checks = checks_of(settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else "")
+    checks = checks_for(settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else "")
     web = WebContext(
         _web_options(loaded, state, control_plane.applications),
         front_stats=router.stats,
@@ -170,7 +170,7 @@ async def _assemble(
             *checks,
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
-            SetAsideDeliveries(store),
+            DeliveryCheck(store),
         ),
     )
     return control_plane, web, launcher

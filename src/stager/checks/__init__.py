@@ -1,4 +1,4 @@
-"""Looks at this machine: its disk, its ports, its names and its certificate.
+"""Checks of this machine: its disk, ports, DNS, certificate and root helper.
 
-What looks at Docker, GitHub and nginx is beside what speaks with them.
+The checks of Docker, GitHub and nginx are in their drivers.
 """

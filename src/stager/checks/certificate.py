@@ -1,4 +1,4 @@
-"""The certificate, and how long it is good for."""
+"""Checks the expiry of the certificate."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cryptography import x509
 
 from stager.ports.diagnostics import Finding, Verdict
 
-SOON = timedelta(days=14)
-HOW = "Renew it; the front takes the new files up by itself."
+WARN_BEFORE = timedelta(days=14)
+HINT = "Renew it; the front reads the new files without a restart."
 
 
-class Expiry:
-    """Until when the certificate in this file is good."""
+class CertificateCheck:
+    """Checks that the certificate in a PEM file hasn't expired."""
 
     subject = "certificate"
 
@@ -25,18 +25,18 @@ class Expiry:
     async def look(self) -> Sequence[Finding]:
         """See `ports.diagnostics.Check.look`."""
         try:
-            until = expiry_of(self._path)
+            expiry = expiry_of(self._path)
         except (OSError, ValueError) as error:
-            return [Finding(self.subject, Verdict.WRONG, f"{self._path} can't be read: {error}", HOW)]
-        left = until - datetime.now(UTC)
+            return [Finding(self.subject, Verdict.WRONG, f"{self._path} can't be read: {error}", HINT)]
+        left = expiry - datetime.now(UTC)
         if left < timedelta(0):
-            return [Finding(self.subject, Verdict.WRONG, f"It ended on {until:%Y-%m-%d}.", HOW)]
-        message = f"It is good until {until:%Y-%m-%d}."
-        if left < SOON:
-            return [Finding(self.subject, Verdict.WARNING, message, HOW)]
+            return [Finding(self.subject, Verdict.WRONG, f"It expired on {expiry:%Y-%m-%d}.", HINT)]
+        message = f"It expires on {expiry:%Y-%m-%d}."
+        if left < WARN_BEFORE:
+            return [Finding(self.subject, Verdict.WARNING, message, HINT)]
         return [Finding(self.subject, Verdict.FINE, message)]
 
 
 def expiry_of(path: Path) -> datetime:
-    """The end of the first certificate in a PEM file. Raises `OSError` or `ValueError`."""
+    """Return the expiry of the first certificate in a PEM file. Raises `OSError` or `ValueError`."""
     return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc

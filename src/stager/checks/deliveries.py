@@ -1,4 +1,4 @@
-"""Deliveries that are set aside, for `stager doctor`."""
+"""Checks for webhook deliveries that failed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from stager.ports.diagnostics import Finding, Verdict
 from stager.ports.store import SetAside, Store
 
 
-class SetAsideDeliveries:
-    """Whether forges' deliveries are processed, all of them."""
+class DeliveryCheck:
+    """Reports deliveries that were set aside because their processing failed."""
 
     subject = "deliveries"
 
@@ -20,16 +20,16 @@ class SetAsideDeliveries:
         """See `ports.diagnostics.Check.look`."""
         found = await self._store.read(lambda tx: tx.deliveries_set_aside())
         if not found:
-            return [Finding(self.subject, Verdict.FINE, "None is set aside.")]
-        return [Finding(self.subject, Verdict.WARNING, _told(one), HINT) for one in found]
+            return [Finding(self.subject, Verdict.FINE, "No delivery is set aside.")]
+        return [Finding(self.subject, Verdict.WARNING, _message(one), HINT) for one in found]
 
 
 HINT = (
-    "Stager's log says more. Once the cause is removed, have the forge send it again: the webhook's page on"
-    " GitHub has `Redeliver`."
+    "Stager's log has details. Once the cause is fixed, redeliver it: the webhook's page on GitHub has"
+    " `Redeliver`."
 )
 
 
-def _told(one: SetAside) -> str:
+def _message(one: SetAside) -> str:
     when = one.at.isoformat(sep=" ", timespec="seconds")
     return f"{one.forge}'s delivery {one.delivery} ({one.event}) was {one.outcome}, at {when}."

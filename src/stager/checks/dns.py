@@ -1,4 +1,4 @@
-"""The wildcard in the DNS, by which all previews are found."""
+"""Checks the wildcard DNS record of the previews."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 from stager.ports.diagnostics import Finding, Verdict
 
-HOW = "Make a wildcard record; docs/how-to/wildcard-dns-and-https.md says how."
+HINT = "Create a wildcard record; see docs/how-to/wildcard-dns-and-https.md."
 
 
-class Wildcard:
-    """Whether any name below the domain leads to this machine.
+class DnsCheck:
+    """Checks that names below the domain resolve to this machine.
 
     Args:
-        domain: tells that of the previews, without a port; an empty one while none is known.
+        domain: returns the domain of the previews, without a port; empty while it is unknown.
     """
 
     subject = "DNS"
@@ -28,32 +28,43 @@ class Wildcard:
         """See `ports.diagnostics.Check.look`."""
         domain = self._domain()
         if not domain:
-            hint = "Set `domain`, or let it be learned from the first request with credentials."
+            hint = "Set `domain`; otherwise it is taken from the first authenticated request."
             return [Finding(self.subject, Verdict.WARNING, "No domain is configured.", hint)]
         if domain == "localhost" or domain.endswith(".localhost"):
-            return [Finding(self.subject, Verdict.FINE, f"*.{domain} is this machine, for browsers here.")]
+            return [
+                Finding(
+                    self.subject, Verdict.FINE, f"*.{domain} is this machine, for browsers on this machine."
+                )
+            ]
         name = f"stager-doctor-{secrets.token_hex(4)}.{domain}"
-        there = await addresses_of(name)
-        if not there:
-            return [Finding(self.subject, Verdict.WRONG, f"{name} isn't found, so no preview would be.", HOW)]
-        return [await judged(domain, there)]
+        addresses = await addresses_of(name)
+        if not addresses:
+            return [
+                Finding(
+                    self.subject,
+                    Verdict.WRONG,
+                    f"{name} doesn't resolve, so previews can't be reached.",
+                    HINT,
+                )
+            ]
+        return [await finding_for(domain, addresses)]
 
 
-async def judged(domain: str, there: set[str]) -> Finding:
-    """What is to be thought of a domain whose names lead to these addresses."""
-    listed, ours = ", ".join(sorted(there)), await own_addresses()
-    if there & ours:
-        return Finding(Wildcard.subject, Verdict.FINE, f"*.{domain} leads here, to {listed}.")
+async def finding_for(domain: str, addresses: set[str]) -> Finding:
+    """Return the finding for a domain whose names resolve to these addresses."""
+    listed = ", ".join(sorted(addresses))
+    if addresses & await own_addresses():
+        return Finding(DnsCheck.subject, Verdict.FINE, f"*.{domain} resolves to this machine, {listed}.")
     return Finding(
-        Wildcard.subject,
+        DnsCheck.subject,
         Verdict.WARNING,
-        f"*.{domain} leads to {listed}, which is no address of this machine.",
-        "That is right behind a router, a load balancer or another proxy, and wrong otherwise.",
+        f"*.{domain} resolves to {listed}, which isn't an address of this machine.",
+        "This is correct only behind a router, a load balancer or another proxy.",
     )
 
 
 async def addresses_of(name: str) -> set[str]:
-    """The addresses of this name; none where it isn't found."""
+    """Resolve a name; an empty set if it doesn't resolve."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -62,13 +73,14 @@ async def addresses_of(name: str) -> set[str]:
 
 
 async def own_addresses() -> set[str]:
-    """The addresses of this machine by which it reaches others, and those of its own name."""
+    """Return the loopback addresses, those of the host name, and the source addresses of outgoing
+    connections."""
     ours = {"127.0.0.1", "::1"} | await addresses_of(socket.gethostname())
-    # Connecting a datagram socket sends nothing; it only chooses the address that would be used.
-    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+    # Connecting a datagram socket sends nothing; it only selects the source address.
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((somewhere, 9))
+                probe.connect((target, 9))
                 ours.add(str(probe.getsockname()[0]))
         except OSError:
             continue

@@ -1,4 +1,4 @@
-"""The root helper: whether it is there, what it can do, and what its firewall rejected."""
+"""Checks the root helper: whether it runs, its features, and what its firewall rejected."""
 
 from __future__ import annotations
 
@@ -12,68 +12,68 @@ from stager.domain.errors import StagerError
 from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Finding, Verdict
 
-OPEN = "Previews reach services of this machine and its private networks"
-INSTALL = "docs/how-to/root-helper.md says how to install the root helper."
-SHOWN = 10
-"""Destinations that are listed, those that were tried most often."""
+UNPROTECTED = "Previews can reach services of this machine and its private networks"
+INSTALL = "Install the root helper; see docs/how-to/root-helper.md."
+MAX_LISTED = 10
+"""Destinations that are listed, the most frequent ones."""
 
 
 class HelperCheck:
-    """Whether previews are guarded.
+    """Checks that the firewall of the root helper works.
 
     Args:
         mode: `helper` in the configuration.
         socket: `helper_socket`.
-        tag: what the names of this installation's bridges have in common; empty while there is none.
-        was_used: whether Stager refuses to start without it.
+        tag: the common part of this installation's bridge names; empty if there is no installation yet.
+        was_used: whether the helper was used before, so that Stager doesn't start without it.
     """
 
     subject = "helper"
 
     def __init__(self, mode: str, socket: Path, tag: str, *, was_used: bool) -> None:
         self._mode, self._socket, self._tag = mode, socket, tag
-        self._must = mode == "required" or was_used
+        self._is_required = mode == "required" or was_used
 
     async def look(self) -> Sequence[Finding]:
         """See `ports.diagnostics.Check.look`."""
         if self._mode == "off":
-            return [self._finding(Verdict.WARNING, f"{OPEN}, because of `helper: off`.", INSTALL)]
+            return [self._finding(Verdict.WARNING, f"{UNPROTECTED}, because of `helper: off`.", INSTALL)]
         client = HelperClient(self._socket)
         try:
-            told = await client.call("hello")
+            reply = await client.call("hello")
         except StagerError as error:
-            verdict = Verdict.WRONG if self._must else Verdict.WARNING
-            return [self._finding(verdict, f"{OPEN}: {error.message}", INSTALL)]
-        return [*self._features(told), *await self._blocked(client)]
+            verdict = Verdict.WRONG if self._is_required else Verdict.WARNING
+            return [self._finding(verdict, f"{UNPROTECTED}: {error.message}", INSTALL)]
+        return [*self._features(reply), *await self._blocked(client)]
 
-    def _features(self, told: dict[str, Any]) -> list[Finding]:
-        found = [self._finding(Verdict.FINE, f"stager-helper {told['version']} answers at {self._socket}.")]
-        for name, lack in told["features"].items():
-            if lack:
-                verdict = Verdict.WRONG if self._must and name == "firewall" else Verdict.WARNING
-                found.append(self._finding(verdict, f"Its {name} isn't available: {lack}"))
+    def _features(self, reply: dict[str, Any]) -> list[Finding]:
+        found = [self._finding(Verdict.FINE, f"stager-helper {reply['version']} answers at {self._socket}.")]
+        for name, reason in reply["features"].items():
+            if reason:
+                verdict = Verdict.WRONG if self._is_required and name == "firewall" else Verdict.WARNING
+                found.append(self._finding(verdict, f"The helper's {name} isn't available: {reason}"))
         return found
 
     async def _blocked(self, client: HelperClient) -> list[Finding]:
-        """What previews were kept from lately, each with the entry that opens it."""
+        """Recently rejected connections, each with the setting that allows it."""
         if not self._tag:
             return []
         try:
-            told = await client.call("firewall-blocked", tag=self._tag)
+            reply = await client.call("firewall-blocked", tag=self._tag)
         except StagerError as error:
             return [self._finding(Verdict.WARNING, error.message, error.hint)]
         counts: Counter[tuple[str, int, str]] = Counter()
-        for row in told["blocked"]:
+        for row in reply["blocked"]:
             counts[row["address"], row["port"], row["protocol"]] += row["count"]
-        found = [self._rejected(*target, count) for target, count in counts.most_common(SHOWN)]
-        if told["unavailable"]:
-            found.append(self._finding(Verdict.WARNING, str(told["unavailable"])))
+        found = [self._rejected(*target, count) for target, count in counts.most_common(MAX_LISTED)]
+        if reply["unavailable"]:
+            found.append(self._finding(Verdict.WARNING, str(reply["unavailable"])))
         return found
 
     def _rejected(self, address: str, port: int, protocol: str, count: int) -> Finding:
         where = f"{Destination(address, port)}" if port else address
-        hint = f'`egress_allow: ["{where}"]` of their application opens it.' if port else ""
-        message = f"Previews were kept from {where} ({protocol}), at least {count} times."
+        hint = f'To allow it, set `egress_allow: ["{where}"]` for the application.' if port else ""
+        message = f"The firewall rejected connections to {where} ({protocol}), at least {count} times."
         return self._finding(Verdict.FINE, message, hint)
 
     def _finding(self, verdict: Verdict, message: str, hint: str = "") -> Finding:

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from stager.checks.deliveries import SetAsideDeliveries
+from stager.checks.deliveries import DeliveryCheck
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.commands.doctor import findings_of, report
@@ -20,7 +20,7 @@ from stager.cli.server import ConfigOption, readiness
 from stager.control.diagnostics import examine
 from stager.domain.errors import StagerError
 from stager.front.process.client import FrontClient
-from stager.installation_checks import checks_of
+from stager.installation_checks import checks_for
 from stager.ports.diagnostics import Finding, Verdict
 from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
@@ -77,7 +77,7 @@ def _local_findings(config: Path | None) -> Sequence[Mapping[str, Any]]:
 async def _findings(loaded: Loaded) -> list[Finding]:
     state = StateDirectory(loaded.settings.state_dir)
     is_up = await _front_answers(state)
-    checks = list(checks_of(loaded.settings, state, is_up=is_up))
+    checks = list(checks_for(loaded.settings, state, is_up=is_up))
     processes = [*_processes(state, is_up=is_up), *_reported(state)]
     seen = [_configuration(loaded), *processes, *await examine(checks)]
     return [*seen, *await _deliveries(state)] if _runs(state) else seen
@@ -90,7 +90,7 @@ async def _deliveries(state: StateDirectory) -> list[Finding]:
 
     store = SqliteStore(state.database)
     try:
-        return await examine([SetAsideDeliveries(store)])
+        return await examine([DeliveryCheck(store)])
     finally:
         await store.close()
 

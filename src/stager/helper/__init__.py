@@ -1,5 +1,5 @@
-"""The root helper: the few things that Stager needs root for, as a program of its own.
+"""The root helper: a separate program for the few operations of Stager that need root.
 
-It imports the standard library and its own modules only, so that the code that runs as root is small enough
-to be read at once. Stager speaks with it through `stager.helper_client`.
+It imports only the standard library and its own modules, so that the code that runs as root is small enough
+to review. Stager calls it with `stager.helper_client`.
 """

@@ -1,6 +1,6 @@
 """The program: `python -I -m stager.helper --user stager`, or `stager-helper`.
 
-Its command line decides all that is powerful.
+Everything that affects security is set on its command line, not by callers.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from stager.version import __version__
 log = logging.getLogger("stager-helper")
 
 FEATURES: tuple[type[Feature], ...] = (Firewall, Builder)
-"""Each is made of the command line: `Feature.of(arguments)`."""
+"""Each is created from the command line with `Feature.of(arguments)`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. What was put in place for Stager stays."""
+    """Serve until SIGTERM or SIGINT. The firewall's rules stay in place afterwards."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     try:
         account = pwd.getpwnam(given.user)
     except KeyError:
-        sys.exit(f"stager-helper: there is no user {given.user}")
+        sys.exit(f"stager-helper: the user {given.user} doesn't exist; create it, or change --user")
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
-    if account.pw_uid and (path := changeable(account.pw_uid, groups)):
-        sys.exit(f"stager-helper: {path} isn't root's alone, so that {given.user} could become root by it")
+    if account.pw_uid and (path := writable_by(account.pw_uid, groups)):
+        risk = f"{given.user} can change {path}, and could become root with that"
+        sys.exit(f"stager-helper: {risk}; only root may write to it")
     registry = Registry(__version__, [feature.of(given) for feature in FEATURES])
     server = Server(given.socket, account.pw_uid, account.pw_gid, registry, tick=given.check_every)
     try:
@@ -49,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"stager-helper: {error}")
 
 
-def changeable(user: int, groups: Collection[int] = ()) -> Path | None:
-    """Something that this program is made of, and that this user, one of these groups or everybody could
-    change; None if nothing is. A folder's sticky bit keeps others from what is in it."""
+def writable_by(user: int, groups: Collection[int] = ()) -> Path | None:
+    """Return a file or folder of this program that this user, one of these groups or everybody can change;
+    None if there is none. In a folder with the sticky bit, users can't change files of others."""
     found = [Path(entry) for entry in sys.path if Path(entry).exists()]
     folders = [path for path in Path(__file__).parent.rglob("*") if path.is_dir()]
-    made_of = (Path(__file__).parent, *folders, Path(sys.prefix), Path(sys.executable).resolve(), *found)
+    roots = (Path(__file__).parent, *folders, Path(sys.prefix), Path(sys.executable).resolve(), *found)
     modules = [*Path(__file__).parent.rglob("*.py"), *Path(__file__).parents[1].glob("*.py")]
-    for path in {*modules, *(each for start in made_of for each in (start, *start.parents))}:
+    for path in {*modules, *(each for start in roots for each in (start, *start.parents))}:
         facts = path.stat()
         is_sticky = path.is_dir() and facts.st_mode & stat.S_ISVTX
         by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid in groups
@@ -76,13 +77,13 @@ async def _serve(server: Server) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="stager-helper", description="Does what Stager needs root for, and nothing else."
+        prog="stager-helper", description="Performs the operations of Stager that need root."
     )
     parser.add_argument("--user", required=True, help="the user that Stager runs as")
     parser.add_argument("--socket", type=Path, default=Path(DEFAULT_SOCKET), help="default: %(default)s")
     parser.add_argument(
         "--check-every", type=float, default=TICK, metavar="SECONDS",
-        help="how often what was put in place is looked at; default: %(default)s",
+        help="interval of the checks that the firewall and the builder are in order; default: %(default)s",
     )  # fmt: skip
     for feature in FEATURES:
         feature.add_arguments(parser)
@@ -91,5 +92,5 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     if os.geteuid() != 0:
-        log.warning("not root: most verbs won't work")
+        log.warning("not running as root: most verbs will fail")
     main()

@@ -1,4 +1,4 @@
-"""What both sides of the helper's socket know: one JSON line in, one JSON line out.
+"""The protocol of the helper's socket: one JSON line as request, one JSON line as answer.
 
 A request is `{"verb": "hello", "fields": {...}}`; an answer is `{"ok": true, "result": {...}}` or
 `{"ok": false, "kind": "refused", "reason": "unknown-verb", "message": "...", "hint": "..."}`.
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 PROTOCOL = 1
-"""Raised when a shape changes so that an older side can't work with it."""
+"""Incremented with each incompatible change."""
 
 DEFAULT_SOCKET = "/run/stager/helper.sock"
 LINE_LIMIT = 64 * 1024
-"""Bytes of a request, line end included."""
+"""Maximum size of a request in bytes, with its line end."""
 ANSWER_LIMIT = 1024 * 1024
-"""Bytes of an answer, line end included."""
+"""Maximum size of an answer in bytes, with its line end."""
 
 Kind = Literal["refused", "retry", "fault"]
 KINDS: tuple[Kind, ...] = ("refused", "retry", "fault")
 
 
 class HelperError(Exception):
-    """A verb didn't work. The caller gets the sentence, and nothing else.
+    """A request failed. The caller receives these fields, and no traceback.
 
     Args:
         message: a sentence.
-        kind: `refused` for a request that is wrong, `retry` for what may work later, `fault` for what won't.
-        reason: a slug that means one thing.
+        kind: `refused` for an invalid request, `retry` for a temporary error, `fault` for a permanent one.
+        reason: a slug with one meaning.
         hint: what to do; may be empty.
     """
 
@@ -40,44 +40,44 @@ class HelperError(Exception):
 
 
 def refused(message: str, reason: str = "bad-request", hint: str = "") -> HelperError:
-    """The request is wrong."""
+    """Make the error for an invalid request."""
     return HelperError(message, kind="refused", reason=reason, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A verb with its fields, not yet checked against the verb's shape."""
+    """A verb with its fields, not yet validated against the verb's shape."""
 
     verb: str
     fields: Mapping[str, Any]
 
 
 def encode_request(verb: str, fields: Mapping[str, object]) -> bytes:
-    """One line."""
+    """Encode a request as one line."""
     return _line({"verb": verb, "fields": fields})
 
 
 def decode_request(line: bytes) -> Request:
-    """Read one line.
+    """Decode one line.
 
     Raises:
-        HelperError: with a sentence, when it isn't exactly a request.
+        HelperError: it isn't a valid request.
     """
     value = _load(line)
     if not isinstance(value, dict) or set(value) != {"verb", "fields"}:
-        raise refused("A request is an object with `verb` and `fields`, and nothing else.")
+        raise refused("A request must be an object with exactly `verb` and `fields`.")
     if not isinstance(value["verb"], str) or not isinstance(value["fields"], dict):
-        raise refused("`verb` must be a text, and `fields` an object.")
+        raise refused("`verb` must be a string, and `fields` an object.")
     return Request(value["verb"], value["fields"])
 
 
 def encode_result(result: Mapping[str, object]) -> bytes:
-    """One line, for a verb that worked."""
+    """Encode the result of a successful request as one line."""
     return _line({"ok": True, "result": result})
 
 
 def encode_error(error: HelperError) -> bytes:
-    """One line, for one that didn't."""
+    """Encode an error as one line."""
     return _line(
         {
             "ok": False,
@@ -90,11 +90,11 @@ def encode_error(error: HelperError) -> bytes:
 
 
 def decode_answer(line: bytes) -> dict[str, Any]:
-    """The result in an answer.
+    """Decode an answer; returns the result.
 
     Raises:
-        HelperError: the one that the other side sent.
-        ValueError: it isn't an answer.
+        HelperError: the error in the answer.
+        ValueError: it isn't a valid answer.
     """
     value = json.loads(line)
     match value:
@@ -118,18 +118,18 @@ def _line(value: object) -> bytes:
 
 def _load(line: bytes) -> object:
     try:
-        return json.loads(line.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
+        return json.loads(line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise refused("The request isn't a line of JSON.") from error
+        raise refused("The request isn't valid JSON.") from error
 
 
-def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Two readers may differ on which of two equal names counts, so neither does."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a name twice")
-    return made
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Reject duplicate names, of which parsers use either the first or the last."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("duplicate name")
+    return values
 
 
-def _no_constant(name: str) -> object:
+def _reject_constant(name: str) -> object:
     raise ValueError(f"{name} isn't JSON")

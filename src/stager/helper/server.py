@@ -1,4 +1,4 @@
-"""The helper's socket: who may speak, how much, for how long."""
+"""The helper's server: authorizes callers, limits their requests, and runs the verbs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from stager.helper.verbs import Feature, Registry, Verb
 log = logging.getLogger("stager-helper")
 
 CONNECTIONS = 16
-"""Callers at once; more are turned away. Stager starts eight containers at once."""
-PATIENCE = 5.0
-"""Seconds that a request may take to arrive, and an answer to be taken."""
-LEAVE = 0.2
-"""Seconds that a caller who is turned away has to finish the request."""
+"""Maximum number of concurrent connections; more are refused. Stager starts eight containers at once."""
+IO_TIMEOUT = 5.0
+"""Seconds for a request to arrive, and for an answer to be read."""
+REFUSAL_TIMEOUT = 0.2
+"""Seconds for a refused caller to finish sending its request."""
 TICK = 5.0
-"""Seconds between two looks of a feature at what it keeps in place."""
+"""Seconds between two calls of a feature's `tick`."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -43,30 +43,32 @@ CREDENTIALS = struct.Struct("3i")
 
 
 class Server:
-    """Answers one request a connection.
+    """Answers one request per connection.
 
     Args:
-        path: of the socket; its folder must belong to root (or to who runs this, in tests) alone.
-        user, group: whose socket it is. Besides them only the helper's own user is heard.
+        path: the socket's path; only root (in tests: the current user) may write to its folder.
+        user, group: the owner of the socket. Only this user and the helper's own may call.
+        registry: the verbs.
+        tick: seconds between two calls of a feature's `tick`.
     """
 
     def __init__(self, path: Path, user: int, group: int, registry: Registry, *, tick: float = TICK) -> None:
         self._path, self._user, self._group = path, user, group
         self._registry = registry
         self._tick = tick
-        self._lanes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._open = 0
         self._running: set[asyncio.Task[Mapping[str, object]]] = set()
 
     async def run(self, stopped: asyncio.Event) -> None:
-        """Serve until `stopped` is set; then finish what was begun.
+        """Serve until `stopped` is set; then finish the running requests.
 
         Raises:
-            OSError: the socket can't be made.
-            HelperError: the folder isn't safe, or another helper has the socket.
+            OSError: the socket can't be created.
+            HelperError: others may write to the folder, or another helper serves the socket.
         """
         check_folder(self._path.parent)
-        with _only_one(self._path), contextlib.ExitStack() as stack:
+        with _locked(self._path), contextlib.ExitStack() as stack:
             for feature in self._registry.features:
                 stack.callback(feature.stop)
                 await asyncio.to_thread(feature.start)
@@ -82,7 +84,7 @@ class Server:
         while True:
             await asyncio.sleep(self._tick)
             try:
-                async with self._lanes[feature.name]:
+                async with self._queues[feature.name]:
                     await asyncio.to_thread(feature.tick)
             except HelperError as error:
                 log.warning("%s: %s", feature.name, error.message)
@@ -94,33 +96,35 @@ class Server:
         try:
             answer = await self._answer(reader, writer)
             writer.write(answer)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(IO_TIMEOUT):
                 await writer.drain()
         except (OSError, TimeoutError):
-            pass  # the caller has gone
+            pass  # the caller has disconnected
         finally:
             self._open -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         try:
-            await self._let_in(reader, writer)
+            await self._authorize(reader, writer)
             return encode_result(await self._do(decode_request(await _line(reader))))
         except HelperError as error:
             if error.kind == "refused":
                 log.warning("refused: %s", error.message)
             return encode_error(error)
         except Exception:
-            log.exception("a bug")
-            bug = HelperError("The helper has a bug; its log says more.", kind="fault", reason="bug")
-            return encode_error(bug)
+            log.exception("unexpected error")
+            message = "Unexpected error in the helper; its log has the traceback."
+            return encode_error(HelperError(message, kind="fault", reason="bug"))
 
-    async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _authorize(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self._check(writer)
         except HelperError:
-            with contextlib.suppress(Exception):  # who is cut off while it writes may not get to the answer
-                async with asyncio.timeout(LEAVE):
+            with contextlib.suppress(
+                Exception
+            ):  # a caller that is disconnected while it writes may not read the answer
+                async with asyncio.timeout(REFUSAL_TIMEOUT):
                     await reader.readuntil(b"\n")
             raise
 
@@ -129,20 +133,22 @@ class Server:
         packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
         _, user, _ = CREDENTIALS.unpack(packed)
         if user not in (self._user, os.geteuid()):
-            raise refused(f"User {user} may not ask; user {self._user} may.", "not-allowed")
+            raise refused(f"User {user} may not call the helper; user {self._user} may.", "not-allowed")
         if self._open > CONNECTIONS:
-            raise HelperError(f"More than {CONNECTIONS} ask at the same time.", kind="retry", reason="busy")
+            raise HelperError(
+                f"There are more than {CONNECTIONS} concurrent requests.", kind="retry", reason="busy"
+            )
 
     async def _do(self, request: Request) -> Mapping[str, object]:
         verb = self._registry.find(request.verb)
         given = verb.shape(request.fields, "fields")
-        begun = asyncio.Event()
-        task = asyncio.create_task(self._in_lane(verb, given, begun))
+        started = asyncio.Event()
+        task = asyncio.create_task(self._run_in_queue(verb, given, started))
         self._running.add(task)
         task.add_done_callback(self._done)
         finished, _ = await asyncio.wait({task}, timeout=verb.timeout)
         if not finished:
-            if not begun.is_set():
+            if not started.is_set():
                 task.cancel()
             raise HelperError(
                 f"{verb.name} took longer than {verb.timeout:g} s.", kind="retry", reason="slow"
@@ -152,31 +158,31 @@ class Server:
     def _done(self, task: asyncio.Task[Mapping[str, object]]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("a verb failed: %r", error)
+            log.info("request failed: %r", error)
 
-    async def _in_lane(
-        self, verb: Verb, given: Mapping[str, object], begun: asyncio.Event
+    async def _run_in_queue(
+        self, verb: Verb, given: Mapping[str, object], started: asyncio.Event
     ) -> Mapping[str, object]:
-        async with self._lanes[verb.lane]:
-            begun.set()
+        async with self._queues[verb.queue]:
+            started.set()
             return await asyncio.to_thread(verb.run, given)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(IO_TIMEOUT):
             return await reader.readuntil(b"\n")
     except TimeoutError:
-        raise refused(f"No whole line came within {PATIENCE:g} s.", "half-line") from None
+        raise refused(f"The request didn't arrive within {IO_TIMEOUT:g} s.", "half-line") from None
     except asyncio.IncompleteReadError:
-        raise refused("The line has no end.", "half-line") from None
+        raise refused("The request doesn't end with a line end.", "half-line") from None
     except asyncio.LimitOverrunError:
-        raise refused(f"A request has at most {LINE_LIMIT} bytes.", "too-long") from None
+        raise refused(f"The request is longer than {LINE_LIMIT} bytes.", "too-long") from None
 
 
 @contextlib.asynccontextmanager
 async def _listening(path: Path, user: int, group: int, serve: Serve) -> AsyncIterator[None]:
-    """A socket at this path that only this user may open."""
+    """Listen at this path, on a socket that only this user may open."""
     with _bound(path) as listener:
         os.chown(path, user, group)
         async with await asyncio.start_unix_server(serve, sock=listener, limit=LINE_LIMIT):
@@ -199,8 +205,8 @@ def _bound(path: Path) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Held by the kernel for as long as this process lives."""
+def _locked(path: Path) -> Iterator[None]:
+    """Take the lock of this path. The kernel releases it when this process exits."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,15 +216,15 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder in which somebody else could put another socket, or a link, in our place.
+    """Check that no other user can replace the socket in this folder.
 
     Raises:
-        HelperError: it isn't a folder of ours, or others may write there.
+        HelperError: it isn't a folder, it belongs to another user, or others may write to it.
     """
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
         raise HelperError(
-            f"{folder} must be a folder that belongs to root, and that nobody else may write to.",
+            f"{folder} must be a folder that belongs to root and that only root may write to.",
             kind="fault",
             reason="unsafe-folder",
         )

@@ -1,4 +1,4 @@
-"""Shapes of verbs' fields. A shape reads one JSON value strictly, or refuses it with a sentence."""
+"""Shapes: strict validators of JSON values, for the fields of verbs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from stager.helper.protocol import refused
 
 Shape = Callable[[object, str], Any]
-"""Reads a value; the text says where it stands. Raises `HelperError`."""
+"""Validates a value and converts it; the string is its path, for errors. Raises `HelperError`."""
 
 
 def integer(low: int, high: int) -> Shape:
-    """A whole number in this range, ends included. `true` isn't one."""
+    """An integer from `low` to `high`. `true` isn't one."""
 
     def read(value: object, where: str) -> int:
         if type(value) is not int or not low <= value <= high:
-            raise refused(f"{where} must be a whole number from {low} to {high}.")
+            raise refused(f"{where} must be an integer from {low} to {high}.")
         return value
 
     return read
@@ -37,11 +37,11 @@ def boolean() -> Shape:
 
 
 def text(pattern: str, meaning: str) -> Shape:
-    """A text that the whole pattern matches.
+    """A string that matches the whole pattern.
 
     Args:
-        pattern: ASCII only is meant by `\\d` and the like; it must bound the length.
-        meaning: what the text is, for the sentence: `a network's name`.
+        pattern: must limit the length. `\\d` and the like match ASCII only.
+        meaning: what the string is, for errors: `a network's name`.
     """
     compiled = re.compile(pattern, re.ASCII)
 
@@ -54,7 +54,7 @@ def text(pattern: str, meaning: str) -> Shape:
 
 
 def one_of(*words: str) -> Shape:
-    """One of these words."""
+    """One of these strings."""
 
     def read(value: object, where: str) -> str:
         if not isinstance(value, str) or value not in words:
@@ -65,37 +65,37 @@ def one_of(*words: str) -> Shape:
 
 
 def address() -> Shape:
-    """An address in its usual notation, IPv4 or IPv6, of one machine."""
+    """A unicast address, IPv4 or IPv6."""
 
     def read(value: object, where: str) -> str:
-        wrong = refused(f"{where} must be an address, such as 10.0.0.5 or fd00::5.")
+        error = refused(f"{where} must be an address, such as 10.0.0.5 or fd00::5.")
         if not isinstance(value, str) or "%" in value:
-            raise wrong
+            raise error
         try:
             parsed = ip_address(value)
         except ValueError:
-            raise wrong from None
+            raise error from None
         if parsed.is_unspecified or parsed.is_multicast:
-            raise wrong
+            raise error
         return str(parsed)
 
     return read
 
 
 def list_of(shape: Shape, most: int) -> Shape:
-    """A list of at most so many."""
+    """A list of at most `most` values."""
 
     def read(value: object, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) > most:
-            raise refused(f"{where} must be a list of at most {most}.")
-        return tuple(shape(entry, f"{where}[{place}]") for place, entry in enumerate(value))
+            raise refused(f"{where} must be a list of at most {most} values.")
+        return tuple(shape(entry, f"{where}[{index}]") for index, entry in enumerate(value))
 
     return read
 
 
 @dataclass(frozen=True)
 class Fields:
-    """An object with exactly these names; it is a shape itself."""
+    """An object with exactly these names."""
 
     shapes: Mapping[str, Shape]
 

@@ -1,4 +1,4 @@
-"""The registry of verbs. The helper does nothing else."""
+"""The registry of verbs: the complete list of what the helper can do."""
 
 from __future__ import annotations
 
@@ -15,93 +15,92 @@ Result = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Verb:
-    """One thing that the helper can do.
+    """One operation of the helper.
 
     Args:
         name: `[a-z-]+`.
-        shape: of its fields, all of which must be given.
-        run: does it, in a thread; gets the fields as the shape read them. It may raise `HelperError`;
-            anything else is a bug: it is logged, and the caller gets no more than `bug`.
-        lane: verbs of one lane run one at a time, in the order in which they came; lanes don't wait for each
-            other.
-        timeout: seconds until the caller is told that it takes too long. The verb runs on to its end, and its
-            lane stays taken until then; so `run` bounds its own subprocesses.
+        shape: the shape of its fields, all of which are required.
+        run: performs the operation, in a thread, with the validated fields. It may raise `HelperError`; any
+            other exception is logged, and the caller receives the reason `bug`.
+        queue: verbs of one queue run one at a time, in order of arrival; queues are independent.
+        timeout: seconds until the caller receives an error. The verb continues nevertheless and blocks its
+            queue, so `run` limits the time of its own subprocesses.
     """
 
     name: str
     shape: Fields
     run: Callable[[Mapping[str, Any]], Result]
-    lane: str
+    queue: str
     timeout: float = 10.0
 
 
 class Feature:
-    """A group of verbs, with what they share. One module each."""
+    """A group of verbs with common state."""
 
     name = ""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Feature:
-        """Made as the command line has it."""
+        """Create the feature from the command line."""
         del arguments
         return cls()
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Declare what root decides on the command line."""
+        """Declare the feature's command-line options."""
 
     def unavailable(self) -> str:
-        """Why it can't work on this machine, as a sentence; empty if it can."""
+        """Return a sentence on why the feature doesn't work on this machine; empty if it does."""
         return ""
 
     def verbs(self) -> Iterable[Verb]:
-        """What callers may ask."""
+        """Return the feature's verbs."""
         return ()
 
-    def meet(self, others: Sequence[Feature]) -> None:
-        """Called once, before any is started, with all features."""
+    def attach(self, others: Sequence[Feature]) -> None:
+        """Called once with all features, before any of them is started."""
 
     def start(self) -> None:
         """Called once, before the socket opens."""
 
     def tick(self) -> None:
-        """Called in the lane that has the feature's name, some seconds after the last time."""
+        """Called periodically, in the queue with the feature's name."""
 
     def stop(self) -> None:
         """Called once, after the socket closed."""
 
 
 class Registry:
-    """All verbs of these features, and `hello`."""
+    """The verbs of these features, and `hello`."""
 
     def __init__(self, version: str, features: Iterable[Feature]) -> None:
         self._version = version
         self.features = tuple(features)
         for feature in self.features:
-            feature.meet(self.features)
-        hello = Verb("hello", Fields({}), self._hello, lane="hello")
+            feature.attach(self.features)
+        hello = Verb("hello", Fields({}), self._hello, queue="hello")
         self._verbs = {verb.name: verb for verb in [hello, *_all(self.features)]}
 
     def find(self, name: str) -> Verb:
-        """The verb of this name. Raises `HelperError` if there is none."""
+        """Return the verb of this name. Raises `HelperError` if there is none."""
         try:
             return self._verbs[name]
         except KeyError:
             raise refused(
-                f"There is no such verb; there are {', '.join(sorted(self._verbs))}.",
+                f"Unknown verb; known are {', '.join(sorted(self._verbs))}.",
                 "unknown-verb",
-                "Are Stager and its helper of the same version?",
+                "Stager and its helper must have the same version.",
             ) from None
 
     def _hello(self, fields: Mapping[str, Any]) -> Result:
-        """The version, and for each feature why it isn't available (empty if it is)."""
+        """Return the version, and for each feature why it isn't available (empty if it is)."""
         del fields
         features = {feature.name: feature.unavailable() for feature in self.features}
         return {"version": self._version, "protocol": PROTOCOL, "features": features}
 
 
 def failed(message: str, reason: str, hint: str = "") -> HelperError:
-    """Something on this machine doesn't work now."""
+    """Make the error for a temporary problem of this machine."""
     return HelperError(message, kind="retry", reason=reason, hint=hint)
 
 

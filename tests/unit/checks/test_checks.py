@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from stager.checks.certificate import Expiry
-from stager.checks.deliveries import SetAsideDeliveries
-from stager.checks.dns import Wildcard, judged, own_addresses
-from stager.checks.machine import Disk, Port
+from stager.checks.certificate import CertificateCheck
+from stager.checks.deliveries import DeliveryCheck
+from stager.checks.dns import DnsCheck, finding_for, own_addresses
+from stager.checks.machine import DiskCheck, PortCheck
 from stager.control import diagnostics
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import Delivery
@@ -39,11 +39,11 @@ async def verdicts(check: Check) -> list[Verdict]:
 
 async def test_deliveries_that_are_set_aside() -> None:
     store, delivery = MemoryStore(), Delivery("d1", "github", "pull_request", "{}")
-    assert await verdicts(SetAsideDeliveries(store)) == [FINE]
+    assert await verdicts(DeliveryCheck(store)) == [FINE]
     await store.write(lambda tx: tx.add_delivery(delivery, START))
     await store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: it hangs", START))
 
-    [found] = await SetAsideDeliveries(store).look()
+    [found] = await DeliveryCheck(store).look()
     assert found.verdict is WARNING
     assert found.message.startswith("github's delivery d1 (pull_request) was set aside: it hangs, at 20")
     assert "Redeliver" in found.hint
@@ -78,7 +78,7 @@ class Says:
 
 class TestMachine:
     async def test_the_disk(self, tmp_path: Path) -> None:
-        [finding] = await Disk(tmp_path / "not" / "yet").look()
+        [finding] = await DiskCheck(tmp_path / "not" / "yet").look()
         assert "GB are free" in finding.message
 
     async def test_a_port_that_is_to_be_had(self) -> None:
@@ -86,16 +86,16 @@ class TestMachine:
             other.bind(("127.0.0.1", 0))
             port = other.getsockname()[1]
             other.listen()
-            assert await verdicts(Port("127.0.0.1", port, is_ours=False)) == [WRONG]
-            assert await verdicts(Port("127.0.0.1", port, is_ours=True)) == [FINE]
-        assert await verdicts(Port("127.0.0.1", port, is_ours=False)) == [FINE]
-        assert await verdicts(Port("127.0.0.1", port, is_ours=True)) == [WRONG]
-        assert await verdicts(Port("127.0.0.1", 0, is_ours=False)) == [FINE]
+            assert await verdicts(PortCheck("127.0.0.1", port, is_ours=False)) == [WRONG]
+            assert await verdicts(PortCheck("127.0.0.1", port, is_ours=True)) == [FINE]
+        assert await verdicts(PortCheck("127.0.0.1", port, is_ours=False)) == [FINE]
+        assert await verdicts(PortCheck("127.0.0.1", port, is_ours=True)) == [WRONG]
+        assert await verdicts(PortCheck("127.0.0.1", 0, is_ours=False)) == [FINE]
 
     async def test_names(self) -> None:
-        assert await verdicts(Wildcard(lambda: "localhost")) == [FINE]
-        assert await verdicts(Wildcard(lambda: "")) == [WARNING]
-        assert await verdicts(Wildcard(lambda: "stager.invalid")) == [WRONG]
+        assert await verdicts(DnsCheck(lambda: "localhost")) == [FINE]
+        assert await verdicts(DnsCheck(lambda: "")) == [WARNING]
+        assert await verdicts(DnsCheck(lambda: "stager.invalid")) == [WRONG]
         assert "127.0.0.1" in await own_addresses()
 
 
@@ -125,11 +125,11 @@ def certificate(tmp_path: Path) -> Callable[[int], Path]:
 
 
 async def test_certificates(certificate: Callable[[int], Path], tmp_path: Path) -> None:
-    assert await verdicts(Expiry(certificate(90))) == [FINE]
-    assert await verdicts(Expiry(certificate(3))) == [WARNING]
-    assert await verdicts(Expiry(tmp_path / "nothing.pem")) == [WRONG]
+    assert await verdicts(CertificateCheck(certificate(90))) == [FINE]
+    assert await verdicts(CertificateCheck(certificate(3))) == [WARNING]
+    assert await verdicts(CertificateCheck(tmp_path / "nothing.pem")) == [WRONG]
     (tmp_path / "nonsense.pem").write_text("nonsense")
-    assert await verdicts(Expiry(tmp_path / "nonsense.pem")) == [WRONG]
+    assert await verdicts(CertificateCheck(tmp_path / "nonsense.pem")) == [WRONG]
 
 
 class TestDocker:
@@ -202,7 +202,7 @@ class TestGithub:
 
 async def test_a_name_that_leads_elsewhere_is_only_warned_of() -> None:
     """There may be a router or a load balancer before this machine."""
-    here = await judged("demo.example.org", {"127.0.0.1"})
-    elsewhere = await judged("demo.example.org", {"203.0.113.9"})
+    here = await finding_for("demo.example.org", {"127.0.0.1"})
+    elsewhere = await finding_for("demo.example.org", {"203.0.113.9"})
     assert (here.verdict, elsewhere.verdict) == (FINE, WARNING)
     assert "203.0.113.9" in elsewhere.message

@@ -52,7 +52,7 @@ async def test_without_it_what_is_open_is_named(tmp_path: Path) -> None:
     ):
         [finding] = await look(nowhere, mode, was_used=was_used)
         assert finding.verdict is verdict
-        assert finding.message.startswith("Previews reach services of this machine")
+        assert finding.message.startswith("Previews can reach services of this machine")
         assert "root-helper.md" in finding.hint
 
 
@@ -72,6 +72,6 @@ async def test_what_it_cant_do_is_named(tmp_path: Path) -> None:
         found = await look(path)
         strict = await look(path, "required")
     assert [f.message for f in found if f.verdict is Verdict.WARNING] == [
-        "Its firewall isn't available: No iptables.", "No NFLOG.",
+        "The helper's firewall isn't available: No iptables.", "No NFLOG.",
     ]  # fmt: skip
     assert strict[1].verdict is Verdict.WRONG

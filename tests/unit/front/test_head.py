@@ -288,12 +288,12 @@ class TestBeginnings:
     )
     def test_hopeless_ones_are_not_waited_for(self, start: bytes, status: int) -> None:
         with pytest.raises(MessageError) as caught:
-            check_incomplete(start, most_bytes=1000, most_line=100)
+            check_incomplete(start, max_bytes=1000, max_line=100)
         assert caught.value.status == status
 
     @pytest.mark.parametrize("end", range(1, 30))
     def test_others_are(self, end: int) -> None:
-        check_incomplete(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[:end], most_bytes=1000, most_line=100)
+        check_incomplete(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[:end], max_bytes=1000, max_line=100)
 
 
 @given(st.binary(max_size=300))

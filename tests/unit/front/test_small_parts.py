@@ -1,4 +1,4 @@
-"""The small parts: the log, the counting of connections, the limits on the command line, the memo."""
+"""The small parts: the log, the counting of connections, the limits on the command line, the cache."""
 
 import argparse
 import json
@@ -121,16 +121,16 @@ def test_what_differs_from_start_to_start_is_no_setting() -> None:
 class TestMemo:
     def test_it_asks_once(self) -> None:
         asked: list[bytes] = []
-        memo = LruCache(lambda key: asked.append(key) or len(asked))  # type: ignore[func-returns-value]
-        assert [memo[b"a"], memo[b"a"], memo[b"b"]] == [1, 1, 2]
+        cache = LruCache(lambda key: asked.append(key) or len(asked))  # type: ignore[func-returns-value]
+        assert [cache[b"a"], cache[b"a"], cache[b"b"]] == [1, 1, 2]
 
     def test_strangers_cannot_fill_the_memory(self) -> None:
-        memo = LruCache(len, most=10)
+        cache = LruCache(len, max_entries=10)
         for number in range(1000):
-            memo[b"%d" % number]
-            memo[b"x" * 1000]
-        assert len(memo) <= 10
-        assert all(len(key) <= 128 for key in memo)
+            cache[b"%d" % number]
+            cache[b"x" * 1000]
+        assert len(cache) <= 10
+        assert all(len(key) <= 128 for key in cache)
 
 
 class TestSockets:

@@ -16,34 +16,34 @@ from stager.helper.builder.engine import folder_of_engine
 from stager.helper.builder.process import Process
 from stager.helper.builder.sandbox import FIRST_ID, Sandbox, resolvers
 from stager.helper.firewall.firewall import Firewall
-from stager.helper.firewall.rules import Place
+from stager.helper.firewall.rules import FirewallOptions
 from stager.helper.protocol import HelperError
 from stager.helper.verbs import Feature, failed
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Sandbox:
+def sandbox(tmp_path: Path) -> Sandbox:
     inside, outside = IPv4Interface("198.18.255.254/30"), IPv4Interface("198.18.255.253/30")
     return Sandbox(tmp_path, tmp_path / "programs", inside, outside, 20 << 30)
 
 
 class TestRoom:
-    def test_its_etc_has_nothing_of_the_host_s(self, room: Sandbox) -> None:
-        files = room.files()
+    def test_its_etc_has_nothing_of_the_host_s(self, sandbox: Sandbox) -> None:
+        files = sandbox.files()
         assert set(files) == {
             "builder.json", "passwd", "group", "subuid", "subgid", "hosts", "nsswitch.conf", "resolv.conf",
         }  # fmt: skip
         assert files["subuid"] == f"stager-builder:{FIRST_ID}:65536\n"
 
-    def test_its_engine(self, room: Sandbox) -> None:
-        said = json.loads(room.files()["builder.json"])
+    def test_its_engine(self, sandbox: Sandbox) -> None:
+        said = json.loads(sandbox.files()["builder.json"])
         assert said["userns-remap"] == "stager-builder"
         assert said["builder"]["entitlements"] == {"network-host": False, "security-insecure": False}
         assert said["builder"]["gc"] == {"enabled": True, "defaultKeepStorage": f"{10 << 30}B"}
         assert not said.keys() & {"proxies", "registry-mirrors", "insecure-registries", "tls"}
 
-    def test_its_namespaces(self, room: Sandbox) -> None:
-        command = room.command()
+    def test_its_namespaces(self, sandbox: Sandbox) -> None:
+        command = sandbox.command()
         assert {"--net", "--mount", "--pid", "--ipc", "--uts", "--kill-child"} <= set(command)
         assert command[command.index("--propagation") + 1] == "private"
 
@@ -71,7 +71,7 @@ class TestDisk:
         folder.mkdir()
         folder.chmod(0o777)
         with pytest.raises(HelperError) as refused:
-            disk.make(folder, 1 << 30)
+            disk.ensure(folder, 1 << 30)
         assert refused.value.reason == "builder-disk"
 
     def test_a_link_in_its_place(self, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ class TestDisk:
         folder.symlink_to(tmp_path / "elsewhere")
         folder.with_name("elsewhere").chmod(0o777)
         with pytest.raises(HelperError):
-            disk.make(folder, 1 << 30)
+            disk.ensure(folder, 1 << 30)
 
 
 class TestEngine:
@@ -101,7 +101,7 @@ class TestEngine:
         """Its BuildKit lets build steps out."""
         self.program(tmp_path / "system", "24.0.9")
         monkeypatch.setenv("PATH", f"{tmp_path / 'system'}:{os.environ['PATH']}")
-        with pytest.raises(HelperError, match=r"Docker 24, and the builder needs 25") as refused:
+        with pytest.raises(HelperError, match=r"Docker 24; the builder needs 25") as refused:
             folder_of_engine(tmp_path / "none")
         assert refused.value.reason == "builder-engine"
 
@@ -117,14 +117,14 @@ class Broken(Firewall):
     """A firewall that can't be put in place."""
 
     def __init__(self) -> None:
-        super().__init__(Place(), Path("/nowhere"))
+        super().__init__(FirewallOptions(), Path("/nowhere"))
 
     def ensure(self) -> bool:
         raise failed("The rules aren't in place.", "firewall-lost")
 
 
 class Running(Process):
-    """An engine that runs until it is ended."""
+    """An engine that runs until it is stopped."""
 
     ended = False
     was_started = True
@@ -133,7 +133,7 @@ class Running(Process):
     def engine(self) -> int | None:
         return None if self.ended else 1
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.ended = True
 
 
@@ -156,7 +156,7 @@ class TestGuard:
 
     @pytest.mark.parametrize("others", [[], [Broken()]])
     def test_without_the_firewall_it_is_not_started(self, builder: Builder, others: list[Feature]) -> None:
-        builder.meet(others)
+        builder.attach(others)
         start = next(verb for verb in builder.verbs() if verb.name == "builder-start")
         with pytest.raises(HelperError) as refused:
             start.run({})
@@ -167,7 +167,7 @@ class TestGuard:
     ) -> None:
         running = Running(tmp_path / "builder.sock", tmp_path)
         monkeypatch.setattr(builder, "_process", running)
-        builder.meet([Broken()])
+        builder.attach([Broken()])
         builder.tick()
         assert running.ended
 
@@ -176,11 +176,11 @@ class TestLeftOver:
     def test_a_process_id_that_is_somebody_else_s_by_now(self, tmp_path: Path) -> None:
         """The note names a process that is long gone, whose id this test's own process has."""
         (tmp_path / "process").write_text(f"{os.getpid()} 1")
-        Process(tmp_path / "builder.sock", tmp_path).end_left_over()
+        Process(tmp_path / "builder.sock", tmp_path).stop_orphan()
         assert not (tmp_path / "process").exists()
 
     @pytest.mark.parametrize("note", ["", "x y", "999999999 5", "1"])
     def test_a_broken_note(self, tmp_path: Path, note: str) -> None:
         (tmp_path / "process").write_text(note)
-        Process(tmp_path / "builder.sock", tmp_path).end_left_over()
+        Process(tmp_path / "builder.sock", tmp_path).stop_orphan()
         assert not (tmp_path / "process").exists()

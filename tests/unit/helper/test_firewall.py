@@ -12,7 +12,7 @@ import pytest
 from stager.helper.firewall import firewall as module
 from stager.helper.firewall.firewall import Firewall
 from stager.helper.firewall.policy import POLICIES
-from stager.helper.firewall.rules import Place
+from stager.helper.firewall.rules import FirewallOptions
 from stager.helper.protocol import HelperError
 
 
@@ -30,7 +30,7 @@ def memory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def firewall(memory: Path) -> Firewall:
-    return WithoutRules(Place(log_group=0), memory)
+    return WithoutRules(FirewallOptions(log_group=0), memory)
 
 
 def apply(firewall: Firewall, number: int, *ports: int) -> Any:
@@ -47,7 +47,7 @@ def test_installations_that_are_gone_leave_room_for_new_ones(
     firewall: Firewall, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each new state directory is one, such as those of demonstrations and tests."""
-    monkeypatch.setattr(module, "tags_there", lambda: {"0000", "0002"})
+    monkeypatch.setattr(module, "active_tags", lambda: {"0000", "0002"})
     for number in range(POLICIES + 2):
         assert apply(firewall, number) == {"changed": True}
     assert remembered(memory) == [0, 2, *range(4, POLICIES + 2)]
@@ -56,7 +56,7 @@ def test_installations_that_are_gone_leave_room_for_new_ones(
 def test_one_with_previews_is_never_forgotten(
     firewall: Firewall, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "tags_there", lambda: {f"{number:04x}" for number in range(POLICIES)})
+    monkeypatch.setattr(module, "active_tags", lambda: {f"{number:04x}" for number in range(POLICIES)})
     for number in range(POLICIES):
         apply(firewall, number)
     with pytest.raises(HelperError) as caught:
@@ -69,5 +69,5 @@ def test_one_with_previews_is_never_forgotten(
 def test_bridges_tell_whose_previews_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["lo", "pvt00ab12345678", "pvf00cd12345678", "docker0", "pvfbuild", "br-00ef"]
     monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names)))
-    assert {"00ab", "00cd"} <= module.tags_there()
-    assert "00ef" not in module.tags_there()
+    assert {"00ab", "00cd"} <= module.active_tags()
+    assert "00ef" not in module.active_tags()

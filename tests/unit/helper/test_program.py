@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import stager.helper
-from stager.helper.__main__ import changeable
+from stager.helper.__main__ import writable_by
 
 
 def started(*options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -21,12 +21,12 @@ def started(*options: str, env: dict[str, str] | None = None) -> subprocess.Comp
 
 def test_its_command_line_decides(tmp_path: Path) -> None:
     assert "--user" in started().stderr
-    assert "there is no user nobody-at-all" in started("--user=nobody-at-all").stderr
+    assert "the user nobody-at-all doesn't exist" in started("--user=nobody-at-all").stderr
     for wrong in ("--chains=INPUT", "--tag=*", "--builder-link=eth0", "--chains=STAGER;id"):
         assert started("--user=root", wrong).returncode == 2, wrong
     tmp_path.chmod(0o777)
     refused = started("--user=root", f"--socket={tmp_path}/helper.sock", "--chains=STAGER-NEVER")
-    assert "nobody else may write" in refused.stderr
+    assert "only root may write" in refused.stderr
     assert refused.returncode == 1
     if shutil.which("iptables-save"):
         rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
@@ -66,11 +66,11 @@ def test_code_that_its_user_may_change_isnt_run_as_root(tmp_path: Path) -> None:
     ):
         deed(path)
         ended = started(*options, env=environ)
-        assert "could become root by it" in ended.stderr, path
+        assert "could become root with that" in ended.stderr, path
         os.chown(path, 0, 0)
         path.chmod(0o755)
     assert "could become root" not in started(*options, env=environ).stderr
 
 
 def test_here_it_is_roots() -> None:
-    assert changeable(4242) is None
+    assert writable_by(4242) is None

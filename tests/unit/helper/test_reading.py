@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.helper.firewall.rejections import BRIDGES, TARGETS, Blocked, Packet, packets
-from stager.helper.firewall.resolvers import MOST, read_resolvers
+from stager.helper.firewall.resolvers import MAX_SERVERS, read_resolvers
 
 
 def test_name_servers_of_the_machine_and_of_docker(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_name_servers_of_the_machine_and_of_docker(tmp_path: Path) -> None:
         daemon.write_text(broken)
         assert read_resolvers([conf, real, tmp_path / "none"], daemon) == ("10.0.0.2", "fd00::2")
     conf.write_text("".join(f"nameserver 10.0.0.{n}\n" for n in range(1, 200)))
-    assert len(read_resolvers([conf], daemon)) == MOST
+    assert len(read_resolvers([conf], daemon)) == MAX_SERVERS
 
 
 def attribute(kind: int, value: bytes) -> bytes:

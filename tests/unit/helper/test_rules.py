@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.helper.firewall.policy import POLICY, Allowed, Group, Policy, policy_of
-from stager.helper.firewall.rules import FAMILIES, METADATA, PRIVATE, Chains, Place, chains_of
-from stager.helper.firewall.tables import is_reached, ours, read, restoring
+from stager.helper.firewall.rules import FAMILIES, METADATA, PRIVATE, Chains, FirewallOptions, chains_of
+from stager.helper.firewall.tables import is_reached, ours, read, restore_script
 from stager.helper.protocol import HelperError
 
 TAG = "ab12"
@@ -45,7 +45,7 @@ def saved(chains: Chains) -> str:
 
 @given(policies, st.lists(addresses, max_size=3), st.sampled_from(FAMILIES))
 def test_whatever_is_wanted_nothing_falls_through(policy: Policy, resolvers: list[str], family: int) -> None:
-    place = Place(log_group=717)
+    place = FirewallOptions(log_group=717)
     chains = chains_of(place, [policy], resolvers, family)
     for rules in chains.values():
         for rule in rules:
@@ -67,7 +67,7 @@ def test_whatever_is_wanted_nothing_falls_through(policy: Policy, resolvers: lis
 @given(policies)
 def test_exceptions_and_ports_are_their_bridges_only(policy: Policy) -> None:
     for family in FAMILIES:
-        chains = chains_of(Place(), [policy], [], family)
+        chains = chains_of(FirewallOptions(), [policy], [], family)
         for chain in ("STAGER-IN-PV", "STAGER-OUT-PV"):
             for rule in chains[chain]:
                 if "ACCEPT" in rule or "dport" in rule:
@@ -75,7 +75,7 @@ def test_exceptions_and_ports_are_their_bridges_only(policy: Policy) -> None:
 
 
 def test_a_helper_for_one_installation_touches_no_other() -> None:
-    place = Place("STAGER-T", TAG, "pvfother")
+    place = FirewallOptions("STAGER-T", TAG, "pvfother")
     chains = chains_of(place, [], [], 4)
     assert chains["STAGER-T-IN"] == [
         f"-i {i} -j STAGER-T-IN-PV" for i in ("pvtab12+", "pvfab12+", "pvfother")
@@ -84,7 +84,7 @@ def test_a_helper_for_one_installation_touches_no_other() -> None:
 
 
 def test_the_table_is_read_and_what_comes_first_is_known() -> None:
-    place, chains = Place(), chains_of(Place(), [], [], 4)
+    place, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
     table = read(saved(chains))
     assert ours(table, chains) == chains
     assert is_reached(table, place)
@@ -102,7 +102,7 @@ def test_the_table_is_read_and_what_comes_first_is_known() -> None:
 
 
 def test_through_dockers_chain_or_past_it() -> None:
-    place, chains = Place(), chains_of(Place(), [], [], 4)
+    place, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
     bare = saved(chains)
     by_docker = bare.replace(
         "-A FORWARD -j STAGER-OUT", "-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j STAGER-OUT"
@@ -111,20 +111,20 @@ def test_through_dockers_chain_or_past_it() -> None:
     assert is_reached(read(by_docker), place)
     without = by_docker.replace("-A DOCKER-USER -j STAGER-OUT", "-A DOCKER-USER -j RETURN")
     assert not is_reached(read(without), place)
-    mended = restoring(read(without), chains, place).splitlines()
+    mended = restore_script(read(without), chains, place).splitlines()
     assert "-I DOCKER-USER 1 -j STAGER-OUT" in mended
     assert not any(line.startswith(("-I FORWARD", "-D")) for line in mended if "INPUT" not in line)
-    assert "-I FORWARD 1 -j STAGER-OUT" in restoring(read(":FORWARD DROP"), chains, place)
+    assert "-I FORWARD 1 -j STAGER-OUT" in restore_script(read(":FORWARD DROP"), chains, place)
     twice = bare.replace(
         "-A INPUT -j STAGER-IN", "-A INPUT -j ACCEPT\n-A INPUT -j STAGER-IN\n-A INPUT -j STAGER-IN"
     )
-    assert restoring(read(twice), chains, place).count("-D INPUT -j STAGER-IN") == 2
+    assert restore_script(read(twice), chains, place).count("-D INPUT -j STAGER-IN") == 2
 
 
 def test_groups_that_are_over_go() -> None:
     group = Group("none", (), (f"pvt{TAG}00000001",))
-    before = chains_of(Place(), [Policy(TAG, (), (group,))], [], 4)
-    text = restoring(read(saved(before)), chains_of(Place(), [], [], 4), Place())
+    before = chains_of(FirewallOptions(), [Policy(TAG, (), (group,))], [], 4)
+    text = restore_script(read(saved(before)), chains_of(FirewallOptions(), [], [], 4), FirewallOptions())
     assert "-X STAGER-IN-0" in text
     assert "-X STAGER-OUT-0" in text
     assert "-X STAGER-IN-PV" not in text

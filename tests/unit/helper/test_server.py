@@ -98,7 +98,7 @@ async def test_the_socket_is_its_users_alone_and_goes_in_the_end(tmp_path: Path)
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
 async def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(mode)
-    with pytest.raises(HelperError, match="nobody else may write"):
+    with pytest.raises(HelperError, match="only root may write"):
         module.check_folder(tmp_path)
     link = tmp_path / "link"
     link.symlink_to("/")
@@ -143,7 +143,7 @@ async def test_what_is_no_request_is_refused_with_a_sentence(tmp_path: Path, raw
 
 
 async def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "IO_TIMEOUT", 0.1)
     async with served(tmp_path, Adding()) as path:
         assert (await sent(path, b'{"verb":"hel', eof=True))["reason"] == "half-line"
         assert (await sent(path, b'{"verb":"hel'))["reason"] == "half-line", "nor is it waited for for ever"
@@ -152,7 +152,7 @@ async def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pyt
 async def test_idle_callers_are_few_and_soon_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(module, "IO_TIMEOUT", 0.3)
     async with served(tmp_path) as path:
         idle = [await asyncio.open_unix_connection(str(path)) for _ in range(module.CONNECTIONS + 5)]
         with pytest.raises(Retry) as busy:

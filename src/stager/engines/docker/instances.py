@@ -22,7 +22,7 @@ from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.pool import Lease, NetworkPool
-from stager.engines.docker.network.prepared_networks import NetworksAhead
+from stager.engines.docker.network.prepared_networks import PreparedNetworks
 from stager.engines.docker.outdated import remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
@@ -86,7 +86,7 @@ class DockerInstances:
         self._created: dict[str, tuple[str, InstanceLabels]] = {}
         """Network and labels of containers that weren't started yet, which saves an inspect call."""
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
-        self._ahead = NetworksAhead(networks)
+        self._prepared_networks = PreparedNetworks(networks)
         self._volumes = ImageVolumes(docker, installation)
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
@@ -119,7 +119,7 @@ class DockerInstances:
         async def has_none() -> bool:
             return not await self._list(environment)
 
-        return self._ahead.expecting(environment, profile, has_none)
+        return self._prepared_networks.prepared(environment, profile, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
@@ -131,7 +131,7 @@ class DockerInstances:
         # The name of a network's bridge contains the profile: each profile has a network of its own.
         alike = [row["Labels"] for row in rows if row["Labels"].get(labels.PROFILE) == wanted.profile.value]
         network = next((each[labels.NETWORK] for each in alike), "")
-        network = network or await self._ahead.network(wanted.environment)
+        network = network or await self._prepared_networks.network(wanted.environment)
         taken = [row["Labels"][labels.ADDRESS] for row in rows]
         lease = await self._networks.lease(wanted.environment, wanted.profile, network, taken)
         try:

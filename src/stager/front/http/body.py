@@ -1,6 +1,6 @@
-"""Where bodies end: three framings that are fed whatever arrives and tell what belongs to the message.
+"""Message bodies: three framings that find the end of a body in the data as it arrives.
 
-Pure. Each keeps a number or a short line, never the body: what goes in comes out at once.
+Pure. A framing stores a number or a short line, never the body: data is returned immediately.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from stager.front.http.head import CHUNKED, UNTIL_CLOSE, MessageError, RequestHe
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
 _NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection"})
-_LONGEST_SIZE_LINE = 256
-_LONGEST_TRAILERS = 16_384
+_MAX_SIZE_LINE = 256
+_MAX_TRAILERS = 16_384
 
 
 class Framing(Protocol):
-    """The body of one message."""
+    """The framing of one message body."""
 
     done: bool
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Split `data` into what to pass on and what comes after the body. Raises MessageError."""
+        """Split `data` into the part to forward and the part after the body. Raises MessageError."""
 
 
 class Length:
-    """A body of so many bytes."""
+    """A body with a Content-Length."""
 
     __slots__ = ("done", "left")
 
@@ -48,7 +48,7 @@ class Length:
 
 
 class UntilClose:
-    """A body that ends with the connection, and each direction of a tunnel."""
+    """A body that ends when the connection is closed, and each direction of a tunnel."""
 
     __slots__ = ("done",)
 
@@ -61,10 +61,10 @@ class UntilClose:
 
 
 class Chunked:
-    """A chunked body with its trailers, passed on as it came once it is known to be well-formed.
+    """A chunked body with its trailers, forwarded unchanged after validation.
 
     Args:
-        unwrap: pass on only the content, for a client of HTTP/1.0, which doesn't know chunks.
+        unwrap: forward only the content, for HTTP/1.0 clients, which don't support chunks.
     """
 
     __slots__ = ("_expect", "_left", "_line", "_trailers", "_unwrap", "done")
@@ -90,13 +90,13 @@ class Chunked:
                 position = end
             else:
                 position = self._read_line(data, position)
-        passed = b"".join(content) if self._unwrap else data[:position]
-        return passed, data[position:]
+        forwarded = b"".join(content) if self._unwrap else data[:position]
+        return forwarded, data[position:]
 
     def _read_line(self, data: bytes, position: int) -> int:
         end = data.find(b"\n", position) + 1
         self._line += data[position : end or len(data)]
-        if len(self._line) > (_LONGEST_TRAILERS if self._expect == self._trailer else _LONGEST_SIZE_LINE):
+        if len(self._line) > (_MAX_TRAILERS if self._expect == self._trailer else _MAX_SIZE_LINE):
             raise MessageError(400, "A line between chunks is too long.")
         if not end:
             return len(data)
@@ -115,7 +115,7 @@ class Chunked:
 
     def _gap(self, line: bytes) -> None:
         if line:
-            raise MessageError(400, "A chunk is longer than it said.")
+            raise MessageError(400, "A chunk is longer than its size says.")
         self._expect = self._size
 
     def _trailer(self, line: bytes) -> None:
@@ -124,7 +124,7 @@ class Chunked:
             return
         self._trailers += len(line)
         match = _TRAILER.fullmatch(line)
-        if match is None or match[1].lower() in _NOT_IN_TRAILERS or self._trailers > _LONGEST_TRAILERS:
+        if match is None or match[1].lower() in _NOT_IN_TRAILERS or self._trailers > _MAX_TRAILERS:
             raise MessageError(400, "The trailers are malformed.")
 
 
@@ -132,21 +132,21 @@ NOTHING: Framing = Length(0)
 
 
 def request_framing(head: RequestHead) -> Framing:
-    """How the body of this request is framed."""
+    """Return the framing of this request's body."""
     if head.length is None:
         return NOTHING
     return Chunked() if head.length == CHUNKED else Length(head.length)
 
 
 def response_length(method: bytes, head: ResponseHead) -> int:
-    """How long the body of this response to `method` is: a number, `CHUNKED` or `UNTIL_CLOSE`."""
+    """Return the length of the body of a response to `method`: a number, `CHUNKED` or `UNTIL_CLOSE`."""
     if method == b"HEAD" or head.status in {204, 304} or head.status < 200:
         return 0
     return UNTIL_CLOSE if head.length is None else head.length
 
 
 def response_framing(length: int, *, unwrap: bool) -> Framing:
-    """The framing for what `response_length` said; `unwrap` as for `Chunked`."""
+    """Return the framing for a result of `response_length`; `unwrap` as for `Chunked`."""
     if length == CHUNKED:
         return Chunked(unwrap=unwrap)
     if length == UNTIL_CLOSE:

@@ -1,7 +1,7 @@
-"""What proxies say about a client: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239), read and written.
+"""Forwarding headers: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239), read and written.
 
-Pure. Apps read any of these, so what they get is always the same facts in each form: whatever a trusted proxy
-left out is derived from what it did send.
+Pure. Apps may read any of them, so all are sent and agree: what a trusted proxy left out is derived from what
+it sent.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _NODE = re.compile(rb"\[(?P<v6>[^\]]*)\](?::\w+)?|(?P<v4>[0-9.]+)(?::\w+)?")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a client.
+    """The facts about a client.
 
     Args:
-        lines: the `Host` header, and all that tell an app about the client, without the last line end.
-        client: its address, for the log.
-        secure: whether it came over https: with us, or with a trusted proxy.
+        lines: the `Host` header and all forwarding headers, without the last line end.
+        client: the client's address, for the log.
+        secure: whether the client uses https to connect to the front or to a trusted proxy.
     """
 
     lines: bytes
@@ -54,58 +54,59 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """How a request came to the front: from which address, with which `Host` header."""
+    """The last hop of a request: the peer's address, and the `Host` header."""
 
     address: bytes
     authority: bytes
 
 
-def told(peer: bytes, head: RequestHead) -> Facts:
-    """The facts by a trusted proxy's word.
+def facts_from_proxy(peer: bytes, head: RequestHead) -> Facts:
+    """Return the facts according to a trusted proxy's headers.
 
     Args:
-        peer: address and scheme of its connection, with a line break between them.
+        peer: address and scheme of its connection, separated by a line break.
     """
     special = head.special
     parts = [peer, head.authority]
     for name in _NAMES:
         values = special.get(name)
         parts.append(b"" if values is None else values[0] if len(values) == 1 else b", ".join(values))
-    return _TOLD[b"\n".join(parts)]
+    return _FROM_PROXY[b"\n".join(parts)]
 
 
 def _read_own(key: bytes) -> Facts:
-    """The facts as the front sees them, by address, scheme and `Host` with line breaks between them."""
+    """Return the facts from the connection: address, scheme and `Host`, separated by line breaks."""
     address, scheme, authority = key.split(b"\n")
     host, port = authority or b"localhost", _port_named(authority) or _DEFAULT_PORTS[scheme]
     return _facts_of(_Hop(address, authority), chain=(), scheme=scheme, host=host, port=port)
 
 
-def _read_told(key: bytes) -> Facts:
-    """The facts by the lines of `told`. Of several values the first counts: that proxy saw the client."""
+def _read_from_proxy(key: bytes) -> Facts:
+    """Return the facts from the lines of `facts_from_proxy`. The first of several values counts: its proxy
+    was the first one behind the client."""
     address, own_scheme, authority, *values = key.split(b"\n")
-    said = dict(zip(_NAMES, values, strict=True))
-    elements = _elements(said[b"forwarded"])
-    scheme = _scheme_in(said, elements) or own_scheme
-    host = _host_in(said, elements) or authority or b"localhost"
+    headers = dict(zip(_NAMES, values, strict=True))
+    elements = _elements(headers[b"forwarded"])
+    scheme = _scheme_in(headers, elements) or own_scheme
+    host = _host_in(headers, elements) or authority or b"localhost"
     return _facts_of(
         _Hop(address, authority),
-        chain=_chain_in(said, elements),
+        chain=_chain_in(headers, elements),
         scheme=scheme,
         host=host,
-        port=_port_of(_port_told(said) or _port_named(host), scheme),
+        port=_port_of(_forwarded_port(headers) or _port_named(host), scheme),
     )
 
 
 def _facts_of(hop: _Hop, *, chain: Sequence[bytes], scheme: bytes, host: bytes, port: bytes) -> Facts:
-    """The facts in each form.
+    """Write the facts as headers.
 
     Args:
-        hop: how the request came to the front.
-        chain: addresses before that of the hop, the client's first.
-        scheme: `http` or `https`, as the client used it.
-        host: as the client asked for it, with its port if it named one.
-        port: that the client asked.
+        hop: the last hop.
+        chain: the addresses before the last hop, the client's first.
+        scheme: `http` or `https`, as the client connected.
+        host: the host of the client's URL, with the port if it has one.
+        port: the port to which the client connected.
     """
     nodes = [*chain, hop.address] if hop.address else [*chain]
     first, *others = [b"for=" + _as_node(node) for node in nodes or [b"unknown"]]
@@ -117,7 +118,7 @@ def _facts_of(hop: _Hop, *, chain: Sequence[bytes], scheme: bytes, host: bytes, 
         b"X-Forwarded-Host": host,
         b"X-Forwarded-Port": port,
         b"X-Real-IP": client,
-        # Once each, in the first element: some apps read the first scheme, others the last.
+        # Only in the first element: some apps read the first scheme, others the last.
         b"Forwarded": b", ".join([b'%b;host="%b";proto=%b' % (first, host, scheme), *others]),
     }
     lines = b"\r\n".join([b"%b: %b" % (name, value) for name, value in headers.items() if value])
@@ -125,49 +126,50 @@ def _facts_of(hop: _Hop, *, chain: Sequence[bytes], scheme: bytes, host: bytes, 
 
 
 def _port_named(authority: bytes) -> bytes:
-    """The port that a `Host` header names; empty when it names none."""
+    """Return the port of a `Host` header; empty if it has none."""
     _, colon, port = authority.rpartition(b":")
     return port if colon and port.isdigit() else b""
 
 
-def _chain_in(said: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> list[bytes]:
-    """The addresses of the clients, the last one of which the trusted proxy saw itself.
+def _chain_in(headers: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> list[bytes]:
+    """Return the addresses of the clients; the last one is the peer of the trusted proxy.
 
-    One that can't be read is unknown, and never taken for the proxy's own, which may be that of this machine.
+    An unreadable address is `unknown`; it is never replaced by the proxy's own, which may be this machine's.
     """
-    chain = [part.strip(b" \t") for part in said[b"x-forwarded-for"].split(b",")]
+    chain = [part.strip(b" \t") for part in headers[b"x-forwarded-for"].split(b",")]
     chain = [part for part in chain if part] or [
         _address_in(element[b"for"]) for element in elements if element.get(b"for")
     ]
     if chain:
         return chain
-    real = _first(said[b"x-real-ip"])
-    return [real or b"unknown"] if real or (said[b"forwarded"] and not elements) else []
+    real = _first(headers[b"x-real-ip"])
+    return [real or b"unknown"] if real or (headers[b"forwarded"] and not elements) else []
 
 
-def _scheme_in(said: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> bytes:
+def _scheme_in(headers: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> bytes:
     named = [
-        _first(said[b"x-forwarded-proto"]),
+        _first(headers[b"x-forwarded-proto"]),
         *(element.get(b"proto", b"") for element in elements),
-        _first(said[b"x-forwarded-scheme"]),
-        b"https" if said[b"x-forwarded-ssl"].lower() == b"on" else b"",
-        b"https" if _port_told(said) == b"443" else b"",
+        _first(headers[b"x-forwarded-scheme"]),
+        b"https" if headers[b"x-forwarded-ssl"].lower() == b"on" else b"",
+        b"https" if _forwarded_port(headers) == b"443" else b"",
     ]
     return next((_SCHEMES[name.lower()] for name in named if name.lower() in _SCHEMES), b"")
 
 
-def _host_in(said: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> bytes:
-    named = [_first(said[b"x-forwarded-host"]), *(element.get(b"host", b"") for element in elements)]
+def _host_in(headers: Mapping[bytes, bytes], elements: Sequence[Mapping[bytes, bytes]]) -> bytes:
+    named = [_first(headers[b"x-forwarded-host"]), *(element.get(b"host", b"") for element in elements)]
     return next((name for name in named if is_authority(name)), b"")
 
 
-def _port_told(said: Mapping[bytes, bytes]) -> bytes:
-    port = _first(said[b"x-forwarded-port"])
+def _forwarded_port(headers: Mapping[bytes, bytes]) -> bytes:
+    port = _first(headers[b"x-forwarded-port"])
     return port if port.isdigit() and len(port) <= 5 else b""
 
 
 def _port_of(named: bytes, scheme: bytes) -> bytes:
-    """The port to tell. Port 80 of https is that of a hop behind the one that did TLS, not the client's."""
+    """Return the port to forward. Port 80 with https is the port of a hop behind the one that terminates TLS,
+    not the client's."""
     return named if named not in {b"", _OTHER_DEFAULT[scheme]} else _DEFAULT_PORTS[scheme]
 
 
@@ -176,7 +178,7 @@ def _first(values: bytes) -> bytes:
 
 
 def _elements(forwarded: bytes) -> list[dict[bytes, bytes]]:
-    """The elements of a `Forwarded` header (RFC 7239, section 4); none when it is malformed."""
+    """Return the elements of a `Forwarded` header (RFC 7239, section 4); none if it is malformed."""
     elements: list[dict[bytes, bytes]] = [{}]
     position = 0
     while position < len(forwarded):
@@ -194,7 +196,7 @@ def _elements(forwarded: bytes) -> list[dict[bytes, bytes]]:
 
 
 def _address_in(node: bytes) -> bytes:
-    """The address of a node, without brackets and port; what isn't one stays as it is, if it may."""
+    """Return the address of a node without brackets and port; a valid identifier is returned unchanged."""
     match = _NODE.fullmatch(node)
     if match is not None:
         return match["v6"] or match["v4"] or b"unknown"
@@ -202,7 +204,7 @@ def _address_in(node: bytes) -> bytes:
 
 
 def _as_node(address: bytes) -> bytes:
-    """An address as RFC 7239 (section 6) writes it."""
+    """Format an address as a node (RFC 7239, section 6)."""
     if _PLAIN_NODE.fullmatch(address):
         return address
     if _V6.fullmatch(address):
@@ -210,6 +212,6 @@ def _as_node(address: bytes) -> bytes:
     return b"unknown" if re.search(rb'["\\\x00-\x1f\x7f-\xff]', address) else b'"%b"' % address
 
 
-OWN = LruCache(_read_own, longest=512)
-"""The facts of a client by whom no trusted proxy speaks; see `_read_own`."""
-_TOLD = LruCache(_read_told, longest=1024)
+OWN = LruCache(_read_own, max_key_bytes=512)
+"""The facts about a client without a trusted proxy; see `_read_own`."""
+_FROM_PROXY = LruCache(_read_from_proxy, max_key_bytes=1024)

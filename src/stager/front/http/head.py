@@ -1,9 +1,9 @@
-"""Heads of HTTP/1.1 messages, read strictly: whatever two servers could read differently is refused.
+"""Heads of HTTP/1.1 messages, parsed strictly: ambiguous messages are rejected.
 
-Pure: bytes in, values out. A request that this parser and the app behind it understood differently could be
-used to smuggle a second one past the front, so nothing doubtful in one is repaired (RFC 9112, sections 2.2,
-3, 5 and 6). In responses, which nobody but the client of that request gets, the few liberties that those
-sections allow are taken: lines that end with LF alone, folded headers, and a Content-Length that is repeated.
+Pure. If this parser and the app read a request differently, a second request could be smuggled past the
+front, so ambiguous requests aren't repaired (RFC 9112, sections 2.2, 3, 5 and 6). A response is seen only by
+the client of its request, so what those sections tolerate is accepted there: lines that end with LF alone,
+folded headers, and a repeated Content-Length.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Fields = tuple[list[bytes], dict[bytes, list[bytes]]]
 
 
 class MessageError(Exception):
-    """A message that is refused.
+    """A message that is rejected.
 
     Args:
-        status: the answer to a client that sent it.
+        status: the status of the response to a client that sent it.
         message: what is wrong, one sentence.
     """
 
@@ -49,20 +49,20 @@ class MessageError(Exception):
 
 @dataclass(slots=True)
 class RequestHead:
-    """What a client asked.
+    """The head of a request.
 
     Args:
         method: as sent; always a token.
         target: in origin form (`/path?query`), or `*`.
         minor: 0 or 1, of HTTP/1.x.
-        host: as route tables know it; empty only for HTTP/1.0 without one.
+        host: in the form of route tables; empty only for HTTP/1.0 without a `Host` header.
         authority: the `Host` header as sent.
-        lines: the headers that the front doesn't have to understand, as sent, in order.
-        special: the values of those that it does, by lower-case name.
-        length: of the body: None when there is none, or `CHUNKED`.
-        keep_alive: whether the client wants the connection to stay.
-        upgrade: the protocol that it wants to change to; empty when none.
-        marked: whether there may be something in it that is meant for the front alone; see `gate`.
+        lines: the headers that the front doesn't interpret, as sent, in order.
+        special: the values of the headers that it interprets, by lower-case name.
+        length: the length of the body: None if there is none, or `CHUNKED`.
+        keep_alive: whether the client wants the connection to stay open.
+        upgrade: the protocol of a requested upgrade; empty if there is none.
+        marked: whether it may contain access cookies or parameters of the front; see `access_gate`.
     """
 
     method: bytes
@@ -79,7 +79,7 @@ class RequestHead:
 
     @property
     def replayable(self) -> bool:
-        """Whether sending it twice does no harm: an idempotent method, and no body to send again."""
+        """Whether it can be sent twice: the method is idempotent, and there is no body."""
         return self.length is None and self.method in _IDEMPOTENT and not self.upgrade
 
     @property
@@ -88,13 +88,13 @@ class RequestHead:
         return self.minor == 1 and b"expect" in self.special
 
     def readdress(self, host: str) -> None:
-        """Make it a request for `host`. A `Host` header that says so already stays as sent, with its port."""
+        """Change the request's host. A `Host` header with the same host stays as sent, with its port."""
         if self.host != host:
             self.host, self.authority = host, host.encode("ascii")
             self.special[b"host"] = [self.authority]
 
     def value(self, name: bytes) -> bytes:
-        """The first value among `lines` of the header `name` (lower case); empty when there is none."""
+        """Return the first value among `lines` of the header `name` (lower case); empty if there is none."""
         for line in self.lines:
             if line[: len(name) + 1].lower() == name + b":":
                 return line[len(name) + 1 :].strip(b" \t")
@@ -103,7 +103,7 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ResponseHead:
-    """What an app answered. `length` is that of its header: None, `CHUNKED`, or a number; see `body`."""
+    """The head of a response. `length` is that of its headers: None, `CHUNKED`, or a number; see `body`."""
 
     status: int
     status_line: bytes
@@ -114,17 +114,17 @@ class ResponseHead:
     keep_alive: bool
 
 
-def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
-    """Read the head of a request.
+def parse_request(block: bytes, max_headers: int = 200) -> RequestHead:
+    """Parse the head of a request.
 
     Args:
         block: everything before the empty line, without the CRLF of the last header.
-        most_headers: more are refused.
+        max_headers: the maximum number of headers.
 
     Raises:
-        MessageError: it is malformed, ambiguous, or too much.
+        MessageError: it is malformed, ambiguous, or too large.
     """
-    lines = _split(block, most_headers)
+    lines = _split(block, max_headers)
     method, target, minor = _request_line(lines[0])
     plain, special = _fields(lines, _REQUEST_ROLES)
     authority, host = _authority(special, minor)
@@ -137,7 +137,7 @@ def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
         upgrade = _upgrade(special, options, minor)
         plain = _without(plain, options)
     length = None if _FRAMING.isdisjoint(special) else _length(special, minor)
-    # `in` would take several times as long: it tries first whether what is looked for is a number.
+    # `in` is several times slower: it first tests whether its operand is a number.
     marked = block.find(b"stager-pass") >= 0 or target.find(b"stager_") >= 0
     return RequestHead(
         method, target, minor, host, authority, plain, special, length, keep_alive, upgrade, marked
@@ -145,44 +145,45 @@ def parse_request(block: bytes, most_headers: int = 200) -> RequestHead:
 
 
 def read_response(
-    data: bytes, most_bytes: int = 65_536, most_headers: int = 200
+    data: bytes, max_bytes: int = 65_536, max_headers: int = 200
 ) -> tuple[ResponseHead, bytes] | None:
-    """Take the head of a response off what has come; with it comes the rest. None while the head isn't whole.
+    """Parse the head of a response; returns it and the rest of the data, or None while it is incomplete.
 
     Args:
         data: everything from the first byte of the response.
-        most_bytes: a longer head is refused, and so are more headers than `most_headers`.
+        max_bytes: the maximum size of the head.
+        max_headers: the maximum number of headers.
 
     Raises:
-        MessageError: it is malformed, ambiguous, or too much.
+        MessageError: it is malformed, ambiguous, or too large.
     """
     end = data.find(_END)
-    if 0 <= end <= most_bytes:
+    if 0 <= end <= max_bytes:
         try:
-            return parse_response(data[:end], most_headers), data[end + 4 :]
+            return parse_response(data[:end], max_headers), data[end + 4 :]
         except MessageError:
-            pass  # it may be one of which the lines end with LF alone, or a folded one
+            pass  # its lines may end with LF alone, or it may have folded headers
     blank = _BLANK_LINE.search(data)
-    if (blank.start() if blank else len(data)) > most_bytes:
+    if (blank.start() if blank else len(data)) > max_bytes:
         raise MessageError(502, "The head is too long.")
     if blank is None:
         return None
-    return parse_response(_mended(data[: blank.start()]), most_headers), data[blank.end() :]
+    return parse_response(_normalised(data[: blank.start()]), max_headers), data[blank.end() :]
 
 
-def _mended(block: bytes) -> bytes:
-    """The head of a response with CR LF at the end of each line, and unfolded (RFC 9112, 2.2 and 5.2)."""
+def _normalised(block: bytes) -> bytes:
+    """Return the head of a response with CR LF line ends and without folding (RFC 9112, 2.2 and 5.2)."""
     status_line, *headers = block.replace(b"\r\n", b"\n").split(b"\n", 1)
     if not headers:
         return status_line
     if headers[0][:1] in {b" ", b"\t"}:
-        raise MessageError(502, "A blank stands before the first header.")
+        raise MessageError(502, "There is a space before the first header.")
     return status_line + _CRLF + _FOLD.sub(b" ", headers[0]).replace(b"\n", _CRLF)
 
 
-def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
-    """Read the head of a response; `block` as for `parse_request`. Raises MessageError."""
-    lines = _split(block, most_headers)
+def parse_response(block: bytes, max_headers: int = 200) -> ResponseHead:
+    """Parse the head of a response; `block` as for `parse_request`. Raises MessageError."""
+    lines = _split(block, max_headers)
     match = _STATUS.fullmatch(lines[0])
     if match is None:
         raise MessageError(502, "The status line is malformed.")
@@ -197,26 +198,26 @@ def parse_response(block: bytes, most_headers: int = 200) -> ResponseHead:
     return ResponseHead(status, lines[0], minor, plain, special, length, keep_alive)
 
 
-def check_incomplete(start: bytes, most_bytes: int, most_line: int) -> None:
-    """Refuse the beginning of a head that can no longer become a good one. Raises MessageError."""
+def check_incomplete(start: bytes, max_bytes: int, max_line: int) -> None:
+    """Reject an incomplete head that can't become valid. Raises MessageError."""
     if start.startswith(b"PRI * HTTP/2"):
-        raise MessageError(505, "This is HTTP/2 without TLS; please use HTTP/1.1.")
-    if b"\r\n" not in start[: most_line + 2] and len(start) > most_line:
+        raise MessageError(505, "HTTP/2 without TLS isn't supported; please use HTTP/1.1.")
+    if b"\r\n" not in start[: max_line + 2] and len(start) > max_line:
         raise MessageError(414, "The request line is too long.")
-    if len(start) > most_bytes:
+    if len(start) > max_bytes:
         raise MessageError(431, "The headers are too long.")
     if start.count(b"\n") != start.count(b"\r\n"):
         raise MessageError(400, "Lines have to end with CR LF.")
 
 
-def _split(block: bytes, most_headers: int) -> list[bytes]:
+def _split(block: bytes, max_headers: int) -> list[bytes]:
     lines = block.split(_CRLF)
-    if len(lines) - 1 > most_headers:
+    if len(lines) - 1 > max_headers:
         raise MessageError(431, "There are too many headers.")
-    # All that may remain of a head without its text is the line ends: no bare CR or LF, no NUL, no control
-    # character.
+    # Without the allowed characters, only the line ends may remain: no bare CR or LF, no NUL, no other
+    # control character.
     if block.translate(None, _TEXT) != _CRLF * (len(lines) - 1):
-        raise MessageError(400, "The head has a control character in it.")
+        raise MessageError(400, "The head contains a control character.")
     return lines
 
 
@@ -276,7 +277,7 @@ def _unusual_target(method: bytes, target: bytes, authority: bytes) -> bytes:
 
 
 def _without_port(authority: bytes, default: bytes) -> bytes:
-    """An authority in lower case, without a port that says nothing (RFC 9110, section 4.2.3)."""
+    """Return an authority in lower case, without an empty or default port (RFC 9110, section 4.2.3)."""
     return authority.lower().removesuffix(default).removesuffix(b":")
 
 
@@ -285,7 +286,7 @@ def _options(values: list[bytes]) -> set[bytes]:
 
 
 def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int) -> bytes:
-    """What to upgrade to. Not to HTTP/2: it would carry requests past everything that is checked here."""
+    """Return the requested protocols, without HTTP/2: its requests would bypass all checks of the front."""
     if b"upgrade" not in options or minor == 0:
         return b""
     wanted = [name.strip(b" \t") for value in special.get(b"upgrade", ()) for name in value.split(b",")]
@@ -293,7 +294,7 @@ def _upgrade(special: dict[bytes, list[bytes]], options: set[bytes], minor: int)
 
 
 def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
-    """The headers that `Connection` doesn't name: those it names are meant for us and go no further."""
+    """Remove the headers that `Connection` lists: they are for this hop only."""
     listed = options - _EVERYDAY_OPTIONS
     if not listed:
         return lines
@@ -315,7 +316,7 @@ def _length(special: dict[bytes, list[bytes]], minor: int, *, may_repeat: bool =
 
 def _number(lengths: list[bytes], *, may_repeat: bool) -> int:
     if may_repeat and (len(lengths) > 1 or b"," in lengths[0]):
-        # RFC 9110, section 8.6: several that agree are one.
+        # RFC 9110, section 8.6: several equal values are one.
         lengths = [*{value.strip(b" \t") for line in lengths for value in line.split(b",")}]
     if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
         raise MessageError(400, "The Content-Length should be one number.")
@@ -328,7 +329,7 @@ def _check_method(method: bytes) -> None:
 
 
 def is_authority(text: bytes) -> bool:
-    """Whether it may stand in a `Host` header: a name or an address, with or without a port."""
+    """Whether it is a valid `Host` header: a name or an address, with or without a port."""
     return _HOST.fullmatch(text) is not None
 
 
@@ -339,10 +340,8 @@ def _read_host(authority: bytes) -> str:
 
 
 def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[bytes], bytes | None]:
-    """A function that tells what a header is for, by its name as sent.
-
-    That is None for what passes as it is, the lower-case name for what the front has to understand, and an
-    empty name for what it removes.
+    """Return a function that maps the name of a header to its role: None if it is forwarded unchanged, the
+    lower-case name if the front interprets it, and an empty name if the front removes it.
     """
 
     def role(name: bytes) -> bytes | None:
@@ -351,27 +350,28 @@ def _role_in(special: frozenset[bytes], dropped: frozenset[bytes]) -> Callable[[
         lower = name.lower()
         if lower in special:
             return lower
-        return b"" if lower in dropped or _is_impostor(lower) else None
+        return b"" if lower in dropped or _is_lookalike(lower) else None
 
     return role
 
 
 def _role_in_response(name: bytes) -> bytes | None:
-    """The same for a response. What speaks to a proxy or to a browser's whole storage is set aside: of a
-    preview nobody takes it."""
+    """The same for a response. Headers for proxies, or for the browser's whole storage, are set apart: they
+    aren't accepted from a preview."""
     role = _plain_role_in_response(name)
     return name.lower() if role is None and is_for_intermediaries(name.lower()) else role
 
 
 def is_for_intermediaries(lower: bytes) -> bool:
-    """Whether a response's header of this name is for a proxy before us, or for a browser's whole storage."""
+    """Whether a response header of this name is for a proxy in front of the front, or clears browser
+    storage."""
     return lower == CLEARING or lower.startswith(TO_PROXY)
 
 
-def _is_impostor(lower: bytes) -> bool:
-    """Whether an app could take it for a header that the front vouches for: CGI turns `-` into `_`.
+def _is_lookalike(lower: bytes) -> bool:
+    """Whether an app could mistake it for a header that the front sets or interprets: CGI turns `-` into `_`.
 
-    `Content_Length` is one: to whoever reads it so, the body would end elsewhere.
+    `Content_Length` is one: an app that accepts it would find another end of the body.
     """
     return b"_" in lower and lower.replace(b"_", b"-") in FORWARDING | _FRAMING | {b"x-request-id"}
 
@@ -389,9 +389,9 @@ FORWARDING = frozenset(
     }
 )
 CLEARING = b"clear-site-data"
-"""Would have a browser forget the cookies of all previews and of Stager (Clear Site Data, section 3.1)."""
+"""Would delete the cookies of all previews and of Stager in the browser (Clear Site Data, section 3.1)."""
 TO_PROXY = b"x-accel-"
-"""What an nginx before us would obey, such as `X-Accel-Redirect` (nginx docs, ngx_http_proxy_module)."""
+"""An nginx in front of the front would obey them, such as `X-Accel-Redirect` (ngx_http_proxy_module)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _HTTP_2 = (b"h2", b"http/2")
 _EVERYDAY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"upgrade"})
@@ -413,7 +413,7 @@ _REQUEST_ROLES = LruCache(
         _FRAMING
         | FORWARDING
         | {b"host", b"connection", b"upgrade", b"expect", b"x-request-id", b"x-stager-bypass"},
-        _HOP_BY_HOP | {b"proxy"},  # CGI would read it as the variable HTTP_PROXY
+        _HOP_BY_HOP | {b"proxy"},  # CGI would pass it as the variable HTTP_PROXY
     )
 )
 _plain_role_in_response = _role_in(_FRAMING | {b"connection", b"upgrade", b"set-cookie"}, _HOP_BY_HOP)

@@ -1,26 +1,25 @@
-"""What becomes of headers on their way: hop-by-hop ones go, the ones that tell the app about the client are
-ours.
+"""Rewriting of heads: hop-by-hop headers are removed, and headers about the client are set.
 
-Pure. Everything that is the same for all requests of a connection is made once and kept.
+Pure. What is the same for all requests of a connection is computed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.front.http.forwarded import OWN, Facts, told
+from stager.front.http.forwarded import OWN, Facts, facts_from_proxy
 from stager.front.http.head import CHUNKED, FORWARDING, UNTIL_CLOSE, RequestHead, ResponseHead
 
 _LINE = b"\r\n"
 
 
 class Forwarding:
-    """What an app is told about one client.
+    """The forwarding headers of one client connection.
 
     Args:
-        address: of the peer; empty when it isn't known.
-        scheme: `http` or `https`, as the client speaks with the front.
-        trusted: whether the peer is a proxy of ours, whose own word about its client counts.
+        address: the peer's address; empty if it isn't known.
+        scheme: `http` or `https`, as the peer connects to the front.
+        trusted: whether the peer is a trusted proxy, whose own forwarding headers are used.
     """
 
     __slots__ = ("_peer", "_trusted")
@@ -30,14 +29,14 @@ class Forwarding:
         self._peer = f"{address}\n{scheme}".encode("ascii", "replace")
 
     def facts(self, head: RequestHead) -> Facts:
-        """What is known of the client that sent this request."""
+        """Return the facts about the client that sent this request."""
         if self._trusted and not FORWARDING.isdisjoint(head.special):
-            return told(self._peer, head)
+            return facts_from_proxy(self._peer, head)
         return OWN[self._peer + b"\n" + head.authority]
 
 
 def request_head(head: RequestHead, facts: Facts, request_id: bytes) -> bytes:
-    """The head of the request as the app gets it."""
+    """Return the head of the request for the app."""
     lines = [
         b"%b %b HTTP/1.1" % (head.method, head.target),
         facts.lines,
@@ -55,22 +54,22 @@ def request_head(head: RequestHead, facts: Facts, request_id: bytes) -> bytes:
 
 
 def request_id_of(head: RequestHead) -> bytes:
-    """The id that the client gave its request, when it is one that may be passed on; else nothing."""
+    """Return the request id that the client sent; empty if there is none that can be forwarded."""
     values = head.special.get(b"x-request-id", ())
     return values[0] if len(values) == 1 and 0 < len(values[0]) <= 128 and values[0].isascii() else b""
 
 
 def response_head(head: ResponseHead, minor: int, *, keep: bool, extra: Sequence[bytes] = ()) -> bytes:
-    """The head of the response as the client gets it.
+    """Return the head of the response for the client.
 
     Args:
         head: the app's.
-        minor: of the client's HTTP/1.x.
+        minor: the minor version of the client's HTTP/1.x.
         keep: whether the connection to the client stays open.
-        extra: further lines.
+        extra: additional header lines.
     """
     lines = [b"HTTP/1.1" + head.status_line[8:], *head.lines, *extra]
-    # HTTP/1.0 isn't told of chunks, not even where no body follows (RFC 9112, section 6.1).
+    # HTTP/1.0 has no Transfer-Encoding, not even without a body (RFC 9112, section 6.1).
     unwrapped = head.length == CHUNKED and minor == 0
     if head.length is not None and head.status >= 200 and head.status != 204 and not unwrapped:
         lines.append(_body_line(head.length))
@@ -83,18 +82,18 @@ def response_head(head: ResponseHead, minor: int, *, keep: bool, extra: Sequence
 
 
 def interim_head(head: ResponseHead) -> bytes:
-    """A 1xx response other than 101, as the client gets it."""
+    """Return the head of a 1xx response other than 101 for the client."""
     return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, _LINE])
 
 
 def switching_head(head: ResponseHead, extra: Sequence[bytes] = ()) -> bytes:
-    """A 101 response, as the client gets it, with further lines."""
+    """Return the head of a 101 response for the client, with additional header lines."""
     upgrade = b"Connection: Upgrade\r\nUpgrade: " + b", ".join(head.special.get(b"upgrade", (b"websocket",)))
     return _LINE.join([b"HTTP/1.1" + head.status_line[8:], *head.lines, *extra, upgrade, _LINE])
 
 
 def stays_open(request: RequestHead, length: int) -> bool:
-    """Whether the client's connection can be used again after a response of this length."""
+    """Whether the client's connection can be reused after a response of this length."""
     return request.keep_alive and length != UNTIL_CLOSE and not (length == CHUNKED and request.minor == 0)
 
 

@@ -1,4 +1,4 @@
-"""How much the front takes from strangers, and how long it waits for anybody."""
+"""The limits and timeouts of the front."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def _limit(default: float, words: str) -> Any:
-    return field(default=default, metadata={"help": words})
+def _limit(default: float, help_: str) -> Any:
+    return field(default=default, metadata={"help": help_})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every limit is an option of the command line too: `head_seconds` is `--head-seconds`."""
+    """Limits and timeouts. Each is also a command-line option: `head_seconds` is `--head-seconds`."""
 
-    head_seconds: float = _limit(15.0, "how long a client may take to send the head of a request")
+    head_seconds: float = _limit(15.0, "maximum time for a client to send the head of a request")
     body_seconds: float = _limit(
-        60.0, "how long a client may stall while it sends a body or takes a response"
+        60.0, "maximum time without progress while a client sends a body or reads a response"
     )
-    idle_seconds: float = _limit(75.0, "how long a client connection is kept without a request")
-    connect_seconds: float = _limit(5.0, "how long connecting to an app may take")
-    response_seconds: float = _limit(
-        60.0, "how long an app may take to begin its answer, once it has the request"
-    )
-    upstream_seconds: float = _limit(3600.0, "how long an app may be silent within an answer")
-    upstream_idle_seconds: float = _limit(30.0, "how long an unused connection to an app is kept")
-    drain_seconds: float = _limit(10.0, "how long open requests may go on once the front is told to stop")
-    connections: int = _limit(10_000, "how many client connections may be open")
-    connections_per_client: int = _limit(1024, "how many of them from one address")
-    head_bytes: int = _limit(65_536, "how long the head of a request or response may be")
-    line_bytes: int = _limit(16_384, "how long the request line may be")
-    headers: int = _limit(200, "how many headers a request or response may have")
+    idle_seconds: float = _limit(75.0, "maximum idle time of a client connection")
+    connect_seconds: float = _limit(5.0, "timeout for connecting to an app")
+    response_seconds: float = _limit(60.0, "maximum time for an app to begin its response")
+    upstream_seconds: float = _limit(3600.0, "maximum time without data within a response")
+    upstream_idle_seconds: float = _limit(30.0, "maximum idle time of a connection to an app")
+    drain_seconds: float = _limit(10.0, "maximum time for open requests when the front stops")
+    connections: int = _limit(10_000, "maximum number of client connections")
+    connections_per_client: int = _limit(1024, "maximum number of client connections from one address")
+    head_bytes: int = _limit(65_536, "maximum size of the head of a request or response")
+    line_bytes: int = _limit(16_384, "maximum size of the request line")
+    headers: int = _limit(200, "maximum number of headers of a request or response")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` one option for every limit."""
+    """Add one option per limit to `parser`."""
     group = parser.add_argument_group("limits")
     for limit in fields(Limits):
         kind = int if isinstance(limit.default, int) else float
@@ -49,12 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(arguments: argparse.Namespace) -> Limits:
-    """The limits that the command line named."""
+    """Return the limits of a parsed command line."""
     return Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)})
 
 
 def to_arguments(limits: Limits) -> list[str]:
-    """The command line that names these limits: only what differs from the defaults."""
+    """Return the command-line options of these limits, without those that are the default."""
     changed = [limit for limit in fields(Limits) if getattr(limits, limit.name) != limit.default]
     return [f"{_option(limit.name)}={getattr(limits, limit.name)}" for limit in changed]
 

@@ -1,4 +1,4 @@
-"""Remembering the answers of pure functions that are asked the same thing with every request."""
+"""A cache for the results of pure functions that are called with the same arguments on each request."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ V = TypeVar("V")
 
 
 class LruCache(dict[bytes, V]):
-    """`memo[key]` is `function(key)`, computed once. What the function raises is raised, and not remembered.
+    """`cache[key]` is `function(key)`, computed once. Exceptions of the function aren't cached.
 
-    Strangers choose the keys, so neither their number nor their length may fill the memory: long ones are
-    never kept, and when there are too many all are forgotten.
+    Clients choose the keys, so number and length of the entries are limited: long keys aren't cached, and a
+    full cache is cleared.
 
     Args:
-        function: computes what isn't known.
-        most: how many are kept.
-        longest: the bytes of a key that is kept.
+        function: computes the value of a key.
+        max_entries: the maximum number of entries.
+        max_key_bytes: the maximum length of a cached key.
     """
 
-    __slots__ = ("_function", "_longest", "_most")
+    __slots__ = ("_function", "_max_entries", "_max_key_bytes")
 
-    def __init__(self, function: Callable[[bytes], V], most: int = 2048, longest: int = 128) -> None:
+    def __init__(
+        self, function: Callable[[bytes], V], max_entries: int = 2048, max_key_bytes: int = 128
+    ) -> None:
         super().__init__()
         self._function = function
-        self._most = most
-        self._longest = longest
+        self._max_entries = max_entries
+        self._max_key_bytes = max_key_bytes
 
     def __missing__(self, key: bytes) -> V:
         value = self._function(key)
-        if len(key) <= self._longest:
-            if len(self) >= self._most:
+        if len(key) <= self._max_key_bytes:
+            if len(self) >= self._max_entries:
                 self.clear()
             self[key] = value
         return value

@@ -1,1 +1,1 @@
-"""The builder for untrusted code: its process, sandbox, disk, network and engine."""
+"""The builder for untrusted code: its process, sandbox, disk, network link and engine."""

@@ -1,7 +1,7 @@
-"""The builder for untrusted code: a Docker engine of its own, started when it is wanted.
+"""The builder for untrusted code: a separate Docker engine, started on demand.
 
-Where it lies, how large its disk is and which programs run it is said on the helper's command line. A caller
-can start it and stop it, and nothing else.
+Its folder, the size of its disk and its programs are set on the helper's command line. Callers can only start
+and stop it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from stager.helper.verbs import Feature, Result, Verb, failed
 
 log = logging.getLogger("stager-helper")
 
-NEEDED = ("unshare", "mount", "pivot_root", "setpriv", "mkfs.ext4", "ip", "iptables")
-HUNG = 10.0
-"""Seconds after which an engine that doesn't answer is started again."""
-LEAST_ADDRESSES = 4
-"""Of a link: both ends, and two that are reserved."""
+REQUIRED_COMMANDS = ("unshare", "mount", "pivot_root", "setpriv", "mkfs.ext4", "ip", "iptables")
+HEALTH_TIMEOUT = 10.0
+"""Seconds after which an engine that doesn't respond is restarted."""
+MIN_ADDRESSES = 4
+"""Minimum size of the link's network: two addresses for its ends, and two reserved ones."""
 SOCKET = "builder.sock"
-"""Lies beside the helper's own."""
+"""The name of the builder's socket, in the folder of the helper's."""
 
 
 class Builder(Feature):
@@ -59,19 +59,19 @@ class Builder(Feature):
         group = parser.add_argument_group("the builder for untrusted code")
         group.add_argument(
             "--builder-folder", type=Path, default=Path("/var/lib/stager-builder"), metavar="FOLDER",
-            help="where its disk lies; default: %(default)s",
+            help="folder of its disk; default: %(default)s",
         )  # fmt: skip
         group.add_argument(
             "--builder-size", type=disk.size, default=20 << 30, metavar="SIZE",
-            help="how large its disk is, such as 40G; the file grows with use; default: 20G",
+            help="size of its disk, such as 40G; the file is sparse; default: 20G",
         )  # fmt: skip
         group.add_argument(
             "--builder-programs", type=Path, default=Path("/usr/libexec/stager/docker"), metavar="FOLDER",
-            help="where its dockerd and containerd lie, if the system's aren't used; default: %(default)s",
+            help="folder of its dockerd and containerd, instead of the system's; default: %(default)s",
         )  # fmt: skip
         group.add_argument(
             "--builder-network", type=link_network, default=IPv4Network("198.18.255.252/30"),
-            metavar="NETWORK", help="its network, of four addresses; default: %(default)s",
+            metavar="NETWORK", help="its network, at least four addresses; default: %(default)s",
         )  # fmt: skip
 
     @classmethod
@@ -82,12 +82,12 @@ class Builder(Feature):
     def unavailable(self) -> str:
         """See `Feature.unavailable`."""
         if os.geteuid() != 0:
-            return "The helper doesn't run as root."
-        missing = [name for name in NEEDED if shutil.which(name) is None]
+            return "The helper isn't running as root."
+        missing = [name for name in REQUIRED_COMMANDS if shutil.which(name) is None]
         if missing:
-            return f"There is no {', '.join(missing)} here."
+            return f"Commands are missing: {', '.join(missing)}."
         if not Path("/dev/loop-control").exists():
-            return "There are no loop devices here, so the builder's disk can't be bounded."
+            return "This machine has no loop devices, which the builder's disk needs."
         try:
             folder_of_engine(self._programs)
         except HelperError as error:
@@ -101,22 +101,22 @@ class Builder(Feature):
             Verb("builder-stop", fields(), self._stop, self.name, timeout=30.0),
         ]
 
-    def meet(self, others: Sequence[Feature]) -> None:
-        """See `Feature.meet`: the firewall, without which the builder isn't started."""
+    def attach(self, others: Sequence[Feature]) -> None:
+        """See `Feature.attach`. The builder requires the firewall."""
         self._firewall = next((other for other in others if isinstance(other, Firewall)), None)
 
     def start(self) -> None:
-        """See `Feature.start`: end what a killed helper left."""
+        """See `Feature.start`: stop the builder of a helper that crashed."""
         if os.geteuid() == 0:
-            self._process.end_left_over()
+            self._process.stop_orphan()
             self._link.remove()
 
     def tick(self) -> None:
-        """See `Feature.tick`: leave nothing of one that ended by itself, and none without the firewall."""
+        """See `Feature.tick`: clean up after an engine that exited, and stop it without the firewall."""
         if self._process.engine is not None:
-            self._keep_guarded()
+            self._check_firewall()
         elif self._process.was_started:
-            log.warning("the builder has ended by itself; its log is in %s", self._folder)
+            log.warning("the builder has exited; its log is in %s", self._folder)
             self._end()
 
     def stop(self) -> None:
@@ -124,13 +124,13 @@ class Builder(Feature):
         self._end()
 
     def _start(self, given: Mapping[str, Any]) -> Result:
-        """Have it run, with the firewall's rules in place first."""
+        """Start the engine unless it runs. The firewall's rules are set first."""
         del given
         if why := self.unavailable():
             raise HelperError(why, kind="fault", reason="builder-unavailable")
-        self._guard()
-        if self._process.engine is not None and self._process.answers(HUNG):
-            self._link.keep_open()
+        self._ensure_firewall()
+        if self._process.engine is not None and self._process.is_healthy(HEALTH_TIMEOUT):
+            self._link.ensure_masquerading()
         else:
             self._end()
             self._begin()
@@ -138,40 +138,40 @@ class Builder(Feature):
 
     def _stop(self, given: Mapping[str, Any]) -> Result:
         del given
-        was = self._process.was_started
+        was_started = self._process.was_started
         self._end()
-        return {"stopped": was}
+        return {"stopped": was_started}
 
-    def _guard(self) -> None:
-        """Have the firewall's rules in place. Raises `HelperError`."""
+    def _ensure_firewall(self) -> None:
+        """Set the firewall's rules. Raises `HelperError`."""
         if self._firewall is None:
-            raise failed("This helper has no firewall, so it starts no builder.", "builder-unguarded")
+            raise failed("The builder can't be started: this helper has no firewall.", "builder-unguarded")
         try:
             self._firewall.ensure()
         except HelperError as error:
             raise failed(
-                f"The builder for untrusted code isn't started without the firewall: {error.message}",
+                f"The builder for untrusted code can't be started without the firewall: {error.message}",
                 "builder-unguarded",
                 error.hint,
             ) from error
 
-    def _keep_guarded(self) -> None:
+    def _check_firewall(self) -> None:
         try:
-            self._guard()
+            self._ensure_firewall()
         except HelperError as error:
             log.warning("%s", error.message)
             self._end()
         else:
-            self._link.keep_open()
+            self._link.ensure_masquerading()
 
     def _begin(self) -> None:
         programs = folder_of_engine(self._programs)
-        disk.make(self._folder, self._size)
-        room = Sandbox(self._folder, programs, self._inside, self._link.outside, self._size)
-        room.write_files()
+        disk.ensure(self._folder, self._size)
+        sandbox = Sandbox(self._folder, programs, self._inside, self._link.outside, self._size)
+        sandbox.write_files()
         try:
-            with self._process.start(room.command(), self._user) as engine:
-                self._link.make(engine)
+            with self._process.start(sandbox.command(), self._user) as engine:
+                self._link.create(engine)
         except HelperError:
             self._link.remove()
             raise
@@ -179,22 +179,24 @@ class Builder(Feature):
 
     def _end(self) -> None:
         if self._process.was_started:
-            self._process.end()
+            self._process.stop()
             self._link.remove()
-            log.info("the builder for untrusted code has ended")
+            log.info("the builder for untrusted code was stopped")
 
     def _free(self) -> int:
-        """Bytes that its disk has left, in itself and on the disk that it lies on."""
+        """Return the free bytes of its disk, or of the disk with its file if that has less."""
         inside = os.statvfs(f"/proc/{self._process.engine}/root/data")
         return min(inside.f_bavail * inside.f_frsize, shutil.disk_usage(self._folder).free)
 
 
 def link_network(text: str) -> IPv4Network:
-    """A network of at least four addresses. Raises argparse.ArgumentTypeError."""
+    """Parse a network of at least four addresses. Raises argparse.ArgumentTypeError."""
     try:
         network = IPv4Network(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an IPv4 network") from error
-    if network.num_addresses < LEAST_ADDRESSES:
-        raise argparse.ArgumentTypeError(f"{text} has no room for both ends of a link")
+    if network.num_addresses < MIN_ADDRESSES:
+        raise argparse.ArgumentTypeError(
+            f"{text} is too small: at least {MIN_ADDRESSES} addresses are needed"
+        )
     return network

@@ -1,4 +1,4 @@
-"""Which Docker engine runs the untrusted builder."""
+"""Selects the Docker engine of the untrusted builder."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ from pathlib import Path
 
 from stager.helper.protocol import HelperError
 
-OLDEST = 25
-"""The first release of Docker whose BuildKit, 0.12.5, has the repairs of January 2024: CVE-2024-23651, -23652
-and -23653, https://github.com/moby/buildkit/releases/tag/v0.12.5."""
-ASKING = 10.0
+MIN_VERSION = 25
+"""The first release of Docker with BuildKit 0.12.5, which fixes CVE-2024-23651, -23652 and -23653 (January
+2024), https://github.com/moby/buildkit/releases/tag/v0.12.5."""
+VERSION_TIMEOUT = 10.0
 """Seconds for `dockerd --version`."""
 
 
 def folder_of_engine(programs: Path) -> Path:
-    """The folder that goes before the system's when its programs are looked for.
+    """Return the folder of the engine's programs.
 
     Args:
-        programs: where Stager's own lie, if they do; otherwise the system's are used.
+        programs: the folder of Stager's own copy; the system's programs are used if it has no `dockerd`.
 
     Raises:
-        HelperError: neither is there and new enough.
+        HelperError: there is no `dockerd`, or it is too old.
     """
     own = programs / "dockerd"
     found = str(own) if own.exists() else shutil.which("dockerd")
     if found is None:
-        raise _no_engine("There is no dockerd for the builder")
+        raise _no_engine("`dockerd` isn't installed, which the builder needs")
     file = Path(found)
     version = _version(found, file.stat().st_mtime)
-    if version < OLDEST:
-        raise _no_engine(f"{found} is of Docker {version}, and the builder needs {OLDEST} or later")
+    if version < MIN_VERSION:
+        raise _no_engine(f"{found} is Docker {version}; the builder needs {MIN_VERSION} or later")
     return file.parent
 
 
 @functools.lru_cache(maxsize=4)
 def _version(program: str, changed_at: float) -> int:
-    """The first part of its version; 0 if it doesn't say.
+    """Return the major version; 0 if it can't be determined.
 
     Args:
-        changed_at: an upgrade is another program.
+        program: the path of `dockerd`.
+        changed_at: its modification time, as a part of the cache's key.
     """
     del changed_at
     try:
-        done = subprocess.run(  # noqa: S603 (of root's own command line)
-            [program, "--version"], capture_output=True, text=True, timeout=ASKING, check=False
+        done = subprocess.run(  # noqa: S603 (from root's command line)
+            [program, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return 0
@@ -60,5 +61,5 @@ def _no_engine(why: str) -> HelperError:
         f"{why}.",
         kind="fault",
         reason="builder-engine",
-        hint="On Debian 12, `scripts/setup` fetches the one of Debian 13.",
+        hint="On Debian 12, `scripts/setup` downloads the version of Debian 13.",
     )

@@ -1,4 +1,4 @@
-"""The untrusted builder's way out: a link whose host end the firewall takes for untrusted code."""
+"""The untrusted builder's network link, a veth pair. The firewall recognises its host end by the name."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from ipaddress import IPv4Interface
 from stager.helper.protocol import HelperError
 
 COMMAND_TIMEOUT = 10.0
-"""Seconds for `ip` and `iptables`, which wait for each other's lock."""
+"""Seconds for one call of `ip` or `iptables`, which may wait for a lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link.
+    """A veth pair.
 
     Args:
-        name: of its host end; begins with `pvf`, by which the firewall knows untrusted code.
+        name: the name of its host end; begins with `pvf`, the firewall's prefix for untrusted code.
         outside: the host end's address and network.
     """
 
     name: str
     outside: IPv4Interface
 
-    def make(self, process: int) -> None:
-        """Make it, into the network of this process, and let out what the firewall lets pass.
-        Raises `HelperError`."""
+    def create(self, process: int) -> None:
+        """Create it, with one end in the network namespace of this process. Raises `HelperError`."""
         _run("ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", str(process))
         _run("ip", "address", "add", str(self.outside), "dev", self.name)
         _run("sysctl", "-q", "-w", f"net.ipv6.conf.{self.name}.disable_ipv6=1", check=False)
         _run("ip", "link", "set", self.name, "up")
-        self.keep_open()
+        self.ensure_masquerading()
 
-    def keep_open(self) -> None:
-        """Put back the rule if it is missing: somebody may have flushed the table. Raises `HelperError`."""
+    def ensure_masquerading(self) -> None:
+        """Add the NAT rule if it is missing, for example after a flush of the table. Raises `HelperError`."""
         if not _succeeds("iptables", "-w", "-t", "nat", "-C", *self._rule()):
             _run("iptables", "-w", "-t", "nat", "-A", *self._rule())
 
     def remove(self) -> None:
-        """Remove it and its rule; no effect where there is none."""
+        """Remove it and its NAT rule. Idempotent."""
         while _succeeds("iptables", "-w", "-t", "nat", "-D", *self._rule()):
             pass
         _run("ip", "link", "delete", self.name, check=False)
 
     def _rule(self) -> list[str]:
-        """What may pass, the firewall's rules say; this only lends it the machine's address."""
+        """The NAT rule. Which packets may pass is decided by the firewall's rules."""
         network = str(self.outside.network)
         return ["POSTROUTING", "-s", network, "!", "-o", self.name, "-j", "MASQUERADE"]
 
 
 def _succeeds(*command: str) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603 (our own command)
+        done = subprocess.run(  # noqa: S603 (no argument is from a caller)
             command, capture_output=True, timeout=COMMAND_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -62,7 +61,7 @@ def _succeeds(*command: str) -> bool:
 
 def _run(*command: str, check: bool = True) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 (our own command)
+        done = subprocess.run(  # noqa: S603 (no argument is from a caller)
             command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -72,4 +71,6 @@ def _run(*command: str, check: bool = True) -> None:
 
 
 def _no_link(why: str) -> HelperError:
-    return HelperError(f"The builder's network can't be made: {why}.", kind="retry", reason="builder-network")
+    return HelperError(
+        f"The builder's network link can't be created: {why}.", kind="retry", reason="builder-network"
+    )

@@ -1,4 +1,4 @@
-"""The process on which the untrusted builder's room hangs: started, asked, ended, and ended after a crash."""
+"""The process of the untrusted builder's sandbox: start, health check, stop, and cleanup after a crash."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from stager.helper.protocol import HelperError
 
-START = 30.0
-"""Seconds until its engine has to answer; a second or two is usual."""
+START_TIMEOUT = 30.0
+"""Seconds until its engine must respond; it usually takes one or two."""
 GRACE = 8.0
 """Seconds between SIGTERM and SIGKILL."""
-LOG_SHOWN = 600
-"""Characters of its log that an error tells."""
+LOG_TAIL = 600
+"""Characters of its log in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +33,42 @@ class _Started:
 
 
 class Process:
-    """One, under way or not.
+    """The process, running or not.
 
     Args:
-        address: of its engine's socket.
-        notes: a folder of ours, for its log and for what the next helper has to end.
+        address: the path of its engine's socket.
+        folder: the folder of its log and its pid file.
     """
 
-    def __init__(self, address: Path, notes: Path) -> None:
+    def __init__(self, address: Path, folder: Path) -> None:
         self._address = address
-        self._log, self._note = notes / "dockerd.log", notes / "process"
+        self._log, self._pid_file = folder / "dockerd.log", folder / "process"
         self._started: _Started | None = None
 
     @property
     def was_started(self) -> bool:
-        """Whether there is something of it to be ended."""
+        """Whether it was started and not stopped since."""
         return self._started is not None
 
     @property
     def engine(self) -> int | None:
-        """The engine's process; None when it doesn't run."""
+        """The engine's process id; None if it isn't running."""
         started = self._started
         return started.engine if started and started.process.poll() is None else None
 
     @contextlib.contextmanager
     def start(self, command: list[str], user: str) -> Iterator[int]:
-        """Start it; the block gets its engine's process, and makes its network.
+        """Start it. The block receives its engine's process id, and creates its network link.
 
         Args:
-            command: has the listening socket as standard output, and waits for a line on standard input.
-            user: who may open the socket.
+            command: gets the listening socket as standard output, and waits for a line on standard input.
+            user: the owner of the socket.
 
         Raises:
-            HelperError: it doesn't come up.
+            HelperError: it doesn't start.
         """
         with _listening(self._address, user) as listener, self._log.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 (our own command)
+            process = subprocess.Popen(  # noqa: S603 (no argument is from a caller)
                 command,
                 stdin=subprocess.PIPE,
                 stdout=listener.fileno(),
@@ -76,37 +76,40 @@ class Process:
                 start_new_session=True,
             )
         try:
-            self._note.write_text(f"{process.pid} {_birth(process.pid)}", "ascii")
+            self._pid_file.write_text(f"{process.pid} {_start_time(process.pid)}", "ascii")
             self._started = _Started(process, self._child(process))
             yield self._started.engine
-            _let_go(process)
-            self._wait()
+            _release(process)
+            self._wait_until_healthy()
         except BaseException:
             process.kill()
             process.wait()
-            self.end()
+            self.stop()
             raise
 
     def _child(self, process: subprocess.Popen[bytes]) -> int:
-        children, deadline = f"/proc/{process.pid}/task/{process.pid}/children", time.monotonic() + START
+        children, deadline = (
+            f"/proc/{process.pid}/task/{process.pid}/children",
+            time.monotonic() + START_TIMEOUT,
+        )
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(OSError, IndexError):
                 return int(Path(children).read_text("ascii").split()[0])
             time.sleep(0.005)
         raise self._failed()
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self.engine is not None:
-            if self.answers():
+            if self.is_healthy():
                 return
         raise self._failed()
 
-    def answers(self, patience: float = 1.0) -> bool:
-        """Whether its engine does, within so many seconds."""
-        connection = http.client.HTTPConnection("builder", timeout=patience)
+    def is_healthy(self, timeout: float = 1.0) -> bool:
+        """Whether its engine responds within so many seconds."""
+        connection = http.client.HTTPConnection("builder", timeout=timeout)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(patience)
+        connection.sock.settimeout(timeout)
         try:
             connection.sock.connect(str(self._address))
             connection.request("GET", "/_ping")
@@ -117,48 +120,48 @@ class Process:
             connection.close()
 
     def _failed(self) -> HelperError:
-        said = self._log.read_text("utf-8", "replace").strip()[-LOG_SHOWN:]
+        tail = self._log.read_text("utf-8", "replace").strip()[-LOG_TAIL:]
         return HelperError(
-            f"The builder doesn't start: {said or 'it says nothing'}",
+            f"The builder doesn't start: {tail or 'its log is empty'}",
             kind="retry",
             reason="builder-failed",
-            hint=f"Its log is {self._log}. A disk that is damaged may be removed: it is made again, empty.",
+            hint=f"Its log is {self._log}. A damaged disk may be deleted; an empty one is then created.",
         )
 
-    def end(self) -> None:
-        """End it, and all that it started; no effect when it doesn't run."""
+    def stop(self) -> None:
+        """Stop it with all its child processes. Idempotent."""
         self._address.unlink(missing_ok=True)
         started, self._started = self._started, None
         if started is not None:
-            _end(started)
-        self._note.unlink(missing_ok=True)
+            _stop(started)
+        self._pid_file.unlink(missing_ok=True)
 
-    def end_left_over(self) -> None:
-        """End the one that a killed helper left."""
+    def stop_orphan(self) -> None:
+        """Stop the process of a helper that crashed."""
         with contextlib.suppress(OSError, ValueError):
-            pid, birth = self._note.read_text("ascii").split()
-            if _birth(int(pid)) == birth:
+            pid, start_time = self._pid_file.read_text("ascii").split()
+            if _start_time(int(pid)) == start_time:
                 os.kill(int(pid), signal.SIGKILL)
-                _wait_for_end(int(pid), birth)
-        self._note.unlink(missing_ok=True)
+                _wait_for_exit(int(pid), start_time)
+        self._pid_file.unlink(missing_ok=True)
         self._address.unlink(missing_ok=True)
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
+def _release(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(b"\n")
             process.stdin.close()
 
 
-def _end(started: _Started) -> None:
+def _stop(started: _Started) -> None:
     process = started.process
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(started.engine, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-    process.kill()  # and the kernel kills what is left in its namespace
+    process.kill()  # and the kernel kills the other processes of its namespace
     process.wait()
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
@@ -167,7 +170,7 @@ def _end(started: _Started) -> None:
 
 @contextlib.contextmanager
 def _listening(address: Path, user: str) -> Iterator[socket.socket]:
-    """A socket that the engine takes over: it is there before the engine, and nobody else may open it."""
+    """Listen on a socket that the engine inherits, and that only this user may open."""
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         mask = os.umask(0o177)
@@ -180,17 +183,17 @@ def _listening(address: Path, user: str) -> Iterator[socket.socket]:
         yield listener
 
 
-def _birth(pid: int) -> str:
-    """When a process was started, in the kernel's ticks: with its id, this tells it from every other. See
-    proc_pid_stat(5), fields 3 and 22. Raises OSError when there is none, or only what is left of one."""
+def _start_time(pid: int) -> str:
+    """Return the start time of a process in clock ticks; with the id, it identifies the process. See
+    proc_pid_stat(5), fields 3 and 22. Raises OSError if there is none, or only a zombie."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
     if fields[0] in "ZX":
         raise ProcessLookupError(pid)
     return fields[19]
 
 
-def _wait_for_end(pid: int, birth: str) -> None:
+def _wait_for_exit(pid: int, start_time: str) -> None:
     deadline = time.monotonic() + GRACE
     with contextlib.suppress(OSError):
-        while time.monotonic() < deadline and _birth(pid) == birth:
+        while time.monotonic() < deadline and _start_time(pid) == start_time:
             time.sleep(0.02)

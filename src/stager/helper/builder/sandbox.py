@@ -1,9 +1,9 @@
-"""The room of the untrusted builder: what its Docker engine sees of this machine, which is next to nothing.
+"""The sandbox of the untrusted builder, which hides the machine from its Docker engine.
 
-It has namespaces of its own for network, mounts, processes, IPC and host name. Its root folder is a tmpfs
-with the system's programs and libraries in it, read-only. Its data is on an ext4 file system in one file of
-fixed size. Its users are remapped, so that root in a build step is no user of this machine. All of it hangs
-on one process: when that ends, the kernel takes processes, mounts, loop device and network down with it.
+It has its own namespaces for network, mounts, processes, IPC and host name. Its root folder is a tmpfs with
+the system's programs and libraries, mounted read-only. Its data is on an ext4 file system in one file of
+fixed size. User ids are remapped, so root in a build step is no user of this machine. When the sandbox's
+first process exits, the kernel removes all its processes, mounts, loop device and network.
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ from pathlib import Path
 from stager.helper.builder import disk
 
 USER = "stager-builder"
-"""Whose range of ids the build steps' users are remapped to. The name exists in the room alone."""
+"""The user to whose range of ids the build steps' users are remapped. It exists only in the sandbox."""
 FIRST_ID = 0x70000000
-"""The first id of that range, in the part that systemd's table of ids lists as unused,
-https://systemd.io/UIDS-GIDS/: no file and no process of the host's has one of these."""
+"""The first id of that range, in a part that systemd's table of ids lists as unused,
+https://systemd.io/UIDS-GIDS/, so no file or process of the host has one of these ids."""
 IDS = 65536
 RESOLVER_FILES = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
-"""The first has the real servers where the second only names systemd's own on the loopback interface."""
+"""The first has the real servers if the second only names systemd-resolved on the loopback interface."""
 INNER_BRIDGE = "198.18.0.1/24"
-"""The build steps' network, inside the room only. From the benchmark range of RFC 2544, which is routed
-nowhere, so that it hides no network of the host's from builds."""
+"""The build steps' network, inside the sandbox only. From the benchmark range of RFC 2544, which isn't
+routed, so it hides no network of the host from builds."""
 INNER_POOL = {"base": "198.18.128.0/17", "size": 24}
-KEPT_OF_DISK = 0.5
-"""How much of the disk the build cache may take for good; the rest is for images and for builds under way."""
-TAKEN_CAPABILITIES = (
+CACHE_SHARE = 0.5
+"""The share of the disk that the build cache may keep; the rest is for images and running builds."""
+DROPPED_CAPABILITIES = (
     "sys_module", "sys_rawio", "sys_boot", "sys_time", "sys_pacct", "mac_admin", "mac_override", "syslog",
     "wake_alarm", "audit_control", "audit_read", "sys_tty_config", "lease",
 )  # fmt: skip
-"""What no container engine needs."""
+"""Capabilities that no container engine needs."""
 
 SCRIPT = r"""
 set -eu
-# Standard output is the engine's listening socket, which becomes descriptor 3, as sd_listen_fds(3) has it.
+# Standard output is the engine's listening socket; it becomes descriptor 3, see sd_listen_fds(3).
 exec 3<&1 1>&2
 read -r _ || exit 0
-disk=$1 programs=$2 room=$3 address=$4 gateway=$5 files=$6
+disk=$1 programs=$2 root=$3 address=$4 gateway=$5 files=$6
 ip link set lo up
 ip address add "$address" dev eth0
 ip link set eth0 up
 ip route add default via "$gateway"
-seen() { mount --bind "$1" ".$1" && mount -o remount,bind,ro,nosuid ".$1"; }
-mount -t tmpfs -o mode=755,size=64m room "$room"
-cd "$room"
+bind_ro() { mount --bind "$1" ".$1" && mount -o remount,bind,ro,nosuid ".$1"; }
+mount -t tmpfs -o mode=755,size=64m root "$root"
+cd "$root"
 mkdir -p usr etc proc sys dev/pts dev/shm run tmp data programs old
 for part in /bin /sbin /lib /lib32 /lib64 /libx32; do
-  if [ -L "$part" ]; then cp -P "$part" ".$part"; elif [ -d "$part" ]; then mkdir ".$part" && seen "$part"; fi
+  if [ -L "$part" ]; then cp -P "$part" ".$part"; elif [ -d "$part" ]; then mkdir ".$part" && bind_ro "$part";
+  fi
 done
-seen /usr
+bind_ro /usr
 mount --bind "$programs" programs
 mount -o remount,bind,ro,nosuid programs
 for part in ssl/certs pki/tls/certs pki/ca-trust ca-certificates alternatives crypto-policies; do
   part=/etc/$part
-  if [ -d "$part" ]; then mkdir -p ".$part" && seen "$part"; fi
+  if [ -d "$part" ]; then mkdir -p ".$part" && bind_ro "$part"; fi
 done
 for file in ld.so.cache ethertypes protocols; do
   if [ -f "/etc/$file" ]; then cp "/etc/$file" etc/; fi
@@ -83,20 +84,20 @@ rmdir /old
 exec env -i PATH=/programs:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LISTEN_PID=1 LISTEN_FDS=1 \
   setpriv --bounding-set "$7" dockerd --config-file /etc/builder.json </dev/null
 """
-"""Run by `sh` within new namespaces; its arguments are those in `Sandbox.command`. It waits for a line on its
-standard input: until then its network has no way out."""
+"""Run by `sh` in new namespaces, with the arguments in `Sandbox.command`. It waits for a line on standard
+input, which is sent once its network link exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What the room is made of; all of it is decided by the helper's command line.
+    """The parameters of the sandbox, all from the helper's command line.
 
     Args:
-        folder: of ours, where `disk`, `root` and `files` lie.
-        programs: where `dockerd` and `containerd` lie.
-        inside: the room's own address on the link.
-        outside: the host's.
-        size: bytes of its disk.
+        folder: the builder's folder, with `disk`, `root` and `files`.
+        programs: the folder of `dockerd` and `containerd`.
+        inside: the sandbox's address on the link.
+        outside: the host's address on the link.
+        size: the size of its disk in bytes.
     """
 
     folder: Path
@@ -107,41 +108,41 @@ class Sandbox:
 
     @property
     def disk(self) -> Path:
-        """The file that its data is in."""
+        """The file of its disk."""
         return self.folder / disk.NAME
 
     @property
     def root(self) -> Path:
-        """An empty folder, on which the room's root is mounted, in the room alone."""
+        """An empty folder on which the sandbox's root is mounted, inside its namespace."""
         return self.folder / "root"
 
     @property
     def _script(self) -> Path:
-        return self.folder / "room.sh"
+        return self.folder / "sandbox.sh"
 
     @property
     def _files(self) -> Path:
         return self.folder / "files"
 
     def command(self) -> list[str]:
-        """What starts it, its engine included."""
-        apart = ["--net", "--mount", "--pid", "--ipc", "--uts", "--propagation", "private"]
-        taken = ",".join(f"-{name}" for name in TAKEN_CAPABILITIES)
-        places = [str(self.disk), str(self.programs), str(self.root)]
+        """Return the command that starts the sandbox with its engine."""
+        namespaces = ["--net", "--mount", "--pid", "--ipc", "--uts", "--propagation", "private"]
+        dropped = ",".join(f"-{name}" for name in DROPPED_CAPABILITIES)
+        paths = [str(self.disk), str(self.programs), str(self.root)]
         network = [str(self.inside), str(self.outside.ip)]
-        script = ["sh", str(self._script), *places, *network, str(self._files), taken]
-        return ["unshare", *apart, "--fork", "--kill-child", *script]
+        script = ["sh", str(self._script), *paths, *network, str(self._files), dropped]
+        return ["unshare", *namespaces, "--fork", "--kill-child", *script]
 
     def write_files(self) -> None:
-        """Write the script, and what lies in the room's `/etc`."""
+        """Write the script and the files of the sandbox's `/etc`."""
         self._script.write_text(SCRIPT, "utf-8")
         self._files.mkdir(mode=0o700, exist_ok=True)
         for name, content in self.files().items():
             (self._files / name).write_text(content, "utf-8")
 
     def files(self) -> Mapping[str, str]:
-        """The room's `/etc`: nothing of the host's but where names are resolved. So there are no credentials,
-        certificates or settings of its Docker."""
+        """Return the files of the sandbox's `/etc`. Only the name servers are the host's, so there are no
+        credentials, certificates or settings of the host's Docker."""
         ids = f"{USER}:{FIRST_ID}:{IDS}\n"
         return {
             "builder.json": json.dumps(self._configuration()),
@@ -155,15 +156,16 @@ class Sandbox:
         }
 
     def _configuration(self) -> Mapping[str, object]:
-        """Of dockerd, https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file."""
-        keep = f"{int(self.size * KEPT_OF_DISK)}B"
+        """Return dockerd's configuration,
+        https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file."""
+        keep = f"{int(self.size * CACHE_SHARE)}B"
         return {
             "hosts": ["fd://"],
             "data-root": "/data/docker",
             "exec-root": "/run/docker",
             "pidfile": "/run/docker.pid",
             "userns-remap": USER,
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],  # no systemd is seen in there
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],  # there is no systemd in the sandbox
             "bip": INNER_BRIDGE,
             "default-address-pools": [INNER_POOL],
             "userland-proxy": False,
@@ -177,8 +179,8 @@ class Sandbox:
 
 
 def resolvers(files: tuple[Path, ...] = RESOLVER_FILES) -> list[str]:
-    """The name servers that this machine asks, without those on its loopback interface, which is another one
-    in the room."""
+    """Return this machine's name servers, without those on its loopback interface, which the sandbox can't
+    reach."""
     for file in files:
         try:
             lines = file.read_text("utf-8", "replace").splitlines()

@@ -1,1 +1,1 @@
-"""The firewall: rules, how they are kept in place, and what they rejected."""
+"""The firewall: its rules, their enforcement, and the log of rejected packets."""

@@ -1,4 +1,4 @@
-"""The firewall: keeps the wanted rules in place, and tells what they rejected."""
+"""The firewall: keeps the desired rules in place, and reports rejected packets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stager.helper.firewall import iptables, tables
 from stager.helper.firewall.policy import POLICIES, POLICY, TAG, TRUSTED, UNTRUSTED, Policy, policy_of
 from stager.helper.firewall.rejections import Blocked, Listener
 from stager.helper.firewall.resolvers import DAEMON, read_resolvers
-from stager.helper.firewall.rules import FAMILIES, Chains, Place, chains_of
+from stager.helper.firewall.rules import FAMILIES, Chains, FirewallOptions, chains_of
 from stager.helper.protocol import HelperError, refused
 from stager.helper.shapes import fields, text
 from stager.helper.verbs import Feature, Result, Verb, failed
@@ -33,23 +33,24 @@ class Firewall(Feature):
     """See `docs/how-to/root-helper.md`.
 
     Args:
-        memory: a file in which what is wanted outlives this process, so that a new one doesn't take away what
-            running previews have. It is as good as the rules: gone with a boot.
-        docker: Docker's `daemon.json`, which may name resolvers.
+        options: what root has set on the command line.
+        policies_file: stores the policies of installations, so that a restarted helper keeps the exceptions
+            of running previews. Like the rules, it doesn't survive a reboot.
+        docker: Docker's `daemon.json`, which may have name servers.
     """
 
     name = "firewall"
 
-    def __init__(self, place: Place, memory: Path, docker: Path = DAEMON) -> None:
-        self._place = place
-        self._memory = memory
+    def __init__(self, options: FirewallOptions, policies_file: Path, docker: Path = DAEMON) -> None:
+        self._options = options
+        self._policies_file = policies_file
         self._docker = docker
         self._policies: dict[str, Policy] = {}
-        self._put: dict[int, tuple[Chains, Chains]] = {}
-        """What was wanted when the rules were last set, and how the kernel then told them."""
-        self._setting = threading.Lock()
-        self._trouble = "The rules haven't been set yet."
-        self._deaf = ""
+        self._applied: dict[int, tuple[Chains, Chains]] = {}
+        """The chains that were last set, by family, and the kernel's rendering of them."""
+        self._lock = threading.Lock()
+        self._trouble = "The firewall's rules haven't been set yet."
+        self._log_trouble = ""
         self._blocked = Blocked()
         self._listener: Listener | None = None
 
@@ -58,22 +59,24 @@ class Firewall(Feature):
         """See `Feature.add_arguments`."""
         group = parser.add_argument_group("firewall")
         group.add_argument("--chains", type=_matching(r"STAGER(-[A-Z0-9]{1,6})?"), default="STAGER",
-                           help="what its chains' names begin with; default: %(default)s")  # fmt: skip
+                           help="prefix of the names of its chains; default: %(default)s")  # fmt: skip
         group.add_argument("--tag", type=_matching("([0-9a-f]{4})?"), default="",
-                           help="guard the bridges of this installation only; default: all")  # fmt: skip
+                           help="protect only the bridges of this installation; default: all")  # fmt: skip
         group.add_argument("--builder-link", type=_matching("pvf[a-z0-9]{1,11}"), default="pvfbuild",
-                           help="the untrusted builder's interface; default: %(default)s")  # fmt: skip
+                           help="interface of the untrusted builder; default: %(default)s")  # fmt: skip
         group.add_argument("--log-group", type=int, metavar="NUMBER", default=LOG_GROUP,
-                           help="NFLOG group for what is blocked, 0: none; default: %(default)s")  # fmt: skip
+                           help="NFLOG group of rejected packets, 0: none; default: %(default)s")  # fmt: skip
         group.add_argument("--docker-config", type=Path, default=DAEMON,
                            help="Docker's daemon.json, for its dns; default: %(default)s")  # fmt: skip
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Firewall:
         """See `Feature.of`."""
-        place = Place(arguments.chains, arguments.tag, arguments.builder_link, arguments.log_group)
-        memory = arguments.socket.with_name(f"{arguments.socket.name}.policies")
-        return cls(place, memory, arguments.docker_config)
+        options = FirewallOptions(
+            arguments.chains, arguments.tag, arguments.builder_link, arguments.log_group
+        )
+        policies_file = arguments.socket.with_name(f"{arguments.socket.name}.policies")
+        return cls(options, policies_file, arguments.docker_config)
 
     def unavailable(self) -> str:
         """See `Feature.unavailable`."""
@@ -81,44 +84,44 @@ class Firewall(Feature):
 
     def verbs(self) -> Iterable[Verb]:
         """See `Feature.verbs`."""
-        yield Verb("firewall-apply", POLICY, self._apply, lane=self.name, timeout=30.0)
-        tag = fields(tag=text(r"[0-9a-f]{4}", "an installation's tag, four hex digits"))
-        yield Verb("firewall-blocked", tag, self._tell, lane="blocked")
+        yield Verb("firewall-apply", POLICY, self._apply, queue=self.name, timeout=30.0)
+        tag = fields(tag=text(r"[0-9a-f]{4}", "an installation's tag of four hex digits"))
+        yield Verb("firewall-blocked", tag, self._rejected, queue="blocked")
 
     def start(self) -> None:
-        """See `Feature.start`. A machine on which no rules can be set has a helper nevertheless."""
-        if self._place.log_group:
+        """See `Feature.start`. The helper starts even if the rules can't be set."""
+        if self._options.log_group:
             try:
-                self._listener = Listener(self._place.log_group, self._blocked)
+                self._listener = Listener(self._options.log_group, self._blocked)
             except OSError as error:
-                self._do_without_log(str(error))
-        self._remember()
+                self._disable_log(str(error))
+        self._load()
         try:
-            self._ensure_with_log_or_without()
+            self._ensure_with_or_without_log()
         except HelperError as error:
             log.warning("%s", error.message)
 
-    def _ensure_with_log_or_without(self) -> None:
-        """A kernel may lack what tells of blocked packets; that is no reason not to block them."""
+    def _ensure_with_or_without_log(self) -> None:
+        """Set the rules without a log if the kernel doesn't support one."""
         try:
             self.ensure()
         except HelperError as error:
-            if not self._place.log_group:
+            if not self._options.log_group:
                 raise
-            self._do_without_log(error.message)
+            self._disable_log(error.message)
             self.ensure()
 
-    def _do_without_log(self, why: str) -> None:
-        self._place = replace(self._place, log_group=0)
-        self._deaf = f"What is blocked can't be told: {why}"
-        log.warning("%s", self._deaf)
+    def _disable_log(self, why: str) -> None:
+        self._options = replace(self._options, log_group=0)
+        self._log_trouble = f"Rejected packets can't be logged: {why}"
+        log.warning("%s", self._log_trouble)
 
     def tick(self) -> None:
         """See `Feature.tick`."""
         trouble = self._trouble
         try:
             if self.ensure():
-                log.info("rules were missing, and have been set again")
+                log.info("rules were missing and have been restored")
         except HelperError as error:
             if error.message != trouble:
                 raise
@@ -129,9 +132,9 @@ class Firewall(Feature):
             self._listener.close()
 
     def ensure(self) -> bool:
-        """Have the wanted rules in place, and say whether they weren't. Any thread may call it. Raises
+        """Set the desired rules unless they are in place; returns whether they weren't. Thread-safe. Raises
         `HelperError`."""
-        with self._setting:
+        with self._lock:
             return self._ensure_all()
 
     def _ensure_all(self) -> bool:
@@ -147,65 +150,67 @@ class Firewall(Feature):
         return any(changed)
 
     def _ensure(self, family: int, resolvers: tuple[str, ...]) -> bool:
-        wanted = chains_of(self._place, list(self._policies.values()), resolvers, family)
+        desired = chains_of(self._options, list(self._policies.values()), resolvers, family)
         table = tables.read(iptables.save(family))
-        then, shown = self._put.get(family, (None, None))
-        is_as_it_was = tables.ours(table, wanted) == shown and tables.is_reached(table, self._place)
-        if wanted == then and is_as_it_was:
+        last, shown = self._applied.get(family, (None, None))
+        is_unchanged = tables.ours(table, desired) == shown and tables.is_reached(table, self._options)
+        if desired == last and is_unchanged:
             return False
-        iptables.restore(family, tables.restoring(table, wanted, self._place))
+        iptables.restore(family, tables.restore_script(table, desired, self._options))
         table = tables.read(iptables.save(family))
-        found = tables.ours(table, wanted)
-        if not tables.is_reached(table, self._place) or _counts(found) != _counts(wanted):
+        found = tables.ours(table, desired)
+        if not tables.is_reached(table, self._options) or _counts(found) != _counts(desired):
             raise failed(
-                "The firewall's rules were set, but aren't in place.",
+                "The firewall's rules were set, but are missing again.",
                 "firewall-lost",
-                "Does another program remove them?",
+                "Another program may have removed them.",
             )
-        self._put[family] = (wanted, found)
+        self._applied[family] = (desired, found)
         return True
 
     def _apply(self, given: Mapping[str, Any]) -> Result:
         policy = policy_of(given)
-        if self._place.tag and policy.tag != self._place.tag:
+        if self._options.tag and policy.tag != self._options.tag:
             raise refused(
-                f"This helper guards the installation {self._place.tag} only.", "other-installation"
+                f"This helper protects only the installation {self._options.tag}.", "other-installation"
             )
         if policy.tag not in self._policies:
-            self._make_room()
+            self._evict_policy()
         if self._policies.get(policy.tag) != policy:
             self._policies[policy.tag] = policy
-            _write(self._memory, [asdict(each) for each in self._policies.values()])
+            _write(self._policies_file, [asdict(each) for each in self._policies.values()])
         return {"changed": self.ensure()}
 
-    def _make_room(self) -> None:
-        """For one more installation: forget the oldest one that has no bridge here, if there are too many. It
-        asks again before it starts anything. Raises `HelperError`."""
+    def _evict_policy(self) -> None:
+        """If there are too many installations, remove the policy of the oldest one without bridges. That one
+        applies its policy again before it starts a preview. Raises `HelperError`."""
         if len(self._policies) < POLICIES:
             return
-        there = tags_there()
-        gone = next((tag for tag in self._policies if tag not in there), None)
-        if gone is None:
-            raise refused(f"There are {POLICIES} installations with previews already.", "too-many")
-        log.info("installation %s has no previews, and is forgotten", gone)
-        del self._policies[gone]
+        active = active_tags()
+        evicted = next((tag for tag in self._policies if tag not in active), None)
+        if evicted is None:
+            raise refused(
+                f"There are already {POLICIES} installations with previews on this machine.", "too-many"
+            )
+        log.info("policy of installation %s, which has no previews, removed", evicted)
+        del self._policies[evicted]
 
-    def _tell(self, given: Mapping[str, Any]) -> Result:
-        return {"blocked": self._blocked.rows(given["tag"]), "unavailable": self._deaf}
+    def _rejected(self, given: Mapping[str, Any]) -> Result:
+        return {"blocked": self._blocked.rows(given["tag"]), "unavailable": self._log_trouble}
 
-    def _remember(self) -> None:
+    def _load(self) -> None:
         try:
-            for each in json.loads(self._memory.read_text()):
+            for each in json.loads(self._policies_file.read_text()):
                 policy = policy_of(POLICY(each, "policy"))
                 self._policies[policy.tag] = policy
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, HelperError) as error:
-            log.warning("%s can't be read: %s", self._memory, error)
+            log.warning("%s can't be read: %s", self._policies_file, error)
 
 
-def tags_there() -> set[str]:
-    """The tags of installations that have bridges on this machine."""
+def active_tags() -> set[str]:
+    """Return the tags of installations that have bridges on this machine."""
     names = (name for _, name in socket.if_nameindex() if name.startswith((TRUSTED, UNTRUSTED)))
     return {name[len(TRUSTED) :][:TAG] for name in names}
 
@@ -225,7 +230,7 @@ def _write(path: Path, value: object) -> None:
 def _matching(pattern: str) -> Any:
     def read(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise argparse.ArgumentTypeError(f"{value!r} isn't like {pattern}")
+            raise argparse.ArgumentTypeError(f"{value!r} doesn't match {pattern}")
         return value
 
     return read

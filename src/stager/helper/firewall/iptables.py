@@ -1,4 +1,4 @@
-"""Runs `iptables`, the variant that Docker uses: the one that `iptables` is on this machine."""
+"""Runs `iptables`, in the variant (nft or legacy) that is this machine's default, as Docker does."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ COMMANDS = {4: "iptables", 6: "ip6tables"}
 TIMEOUT = 10.0
 """Seconds for one call."""
 LOCK = 5
-"""Seconds to wait for others that change rules (`-w`); only the older variant has the lock."""
+"""Seconds to wait for the lock of the legacy variant (`-w`)."""
 IF_INET6 = Path("/proc/self/net/if_inet6")
 
 
 def has_family(family: int) -> bool:
-    """Whether this machine speaks it. Without IPv6 nothing has to be closed there."""
+    """Whether this machine has the address family, 4 or 6. Without IPv6, no rules are needed for it."""
     return family == 4 or IF_INET6.exists()
 
 
 def save(family: int) -> str:
-    """The `filter` table. Raises `HelperError`."""
+    """Return the `filter` table. Raises `HelperError`."""
     return _run(family, "-save", ["-t", "filter"])
 
 
 def restore(family: int, text: str) -> None:
-    """Apply this, all or nothing. Raises `HelperError`."""
+    """Apply this atomically. Raises `HelperError`."""
     _run(family, "-restore", ["--noflush", "-w", str(LOCK)], text)
 
 
@@ -40,10 +40,10 @@ def _run(family: int, which: str, arguments: list[str], given: str = "") -> str:
         raise failed(
             f"{name} isn't installed.",
             "firewall-unavailable",
-            "Install `iptables`, which Docker needs as well.",
+            "Install `iptables`, which Docker also needs.",
         )
     try:
-        done = subprocess.run(  # noqa: S603 (no argument is a caller's)
+        done = subprocess.run(  # noqa: S603 (no argument is from a caller)
             [command, *arguments], input=given, capture_output=True, text=True,
             timeout=TIMEOUT, check=False, env={"PATH": PATH, "LC_ALL": "C"},
         )  # fmt: skip
@@ -54,6 +54,6 @@ def _run(family: int, which: str, arguments: list[str], given: str = "") -> str:
     return done.stdout
 
 
-def _error(name: str, said: str) -> HelperError:
-    last = (said.strip().splitlines() or ["no reason given"])[0][:300]
-    return failed(f"{name} failed: {last}", "firewall-failed", "The helper's log has all of it.")
+def _error(name: str, output: str) -> HelperError:
+    last = (output.strip().splitlines() or ["no error message"])[0][:300]
+    return failed(f"{name} failed: {last}", "firewall-failed", "See the helper's log.")

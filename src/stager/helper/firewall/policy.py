@@ -1,4 +1,4 @@
-"""What Stager wants of the firewall: values, and the shape in which they come."""
+"""Firewall policies: their types, and their shape in requests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any, Literal
 from stager.helper.shapes import address, fields, integer, list_of, one_of, text
 
 Egress = Literal["private", "internet", "none"]
-"""Where a preview may connect to: private networks too, the internet only, or nowhere. Code from forks never
-gets further than the internet."""
+"""Where a preview may connect to: private networks and the internet, the internet only, or nowhere. Code from
+forks never reaches private networks."""
 
 TRUSTED, UNTRUSTED = "pvt", "pvf"
-"""Bridges of previews begin so, then the installation's tag. `engines.docker.network.pool` names them."""
+"""Prefixes of the bridges of previews, followed by the installation's tag; see
+`engines.docker.network.pool`."""
 
 TAG = 4
-"""Characters of a tag."""
+"""Length of a tag."""
 
 PORTS, GROUPS, BRIDGES, ALLOWED, POLICIES = 15, 256, 500, 64, 16
-"""At most so many public ports (iptables' `multiport` takes no more), groups, bridges and exceptions of each,
-installations."""
+"""Maximum number of public ports (the limit of iptables' `multiport`), of groups, of bridges and exceptions
+of a group, and of installations."""
 
 ALLOW = list_of(fields(address=address(), port=integer(1, 65535)), ALLOWED)
 POLICY = fields(
-    tag=text(r"[0-9a-f]{4}", "an installation's tag, four hex digits"),
+    tag=text(r"[0-9a-f]{4}", "an installation's tag of four hex digits"),
     ports=list_of(integer(1, 65535), PORTS),
     groups=list_of(
         fields(
@@ -48,7 +49,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Bridges that aren't treated as their prefix says, all of them alike."""
+    """Bridges that have the same rules, which differ from the default of their prefix."""
 
     egress: Egress
     allow: tuple[Allowed, ...]
@@ -57,12 +58,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one installation wants.
+    """The policy of one installation.
 
     Args:
-        tag: four hex digits, which the names of its bridges hold.
-        ports: of the machine, that previews may connect to: where visitors come in.
-        groups: bridges that differ from the others of their trust.
+        tag: four hex digits, a part of the names of its bridges.
+        ports: the machine's public ports, to which previews may connect.
+        groups: bridges whose rules differ from the default of their trust profile.
         builder_allow: exceptions for the untrusted builder.
     """
 
@@ -73,15 +74,15 @@ class Policy:
 
 
 def policy_of(given: Mapping[str, Any]) -> Policy:
-    """From fields that `POLICY` read.
+    """Make a policy from fields that `POLICY` has validated.
 
     Raises:
-        HelperError: a bridge isn't the installation's.
+        HelperError: a bridge belongs to another installation.
     """
     tag = given["tag"]
-    mine = list_of(text(rf"pv[tf]{tag}[0-9a-f]{{8}}", f"a bridge of the installation {tag}"), BRIDGES)
+    own_bridges = list_of(text(rf"pv[tf]{tag}[0-9a-f]{{8}}", f"a bridge of the installation {tag}"), BRIDGES)
     for group in given["groups"]:
-        mine(list(group["bridges"]), "bridges")
+        own_bridges(list(group["bridges"]), "bridges")
     return Policy(
         tag,
         tuple(sorted(set(given["ports"]))),

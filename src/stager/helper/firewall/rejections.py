@@ -1,4 +1,4 @@
-"""What the rules rejected, as the kernel tells by NFLOG (nfnetlink_log): counted for each bridge.
+"""Rejected packets, as the kernel reports them with NFLOG (nfnetlink_log), counted per bridge.
 
 The group is bound in this process's network namespace, and needs `CAP_NET_ADMIN`.
 """
@@ -29,16 +29,16 @@ ERROR = 2
 HEADER = struct.Struct("=IHHII")
 """`struct nlmsghdr`: length, type, flags, sequence, port."""
 RANGE = 64
-"""Bytes of a packet that matter: the IP header and the ports."""
+"""Bytes of a packet that are needed: the IP header and the ports."""
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
 TARGETS, BRIDGES = 32, 1000
-"""Kept of each bridge, and bridges in all: the latest."""
+"""Maximum number of targets per bridge, and of bridges; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One that was rejected. The port is 0 where the protocol has none."""
+    """A rejected packet. The port is 0 if the protocol has none."""
 
     interface: int
     address: str
@@ -47,7 +47,7 @@ class Packet:
 
 
 class Blocked:
-    """Counts, the latest kept. Threads may use it together."""
+    """Counts of rejected packets. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -55,7 +55,7 @@ class Blocked:
         self._bridges: OrderedDict[str, OrderedDict[tuple[str, int, str], tuple[int, float]]] = OrderedDict()
 
     def add(self, bridge: str, packet: Packet) -> None:
-        """Count one."""
+        """Count a packet."""
         target = (packet.address, packet.port, packet.protocol)
         with self._lock:
             counts = self._bridges.setdefault(bridge, OrderedDict())
@@ -68,7 +68,7 @@ class Blocked:
                 self._bridges.popitem(last=False)
 
     def rows(self, infix: str = "") -> list[dict[str, object]]:
-        """All, or those of bridges whose names have this after the prefix."""
+        """Return all counts, or those of bridges whose names have this after the prefix."""
         with self._lock:
             return [
                 {
@@ -82,7 +82,7 @@ class Blocked:
 
 
 class Listener:
-    """Fills the counts from the kernel, in a thread of its own."""
+    """Receives packets from the kernel in a thread, and counts them."""
 
     def __init__(self, group: int, blocked: Blocked) -> None:
         self._blocked = blocked
@@ -103,15 +103,15 @@ class Listener:
             except OSError as error:
                 if self._socket.fileno() < 0:
                     return
-                log.info("nflog: %s", error)  # more came than was read; counts are a lower bound
+                log.info("nflog: %s", error)  # packets were lost; the counts are a lower bound
                 continue
             for packet in packets(data):
-                with contextlib.suppress(OSError):  # the bridge has gone
+                with contextlib.suppress(OSError):  # the bridge was removed
                     self._blocked.add(socket.if_indextoname(packet.interface), packet)
 
 
 def packets(data: bytes) -> Iterator[Packet]:
-    """What a datagram of the kernel's holds; what can't be read is left out."""
+    """Parse a datagram from the kernel; invalid messages are skipped."""
     offset = 0
     while offset + HEADER.size <= len(data):
         length, kind, *_ = HEADER.unpack_from(data, offset)
@@ -136,7 +136,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _packet(interface: int, packet: bytes) -> Packet:
-    """RFC 791 and RFC 8200. Raises struct.error, ValueError."""
+    """Parse an IP header (RFC 791, RFC 8200). Raises struct.error, ValueError."""
     if not packet:
         raise ValueError("empty")
     if packet[0] >> 4 == 4:
@@ -148,7 +148,7 @@ def _packet(interface: int, packet: bytes) -> Packet:
 
 
 def _bound(group: int) -> socket.socket:
-    """A netlink socket to which this group's packets come. Raises OSError."""
+    """Return a netlink socket that receives this group's packets. Raises OSError."""
     bound = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
     try:
         bound.settimeout(2.0)
@@ -169,4 +169,4 @@ def _configure(bound: socket.socket, group: int, kind: int, value: bytes) -> Non
     _, type_, *_ = HEADER.unpack_from(answer)
     [code] = struct.unpack_from("=i", answer, HEADER.size)
     if type_ == ERROR and code:
-        raise OSError(-code, "nfnetlink_log refuses")
+        raise OSError(-code, "nfnetlink_log reports an error")

@@ -1,4 +1,4 @@
-"""The name servers that Docker's previews ask."""
+"""The name servers that Docker's containers use."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-"""resolv.conf(5), and where systemd-resolved keeps the real servers. Docker reads the second where the first
-names systemd-resolved itself."""
+"""resolv.conf(5), and the file with the real servers of systemd-resolved. Docker reads the second if the
+first names systemd-resolved itself."""
 DAEMON = Path("/etc/docker/daemon.json")
-MOST = 8
+MAX_SERVERS = 8
 
 
 def read_resolvers(files: Iterable[Path] = RESOLV_CONF, daemon: Path = DAEMON) -> tuple[str, ...]:
-    """Addresses, each once; none of the loopback interface, which previews can't reach: Docker asks there."""
+    """Return the addresses of the name servers, without duplicates. Loopback addresses are left out:
+    containers can't reach them; Docker queries them itself."""
     found = dict.fromkeys([*_of_daemon(daemon), *(name for file in files for name in _of_file(file))])
-    return tuple(address for address in found if not ip_address(address).is_loopback)[:MOST]
+    return tuple(address for address in found if not ip_address(address).is_loopback)[:MAX_SERVERS]
 
 
 def _of_file(file: Path) -> Iterator[str]:
@@ -32,7 +33,7 @@ def _of_file(file: Path) -> Iterator[str]:
 
 
 def _of_daemon(file: Path) -> Iterator[str]:
-    """`dns` of Docker's own configuration."""
+    """Return the `dns` entries of Docker's configuration."""
     try:
         servers = json.loads(file.read_text()).get("dns") or []
     except (OSError, ValueError, AttributeError):

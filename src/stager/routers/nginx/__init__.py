@@ -1,4 +1,4 @@
-"""nginx before the front: one server for all previews, which never changes, or a vhost file for each."""
+"""nginx as edge proxy: one static server for all previews, or a vhost file per preview."""
 
 from stager.routers.nginx.commands import Nginx, http2_syntax
 from stager.routers.nginx.router import NginxRouter

@@ -1,5 +1,5 @@
-"""nginx's own commands: test one file or all of them, and read them again. What it says is passed on in its
-own words."""
+"""nginx's commands: test one configuration file or all of them, and reload. Its error messages are passed on
+unchanged."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from stager.domain.errors import Fault, Retry
 
 TIMEOUT = 60.0
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"""Where nginx is, and where users other than root don't look."""
+"""Folders of nginx that aren't in the PATH of users other than root."""
 
-_SAID = re.compile(r"\[(emerg|alert|crit|error)\] (?:\d+#\d+: )?(.+)")
+_ERROR = re.compile(r"\[(emerg|alert|crit|error)\] (?:\d+#\d+: )?(.+)")
 _PLACE = re.compile(r" in (\S+):(\d+)$")
 _NOT_RUNNING = re.compile(
     r"invalid PID number|\.pid\" failed \(2:|\(3: No such process\)|is not (?:active|running)", re.IGNORECASE
 )
-_ONLY_THE_WHOLE_KNOWS = re.compile(
+_CONTEXT_ERRORS = re.compile(
     r"Permission denied|unknown log format|unknown \"[^\"]*\" variable|zero size shared memory zone"
 )
-"""What a file may be told when it is alone, as another user, and what says nothing about it."""
+"""Errors that are caused by testing a file alone, or as another user, and not by the file."""
 
-_ALONE = """\
-pid "{scratch}/alone.pid";
+_ISOLATED = """\
+pid "{scratch}/isolated.pid";
 error_log stderr;
 events {{}}
 http {{
@@ -40,42 +40,42 @@ http {{
     scgi_temp_path {scratch}/temporary;
     server_names_hash_bucket_size 256;
     server_names_hash_max_size 8192;
-    include "{scratch}/alone/*";
+    include "{scratch}/isolated/*";
 }}
 """
 
 
 Http2 = Literal["listen", "directive", "none"]
-"""How an nginx is told to speak HTTP/2: by a word of `listen`, by `http2 on`, or not at all."""
+"""How HTTP/2 is enabled: with a parameter of `listen`, with `http2 on`, or not at all."""
 
 
 def http2_syntax() -> Http2:
-    """How the nginx that is installed here is told to speak HTTP/2. If there is none, by `listen`, which all
-    versions understand."""
+    """Return how the installed nginx enables HTTP/2; `listen`, which all versions support, if there is
+    none."""
     try:
         return http2_syntax_of(_run(["nginx", "-V"]).stderr)
     except (Fault, Retry):
         return "listen"
 
 
-def http2_syntax_of(told: str) -> Http2:
-    """The same, by what `nginx -V` tells: `http2` is a directive of its own from 1.25.1
+def http2_syntax_of(output: str) -> Http2:
+    """Return the same from the output of `nginx -V`. `http2` is a directive since version 1.25.1
     (https://nginx.org/en/docs/http/ngx_http_v2_module.html)."""
-    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", told)
+    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
     if version is None:
         return "listen"
-    if "configure arguments:" in told and "--with-http_v2_module" not in told:
+    if "configure arguments:" in output and "--with-http_v2_module" not in output:
         return "none"
     return "directive" if tuple(map(int, version.groups())) >= (1, 25, 1) else "listen"
 
 
 class Nginx:
-    """One nginx.
+    """An nginx.
 
     Args:
-        scratch: a folder of ours, for files that are tested alone.
-        test_command: has it test its files, all of them; empty: it is never asked.
-        reload_command: has it read them again; empty: it is never told.
+        scratch: a folder for files that are tested alone.
+        test_command: tests all its configuration files; empty to skip the test.
+        reload_command: reloads its configuration; empty to skip the reload.
     """
 
     def __init__(self, scratch: Path, test_command: Sequence[str], reload_command: Sequence[str]) -> None:
@@ -83,63 +83,63 @@ class Nginx:
         self._test_command = test_command
         self._reload_command = reload_command
 
-    def refuses_alone(self, texts: Mapping[str, str]) -> str:
-        """Why these files, by name, can't be right wherever they are; empty when nothing speaks against them,
-        or when there is no nginx here to ask."""
-        folder, main = self._scratch / "alone", self._scratch / "alone.conf"
+    def test_isolated(self, texts: Mapping[str, str]) -> str:
+        """Test these files, by name, without the other ones. Returns nginx's error; empty if there is none,
+        or if nginx isn't installed here."""
+        folder, main = self._scratch / "isolated", self._scratch / "isolated.conf"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        main.write_text(_ALONE.format(scratch=self._scratch), encoding="utf-8")
+        main.write_text(_ISOLATED.format(scratch=self._scratch), encoding="utf-8")
         try:
             done = _run(["nginx", "-t", "-q", "-p", str(self._scratch), "-c", str(main)])
         except Fault:
             return ""
-        words = _words(done)
-        return "" if done.returncode == 0 or _ONLY_THE_WHOLE_KNOWS.search(words) else words
+        error_text = _error_of(done)
+        return "" if done.returncode == 0 or _CONTEXT_ERRORS.search(error_text) else error_text
 
-    def refuses(self) -> str:
-        """Why it would not read its files as they are now; empty when it would.
+    def test(self) -> str:
+        """Test all its configuration files. Returns nginx's error; empty if there is none.
 
         Raises:
-            Fault: it can't be asked.
-            Retry: it doesn't answer.
+            Fault: the command can't be run.
+            Retry: the command timed out.
         """
         done = _run(self._test_command) if self._test_command else None
-        return _words(done) if done and done.returncode else ""
+        return _error_of(done) if done and done.returncode else ""
 
     def reload(self) -> bool:
-        """Have it read its files again.
+        """Reload the configuration.
 
         Returns:
-            Whether it runs. If it doesn't, it will read them when it starts.
+            Whether nginx is running. If it isn't, it reads the files when it starts.
 
         Raises:
-            Fault: it says no, or can't be told.
-            Retry: it doesn't answer.
+            Fault: the command failed, or can't be run.
+            Retry: the command timed out.
         """
         done = _run(self._reload_command) if self._reload_command else None
         if not done or not done.returncode:
             return True
-        words = _words(done)
-        if _NOT_RUNNING.search(words):
+        error_text = _error_of(done)
+        if _NOT_RUNNING.search(error_text):
             return False
         raise Fault(
-            f"nginx could not be made to read its files again: {words}",
-            hint="`nginx.reload_command` in the configuration is what Stager runs for that, as its own user.",
+            f"Reloading nginx failed: {error_text}",
+            hint="Stager runs `nginx.reload_command` of the configuration, as its own user.",
             reason="nginx-reload",
-            detail=words,
+            detail=error_text,
         )
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_PROGRAMS])
     try:
-        return subprocess.run(  # noqa: S603 (the administrator's own words)
+        return subprocess.run(  # noqa: S603 (the administrator's configuration)
             list(command),
             stdin=subprocess.DEVNULL,
-            umask=0o022,  # what nginx makes, such as a log, is as it would be without us
+            umask=0o022,  # files that nginx creates, such as logs, get the usual permissions
             capture_output=True,
             text=True,
             errors="replace",
@@ -149,28 +149,29 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         )
     except OSError as error:
         raise Fault(
-            f"There is no `{command[0]}` here that could be run: {error.strerror}.",
-            hint="Install nginx (on Debian and Ubuntu: apt-get install nginx), or say in `nginx.test_command`"
-            " and `nginx.reload_command` how it is called.",
+            f"`{command[0]}` can't be run: {error.strerror}.",
+            hint="Install nginx (on Debian and Ubuntu: apt-get install nginx), or set `nginx.test_command`"
+            " and `nginx.reload_command`.",
             reason="nginx-missing",
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise Retry(f"`{command[0]}` didn't end within {TIMEOUT:g} s.", reason="nginx-silent") from error
+        raise Retry(f"`{command[0]}` didn't finish within {TIMEOUT:g} s.", reason="nginx-silent") from error
 
 
-def _words(done: subprocess.CompletedProcess[str]) -> str:
-    """What it minded first; of a command that doesn't speak as nginx does, its last line."""
+def _error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """Return nginx's first error; the last line of output if there is none in nginx's format."""
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    said = [match.groups() for line in lines if (match := _SAID.search(line))]
-    worst = [words for level, words in said if level == "emerg"] or [words for _, words in said]
-    return (worst or lines[-1:] or [f"it ended with exit code {done.returncode}"])[0]
+    errors = [match.groups() for line in lines if (match := _ERROR.search(line))]
+    worst = [message for level, message in errors if level == "emerg"] or [message for _, message in errors]
+    return (worst or lines[-1:] or [f"exit code {done.returncode}"])[0]
 
 
-def without_place(words: str, name: str) -> str:
-    """nginx's words on a vhost file as one would say them of its template, and naming no preview."""
-    said = words.replace(f'"{name}"', "its name")
-    place = _PLACE.search(said)
+def without_place(error_text: str, name: str) -> str:
+    """Return nginx's error about a vhost file with the line of its rendered template, and without the
+    preview's name."""
+    text = error_text.replace(f'"{name}"', "its name")
+    place = _PLACE.search(text)
     if place is None or Path(place[1]).name != name:
-        return said
-    # The first line of the file is our mark.
-    return f"{said[: place.start()]}, in line {int(place[2]) - 1} of what the template makes"
+        return text
+    # The first line of the file is Stager's mark.
+    return f"{text[: place.start()]}, in line {int(place[2]) - 1} of the rendered template"

@@ -1,4 +1,4 @@
-"""Looks at nginx: whether it would read its files as they are."""
+"""The diagnostic of nginx's configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stager.routers.nginx.commands import Nginx
 
 
 class NginxCheck:
-    """Whether nginx would read its files."""
+    """Checks whether nginx accepts its configuration files."""
 
     subject = "nginx"
 
@@ -18,9 +18,9 @@ class NginxCheck:
         self._nginx = nginx
 
     async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`. Raises `Fault` or `Retry` when it can't be asked."""
-        refusal = await asyncio.to_thread(self._nginx.refuses)
-        if refusal:
-            hint = "Until that is right, it reads no new vhost; the previews go on."
-            return [Finding(self.subject, Verdict.WRONG, f"It refuses its files: {refusal}", hint)]
-        return [Finding(self.subject, Verdict.FINE, "It takes its files as they are.")]
+        """See `ports.diagnostics.Check.look`. Raises `Fault` or `Retry` if nginx can't be run."""
+        error = await asyncio.to_thread(self._nginx.test)
+        if error:
+            hint = "Until this is fixed, nginx doesn't load new vhosts; existing previews keep working."
+            return [Finding(self.subject, Verdict.WRONG, f"nginx rejects its configuration: {error}", hint)]
+        return [Finding(self.subject, Verdict.FINE, "nginx accepts its configuration.")]

@@ -1,8 +1,8 @@
-"""Tells nginx about previews: a vhost file for each, tested before nginx is made to read it.
+"""Keeps a vhost file per preview, tested before nginx reloads.
 
-nginx can't test a folder that it doesn't read, and one bad file makes it refuse all of them. So each file is
-tested alone first, put in place with what was there kept aside, tested with everything else, and taken back
-out if nginx says no. A journal in our own folder makes every moment a safe one to be killed in.
+nginx can only test the folder that it uses, and one invalid file makes it reject all of them. So each file is
+first tested alone, then installed with a backup of the previous one, tested with all others, and rolled back
+if nginx rejects it. A journal allows the process to be killed at any moment.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ log = structlog.get_logger(__name__)
 _SAFE = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 Changes = Mapping[str, Vhost | None]
-"""File names, each with what is to be there."""
+"""File names with their new content; None to delete the file."""
 
 
 class NginxRouter:
-    """See `stager.ports.router.Outpost`.
+    """See `stager.ports.router.EdgeProxy`.
 
     Args:
-        template: of a vhost file.
-        folder: where these go.
-        scratch: a folder of our own, for the journal.
-        installation: the id by which our files are known.
-        nginx: whom to ask and to tell.
+        template: the template of a vhost file.
+        folder: the folder of the vhost files.
+        scratch: the folder of the journal.
+        installation: the id that identifies our files.
+        nginx: tests and reloads the configuration.
     """
 
     name = "nginx"
@@ -51,30 +51,30 @@ class NginxRouter:
         self._vhosts = Vhosts(folder, installation)
         self._nginx = nginx
         self._scratch = scratch
-        self._swapping = scratch / "swapping.json"
+        self._journal = scratch / "journal.json"
         self._reload_due = scratch / "reload-due"
-        # One pass at a time, even if whoever asked for it has gone away meanwhile.
+        # One pass at a time: a thread continues even if its caller was cancelled.
         self._turn = threading.Lock()
 
     async def check(self) -> None:
-        """Try the template on a preview that doesn't exist.
+        """Test the template with an example preview.
 
         Raises:
-            Fault: nginx would refuse every file that it makes.
+            Fault: nginx rejects its output.
         """
         text = self._template.render(slug="a-preview", host="stager.invalid", port=9)
         vhost = self._vhosts.marked("a-preview.stager.invalid", 9, text)
-        words = await asyncio.to_thread(self._nginx.refuses_alone, {"a-preview": vhost.text})
-        if words:
+        error = await asyncio.to_thread(self._nginx.test_isolated, {"a-preview": vhost.text})
+        if error:
             raise Fault(
-                f"nginx.template_path: nginx refuses what {self._template.name} makes:"
-                f" {without_place(words, 'a-preview')}.",
+                f"nginx.template_path: nginx rejects the output of {self._template.name}:"
+                f" {without_place(error, 'a-preview')}.",
                 reason="nginx-template",
-                detail=words,
+                detail=error,
             )
 
     async def apply(self, table: RouteTable) -> Mapping[str, str]:
-        """See `Outpost.apply`."""
+        """See `EdgeProxy.apply`."""
         return await asyncio.to_thread(self._apply, table)
 
     def _apply(self, table: RouteTable) -> dict[str, str]:
@@ -83,31 +83,31 @@ class NginxRouter:
             self._recover()
             wanted, problems = self._rendered(table)
             present = self._vhosts.ours()
-            doors = table.ingress_ports()
+            ingress_ports = table.ingress_ports()
 
-            def misleads(name: str) -> bool:
-                return name in present and doors.get(present[name].host) != present[name].port
+            def is_outdated(name: str) -> bool:
+                return name in present and ingress_ports.get(present[name].host) != present[name].port
 
             changes: dict[str, Vhost | None] = {n: v for n, v in wanted.items() if present.get(n) != v}
-            changes |= dict.fromkeys(filter(misleads, present.keys() - wanted.keys()))
-            refused = self._change(changes)
-            # What can't be replaced stays, unless it would lead to a door that is another host's by now.
-            refused |= self._change(dict.fromkeys(filter(misleads, refused)))
-            for name, words in refused.items():
+            changes |= dict.fromkeys(filter(is_outdated, present.keys() - wanted.keys()))
+            rejected = self._change(changes)
+            # A file that can't be replaced stays, unless its ingress port belongs to another host now.
+            rejected |= self._change(dict.fromkeys(filter(is_outdated, rejected)))
+            for name, error in rejected.items():
                 host = (wanted.get(name) or present[name]).host
-                problems[host] = f"nginx refuses its file: {without_place(words, name)}."
+                problems[host] = f"nginx rejects its file: {without_place(error, name)}."
             return problems
 
     def _rendered(self, table: RouteTable) -> tuple[dict[str, Vhost], dict[str, str]]:
-        """The files that there should be, by name, and the hosts for which there can't be one."""
+        """Return the desired files by name, and the hosts that can't have one, with the reason."""
         wanted: dict[str, Vhost] = {}
         problems: dict[str, str] = {}
         for host, port in table.ingress_ports().items():
             slug, base, name = names_of(host, table.domain)
             if not _SAFE.fullmatch(host) or name in RESERVED or not base:
-                problems[host] = "its name can't be that of a file for nginx."
+                problems[host] = "its name can't be used as a file name for nginx."
             elif not self._vhosts.is_free(name):
-                problems[host] = "a file of its name is in nginx.target_dir, and isn't Stager's."
+                problems[host] = "nginx.target_dir has a file with its name that wasn't created by Stager."
             else:
                 try:
                     text = self._template.render(slug=slug, host=base, port=port)
@@ -118,96 +118,95 @@ class NginxRouter:
         return wanted, problems
 
     def _change(self, changes: Changes) -> dict[str, str]:
-        """Make these changes, or those of them that nginx takes; returns the others with its words."""
+        """Apply those of the changes that nginx accepts; returns the others with nginx's errors."""
         texts = {name: vhost.text for name, vhost in changes.items() if vhost}
-        refused = _bisect(list(texts), lambda names: self._nginx.refuses_alone({n: texts[n] for n in names}))
-        names = _left(changes, refused)
+        rejected = _bisect(list(texts), lambda names: self._nginx.test_isolated({n: texts[n] for n in names}))
+        names = _left(changes, rejected)
         due = self._reload_due.exists()
         if not names and not due:
-            return refused
+            return rejected
         self._reload_due.touch()
         self._begin(names)
         try:
-            refused |= self._swap({name: changes[name] for name in names})
-            runs = self._nginx.reload() if due or _left(names, refused) else True
+            rejected |= self._swap({name: changes[name] for name in names})
+            runs = self._nginx.reload() if due or _left(names, rejected) else True
         except StagerError:
-            self._take_back(names, due=due)
+            self._roll_back(names, due=due)
             raise
         self._end()
-        self._log(changes, refused)
+        self._log(changes, rejected)
         if not runs:
             raise Retry(
-                "nginx doesn't run.",
-                hint="Start it; it then reads the previews' files by itself.",
+                "nginx isn't running.",
+                hint="Start it; it then reads the previews' files.",
                 reason="nginx-stopped",
             )
         self._reload_due.unlink(missing_ok=True)
-        return refused
+        return rejected
 
     def _swap(self, changes: Changes) -> dict[str, str]:
-        """Put these files in place; those that nginx refuses come back out, and are returned."""
+        """Install these files and roll back those that nginx rejects, which are returned."""
 
         def attempt(names: Sequence[str]) -> str:
             for name in names:
                 self._vhosts.put(name, changes[name])
-            words = self._nginx.refuses()
-            if words:
+            error = self._nginx.test()
+            if error:
                 for name in names:
-                    self._vhosts.put_back(name)
-                self._blame_others()
-            return words
+                    self._vhosts.restore(name)
+                self._check_others()
+            return error
 
-        # Short names first, for what nginx's tables of names have no room for is a long one.
+        # Short names first: if nginx's hash tables are too small, the long ones don't fit.
         return _bisect(sorted(changes, key=lambda name: (len(name), name)), attempt)
 
-    def _blame_others(self) -> None:
-        """Nothing of this try is in place any more. Raises Fault if nginx still says no."""
-        words = self._nginx.refuses()
-        if words:
+    def _check_others(self) -> None:
+        """After a rollback, test the configuration again. Raises Fault if nginx still rejects it."""
+        error = self._nginx.test()
+        if error:
             raise Fault(
-                f"nginx refuses its configuration, whatever Stager does: {words}",
-                hint="Stager asks with `nginx.test_command` of the configuration, as its own user; that may"
-                " need sudo.",
+                f"nginx rejects its configuration, independently of Stager's files: {error}",
+                hint="Stager runs `nginx.test_command` as its own user, which may need sudo.",
                 reason="nginx-refused",
-                detail=words,
+                detail=error,
             )
 
-    # The journal: the names of the files that a pass touches, for as long as they may have to be put back.
+    # The journal: the names of the files that a pass changes, while they may have to be rolled back.
 
     def _begin(self, names: Sequence[str]) -> None:
-        draft = self._swapping.with_suffix(".new")
+        draft = self._journal.with_suffix(".new")
         draft.write_text(json.dumps(list(names)), encoding="utf-8")
-        draft.replace(self._swapping)
+        draft.replace(self._journal)
 
     def _end(self) -> None:
-        # In this order: without the journal, nobody puts back what is no longer kept.
-        self._swapping.unlink(missing_ok=True)
-        self._vhosts.clear_away()
+        # In this order: a journal without backups would delete files.
+        self._journal.unlink(missing_ok=True)
+        self._vhosts.delete_backups()
 
-    def _take_back(self, names: Sequence[str], *, due: bool) -> None:
+    def _roll_back(self, names: Sequence[str], *, due: bool) -> None:
         for name in names:
-            self._vhosts.put_back(name)
+            self._vhosts.restore(name)
         self._end()
         if not due:
             self._reload_due.unlink(missing_ok=True)
 
     def _recover(self) -> None:
-        """Undo what a pass before us left half-done."""
-        if self._swapping.exists():
-            for name in json.loads(self._swapping.read_text(encoding="utf-8")):
-                self._vhosts.put_back(name)
-            log.warning("interrupted_pass_undone")
+        """Roll back an interrupted pass."""
+        if self._journal.exists():
+            for name in json.loads(self._journal.read_text(encoding="utf-8")):
+                self._vhosts.restore(name)
+            log.warning("nginx_pass_rolled_back")
         self._end()
 
-    def _log(self, changes: Changes, refused: Mapping[str, str]) -> None:
-        done = _left(changes, refused)
+    def _log(self, changes: Changes, rejected: Mapping[str, str]) -> None:
+        done = _left(changes, rejected)
         written = sum(changes[name] is not None for name in done)
         if done:
-            log.info("nginx_told", written=written, removed=len(done) - written)
+            log.info("nginx_updated", written=written, removed=len(done) - written)
 
 
 def names_of(host: str, domain: str) -> tuple[str, str, str]:
-    """Slug, domain and file name of a host; the file is called by the slug where nobody else can have it."""
+    """Return slug, domain and file name of a host. The file name is the slug if the slug is unique."""
     slug = host.removesuffix(f".{domain}")
     if domain and slug != host:
         return slug, domain, slug
@@ -215,21 +214,22 @@ def names_of(host: str, domain: str) -> tuple[str, str, str]:
     return label, base, host
 
 
-def _left(names: Sequence[str] | Changes, refused: Mapping[str, str]) -> list[str]:
-    """Those that weren't refused."""
-    return [name for name in names if name not in refused]
+def _left(names: Sequence[str] | Changes, rejected: Mapping[str, str]) -> list[str]:
+    """Return the names that weren't rejected."""
+    return [name for name in names if name not in rejected]
 
 
-def _bisect(names: Sequence[str], refuses: Callable[[Sequence[str]], str]) -> dict[str, str]:
-    """Which of these are refused, each with why.
+def _bisect(names: Sequence[str], test: Callable[[Sequence[str]], str]) -> dict[str, str]:
+    """Find the names that are rejected; returns them with the errors.
 
     Args:
-        refuses: says why it refuses several at once, or nothing when it takes them all.
+        names: the names to test.
+        test: tests several names at once; returns an error, or an empty string if all are accepted.
     """
-    words = refuses(names) if names else ""
-    if not words:
+    error = test(names) if names else ""
+    if not error:
         return {}
     if len(names) == 1:
-        return {names[0]: words}
+        return {names[0]: error}
     half = len(names) // 2
-    return _bisect(names[:half], refuses) | _bisect(names[half:], refuses)
+    return _bisect(names[:half], test) | _bisect(names[half:], test)

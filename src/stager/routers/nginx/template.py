@@ -1,8 +1,8 @@
-"""What is written for nginx: the vhost file of a preview, from a template of the administrator's or ours, and
-the one server for all previews.
+"""nginx's configuration: the vhost file of a preview, from a template of the administrator's or Stager's own,
+and the one server for all previews.
 
-A template is Jinja, or, if its name ends with `.erb`, text in the first Stager's form, of which only its
-three substitutions are understood.
+A template is Jinja, or, if its name ends with `.erb`, a template of the first Stager, of which only the three
+substitutions are supported.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _FOLDER = resources.files("stager.routers.nginx").joinpath("templates")
 
 
 class VhostTemplate:
-    """Makes the text of a vhost file.
+    """The template of a vhost file.
 
     Args:
-        name: what the template is called in errors.
+        name: the template's name, for errors.
         text: the template.
-        folder: what a Jinja template may include from.
+        folder: the folder from which a Jinja template may include files.
 
     Raises:
-        Fault: it isn't a template; says in which line.
+        Fault: the template is invalid; the message has the line.
     """
 
     def __init__(self, name: str, text: str, folder: Path | None = None) -> None:
@@ -46,30 +46,32 @@ class VhostTemplate:
         self._write = _erb(name, text) if name.endswith(".erb") else _jinja(name, text, folder)
 
     def render(self, *, slug: str, host: str, port: int) -> str:
-        """The vhost file's text, ending with a line break.
+        """Render the vhost file; the text ends with a line break.
 
         Args:
             slug: the preview's label.
-            host: the domain under which it lives, without port.
-            port: where to send its requests, on 127.0.0.1.
+            host: the domain of the preview, without port.
+            port: the ingress port on 127.0.0.1.
 
         Raises:
-            Fault: the template fails on it.
+            Fault: rendering failed.
         """
         return self._write({"slug": slug, "host": host, "port": str(port)}).rstrip("\n") + "\n"
 
 
 def load_template(path: Path | None) -> VhostTemplate:
-    """The template in this file; if there is no such file, Stager's own of that name; without a path as well.
+    """Load the template from this file, or Stager's own if there is no file and the name is `SHIPPED`.
 
     Raises:
-        Fault: there is none of that name, it can't be read, or it isn't a template.
+        Fault: the file doesn't exist, can't be read, or isn't a template.
     """
     name = path.name if path else SHIPPED
     if path is not None and path.exists():
         return VhostTemplate(name, _read(path), path.parent)
     if name != SHIPPED:
-        raise _broken(f"{path} doesn't exist", f"Stager's own template is used where the name is {SHIPPED}.")
+        raise _broken(
+            f"{path} doesn't exist", f"Stager's own template is used only if the name is {SHIPPED}."
+        )
     log.info("shipped_template_used", instead_of=str(path) if path else "")
     return VhostTemplate(name, _FOLDER.joinpath(SHIPPED).read_text(encoding="utf-8"))
 
@@ -84,15 +86,16 @@ def server_for_all(
     redirect: Sequence[str] = (),
     http2: Http2 = "listen",
 ) -> str:
-    """The nginx configuration that sends everything to the front.
+    """Return the nginx configuration that forwards all requests to the front.
 
     Args:
-        front: where that listens, as host and port.
+        front: the front's address, as host and port.
         names: server names; none for any.
-        listen: where nginx is to listen, as in its own `listen`.
-        certificate: path of the certificate, for HTTPS; `key` is that of its key.
-        redirect: where to listen for HTTP, to redirect it to HTTPS.
-        http2: how to have it speak HTTP/2, which it does with a certificate only, as browsers do.
+        listen: nginx's addresses, in the form of its `listen`.
+        certificate: the path of the certificate, for HTTPS.
+        key: the path of its key.
+        redirect: the addresses at which HTTP is redirected to HTTPS.
+        http2: how to enable HTTP/2, which is only used with a certificate, as in browsers.
     """
     template = _environment().from_string(_FOLDER.joinpath("stager.conf").read_text(encoding="utf-8"))
     return template.render(
@@ -118,14 +121,14 @@ def _jinja(name: str, text: str, folder: Path | None) -> Write:
     def write(values: dict[str, str]) -> str:
         try:
             return template.render(values)
-        except Exception as error:  # a template may fail in as many ways as a program
+        except Exception as error:  # a template can raise any exception
             raise _broken(f"{name}, line {_line_of(error.__traceback__)}: {error}") from error
 
     return write
 
 
 def _environment(folder: Path | None = None) -> jinja2.Environment:
-    return jinja2.Environment(  # noqa: S701 (what it makes isn't HTML)
+    return jinja2.Environment(  # noqa: S701 (the output isn't HTML)
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(folder) if folder else None,
         keep_trailing_newline=True,
@@ -135,7 +138,7 @@ def _environment(folder: Path | None = None) -> jinja2.Environment:
 
 
 def _line_of(traceback: TracebackType | None) -> int:
-    """The line of the template at which it failed; Jinja puts it into the traceback."""
+    """Return the line of the template that failed; Jinja adds it to the traceback."""
     lines = [frame.lineno for frame in extract_tb(traceback) if frame.filename == "<template>"]
     return (lines[-1] if lines else None) or 1
 
@@ -147,8 +150,8 @@ def _erb(name: str, text: str) -> Write:
             known = ", ".join(f"<%= {variable} %>" for variable in VARIABLES)
             shown = tag.group().split("\n")[0]
             raise _broken(
-                f"{name}, line {line}: {shown} isn't understood",
-                f"Of ERB there are {known}; for more, make it a Jinja template, with another name.",
+                f"{name}, line {line}: {shown} isn't supported",
+                f"Of ERB, only {known} are supported; otherwise use a Jinja template, with another name.",
             )
     return lambda values: _TAG.sub(lambda tag: values[tag[1].removeprefix("=").strip()], text)
 

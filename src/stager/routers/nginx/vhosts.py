@@ -1,7 +1,8 @@
-"""The folder with the vhost files. Ours bear a mark in their first line; others are never touched.
+"""The folder of the vhost files. Stager's files have a mark in their first line; other files are never
+changed.
 
-A file is replaced whole. What it was before is kept aside, under a name that nginx's `include` doesn't match,
-until nginx has taken the new one.
+A file is replaced atomically. A backup, with a name that nginx's `include` doesn't match, is kept until nginx
+has accepted the new file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from stager.domain.errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class Vhost:
-    """One vhost file: for which host, to which port it leads, and its text with the mark."""
+    """A vhost file: its host, the ingress port, and its text with the mark."""
 
     host: str
     port: int
@@ -27,49 +28,49 @@ class Vhosts:
     """The vhost files of one installation.
 
     Args:
-        folder: where they are, maybe beside others.
-        installation: the id by which ours are known.
+        folder: their folder, which may have other files.
+        installation: the id that identifies our files.
     """
 
     def __init__(self, folder: Path, installation: str) -> None:
         self._folder = folder
-        self._kept_aside = re.compile(rf"\..+\.stager-{re.escape(installation)}-(?:old|new)")
+        self._backup = re.compile(rf"\..+\.stager-{re.escape(installation)}-(?:old|new)")
         self._mark = re.compile(rf"# Made by Stager {re.escape(installation)} for (\S+) by (\d+); .*")
         self._installation = installation
 
     def marked(self, host: str, port: int, text: str) -> Vhost:
-        """A vhost file with our mark."""
-        mark = f"# Made by Stager {self._installation} for {host} by {port}; what is changed here is lost."
+        """Make a vhost file with the mark."""
+        mark = f"# Made by Stager {self._installation} for {host} by {port}; changes are overwritten."
         return Vhost(host, port, f"{mark}\n{text}")
 
     def ours(self) -> dict[str, Vhost]:
-        """Our files by name."""
+        """Return our files by name."""
         found = ((name, self._read(name)) for name in self._names())
-        return {name: vhost for name, vhost in found if vhost and not self._kept_aside.fullmatch(name)}
+        return {name: vhost for name, vhost in found if vhost and not self._backup.fullmatch(name)}
 
     def is_free(self, name: str) -> bool:
-        """Whether a file of this name may be written: there is none, or it is ours."""
+        """Whether a file of this name may be written: it doesn't exist, or it is ours."""
         return not os.path.lexists(self._folder / name) or self._read(name) is not None
 
     def put(self, name: str, vhost: Vhost | None) -> None:
-        """Write this file, or remove it. What was there at the first `put` stays aside until `clear_away`.
-        Raises Fault."""
-        target, old = self._folder / name, self._aside(name, "old")
+        """Write or delete this file. A backup of the state before the first `put` is kept until
+        `delete_backups`. Raises Fault."""
+        target, old = self._folder / name, self._hidden(name, "old")
         try:
             if target.exists() and not old.exists():
                 old.hardlink_to(target)
             if vhost is None:
                 target.unlink(missing_ok=True)
             else:
-                new = self._aside(name, "new")
+                new = self._hidden(name, "new")
                 _write(new, vhost.text)
                 new.replace(target)
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def put_back(self, name: str) -> None:
-        """Have this file as it was before `put`. May be repeated. Raises Fault."""
-        old, new = self._aside(name, "old"), self._aside(name, "new")
+    def restore(self, name: str) -> None:
+        """Restore this file from its backup. Idempotent. Raises Fault."""
+        old, new = self._hidden(name, "old"), self._hidden(name, "new")
         try:
             if old.exists():
                 new.unlink(missing_ok=True)
@@ -80,10 +81,10 @@ class Vhosts:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def clear_away(self) -> None:
-        """Remove what was kept aside."""
+    def delete_backups(self) -> None:
+        """Delete all backups."""
         for name in self._names():
-            if self._kept_aside.fullmatch(name):
+            if self._backup.fullmatch(name):
                 (self._folder / name).unlink(missing_ok=True)
 
     def _names(self) -> list[str]:
@@ -95,7 +96,7 @@ class Vhosts:
             raise self._unwritable(error) from error
 
     def _read(self, name: str) -> Vhost | None:
-        """The file, if it is ours: a plain file, no link, with our mark."""
+        """Read the file if it is ours: a regular file, no link, with the mark."""
         try:
             handle = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(handle, encoding="utf-8") as file:
@@ -105,13 +106,13 @@ class Vhosts:
         mark = self._mark.fullmatch(text.partition("\n")[0])
         return Vhost(mark[1], int(mark[2]), text) if mark else None
 
-    def _aside(self, name: str, kind: str) -> Path:
+    def _hidden(self, name: str, kind: str) -> Path:
         return self._folder / f".{name}.stager-{self._installation}-{kind}"
 
     def _unwritable(self, error: OSError) -> Fault:
         return Fault(
             f"nginx.target_dir: {self._folder} can't be written to: {error.strerror}.",
-            hint="It must exist, and Stager's user must be allowed to write there, if only by a group.",
+            hint="The folder must exist, and Stager's user or one of its groups must be able to write to it.",
             reason="nginx-target",
         )
 

@@ -17,7 +17,7 @@ from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Retry
 from stager.domain.profile import Limits, ProfileName, profile_name, profile_of
 from stager.domain.source import Trust
-from stager.engines.docker.network.egress import KEEP, MOST, Names
+from stager.engines.docker.network.egress import KEEP_SECONDS, MAX_ADDRESSES, HostAddresses
 from stager.engines.docker.network.firewall import HelperFirewall
 from stager.engines.docker.network.pool import bridge_of, tag_of
 from stager.helper.firewall.policy import BRIDGES, POLICY, Allowed, Group, Policy, policy_of
@@ -98,8 +98,10 @@ def recording() -> Recording:
 @pytest.fixture
 async def firewall(tmp_path: Path, recording: Recording, names: NameServer) -> AsyncIterator[HelperFirewall]:
     async with served(tmp_path, recording) as path:
-        known = Names(names, lambda: names.now)
-        yield HelperFirewall(HelperClient(path), INSTALLATION, lambda: (443, 80, 80), egress_of, names=known)
+        known = HostAddresses(names, lambda: names.now)
+        yield HelperFirewall(
+            HelperClient(path), INSTALLATION, lambda: (443, 80, 80), egress_of, host_addresses=known
+        )
 
 
 def of(app: str, trust: Trust = Trust.TRUSTED, network: str = "") -> tuple[str, Any]:
@@ -158,7 +160,7 @@ async def test_a_renewal_forgets_those_that_are_gone_and_looks_names_up_again(
     assert set(recording.last) == {bridge("open")}
     both = [Allowed(address, 5432) for address in ("10.0.0.5", "10.0.0.7", "10.0.0.8", "fd00::7")]
     assert recording.last[bridge("open")][1] == tuple(both), "the old ones count for a while"
-    names.now = KEEP + 1
+    names.now = KEEP_SECONDS + 1
     await firewall.renew([there("open")])
     assert recording.last[bridge("open")][1] == (both[0], both[2])
 
@@ -178,10 +180,10 @@ async def test_a_name_that_isnt_found_opens_nothing_and_keeps_what_it_had(
 
 async def test_a_name_server_may_say_anything(names: NameServer) -> None:
     names.known["db.test"] = ["0.0.0.0", "224.0.0.1", *(f"10.0.1.{n}" for n in range(50))]
-    known = Names(names, lambda: 0.0)
+    known = HostAddresses(names, lambda: 0.0)
     await known.look_up([Destination("db.test", 1)], again=True)
     found = known.addresses("db.test")
-    assert len(found) == MOST
+    assert len(found) == MAX_ADDRESSES
     assert all(ip_address(each).is_private and each.startswith("10.") for each in found)
     assert known.addresses("::FFFF") == ["::ffff"]
 
@@ -255,7 +257,7 @@ async def test_the_builders_exceptions(recording: Recording, names: NameServer, 
             INSTALLATION,
             tuple,
             egress_of,
-            names=Names(names),
+            host_addresses=HostAddresses(names),
             builder_allow=(registry,),
         )
         await firewall.renew([])

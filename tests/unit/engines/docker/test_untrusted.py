@@ -48,7 +48,7 @@ class NoBuilder(Feature):
         return "There are no loop devices here."
 
     def verbs(self) -> Sequence[Verb]:
-        return [Verb("builder-start", fields(), self._start, lane="builder")]
+        return [Verb("builder-start", fields(), self._start, queue="builder")]
 
     def _start(self, given: object) -> Result:
         raise HelperError(self.unavailable(), kind="fault", reason="builder-unavailable")
@@ -119,7 +119,7 @@ class Idle(NoBuilder):
         self.stopped = 0
 
     def verbs(self) -> Sequence[Verb]:
-        return [*super().verbs(), Verb("builder-stop", fields(), self._stop, lane="builder")]
+        return [*super().verbs(), Verb("builder-stop", fields(), self._stop, queue="builder")]
 
     def _stop(self, given: object) -> Result:
         self.stopped += 1
@@ -149,7 +149,7 @@ class Recording(Feature):
     told: Mapping[str, object] = {}
 
     def verbs(self) -> Sequence[Verb]:
-        return [Verb("firewall-apply", POLICY, self._apply, lane="firewall")]
+        return [Verb("firewall-apply", POLICY, self._apply, queue="firewall")]
 
     def _apply(self, given: Mapping[str, object]) -> Result:
         self.told = given

@@ -1,1 +1,1 @@
-"""Networks of environments, their firewall rules, and the ports that listen in them."""
+"""The environments' networks, their firewall rules, and the ports on which containers listen."""

@@ -1,4 +1,4 @@
-"""Exceptions from the firewall's rules: host names become addresses."""
+"""Resolves the host names of `egress_allow` to addresses for the firewall."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ log = structlog.get_logger(__name__)
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 
-LOOKUP = 3.0
-"""Seconds until a name server isn't waited for any more."""
-KEEP = 600.0
-"""Seconds that an address counts after a name server last gave it: an application may still use it."""
-MOST = 4
-"""Addresses of one name that count at the same time."""
+LOOKUP_TIMEOUT = 3.0
+"""Seconds for one lookup."""
+KEEP_SECONDS = 600.0
+"""How long an address stays allowed after it was last resolved, because an application may still use it."""
+MAX_ADDRESSES = 4
+"""Maximum number of addresses per name."""
 
 
-class Names:
-    """The addresses of destinations' hosts, as they were last looked up.
+class HostAddresses:
+    """A cache of the addresses of destinations' hosts.
 
     Args:
-        resolve: gives a name's addresses; raises OSError.
-        clock: seconds that only grow.
+        resolve: resolves a name to addresses; raises OSError.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, resolve: Resolve | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,28 +38,33 @@ class Names:
         self._seen: dict[str, dict[str, float]] = {}
 
     async def look_up(self, destinations: Iterable[Destination], *, again: bool) -> None:
-        """Look up all names among these; only those that are new, unless `again`. One that can't be found
-        keeps its last addresses, and is logged."""
+        """Resolve the names of these destinations. A name that can't be resolved keeps its last addresses,
+        and is logged.
+
+        Args:
+            destinations: the destinations; addresses are ignored.
+            again: whether to resolve known names again.
+        """
         names = {each.host for each in destinations if not _is_address(each.host)}
-        await asyncio.gather(*(self._find(name) for name in names if again or name not in self._seen))
+        await asyncio.gather(*(self._resolve_name(name) for name in names if again or name not in self._seen))
 
     def addresses(self, host: str) -> list[str]:
-        """The addresses of an address or a name; none where it couldn't be found."""
+        """Return the addresses of a host; an address is returned as is. Empty if it couldn't be resolved."""
         if _is_address(host):
             return [str(ip_address(host))]
         newest = sorted(self._seen.get(host, {}).items(), key=lambda pair: (-pair[1], pair[0]))
-        return sorted(address for address, _ in newest[:MOST])
+        return sorted(address for address, _ in newest[:MAX_ADDRESSES])
 
-    async def _find(self, name: str) -> None:
+    async def _resolve_name(self, name: str) -> None:
         try:
-            async with asyncio.timeout(LOOKUP):
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
                 found = await self._resolve(name)
         except (OSError, TimeoutError, UnicodeError) as error:
             log.warning("egress_name_unresolved", name=name, error=str(error) or "timeout")
             return
         now = self._clock()
-        kept = {a: seen for a, seen in self._seen.get(name, {}).items() if now - seen < KEEP}
-        self._seen[name] = {**kept, **dict.fromkeys(filter(_is_of_one, found), now)}
+        kept = {a: seen for a, seen in self._seen.get(name, {}).items() if now - seen < KEEP_SECONDS}
+        self._seen[name] = {**kept, **dict.fromkeys(filter(_is_unicast, found), now)}
 
 
 def _is_address(host: str) -> bool:
@@ -70,8 +75,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _is_of_one(address: str) -> bool:
-    """Whether one machine has it: a name server may say anything."""
+def _is_unicast(address: str) -> bool:
+    """Whether it is a unicast address; a name server may return any address."""
     found = ip_address(address)
     return not (found.is_unspecified or found.is_multicast)
 

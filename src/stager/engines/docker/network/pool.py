@@ -1,7 +1,7 @@
-"""A bridge for each environment, out of a pool of our own: Docker's default pools end at 31 networks.
+"""A bridge network per environment, from a pool of our own: Docker's default pools have 31 networks at most.
 
-Addresses go round: a freed one is the last to be given out again, so that no router that is slow to drop a
-route can send anybody to somebody else's instance.
+Addresses are allocated round-robin: a released address is reused last, so that a proxy with an outdated route
+doesn't reach another environment's instance.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
 
 BRIDGE_PREFIXES = {ProfileName.STANDARD: "pvt", ProfileName.RESTRICTED: "pvf"}
-"""Fixed for each profile, so that a firewall's rules can be written once for all bridges."""
-TAG, OWN = 4, 8
-"""Hex digits of a bridge's name that tell the installation, and then the network: with the prefix 15
-characters, which is all that Linux has for the name of an interface (`IFNAMSIZ`)."""
+"""Prefixes of bridge names, one per profile, so that firewall rules can match all bridges of a profile."""
+TAG_DIGITS, NETWORK_DIGITS = 4, 8
+"""Hex digits of a bridge's name that identify the installation and the network. With the prefix, these are 15
+characters, the maximum for an interface name on Linux (`IFNAMSIZ`)."""
 
 BRIDGE_NAME = "com.docker.network.bridge.name"
-"""Of Docker's bridge driver, https://docs.docker.com/engine/network/drivers/bridge/#options."""
+"""An option of Docker's bridge driver, https://docs.docker.com/engine/network/drivers/bridge/#options."""
 
 ROUTES = Path("/proc/net/route")
-TRIES = 64
-"""How many subnets are tried in a row when others on this machine hold them."""
+MAX_ATTEMPTS = 64
+"""Maximum number of subnets to try if other programs use them."""
 
 
 def tag_of(installation: str) -> str:
-    """What the names of this installation's bridges have in common after the prefix."""
-    return _digits(installation, TAG)
+    """Return the part of bridge names, after the prefix, that identifies this installation."""
+    return _digits(installation, TAG_DIGITS)
 
 
 def bridge_of(installation: str, network: str, profile: ProfileName) -> str:
-    """The name of the bridge of one of this installation's networks."""
-    return f"{BRIDGE_PREFIXES[profile]}{tag_of(installation)}{_digits(network, OWN)}"
+    """Return the name of a network's bridge."""
+    return f"{BRIDGE_PREFIXES[profile]}{tag_of(installation)}{_digits(network, NETWORK_DIGITS)}"
 
 
 def _digits(text: str, count: int) -> str:
@@ -54,18 +54,20 @@ def _digits(text: str, count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A place for one instance: a network, and an address in it."""
+    """A network, and an address in it, for one instance."""
 
     network: str
     address: str
 
 
 class NetworkPool:
-    """Gives out networks and addresses.
+    """Allocates networks and addresses.
 
     Args:
-        pool: where the subnets come from.
-        size: the prefix length of each, such as 28 for 13 instances.
+        docker: the Docker client.
+        installation: the id of this installation.
+        pool: the range from which subnets are allocated.
+        size: the prefix length of a subnet, such as 28 for 13 instances.
     """
 
     def __init__(self, docker: aiodocker.Docker, installation: str, pool: IPv4Network, size: int) -> None:
@@ -81,11 +83,14 @@ class NetworkPool:
     async def lease(
         self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
     ) -> Lease:
-        """A place for a new instance of this environment. `release` must follow, once the instance holds it.
+        """Allocate network and address of a new instance. The caller must call `release` once the instance
+        exists.
 
         Args:
-            network: the one that the environment's other instances are in; empty when there is none.
-            taken: the addresses of those.
+            environment: the environment's name, for errors.
+            profile: the trust profile of its code.
+            network: the network of the environment's other instances; empty if there is none.
+            taken: the addresses of these instances.
         """
         async with self._lock:
             subnet = await self._subnet_of(network, profile) if network else None
@@ -95,58 +100,58 @@ class NetworkPool:
             self._reserved[network] += 1
         return lease
 
-    async def make(self, environment: str, profile: ProfileName) -> str:
-        """A network for an environment that has none, ahead of its first instance. `release` must follow,
-        once that holds it."""
+    async def create(self, environment: str, profile: ProfileName) -> str:
+        """Create the network of an environment before its first instance. The caller must call `release` once
+        the instance exists."""
         async with self._lock:
             network, _ = await self._create(environment, profile)
             self._reserved[network] += 1
         return network
 
     def release(self, network: str) -> None:
-        """The instance has been made, or has not: the network is only as used as the engine says."""
+        """End the reservation of a network: from now on, the engine knows whether it is used."""
         self._reserved -= Counter([network])
 
     async def sweep(self, used: Callable[[], Awaitable[set[str]]]) -> int:
-        """Remove our networks that nobody uses.
+        """Remove our unused networks; returns their number.
 
         Args:
-            used: gives the names of those that instances are in, running or not.
+            used: returns the names of the networks of all instances, running or not.
         """
         ours = {"label": [f"{labels.INSTALLATION}={self._installation}"]}
         async with self._lock:
-            # In this order: an instance that is made meanwhile was in the one set or comes into the other.
+            # In this order: an instance that is created meanwhile is in at least one of the sets.
             kept = set(self._reserved) | await used()
             with engine_errors():
                 found = await self._docker.networks.list(filters=ours)
-                gone = [await self._remove(n["Id"]) for n in found if n["Name"] not in kept]
-        return sum(gone)
+                removed = [await self._remove(n["Id"]) for n in found if n["Name"] not in kept]
+        return sum(removed)
 
     async def _remove(self, network: str) -> bool:
         try:
             return await aiodocker.docker.DockerNetwork(self._docker, network).delete()
         except aiodocker.DockerError as error:
-            if error.status in (403, 404):  # somebody's container is in it, or it is gone already
+            if error.status in (403, 404):  # another container uses it, or it was removed already
                 return False
             raise
 
     async def holds(self, network: str, profile: ProfileName) -> bool:
-        """Whether the firewall knows this network's bridge as one of this profile. An earlier release
-        may have made it, and named it otherwise."""
-        found = await self._shown(network)
-        return found is not None and self._is_known(found, network, profile)
+        """Whether the name of this network's bridge matches the profile, so that the firewall's rules apply.
+        An earlier release may have named it differently."""
+        found = await self._inspect(network)
+        return found is not None and self._has_name_of(found, network, profile)
 
-    def _is_known(self, found: Mapping[str, Any], network: str, profile: ProfileName) -> bool:
+    def _has_name_of(self, found: Mapping[str, Any], network: str, profile: ProfileName) -> bool:
         return (found["Options"] or {}).get(BRIDGE_NAME) == bridge_of(self._installation, network, profile)
 
     async def _subnet_of(self, network: str, profile: ProfileName) -> IPv4Network | None:
-        """None where there is no such network, or none whose bridge is of this profile."""
-        found = await self._shown(network)
-        if found is None or not self._is_known(found, network, profile):
+        """Return the network's subnet; None if there is no such network, or its bridge has another name."""
+        found = await self._inspect(network)
+        if found is None or not self._has_name_of(found, network, profile):
             return None
         return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
 
-    async def _shown(self, network: str) -> Mapping[str, Any] | None:
+    async def _inspect(self, network: str) -> Mapping[str, Any] | None:
         with engine_errors():
             try:
                 shown: Mapping[str, Any] = await (await self._docker.networks.get(network)).show()
@@ -166,13 +171,13 @@ class NetworkPool:
                     if _is_taken(error):
                         continue
                     raise Retry(
-                        f"Docker can't make a network for {environment}: {error.message}",
+                        f"Docker can't create a network for {environment}: {error.message}",
                         reason="network-failed",
                     ) from error
             return name, subnet
         raise Retry(
-            f"No free subnet was found in {self._pool}.",
-            hint="Another program holds them, or `network.pool` is too small.",
+            f"There is no free subnet in {self._pool}.",
+            hint="Other programs use them, or `network.pool` is too small.",
             reason="no-subnet",
         )
 
@@ -191,7 +196,7 @@ class NetworkPool:
         return 1 << (self._size - self._pool.prefixlen)
 
     def _candidates(self) -> Iterator[IPv4Network]:
-        for _ in range(min(TRIES, self._count)):
+        for _ in range(min(MAX_ATTEMPTS, self._count)):
             self._cursor = (self._cursor + 1) % self._count
             start = int(self._pool.network_address) + (self._cursor << (32 - self._size))
             yield IPv4Network((start, self._size))
@@ -208,23 +213,24 @@ class NetworkPool:
 
 
 def _start(installation: str, count: int) -> int:
-    """Where an installation begins to look, so that several on one machine seldom meet."""
+    """Return the first subnet to try; it depends on the installation, to avoid conflicts on one machine."""
     return int.from_bytes(hashlib.sha256(installation.encode()).digest()[:4], "big") % count
 
 
 def _is_taken(error: aiodocker.DockerError) -> bool:
-    """Whether Docker refuses the subnet, or the name, because somebody has it."""
+    """Whether Docker rejects the subnet or the name because it is in use."""
     return error.status == 409 or "overlap" in error.message or "already exists" in error.message
 
 
 def check_pool(pool: IPv4Network, table: str | None = None) -> None:
-    """Refuse a pool that the machine has a route into, but by our own bridges and by Docker's.
+    """Check that the machine has no route into the pool, except those of Stager's and Docker's bridges.
 
     Args:
-        table: what `/proc/net/route` says (proc(5)); read here unless given. Without it nothing is checked.
+        pool: the pool of subnets.
+        table: the content of `/proc/net/route` (proc(5)); None reads it, if the file exists.
 
     Raises:
-        Fault: with the route that is in the way.
+        Fault: there is such a route.
     """
     if table is None:
         table = ROUTES.read_text() if ROUTES.exists() else ""
@@ -233,7 +239,7 @@ def check_pool(pool: IPv4Network, table: str | None = None) -> None:
         if network.prefixlen and not ours and network.overlaps(pool):
             raise Fault(
                 f"network.pool: {pool} overlaps the route to {network} by {interface}.",
-                hint="Choose a range that this machine has no route into.",
+                hint="Choose a range without routes on this machine.",
                 reason="pool-overlaps",
             )
 
@@ -245,5 +251,5 @@ def _routes(table: str) -> Iterator[tuple[str, IPv4Network]]:
 
 
 def _address(text: str) -> IPv4Address:
-    """Eight hex digits in the host's byte order, which is little-endian wherever Docker runs."""
+    """Parse eight hex digits in host byte order, which is little-endian on all platforms of Docker."""
     return IPv4Address(socket.inet_ntoa(struct.pack("<L", int(text, 16))))

@@ -1,4 +1,4 @@
-"""Networks that are made before the instances that they are for, while images of those are built."""
+"""Networks that are created before their environments' first instances, while the images are built."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from stager.domain.errors import StagerError
 from stager.domain.profile import ProfileName
 from stager.engines.docker.network.pool import NetworkPool
 
-MOST = 4
-"""Environments of which networks are made ahead at the same time. Docker makes one network after the other,
-and starts no container meanwhile: with twenty builds in line, the first would wait for the last one's."""
+MAX_PREPARED = 4
+"""Maximum number of prepared networks. Docker creates networks one after the other, and starts no container
+meanwhile, so with twenty queued builds the first one would wait for the network of the last."""
 
-Asks = Callable[[], Awaitable[bool]]
+Predicate = Callable[[], Awaitable[bool]]
 
 
-class NetworksAhead:
-    """A network for each environment that expects its first instance, first come first served."""
+class PreparedNetworks:
+    """Prepares the networks of environments that will have their first instance soon, in order of request."""
 
     def __init__(self, networks: NetworkPool) -> None:
         self._networks = networks
-        self._places = asyncio.Semaphore(MOST)
-        self._made: dict[str, asyncio.Task[str]] = {}
+        self._slots = asyncio.Semaphore(MAX_PREPARED)
+        self._tasks: dict[str, asyncio.Task[str]] = {}
 
     @asynccontextmanager
-    async def expecting(self, environment: str, profile: ProfileName, has_none: Asks) -> AsyncIterator[None]:
-        """Within it, the environment's network is made, and kept from being swept.
+    async def prepared(
+        self, environment: str, profile: ProfileName, has_none: Predicate
+    ) -> AsyncIterator[None]:
+        """Within the context, create the environment's network and protect it from garbage collection.
 
         Args:
-            has_none: whether the environment has no network yet.
+            environment: the environment's name.
+            profile: the trust profile of its code.
+            has_none: returns whether the environment has no network yet.
         """
         keeping = asyncio.create_task(self._keep(environment, profile, has_none))
         try:
@@ -40,25 +44,30 @@ class NetworksAhead:
             await asyncio.gather(keeping, return_exceptions=True)
 
     async def network(self, environment: str) -> str:
-        """The name of the one that was made, once it is there; empty if none was, or could be."""
-        making = self._made.get(environment)
+        """Return the name of the prepared network once it is created; empty if there is none, or it
+        failed."""
+        task = self._tasks.get(environment)
         with suppress(StagerError):
-            return await asyncio.shield(making) if making else ""
+            return await asyncio.shield(task) if task else ""
         return ""
 
-    async def _keep(self, environment: str, profile: ProfileName, has_none: Asks) -> None:
-        """Have it made as soon as it is its turn, and kept until this is cancelled."""
-        async with self._places:
-            making = self._made[environment] = asyncio.create_task(self._make(environment, profile, has_none))
+    async def _keep(self, environment: str, profile: ProfileName, has_none: Predicate) -> None:
+        """Create the network when a slot is free, and keep it until this task is cancelled."""
+        async with self._slots:
+            task = self._tasks[environment] = asyncio.create_task(
+                self._create(environment, profile, has_none)
+            )
             try:
-                if await asyncio.shield(making):
+                if await asyncio.shield(task):
                     await asyncio.Event().wait()
             finally:
-                del self._made[environment]
-                making.cancel()  # what it has begun has our label, and goes with the next sweep
-                [made] = await asyncio.gather(making, return_exceptions=True)
-                if isinstance(made, str):
-                    self._networks.release(made)
+                del self._tasks[environment]
+                # A network that it has created already has our label, so the next garbage collection removes
+                # it.
+                task.cancel()
+                [network] = await asyncio.gather(task, return_exceptions=True)
+                if isinstance(network, str):
+                    self._networks.release(network)
 
-    async def _make(self, environment: str, profile: ProfileName, has_none: Asks) -> str:
-        return await self._networks.make(environment, profile) if await has_none() else ""
+    async def _create(self, environment: str, profile: ProfileName, has_none: Predicate) -> str:
+        return await self._networks.create(environment, profile) if await has_none() else ""
