@@ -105,7 +105,7 @@ def _variables(request: Request, repository: Path, call: str, actor: Actor) -> d
 
 
 async def _answer(request: Request, variables: Mapping[str, str], send: Send) -> None:
-    async with started(["http-backend"], variables, reads=True) as process, asyncio.TaskGroup() as tasks:
+    async with started(["http-backend"], variables, has_input=True) as process, asyncio.TaskGroup() as tasks:
         output = cast("asyncio.StreamReader", process.stdout)
         feeding = tasks.create_task(_feed(request, cast("asyncio.StreamWriter", process.stdin)))
         tasks.create_task(_drained(process.stderr))

@@ -97,7 +97,7 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
     control.metrics.environments(by_state)
     control.metrics.front(figures)
     for forge in control.ports.forges:
-        if (limit := forge.recovery.limits()) is not None:
+        if (limit := forge.redelivery.limits()) is not None:
             control.metrics.forge_limit(forge.name, limit)
     return Response(control.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
 
