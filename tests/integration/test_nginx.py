@@ -257,7 +257,7 @@ def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> No
         taken = stranger.getsockname()[1]
         stager = behind(reconcile_interval="1h")
         stager.kill9()
-        stager.configure(ports=f"{taken}-{taken}")
+        stager.configure(ingress_ports=f"{taken}-{taken}")
         stager.start()
         url = stager.launched("test")
         assert curl(url).startswith("test"), "the one for all leads there"

@@ -11,7 +11,7 @@ import pytest
 
 from stager.control.builds.images import ASK_SECONDS
 from stager.control.builds.queue import LINGER
-from stager.control.reconciler.rollout import SHOW_EVERY
+from stager.control.reconciler.rollout import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
@@ -997,24 +997,24 @@ class TestPages:
 
             assert [page.message for page in told if isinstance(page, Page)] == [
                 "The preview is being built.",
-                "The build is the next in line.",
-                "The build waits in line; one other is before it.",
-                "The build waits in line; 2 others are before it.",
+                "The build is the next in the queue.",
+                "The build is queued; 1 build is before it.",
+                "The build is queued; 2 builds are before it.",
             ]
             await works.rest(101)
             page = works.target("branch-3.preview.test")
             assert isinstance(page, Page)
-            assert page.message == "The build waits in line; one other is before it."
+            assert page.message == "The build is queued; 1 build is before it."
 
     async def test_show_the_last_lines_as_they_come(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100, lines=("#1 FROM base", "#2 RUN make"))
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
-        await works.rest(SHOW_EVERY + 1)
+        await works.rest(PAGE_INTERVAL + 1)
         page = await works.page()
         assert page.state == "starting"
         assert page.lines == ("Fetching commit a1", "#1 FROM base", "#2 RUN make")
         await works.say("#2 DONE")
-        await works.rest(SHOW_EVERY)
+        await works.rest(PAGE_INTERVAL)
 
         assert (await works.page()).lines[-1] == "#2 DONE"
 
