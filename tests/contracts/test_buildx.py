@@ -238,18 +238,18 @@ class TestCaches:
     async def test_of_strangers_are_for_strangers(self, buildx: BuildxUnderTest) -> None:
         """Or a stranger's build could lay something into the next one that has secrets."""
 
-        async def saw(who: str, *, by_stranger: bool) -> str:
+        async def saw(who: str, *, untrusted: bool) -> str:
             order = buildx.order("silent")
             keep = f"cat /cache/who > /saw; echo {who} > /cache/who"
             cache = f"--mount=type=cache,id={buildx.installation},target=/cache"
             (order.tree / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN {cache} {keep}\n")
-            image = await buildx.builder.build(replace(order, by_stranger=by_stranger), nobody)
+            image = await buildx.builder.build(replace(order, untrusted=untrusted), nobody)
             return content(image, "/saw")
 
-        assert await saw("mallory", by_stranger=True) == ""
-        assert await saw("olga", by_stranger=False) == ""
-        assert await saw("ann", by_stranger=False) == "olga", "they can be seen"
-        assert await saw("eve", by_stranger=True) == "mallory"
+        assert await saw("mallory", untrusted=True) == ""
+        assert await saw("olga", untrusted=False) == ""
+        assert await saw("ann", untrusted=False) == "olga", "they can be seen"
+        assert await saw("eve", untrusted=True) == "mallory"
 
 
 class TestTheTree:

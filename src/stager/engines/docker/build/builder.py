@@ -122,7 +122,7 @@ class BuildxBuilder:
             tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
-            by_stranger=order.by_stranger,
+            untrusted=order.untrusted,
         )
         progress = Progress(say, masking(order.recipe))
         variables = self._variables(order.recipe, folder)

@@ -29,7 +29,7 @@ class BuilderByTrust:
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`."""
-        if not order.by_stranger:
+        if not order.untrusted:
             return await self._trusted.build(order, say)
         if self._untrusted is not None:
             return await self._untrusted.build(order, say)

@@ -83,7 +83,7 @@ class UntrustedBuilder:
         Raises:
             Refused: `untrusted-builder-missing`: there is none here.
         """
-        order = replace(order, recipe=replace(order.recipe, secrets={}), by_stranger=True)
+        order = replace(order, recipe=replace(order.recipe, secrets={}), untrusted=True)
         with self._noted(), self._trusted.noted(order.key):
             address = await self._start()
             docker = connect(address)
