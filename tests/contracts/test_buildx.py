@@ -320,7 +320,7 @@ class TestFailure:
         fault = await failure(buildx, "FROM 127.0.0.1:1/acme/none:1\n")
 
         assert fault.message == (
-            "Building failed: the base image \"127.0.0.1:1/acme/none:1\" isn't here, and can't be fetched."
+            'Building failed: the base image "127.0.0.1:1/acme/none:1" is missing and can\'t be fetched.'
         )
         assert "docker pull" in fault.hint
 
@@ -361,7 +361,9 @@ class TestEnding:
         with pytest.raises(Fault) as caught:
             await buildx.builder.build(order, nobody)
 
-        assert caught.value.message == ("Building was given up after 5 seconds, at step 2/2: RUN sleep 3643.")
+        assert caught.value.message == (
+            "The build exceeded its time limit of 5 seconds, at step 2/2: RUN sleep 3643."
+        )
         assert not running(order.key)
         await until_gone("sleep 3643")
 
@@ -410,7 +412,7 @@ class TestTheMachine:
     @pytest.mark.parametrize(
         ("says", "message"),
         [
-            ("docker: 'buildx' is not a docker command.", "There is no `docker buildx`"),
+            ("docker: 'buildx' is not a docker command.", "`docker buildx` isn't installed"),
             ("ERROR: invalid progress mode rawjson", "too old"),
         ],
     )

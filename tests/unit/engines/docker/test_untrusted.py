@@ -132,12 +132,12 @@ async def test_a_builder_that_is_idle_is_stopped_once(tmp_path: Path, idle: floa
     async with served(tmp_path, feature) as socket:
         trusted = Shared(docker, NOWHERE, "test-1")
         untrusted = UntrustedBuilder(HelperClient(socket), docker, trusted, Lending(idle=idle))
-        await untrusted.rest()
+        await untrusted.stop_if_idle()
         assert feature.stopped == 0, "it was never used"
         with pytest.raises(Refused):
             await untrusted.build(order(tmp_path), lambda _: None)
-        await untrusted.rest()
-        await untrusted.rest()
+        await untrusted.stop_if_idle()
+        await untrusted.stop_if_idle()
     assert feature.stopped == stopped
     await docker.close()
 
