@@ -84,7 +84,7 @@ class App(Defaults):
 
     repo_owner: str = ""
     """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
-    repository of this name that sends a signed delivery, whoever owns it."""
+    repository of this name that sends a signed delivery, whoever owns it, until this is set."""
 
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
     """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
