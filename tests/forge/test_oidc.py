@@ -19,7 +19,7 @@ from stager.domain.identity.roles import Role
 from stager.ports.login import challenge_of
 from tests.forge import doubles
 from tests.forge.visitor import Visitor
-from tests.unit.web.harness import HOST, WebHarness, site
+from tests.unit.web.harness import HOST, WebHarness, web
 
 HOME = f"http://{HOST}"
 OURS = {"origin": HOME}
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]
 class Scene:
     """A Stager whose people sign in at the provider."""
 
-    site: WebHarness
+    web: WebHarness
     server: doubles.Server
 
     async def at_provider(self, url: str, name: str) -> str:
@@ -46,15 +46,15 @@ class Scene:
 
     async def sign_in(self, name: str) -> httpx.Response:
         """By the button on our page, and back."""
-        page = (await self.site.client.get("/login?to=/account")).text
+        page = (await self.web.client.get("/login?to=/account")).text
         [address] = re.findall(r'href="(/login/oidc[^"]*)">Sign in with Acme<', page)
-        away = await self.site.client.get(address)
+        away = await self.web.client.get(address)
         back = await self.at_provider(away.headers["location"], name)
         assert back.startswith(HOME + CALLBACK)
-        return await self.site.client.get(back)
+        return await self.web.client.get(back)
 
     async def launch(self) -> int:
-        answer = await self.site.client.post("/api/v1/environments", json=LAUNCH, headers=OURS)
+        answer = await self.web.client.post("/api/v1/environments", json=LAUNCH, headers=OURS)
         return answer.status_code
 
 
@@ -76,7 +76,7 @@ async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
     )
     listed = Roles({"oidc:ann": Role.ADMINISTRATOR, "oidc:eve": Role.NONE})
     authentication = [BasicAuthentication({"ann": "pass"}), strategy]
-    async with site(domain=HOST, authentication=authentication, roles=listed, rest=False) as opened:
+    async with web(domain=HOST, authentication=authentication, roles=listed, rest=False) as opened:
         yield Scene(opened, server)
 
 
@@ -95,22 +95,22 @@ async def test_a_claim_gives_a_role_unless_the_configuration_does(
     answer = await scene.sign_in(name)
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
 
-    who = (await scene.site.client.get("/api/v1/whoami")).json()
+    who = (await scene.web.client.get("/api/v1/whoami")).json()
     assert (who["name"], who["by"], who["role"]) == (name, "OpenIDConnectAuthentication", role)
     assert await scene.launch() == launched
 
 
 async def test_whoever_signs_out_is_out(scene: Scene) -> None:
     await scene.sign_in("octocat")
-    kept = dict(scene.site.client.cookies)
-    await scene.site.client.post("/logout", headers=OURS)
-    scene.site.client.cookies.update(kept)
+    kept = dict(scene.web.client.cookies)
+    await scene.web.client.post("/logout", headers=OURS)
+    scene.web.client.cookies.update(kept)
 
-    assert (await scene.site.client.get("/account")).status_code == 401
+    assert (await scene.web.client.get("/account")).status_code == 401
 
 
 async def test_a_command_line_signs_in(scene: Scene) -> None:
-    client, verifier = scene.site.client, new_secret()
+    client, verifier = scene.web.client, new_secret()
     query = {"action": "get_oauth_url", "provider": "oidc", "challenge": challenge_of(verifier)}
     begun = (await client.get("/event_receiver", params=query)).json()
     back = await scene.at_provider(begun["url"], "octocat")
@@ -130,23 +130,23 @@ async def test_a_command_line_signs_in(scene: Scene) -> None:
 
 
 async def test_another_browser_cant_finish_it(scene: Scene) -> None:
-    away = await scene.site.client.get("/login/oidc")
+    away = await scene.web.client.get("/login/oidc")
     back = await scene.at_provider(away.headers["location"], "octocat")
-    scene.site.client.cookies.clear()
-    answer = await scene.site.client.get(back)
+    scene.web.client.cookies.clear()
+    answer = await scene.web.client.get(back)
 
     assert answer.status_code == 403
-    assert "stager-session" not in scene.site.client.cookies
+    assert "stager-session" not in scene.web.client.cookies
 
 
 async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(scene: Scene) -> None:
     """Injected into another's sign-in, it meets another verifier and another nonce."""
-    first = await scene.site.client.get("/login/oidc")
+    first = await scene.web.client.get("/login/oidc")
     stolen = await scene.at_provider(first.headers["location"], "octocat")
     code = parse_qs(urlsplit(stolen).query)["code"][0]
-    second = await scene.site.client.get("/login/oidc")
+    second = await scene.web.client.get("/login/oidc")
     state = parse_qs(urlsplit(second.headers["location"]).query)["state"][0]
-    answer = await scene.site.client.get(CALLBACK, params={"code": code, "state": state})
+    answer = await scene.web.client.get(CALLBACK, params={"code": code, "state": state})
 
     assert answer.status_code == 403
     assert "know this code" in answer.text

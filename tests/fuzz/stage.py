@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tests.unit.control.virtual_time import VirtualTimeLoop
-from tests.unit.web.harness import WebHarness, site
+from tests.unit.web.harness import WebHarness, web
 
 T = TypeVar("T")
 MOST_CASES = 100
@@ -19,10 +19,10 @@ MOST_CASES = 100
 
 
 class Stage:
-    """A site on virtual time that lives from one case to the next.
+    """A web harness on virtual time that is reused from case to case.
 
     Args:
-        how: as for `site`.
+        how: as for `web`.
     """
 
     def __init__(self, **how: Any) -> None:
@@ -30,7 +30,7 @@ class Stage:
         self._loop = VirtualTimeLoop()
         self._stack = AsyncExitStack()
         self._cases = 0
-        self.site: WebHarness
+        self.web: WebHarness
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What this comes to."""
@@ -39,7 +39,7 @@ class Stage:
     def open(self) -> Stage:
         """Begin afresh; returns itself."""
         self.close()
-        self.site = self.run(self._stack.enter_async_context(site(**self._how)))
+        self.web = self.run(self._stack.enter_async_context(web(**self._how)))
         return self
 
     def next_case(self) -> bool:

@@ -126,9 +126,9 @@ def opened_stage() -> Iterator[Stage]:
 async def deliver(stage: Stage, path: str, body: bytes, headers: dict[str, str]) -> int:
     """Deliver it and wait until all is at rest; the status that it was answered with."""
     encoded = [(name.encode(), value.encode("utf-8", "replace")) for name, value in headers.items()]
-    answer = await stage.site.client.post(path, content=body, headers=encoded)
+    answer = await stage.web.client.post(path, content=body, headers=encoded)
     assert answer.status_code < 500, answer.text
-    await stage.site.house.rest(61)
+    await stage.web.harness.rest(61)
     return answer.status_code
 
 
@@ -139,15 +139,15 @@ def test_what_is_signed_is_taken_or_refused(
 ) -> None:
     kind, body = delivery
     stage.next_case()
-    house = stage.site.house
-    before = len(house.store._tables.receipts)
+    harness = stage.web.harness
+    before = len(harness.store._tables.receipts)
     with quiet():
         status = stage.run(
             deliver(
                 stage, path, body, {"x-github-event": kind, "x-hub-signature-256": signed(body), **headers}
             )
         )
-    tables = house.store._tables
+    tables = harness.store._tables
     assert (status == 202) or len(tables.receipts) == before
     assert all(receipt.finished_at for receipt in tables.receipts.values())
     assert not [r.outcome for r in tables.receipts.values() if r.outcome.startswith("failed")]
@@ -179,10 +179,10 @@ def test_what_isnt_signed_changes_nothing(
     stage.next_case()
     given_ = {"x-hub-signature-256": strong, "x-hub-signature": weak}
     all_headers = {"x-github-event": kind, **headers, **{n: v for n, v in given_.items() if v is not None}}
-    before = repr(stage.site.house.store._tables)
+    before = repr(stage.web.harness.store._tables)
     with quiet():
         assert stage.run(deliver(stage, path, written(payload), all_headers)) in {400, 401, 404}
-    assert repr(stage.site.house.store._tables) == before
+    assert repr(stage.web.harness.store._tables) == before
 
 
 @pytest.fixture(scope="module", name="store")

@@ -51,7 +51,7 @@ def ask(stage: Stage, method: str, path: str, **how: object) -> httpx.Response:
     number = next(ADDRESSES)
     pairs.append((b"x-forwarded-for", b"2001:db8:%x:%x::1" % (number >> 16, number & 0xFFFF)))
     with quiet():
-        answer = stage.run(stage.site.client.request(method, path, headers=pairs, **how))  # type: ignore[arg-type]
+        answer = stage.run(stage.web.client.request(method, path, headers=pairs, **how))  # type: ignore[arg-type]
     assert answer.status_code < 500, answer.text
     return answer  # fmt: skip
 
@@ -120,7 +120,7 @@ COOKIES = st.lists(
 
 def session(stage: Stage) -> str:
     """The secret of a session of ann's."""
-    sessions = stage.site.house.life.control_plane.identity.sessions
+    sessions = stage.web.harness.running.control_plane.identity.sessions
     ann = Actor("ann", "BasicAuthentication", strategy="BasicAuthentication")
     return stage.run(sessions.begin(ann, "a browser"))[1]
 
@@ -161,7 +161,7 @@ def test_ours_is_known_until_something_is_wrong_with_it(stage: Stage, data: st.D
 )  # fmt: skip
 def test_no_body_signs_anybody_in(stage: Stage, path: str, body: bytes, media_type: str) -> None:
     if stage.next_case():
-        stage.run(stage.site.house.rest(1))
+        stage.run(stage.web.harness.rest(1))
     answer = ask(stage, "POST", path, content=body, headers={"content-type": media_type})
     assert answer.status_code in ({200} if path.endswith("device") else {400, 410, 422})
 
@@ -198,10 +198,10 @@ def test_only_its_password_opens_a_preview(stage: Stage, form: dict[str, str], m
 
 
 def private_preview(stage: Stage) -> None:
-    if stage.next_case() or not stage.site.house.store._tables.environments:
-        stage.run(stage.site.house.launch("x"))
-        stage.run(stage.site.house.rest(60))
-    stage.run(stage.site.house.rest(1))
+    if stage.next_case() or not stage.web.harness.store._tables.environments:
+        stage.run(stage.web.harness.launch("x"))
+        stage.run(stage.web.harness.rest(60))
+    stage.run(stage.web.harness.rest(1))
 
 
 PARTS = st.lists(

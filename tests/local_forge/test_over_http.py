@@ -47,16 +47,16 @@ async def ear(bare: Path) -> AsyncIterator[Ear]:
 
 @pytest.fixture
 async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
-    house = Harness(
+    harness = Harness(
         credentials=False,
         domain="preview.test",
         webhooks=ear.forge,
         authentication=[BasicAuthentication({"ann": PASSWORD, "bob": PASSWORD})],
         roles=Roles({"basic:bob": Role.VIEWER}),
     )
-    await house.start(rest=False)
+    await harness.start(rest=False)
     configuration = uvicorn.Config(
-        app_of(house, repositories={"shop": bare}), port=0, log_level="warning", lifespan="off"
+        app_of(harness, repositories={"shop": bare}), port=0, log_level="warning", lifespan="off"
     )
     server = Served(configuration)
     task = asyncio.create_task(server.serve())
@@ -65,7 +65,7 @@ async def server(bare: Path, ear: Ear) -> AsyncIterator[Served]:
     yield server
     server.should_exit = True
     await task
-    await house.kill()
+    await harness.kill()
 
 
 @pytest.fixture

@@ -40,12 +40,12 @@ class Faults(Ground):
         self.do(self._die())
         if database_lost and self.credentials and not self.is_replaced:
             self._lose_database()
-        self.do(self.house.rest(passing))
+        self.do(self.harness.rest(passing))
         self.do(self._start(fuse))
 
     def _lose_database(self) -> None:
         """What is there is known again; and what the engine is about to make or to remove may be, or not."""
-        self.house.store = type(self.house.store)()
+        self.harness.store = type(self.harness.store)()
         for name in self.expected.names:
             in_doubt = {None, *self.expected.versions(name)} if self.engine.under_way else set()
             self.expected.runs(name, *(self._versions_there(name) or (None,)), *in_doubt)
@@ -58,15 +58,15 @@ class Faults(Ground):
 
     @rule(passing=PASSES, table_lost=st.sampled_from([False, False, True]))
     def front_dies(self, passing: float, table_lost: bool) -> None:
-        self.house.router.leave()
+        self.harness.router.leave()
         if table_lost:
-            self.house.router.table = RouteTable()
-        self.do(self.house.rest(passing))
-        self.house.router.come_back()
+            self.harness.router.table = RouteTable()
+        self.do(self.harness.rest(passing))
+        self.harness.router.come_back()
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 2.0]))
     def front_is_slow(self, seconds: float) -> None:
-        self.house.router.delay = seconds
+        self.harness.router.delay = seconds
 
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: self.engine.there())
@@ -101,7 +101,7 @@ class Faults(Ground):
         for instance in self._to_stop():
             self.stops[instance.deployment] += 1
             self.engine.end(instance.id, exit_code)
-        self.do(self.house.rest(passing))
+        self.do(self.harness.rest(passing))
         self.engine.come_back()
 
     @rule(call=CALLS, seconds=st.sampled_from([0.0, 0.1, 5.0]))
@@ -110,30 +110,30 @@ class Faults(Ground):
 
     @rule(mood=MOODS)
     def forge_in_a_mood(self, mood: FaultMode) -> None:
-        self.house.forge.mood = mood
+        self.harness.forge.mood = mood
 
     @rule(mood=SOURCE_MOODS)
     @precondition(lambda self: self.terms.builds)
     def repositories_in_a_mood(self, mood: SourceFaultMode) -> None:
-        self.house.sources.mood = mood
+        self.harness.sources.mood = mood
 
     @rule(which=st.integers(0, 9))
-    @precondition(lambda self: self.house.builder.images)
+    @precondition(lambda self: self.harness.builder.images)
     def image_removed(self, which: int) -> None:
         """By somebody who wanted room on the disk; Docker keeps those that are used."""
-        images = sorted(self.house.builder.images)
-        self.house.builder.lose(self.house.builder.made_by(images[which % len(images)]).key)
+        images = sorted(self.harness.builder.images)
+        self.harness.builder.lose(self.harness.builder.made_by(images[which % len(images)]).key)
 
     @rule(seconds=PASSES)
     def time_passes(self, seconds: float) -> None:
-        self.do(self.house.rest(seconds))
+        self.do(self.harness.rest(seconds))
 
     def _all_is_well_again(self) -> None:
         self.engine.come_back()
         self.engine.delays.clear()
-        self.house.router.delay = 0.0
-        self.house.forge.mood = FaultMode.WELL
-        self.house.sources.mood = SourceFaultMode.WELL
+        self.harness.router.delay = 0.0
+        self.harness.forge.mood = FaultMode.WELL
+        self.harness.sources.mood = SourceFaultMode.WELL
 
 
 def _one_of(instances: list[Instance], which: int) -> Instance:

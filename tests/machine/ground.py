@@ -1,5 +1,5 @@
-"""What the machine over the fakes stands on: virtual time, a house whose control plane may die anywhere, and
-looks at what nobody else sees."""
+"""The basis of the state machine over fakes: virtual time, a control plane that may be killed at any point,
+and observations of internal state."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Ground(RuleBasedStateMachine):
     async def _build(self, terms: Terms, tick: float) -> None:
         self.terms = terms
         self.engine = DiligentEngine(LoopClock())
-        self.house = Harness(
+        self.harness = Harness(
             [terms.application],
             credentials=self.credentials,
             at_once=terms.at_once,
@@ -124,19 +124,19 @@ class Ground(RuleBasedStateMachine):
             forge=FakeForge(tick=tick),
             sources=FakeSources({OWN_FILE: f"env: {{{SAID_BY_HEAD}: '1'}}"}),
         )
-        forge = self.house.forge
+        forge = self.harness.forge
         self.repository = forge.add_repository("acme", "shop")
         self.forks = [forge.add_repository(owner, "shop") for owner in (STRANGERS, "nobody")]
         forge.allow(self.repository, OURS, Access.WRITE)
         forge.origins[self.repository.id] = ORIGIN
         refs = [f"refs/heads/{name}" for name in ("main", "red", "featurex", "by-hand")]
-        self.house.sources.add(ORIGIN.url, BASE, {OWN_FILE: f"env: {{{SAID_BY_BASE}: '1'}}"}, *refs)
+        self.harness.sources.add(ORIGIN.url, BASE, {OWN_FILE: f"env: {{{SAID_BY_BASE}: '1'}}"}, *refs)
 
     # How pull requests stand.
 
     def _truths(self) -> list[Change]:
         """How they stand at the forge."""
-        return self.house.forge.changes
+        return self.harness.forge.changes
 
     def truth(self, number: int) -> Change:
         return next(c for c in self._truths() if c.number == number)
@@ -153,24 +153,24 @@ class Ground(RuleBasedStateMachine):
         self.versions += 1
         return f"{self.versions:07x}".ljust(40, "0")
 
-    # Life and death of the control plane.
+    # Start and end of the control plane.
 
     @property
     def _alive(self) -> bool:
-        return not self.house.life.wire.tripped.is_set()
+        return not self.harness.running.wire.tripped.is_set()
 
     async def _die(self) -> None:
         """Nothing of the control plane is left but what the engine is doing for it."""
-        await self.house.kill()
+        await self.harness.kill()
         await end_all_tasks(but=self.engine.under_way)
 
     async def _start(self, fuse: int | None) -> None:
         """Start a control plane; that brings the front back first, as the real one does."""
-        self.house.router.come_back()
+        self.harness.router.come_back()
         wire = Tripwire(fuse)
         wire.arm()
-        await self.house.start(wire, rest=False)
-        await self.house.rest(5 * self.house.router.delay + 0.01)
+        await self.harness.start(wire, rest=False)
+        await self.harness.rest(5 * self.harness.router.delay + 0.01)
 
     def _answered(self, call: Coroutine[Any, Any, T]) -> T | None:
         """What was answered; None if the control plane died before it could answer."""
@@ -178,7 +178,7 @@ class Ground(RuleBasedStateMachine):
 
     async def _answer(self, call: Coroutine[Any, Any, T]) -> T | None:
         asked = asyncio.ensure_future(call)
-        died = asyncio.ensure_future(self.house.life.wire.tripped.wait())
+        died = asyncio.ensure_future(self.harness.running.wire.tripped.wait())
         await asyncio.wait({asked, died}, return_when=asyncio.FIRST_COMPLETED)
         died.cancel()
         if asked.done():
@@ -191,7 +191,7 @@ class Ground(RuleBasedStateMachine):
 
     def _peek(self, work: Callable[[Transaction], T]) -> T:
         """What the store has at this moment; no time passes."""
-        return work(MemoryTransaction(self.house.store._tables, writable=False))
+        return work(MemoryTransaction(self.harness.store._tables, writable=False))
 
     def _is_known(self, environment: str) -> bool:
         return self._peek(lambda tx: tx.environment(environment)) is not None
@@ -206,8 +206,8 @@ class Ground(RuleBasedStateMachine):
 
     def _has_to_hear(self, number: int) -> bool:
         """Whether it has yet to do what a comment on this pull request says."""
-        receipts = self.house.store._tables.receipts.values()
-        waiting = [self.house.forge.read(r.delivery) for r in receipts if r.finished_at is None]
+        receipts = self.harness.store._tables.receipts.values()
+        waiting = [self.harness.forge.read(r.delivery) for r in receipts if r.finished_at is None]
         return any(isinstance(event, CommandSaid) and event.number == number for event in waiting)
 
     def _knows_repository(self) -> bool:

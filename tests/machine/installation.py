@@ -33,7 +33,7 @@ class Machine(Rest):
 
     def teardown(self) -> None:
         try:
-            if hasattr(self, "house"):
+            if hasattr(self, "harness"):
                 self.faults_stop()
         finally:
             self.do(end_all_tasks())

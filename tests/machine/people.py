@@ -36,7 +36,7 @@ class People(Pulls):
         self.versions += 1
         version = str(self.versions)
         try:
-            environment = self._answered(self.house.launch(name, V=version))
+            environment = self._answered(self.harness.launch(name, V=version))
         except Refused:
             return
         if environment is None:
@@ -51,7 +51,7 @@ class People(Pulls):
     def kill(self, name: str) -> None:
         knows = self._knows_everything()
         try:
-            answer = self._answered(_in_a_tuple(self.house.stop(name)))
+            answer = self._answered(_in_a_tuple(self.harness.stop(name)))
         except Refused:
             return
         if answer is None:
@@ -70,7 +70,7 @@ class People(Pulls):
         if environment is None:
             return
         self.let_run.add((number, sha))
-        approval = self.house.life.commands.approve(environment.id, sha, Actor(OURS, "test"))
+        approval = self.harness.running.commands.approve(environment.id, sha, Actor(OURS, "test"))
         try:
             answer = self._answered(approval)
         except Refused:
@@ -86,7 +86,7 @@ class People(Pulls):
     def approve_and_push(self, change: ChangeSeen) -> Told:
         """What was approved comes up, and then its author pushes what nobody has read."""
         self.approve(change)
-        self.do(self.house.rest(ENOUGH))
+        self.do(self.harness.rest(ENOUGH))
         return self.push_and_wait(change)
 
     @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), told=TELLINGS)
@@ -103,7 +103,7 @@ class People(Pulls):
         return self._said(change, f"/stager {verb}", author, told)
 
     def _said(self, change: ChangeSeen, text: str, author: str, told: Telling) -> CommandSaid:
-        event = self.house.forge.say(change, text, author)
+        event = self.harness.forge.say(change, text, author)
         calm = self._is_calm(event)
         self._told(event, told)
         if calm and told is Telling.YES:
@@ -116,7 +116,7 @@ class People(Pulls):
             return False
         known, truth = self._of_change(event.number), self.truth(event.number)
         is_up_to_date = known is not None and known.desired.revision.sha == truth.head_sha
-        return self.house.forge.mood is FaultMode.WELL and truth.is_open and is_up_to_date
+        return self.harness.forge.mood is FaultMode.WELL and truth.is_open and is_up_to_date
 
     def _is_heard_out(self, event: CommandSaid) -> None:
         """Its author waits for the answer, and relies on it."""
@@ -132,7 +132,7 @@ class People(Pulls):
         return True
 
     def _reactions(self, event: CommandSaid) -> list[str]:
-        return [r for c in self.house.forge.comments if c.id == event.comment for r in c.reactions]
+        return [r for c in self.harness.forge.comments if c.id == event.comment for r in c.reactions]
 
     # What that means for what should run.
 

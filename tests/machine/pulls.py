@@ -80,13 +80,13 @@ class Pulls(Ground):
     def open_and_wait(self, ref: str, fork: int | None) -> ChangeSeen:
         """As on most days, with the time that it takes to come up: much can only go wrong with what runs."""
         event = self._opened(ref, self._commit(Built.SOON), fork, ("preview",), False, Telling.YES)
-        self.do(self.house.rest(ENOUGH))
+        self.do(self.harness.rest(ENOUGH))
         return event
 
     @rule(target=MESSAGES, change=CHANGES)
     def push_and_wait(self, change: ChangeSeen) -> Told:
         told = self.push(change)
-        self.do(self.house.rest(ENOUGH))
+        self.do(self.harness.rest(ENOUGH))
         return told
 
     @rule(target=CHANGES, ref=REFS, fork=FORKS, like=CHANGES, told=TELLINGS)
@@ -98,7 +98,7 @@ class Pulls(Ground):
     def _opened(
         self, ref: str, sha: str, fork: int | None, labels: tuple[str, ...], draft: bool, told: Telling
     ) -> ChangeSeen:
-        forge, head = self.house.forge, None if fork is None else self.forks[fork]
+        forge, head = self.harness.forge, None if fork is None else self.forks[fork]
         event = forge.open(self._repository(), ref, sha, fork=head, labels=labels, draft=draft)
         if fork is not None:
             self.foreign.add(event.change.number)
@@ -108,7 +108,7 @@ class Pulls(Ground):
     def push(self, change: ChangeSeen, built: Built = Built.SOON, told: Telling = Telling.YES) -> Told:
         if not self._is_open(change):
             return multiple()
-        return self._happened(self.house.forge.push(change, self._commit(built)), told)
+        return self._happened(self.harness.forge.push(change, self._commit(built)), told)
 
     @rule(target=MESSAGES, change=CHANGES, merged=st.booleans(), head_goes=st.booleans(), told=TELLINGS)
     def close(
@@ -120,22 +120,22 @@ class Pulls(Ground):
     ) -> Told:
         if not self._is_open(change):
             return multiple()
-        event = self.house.forge.close(change, merged=merged)
+        event = self.harness.forge.close(change, merged=merged)
         if head_goes:
-            self.house.forge.delete_head(change)
+            self.harness.forge.delete_head(change)
         return self._happened(event, told)
 
     @rule(target=MESSAGES, change=CHANGES, told=TELLINGS)
     def reopen(self, change: ChangeSeen, told: Telling = Telling.YES) -> Told:
         if self._is_open(change):
             return multiple()
-        return self._happened(self.house.forge.reopen(change), told)
+        return self._happened(self.harness.forge.reopen(change), told)
 
     @rule(target=MESSAGES, change=CHANGES, labels=LABELS, draft=st.booleans(), told=TELLINGS)
     def edit(
         self, change: ChangeSeen, labels: tuple[str, ...], draft: bool, told: Telling = Telling.YES
     ) -> ChangeSeen:
-        return self._happened(self.house.forge.edit(change, labels=labels, draft=draft), told)
+        return self._happened(self.harness.forge.edit(change, labels=labels, draft=draft), told)
 
     @rule(change=CHANGES, outcome=st.sampled_from(["pending", "success", "failure"]), told=TELLINGS)
     @precondition(lambda self: self.terms.rules.wait_for_checks)
@@ -148,27 +148,27 @@ class Pulls(Ground):
             self.checked.add(sha)
         if outcome == "success":
             self.passed.add(sha)
-        self._told(self.house.forge.check(self._repository(), sha, outcome), told)
+        self._told(self.harness.forge.check(self._repository(), sha, outcome), told)
 
     @rule(change=CHANGES)
     def head_repository_is_deleted(self, change: ChangeSeen) -> None:
         if change.change.number in self.foreign:
-            self.house.forge.delete_head(change)
+            self.harness.forge.delete_head(change)
 
     @rule(owner=OWNERS, name=REPOSITORY_NAMES)
     @precondition(lambda self: self.credentials or self._knows_repository())
     def repository_is_renamed(self, owner: str, name: str) -> None:
         """Or transferred, or both; or its old name comes back to it."""
-        taken = (r for r in self.house.forge.repositories if (r.owner, r.name) == (owner, name))
+        taken = (r for r in self.harness.forge.repositories if (r.owner, r.name) == (owner, name))
         if next(taken, None) is None:
-            self.house.forge.rename(self.repository, owner, name)
+            self.harness.forge.rename(self.repository, owner, name)
 
     @rule(owner=OWNERS, name=REPOSITORY_NAMES)
     @precondition(lambda self: self._knows_repository())
     def name_is_given_to_another(self, owner: str, name: str) -> None:
         """A new repository has a name that was ours once, or might be."""
-        if all((r.owner, r.name) != (owner, name) for r in self.house.forge.repositories):
-            self.house.forge.add_repository(owner, name)
+        if all((r.owner, r.name) != (owner, name) for r in self.harness.forge.repositories):
+            self.harness.forge.add_repository(owner, name)
             self.is_replaced = True
 
     # Messages that come late, once more, or after all.
@@ -182,9 +182,9 @@ class Pulls(Ground):
     @rule()
     def lost_ones_arrive(self) -> None:
         """Those that the forge was asked to send again."""
-        again, self.house.forge.redelivered = self.house.forge.redelivered, []
+        again, self.harness.forge.redelivered = self.harness.forge.redelivered, []
         for delivery in again:
-            self._tell(self.house.forge.read(delivery), delivery.id)
+            self._tell(self.harness.forge.read(delivery), delivery.id)
 
     def _happened(self, event: ChangeSeen, told: Telling) -> ChangeSeen:
         self._witness(event)
@@ -197,15 +197,15 @@ class Pulls(Ground):
             case Telling.YES:
                 self._tell(event)
             case Telling.LOST:
-                self.house.forge.lose(event)
+                self.harness.forge.lose(event)
             case Telling.NO:
                 pass
 
     def _tell(self, event: Event, delivery_id: str = "") -> None:
-        delivery = self.house.forge.delivery(event, delivery_id)
+        delivery = self.harness.forge.delivery(event, delivery_id)
         if self._alive:
-            self._answered(self.house.life.webhook_consumer.receive(delivery))
-        if (delivery.forge, delivery.id) in self.house.store._tables.receipts:
+            self._answered(self.harness.running.webhooks.receive(delivery))
+        if (delivery.forge, delivery.id) in self.harness.store._tables.receipts:
             self._heard(event)
 
     # What that means for what should run.
@@ -244,14 +244,14 @@ class Pulls(Ground):
 
     def _now(self, change: ChangeSeen) -> Change:
         """How it stands at the forge."""
-        return next(c for c in self.house.forge.changes if c.number == change.change.number)
+        return next(c for c in self.harness.forge.changes if c.number == change.change.number)
 
     def _is_open(self, change: ChangeSeen) -> bool:
         return self._now(change).is_open
 
     def _repository(self) -> Repository:
         """The repository as it is called now."""
-        return next(r for r in self.house.forge.repositories if r.id == self.repository.id)
+        return next(r for r in self.harness.forge.repositories if r.id == self.repository.id)
 
     def _commit(self, built: Built) -> str:
         """A commit that is new."""
@@ -260,5 +260,5 @@ class Pulls(Ground):
             self.failing.add(sha)
         failure = Fault("RUN make failed.", reason="build-failed") if built is Built.NEVER else None
         seconds = 30.0 if built is Built.LATE else 1.0
-        self.house.builder.results[sha] = Result(failure=failure, seconds=seconds)
+        self.harness.builder.results[sha] = Result(failure=failure, seconds=seconds)
         return sha

@@ -36,7 +36,7 @@ class Rest(People, Faults):
         assert Mishaps.seen == [], "\n".join(Mishaps.seen)
         assert self.unheard == [], "an exception that nobody waited for"
         if self._alive:
-            assert not self.house.life.task.done(), self.house.life.task
+            assert not self.harness.running.task.done(), self.harness.running.task
 
     @invariant()
     def no_code_runs_that_may_not(self) -> None:
@@ -47,14 +47,14 @@ class Rest(People, Faults):
                 self._may_run(spec.labels.change.number, spec.labels)
                 self._is_told_what_it_may_know(spec, spec.labels.change.number in self.foreign)
             if self.terms.builds:
-                made_by = self.house.builder.made_by(spec.image)
+                made_by = self.harness.builder.made_by(spec.image)
                 assert made_by.sha == spec.labels.revision.sha, "it was made of another commit"
                 assert made_by.by_stranger == (spec.labels.trust is Trust.FORK)
-        orders = self.house.builder.orders
+        orders = self.harness.builder.orders
         for order in orders[self._orders_seen :]:
             self._may_be_built(order)
         self._orders_seen = len(orders)
-        assert self.house.builder.running.total() <= self.terms.at_once
+        assert self.harness.builder.running.total() <= self.terms.at_once
 
     def _may_run(self, number: int, labels: InstanceLabels) -> None:
         sha = labels.revision.sha
@@ -93,9 +93,9 @@ class Rest(People, Faults):
         self._all_is_well_again()
         self.do(self._die())
         self.do(self._start(None))
-        self.do(self.house.rest(RESYNCED))
+        self.do(self.harness.rest(RESYNCED))
         self.lost_ones_arrive()
-        self.do(self.house.rest(QUIET))
+        self.do(self.harness.rest(QUIET))
         self.nothing_breaks()
         self.no_code_runs_that_may_not()
         self.nothing_goes_that_was_never_closed()
@@ -103,11 +103,11 @@ class Rest(People, Faults):
         self._settle()
 
     async def _is_at_rest(self) -> None:
-        house = self.house
-        assert house.life.controller.troubles == {}
-        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+        harness = self.harness
+        assert harness.running.controller.troubles == {}
+        assert await harness.store.read(lambda tx: tx.next_delivery()) is None
         running: list[Instance] = []
-        for environment in await house.environments():
+        for environment in await harness.environments():
             running += await self._as_expected(environment)
         for change in self._truths():
             right = self.expected.heads(change.number, *self._right(change))
@@ -158,7 +158,7 @@ class Rest(People, Faults):
 
     async def _as_expected(self, environment: Environment) -> list[Instance]:
         """It says live and is, or says that it isn't and isn't; whether it should be is asked elsewhere."""
-        status = await self.house.status(environment)
+        status = await self.harness.status(environment)
         if not environment.desired.should_run:
             assert status.state in (State.GONE, State.STOPPED, State.REFUSED)
             assert environment.serving is None
@@ -166,40 +166,40 @@ class Rest(People, Faults):
             return []
         if environment.desired.revision.sha not in self.failing:
             assert status.state is State.LIVE, (environment, status)
-            return [await self.house.assert_live(environment)]
+            return [await self.harness.assert_live(environment)]
         if environment.serving is None:
             assert status.state is State.FAILED, (environment, status)
             assert self.engine.there(environment.id) == []
             return []
         assert status.state is State.FAILED_UPDATE, (environment, status)
-        return [await self.house.assert_live(environment, generation=environment.serving)]
+        return [await self.harness.assert_live(environment, generation=environment.serving)]
 
     async def _nothing_is_left_over(self, running: list[Instance]) -> None:
-        house = self.house
+        harness = self.harness
         assert sorted(i.id for i in self.engine.there()) == sorted(i.id for i in running)
         assert await self.engine.sweep() == 0, "a network was left over"
-        assert house.builder.images <= {self.engine.spec(i.id).image for i in running}
-        assert not house.builder.running
-        assert not house.sources.folders
-        targets = [t for t in house.router.table.routes.values() if isinstance(t, Endpoint)]
+        assert harness.builder.images <= {self.engine.spec(i.id).image for i in running}
+        assert not harness.builder.running
+        assert not harness.sources.folders
+        targets = [t for t in harness.router.table.routes.values() if isinstance(t, Endpoint)]
         assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running)
-        hosts = {environment.host for environment in await house.environments()}
-        assert house.router.table.routes.keys() == hosts
+        hosts = {environment.host for environment in await harness.environments()}
+        assert harness.router.table.routes.keys() == hosts
         await self._stays_so()
 
     async def _stays_so(self) -> None:
-        house = self.house
+        harness = self.harness
         asked, built, ids = (
             len(self.engine.asked),
-            len(house.builder.orders),
+            len(harness.builder.orders),
             [i.id for i in self.engine.there()],
         )
-        await house.rest(RESYNCED)
+        await harness.rest(RESYNCED)
         assert [i.id for i in self.engine.there()] == ids, "it doesn't stay at rest"
-        assert (len(self.engine.asked), len(house.builder.orders)) == (asked, built), (
+        assert (len(self.engine.asked), len(harness.builder.orders)) == (asked, built), (
             "it doesn't stay at rest"
         )
-        comments = [(c.repository_id, c.number) for c in house.forge.comments if c.ours]
+        comments = [(c.repository_id, c.number) for c in harness.forge.comments if c.ours]
         assert len(comments) == len(set(comments)), "a second comment"
 
     def _settle(self) -> None:

@@ -511,11 +511,11 @@ class TestSettings:
 async def test_a_sign_in_ends_when_the_settings_say(scene: Scene) -> None:
     """Here, where both the strategy and the sessions are."""
     strategy = OpenIDConnectAuthentication(scene.settings(signed_in_hours=0.5))
-    house = Harness(authentication=[strategy])
-    await house.start(rest=False)
+    harness = Harness(authentication=[strategy])
+    await harness.start(rest=False)
     try:
         ann = Actor("ann", "x", strategy="OpenIDConnectAuthentication")
-        session, _ = await house.life.control_plane.identity.sessions.begin(ann, "", command_line=True)
+        session, _ = await harness.running.control_plane.identity.sessions.begin(ann, "", command_line=True)
         assert session.expires_at - session.created_at == timedelta(minutes=30)
     finally:
-        await house.kill()
+        await harness.kill()

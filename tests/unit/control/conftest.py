@@ -16,7 +16,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLo
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[Harness]:
+async def harness() -> AsyncIterator[Harness]:
     """A Stager with one app, `shop`, and a forge to ask, at rest."""
     async with Harness().open() as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""A whole control plane over fakes, that can be killed and started again over what outlives it."""
+"""A control plane over fakes on virtual time, which can be killed and started again over the same fakes."""
 
 from __future__ import annotations
 
@@ -44,34 +44,34 @@ ANN = Actor("ann", "test", role=Role.ADMINISTRATOR)
 
 
 def listeners() -> list[EventListener]:
-    """Those of the walkthrough."""
+    """The listeners of the walkthrough."""
     return [LaunchOnGithubPullRequestOpened(), KillOnGithubPullRequestClosed()]
 
 
 KEY = b"k" * 32
-"""Signs who may see private previews."""
+"""Signs visitor cookies and share links."""
 
 
 @dataclass
 class Harness(Fakes):
-    """What outlives a control plane: store, engine, router and forge; and the one that lives at the moment.
+    """Fakes, and the control plane that runs over them.
 
     Args:
-        applications: what can be launched.
-        listeners: the event listeners.
-        credentials: whether the forge can be asked; without, only what it tells is known.
-        reports: whether there is a comment.
-        removes: whether that goes with the preview.
-        announces: whether there are deployments and statuses.
-        webhooks: who reads GitHub's deliveries, beside the forge's own.
-        at_once: how many builds may run at a time.
-        max_previews: how many previews there may be; None for any number.
-        keep_gone: how long what is gone is remembered.
-        authentication: who knows people.
-        roles: what the configuration says of them.
-        logins: sign-ins under way.
-        scheme: what URLs begin with.
-        template: how hosts are made.
+        applications: the configured applications.
+        listeners: the configured event listeners.
+        credentials: whether Stager may call the forge's API; without, it only gets deliveries.
+        reports: whether pull requests get a comment.
+        removes: whether the comment is removed with the preview.
+        announces: whether deployments and commit statuses are reported.
+        webhooks: parses GitHub's deliveries, in addition to those of the fake forge.
+        at_once: maximum number of concurrent builds.
+        max_previews: None: unlimited.
+        keep_gone: how long records of removed environments are kept.
+        authentication: the configured strategies.
+        roles: the configured roles.
+        logins: sign-ins in progress.
+        scheme: of all URLs.
+        template: of the hosts of previews.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -92,7 +92,7 @@ class Harness(Fakes):
     template: str = "{slug}.{domain}"
     clock: Clock = field(default_factory=LoopClock, kw_only=True)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()), kw_only=True)
-    _life: Life | None = None
+    _running: RunningControlPlane | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +100,7 @@ class Harness(Fakes):
 
     @asynccontextmanager
     async def open(self, *, rest: bool = True) -> AsyncIterator[Self]:
-        """The house with a control plane in it, for as long as the block lasts."""
+        """Run a control plane within the block."""
         await self.start(rest=rest)
         try:
             yield self
@@ -135,59 +135,66 @@ class Harness(Fakes):
         )
 
     @property
-    def life(self) -> Life:
-        """The control plane that lives now."""
-        assert self._life is not None
-        return self._life
+    def running(self) -> RunningControlPlane:
+        """The control plane that runs now."""
+        assert self._running is not None
+        return self._running
 
-    async def start(self, wire: Tripwire | None = None, *, rest: bool = True) -> Life:
-        """Have a control plane, all of whose calls go over `wire`; at rest already, unless told otherwise."""
-        self._life = Life(self, wire or Tripwire())
+    async def start(self, wire: Tripwire | None = None, *, rest: bool = True) -> RunningControlPlane:
+        """Start a control plane whose calls of ports all pass `wire`.
+
+        Args:
+            rest: wait until it is at rest.
+        """
+        self._running = RunningControlPlane(self, wire or Tripwire())
         if rest:
             await self.rest()
-        return self._life
+        return self._running
 
     async def kill(self) -> None:
-        """End the control plane where it stands. It has no chance to tidy up: nothing that it calls from
-        now on arrives."""
-        life, self._life = self._life, None
-        if life is not None:
-            await life.die()
+        """Kill the control plane where it is. It can't clean up: its calls from now on have no effect."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.kill()
 
     async def rest(self, seconds: float = 300.0) -> None:
-        """Let so much time pass, in which everything should come to rest."""
+        """Wait, on virtual time, until everything is at rest.
+
+        Args:
+            seconds: how long.
+        """
         await asyncio.sleep(seconds)
 
     @property
     def outside(self) -> str:
-        """All that outlives a control plane, put so that it can be compared."""
+        """The state of all fakes, as a text that can be compared."""
         engine, router, forge, builder = self.engine, self.router, self.forge, self.builder
         told = (forge.comments, forge.deployments, forge.statuses)
         made = (builder._made, engine._containers, engine._networks, engine.ran)
         fetched = (self.sources.fetched, len(self.sources.folders), self.logs._logs)
         return repr((self.store._tables, made, router.table, told, fetched))
 
-    # What people and forges do.
+    # Actions of people and forges.
 
     async def launch(self, name: str = "master", app: str = "shop", **parameters: str) -> Environment:
-        return await self.life.commands.launch(Launch(app, name, parameters), ANN)
+        return await self.running.commands.launch(Launch(app, name, parameters), ANN)
 
     async def stop(self, name: str = "master", app: str = "shop") -> Environment | None:
-        """Kill by hand."""
-        return await self.life.commands.kill(Kill(app, name), ANN)
+        """Kill a preview manually."""
+        return await self.running.commands.kill(Kill(app, name), ANN)
 
     async def tell(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
-            await self.life.webhook_consumer.receive(self.forge.delivery(event))
+            await self.running.webhooks.receive(self.forge.delivery(event))
 
-    # What is to be seen.
+    # Observations.
 
     async def environments(self, *, present: bool | None = None) -> list[Environment]:
         return await self.store.read(lambda tx: tx.environments(present=present))
 
     async def the(self, environment: Environment | None = None) -> Environment:
-        """The environment as it is now; the only one that there is, unless told which."""
+        """The environment as it is now; by default the only one that there is."""
         if environment is None:
             [environment] = await self.environments()
         found = await self.store.read(lambda tx: tx.environment(environment.id))
@@ -210,16 +217,17 @@ class Harness(Fakes):
         return status_of(there, await self.store.read(work))
 
     def target(self, host: str) -> Target | None:
-        """Where the router leads this host's visitors."""
+        """Where the router sends requests to this host."""
         return self.router.table.routes.get(host)
 
     def served(self, host: str) -> Instance | None:
-        """The running instance that this host's visitors reach."""
+        """The running instance that serves requests to this host."""
         target = self.target(host)
         return next((i for i in self.engine.there() if i.endpoint and i.endpoint == target), None)
 
     async def assert_live(self, environment: Environment | None = None, *, generation: int = 0) -> Instance:
-        """It serves the desired generation, or this one, and nothing else is left. Returns what serves."""
+        """Assert that it serves the desired generation, or this one, with no other instance left. Returns the
+        instance that serves."""
         there = await self.the(environment)
         instance = self.served(there.host)
         assert instance is not None, f"{there.host} leads to {self.target(there.host)}"
@@ -231,37 +239,37 @@ class Harness(Fakes):
         return instance
 
     async def assert_gone(self, environment: Environment | None = None) -> None:
-        """Nothing of it is left but a page that says so."""
+        """Assert that nothing of it is left except its status page."""
         there = await self.the(environment)
         assert self.engine.there(there.id) == []
         assert not isinstance(self.target(there.host), Endpoint)
         assert there.serving is None
 
 
-class Life:
-    """One control plane, from its start to its end."""
+class RunningControlPlane:
+    """One control plane, from its start until it is killed."""
 
-    def __init__(self, house: Harness, wire: Tripwire) -> None:
+    def __init__(self, harness: Harness, wire: Tripwire) -> None:
         self.wire = wire
-        self.clock = house.clock
-        self.control_plane = control_plane(house, house.configuration(), wire.around)
+        self.clock = harness.clock
+        self.control_plane = control_plane(harness, harness.configuration(), wire.around)
         plane = self.control_plane
         self.metrics, self.applications, self.controller = plane.metrics, plane.applications, plane.controller
-        self.addresses, self.routes = plane.routing.urls, plane.routing.routes
-        self.steps, self.reporter = plane.reconciler.actions, plane.reporting.reporter
-        self.webhook_consumer, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
+        self.urls, self.routes = plane.routing.urls, plane.routing.routes
+        self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
+        self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
-        self.watch = plane.environments.change_feed
-        self.task = asyncio.create_task(self._live())
+        self.change_feed = plane.environments.change_feed
+        self.task = asyncio.create_task(self._run())
 
-    async def _live(self) -> None:
-        await self.addresses.load()
+    async def _run(self) -> None:
+        await self.urls.load()
         await self.routes.adopt()
-        await self.routes.set_home(self.addresses.domain, HOME)
+        await self.routes.set_home(self.urls.domain, HOME)
         await self.controller.run()
 
-    async def die(self) -> None:
-        """See `Harness.kill`. Raises what it had failed with before."""
+    async def kill(self) -> None:
+        """See `Harness.kill`. Raises the error that it failed with, if it did."""
         self.wire.cut()
         self.task.cancel()
         await self.control_plane.close()

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from tests.unit.control.virtual_time import VirtualTimeLoop
-from tests.unit.web.harness import WebHarness, site
+from tests.unit.web.harness import WebHarness, web
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
     return {"virtual": VirtualTimeLoop}
 
 
-@pytest.fixture(name="site")
+@pytest.fixture(name="web")
 async def opened_site() -> AsyncIterator[WebHarness]:
-    async with site() as opened:
+    async with web() as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""The web application over a house of fakes, and a client that asks it without a network."""
+"""The web application over a control plane harness, and a client that calls it without a network."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def basic(user: str = "ann", password: str = "pass") -> dict[str, str]:
 
 @dataclass
 class WebHarness:
-    """A running Stager as its visitors see it.
+    """A running Stager with an HTTP client.
 
     Args:
-        client: without credentials.
-        github: whose payloads can be delivered.
+        client: sends no credentials.
+        github: creates payloads of deliveries.
     """
 
-    house: Harness
+    harness: Harness
     app: FastAPI
     client: httpx.AsyncClient
     github: GithubDouble
@@ -74,7 +74,7 @@ class WebHarness:
 
 
 @asynccontextmanager
-async def site(
+async def web(
     *,
     domain: str = "preview.test",
     users: Mapping[str, str] | None = None,
@@ -88,18 +88,19 @@ async def site(
     scheme: str = "http",
     rest: bool = True,
 ) -> AsyncIterator[WebHarness]:
-    """A site of its own, at rest unless told otherwise: that takes minutes, where time isn't virtual.
+    """Run the web application within the block.
 
     Args:
-        applications: what can be launched.
-        credentials: whether the forge in memory can be asked.
-        users: who may ask directly; ann, unless told otherwise.
-        authentication: who knows people, instead of by `users`.
-        roles: what the configuration says of them.
+        applications: the configured applications.
+        credentials: whether Stager may call the fake forge's API.
+        users: names and passwords; by default ann.
+        authentication: strategies that replace the one of `users`.
+        roles: the configured roles.
         listeners: event listeners besides the walkthrough's.
-        accounts: the provider where people sign in; who comes from there is known by GithubAuthentication.
-        scheme: what URLs begin with.
-        hook: the credentials that deliveries must have besides their signature.
+        accounts: the provider where people sign in, used by GithubAuthentication.
+        scheme: of all URLs.
+        hook: credentials that deliveries need in addition to their signature.
+        rest: wait until everything is at rest; takes minutes unless time is virtual.
     """
     webhooks = GithubWebhooks(SECRET, *hook)
     known = {"ann": "pass"} if users is None else users
@@ -108,7 +109,7 @@ async def site(
     logins = LoginFlows(provider, lambda: f"{scheme}://{domain or HOST}", clock.now)
     if accounts is not None and not authentication:
         authentication = [BasicAuthentication(known), GithubAuthentication(logins)]
-    house = Harness(
+    harness = Harness(
         applications,
         logins=logins,
         scheme=scheme,
@@ -124,15 +125,15 @@ async def site(
             OpenIDConnectAuthorization(logins),
         ],
     )
-    async with house.open(rest=rest):
+    async with harness.open(rest=rest):
         setup = FakeSetup()
-        app = app_of(house, setup=setup)
+        app = app_of(harness, setup=setup)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://{HOST}") as client:
-            yield WebHarness(house, app, client, GithubDouble(), setup)
+            yield WebHarness(harness, app, client, GithubDouble(), setup)
 
 
-def app_of(house: Harness, *, setup: AppSetup | None = None, **options: Any) -> FastAPI:
+def app_of(harness: Harness, *, setup: AppSetup | None = None, **options: Any) -> FastAPI:
     """The web application over this control plane.
 
     Args:
@@ -140,7 +141,7 @@ def app_of(house: Harness, *, setup: AppSetup | None = None, **options: Any) -> 
     """
     options = {"configuration": "config.yml", "warnings": ("One.",), "start_timeout": WAIT, **options}
     web = WebContext(WebOptions(**options), _away, setup)
-    return create_app(house.life.control_plane, web)
+    return create_app(harness.running.control_plane, web)
 
 
 async def _away() -> Mapping[str, object]:

@@ -16,30 +16,30 @@ ENVIRONMENTS = "/api/v1/environments"
 BODY = {"image_name": "shop", "container_name": "feature/x", "parameters": {"GREETING": "hallo"}}
 
 
-async def launched(site: WebHarness) -> dict[str, Any]:
+async def launched(web: WebHarness) -> dict[str, Any]:
     """An environment as the API gives it, once it is live."""
-    answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
+    answer = await web.ask("POST", ENVIRONMENTS, json=BODY)
     assert answer.status_code == 202
-    await site.house.rest()
-    return await got(site, answer.json()["id"])
+    await web.harness.rest()
+    return await got(web, answer.json()["id"])
 
 
-async def got(site: WebHarness, environment: str) -> dict[str, Any]:
-    answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}")
+async def got(web: WebHarness, environment: str) -> dict[str, Any]:
+    answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment}")
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
     return found
 
 
 class TestEnvironments:
-    async def test_launch_answers_at_once(self, site: WebHarness) -> None:
-        answer = await site.ask("POST", ENVIRONMENTS, json=BODY)
+    async def test_launch_answers_at_once(self, web: WebHarness) -> None:
+        answer = await web.ask("POST", ENVIRONMENTS, json=BODY)
 
         assert answer.status_code == 202
         assert (answer.json()["state"], answer.json()["serving"]) == ("starting", None)
 
-    async def test_one(self, site: WebHarness) -> None:
-        environment = await launched(site)
+    async def test_one(self, web: WebHarness) -> None:
+        environment = await launched(web)
 
         expected = {
             "app": "shop",
@@ -56,11 +56,11 @@ class TestEnvironments:
         }
         assert {key: environment[key] for key in expected} == expected
 
-    async def test_one_of_a_change(self, site: WebHarness) -> None:
-        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x", title="Größer")
-        await site.deliver("pull_request", site.github.event("opened", pull))
-        await site.house.rest()
-        [environment] = (await site.ask("GET", ENVIRONMENTS)).json()
+    async def test_one_of_a_change(self, web: WebHarness) -> None:
+        pull = web.github.open_pull(web.github.add_repository("acme", "shop"), "feature-x", title="Größer")
+        await web.deliver("pull_request", web.github.event("opened", pull))
+        await web.harness.rest()
+        [environment] = (await web.ask("GET", ENVIRONMENTS)).json()
 
         assert environment["sha"] == pull.sha
         assert environment["change"] == {
@@ -71,43 +71,43 @@ class TestEnvironments:
             "url": "https://github.test/acme/shop/pull/1",
         }
 
-    async def test_all(self, site: WebHarness) -> None:
-        assert (await site.ask("GET", ENVIRONMENTS)).json() == []
-        first = await launched(site)
-        await site.post("/launch", image_name="shop", container_name="y")
-        await site.post("/kill", container_name="y")
+    async def test_all(self, web: WebHarness) -> None:
+        assert (await web.ask("GET", ENVIRONMENTS)).json() == []
+        first = await launched(web)
+        await web.post("/launch", image_name="shop", container_name="y")
+        await web.post("/kill", container_name="y")
 
         async def names(**query: str) -> list[str]:
-            return [e["name"] for e in (await site.ask("GET", ENVIRONMENTS, params=query)).json()]
+            return [e["name"] for e in (await web.ask("GET", ENVIRONMENTS, params=query)).json()]
 
         assert await names() == [first["name"]]
         assert await names(gone="true") == ["feature/x", "y"]
         assert await names(app="shop") == ["feature/x"]
         assert await names(app="blog") == []
 
-    async def test_kill(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        answer = await site.ask("DELETE", f"{ENVIRONMENTS}/{environment['id']}")
+    async def test_kill(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        answer = await web.ask("DELETE", f"{ENVIRONMENTS}/{environment['id']}")
         assert (answer.status_code, answer.json()["state"]) == (202, "gone")
-        await site.house.rest()
+        await web.harness.rest()
 
-        await site.house.assert_gone()
+        await web.harness.assert_gone()
 
-    async def test_redeploy(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        answer = await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+    async def test_redeploy(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        answer = await web.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
         assert (answer.status_code, answer.json()["state"]) == (202, "updating")
-        await site.house.rest()
+        await web.harness.rest()
 
-        await site.house.assert_live()
-        assert (await got(site, environment["id"]))["generation"] == 2
+        await web.harness.assert_live()
+        assert (await got(web, environment["id"]))["generation"] == 2
 
-    async def test_deployments_newest_first(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        site.house.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
-        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
-        await site.house.rest()
-        newest, oldest = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+    async def test_deployments_newest_first(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        web.harness.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
+        await web.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await web.harness.rest()
+        newest, oldest = (await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
 
         assert (newest["phase"], newest["reason"], newest["live_at"]) == ("failed", "exited", None)
         assert (oldest["phase"], oldest["reason"], oldest["ended_at"]) == ("live", "", None)
@@ -116,81 +116,81 @@ class TestEnvironments:
 
 
 class TestLog:
-    async def log(self, site: WebHarness, environment: str, **query: str) -> str:
-        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment}/log", params=query)
+    async def log(self, web: WebHarness, environment: str, **query: str) -> str:
+        answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment}/log", params=query)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain")
         return answer.text
 
-    async def test_of_what_runs(self, site: WebHarness) -> None:
-        site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
-        environment = await launched(site)
+    async def test_of_what_runs(self, web: WebHarness) -> None:
+        web.harness.engine.add_image(IMAGE, Program(output="first\nlast"))
+        environment = await launched(web)
 
-        assert await self.log(site, environment["id"]) == "first\nlast"
-        assert await self.log(site, environment["id"], lines="1") == "last"
+        assert await self.log(web, environment["id"]) == "first\nlast"
+        assert await self.log(web, environment["id"], lines="1") == "last"
 
-    async def test_of_what_failed(self, site: WebHarness) -> None:
-        site.house.engine.add_image(IMAGE, Program(exit_code=1, output="first\nlast"))
-        environment = await launched(site)
+    async def test_of_what_failed(self, web: WebHarness) -> None:
+        web.harness.engine.add_image(IMAGE, Program(exit_code=1, output="first\nlast"))
+        environment = await launched(web)
 
-        assert await self.log(site, environment["id"]) == "first\nlast"
-        assert await self.log(site, environment["id"], lines="1") == "last"
+        assert await self.log(web, environment["id"]) == "first\nlast"
+        assert await self.log(web, environment["id"], lines="1") == "last"
 
-    async def test_of_a_deployment(self, site: WebHarness) -> None:
+    async def test_of_a_deployment(self, web: WebHarness) -> None:
         """The one that serves has another."""
-        site.house.engine.add_image(IMAGE, Program(output="serving"))
-        environment = await launched(site)
-        site.house.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
-        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
-        await site.house.rest()
-        newest, oldest = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+        web.harness.engine.add_image(IMAGE, Program(output="serving"))
+        environment = await launched(web)
+        web.harness.engine.add_image(IMAGE, Program(exit_code=3, output="no such table"))
+        await web.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await web.harness.rest()
+        newest, oldest = (await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
 
-        assert await self.log(site, environment["id"]) == "serving"
-        assert await self.log(site, environment["id"], deployment=newest["id"]) == "no such table"
-        assert await self.log(site, environment["id"], deployment=oldest["id"], follow="true") == "serving"
-        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?deployment=nothing")
+        assert await self.log(web, environment["id"]) == "serving"
+        assert await self.log(web, environment["id"], deployment=newest["id"]) == "no such table"
+        assert await self.log(web, environment["id"], deployment=oldest["id"], follow="true") == "serving"
+        answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?deployment=nothing")
         assert (answer.status_code, answer.json()["reason"]) == (404, "deployment-unknown")
 
     async def test_is_read_once_where_it_is_followed(
-        self, site: WebHarness, monkeypatch: pytest.MonkeyPatch
+        self, web: WebHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        site.house.engine.add_image(IMAGE, Program(output="first\nlast"))
-        environment, reads, logs = await launched(site), [], site.house.engine.logs
+        web.harness.engine.add_image(IMAGE, Program(output="first\nlast"))
+        environment, reads, logs = await launched(web), [], web.harness.engine.logs
 
         async def noting(instance: str, lines: int) -> str:
             reads.append(instance)
             return await logs(instance, lines)
 
-        monkeypatch.setattr(site.house.engine, "logs", noting)
-        following = asyncio.create_task(self.log(site, environment["id"], follow="true"))
-        await site.house.rest(5)
+        monkeypatch.setattr(web.harness.engine, "logs", noting)
+        following = asyncio.create_task(self.log(web, environment["id"], follow="true"))
+        await web.harness.rest(5)
         assert len(reads) == 1
-        await site.house.stop("feature/x")
-        await site.house.rest()
+        await web.harness.stop("feature/x")
+        await web.harness.rest()
         assert await following == "first\nlast\n"
 
-    async def test_is_of_the_newest_that_was_started(self, site: WebHarness) -> None:
+    async def test_is_of_the_newest_that_was_started(self, web: WebHarness) -> None:
         """Followed or not."""
-        site.house.engine.add_image(IMAGE, Program(output="serving"))
-        environment = await launched(site)
-        site.house.engine.delays["start"] = 1_000
-        site.house.engine.add_image(IMAGE, Program(output="newer"))
-        await site.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
-        await site.house.rest(10)
-        assert len(site.house.engine.there()) == 2
+        web.harness.engine.add_image(IMAGE, Program(output="serving"))
+        environment = await launched(web)
+        web.harness.engine.delays["start"] = 1_000
+        web.harness.engine.add_image(IMAGE, Program(output="newer"))
+        await web.ask("POST", f"{ENVIRONMENTS}/{environment['id']}/redeploy")
+        await web.harness.rest(10)
+        assert len(web.harness.engine.there()) == 2
 
-        assert await self.log(site, environment["id"]) == "serving"
+        assert await self.log(web, environment["id"]) == "serving"
 
-    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        site.house.engine.leave()
-        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?follow=true")
+    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        web.harness.engine.leave()
+        answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?follow=true")
 
         assert (answer.status_code, answer.json()["reason"]) == (503, "engine-away")
 
     @pytest.mark.parametrize("lines", ["0", "-1", "5001", "many"])
-    async def test_of_a_senseless_length(self, site: WebHarness, lines: str) -> None:
-        answer = await site.ask("GET", f"{ENVIRONMENTS}/any/log", params={"lines": lines})
+    async def test_of_a_senseless_length(self, web: WebHarness, lines: str) -> None:
+        answer = await web.ask("GET", f"{ENVIRONMENTS}/any/log", params={"lines": lines})
 
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("lines:")
@@ -218,9 +218,9 @@ class TestProblems:
         ],
     )
     async def test_have_one_shape(
-        self, site: WebHarness, method: str, path: str, how: dict[str, Any], status: int, reason: str
+        self, web: WebHarness, method: str, path: str, how: dict[str, Any], status: int, reason: str
     ) -> None:
-        answer = await site.ask(method, path, **how)
+        answer = await web.ask(method, path, **how)
         problem = answer.json()
 
         assert answer.status_code == status
@@ -229,28 +229,28 @@ class TestProblems:
         assert problem["title"]
         assert problem.keys() <= {"title", "status", "detail", "reason", "lines"}
 
-    async def test_of_nobody_that_we_know(self, site: WebHarness) -> None:
+    async def test_of_nobody_that_we_know(self, web: WebHarness) -> None:
         for method, path in (("GET", ENVIRONMENTS), ("POST", ENVIRONMENTS), ("DELETE", f"{ENVIRONMENTS}/x")):
-            answer = await site.client.request(method, path)
+            answer = await web.client.request(method, path)
             assert (answer.status_code, answer.json()["reason"]) == (401, "unauthorized")
             assert answer.headers["www-authenticate"].startswith("Basic ")
 
-    async def test_of_another_origin(self, site: WebHarness) -> None:
-        answer = await site.ask("POST", ENVIRONMENTS, json=BODY, headers={"origin": "https://evil.test"})
+    async def test_of_another_origin(self, web: WebHarness) -> None:
+        answer = await web.ask("POST", ENVIRONMENTS, json=BODY, headers={"origin": "https://evil.test"})
 
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 403
 
-    async def test_of_a_body_that_is_too_long(self, site: WebHarness) -> None:
-        answer = await site.ask("POST", ENVIRONMENTS, content=b"x" * (2 << 20))
+    async def test_of_a_body_that_is_too_long(self, web: WebHarness) -> None:
+        answer = await web.ask("POST", ENVIRONMENTS, content=b"x" * (2 << 20))
 
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 413
 
-    async def test_an_engine_that_is_away(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        site.house.engine.leave()
-        answer = await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log")
+    async def test_an_engine_that_is_away(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        web.harness.engine.leave()
+        answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log")
 
         assert (answer.status_code, answer.json()["reason"]) == (503, "engine-away")
         assert answer.headers["retry-after"]
@@ -259,17 +259,17 @@ class TestProblems:
 class TestDescription:
     """What `/openapi.json` says is what happens."""
 
-    def schema(self, site: WebHarness) -> dict[str, Any]:
-        return site.app.openapi()
+    def schema(self, web: WebHarness) -> dict[str, Any]:
+        return web.app.openapi()
 
-    async def test_is_served(self, site: WebHarness) -> None:
-        answer = await site.client.get("/openapi.json")
+    async def test_is_served(self, web: WebHarness) -> None:
+        answer = await web.client.get("/openapi.json")
 
         assert answer.status_code == 200
-        assert answer.json() == self.schema(site)
+        assert answer.json() == self.schema(web)
 
-    async def test_has_exactly_the_api(self, site: WebHarness) -> None:
-        paths = self.schema(site)["paths"]
+    async def test_has_exactly_the_api(self, web: WebHarness) -> None:
+        paths = self.schema(web)["paths"]
         found = {(path, method) for path, item in paths.items() for method in item}
 
         assert found == {
@@ -296,14 +296,14 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}/share-links/{link}", "delete"),
         }
 
-    async def test_names_every_status_and_media_type_that_is_answered(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        paths = self.schema(site)["paths"]
+    async def test_names_every_status_and_media_type_that_is_answered(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        paths = self.schema(web)["paths"]
         wrong = []
         for path, method in [(path, method) for path, item in paths.items() for method in item]:
             for id_, known in itertools.product((environment["id"], "nobody", "x" * 65), (True, False)):
                 where = path.replace("{environment}", id_)
-                ask = site.ask if known else site.client.request
+                ask = web.ask if known else web.client.request
                 answer = await ask(method.upper(), where, json=BODY)
                 described = paths[path][method]["responses"].get(str(answer.status_code), {})
                 media_type = answer.headers["content-type"].partition(";")[0]
@@ -311,17 +311,17 @@ class TestDescription:
                     wrong.append((method, path, answer.status_code, media_type))
         assert wrong == []
 
-    async def test_names_every_field_that_is_answered(self, site: WebHarness) -> None:
-        environment = await launched(site)
-        schemas = self.schema(site)["components"]["schemas"]
-        [deployment] = (await site.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
+    async def test_names_every_field_that_is_answered(self, web: WebHarness) -> None:
+        environment = await launched(web)
+        schemas = self.schema(web)["components"]["schemas"]
+        [deployment] = (await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/deployments")).json()
 
         assert environment.keys() == schemas["EnvironmentView"]["properties"].keys()
         assert set(schemas["EnvironmentView"]["required"]) == environment.keys()
         assert deployment.keys() == schemas["DeploymentView"]["properties"].keys()
 
-    async def test_says_who_may_ask(self, site: WebHarness) -> None:
-        schema = self.schema(site)
+    async def test_says_who_may_ask(self, web: WebHarness) -> None:
+        schema = self.schema(web)
         schemes = schema["components"].get("securitySchemes", {})
 
         assert any(s["type"] == "http" and s["scheme"] == "basic" for s in schemes.values())

@@ -12,39 +12,39 @@ import pytest
 from stager.testing import Program
 from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
 from tests.unit.control.harness import IMAGE
-from tests.unit.web.harness import HOST, SECRET, WebHarness, basic, site
+from tests.unit.web.harness import HOST, SECRET, WebHarness, basic, web
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 class TestLaunch:
-    async def test_answers_with_the_url_once_it_works(self, site: WebHarness) -> None:
-        site.house.engine.delays["start"] = 20
-        answer = await site.post("/launch", image_name="shop", container_name="feature-x")
+    async def test_answers_with_the_url_once_it_works(self, web: WebHarness) -> None:
+        web.harness.engine.delays["start"] = 20
+        answer = await web.post("/launch", image_name="shop", container_name="feature-x")
 
         assert (answer.status_code, answer.text) == (200, "http://feature-x.preview.test")
         assert answer.headers["content-type"].startswith("text/plain")
-        assert site.house.served("feature-x.preview.test")
+        assert web.harness.served("feature-x.preview.test")
 
-    async def test_answers_at_once_where_asked(self, site: WebHarness) -> None:
-        site.house.engine.delays["start"] = 20
-        answer = await site.post("/launch", image_name="shop", container_name="x", wait="0")
+    async def test_answers_at_once_where_asked(self, web: WebHarness) -> None:
+        web.harness.engine.delays["start"] = 20
+        answer = await web.post("/launch", image_name="shop", container_name="x", wait="0")
 
         assert (answer.status_code, answer.text) == (202, "http://x.preview.test")
-        assert site.house.served("x.preview.test") is None
+        assert web.harness.served("x.preview.test") is None
 
-    async def test_takes_its_parameters_from_the_query_too(self, site: WebHarness) -> None:
-        answer = await site.ask("POST", "/launch", params={"image_name": "shop", "container_name": "x"})
+    async def test_takes_its_parameters_from_the_query_too(self, web: WebHarness) -> None:
+        answer = await web.ask("POST", "/launch", params={"image_name": "shop", "container_name": "x"})
 
         assert answer.status_code == 200
 
-    async def test_takes_a_multipart_form(self, site: WebHarness) -> None:
+    async def test_takes_a_multipart_form(self, web: WebHarness) -> None:
         parts = {"image_name": (None, "shop"), "container_name": (None, "x"), "GREETING": (None, "hallo")}
-        answer = await site.ask("POST", "/launch", files=parts)
+        answer = await web.ask("POST", "/launch", files=parts)
 
         assert answer.status_code == 200
-        [instance] = site.house.engine.there()
-        assert site.house.engine.spec(instance.id).variables["GREETING"] == "hallo"
+        [instance] = web.harness.engine.there()
+        assert web.harness.engine.spec(instance.id).variables["GREETING"] == "hallo"
 
     @pytest.mark.parametrize(
         ("form", "status", "says"),
@@ -68,64 +68,64 @@ class TestLaunch:
         ],
     )
     async def test_what_makes_no_sense_is_said_in_a_plain_sentence(
-        self, site: WebHarness, form: dict[str, str], status: int, says: str
+        self, web: WebHarness, form: dict[str, str], status: int, says: str
     ) -> None:
-        answer = await site.post("/launch", **form)
+        answer = await web.post("/launch", **form)
 
         assert answer.status_code == status
         assert says in answer.text
         assert answer.headers["content-type"].startswith("text/plain")
-        assert await site.house.environments() == []
+        assert await web.harness.environments() == []
 
-    async def test_a_failure_has_the_stage_and_the_last_lines(self, site: WebHarness) -> None:
-        site.house.engine.add_image(IMAGE, Program(exit_code=3, output="reading\nno such table"))
-        answer = await site.post("/launch", image_name="shop", container_name="x")
+    async def test_a_failure_has_the_stage_and_the_last_lines(self, web: WebHarness) -> None:
+        web.harness.engine.add_image(IMAGE, Program(exit_code=3, output="reading\nno such table"))
+        answer = await web.post("/launch", image_name="shop", container_name="x")
 
         assert answer.status_code == 503
         assert answer.text.startswith("Failed while")
         assert answer.text.endswith("reading\nno such table")
         assert "retry-after" not in answer.headers
 
-    async def test_one_that_takes_longer_than_one_waits(self, site: WebHarness) -> None:
-        site.house.engine.delays["start"] = 50
-        answer = await site.post("/launch", image_name="shop", container_name="x", wait="10")
+    async def test_one_that_takes_longer_than_one_waits(self, web: WebHarness) -> None:
+        web.harness.engine.delays["start"] = 50
+        answer = await web.post("/launch", image_name="shop", container_name="x", wait="10")
 
         assert answer.status_code == 503
         assert "isn't up after 10 s" in answer.text
         assert answer.headers["retry-after"]
 
-    async def test_one_that_is_killed_meanwhile(self, site: WebHarness) -> None:
-        site.house.engine.delays["start"] = 50
-        launching = asyncio.create_task(site.post("/launch", image_name="shop", container_name="x"))
-        await site.house.rest(1)
-        await site.post("/kill", container_name="x")
+    async def test_one_that_is_killed_meanwhile(self, web: WebHarness) -> None:
+        web.harness.engine.delays["start"] = 50
+        launching = asyncio.create_task(web.post("/launch", image_name="shop", container_name="x"))
+        await web.harness.rest(1)
+        await web.post("/kill", container_name="x")
 
         answer = await launching
         assert (answer.status_code, answer.text) == (409, "This preview was removed.")
 
-    async def test_while_the_engine_is_away(self, site: WebHarness) -> None:
-        site.house.engine.leave()
-        answer = await site.post("/launch", image_name="shop", container_name="x", wait="5")
+    async def test_while_the_engine_is_away(self, web: WebHarness) -> None:
+        web.harness.engine.leave()
+        answer = await web.post("/launch", image_name="shop", container_name="x", wait="5")
 
         assert answer.status_code == 503
 
 
 class TestKill:
-    async def test_says_ok_once_it_is_gone(self, site: WebHarness) -> None:
-        await site.post("/launch", image_name="shop", container_name="x")
-        answer = await site.post("/kill", image_name="shop", container_name="x")
+    async def test_says_ok_once_it_is_gone(self, web: WebHarness) -> None:
+        await web.post("/launch", image_name="shop", container_name="x")
+        answer = await web.post("/kill", image_name="shop", container_name="x")
 
         assert (answer.status_code, answer.text) == (200, "ok")
-        await site.house.assert_gone()
+        await web.harness.assert_gone()
 
-    async def test_at_once_where_asked(self, site: WebHarness) -> None:
-        await site.post("/launch", image_name="shop", container_name="x")
-        answer = await site.post("/kill", container_name="x", wait="0")
+    async def test_at_once_where_asked(self, web: WebHarness) -> None:
+        await web.post("/launch", image_name="shop", container_name="x")
+        answer = await web.post("/kill", container_name="x", wait="0")
 
         assert (answer.status_code, answer.text) == (202, "ok")
 
-    async def test_of_nothing_is_ok(self, site: WebHarness) -> None:
-        assert (await site.post("/kill", container_name="nobody")).text == "ok"
+    async def test_of_nothing_is_ok(self, web: WebHarness) -> None:
+        assert (await web.post("/kill", container_name="nobody")).text == "ok"
 
     @pytest.mark.parametrize(
         ("form", "status"),
@@ -136,16 +136,16 @@ class TestKill:
             ({"container_name": "x", "wait": "soon"}, 400),
         ],
     )
-    async def test_what_makes_no_sense(self, site: WebHarness, form: dict[str, str], status: int) -> None:
-        assert (await site.post("/kill", **form)).status_code == status
+    async def test_what_makes_no_sense(self, web: WebHarness, form: dict[str, str], status: int) -> None:
+        assert (await web.post("/kill", **form)).status_code == status
 
-    async def test_of_a_name_that_may_mean_several(self, site: WebHarness) -> None:
-        repository = site.github.add_repository("acme", "shop")
+    async def test_of_a_name_that_may_mean_several(self, web: WebHarness) -> None:
+        repository = web.github.add_repository("acme", "shop")
         for _ in range(2):  # for two of its branches
-            pull = site.github.open_pull(repository, "feature-x")
-            await site.deliver("pull_request", site.github.event("opened", pull))
-        await site.house.rest()
-        answer = await site.post("/kill", container_name="feature-x")
+            pull = web.github.open_pull(repository, "feature-x")
+            await web.deliver("pull_request", web.github.event("opened", pull))
+        await web.harness.rest()
+        answer = await web.post("/kill", container_name="feature-x")
 
         assert answer.status_code == 409
         assert "shop (pull request #1)" in answer.text
@@ -165,23 +165,23 @@ class TestAccess:
             {"authorization": "Bearer pass"},
         ],
     )
-    async def test_of_nobody_that_we_know(self, site: WebHarness, path: str, headers: dict[str, str]) -> None:
+    async def test_of_nobody_that_we_know(self, web: WebHarness, path: str, headers: dict[str, str]) -> None:
         form = {"image_name": "shop", "container_name": "x"}
-        answer = await site.client.post(path, headers=headers, data=form)
+        answer = await web.client.post(path, headers=headers, data=form)
 
         assert answer.status_code == 401
         assert answer.text.startswith("Unauthorized")
         assert answer.headers["www-authenticate"].startswith("Basic ")
-        assert await site.house.environments() == []
+        assert await web.harness.environments() == []
 
     async def test_of_nobody_while_there_are_no_users(self) -> None:
-        async with site(users={}) as empty:
+        async with web(users={}) as empty:
             assert (await empty.post("/launch", image_name="shop", container_name="x")).status_code == 401
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    async def test_by_another_method(self, site: WebHarness, path: str, method: str) -> None:
-        answer = await site.ask(method, path)
+    async def test_by_another_method(self, web: WebHarness, path: str, method: str) -> None:
+        answer = await web.ask(method, path)
 
         assert answer.status_code == 405
         assert "POST" in answer.headers["allow"]
@@ -193,30 +193,30 @@ class TestOtherPeoplesPages:
         ["https://evil.test", "http://x.preview.test", f"http://{HOST}:81", f"http://x.{HOST}", "null", ""],
     )
     @pytest.mark.parametrize("path", ["/launch", "/kill", "/api/v1/environments", "/event_receiver"])
-    async def test_are_refused(self, site: WebHarness, path: str, origin: str) -> None:
+    async def test_are_refused(self, web: WebHarness, path: str, origin: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
-        answer = await site.ask("POST", path, data=form, headers={"origin": origin})
+        answer = await web.ask("POST", path, data=form, headers={"origin": origin})
 
         assert answer.status_code == 403
-        assert await site.house.environments() == []
+        assert await web.harness.environments() == []
 
     @pytest.mark.parametrize(("scheme", "proto"), [("http", ""), ("http", "http"), ("https", "https")])
-    async def test_our_own_arent(self, site: WebHarness, scheme: str, proto: str) -> None:
+    async def test_our_own_arent(self, web: WebHarness, scheme: str, proto: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         headers = {"origin": f"{scheme}://{HOST}", **({"x-forwarded-proto": proto} if proto else {})}
 
-        assert (await site.ask("POST", "/launch", data=form, headers=headers)).status_code == 200
+        assert (await web.ask("POST", "/launch", data=form, headers=headers)).status_code == 200
 
-    async def test_may_read_what_anybody_may(self, site: WebHarness) -> None:
-        answer = await site.client.get("/healthz", headers={"origin": "https://evil.test"})
+    async def test_may_read_what_anybody_may(self, web: WebHarness) -> None:
+        answer = await web.client.get("/healthz", headers={"origin": "https://evil.test"})
 
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
-    async def test_cant_ask_for_leave_either(self, site: WebHarness, path: str) -> None:
+    async def test_cant_ask_for_leave_either(self, web: WebHarness, path: str) -> None:
         wanted = {"origin": "https://evil.test", "access-control-request-method": "POST"}
-        answer = await site.client.options(path, headers=wanted)
+        answer = await web.client.options(path, headers=wanted)
 
         assert "access-control-allow-origin" not in answer.headers
 
@@ -224,35 +224,35 @@ class TestOtherPeoplesPages:
 class TestDeliveries:
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
     @pytest.mark.parametrize("form", [False, True])
-    async def test_is_taken_and_worked_through(self, site: WebHarness, path: str, form: bool) -> None:
-        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
-        answer = await site.deliver("pull_request", site.github.event("opened", pull), path, form=form)
+    async def test_is_taken_and_worked_through(self, web: WebHarness, path: str, form: bool) -> None:
+        pull = web.github.open_pull(web.github.add_repository("acme", "shop"), "feature-x")
+        answer = await web.deliver("pull_request", web.github.event("opened", pull), path, form=form)
         assert answer.status_code == 202
-        await site.house.rest()
+        await web.harness.rest()
 
-        await site.house.assert_live()
+        await web.harness.assert_live()
 
-    async def test_a_repeated_one_is_taken_once(self, site: WebHarness) -> None:
-        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
-        payload = site.github.event("opened", pull)
+    async def test_a_repeated_one_is_taken_once(self, web: WebHarness) -> None:
+        pull = web.github.open_pull(web.github.add_repository("acme", "shop"), "feature-x")
+        payload = web.github.event("opened", pull)
         for _ in range(3):
-            answer = await site.deliver("pull_request", payload, delivery_id="one")
+            answer = await web.deliver("pull_request", payload, delivery_id="one")
             assert answer.status_code == 202
-            await site.house.rest()
+            await web.harness.rest()
 
-        assert (await site.house.the()).desired.generation == 1
+        assert (await web.harness.the()).desired.generation == 1
 
     @pytest.mark.parametrize(
         ("event", "payload"),
         [("ping", {"zen": "Mind."}), ("star", {}), ("issues", {"action": "opened"}), ("pull_request", {})],
     )
     async def test_one_that_concerns_nothing_is_taken_without_effect(
-        self, site: WebHarness, event: str, payload: dict[str, object]
+        self, web: WebHarness, event: str, payload: dict[str, object]
     ) -> None:
-        assert (await site.deliver(event, payload)).status_code == 202
-        await site.house.rest()
+        assert (await web.deliver(event, payload)).status_code == 202
+        await web.harness.rest()
 
-        assert await site.house.environments() == []
+        assert await web.harness.environments() == []
 
     @pytest.mark.parametrize(
         "headers",
@@ -262,20 +262,20 @@ class TestDeliveries:
             {"x-hub-signature-256": "sha256=nothing"},
         ],
     )
-    async def test_with_a_wrong_signature(self, site: WebHarness, headers: dict[str, str]) -> None:
-        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
-        answer = await site.deliver("pull_request", site.github.event("opened", pull), headers=headers)
-        await site.house.rest()
+    async def test_with_a_wrong_signature(self, web: WebHarness, headers: dict[str, str]) -> None:
+        pull = web.github.open_pull(web.github.add_repository("acme", "shop"), "feature-x")
+        answer = await web.deliver("pull_request", web.github.event("opened", pull), headers=headers)
+        await web.harness.rest()
 
         assert answer.status_code == 401
-        assert await site.house.environments() == []
+        assert await web.harness.environments() == []
 
-    async def test_with_another_secret(self, site: WebHarness) -> None:
-        assert (await site.deliver("ping", {}, secret="guessed")).status_code == 401
+    async def test_with_another_secret(self, web: WebHarness) -> None:
+        assert (await web.deliver("ping", {}, secret="guessed")).status_code == 401
 
-    async def test_changed_on_its_way(self, site: WebHarness) -> None:
+    async def test_changed_on_its_way(self, web: WebHarness) -> None:
         headers = {"x-github-event": "ping", "x-hub-signature-256": "sha256=" + "0" * 64}
-        assert (await site.client.post("/webhooks/github", headers=headers, content=b"{}")).status_code == 401
+        assert (await web.client.post("/webhooks/github", headers=headers, content=b"{}")).status_code == 401
 
     @pytest.mark.parametrize(
         ("headers", "status"), [({}, 401), (basic("hook", "wrong"), 401), (basic("hook", "word"), 202)]
@@ -283,37 +283,37 @@ class TestDeliveries:
     async def test_with_credentials_where_they_are_demanded(
         self, headers: dict[str, str], status: int
     ) -> None:
-        async with site(hook=("hook", "word")) as guarded:
+        async with web(hook=("hook", "word")) as guarded:
             assert (await guarded.deliver("ping", {}, headers=headers)).status_code == status
 
     @pytest.mark.parametrize("content", [b"not json", b"[1]", b"\xff\xfe"])
-    async def test_that_isnt_readable(self, site: WebHarness, content: bytes) -> None:
+    async def test_that_isnt_readable(self, web: WebHarness, content: bytes) -> None:
         signature = hmac.new(SECRET.encode(), content, hashlib.sha256).hexdigest()
         headers = {"x-github-event": "ping", "x-hub-signature-256": f"sha256={signature}"}
 
         assert (
-            await site.client.post("/webhooks/github", headers=headers, content=content)
+            await web.client.post("/webhooks/github", headers=headers, content=content)
         ).status_code == 400
 
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
-    async def test_a_form_that_says_nothing_is_no_delivery(self, site: WebHarness, path: str) -> None:
-        answer = await site.client.post(path, data={"payload": "{}"})
+    async def test_a_form_that_says_nothing_is_no_delivery(self, web: WebHarness, path: str) -> None:
+        answer = await web.client.post(path, data={"payload": "{}"})
 
         assert answer.status_code == 401
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_a_call_that_nobody_answers(self, site: WebHarness, method: str) -> None:
-        answer = await site.client.request(method, "/event_receiver", params={"action": "refresh"})
+    async def test_a_call_that_nobody_answers(self, web: WebHarness, method: str) -> None:
+        answer = await web.client.request(method, "/event_receiver", params={"action": "refresh"})
 
         assert (answer.status_code, answer.text) == (200, "")
 
-    async def test_is_answered_without_waiting_for_anything(self, site: WebHarness) -> None:
-        site.house.engine.leave()
-        site.house.router.leave()
+    async def test_is_answered_without_waiting_for_anything(self, web: WebHarness) -> None:
+        web.harness.engine.leave()
+        web.harness.router.leave()
         loop = asyncio.get_running_loop()
         before = loop.time()
-        pull = site.github.open_pull(site.github.add_repository("acme", "shop"), "feature-x")
-        answer = await site.deliver("pull_request", site.github.event("opened", pull))
+        pull = web.github.open_pull(web.github.add_repository("acme", "shop"), "feature-x")
+        answer = await web.deliver("pull_request", web.github.event("opened", pull))
 
         assert answer.status_code == 202
         assert loop.time() == before
@@ -328,44 +328,44 @@ class TestCaps:
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
     @pytest.mark.parametrize("announced", [True, False])
-    async def test_a_form(self, site: WebHarness, path: str, announced: bool) -> None:
+    async def test_a_form(self, web: WebHarness, path: str, announced: bool) -> None:
         body = self.pieces(FORM_LIMIT) if not announced else b"a=" + b"x" * FORM_LIMIT
-        answer = await site.client.post(path, headers=FORM | basic(), content=body)
+        answer = await web.client.post(path, headers=FORM | basic(), content=body)
 
         assert answer.status_code == 413
 
-    async def test_a_multipart_form(self, site: WebHarness) -> None:
+    async def test_a_multipart_form(self, web: WebHarness) -> None:
         parts = {"image_name": (None, "x" * (FORM_LIMIT + 1))}
 
-        assert (await site.ask("POST", "/launch", files=parts)).status_code == 413
+        assert (await web.ask("POST", "/launch", files=parts)).status_code == 413
 
-    async def test_too_many_fields(self, site: WebHarness) -> None:
+    async def test_too_many_fields(self, web: WebHarness) -> None:
         parts = {f"F{number}": (None, "1") for number in range(300)}
 
-        assert (await site.ask("POST", "/launch", files=parts)).status_code == 400
+        assert (await web.ask("POST", "/launch", files=parts)).status_code == 400
 
-    async def test_a_file(self, site: WebHarness) -> None:
-        answer = await site.ask("POST", "/launch", files={"file": ("x.txt", b"text")})
+    async def test_a_file(self, web: WebHarness) -> None:
+        answer = await web.ask("POST", "/launch", files={"file": ("x.txt", b"text")})
 
         assert answer.status_code == 400
 
     @pytest.mark.parametrize("path", ["/event_receiver", "/webhooks/github"])
-    async def test_a_delivery(self, site: WebHarness, path: str) -> None:
+    async def test_a_delivery(self, web: WebHarness, path: str) -> None:
         signature = "sha256=" + "0" * 64
         headers = {"x-github-event": "ping", "x-hub-signature-256": signature}
         body = self.pieces(WEBHOOK_LIMIT)
 
-        assert (await site.client.post(path, headers=headers, content=body)).status_code == 413
+        assert (await web.client.post(path, headers=headers, content=body)).status_code == 413
 
-    async def test_a_delivery_as_large_as_may_be(self, site: WebHarness) -> None:
+    async def test_a_delivery_as_large_as_may_be(self, web: WebHarness) -> None:
         payload = {"filler": "x" * (WEBHOOK_LIMIT - 100)}
 
-        assert (await site.deliver("ping", payload)).status_code == 202
+        assert (await web.deliver("ping", payload)).status_code == 202
 
-    async def test_json_for_the_api(self, site: WebHarness) -> None:
+    async def test_json_for_the_api(self, web: WebHarness) -> None:
         body = {"image_name": "shop", "container_name": "x" * FORM_LIMIT}
 
-        assert (await site.ask("POST", "/api/v1/environments", json=body)).status_code == 413
+        assert (await web.ask("POST", "/api/v1/environments", json=body)).status_code == 413
 
 
 class TestDomain:
@@ -379,7 +379,7 @@ class TestDomain:
         ],
     )
     async def test_is_learned_from_the_first_request_that_is_let_in(self, host: str, url: str) -> None:
-        async with site(domain="") as fresh:
+        async with web(domain="") as fresh:
             form = {"image_name": "shop", "container_name": "x"}
             await fresh.client.post("/launch", data=form, headers={"host": "evil.test"})
             answer = await fresh.ask("POST", "/launch", data=form, headers={"host": host})
@@ -387,10 +387,10 @@ class TestDomain:
             assert answer.text == url
 
     async def test_is_never_changed_by_a_later_one(self) -> None:
-        async with site(domain="") as fresh:
+        async with web(domain="") as fresh:
             form = {"image_name": "shop", "container_name": "x"}
             for host in ("stage.acme.test", "evil.test"):
                 answer = await fresh.ask("POST", "/launch", data=form, headers={"host": host})
 
             assert answer.text == "http://x.stage.acme.test"
-            assert fresh.house.router.table.domain == "stage.acme.test"
+            assert fresh.harness.router.table.domain == "stage.acme.test"

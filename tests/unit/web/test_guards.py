@@ -13,7 +13,7 @@ from stager.web import problems
 from stager.web.app import SameOrigin
 from stager.web.body_limits import Bounded
 from stager.web.request_body import FORM_LIMIT, parameters_of
-from tests.unit.web.harness import HOST, basic, site
+from tests.unit.web.harness import HOST, basic, web
 
 
 class Anything(BaseModel):
@@ -122,7 +122,7 @@ async def test_the_scheme_is_that_of_a_trusted_proxy(
 
 
 async def test_the_configured_scheme_counts_where_a_proxy_tells_none() -> None:
-    async with site(domain=HOST, scheme="https") as opened:
+    async with web(domain=HOST, scheme="https") as opened:
         form = {"user": "ann", "password": "pass"}
         proto = {"x-forwarded-proto": "http"}
         ours = await opened.client.post("/login", data=form, headers={"origin": f"https://{HOST}", **proto})
@@ -140,7 +140,7 @@ async def test_the_configured_scheme_counts_where_a_proxy_tells_none() -> None:
     "path", ["/", "/login", "/api/v1/environments", "/readyz", "/nothing", "/static/preview.js", "/metrics"]
 )
 async def test_no_other_page_can_have_an_answer(path: str) -> None:
-    async with site() as opened:
+    async with web() as opened:
         for headers in ({}, basic(), {"origin": "http://evil.test"}):
             for method in ("GET", "POST"):
                 answer = await opened.client.request(method, path, headers=headers)

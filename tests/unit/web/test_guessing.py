@@ -19,7 +19,7 @@ from stager.domain.source import Access
 from stager.ports.handlers import Credentials
 from stager.testing.fakes.login import FakeAccounts
 from tests.unit.control.harness import SHOP
-from tests.unit.web.harness import WebHarness, basic, site
+from tests.unit.web.harness import WebHarness, basic, web
 from tests.unit.web.test_signing_in import OURS, OWNED, sign_in
 
 API = "/api/v1/environments"
@@ -64,7 +64,7 @@ def slow_strategy() -> Slow:
 
 @pytest.fixture(name="guarded")
 async def guarded_site(slow: Slow) -> AsyncIterator[WebHarness]:
-    async with site(authentication=[slow]) as opened:
+    async with web(authentication=[slow]) as opened:
         yield opened
 
 
@@ -106,9 +106,9 @@ async def test_a_hundred_right_passwords_at_once_all_get_in(guarded: WebHarness)
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
     private = replace(SHOP, privacy=Privacy(frozenset({"password"}), "open sesame"))
-    async with site(applications=[private]) as opened:
-        environment = await opened.house.launch("x")
-        await opened.house.rest()
+    async with web(applications=[private]) as opened:
+        environment = await opened.harness.launch("x")
+        await opened.harness.rest()
 
         async def guess(number: int, password: str) -> int:
             form = {"host": environment.host, "password": password}
@@ -118,7 +118,7 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
         answers = Counter(await asyncio.gather(*(guess(n, "wrong") for n in range(50))))
         assert answers == {403: LIMIT, 429: 50 - LIMIT}
         assert await guess(0, "open sesame") == 429
-        lines = await opened.house.life.control_plane.identity.audit.entries(limit=200)
+        lines = await opened.harness.running.control_plane.identity.audit.entries(limit=200)
         refused = [line for line in lines if line.result == "refused"]
         assert {(line.actor, line.action, line.app) for line in refused} == {
             ("nobody (password of the preview)", "see", "shop")
@@ -167,7 +167,7 @@ async def test_codes_for_devices(written: Callable[[int], str], monkeypatch: pyt
         return await begin()
 
     monkeypatch.setattr(accounts, "begin", slowly)
-    async with site(applications=[OWNED], accounts=accounts) as opened:
+    async with web(applications=[OWNED], accounts=accounts) as opened:
 
         async def one(number: int) -> int:
             headers = {"x-forwarded-for": written(number)}
@@ -188,7 +188,7 @@ class TestPagesOfOthers:
 
     @pytest.fixture(name="place")
     async def opened(self, accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
-        async with site(applications=[OWNED], accounts=accounts) as opened_site:
+        async with web(applications=[OWNED], accounts=accounts) as opened_site:
             yield opened_site
 
     async def image(self, place: WebHarness, headers: dict[str, str]) -> None:
@@ -200,7 +200,7 @@ class TestPagesOfOthers:
         profile="page in a browser",
         result="the visitor is not locked out",
     )
-    @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": site} for site in ELSEWHERE)])
+    @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": value} for value in ELSEWHERE)])
     async def test_by_a_token_in_an_image_s_address(
         self, place: WebHarness, accounts: FakeAccounts, headers: dict[str, str]
     ) -> None:
@@ -261,10 +261,10 @@ class TestPagesOfOthers:
                 seen.append(credentials.bearer)
                 return await super().authenticate(credentials)
 
-        async with site(authentication=[Curious({"ann": "pass"})]) as opened:
+        async with web(authentication=[Curious({"ann": "pass"})]) as opened:
             for _ in range(2 * LIMIT):
                 assert (await opened.client.get(f"{API}?github_token=x")).status_code == 401
-            assert await opened.house.life.control_plane.identity.audit.entries(limit=9) == [], (
+            assert await opened.harness.running.control_plane.identity.audit.entries(limit=9) == [], (
                 "it isn't even looked at"
             )
             assert (await opened.client.get(f"{API}?github_token=x", headers=basic())).status_code == 200

@@ -19,7 +19,7 @@ from stager.domain.identity.roles import Role
 from stager.handlers.calls import StatusReport
 from stager.ports.handlers import AuthenticationStrategy, Credentials, Preview
 from tests.unit.control.harness import SHOP
-from tests.unit.web.harness import WebHarness, app_of, site
+from tests.unit.web.harness import WebHarness, app_of, web
 
 HIDDEN = "blog"
 BLOG = replace(SHOP, name=HIDDEN, privacy=Privacy(frozenset({"sign-in"})))
@@ -44,7 +44,7 @@ class ByName(AuthenticationStrategy):
 
 
 class Late:
-    """Previews of a house that is built later."""
+    """Previews of a harness that is built later."""
 
     def __init__(self) -> None:
         self.real: RunningPreviews | None = None
@@ -61,15 +61,15 @@ class Late:
 @pytest.fixture(name="two")
 async def two_applications() -> AsyncIterator[WebHarness]:
     late = Late()
-    async with site(
+    async with web(
         applications=[SHOP, BLOG], authentication=[ByName()], listeners=[StatusReport(late)]
     ) as opened:
-        life = opened.house.life
-        late.real = RunningPreviews(opened.house.store, life.addresses)
-        late.real.guard(life.control_plane.identity.access)
+        running = opened.harness.running
+        late.real = RunningPreviews(opened.harness.store, running.urls)
+        late.real.guard(running.control_plane.identity.access)
         for app in ("shop", HIDDEN):
-            await opened.house.launch(f"in-{app}", app)
-        await opened.house.rest()
+            await opened.harness.launch(f"in-{app}", app)
+        await opened.harness.rest()
         yield opened
 
 
@@ -154,11 +154,11 @@ async def test_the_status_report_by_a_bounded_token(two: WebHarness) -> None:
 
 
 async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) -> None:
-    previews = RunningPreviews(two.house.store, two.house.life.addresses)
+    previews = RunningPreviews(two.harness.store, two.harness.running.urls)
 
     assert len(await previews.running()) == 2
     assert await previews.seen_by(Actor("admin", "test", role=Role.ADMINISTRATOR)) == []
-    previews.guard(two.house.life.control_plane.identity.access)
+    previews.guard(two.harness.running.control_plane.identity.access)
     assert await previews.seen_by(None) == []
 
 
@@ -182,9 +182,9 @@ async def test_figures_are_of_what_somebody_may_see(two: WebHarness) -> None:
 )
 async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness) -> None:
     """Two previews of one name are ambiguous only for those who see both."""
-    await two.house.launch("same", "shop")
-    await two.house.launch("same", HIDDEN)
-    await two.house.rest()
+    await two.harness.launch("same", "shop")
+    await two.harness.launch("same", HIDDEN)
+    await two.harness.rest()
 
     async def kill(name: str, container: str) -> httpx.Response:
         form = {"container_name": container, "wait": "0"}
@@ -196,7 +196,7 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness)
         "nothing", f"in-{HIDDEN}"
     )
     assert (await kill("ann", "same")).status_code == 202
-    there = await two.house.environments(present=True)
+    there = await two.harness.environments(present=True)
     assert {e.app for e in there if e.name == "same" and e.desired.is_present} == {HIDDEN}
 
 
@@ -207,7 +207,7 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness)
 )
 async def test_repositories(two: WebHarness, tmp_path: Path) -> None:
     repositories = {"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
-    app = app_of(two.house, repositories=repositories)
+    app = app_of(two.harness, repositories=repositories)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://stager.test") as client:
         for name, apps in (("admin", {"shop", HIDDEN}), ("ann", {"shop"}), ("eve", set())):
@@ -240,7 +240,7 @@ class TestWhoReadsFigures:
     async def test_by_address(self, two: WebHarness, forwarded: str, allowed: str, status: int) -> None:
         """A local proxy is trusted; the client is the last one that isn't, however many it invents."""
         app = app_of(
-            two.house,
+            two.harness,
             trusted=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
             metrics_for=tuple(ip_network(network) for network in allowed.split()),
         )

@@ -28,7 +28,7 @@ from stager.domain.source import Access
 from stager.ports.handlers import EventListener
 from stager.testing.fakes.setup import CODE
 from tests.unit.control.harness import SHOP, Harness
-from tests.unit.web.harness import HOST, WebHarness, basic, site
+from tests.unit.web.harness import HOST, WebHarness, basic, web
 
 ROLES = (None, *Role)
 """None is somebody without credentials."""
@@ -38,37 +38,37 @@ Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 
 
 def asking(method: str, path: str, **how: object) -> Asked:
-    async def ask(site: WebHarness, environment: str) -> httpx.Response:
-        return await site.client.request(method, path.format(id=environment), **how)  # type: ignore[arg-type]
+    async def ask(web: WebHarness, environment: str) -> httpx.Response:
+        return await web.client.request(method, path.format(id=environment), **how)  # type: ignore[arg-type]
 
     return ask
 
 
-async def come_back_from_the_forge(site: WebHarness, _: str) -> httpx.Response:
-    page = await site.client.get("/setup/github")
+async def come_back_from_the_forge(web: WebHarness, _: str) -> httpx.Response:
+    page = await web.client.get("/setup/github")
     state = next(iter(re.findall(r"new\?state=([\w-]+)", page.text)), "")
-    return await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
+    return await web.client.get("/setup/github/callback", params={"code": CODE, "state": state})
 
 
 BY_NAME = {"image_name": "shop", "container_name": "x"}
 ID, ID_IN_PATH = "/api/v1/environments/{id}", "/api/v1/environments/{environment}"
 
 
-async def withdraw_a_link(site: WebHarness, environment: str) -> httpx.Response:
-    now = site.house.life.clock.now()
+async def withdraw_a_link(web: WebHarness, environment: str) -> httpx.Response:
+    now = web.harness.running.clock.now()
     link = ShareLink("l1", environment, "ann", "", now, now + timedelta(days=1))
-    await site.house.store.write(lambda tx: tx.save_share_link(link))
-    return await site.client.delete(f"{ID}/share-links/l1".format(id=environment))
+    await web.harness.store.write(lambda tx: tx.save_share_link(link))
+    return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
 
 
 SOCKET = "WEBSOCKET"
 """The method, on this page, of a call that opens one."""
 
 
-async def open_a_terminal(site: WebHarness, environment: str) -> httpx.Response:
+async def open_a_terminal(web: WebHarness, environment: str) -> httpx.Response:
     """The answer to a request for a terminal, in which nobody types then: 101, or the refusal."""
     path = f"{ID}/exec".format(id=environment)
-    headers = [(name.lower(), value) for name, value in site.client.headers.raw]
+    headers = [(name.lower(), value) for name, value in web.client.headers.raw]
     scope = {
         "type": "websocket",
         "asgi": {"version": "3.0"},
@@ -94,7 +94,7 @@ async def open_a_terminal(site: WebHarness, environment: str) -> httpx.Response:
         elif message["type"] == "websocket.http.response.start":
             answered.append(message["status"])
 
-    await site.app(scope, receive, send)
+    await web.app(scope, receive, send)
     [status] = answered
     return httpx.Response(status)
 
@@ -186,10 +186,10 @@ class Go(EventListener):
 
 @asynccontextmanager
 async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
-    """A site in which ann has this role and a preview runs, with its id."""
-    async with site(roles=Roles({"basic:ann": role or Role.NONE}), listeners=[Go()]) as opened:
-        environment = await opened.house.launch("x")
-        await opened.house.rest()
+    """A web harness in which ann has this role and a preview runs, with its id."""
+    async with web(roles=Roles({"basic:ann": role or Role.NONE}), listeners=[Go()]) as opened:
+        environment = await opened.harness.launch("x")
+        await opened.harness.rest()
         if role is not None:
             opened.client.headers.update(basic())
         yield opened, environment.id
@@ -199,8 +199,8 @@ async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
 @pytest.mark.parametrize("surface", SURFACES, ids=" ".join)
 async def test_every_cell(surface: tuple[str, str], role: Role | None) -> None:
     action, ask = SURFACES[surface]
-    async with opened(role) as (site, environment):
-        answer = await ask(site, environment)
+    async with opened(role) as (web, environment):
+        answer = await ask(web, environment)
 
     if role is None:
         assert answer.status_code == 401
@@ -214,9 +214,9 @@ async def test_every_cell(surface: tuple[str, str], role: Role | None) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=str)
 @pytest.mark.parametrize("call", sorted(FOR_WHOEVER_IS_KNOWN), ids=" ".join)
 async def test_what_whoever_is_known_may_do(call: tuple[str, str], role: Role | None) -> None:
-    async with opened(role) as (site, _):
+    async with opened(role) as (web, _):
         body = {"json": {"label": "CI"}} if call[0] == "POST" else {}
-        answer = await site.client.request(call[0], call[1].format(token="nothing"), **body)  # type: ignore[arg-type]
+        answer = await web.client.request(call[0], call[1].format(token="nothing"), **body)  # type: ignore[arg-type]
 
     assert (answer.status_code == 401) is (role is None)
     assert answer.status_code < 500
@@ -224,8 +224,8 @@ async def test_what_whoever_is_known_may_do(call: tuple[str, str], role: Role | 
 
 @pytest.mark.parametrize("role", Role, ids=str)
 async def test_what_nobody_may_see_isnt_listed(role: Role) -> None:
-    async with opened(role) as (site, environment):
-        listed = (await site.client.get("/api/v1/environments?gone=true")).json()
+    async with opened(role) as (web, environment):
+        listed = (await web.client.get("/api/v1/environments?gone=true")).json()
 
     assert [each["id"] for each in listed] == ([environment] if may(role, Action.SEE) else [])
 
@@ -233,12 +233,12 @@ async def test_what_nobody_may_see_isnt_listed(role: Role) -> None:
 @pytest.mark.parametrize("role", Role, ids=str)
 async def test_what_a_token_gives_is_in_the_same_table(role: Role) -> None:
     """Ann may do everything; her token, what it says."""
-    async with opened(Role.ADMINISTRATOR) as (site, environment):
+    async with opened(Role.ADMINISTRATOR) as (web, environment):
         given = role or Role.VIEWER
-        new = (await site.client.post("/api/v1/tokens", json={"label": "CI", "role": str(given)})).json()
-        site.client.headers["authorization"] = f"Bearer {new['token']}"
+        new = (await web.client.post("/api/v1/tokens", json={"label": "CI", "role": str(given)})).json()
+        web.client.headers["authorization"] = f"Bearer {new['token']}"
         for (_, path), (action, ask) in SURFACES.items():
-            refused = (await ask(site, environment)).status_code == 403
+            refused = (await ask(web, environment)).status_code == 403
             assert refused is not may(given, action), path
 
 
@@ -257,26 +257,26 @@ def test_every_call_is_on_this_page() -> None:
 @pytest.mark.parametrize("access", Access)
 @pytest.mark.parametrize("verb", Verb)
 async def test_comments(verb: Verb, access: Access) -> None:
-    async with Harness([replace(SHOP, owner="acme")]).open() as house:
-        repository = house.forge.add_repository("acme", "shop")
-        house.forge.allow(repository, "bob", access)
-        event = house.forge.open(repository, "x", "a1b2c3d4" * 5)
-        await house.tell(event)
-        await house.rest(30)
-        said = house.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
-        await house.tell(said)
-        await house.rest(30)
-        [comment] = [c for c in house.forge.comments if c.id == said.comment]
+    async with Harness([replace(SHOP, owner="acme")]).open() as harness:
+        repository = harness.forge.add_repository("acme", "shop")
+        harness.forge.allow(repository, "bob", access)
+        event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
+        await harness.tell(event)
+        await harness.rest(30)
+        said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
+        await harness.tell(said)
+        await harness.rest(30)
+        [comment] = [c for c in harness.forge.comments if c.id == said.comment]
 
     assert ("-1" in comment.reactions) is not access.may_push
 
 
 async def test_what_isnt_listed_is_denied() -> None:
-    async with Harness([SHOP]).open() as house:
+    async with Harness([SHOP]).open() as harness:
         for actor in (
             Actor("eve", "nothing"),
             Actor("eve", "x", role=Role.NONE),
             Actor("eve", "x", strategy="Y"),
         ):
             for action in Action:
-                assert not await house.life.control_plane.identity.access.may(actor, action, "shop")
+                assert not await harness.running.control_plane.identity.access.may(actor, action, "shop")

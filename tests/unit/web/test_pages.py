@@ -9,27 +9,27 @@ import pytest
 from stager.domain.pull_requests.events import Delivery
 from stager.ports.forge import RateLimit
 from stager.testing.fakes.clock import START
-from tests.unit.web.harness import WebHarness, basic, site
+from tests.unit.web.harness import WebHarness, basic, web
 
 
 class TestHome:
     @pytest.mark.requirement("R23")
-    async def test_says_that_it_runs(self, site: WebHarness) -> None:
-        answer = await site.client.get("/")
+    async def test_says_that_it_runs(self, web: WebHarness) -> None:
+        answer = await web.client.get("/")
 
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
         assert "Stager" in answer.text
 
-    async def test_names_no_preview_and_no_secret(self, site: WebHarness) -> None:
-        await site.post("/launch", image_name="shop", container_name="top-secret-branch")
-        text = (await site.client.get("/")).text
+    async def test_names_no_preview_and_no_secret(self, web: WebHarness) -> None:
+        await web.post("/launch", image_name="shop", container_name="top-secret-branch")
+        text = (await web.client.get("/")).text
 
         for word in ("top-secret-branch", "s3cret", "One."):
             assert word not in text
 
-    async def test_runs_no_script_and_is_in_nobodys_frame(self, site: WebHarness) -> None:
-        policy = (await site.client.get("/")).headers["content-security-policy"]
+    async def test_runs_no_script_and_is_in_nobodys_frame(self, web: WebHarness) -> None:
+        policy = (await web.client.get("/")).headers["content-security-policy"]
 
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -37,29 +37,29 @@ class TestHome:
 
     @pytest.mark.parametrize("host", ["stage.test", '"><script>alert(1)</script>', "a b"])
     async def test_a_strange_host_is_inert(self, host: str) -> None:
-        async with site(domain="") as fresh:
+        async with web(domain="") as fresh:
             answer = await fresh.client.get("/", headers={"host": host})
 
             assert "<script" not in answer.text
 
-    async def test_tells_what_is_the_matter(self, site: WebHarness) -> None:
-        site.house.engine.leave()
-        await site.house.rest()
+    async def test_tells_what_is_the_matter(self, web: WebHarness) -> None:
+        web.harness.engine.leave()
+        await web.harness.rest()
 
-        assert "The engine doesn&#39;t answer." in (await site.client.get("/")).text
+        assert "The engine doesn&#39;t answer." in (await web.client.get("/")).text
 
 
 class TestHealth:
-    async def test_the_process_answers(self, site: WebHarness) -> None:
-        answer = await site.client.get("/healthz")
+    async def test_the_process_answers(self, web: WebHarness) -> None:
+        answer = await web.client.get("/healthz")
 
         assert (answer.status_code, answer.text) == (200, "ok")
 
-    async def test_whether_it_can_work(self, site: WebHarness) -> None:
-        assert (await site.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
-        site.house.engine.leave()
-        await site.house.rest()
-        answer = await site.client.get("/readyz")
+    async def test_whether_it_can_work(self, web: WebHarness) -> None:
+        assert (await web.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
+        web.harness.engine.leave()
+        await web.harness.rest()
+        answer = await web.client.get("/readyz")
 
         assert answer.status_code == 503
         assert answer.json() == {
@@ -73,61 +73,61 @@ class TestHealth:
         profile="visitor",
         result="200, with the number of such previews and no name; one preview's code can't make it 503",
     )
-    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, site: WebHarness) -> None:
+    async def test_a_preview_that_fails_by_a_bug_is_counted_and_not_named(self, web: WebHarness) -> None:
         async def fail(reference: str) -> str:
             raise ValueError(f"secret {reference}")
 
-        site.house.engine.resolve = fail  # type: ignore[method-assign]
-        await site.post("/launch", image_name="shop", container_name="hidden", wait="0")
-        await site.house.rest()
-        answer = await site.client.get("/readyz")
+        web.harness.engine.resolve = fail  # type: ignore[method-assign]
+        await web.post("/launch", image_name="shop", container_name="hidden", wait="0")
+        await web.harness.rest()
+        answer = await web.client.get("/readyz")
 
         assert answer.status_code == 200
         assert answer.json()["notices"]["previews"].startswith("1 preview fails")
         assert "hidden" not in answer.text
         assert "secret" not in answer.text
 
-    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, site: WebHarness) -> None:
+    async def test_deliveries_that_are_set_aside_are_counted_and_not_named(self, web: WebHarness) -> None:
         delivery = Delivery("secret-id", "github", "pull_request", "{}")
-        await site.house.store.write(lambda tx: tx.add_delivery(delivery, START))
-        await site.house.store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: why", START))
-        answer = await site.client.get("/readyz")
+        await web.harness.store.write(lambda tx: tx.add_delivery(delivery, START))
+        await web.harness.store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: why", START))
+        answer = await web.client.get("/readyz")
 
         assert answer.status_code == 200
         assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
 
-    async def test_a_page_that_isnt_there(self, site: WebHarness) -> None:
-        answer = await site.client.get("/nothing")
+    async def test_a_page_that_isnt_there(self, web: WebHarness) -> None:
+        answer = await web.client.get("/nothing")
 
         assert answer.status_code == 404
         assert answer.headers["content-type"].startswith("text/plain")
 
 
 class TestMetrics:
-    async def test_are_for_whoever_has_credentials(self, site: WebHarness) -> None:
-        await site.post("/launch", image_name="shop", container_name="x")
+    async def test_are_for_whoever_has_credentials(self, web: WebHarness) -> None:
+        await web.post("/launch", image_name="shop", container_name="x")
         through_the_front = {"x-forwarded-for": "127.0.0.1"}
-        assert (await site.client.get("/metrics", headers=through_the_front)).status_code == 401
-        answer = await site.client.get("/metrics", headers=basic() | through_the_front)
+        assert (await web.client.get("/metrics", headers=through_the_front)).status_code == 401
+        answer = await web.client.get("/metrics", headers=basic() | through_the_front)
 
         assert answer.status_code == 200
         assert 'stager_deployments_total{app="shop",outcome="live"} 1.0' in answer.text
         assert 'stager_environments{state="live"} 1.0' in answer.text
 
-    async def test_count_deliveries(self, site: WebHarness) -> None:
-        await site.deliver("ping", {}, delivery_id="one")
-        await site.deliver("ping", {}, delivery_id="one")
-        await site.deliver("ping", {}, secret="wrong")
-        text = (await site.client.get("/metrics", headers=basic())).text
+    async def test_count_deliveries(self, web: WebHarness) -> None:
+        await web.deliver("ping", {}, delivery_id="one")
+        await web.deliver("ping", {}, delivery_id="one")
+        await web.deliver("ping", {}, secret="wrong")
+        text = (await web.client.get("/metrics", headers=basic())).text
 
         for outcome in ("taken", "repeated", "refused"):
             assert f'stager_deliveries_total{{outcome="{outcome}"}} 1.0' in text
 
     async def test_counts_the_remaining_requests_of_a_forge(self) -> None:
-        async with site(credentials=True) as opened:
+        async with web(credentials=True) as opened:
             before = (await opened.client.get("/metrics", headers=basic())).text
             assert "stager_forge_requests{" not in before, "no response of the forge has told it yet"
             resets_at = datetime(2026, 3, 1, tzinfo=UTC)
-            opened.house.forge.rate_limit = RateLimit(5000, 4321, resets_at)
+            opened.harness.forge.rate_limit = RateLimit(5000, 4321, resets_at)
             text = (await opened.client.get("/metrics", headers=basic())).text
         assert 'stager_forge_requests{figure="remaining",forge="fake"} 4321.0' in text

@@ -6,7 +6,7 @@ import pytest
 
 from stager.control.identity.access import Roles
 from stager.domain.identity.roles import Role
-from tests.unit.web.harness import WebHarness, basic, site
+from tests.unit.web.harness import WebHarness, basic, web
 
 TOKENS = "/api/v1/tokens"
 
@@ -15,15 +15,15 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-async def made(site: WebHarness, **body: object) -> dict[str, object]:
-    answer = await site.ask("POST", TOKENS, json={"label": "CI", **body})
+async def made(web: WebHarness, **body: object) -> dict[str, object]:
+    answer = await web.ask("POST", TOKENS, json={"label": "CI", **body})
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
 class TestWhoAmI:
-    async def test_says_what_one_may_do(self, site: WebHarness) -> None:
-        answer = await site.ask("GET", "/api/v1/whoami")
+    async def test_says_what_one_may_do(self, web: WebHarness) -> None:
+        answer = await web.ask("GET", "/api/v1/whoami")
 
         assert answer.json() == {
             "name": "ann",
@@ -33,59 +33,59 @@ class TestWhoAmI:
         }
 
     async def test_leaves_out_what_gives_nothing(self) -> None:
-        async with site(roles=Roles({"basic:ann": Role.NONE})) as opened:
+        async with web(roles=Roles({"basic:ann": Role.NONE})) as opened:
             answer = await opened.ask("GET", "/api/v1/whoami")
             assert (answer.json()["role"], answer.json()["apps"]) == ("none", {})
 
-    async def test_needs_somebody(self, site: WebHarness) -> None:
-        assert (await site.client.get("/api/v1/whoami")).status_code == 401
+    async def test_needs_somebody(self, web: WebHarness) -> None:
+        assert (await web.client.get("/api/v1/whoami")).status_code == 401
 
 
 class TestTokens:
-    async def test_are_shown_once(self, site: WebHarness) -> None:
-        new = await made(site, apps=["shop"], role="viewer")
+    async def test_are_shown_once(self, web: WebHarness) -> None:
+        new = await made(web, apps=["shop"], role="viewer")
         secret = str(new.pop("token"))
 
-        listed = await site.ask("GET", TOKENS)
+        listed = await web.ask("GET", TOKENS)
         assert listed.json() == [new]
         assert secret not in listed.text
         assert (new["apps"], new["role"], new["used_at"]) == (["shop"], "viewer", None)
 
-    async def test_let_their_bearer_do_what_they_say(self, site: WebHarness) -> None:
-        token = str((await made(site, role="viewer", apps=["shop"]))["token"])
+    async def test_let_their_bearer_do_what_they_say(self, web: WebHarness) -> None:
+        token = str((await made(web, role="viewer", apps=["shop"]))["token"])
 
-        who = await site.client.get("/api/v1/whoami", headers=bearer(token))
+        who = await web.client.get("/api/v1/whoami", headers=bearer(token))
         assert (who.json()["name"], who.json()["role"], who.json()["apps"]) == (
             "ann",
             "none",
             {"shop": "viewer"},
         )
         form = {"image_name": "shop", "container_name": "x"}
-        refused = await site.client.post("/launch", headers=bearer(token), data=form)
+        refused = await web.client.post("/launch", headers=bearer(token), data=form)
         assert refused.status_code == 403
         assert refused.text.startswith("ann may not launch for shop. That takes the role developer")
 
-    async def test_of_a_developer_launches(self, site: WebHarness) -> None:
-        token = str((await made(site))["token"])
+    async def test_of_a_developer_launches(self, web: WebHarness) -> None:
+        token = str((await made(web))["token"])
         form = {"image_name": "shop", "container_name": "x"}
 
-        launched = await site.client.post("/launch", headers=bearer(token), data=form)
+        launched = await web.client.post("/launch", headers=bearer(token), data=form)
         assert (launched.status_code, launched.text) == (200, "http://x.preview.test")
 
-    async def test_reach_no_instance(self, site: WebHarness) -> None:
-        token = str((await made(site))["token"])
+    async def test_reach_no_instance(self, web: WebHarness) -> None:
+        token = str((await made(web))["token"])
         form = {"image_name": "shop", "container_name": "x", "github_token": token}
-        assert (await site.client.post("/launch", data=form)).status_code == 200
+        assert (await web.client.post("/launch", data=form)).status_code == 200
 
-        assert token not in repr(site.house.engine.__dict__)
+        assert token not in repr(web.harness.engine.__dict__)
 
-    async def test_are_taken_back(self, site: WebHarness) -> None:
-        new = await made(site)
-        assert (await site.ask("DELETE", f"{TOKENS}/{new['id']}")).status_code == 204
+    async def test_are_taken_back(self, web: WebHarness) -> None:
+        new = await made(web)
+        assert (await web.ask("DELETE", f"{TOKENS}/{new['id']}")).status_code == 204
 
-        gone = await site.client.get("/api/v1/whoami", headers=bearer(str(new["token"])))
+        gone = await web.client.get("/api/v1/whoami", headers=bearer(str(new["token"])))
         assert gone.status_code == 401
-        assert (await site.ask("DELETE", f"{TOKENS}/nothing")).status_code == 404
+        assert (await web.ask("DELETE", f"{TOKENS}/nothing")).status_code == 404
 
     @pytest.mark.parametrize(
         ("body", "about"),
@@ -97,16 +97,16 @@ class TestTokens:
             ({"label": ""}, "label"),
         ],
     )
-    async def test_of_no_sense(self, site: WebHarness, body: dict[str, object], about: str) -> None:
-        answer = await site.ask("POST", TOKENS, json={"label": "CI", **body})
+    async def test_of_no_sense(self, web: WebHarness, body: dict[str, object], about: str) -> None:
+        answer = await web.ask("POST", TOKENS, json={"label": "CI", **body})
         assert answer.status_code == 422
         assert about in answer.json()["detail"]
 
 
 class TestAudit:
-    async def test_says_who_did_what_from_where(self, site: WebHarness) -> None:
-        await site.ask("POST", "/launch", data={"image_name": "shop", "container_name": "x"})
-        [line] = (await site.ask("GET", "/api/v1/audit")).json()
+    async def test_says_who_did_what_from_where(self, web: WebHarness) -> None:
+        await web.ask("POST", "/launch", data={"image_name": "shop", "container_name": "x"})
+        [line] = (await web.ask("GET", "/api/v1/audit")).json()
 
         assert line.pop("at")
         assert line == {
@@ -120,21 +120,21 @@ class TestAudit:
             "detail": "",
         }
 
-    async def test_has_pages(self, site: WebHarness) -> None:
+    async def test_has_pages(self, web: WebHarness) -> None:
         for name in "abc":
-            await site.ask("POST", "/kill", data={"image_name": "shop", "container_name": name})
+            await web.ask("POST", "/kill", data={"image_name": "shop", "container_name": name})
 
-        newest = (await site.ask("GET", "/api/v1/audit?limit=2")).json()
-        rest = (await site.ask("GET", f"/api/v1/audit?before={newest[-1]['seq']}")).json()
+        newest = (await web.ask("GET", "/api/v1/audit?limit=2")).json()
+        rest = (await web.ask("GET", f"/api/v1/audit?before={newest[-1]['seq']}")).json()
         assert [line["subject"] for line in newest + rest] == ["c", "b", "a"]
 
     async def test_is_for_administrators(self) -> None:
-        async with site(roles=Roles({"basic:ann": Role.DEVELOPER})) as opened:
+        async with web(roles=Roles({"basic:ann": Role.DEVELOPER})) as opened:
             assert (await opened.ask("GET", "/api/v1/audit")).status_code == 403
 
-    async def test_is_not_to_be_edited(self, site: WebHarness) -> None:
+    async def test_is_not_to_be_edited(self, web: WebHarness) -> None:
         for method in ("DELETE", "PUT", "PATCH", "POST"):
-            assert (await site.ask(method, "/api/v1/audit")).status_code == 405
+            assert (await web.ask(method, "/api/v1/audit")).status_code == 405
 
     @pytest.mark.parametrize(
         ("told", "address"),
@@ -143,12 +143,10 @@ class TestAudit:
             ("10.0.0.1, 198.51.100.9", "198.51.100.9"),
         ],
     )
-    async def test_has_the_address_that_the_front_saw(
-        self, site: WebHarness, told: str, address: str
-    ) -> None:
+    async def test_has_the_address_that_the_front_saw(self, web: WebHarness, told: str, address: str) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         headers = {**basic(), "x-forwarded-for": told}
-        await site.client.post("/kill", headers=headers, data=form)
+        await web.client.post("/kill", headers=headers, data=form)
 
-        [line] = (await site.ask("GET", "/api/v1/audit")).json()
+        [line] = (await web.ask("GET", "/api/v1/audit")).json()
         assert line["address"] == address

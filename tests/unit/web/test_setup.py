@@ -13,13 +13,13 @@ import pytest
 from stager.domain.identity.actor import Actor
 from stager.testing.fakes.setup import CODE
 from stager.web.auth.oauth_state import GOOD_FOR, MOST_EXPECTED, States
-from tests.unit.web.harness import WebHarness, basic, site
+from tests.unit.web.harness import WebHarness, basic, web
 
 ANN, BOB = Actor("ann", "basic"), Actor("bob", "basic")
 
 
-async def begin(site: WebHarness, **query: str) -> httpx.Response:
-    answer = await site.ask("GET", "/setup/github", params=query)
+async def begin(web: WebHarness, **query: str) -> httpx.Response:
+    answer = await web.ask("GET", "/setup/github", params=query)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -30,21 +30,21 @@ def state_of(answer: httpx.Response) -> str:
     return state
 
 
-async def come_back(site: WebHarness, state: str, code: str = CODE, **how: object) -> httpx.Response:
-    return await site.ask("GET", "/setup/github/callback", params={"code": code, "state": state}, **how)
+async def come_back(web: WebHarness, state: str, code: str = CODE, **how: object) -> httpx.Response:
+    return await web.ask("GET", "/setup/github/callback", params={"code": code, "state": state}, **how)
 
 
 class TestPage:
-    async def test_is_for_those_who_are_known(self, site: WebHarness) -> None:
-        answer = await site.client.get("/setup/github")
+    async def test_is_for_those_who_are_known(self, web: WebHarness) -> None:
+        answer = await web.client.get("/setup/github")
 
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
-        assert site.setup.proposed == []
+        assert web.setup.proposed == []
 
-    async def test_brings_the_proposal_to_the_forge(self, site: WebHarness) -> None:
-        answer = await begin(site)
-        [(home, organization, state)] = site.setup.proposed
+    async def test_brings_the_proposal_to_the_forge(self, web: WebHarness) -> None:
+        answer = await begin(web)
+        [(home, organization, state)] = web.setup.proposed
 
         assert (home, organization) == ("http://preview.test", "")
         assert state == state_of(answer)
@@ -53,42 +53,42 @@ class TestPage:
         [manifest] = re.findall(r'name="manifest" value="([^"]*)"', answer.text)
         assert html.unescape(manifest) == '{"url": "http://preview.test"}'
 
-    async def test_for_an_organization(self, site: WebHarness) -> None:
-        answer = await begin(site, organization=" acme ")
+    async def test_for_an_organization(self, web: WebHarness) -> None:
+        answer = await begin(web, organization=" acme ")
 
-        assert site.setup.proposed[0][1] == "acme"
+        assert web.setup.proposed[0][1] == "acme"
         assert "https://forge.test/acme/new" in answer.text
 
-    async def test_an_organization_that_is_none(self, site: WebHarness) -> None:
-        answer = await site.ask("GET", "/setup/github", params={"organization": "none"})
+    async def test_an_organization_that_is_none(self, web: WebHarness) -> None:
+        answer = await web.ask("GET", "/setup/github", params={"organization": "none"})
 
         assert answer.status_code == 400
         assert "There is no such organization." in answer.text
 
-    async def test_whatever_is_asked_for_is_inert(self, site: WebHarness) -> None:
-        answer = await begin(site, organization='"><script>alert(1)</script>')
+    async def test_whatever_is_asked_for_is_inert(self, web: WebHarness) -> None:
+        answer = await begin(web, organization='"><script>alert(1)</script>')
 
         assert "<script" not in answer.text
 
-    async def test_says_when_deliveries_cant_come(self, site: WebHarness) -> None:
-        assert "have no deliveries" in (await begin(site)).text
+    async def test_says_when_deliveries_cant_come(self, web: WebHarness) -> None:
+        assert "have no deliveries" in (await begin(web)).text
 
-    async def test_says_when_the_configuration_counts(self, site: WebHarness) -> None:
-        assert "github.app_id" not in (await begin(site)).text
-        site.setup.overridden = True
-        assert "github.app_id" in (await begin(site)).text
+    async def test_says_when_the_configuration_counts(self, web: WebHarness) -> None:
+        assert "github.app_id" not in (await begin(web)).text
+        web.setup.overridden = True
+        assert "github.app_id" in (await begin(web)).text
 
-    async def test_its_form_leads_to_the_forge_and_nowhere_else(self, site: WebHarness) -> None:
-        policy = (await begin(site)).headers["content-security-policy"]
+    async def test_its_form_leads_to_the_forge_and_nowhere_else(self, web: WebHarness) -> None:
+        policy = (await begin(web)).headers["content-security-policy"]
 
         assert "form-action 'self' https://forge.test;" in policy
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
-        home = (await site.client.get("/")).headers["content-security-policy"]
+        home = (await web.client.get("/")).headers["content-security-policy"]
         assert "form-action 'none'" in home
 
-    async def test_its_cookie_is_nobody_elses(self, site: WebHarness) -> None:
-        cookie = (await begin(site)).headers["set-cookie"]
+    async def test_its_cookie_is_nobody_elses(self, web: WebHarness) -> None:
+        cookie = (await begin(web)).headers["set-cookie"]
 
         for attribute in ("HttpOnly", "SameSite=lax", "Path=/setup/github"):
             assert attribute in cookie
@@ -96,7 +96,7 @@ class TestPage:
         assert "Secure" not in cookie, "this site has no HTTPS"
 
     async def test_without_a_forge_there_is_nothing_to_connect(self) -> None:
-        async with site() as opened:
+        async with web() as opened:
             opened.app.state.web = replace(opened.app.state.web, setup=None)
             answer = await opened.ask("GET", "/setup/github")
 
@@ -104,67 +104,67 @@ class TestPage:
 
 
 class TestComingBack:
-    async def test_the_app_is_ours(self, site: WebHarness) -> None:
-        answer = await come_back(site, state_of(await begin(site)))
+    async def test_the_app_is_ours(self, web: WebHarness) -> None:
+        answer = await come_back(web, state_of(await begin(web)))
 
         assert answer.status_code == 303
-        assert site.setup.app is not None
-        page = await site.ask("GET", answer.headers["location"])
+        assert web.setup.app is not None
+        page = await web.ask("GET", answer.headers["location"])
         assert "The GitHub App is made" in page.text
-        assert site.setup.app.install_url in page.text
+        assert web.setup.app.install_url in page.text
         assert "Restart Stager" in page.text
 
     @pytest.mark.parametrize("state", ["", "guessed"])
-    async def test_a_state_that_we_didnt_give(self, site: WebHarness, state: str) -> None:
-        await begin(site)
-        answer = await come_back(site, state)
+    async def test_a_state_that_we_didnt_give(self, web: WebHarness, state: str) -> None:
+        await begin(web)
+        answer = await come_back(web, state)
 
         assert answer.status_code == 403
         assert "setup-state-unknown" in answer.text
-        assert site.setup.app is None
+        assert web.setup.app is None
 
-    async def test_a_state_is_good_once(self, site: WebHarness) -> None:
-        state = state_of(await begin(site))
-        await come_back(site, state, code="bad")
+    async def test_a_state_is_good_once(self, web: WebHarness) -> None:
+        state = state_of(await begin(web))
+        await come_back(web, state, code="bad")
 
-        assert (await come_back(site, state)).status_code == 403
-        assert site.setup.app is None
+        assert (await come_back(web, state)).status_code == 403
+        assert web.setup.app is None
 
-    async def test_in_another_browser(self, site: WebHarness) -> None:
+    async def test_in_another_browser(self, web: WebHarness) -> None:
         """Or an attacker's link would make his App ours."""
-        state = state_of(await begin(site))
-        site.client.cookies.clear()
+        state = state_of(await begin(web))
+        web.client.cookies.clear()
 
-        assert (await come_back(site, state)).status_code == 403
-        await begin(site)
-        assert (await come_back(site, state)).status_code == 403
-        assert site.setup.app is None
+        assert (await come_back(web, state)).status_code == 403
+        await begin(web)
+        assert (await come_back(web, state)).status_code == 403
+        assert web.setup.app is None
 
     async def test_as_somebody_else(self) -> None:
-        async with site(users={"ann": "pass", "bob": "word"}) as opened:
+        async with web(users={"ann": "pass", "bob": "word"}) as opened:
             state = state_of(await begin(opened))
             answer = await come_back(opened, state, headers=basic("bob", "word"))
 
             assert answer.status_code == 403
             assert opened.setup.app is None
 
-    async def test_as_nobody(self, site: WebHarness) -> None:
-        state = state_of(await begin(site))
-        answer = await site.client.get("/setup/github/callback", params={"code": CODE, "state": state})
+    async def test_as_nobody(self, web: WebHarness) -> None:
+        state = state_of(await begin(web))
+        answer = await web.client.get("/setup/github/callback", params={"code": CODE, "state": state})
 
         assert answer.status_code == 401
-        assert (await come_back(site, state)).status_code == 303, "it is still good"
+        assert (await come_back(web, state)).status_code == 303, "it is still good"
 
-    async def test_two_pages_of_one_browser(self, site: WebHarness) -> None:
-        first, second = state_of(await begin(site)), state_of(await begin(site))
+    async def test_two_pages_of_one_browser(self, web: WebHarness) -> None:
+        first, second = state_of(await begin(web)), state_of(await begin(web))
 
         assert first != second
-        assert (await come_back(site, first)).status_code == 303
-        assert (await come_back(site, second)).status_code == 303
+        assert (await come_back(web, first)).status_code == 303
+        assert (await come_back(web, second)).status_code == 303
 
     @pytest.mark.parametrize("code", ["", "wrong"])
-    async def test_with_a_code_that_the_forge_doesnt_know(self, site: WebHarness, code: str) -> None:
-        answer = await come_back(site, state_of(await begin(site)), code=code)
+    async def test_with_a_code_that_the_forge_doesnt_know(self, web: WebHarness, code: str) -> None:
+        answer = await come_back(web, state_of(await begin(web)), code=code)
 
         assert answer.status_code == 400
         assert "The forge doesn&#39;t know this code." in answer.text

@@ -18,7 +18,7 @@ from stager.ports.login import Pending, challenge_of
 from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
 from tests.unit.control.harness import SHOP
-from tests.unit.web.harness import HOST, WebHarness, basic, site
+from tests.unit.web.harness import HOST, WebHarness, basic, web
 
 OWNED = replace(SHOP, owner="acme")
 OURS = {"origin": f"http://{HOST}"}
@@ -34,7 +34,7 @@ def made_accounts() -> FakeAccounts:
 
 @pytest.fixture(name="place")
 async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
-    async with site(applications=[OWNED], accounts=accounts) as opened_site:
+    async with web(applications=[OWNED], accounts=accounts) as opened_site:
         yield opened_site
 
 
@@ -170,8 +170,8 @@ class TestCommandLine:
         answer = await place.client.post("/launch", data=form)
 
         assert answer.status_code == 200, answer.text
-        [instance] = place.house.engine.there()
-        assert token not in str(place.house.engine.spec(instance.id))
+        [instance] = place.harness.engine.there()
+        assert token not in str(place.harness.engine.spec(instance.id))
 
     async def test_without_a_browser(self, place: WebHarness, accounts: FakeAccounts) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
@@ -181,7 +181,7 @@ class TestCommandLine:
         assert (early.status_code, early.json()["interval"]) == (202, 5.0)
 
         accounts.agreed[begun["user_code"]] = "octocat"
-        await place.house.rest(10)
+        await place.harness.rest(10)
         answer = await place.client.post("/api/v1/login/device/poll", json=poll)
 
         assert (answer.status_code, answer.json()["login"]) == (200, "octocat")
@@ -240,7 +240,7 @@ class TestCommandLine:
     ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = None
-        await place.house.rest(10)
+        await place.harness.rest(10)
         answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
 
         assert (answer.status_code, answer.json()["reason"]) == (403, "sign-in-denied")
@@ -251,7 +251,7 @@ async def test_a_session_ends_itself_and_no_other(place: WebHarness, accounts: F
     for _ in range(2):
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = "octocat"
-        await place.house.rest(10)
+        await place.harness.rest(10)
         answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
         tokens.append({"authorization": f"Bearer {answer.json()['token']}"})
     assert (await place.client.delete("/api/v1/session", headers=tokens[0])).status_code == 204
@@ -268,7 +268,7 @@ async def test_what_is_ended_is_the_session_that_counts(place: WebHarness, accou
     """A browser's, where a request has one and a command line's token as well."""
     begun = (await place.client.post("/api/v1/login/device")).json()
     accounts.agreed[begun["user_code"]] = "octocat"
-    await place.house.rest(10)
+    await place.harness.rest(10)
     answer = await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
     bearer = {"authorization": f"Bearer {answer.json()['token']}"}
     await sign_in(place, accounts)
@@ -298,7 +298,7 @@ async def test_what_happened_is_written_down(place: WebHarness, accounts: FakeAc
     await place.client.post("/login", data={"user": "ann", "password": "no"}, headers=OURS)
     await place.client.post("/logout", headers=OURS)
 
-    entries = await place.house.life.control_plane.identity.audit.entries(limit=10)
+    entries = await place.harness.running.control_plane.identity.audit.entries(limit=10)
     told = {(e.action, e.actor, e.result, e.address) for e in entries}
     assert told == {
         ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),

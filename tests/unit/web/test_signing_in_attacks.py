@@ -15,7 +15,7 @@ from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from stager.testing.fakes.login import FakeAccounts
 from stager.web.request_body import FORM_LIMIT
-from tests.unit.web.harness import HOST, WebHarness, site
+from tests.unit.web.harness import HOST, WebHarness, web
 from tests.unit.web.test_signing_in import (
     OURS,
     OWNED,
@@ -42,7 +42,7 @@ def made_accounts() -> FakeAccounts:
 
 @pytest.fixture(name="place")
 async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
-    async with site(applications=[OWNED], accounts=accounts) as opened_site:
+    async with web(applications=[OWNED], accounts=accounts) as opened_site:
         yield opened_site
 
 
@@ -86,7 +86,7 @@ class TestState:
 
     async def test_too_old(self, place: WebHarness, accounts: FakeAccounts) -> None:
         address = await off_to_github(place)
-        await place.house.rest(601)
+        await place.harness.rest(601)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
 
         assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
@@ -198,7 +198,7 @@ class TestToken:
         token = (await fetch_token(place, state, own)).json()["token"]
 
         assert token not in accounts.tokens
-        kept = await place.house.store.read(lambda tx: tx.sessions())
+        kept = await place.harness.store.read(lambda tx: tx.sessions())
         assert not any(secret in repr(kept) for secret in accounts.tokens)
 
 
@@ -225,7 +225,7 @@ class TestForms:
         answer = await place.client.post(path, headers=headers, **how)  # type: ignore[arg-type]
 
         assert answer.status_code in {401, 403}
-        assert await place.house.environments() == []
+        assert await place.harness.environments() == []
         assert (await place.client.get("/account")).status_code == 200, "still signed in"
 
     async def test_of_ours_do(self, place: WebHarness, accounts: FakeAccounts) -> None:
@@ -262,7 +262,7 @@ class TestCookie:
         ).status_code == 200
 
     async def test_is_for_us_alone(self, accounts: FakeAccounts) -> None:
-        async with site(applications=[OWNED], accounts=accounts, scheme="https") as place:
+        async with web(applications=[OWNED], accounts=accounts, scheme="https") as place:
             cookie = (await sign_in(place, accounts)).headers["set-cookie"].lower()
 
             assert cookie.startswith("__host-stager-session=")
@@ -271,7 +271,7 @@ class TestCookie:
             assert "domain=" not in cookie
 
     async def test_under_its_plain_name_is_none_over_https(self, accounts: FakeAccounts) -> None:
-        async with site(applications=[OWNED], accounts=accounts, scheme="https") as place:
+        async with web(applications=[OWNED], accounts=accounts, scheme="https") as place:
             await sign_in(place, accounts)
             secret = place.client.cookies[f"__Host-{SESSION}"]
             place.client.cookies.clear()
@@ -386,7 +386,7 @@ class TestFlood:
         self, place: WebHarness, accounts: FakeAccounts
     ) -> None:
         begun = (await place.client.post("/api/v1/login/device")).json()
-        await place.house.rest(6)
+        await place.harness.rest(6)
         answers = [
             await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
             for _ in range(5)

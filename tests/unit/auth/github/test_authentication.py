@@ -187,25 +187,29 @@ async def test_only_whoever_may_push_launches() -> None:
     accounts = FakeAccounts()
     scene = Scene(accounts)
     shop = replace(SHOP, owner="acme")
-    async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as house:
+    async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as harness:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await house.life.control_plane.identity.access.actor(bearer(accounts.token(login)))
-                launch = house.life.commands.launch(Launch("shop", login, {}), actor)
+                actor = await harness.running.control_plane.identity.access.actor(
+                    bearer(accounts.token(login))
+                )
+                launch = harness.running.commands.launch(Launch("shop", login, {}), actor)
                 if login == "octocat":
                     await launch
                     continue
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await house.life.control_plane.identity.access.actor(bearer("gho_nobody0000000000000000"))
-            await house.rest()
+                await harness.running.control_plane.identity.access.actor(
+                    bearer("gho_nobody0000000000000000")
+                )
+            await harness.rest()
         assert unknown.value.status == 401
-        [environment] = await house.environments()
+        [environment] = await harness.environments()
         assert environment.name == "octocat"
-        entries = await house.store.read(lambda tx: tx.audit_records(limit=100))
+        entries = await harness.store.read(lambda tx: tx.audit_records(limit=100))
         for token in accounts.tokens:
-            for place in (logs, entries, environment, house.engine.there(), house.outside):
+            for place in (logs, entries, environment, harness.engine.there(), harness.outside):
                 assert token not in repr(place)
 
 

@@ -1,1 +1,1 @@
-"""The client commands, against a real server over a house of fakes."""
+"""The client commands, against a real server over a harness of fakes."""

@@ -29,11 +29,11 @@ class Served:
     """A running Stager.
 
     Args:
-        house: what is behind it. Only its own thread may touch that: see `call`.
+        harness: what is behind it. Only its own thread may touch that: see `call`.
     """
 
-    def __init__(self, house: Harness) -> None:
-        self.house = house
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
         self.app: FastAPI
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -45,7 +45,7 @@ class Served:
         return f"http://{HOST}:{self.port}"
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What this comes to in the house's own thread."""
+        """What this comes to in the harness's own thread."""
 
         async def run() -> T:
             return await work()
@@ -54,7 +54,7 @@ class Served:
         return future.result(30)
 
     def do(self, work: Callable[[], None]) -> None:
-        """Do this in the house's own thread."""
+        """Do this in the harness's own thread."""
 
         async def done() -> None:
             work()
@@ -74,8 +74,8 @@ class Served:
         self._server.force_exit = True
 
     async def _serve(self) -> None:
-        await self.house.start(rest=False)
-        self.app = app_of(self.house, start_timeout=30.0)
+        await self.harness.start(rest=False)
+        self.app = app_of(self.harness, start_timeout=30.0)
         config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())
@@ -84,16 +84,16 @@ class Served:
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
         self._up.set()
         await serving
-        await self.house.kill()
+        await self.harness.kill()
 
 
 @contextmanager
-def served(house: Harness | None = None) -> Iterator[Served]:
+def served(harness: Harness | None = None) -> Iterator[Served]:
     """A Stager with one application, `shop`; unless told otherwise, with ann, who may do all, and bob, who
     may look."""
-    house = house or Harness(authentication=[BasicAuthentication(USERS)], roles=ROLES)
-    house.webhooks = GithubWebhooks(SECRET)
-    stager = Served(house)
+    harness = harness or Harness(authentication=[BasicAuthentication(USERS)], roles=ROLES)
+    harness.webhooks = GithubWebhooks(SECRET)
+    stager = Served(harness)
     thread = threading.Thread(target=stager.run)
     thread.start()
     stager.ready()

@@ -51,13 +51,13 @@ def place(run: Run) -> Iterator[Place]:
     accounts.rights = {("octocat", "acme/shop"): Access.WRITE, ("mona", "acme/shop"): Access.READ}
     home: list[str] = []
     logins = LoginFlows(accounts, lambda: home[0], LoopClock().now)
-    house = Harness(
+    harness = Harness(
         [replace(SHOP, owner="acme")],
         logins=logins,
         authentication=[GithubAuthentication(logins)],
         listeners=[GithubAuthorization(logins)],
     )
-    with served(house) as server:
+    with served(harness) as server:
         home.append(server.url)
         assert run("configure", f"endpoint={server.url}", "auth_strategy=Github").exit_code == 0
         yield Place(server, accounts)

@@ -25,14 +25,14 @@ INNER = {"listens": Inner(listens=True), "speaks": Inner(3, "first\nlast")}
 @pytest.fixture(name="shop")
 def launched(signed_in: Served, run: Run) -> Served:
     """The server, with a preview that runs."""
-    signed_in.house.engine.add_image(IMAGE, Program(output="ready", inner=INNER))
+    signed_in.harness.engine.add_image(IMAGE, Program(output="ready", inner=INNER))
     assert run("launch", "shop", "x").exit_code == 0
     return signed_in
 
 
 def instance(server: Served) -> str:
     """The id of what runs."""
-    [only] = server.house.engine.there()
+    [only] = server.harness.engine.there()
     return only.id
 
 
@@ -55,10 +55,10 @@ def test_logs_are_followed_from_instance_to_instance(shop: Served, run: Run) -> 
     command = [sys.executable, "-m", "stager", "logs", "x", "-f"]
     following = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     until_followed(shop)
-    shop.do(lambda: shop.house.engine.print(instance(shop), "one\x1b]0;title\x07 line"))
+    shop.do(lambda: shop.harness.engine.print(instance(shop), "one\x1b]0;title\x07 line"))
     assert run("redeploy", "x").exit_code == 0
     until_alone(shop)
-    shop.do(lambda: shop.house.engine.print(instance(shop), "another"))
+    shop.do(lambda: shop.harness.engine.print(instance(shop), "another"))
     assert run("kill", "x").exit_code == 0
     printed, _ = following.communicate(timeout=30)
     assert following.returncode == 0
@@ -70,25 +70,25 @@ def test_logs_are_followed_from_instance_to_instance(shop: Served, run: Run) -> 
 def until_alone(server: Served) -> None:
     """The old instance goes after the new one is live."""
     deadline = time.monotonic() + 60
-    while len(server.house.engine.there()) > 1 and time.monotonic() < deadline:
+    while len(server.harness.engine.there()) > 1 and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def until_followed(server: Served) -> None:
     deadline = time.monotonic() + 60
-    while not server.house.engine.is_followed and time.monotonic() < deadline:
+    while not server.harness.engine.is_followed and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def test_exec_hands_the_exit_code_through(shop: Served, run: Run) -> None:
     done = run("exec", "shop", "x", "--", "speaks", "--loudly")
     assert (done.exit_code, done.stdout) == (3, "first\nlast\n")
-    assert shop.house.engine.ran[-1] == (instance(shop), ("speaks", "--loudly"))
+    assert shop.harness.engine.ran[-1] == (instance(shop), ("speaks", "--loudly"))
 
 
 def test_exec_without_a_command_is_a_shell(shop: Served, run: Run) -> None:
     assert run("exec", "x").exit_code == 0
-    assert shop.house.engine.ran[-1][1][0] == "sh"
+    assert shop.harness.engine.ran[-1][1][0] == "sh"
 
 
 def test_what_is_typed_goes_there_and_the_size_too(shop: Served, run: Run) -> None:
@@ -109,9 +109,9 @@ def test_a_terminal_is_closed_when_nobody_is_there_any_more(shop: Served, run: R
         terminal.send(b"hello\n")
         assert terminal.recv(10) == b"you said hello\r\n"
     deadline = time.monotonic() + 10
-    while not shop.house.engine.terminals[-1].closed and time.monotonic() < deadline:
+    while not shop.harness.engine.terminals[-1].closed and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert shop.house.engine.terminals[-1].closed
+    assert shop.harness.engine.terminals[-1].closed
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_who_may_not(shop: Served, run: Run, headers: dict[str, str], status: in
     with pytest.raises(InvalidStatus) as refused:
         socket(shop, id_of(run), **headers)
     assert refused.value.response.status_code == status
-    assert shop.house.engine.ran == []
+    assert shop.harness.engine.ran == []
 
 
 def test_exec_ends_by_the_documented_codes(shop: Served, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_exec_ends_by_the_documented_codes(shop: Served, run: Run, monkeypatch: 
     assert "bob may not exec for shop." in refused.stderr
     monkeypatch.setenv("STAGER_USERNAME", "ann")
     monkeypatch.setenv("STAGER_PASSWORD", "pa:ss")
-    shop.do(lambda: shop.house.engine.end(instance(shop)))
+    shop.do(lambda: shop.harness.engine.end(instance(shop)))
     assert run("exec", "nothing").exit_code == 5
     assert run("exec", "x", "too", "many").exit_code == 2
 

@@ -29,8 +29,8 @@ def test_a_launch_hands_over_variables(signed_in: Served, run: Run) -> None:
     launched = run("launch", "shop", "x", "--set", "FEATURE=a=b", "--json")
     assert launched.exit_code == 0
     assert json.loads(launched.stdout)["state"] == "live"
-    [instance] = signed_in.house.engine.there()
-    assert signed_in.house.engine.spec(instance.id).variables["FEATURE"] == "a=b"
+    [instance] = signed_in.harness.engine.there()
+    assert signed_in.harness.engine.spec(instance.id).variables["FEATURE"] == "a=b"
     assert run("launch", "shop", "x", "--set", "FEATURE").exit_code == 2
 
 
@@ -49,14 +49,17 @@ def test_a_launch_names_a_branch_or_a_tag(signed_in: Served, run: Run) -> None:
     refused = run("launch", "shop", "refs/pull/34/head")
     assert refused.exit_code != 0
     assert "isn't the name of a branch or a tag" in " ".join(refused.stderr.split())
-    assert signed_in.house.engine.there() == []
+    assert signed_in.harness.engine.there() == []
 
 
 def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run) -> None:
     async def opened() -> None:
-        house = signed_in.house
-        base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("mallory", "shop")
-        await house.tell(house.forge.open(base, "feature-x", SHA, fork=fork))
+        harness = signed_in.harness
+        base, fork = (
+            harness.forge.add_repository("acme", "shop"),
+            harness.forge.add_repository("mallory", "shop"),
+        )
+        await harness.tell(harness.forge.open(base, "feature-x", SHA, fork=fork))
 
     signed_in.call(opened)
     for given, said in (
@@ -67,7 +70,7 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
         assert refused.exit_code != 0
         assert said in " ".join(refused.stderr.split())
     assert SHA in run("show", "feature-x").stdout
-    assert signed_in.house.engine.there() == []
+    assert signed_in.harness.engine.there() == []
 
     approved = run("approve", SHA, "shop", "feature-x", "--json")
     assert approved.exit_code == 0, approved.output
@@ -77,8 +80,8 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
 def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: Run) -> None:
     environment = json.loads(run("launch", "shop", "x", "--json").stdout)["id"]
     now = datetime.now(UTC)
-    signed_in.house.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
-    signed_in.house.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
+    signed_in.harness.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))
+    signed_in.harness.firewall.block(Blocked(environment, "10.0.0.6", 0, "icmp", 1, now))
     shown = run("show", "x").stdout
     attempts = '10.0.0.5 port 5432/tcp, 7 times; egress_allow: ["10.0.0.5:5432"] allows it'
     assert f"blocked:     {attempts}\n" in shown

@@ -42,11 +42,11 @@ def server() -> Iterator[Served]:
     """A server with a user of each role, who is called so."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     users = {str(role): "secret" for role in Role}
-    house = Harness(
+    harness = Harness(
         authentication=[BasicAuthentication(users)], roles=Roles({f"basic:{role}": role for role in Role})
     )
-    house.engine.add_image(IMAGE, Program(output="ready", inner={"speaks": Inner(0, "said")}))
-    with served(house) as stager:
+    harness.engine.add_image(IMAGE, Program(output="ready", inner={"speaks": Inner(0, "said")}))
+    with served(harness) as stager:
         yield stager
     structlog.reset_defaults()
 
@@ -56,7 +56,7 @@ def shop(server: Served, run: Run) -> Served:
     """The server, with a preview that is live, for somebody who isn't signed in."""
 
     async def live() -> None:
-        await server.house.launch("x")
+        await server.harness.launch("x")
 
     server.call(live)
     assert run("configure", f"endpoint={server.url}", "auth_strategy=Basic").exit_code == 0

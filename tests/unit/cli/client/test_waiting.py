@@ -27,12 +27,12 @@ class Pull:
     seen: ChangeSeen
 
     def push(self, sha: str) -> None:
-        house = self.server.house
-        self.server.call(lambda: house.tell(house.forge.push(self.seen, sha)))
+        harness = self.server.harness
+        self.server.call(lambda: harness.tell(harness.forge.push(self.seen, sha)))
 
     def close(self) -> None:
-        house = self.server.house
-        self.server.call(lambda: house.tell(house.forge.close(self.seen)))
+        harness = self.server.harness
+        self.server.call(lambda: harness.tell(harness.forge.close(self.seen)))
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def pull(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pull]:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     monkeypatch.setenv("STAGER_USERNAME", "ann")
     monkeypatch.setenv("STAGER_PASSWORD", USERS["ann"])
-    house = Harness([replace(SHOP, owner="acme")], authentication=[BasicAuthentication(USERS)])
-    with served(house) as server:
+    harness = Harness([replace(SHOP, owner="acme")], authentication=[BasicAuthentication(USERS)])
+    with served(harness) as server:
         monkeypatch.setenv("STAGER_ENDPOINT", server.url)
-        repository = house.forge.add_repository("acme", "shop")
-        seen = house.forge.open(repository, "feature", FIRST)
-        server.call(lambda: house.tell(seen))
+        repository = harness.forge.add_repository("acme", "shop")
+        seen = harness.forge.open(repository, "feature", FIRST)
+        server.call(lambda: harness.tell(seen))
         yield Pull(server, seen)
     structlog.reset_defaults()
 
@@ -73,12 +73,12 @@ def test_one_that_nobody_has_pushed_yet_is_waited_for(pull: Pull, run: Run) -> N
 
 def test_one_that_fails_isnt_told_with_the_lines_of_the_older_one(pull: Pull, run: Run) -> None:
     assert run("wait", "shop", "feature").exit_code == 0
-    [serving] = pull.server.house.engine.there()
-    pull.server.do(lambda: pull.server.house.engine.print(serving.id, "all is well"))
+    [serving] = pull.server.harness.engine.there()
+    pull.server.do(lambda: pull.server.harness.engine.print(serving.id, "all is well"))
     program = Program(exit_code=3, output="the database is missing")
 
     def spoil() -> None:
-        pull.server.house.engine.add_image(IMAGE, program)
+        pull.server.harness.engine.add_image(IMAGE, program)
 
     pull.server.do(spoil)
     pull.push(SECOND)

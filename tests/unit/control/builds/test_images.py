@@ -40,7 +40,7 @@ BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="#2 RU
 
 
 class Works(Harness):
-    """A house whose application is built, and whose repository is there."""
+    """A harness whose application is built, and whose repository is there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +75,7 @@ class Works(Harness):
 
     async def say(self, line: str) -> None:
         """The build that is under way prints a line."""
-        key, builds = (await self.deployment()).build, self.life.control_plane.builds.queue
+        key, builds = (await self.deployment()).build, self.running.control_plane.builds.queue
         assert builds is not None
         builds._say(builds._builds[key], line)
 
@@ -106,7 +106,7 @@ class TestChange:
         assert deployment.starting_at
         assert deployment.building_at <= deployment.starting_at
         assert phase_of(deployment, await works.the()) is Phase.LIVE
-        assert "FROM stager-base" in works.life.control_plane.builds.queue.log_of(deployment.build)  # type: ignore[union-attr]
+        assert "FROM stager-base" in works.running.control_plane.builds.queue.log_of(deployment.build)  # type: ignore[union-attr]
 
     async def test_is_fetched_by_its_own_ref(self, works: Works) -> None:
         asked = []
@@ -188,7 +188,7 @@ class TestChange:
 
     async def test_the_same_commit_isnt_built_again(self, works: Works) -> None:
         event = await works.opened()
-        await works.life.commands.redeploy((await works.the()).id, ANN)
+        await works.running.commands.redeploy((await works.the()).id, ANN)
         await works.rest(30)
         await works.tell(works.forge.close(event))
         await works.rest(30)
@@ -283,7 +283,7 @@ class TestByHand:
         adopted = replace(environment, desired=replace(environment.desired, revision=Revision("c3", "main")))
         await works.store.write(lambda tx: tx.save_environment(adopted))
         works.sources.add(URL, "d4", {"Dockerfile": ""}, "refs/heads/main")
-        await works.life.commands.redeploy(environment.id, ANN)
+        await works.running.commands.redeploy(environment.id, ANN)
         await works.rest()
 
         assert works.builds == ["c3", "d4"]
@@ -908,7 +908,7 @@ class TestFailing:
         works.builder.default = Result(failure=BROKEN)
         await works.opened()
         works.builder.default = Result(facts=EXPOSED)
-        await works.life.commands.redeploy((await works.the()).id, ANN)
+        await works.running.commands.redeploy((await works.the()).id, ANN)
         await works.rest()
 
         await works.assert_live()
@@ -1037,7 +1037,7 @@ class TestPages:
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         environment, deployment = await works.the(), await works.deployment()
-        status = live_status(environment, deployment, works.life.control_plane.builds.queue)
+        status = live_status(environment, deployment, works.running.control_plane.builds.queue)
 
         page = await works.page()
         assert (page.message, page.lines) == (status.message, status.lines)
@@ -1075,7 +1075,7 @@ class TestSweep:
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)
-        log = works.life.control_plane.builds.queue.log_of((await works.deployment()).build)  # type: ignore[union-attr]
+        log = works.running.control_plane.builds.queue.log_of((await works.deployment()).build)  # type: ignore[union-attr]
         assert log
         await works.tell(works.forge.close(event))
         await works.rest(1_300)

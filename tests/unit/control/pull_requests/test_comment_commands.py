@@ -31,7 +31,7 @@ APP = replace(SHOP, owner="acme")
 
 
 class Talk(Harness):
-    """A house in which ann may push, bob may read, and others are strangers."""
+    """A harness in which ann may push, bob may read, and others are strangers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -210,7 +210,7 @@ class TestWho:
             await talk.say(event, text, "mallory")
         environment = await talk.of(event)
 
-        lines = await talk.life.control_plane.identity.audit.entries(limit=10)
+        lines = await talk.running.control_plane.identity.audit.entries(limit=10)
         assert {(line.actor, line.action, line.app, line.result, line.detail) for line in lines} == {
             ("mallory (comment)", "kill", "shop", "refused", "no-push-access (2 times)"),
             ("mallory (comment)", "comment", "shop", "refused", "no-push-access"),
@@ -285,7 +285,7 @@ class TestOnce:
     """A copy of a delivery may come under an id of its own, because that isn't signed."""
 
     async def again(self, talk: Talk, said: CommandSaid, number: int = 1) -> None:
-        await talk.life.webhook_consumer.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.running.webhooks.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
     @pytest.mark.attack(
@@ -361,7 +361,7 @@ class TestOnce:
     ) -> None:
         """By then it isn't remembered for certain."""
         event = await talk.opened()
-        said = replace(talk.forge.say(event, "/stager kill", "ann"), said_at=talk.life.clock.now() - age)
+        said = replace(talk.forge.say(event, "/stager kill", "ann"), said_at=talk.running.clock.now() - age)
         await talk.told(said)
 
         assert (await talk.state(event) is State.STOPPED) is acts
@@ -555,7 +555,7 @@ class TestRoom:
     async def test_by_the_api_as_well(self, talk: Talk) -> None:
         await talk.launch("by-hand")
         await talk.rest(30)
-        await talk.life.commands.pin((await talk.the()).id, ANN)
+        await talk.running.commands.pin((await talk.the()).id, ANN)
         for ref in ("two", "three"):
             await talk.opened(ref)
 

@@ -31,18 +31,18 @@ TWO_ROUNDS = 700.0
 @pytest.fixture
 async def opened() -> AsyncIterator[tuple[Harness, ChangeSeen]]:
     """A preview of a pull request that is live."""
-    async with Harness([OURS]).open() as house:
-        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a1")
-        await house.tell(event)
-        await house.rest()
-        await house.assert_live()
-        yield house, event
+    async with Harness([OURS]).open() as harness:
+        event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
+        await harness.tell(event)
+        await harness.rest()
+        await harness.assert_live()
+        yield harness, event
 
 
-async def restarted(house: Harness, configured: Sequence[Application]) -> None:
-    await house.kill()
-    house.applications = configured
-    await house.start()
+async def restarted(harness: Harness, configured: Sequence[Application]) -> None:
+    await harness.kill()
+    harness.applications = configured
+    await harness.start()
 
 
 @CONFIGURATIONS
@@ -50,59 +50,59 @@ async def restarted(house: Harness, configured: Sequence[Application]) -> None:
 async def test_a_closed_change_takes_its_preview_along(
     opened: tuple[Harness, ChangeSeen], configured: Sequence[Application], credentials: bool
 ) -> None:
-    house, event = opened
-    house.credentials = credentials
-    await restarted(house, configured)
-    await house.assert_live()
+    harness, event = opened
+    harness.credentials = credentials
+    await restarted(harness, configured)
+    await harness.assert_live()
 
-    await house.tell(house.forge.close(event))
-    await house.rest()
-    await house.assert_gone()
-    assert house.engine.there() == []
+    await harness.tell(harness.forge.close(event))
+    await harness.rest()
+    await harness.assert_gone()
+    assert harness.engine.there() == []
 
 
 @CONFIGURATIONS
 async def test_a_close_that_nobody_told_of_is_found(
     opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
 ) -> None:
-    house, event = opened
-    await house.kill()
-    house.forge.close(event)
-    house.applications = configured
-    await house.start(rest=False)
-    await house.rest(TWO_ROUNDS)
-    await house.assert_gone()
+    harness, event = opened
+    await harness.kill()
+    harness.forge.close(event)
+    harness.applications = configured
+    await harness.start(rest=False)
+    await harness.rest(TWO_ROUNDS)
+    await harness.assert_gone()
 
 
 async def test_an_entry_that_was_renamed_with_its_repository(
     opened: tuple[Harness, ChangeSeen],
 ) -> None:
-    house, event = opened
-    house.forge.rename(event.change.repository, "acme", "store")
-    await restarted(house, [replace(OURS, name="store")])
-    event = house.forge.push(event, "a2")
-    await house.tell(event)
-    await house.rest()
-    assert {e.app for e in await house.environments(present=True)} == {"shop", "store"}
+    harness, event = opened
+    harness.forge.rename(event.change.repository, "acme", "store")
+    await restarted(harness, [replace(OURS, name="store")])
+    event = harness.forge.push(event, "a2")
+    await harness.tell(event)
+    await harness.rest()
+    assert {e.app for e in await harness.environments(present=True)} == {"shop", "store"}
 
-    await house.tell(house.forge.close(event))
-    await house.rest()
-    assert await house.environments(present=True) == []
-    assert house.engine.there() == []
+    await harness.tell(harness.forge.close(event))
+    await harness.rest()
+    assert await harness.environments(present=True) == []
+    assert harness.engine.there() == []
 
 
 @CONFIGURATIONS
 async def test_nothing_else_of_it_is_done(
     opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
 ) -> None:
-    house, event = opened
-    await restarted(house, configured)
-    await house.tell(house.forge.push(event, "a2"))
-    other = house.forge.open(event.change.repository, "feature-y", "b1")
-    await house.tell(other, house.forge.close(other))
-    await house.rest()
+    harness, event = opened
+    await restarted(harness, configured)
+    await harness.tell(harness.forge.push(event, "a2"))
+    other = harness.forge.open(event.change.repository, "feature-y", "b1")
+    await harness.tell(other, harness.forge.close(other))
+    await harness.rest()
 
-    [environment] = await house.environments()
+    [environment] = await harness.environments()
     assert environment.desired.is_present
     assert environment.desired.revision.sha == "a1"
 
@@ -115,34 +115,34 @@ async def test_nothing_else_of_it_is_done(
 async def test_another_repositorys_change_with_its_number_ends_nothing(
     opened: tuple[Harness, ChangeSeen],
 ) -> None:
-    house, event = opened
-    await restarted(house, [])
+    harness, event = opened
+    await restarted(harness, [])
     stranger = replace(event.change, repository=Repository("fake:999", "acme", "shop"), is_open=False)
-    await house.tell(replace(event, change=stranger))
-    await house.rest()
-    await house.assert_live()
+    await harness.tell(replace(event, change=stranger))
+    await harness.rest()
+    await harness.assert_live()
 
 
 async def test_killed_by_the_old_name() -> None:
-    async with Harness([OURS]).open() as house:
-        await house.launch("master")
-        await house.rest()
-        await restarted(house, [BLOG])
+    async with Harness([OURS]).open() as harness:
+        await harness.launch("master")
+        await harness.rest()
+        await restarted(harness, [BLOG])
         with pytest.raises(Refused, match='no "shop" under'):
-            await house.launch("master")
-        killed = await house.stop("master", "shop")
+            await harness.launch("master")
+        killed = await harness.stop("master", "shop")
         assert killed is not None
-        await house.rest()
-        await house.assert_gone()
-        assert await house.stop("master", "shop") is None, "a second kill is fine, too"
+        await harness.rest()
+        await harness.assert_gone()
+        assert await harness.stop("master", "shop") is None, "a second kill is fine, too"
         with pytest.raises(Refused, match="Invalid Image"):
-            await house.stop("master", "shopp")
+            await harness.stop("master", "shopp")
 
 
 async def test_killed_in_a_comment(opened: tuple[Harness, ChangeSeen]) -> None:
-    house, event = opened
-    await restarted(house, [])
-    house.forge.allow(event.change.repository, "ann", Access.WRITE)
-    await house.tell(house.forge.say(event, "/stager kill", "ann"))
-    await house.rest()
-    await house.assert_gone()
+    harness, event = opened
+    await restarted(harness, [])
+    harness.forge.allow(event.change.repository, "ann", Access.WRITE)
+    await harness.tell(harness.forge.say(event, "/stager kill", "ann"))
+    await harness.rest()
+    await harness.assert_gone()

@@ -29,7 +29,7 @@ RESYNC = 301.0
 
 
 class Gate(Harness):
-    """A house with a repository, whose forge notes what it is asked."""
+    """A harness with a repository, whose forge notes what it is asked."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,12 +93,12 @@ def rules_of(**given: Any) -> Rules:
 
 
 def ruled(**rules: Any) -> Gate:
-    """A house with these rules."""
+    """A harness with these rules."""
     return Gate([replace(APP, rules=rules_of(**rules))])
 
 
 def forked(mode: Any, **rules: Any) -> Gate:
-    """A house with this mode for forks."""
+    """A harness with this mode for forks."""
     return Gate([replace(APP, forks=mode, rules=rules_of(**rules))])
 
 
@@ -336,7 +336,7 @@ class TestChecks:
             await gate.rest(30)
             await gate.assert_refused(SuspensionReason.CHECKS)
             ended = gate.forge.check(gate.repository, SHA, context="slow")
-            await gate.life.webhook_consumer.receive(gate.forge.delivery(ended, "d-slow"))
+            await gate.running.webhooks.receive(gate.forge.delivery(ended, "d-slow"))
             await gate.rest(30)
 
             await gate.assert_live()
@@ -433,7 +433,7 @@ class TestForks:
                 SuspensionReason.FORK, "comes from a fork, and previews of forks are off"
             )
             with pytest.raises(Refused) as caught:
-                await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
+                await gate.running.commands.approve((await gate.the()).id, SHA, ANN)
             assert caught.value.reason == "fork"
             await gate.happened(gate.forge.push(event, OTHER))
 
@@ -510,7 +510,7 @@ class TestForks:
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             with pytest.raises(Refused) as caught:
-                await gate.life.commands.approve((await gate.the()).id, sha, ANN)
+                await gate.running.commands.approve((await gate.the()).id, sha, ANN)
 
             assert (caught.value.reason, caught.value.status) == ("commit-outdated", 409)
             assert SHA in caught.value.message
@@ -529,7 +529,7 @@ class TestForks:
         async with forked("approve").open() as gate:
             await gate.opened_by_fork()
             with pytest.raises(Refused) as caught:
-                await gate.life.commands.approve((await gate.the()).id, sha, ANN)
+                await gate.running.commands.approve((await gate.the()).id, sha, ANN)
 
             assert (caught.value.reason, caught.value.status) == ("commit-incomplete", 400)
             assert SHA in caught.value.message
@@ -541,7 +541,7 @@ class TestForks:
             event = await gate.opened_by_fork()
             await gate.happened(gate.forge.push(event, OTHER))
             with pytest.raises(Refused, match=OTHER):
-                await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
+                await gate.running.commands.approve((await gate.the()).id, SHA, ANN)
 
             await gate.assert_refused(SuspensionReason.APPROVAL)
 
@@ -557,7 +557,7 @@ class TestForks:
             event = await gate.opened_by_fork()
             await gate.happened(gate.forge.close(event))
             with pytest.raises(Refused) as caught:
-                await gate.life.commands.approve((await gate.the()).id, SHA, ANN)
+                await gate.running.commands.approve((await gate.the()).id, SHA, ANN)
             assert caught.value.reason == "closed"
             assert (await gate.the()).approved_sha == ""
             await gate.happened(gate.forge.reopen(event))
@@ -570,7 +570,7 @@ class TestForks:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
             environment = await gate.the()
             await gate.assert_refused(SuspensionReason.APPROVAL)
-            for tried in (gate.life.commands.override_policy, gate.life.commands.redeploy):
+            for tried in (gate.running.commands.override_policy, gate.running.commands.redeploy):
                 with pytest.raises(Refused) as caught:
                     await tried(environment.id, ANN)
                 assert caught.value.reason == "approval"
@@ -595,17 +595,17 @@ class TestForks:
             event = await gate.opened_by_fork()
             await self.approve(gate)
             environment = await gate.the()
-            await gate.life.commands.kill_by_id(environment.id, ANN)
+            await gate.running.commands.kill_by_id(environment.id, ANN)
             await gate.rest(30)
             assert (await gate.status()).state is State.STOPPED
             await gate.happened(gate.forge.push(event, OTHER))
             await gate.assert_refused(SuspensionReason.APPROVAL)
 
             with pytest.raises(Refused):
-                await gate.life.commands.redeploy(environment.id, ANN)
+                await gate.running.commands.redeploy(environment.id, ANN)
 
     async def approve(self, gate: Gate, sha: str = SHA) -> None:
-        await gate.life.commands.approve((await gate.the()).id, sha, ANN)
+        await gate.running.commands.approve((await gate.the()).id, sha, ANN)
         await gate.rest(30)
 
 
@@ -624,7 +624,7 @@ class TestByHand:
         if how == "launch":
             await gate.launch("feature-x")
         else:
-            await getattr(gate.life.commands, how)((await gate.the()).id, ANN)
+            await getattr(gate.running.commands, how)((await gate.the()).id, ANN)
         await gate.rest(30)
         await gate.assert_live()
         await gate.happened(gate.forge.edit(event, labels=("bug",)))
@@ -645,7 +645,7 @@ class TestByHand:
 
     async def test_a_refresh_by_hand_is_no_word_on_the_rules(self, gate: Gate) -> None:
         event = await gate.opened(labels=("preview",))
-        await gate.life.commands.redeploy((await gate.the()).id, ANN)
+        await gate.running.commands.redeploy((await gate.the()).id, ANN)
         await gate.happened(gate.forge.edit(event, labels=()))
 
         await gate.assert_refused(SuspensionReason.RULES)

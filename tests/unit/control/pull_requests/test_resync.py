@@ -22,29 +22,29 @@ TWO_ROUNDS = 620.0
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[Harness]:
-    """A house whose app's repository is known from the configuration."""
+async def harness() -> AsyncIterator[Harness]:
+    """A harness whose app's repository is known from the configuration."""
     async with Harness([replace(SHOP, owner="acme")]).open() as opened:
         yield opened
 
 
-async def live(house: Harness, *refs: str) -> list[ChangeSeen]:
+async def live(harness: Harness, *refs: str) -> list[ChangeSeen]:
     """Changes that are open, told of, and live."""
-    repository = house.forge.add_repository("acme", "shop")
-    opened = [house.forge.open(repository, ref, f"{ref}1") for ref in refs]
-    await house.tell(*opened)
-    await house.rest(30)
+    repository = harness.forge.add_repository("acme", "shop")
+    opened = [harness.forge.open(repository, ref, f"{ref}1") for ref in refs]
+    await harness.tell(*opened)
+    await harness.rest(30)
     return opened
 
 
-async def names(house: Harness) -> set[str]:
-    return {e.name for e in await house.environments(present=True)}
+async def names(harness: Harness) -> set[str]:
+    return {e.name for e in await harness.environments(present=True)}
 
 
 class TestRedelivery:
     @pytest.mark.parametrize("error", [Retry("Away.", reason="forge-away"), ValueError("A bug.")])
     async def test_one_forge_in_trouble_keeps_no_other_from_it(
-        self, house: Harness, error: Exception
+        self, harness: Harness, error: Exception
     ) -> None:
         """The one that fails is asked for all of the time, once it can be; the other for what is new."""
         asked: dict[str, list[datetime]] = {"broken": [], "well": []}
@@ -62,14 +62,18 @@ class TestRedelivery:
                 asked["well"].append(since)
                 return 0
 
-        life = house.life
+        running = harness.running
         forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
         resync = Resync(
-            house.store, forges, life.applications, life.control_plane.pull_requests.change_events, life.clock
+            harness.store,
+            forges,
+            running.applications,
+            running.control_plane.pull_requests.change_events,
+            running.clock,
         )
-        start = life.clock.now() - REDELIVER
+        start = running.clock.now() - REDELIVER
         await resync.run()
-        await house.rest()
+        await harness.rest()
         await resync.run()
         trouble.clear()
         await resync.run()
@@ -81,192 +85,194 @@ class TestRedelivery:
 
 class TestRemovesOnlyWhatIsCertain:
     @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.PARTIAL, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_a_forge_in_a_mood_costs_nothing(self, house: Harness, mood: FaultMode) -> None:
-        await live(house, "one", "two")
-        house.forge.mood = mood
-        await house.rest(TWO_ROUNDS)
+    async def test_a_forge_in_a_mood_costs_nothing(self, harness: Harness, mood: FaultMode) -> None:
+        await live(harness, "one", "two")
+        harness.forge.mood = mood
+        await harness.rest(TWO_ROUNDS)
 
-        for environment in await house.environments():
-            await house.assert_live(environment)
+        for environment in await harness.environments():
+            await harness.assert_live(environment)
 
-    async def test_an_empty_list_costs_nothing(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-        await live(house, "one", "two")
+    async def test_an_empty_list_costs_nothing(
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await live(harness, "one", "two")
 
         async def empty(_: Repository) -> list[Change]:
             return []
 
-        monkeypatch.setattr(house.forge, "open_changes", empty)
-        await house.rest(TWO_ROUNDS)
+        monkeypatch.setattr(harness.forge, "open_changes", empty)
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"one", "two"}
-        assert len(house.engine.there()) == 2
+        assert await names(harness) == {"one", "two"}
+        assert len(harness.engine.there()) == 2
 
     async def test_a_list_without_some_of_them_costs_nothing(
-        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await live(house, "one", "two")
-        whole = house.forge.open_changes
+        await live(harness, "one", "two")
+        whole = harness.forge.open_changes
 
         async def short(repository: Repository) -> list[Change]:
             return (await whole(repository))[:1]
 
-        monkeypatch.setattr(house.forge, "open_changes", short)
-        await house.rest(TWO_ROUNDS)
+        monkeypatch.setattr(harness.forge, "open_changes", short)
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"one", "two"}
+        assert await names(harness) == {"one", "two"}
 
     async def test_a_change_that_cant_be_asked_for_stays(
-        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        [gone, _] = await live(house, "gone", "stays")
-        house.forge.close(gone)
+        [gone, _] = await live(harness, "gone", "stays")
+        harness.forge.close(gone)
 
         async def unsure(*_: object) -> Change | None:
             raise Retry("The forge can't tell.", reason="forge-away")
 
-        monkeypatch.setattr(house.forge, "change", unsure)
-        await house.rest(TWO_ROUNDS)
-        assert await names(house) == {"gone", "stays"}
+        monkeypatch.setattr(harness.forge, "change", unsure)
+        await harness.rest(TWO_ROUNDS)
+        assert await names(harness) == {"gone", "stays"}
         monkeypatch.undo()
-        await house.rest(TWO_ROUNDS)
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"stays"}
+        assert await names(harness) == {"stays"}
 
     async def test_one_repository_in_trouble_costs_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         apps = [replace(SHOP, owner="acme"), replace(SHOP, name="blog", owner="acme")]
-        async with Harness(apps).open() as house:
+        async with Harness(apps).open() as harness:
             shop, blog = (
-                house.forge.add_repository("acme", "shop"),
-                house.forge.add_repository("acme", "blog"),
+                harness.forge.add_repository("acme", "shop"),
+                harness.forge.add_repository("acme", "blog"),
             )
-            whole = house.forge.open_changes
+            whole = harness.forge.open_changes
 
             async def half(repository: Repository) -> list[Change]:
                 if repository.name == "shop":
                     raise Retry("Not that one.", reason="forge-away")
                 return await whole(repository)
 
-            monkeypatch.setattr(house.forge, "open_changes", half)
-            house.forge.open(shop, "one", "a")
-            house.forge.open(blog, "two", "b")
-            await house.rest(TWO_ROUNDS)
+            monkeypatch.setattr(harness.forge, "open_changes", half)
+            harness.forge.open(shop, "one", "a")
+            harness.forge.open(blog, "two", "b")
+            await harness.rest(TWO_ROUNDS)
 
-            assert await names(house) == {"two"}
+            assert await names(harness) == {"two"}
 
 
 class TestHeals:
-    async def test_one_that_was_closed(self, house: Harness) -> None:
-        [closed, _] = await live(house, "closed", "stays")
-        house.forge.close(closed)
-        await house.rest(TWO_ROUNDS)
+    async def test_one_that_was_closed(self, harness: Harness) -> None:
+        [closed, _] = await live(harness, "closed", "stays")
+        harness.forge.close(closed)
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"stays"}
-        assert len(house.engine.there()) == 1
+        assert await names(harness) == {"stays"}
+        assert len(harness.engine.there()) == 1
 
-    async def test_one_that_the_forge_knows_nothing_of(self, house: Harness) -> None:
-        [deleted, _] = await live(house, "deleted", "stays")
-        house.forge.forget(deleted)
-        await house.rest(TWO_ROUNDS)
+    async def test_one_that_the_forge_knows_nothing_of(self, harness: Harness) -> None:
+        [deleted, _] = await live(harness, "deleted", "stays")
+        harness.forge.forget(deleted)
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"stays"}
+        assert await names(harness) == {"stays"}
 
-    async def test_one_that_was_opened(self, house: Harness) -> None:
-        [seen] = await live(house, "seen")
-        house.forge.open(seen.change.repository, "missed", "m1")
-        await house.rest(TWO_ROUNDS)
+    async def test_one_that_was_opened(self, harness: Harness) -> None:
+        [seen] = await live(harness, "seen")
+        harness.forge.open(seen.change.repository, "missed", "m1")
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"seen", "missed"}
-        assert len(house.engine.there()) == 2
+        assert await names(harness) == {"seen", "missed"}
+        assert len(harness.engine.there()) == 2
 
-    async def test_a_push(self, house: Harness) -> None:
-        [opened] = await live(house, "one")
-        house.forge.push(opened, "one2")
-        await house.rest(TWO_ROUNDS)
+    async def test_a_push(self, harness: Harness) -> None:
+        [opened] = await live(harness, "one")
+        harness.forge.push(opened, "one2")
+        await harness.rest(TWO_ROUNDS)
 
-        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "one2"
+        assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "one2"
 
-    async def test_one_that_was_reopened(self, house: Harness) -> None:
-        [opened] = await live(house, "one")
-        await house.tell(house.forge.close(opened))
-        await house.rest(30)
-        house.forge.reopen(opened)
-        await house.rest(TWO_ROUNDS)
+    async def test_one_that_was_reopened(self, harness: Harness) -> None:
+        [opened] = await live(harness, "one")
+        await harness.tell(harness.forge.close(opened))
+        await harness.rest(30)
+        harness.forge.reopen(opened)
+        await harness.rest(TWO_ROUNDS)
 
-        await house.assert_live()
+        await harness.assert_live()
 
-    async def test_one_that_was_reopened_within_a_second(self, house: Harness) -> None:
-        house.forge = FakeForge(tick=0.01)
-        await house.kill()
-        await house.start()
-        [opened] = await live(house, "one")
-        await house.tell(house.forge.close(opened))
-        await house.rest(30)
-        house.forge.reopen(opened)
-        await house.rest(TWO_ROUNDS)
+    async def test_one_that_was_reopened_within_a_second(self, harness: Harness) -> None:
+        harness.forge = FakeForge(tick=0.01)
+        await harness.kill()
+        await harness.start()
+        [opened] = await live(harness, "one")
+        await harness.tell(harness.forge.close(opened))
+        await harness.rest(30)
+        harness.forge.reopen(opened)
+        await harness.rest(TWO_ROUNDS)
 
-        await house.assert_live()
+        await harness.assert_live()
 
-    async def test_at_the_start(self, house: Harness) -> None:
-        [closed] = await live(house, "closed")
-        await house.kill()
-        house.forge.close(closed)
-        house.forge.open(closed.change.repository, "opened", "o1")
-        await house.start(rest=False)
-        await house.rest(10)
+    async def test_at_the_start(self, harness: Harness) -> None:
+        [closed] = await live(harness, "closed")
+        await harness.kill()
+        harness.forge.close(closed)
+        harness.forge.open(closed.change.repository, "opened", "o1")
+        await harness.start(rest=False)
+        await harness.rest(10)
 
-        assert await names(house) == {"opened"}
+        assert await names(harness) == {"opened"}
 
     async def test_a_repository_known_from_a_delivery_alone(self) -> None:
-        async with Harness().open() as house:
-            [seen] = await live(house, "seen")
-            house.forge.open(seen.change.repository, "missed", "m1")
-            await house.rest(TWO_ROUNDS)
+        async with Harness().open() as harness:
+            [seen] = await live(harness, "seen")
+            harness.forge.open(seen.change.repository, "missed", "m1")
+            await harness.rest(TWO_ROUNDS)
 
-            assert await names(house) == {"seen", "missed"}
+            assert await names(harness) == {"seen", "missed"}
 
-    async def test_more_than_one_page_of_them(self, house: Harness) -> None:
-        repository = house.forge.add_repository("acme", "shop")
+    async def test_more_than_one_page_of_them(self, harness: Harness) -> None:
+        repository = harness.forge.add_repository("acme", "shop")
         for number in range(150):
-            house.forge.open(repository, f"branch-{number}", f"{number}")
-        await house.rest(TWO_ROUNDS)
+            harness.forge.open(repository, f"branch-{number}", f"{number}")
+        await harness.rest(TWO_ROUNDS)
 
-        assert len(house.engine.there()) == 150
+        assert len(harness.engine.there()) == 150
 
 
 class TestLeavesAlone:
-    async def test_what_is_as_it_should_be(self, house: Harness) -> None:
-        await live(house, "one")
-        before = house.engine.there()
-        await house.rest(TWO_ROUNDS)
+    async def test_what_is_as_it_should_be(self, harness: Harness) -> None:
+        await live(harness, "one")
+        before = harness.engine.there()
+        await harness.rest(TWO_ROUNDS)
 
-        assert house.engine.there() == before
-        assert (await house.the()).desired.generation == 1
+        assert harness.engine.there() == before
+        assert (await harness.the()).desired.generation == 1
 
-    async def test_what_was_killed_by_hand(self, house: Harness) -> None:
-        await live(house, "one")
-        await house.stop("one")
-        await house.rest(TWO_ROUNDS)
+    async def test_what_was_killed_by_hand(self, harness: Harness) -> None:
+        await live(harness, "one")
+        await harness.stop("one")
+        await harness.rest(TWO_ROUNDS)
 
-        await house.assert_gone()
+        await harness.assert_gone()
 
-    async def test_what_was_launched_by_hand(self, house: Harness) -> None:
-        await live(house)
-        environment = await house.launch("by-hand")
-        await house.rest(TWO_ROUNDS)
+    async def test_what_was_launched_by_hand(self, harness: Harness) -> None:
+        await live(harness)
+        environment = await harness.launch("by-hand")
+        await harness.rest(TWO_ROUNDS)
 
-        await house.assert_live(environment)
+        await harness.assert_live(environment)
 
     async def test_what_no_listener_takes(self) -> None:
-        async with Harness([replace(SHOP, owner="acme")], listeners=[]).open() as house:
-            house.forge.open(house.forge.add_repository("acme", "shop"), "one", "a")
-            await house.rest(TWO_ROUNDS)
+        async with Harness([replace(SHOP, owner="acme")], listeners=[]).open() as harness:
+            harness.forge.open(harness.forge.add_repository("acme", "shop"), "one", "a")
+            await harness.rest(TWO_ROUNDS)
 
-            assert await house.environments() == []
+            assert await harness.environments() == []
 
-    async def test_another_repository_that_took_the_name(self, house: Harness) -> None:
+    async def test_another_repository_that_took_the_name(self, harness: Harness) -> None:
         """The repository was renamed, and its name given to another one: that says nothing of ours."""
-        await live(house, "one")
-        house.forge.add_repository("acme", "shop")
-        await house.rest(TWO_ROUNDS)
+        await live(harness, "one")
+        harness.forge.add_repository("acme", "shop")
+        await harness.rest(TWO_ROUNDS)
 
-        assert await names(house) == {"one"}
+        assert await names(harness) == {"one"}

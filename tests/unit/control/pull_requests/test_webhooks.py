@@ -77,16 +77,16 @@ def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
     return list(every)
 
 
-async def assert_as_the_last_says(house: Harness, last: ChangeSeen) -> None:
-    environments = await house.environments(present=True)
+async def assert_as_the_last_says(harness: Harness, last: ChangeSeen) -> None:
+    environments = await harness.environments(present=True)
     if not last.change.is_open:
         assert environments == []
-        assert house.engine.there() == []
+        assert harness.engine.there() == []
         return
     [environment] = environments
     assert environment.desired.revision.sha == last.change.head_sha
-    instance = await house.assert_live(environment)
-    assert house.engine.spec(instance.id).labels.revision.sha == last.change.head_sha
+    instance = await harness.assert_live(environment)
+    assert harness.engine.spec(instance.id).labels.revision.sha == last.change.head_sha
 
 
 class TestAnyOrder:
@@ -123,97 +123,99 @@ class TestAnyOrder:
                 await self.play(story, 0.01, pause, order, credentials=False)
 
     async def play(self, story: Story, tick: float, pause: float, order: int, *, credentials: bool) -> None:
-        house = Harness(credentials=credentials, forge=FakeForge(tick=tick))
-        async with house.open():
-            told = story(house.forge)
+        harness = Harness(credentials=credentials, forge=FakeForge(tick=tick))
+        async with harness.open():
+            told = story(harness.forge)
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
                 # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
-                await house.life.webhook_consumer.receive(house.forge.delivery(event, f"d{number}"))
-                await house.rest(pause)
-            await house.rest()
-            await assert_as_the_last_says(house, told[-1])
+                await harness.running.webhooks.receive(harness.forge.delivery(event, f"d{number}"))
+                await harness.rest(pause)
+            await harness.rest()
+            await assert_as_the_last_says(harness, told[-1])
 
 
 class TestDeliveries:
-    async def test_a_repeated_one_has_no_effect(self, house: Harness) -> None:
-        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        delivery = house.forge.delivery(event)
-        assert await house.life.webhook_consumer.receive(delivery)
-        await house.rest()
-        assert not await house.life.webhook_consumer.receive(delivery)
-        await house.rest()
+    async def test_a_repeated_one_has_no_effect(self, harness: Harness) -> None:
+        event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        delivery = harness.forge.delivery(event)
+        assert await harness.running.webhooks.receive(delivery)
+        await harness.rest()
+        assert not await harness.running.webhooks.receive(delivery)
+        await harness.rest()
 
-        assert (await house.the()).desired.generation == 1
+        assert (await harness.the()).desired.generation == 1
 
-    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, house: Harness) -> None:
-        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.life.webhook_consumer.receive(house.forge.delivery(event))
-        await house.kill()
-        await house.start()
+    async def test_one_that_was_not_worked_through_is_by_the_next_life(self, harness: Harness) -> None:
+        event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.running.webhooks.receive(harness.forge.delivery(event))
+        await harness.kill()
+        await harness.start()
 
-        await house.assert_live()
+        await harness.assert_live()
 
-    async def test_one_that_concerns_nothing(self, house: Harness) -> None:
-        await house.life.webhook_consumer.receive(house.forge.delivery(Ignored("it is a star")))
-        await house.rest()
+    async def test_one_that_concerns_nothing(self, harness: Harness) -> None:
+        await harness.running.webhooks.receive(harness.forge.delivery(Ignored("it is a star")))
+        await harness.rest()
 
-        assert await house.environments() == []
-        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+        assert await harness.environments() == []
+        assert await harness.store.read(lambda tx: tx.next_delivery()) is None
 
-    async def test_a_command_and_an_end_of_checks_are_taken(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(house.forge.say(opened, "/stager"), house.forge.check(opened.change.repository, "a"))
-        await house.rest()
+    async def test_a_command_and_an_end_of_checks_are_taken(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(
+            harness.forge.say(opened, "/stager"), harness.forge.check(opened.change.repository, "a")
+        )
+        await harness.rest()
 
-        assert await house.store.read(lambda tx: tx.next_delivery()) is None
+        assert await harness.store.read(lambda tx: tx.next_delivery()) is None
 
     async def test_one_that_trips_us_up_stops_no_other(
-        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        first = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
-        second = house.forge.open(first.change.repository, "good", "b")
-        original = house.forge.read
+        first = harness.forge.open(harness.forge.add_repository("acme", "shop"), "bad", "a")
+        second = harness.forge.open(first.change.repository, "good", "b")
+        original = harness.forge.read
 
         def read(delivery: object) -> object:
-            if delivery == house.forge.delivery(first):
+            if delivery == harness.forge.delivery(first):
                 raise ZeroDivisionError
             return original(delivery)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(house.forge, "read", read)
-        await house.tell(first, second)
-        await house.rest(30)
+        monkeypatch.setattr(harness.forge, "read", read)
+        await harness.tell(first, second)
+        await harness.rest(30)
 
-        assert [e.name for e in await house.environments()] == ["good"]
+        assert [e.name for e in await harness.environments()] == ["good"]
 
-    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "0")
-        pushes = [house.forge.push(opened, str(number)) for number in range(1, 11)]
-        await house.tell(opened, *pushes)
-        await house.rest()
+    async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "0")
+        pushes = [harness.forge.push(opened, str(number)) for number in range(1, 11)]
+        await harness.tell(opened, *pushes)
+        await harness.rest()
 
-        instance = await house.assert_live()
-        assert house.engine.spec(instance.id).labels.revision.sha == "10"
-        assert (await house.the()).desired.generation == 1, (
+        instance = await harness.assert_live()
+        assert harness.engine.spec(instance.id).labels.revision.sha == "10"
+        assert (await harness.the()).desired.generation == 1, (
             "the forge told the newest head at the first asking"
         )
 
-    async def test_a_forge_that_fails_is_taken_at_its_word(self, house: Harness) -> None:
-        house.forge.mood = FaultMode.FAILING
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(opened, house.forge.push(opened, "b"))
-        await house.rest()
+    async def test_a_forge_that_fails_is_taken_at_its_word(self, harness: Harness) -> None:
+        harness.forge.mood = FaultMode.FAILING
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(opened, harness.forge.push(opened, "b"))
+        await harness.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
+        assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "b"
 
 
 class Hang:
-    """Has a house's forge hang when it is asked about a change whose head is `bad`."""
+    """Has a harness's forge hang when it is asked about a change whose head is `bad`."""
 
-    def __init__(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = 0
         self.lasts = True
-        original = house.forge.change
+        original = harness.forge.change
 
         async def change(repository: Repository, number: int) -> Change | None:
             found = await original(repository, number)
@@ -222,96 +224,96 @@ class Hang:
                 await asyncio.Event().wait()
             return found
 
-        monkeypatch.setattr(house.forge, "change", change)
+        monkeypatch.setattr(harness.forge, "change", change)
 
 
 class TestWithoutAnEnd:
     """A delivery whose processing ends the process, or never ends, doesn't keep the others waiting."""
 
     @pytest.fixture
-    def hang(self, house: Harness, monkeypatch: pytest.MonkeyPatch) -> Hang:
-        monkeypatch.setattr(house.forge, "open_changes", _nothing)  # or the resync would repair it all
-        return Hang(house, monkeypatch)
+    def hang(self, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Hang:
+        monkeypatch.setattr(harness.forge, "open_changes", _nothing)  # or the resync would repair it all
+        return Hang(harness, monkeypatch)
 
-    async def tell_both(self, house: Harness) -> tuple[ChangeSeen, ChangeSeen]:
-        bad = house.forge.open(house.forge.add_repository("acme", "shop"), "bad", "a")
-        good = house.forge.open(bad.change.repository, "good", "b")
-        await house.tell(bad, good)
-        await house.rest(5)
+    async def tell_both(self, harness: Harness) -> tuple[ChangeSeen, ChangeSeen]:
+        bad = harness.forge.open(harness.forge.add_repository("acme", "shop"), "bad", "a")
+        good = harness.forge.open(bad.change.repository, "good", "b")
+        await harness.tell(bad, good)
+        await harness.rest(5)
         return bad, good
 
-    async def again(self, house: Harness) -> None:
+    async def again(self, harness: Harness) -> None:
         """The process ends where it stands, and the next one begins."""
-        await house.kill()
-        await house.start(rest=False)
-        await house.rest(5)
+        await harness.kill()
+        await harness.start(rest=False)
+        await harness.rest(5)
 
-    async def test_one_that_ends_the_process_twice_is_set_aside(self, house: Harness, hang: Hang) -> None:
-        bad, _ = await self.tell_both(house)
-        await self.again(house)
-        assert (hang.begun, await house.environments()) == (2, [])
-        await self.again(house)
+    async def test_one_that_ends_the_process_twice_is_set_aside(self, harness: Harness, hang: Hang) -> None:
+        bad, _ = await self.tell_both(harness)
+        await self.again(harness)
+        assert (hang.begun, await harness.environments()) == (2, [])
+        await self.again(harness)
 
         assert hang.begun == 2
-        assert [e.name for e in await house.environments()] == ["good"]
-        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
-        assert aside.delivery == house.forge.delivery(bad).id
+        assert [e.name for e in await harness.environments()] == ["good"]
+        [aside] = await harness.store.read(lambda tx: tx.deliveries_set_aside())
+        assert aside.delivery == harness.forge.delivery(bad).id
         assert aside.outcome == ("set aside: Stager crashed or hung 2 times while processing this delivery")
-        assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in house.life.metrics.text().decode()
+        assert 'stager_deliveries_total{outcome="set_aside"} 1.0' in harness.running.metrics.text().decode()
 
     async def test_one_that_was_set_aside_is_processed_when_it_is_sent_again(
-        self, house: Harness, hang: Hang
+        self, harness: Harness, hang: Hang
     ) -> None:
-        bad, _ = await self.tell_both(house)
+        bad, _ = await self.tell_both(harness)
         for _ in range(2):
-            await self.again(house)
+            await self.again(harness)
         hang.lasts = False
-        await house.tell(bad)
-        await house.rest()
+        await harness.tell(bad)
+        await harness.rest()
 
-        assert {e.name for e in await house.environments()} == {"good", "bad"}
-        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+        assert {e.name for e in await harness.environments()} == {"good", "bad"}
+        assert await harness.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
     async def test_one_that_hangs_and_lets_others_work_is_set_aside_after_a_while(
-        self, house: Harness, hang: Hang
+        self, harness: Harness, hang: Hang
     ) -> None:
-        await self.tell_both(house)
-        assert await house.environments() == []
-        await house.rest(LONGEST_SECONDS)
+        await self.tell_both(harness)
+        assert await harness.environments() == []
+        await harness.rest(LONGEST_SECONDS)
 
-        assert [e.name for e in await house.environments()] == ["good"]
-        [aside] = await house.store.read(lambda tx: tx.deliveries_set_aside())
+        assert [e.name for e in await harness.environments()] == ["good"]
+        [aside] = await harness.store.read(lambda tx: tx.deliveries_set_aside())
         assert aside.outcome == "set aside: processing took longer than 300 seconds"
 
-    async def test_an_orderly_stop_does_not_count(self, house: Harness, hang: Hang) -> None:
-        await self.tell_both(house)
+    async def test_an_orderly_stop_does_not_count(self, harness: Harness, hang: Hang) -> None:
+        await self.tell_both(harness)
         for life in range(1, 5):
             assert hang.begun == life
-            house.life.task.cancel()
+            harness.running.task.cancel()
             with suppress(asyncio.CancelledError):
-                await house.life.task
-            await house.kill()
-            await house.start(rest=False)
-            await house.rest(5)
+                await harness.running.task
+            await harness.kill()
+            await harness.start(rest=False)
+            await harness.rest(5)
 
-        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+        assert await harness.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
     async def test_trouble_of_the_store_does_not_count(
-        self, house: Harness, monkeypatch: pytest.MonkeyPatch
+        self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original, left = house.store.write, iter([True] * 8)
+        original, left = harness.store.write, iter([True] * 8)
 
         async def write(work: Callable[[Any], Any]) -> Any:
             if next(left, False) and "seen" in {frame.function for frame in inspect.stack()}:
                 raise Retry("The disk is full.", reason="database-disk-full")
             return await original(work)
 
-        monkeypatch.setattr(house.store, "write", write)
-        await self.tell_both(house)
-        await house.rest()
+        monkeypatch.setattr(harness.store, "write", write)
+        await self.tell_both(harness)
+        await harness.rest()
 
-        assert {e.name for e in await house.environments()} == {"good", "bad"}
-        assert await house.store.read(lambda tx: tx.deliveries_set_aside()) == []
+        assert {e.name for e in await harness.environments()} == {"good", "bad"}
+        assert await harness.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
 
 async def _nothing(repository: Repository) -> list[Change]:
@@ -323,47 +325,48 @@ class TestEdits:
 
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
-        async with Harness(credentials=credentials).open() as house:
-            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-            await house.tell(opened)
-            await house.rest()
-            before = await house.assert_live()
-            await house.tell(
-                house.forge.edit(opened, labels=("bug",)), house.forge.edit(opened, draft=True, title="Other")
+        async with Harness(credentials=credentials).open() as harness:
+            opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await harness.tell(opened)
+            await harness.rest()
+            before = await harness.assert_live()
+            await harness.tell(
+                harness.forge.edit(opened, labels=("bug",)),
+                harness.forge.edit(opened, draft=True, title="Other"),
             )
-            await house.rest()
+            await harness.rest()
 
-            assert (await house.assert_live()).id == before.id
-            assert (await house.the()).desired.generation == 1
-            change = await house.store.read(lambda tx: tx.change(opened.change.repository.id, 1))
+            assert (await harness.assert_live()).id == before.id
+            assert (await harness.the()).desired.generation == 1
+            change = await harness.store.read(lambda tx: tx.change(opened.change.repository.id, 1))
             assert change is not None
             assert (change.labels, change.draft, change.title) == (("bug",), True, "Other")
 
-    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(house.forge.edit(opened, labels=("preview",)))
-        await house.rest()
+    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(harness.forge.edit(opened, labels=("preview",)))
+        await harness.rest()
 
-        await house.assert_live()
+        await harness.assert_live()
 
-    async def test_one_that_comes_before_its_push_hides_nothing(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(opened)
-        edited, pushed = house.forge.edit(opened, labels=("bug",)), house.forge.push(opened, "b")
-        await house.tell(pushed, edited)
-        await house.rest()
+    async def test_one_that_comes_before_its_push_hides_nothing(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(opened)
+        edited, pushed = harness.forge.edit(opened, labels=("bug",)), harness.forge.push(opened, "b")
+        await harness.tell(pushed, edited)
+        await harness.rest()
 
-        assert house.engine.spec((await house.assert_live()).id).labels.revision.sha == "b"
+        assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "b"
 
-    async def test_one_does_not_free_what_was_killed_by_hand(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(opened)
-        await house.rest()
-        await house.stop("feature-x")
-        await house.tell(house.forge.edit(opened, labels=("bug",)))
-        await house.rest()
+    async def test_one_does_not_free_what_was_killed_by_hand(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(opened)
+        await harness.rest()
+        await harness.stop("feature-x")
+        await harness.tell(harness.forge.edit(opened, labels=("bug",)))
+        await harness.rest()
 
-        suspension = (await house.the()).desired.suspension
+        suspension = (await harness.the()).desired.suspension
         assert suspension is not None
         assert suspension.reason is SuspensionReason.KILLED
 
@@ -371,22 +374,22 @@ class TestEdits:
 class TestReopened:
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_a_copy_does_not_free_what_was_killed_since(self, credentials: bool) -> None:
-        async with Harness(credentials=credentials).open() as house:
-            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-            closed, reopened = house.forge.close(opened), house.forge.reopen(opened)
-            await house.tell(opened, closed, reopened)
-            await house.rest()
-            await house.assert_live()
-            await house.stop("feature-x")
-            await house.life.webhook_consumer.receive(house.forge.delivery(reopened, "copy"))
-            await house.rest()
+        async with Harness(credentials=credentials).open() as harness:
+            opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+            closed, reopened = harness.forge.close(opened), harness.forge.reopen(opened)
+            await harness.tell(opened, closed, reopened)
+            await harness.rest()
+            await harness.assert_live()
+            await harness.stop("feature-x")
+            await harness.running.webhooks.receive(harness.forge.delivery(reopened, "copy"))
+            await harness.rest()
 
-            suspension = (await house.the()).desired.suspension
+            suspension = (await harness.the()).desired.suspension
             assert suspension is not None
             assert suspension.reason is SuspensionReason.KILLED
-            await house.tell(house.forge.close(opened), house.forge.reopen(opened))
-            await house.rest()
-            await house.assert_live()
+            await harness.tell(harness.forge.close(opened), harness.forge.reopen(opened))
+            await harness.rest()
+            await harness.assert_live()
 
 
 class Deaf(EventListener):
@@ -417,11 +420,11 @@ class Deciding(EventListener):
 
 @asynccontextmanager
 async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[Harness]:
-    """A house in which these listeners come before the built-in ones, and a change was opened."""
-    async with Harness(listeners=[*first, *([] if only else listeners())]).open() as house:
-        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
-        await house.rest(HANDLER_SECONDS + 30)
-        yield house
+    """A harness in which these listeners come before the built-in ones, and a change was opened."""
+    async with Harness(listeners=[*first, *([] if only else listeners())]).open() as harness:
+        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a"))
+        await harness.rest(HANDLER_SECONDS + 30)
+        yield harness
 
 
 class TestListeners:
@@ -429,62 +432,65 @@ class TestListeners:
     async def test_one_that_takes_nothing_raises_or_hangs_is_passed_over(
         self, listener: EventListener
     ) -> None:
-        async with heard(listener) as house:
-            await house.assert_live()
+        async with heard(listener) as harness:
+            await harness.assert_live()
 
     async def test_the_first_that_takes_an_event_has_it(self) -> None:
-        async with heard(Deciding(RemovePreview())) as house:
-            assert await house.environments() == []
+        async with heard(Deciding(RemovePreview())) as harness:
+            assert await harness.environments() == []
 
     async def test_a_launch_may_name_the_preview_and_set_variables(self) -> None:
-        async with heard(Deciding(LaunchPreview("login form", {"BY": "me"}))) as house:
-            assert (await house.the()).name == "login form"
-            instance = await house.assert_live()
-            assert house.engine.spec(instance.id).variables["BY"] == "me"
+        async with heard(Deciding(LaunchPreview("login form", {"BY": "me"}))) as harness:
+            assert (await harness.the()).name == "login form"
+            instance = await harness.assert_live()
+            assert harness.engine.spec(instance.id).variables["BY"] == "me"
 
     async def test_a_removal_removes(self) -> None:
-        async with heard(Deciding(LaunchPreview(), RemovePreview())) as house:
-            await house.assert_live()
-            await self.push(house)
-            await house.assert_gone()
+        async with heard(Deciding(LaunchPreview(), RemovePreview())) as harness:
+            await harness.assert_live()
+            await self.push(harness)
+            await harness.assert_gone()
 
     async def test_a_skip_says_why(self) -> None:
-        async with heard(Deciding(Skip("only documentation changed."))) as house:
-            hold = (await house.the()).desired.suspension
+        async with heard(Deciding(Skip("only documentation changed."))) as harness:
+            hold = (await harness.the()).desired.suspension
             assert hold == Suspension(
                 SuspensionReason.RULES,
                 "No preview: only documentation changed.",
                 "The listener Deciding decided that.",
             )
-            assert (await house.status()).state is State.REFUSED
-            assert house.engine.there() == []
+            assert (await harness.status()).state is State.REFUSED
+            assert harness.engine.there() == []
 
     async def test_a_skip_of_a_push_stops_the_preview_until_a_launch(self) -> None:
         decisions = [LaunchPreview(), Skip("docs"), LaunchPreview()]
-        async with heard(Deciding(*decisions)) as house:
-            await self.push(house)
-            assert (await house.status()).message == "No preview: docs."
-            await self.push(house)
-            await house.assert_live()
+        async with heard(Deciding(*decisions)) as harness:
+            await self.push(harness)
+            assert (await harness.status()).message == "No preview: docs."
+            await self.push(harness)
+            await harness.assert_live()
 
     async def test_a_skip_of_a_close_leaves_the_preview(self) -> None:
-        async with heard(Deciding(LaunchPreview(), Skip("kept for a demonstration"))) as house:
-            [change] = await house.forge.open_changes(house.forge._repositories[0])
+        async with heard(Deciding(LaunchPreview(), Skip("kept for a demonstration"))) as harness:
+            [change] = await harness.forge.open_changes(harness.forge._repositories[0])
             with capture_logs() as logs:
-                await house.tell(house.forge.close(ChangeSeen(ChangeAction.OPENED, change)))
-                await house.rest(1)
+                await harness.tell(harness.forge.close(ChangeSeen(ChangeAction.OPENED, change)))
+                await harness.rest(1)
             outcomes = [line["outcome"] for line in logs if line["event"] == "delivery_done"]
             assert outcomes == ["ignored: skipped by Deciding: kept for a demonstration"]
-            await house.assert_live()
+            await harness.assert_live()
 
     async def test_a_skip_does_not_get_a_fork_round_its_approval(self) -> None:
         async with Harness(
             listeners=[Deciding(Skip("docs"))], applications=[replace(SHOP, forks="approve")]
-        ).open() as house:
-            base, fork = house.forge.add_repository("acme", "shop"), house.forge.add_repository("eve", "shop")
-            await house.tell(house.forge.open(base, "feature-x", "a", fork=fork))
-            await house.rest()
-            hold = (await house.the()).desired.suspension
+        ).open() as harness:
+            base, fork = (
+                harness.forge.add_repository("acme", "shop"),
+                harness.forge.add_repository("eve", "shop"),
+            )
+            await harness.tell(harness.forge.open(base, "feature-x", "a", fork=fork))
+            await harness.rest()
+            hold = (await harness.the()).desired.suspension
             assert hold is not None
             assert hold.reason is SuspensionReason.APPROVAL
 
@@ -522,12 +528,12 @@ class TestListeners:
     async def test_what_no_decision_can_say_is_refused_and_shown(self, answer: Any, what: str) -> None:
         sentence = f"The listener Deciding {what}. It may return LaunchPreview, RemovePreview, Skip or None."
         with capture_logs() as logs:
-            async with heard(Deciding(answer)) as house:
-                await house.assert_live()
-                environment = await house.the()
-                picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
-                [finding] = await house.life.control_plane.plugins.invoker.failures.look()
-                notices = house.life.control_plane.plugins.invoker.failures.notices
+            async with heard(Deciding(answer)) as harness:
+                await harness.assert_live()
+                environment = await harness.the()
+                picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
+                [finding] = await harness.running.control_plane.plugins.invoker.failures.look()
+                notices = harness.running.control_plane.plugins.invoker.failures.notices
         assert picture is not None
         assert picture.handler_failures == (sentence,)
         assert [line["error"] for line in logs if line["event"] == "handler_failed"] == [sentence]
@@ -539,138 +545,140 @@ class TestListeners:
         assert "hunter2" not in str(logs)
 
     async def test_a_failure_is_noted_once_and_forgotten_by_the_next_success(self) -> None:
-        async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as house:
-            [change] = await house.forge.open_changes(house.forge._repositories[0])
-            await house.tell(ChangeSeen(ChangeAction.EDITED, change))
-            await house.rest(5)
-            environment = await house.the()
-            picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
+        async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as harness:
+            [change] = await harness.forge.open_changes(harness.forge._repositories[0])
+            await harness.tell(ChangeSeen(ChangeAction.EDITED, change))
+            await harness.rest(5)
+            environment = await harness.the()
+            picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
             assert len(picture.handler_failures) == 1
-            assert house.life.control_plane.plugins.invoker.failures.notices
-            await self.push(house)
-            assert house.life.control_plane.plugins.invoker.failures.notices == {}
-            picture = await house.store.read(lambda tx: report_state_of(tx, environment.id))
+            assert harness.running.control_plane.plugins.invoker.failures.notices
+            await self.push(harness)
+            assert harness.running.control_plane.plugins.invoker.failures.notices == {}
+            picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
             assert picture is not None
             assert picture.handler_failures == ()
 
     @staticmethod
-    async def push(house: Harness) -> None:
-        [change] = await house.forge.open_changes(house.forge._repositories[0])
-        await house.tell(house.forge.push(ChangeSeen(ChangeAction.OPENED, change), change.head_sha + "0"))
-        await house.rest(5)  # less than to the next resync, which asks the listeners again
+    async def push(harness: Harness) -> None:
+        [change] = await harness.forge.open_changes(harness.forge._repositories[0])
+        await harness.tell(harness.forge.push(ChangeSeen(ChangeAction.OPENED, change), change.head_sha + "0"))
+        await harness.rest(5)  # less than to the next resync, which asks the listeners again
 
     @pytest.mark.requirement("R65")
     async def test_without_any_nothing_happens(self) -> None:
-        async with heard(only=True) as house:
-            assert await house.environments() == []
+        async with heard(only=True) as harness:
+            assert await harness.environments() == []
 
     @pytest.mark.requirement("R65")
     async def test_without_the_one_that_kills_a_preview_outlives_its_change(self) -> None:
-        async with heard(LaunchOnGithubPullRequestOpened(), only=True) as house:
-            [change] = await house.forge.open_changes(house.forge._repositories[0])
-            await house.tell(house.forge.close(ChangeSeen("closed", change)))  # type: ignore[arg-type]
-            await house.rest()
+        async with heard(LaunchOnGithubPullRequestOpened(), only=True) as harness:
+            [change] = await harness.forge.open_changes(harness.forge._repositories[0])
+            await harness.tell(harness.forge.close(ChangeSeen("closed", change)))  # type: ignore[arg-type]
+            await harness.rest()
 
-            await house.assert_live()
+            await harness.assert_live()
 
     async def test_the_one_for_pushes_does_no_harm_beside_the_one_that_launches(self) -> None:
-        async with heard(ReLaunchOnGithubPullRequestSynchronized()) as house:
-            assert (await house.the()).desired.generation == 1
-            await house.assert_live()
+        async with heard(ReLaunchOnGithubPullRequestSynchronized()) as harness:
+            assert (await harness.the()).desired.generation == 1
+            await harness.assert_live()
 
     async def test_the_one_for_pushes_alone_launches_at_the_first_push(self) -> None:
         both = [ReLaunchOnGithubPullRequestSynchronized(), KillOnGithubPullRequestClosed()]
-        async with Harness(listeners=both, credentials=False).open() as house:
-            opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-            await house.tell(opened)
-            await house.rest()
-            assert await house.environments() == []
-            await house.tell(house.forge.push(opened, "b"))
-            await house.rest()
+        async with Harness(listeners=both, credentials=False).open() as harness:
+            opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+            await harness.tell(opened)
+            await harness.rest()
+            assert await harness.environments() == []
+            await harness.tell(harness.forge.push(opened, "b"))
+            await harness.rest()
 
-            await house.assert_live()
+            await harness.assert_live()
 
 
 class TestTrust:
-    async def test_a_fork_is_refused_with_a_reason(self, house: Harness) -> None:
-        forge = house.forge
+    async def test_a_fork_is_refused_with_a_reason(self, harness: Harness) -> None:
+        forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
-        await house.tell(opened, forge.push(opened, "b"))
-        await house.rest()
+        await harness.tell(opened, forge.push(opened, "b"))
+        await harness.rest()
 
-        status, suspension = await house.status(), (await house.the()).desired.suspension
+        status, suspension = await harness.status(), (await harness.the()).desired.suspension
         assert (status.state, status.reason) == (State.REFUSED, "approval")
         assert suspension
         assert suspension.reason is SuspensionReason.APPROVAL
-        assert house.engine.there() == []
+        assert harness.engine.there() == []
 
-    async def test_its_branch_is_nobodys_name_for_anything(self, house: Harness) -> None:
+    async def test_its_branch_is_nobodys_name_for_anything(self, harness: Harness) -> None:
         """Or a stranger's pull request could take a branch's name and address."""
-        forge = house.forge
+        forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
-        await house.tell(forge.open(base, "feature-x", "a", fork=fork))
-        await house.rest()
-        launched = await house.launch("feature-x")
-        await house.rest()
+        await harness.tell(forge.open(base, "feature-x", "a", fork=fork))
+        await harness.rest()
+        launched = await harness.launch("feature-x")
+        await harness.rest()
 
         assert launched.change is None
         assert launched.host.startswith("feature-x.")
-        assert [i.environment for i in house.engine.there()] == [launched.id]
+        assert [i.environment for i in harness.engine.there()] == [launched.id]
 
-    async def test_a_closed_fork_is_gone(self, house: Harness) -> None:
-        forge = house.forge
+    async def test_a_closed_fork_is_gone(self, harness: Harness) -> None:
+        forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
-        await house.tell(opened)
-        await house.rest()
+        await harness.tell(opened)
+        await harness.rest()
         forge.delete_head(opened)
-        await house.tell(forge.close(opened))
-        await house.rest()
+        await harness.tell(forge.close(opened))
+        await harness.rest()
 
-        assert (await house.status()).state is State.GONE
+        assert (await harness.status()).state is State.GONE
 
-    async def test_closed_after_its_head_repository_was_deleted(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await house.tell(opened)
-        await house.rest()
-        await house.assert_live()
-        house.forge.delete_head(opened)
-        await house.tell(house.forge.close(opened))
-        await house.rest()
+    async def test_closed_after_its_head_repository_was_deleted(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        await harness.tell(opened)
+        await harness.rest()
+        await harness.assert_live()
+        harness.forge.delete_head(opened)
+        await harness.tell(harness.forge.close(opened))
+        await harness.rest()
 
-        await house.assert_gone()
+        await harness.assert_gone()
 
 
 class TestApplications:
-    async def test_a_repository_that_none_is_for(self, house: Harness) -> None:
-        await house.tell(house.forge.open(house.forge.add_repository("acme", "blog"), "feature-x", "a"))
-        await house.rest()
+    async def test_a_repository_that_none_is_for(self, harness: Harness) -> None:
+        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "blog"), "feature-x", "a"))
+        await harness.rest()
 
-        assert await house.environments() == []
+        assert await harness.environments() == []
 
     @pytest.mark.parametrize(
         ("owner", "taken"), [("acme", True), ("Acme", True), ("mallory", False), ("", True)]
     )
     async def test_whose_owner_must_fit(self, owner: str, taken: bool) -> None:
-        async with Harness([replace(SHOP, owner=owner)]).open() as house:
-            await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a"))
-            await house.rest()
+        async with Harness([replace(SHOP, owner=owner)]).open() as harness:
+            await harness.tell(
+                harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+            )
+            await harness.rest()
 
-            assert bool(await house.environments()) is taken
+            assert bool(await harness.environments()) is taken
 
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
     async def test_of_two_repositories_of_one_name_the_first_has_it(self, credentials: bool) -> None:
-        async with Harness(credentials=credentials).open() as house:
-            forge = house.forge
+        async with Harness(credentials=credentials).open() as harness:
+            forge = harness.forge
             ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
             opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
             with capture_logs() as logs:
-                await house.tell(*opened)
-                await house.rest()
+                await harness.tell(*opened)
+                await harness.rest()
 
-            [environment] = await house.environments()
+            [environment] = await harness.environments()
             assert environment.change
             assert environment.change.repository_id == ours.id
             [done] = [line for line in logs if line.get("delivery") == forge.delivery(opened[1]).id][1:]
@@ -681,44 +689,44 @@ class TestApplications:
             assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
                 "mallory/shop"
             ]
-            await house.tell(forge.say(opened[1], "/stager launch"))
-            await house.rest()
-            assert len(await house.environments()) == 1
+            await harness.tell(forge.say(opened[1], "/stager launch"))
+            await harness.rest()
+            assert len(await harness.environments()) == 1
 
 
 class TestNames:
-    async def test_names_that_look_alike_get_hosts_of_their_own(self, house: Harness) -> None:
-        repository = house.forge.add_repository("acme", "shop")
+    async def test_names_that_look_alike_get_hosts_of_their_own(self, harness: Harness) -> None:
+        repository = harness.forge.add_repository("acme", "shop")
         refs = ["feature/x", "featurex", "Feature/X", "feature\\x", "feature@x", "féaturex"]
         for ref in refs:
-            await house.tell(house.forge.open(repository, ref, "a"))
-        await house.rest()
+            await harness.tell(harness.forge.open(repository, ref, "a"))
+        await harness.rest()
 
-        environments = await house.environments()
+        environments = await harness.environments()
         assert [e.name for e in environments] == refs
         assert len({e.host for e in environments}) == len(refs)
         for environment in environments:
-            await house.assert_live(environment)
+            await harness.assert_live(environment)
 
     @pytest.mark.parametrize("ref", ["default", "DEFAULT", "日本語", "a" * 80, "-", "xn--bcher-kva"])
-    async def test_any_branch_gets_a_host(self, house: Harness, ref: str) -> None:
-        await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), ref, "a"))
-        await house.rest()
+    async def test_any_branch_gets_a_host(self, harness: Harness, ref: str) -> None:
+        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), ref, "a"))
+        await harness.rest()
 
-        label = (await house.the()).host.removesuffix(".preview.test")
+        label = (await harness.the()).host.removesuffix(".preview.test")
         assert label not in ("", "default")
         assert len(label) <= 63
-        instance = await house.assert_live()
-        assert house.engine.spec(instance.id).variables["container_name"] == ref
+        instance = await harness.assert_live()
+        assert harness.engine.spec(instance.id).variables["container_name"] == ref
 
-    async def test_one_change_keeps_its_host_when_it_is_reopened(self, house: Harness) -> None:
-        opened = house.forge.open(house.forge.add_repository("acme", "shop"), "feature/x", "a")
-        await house.tell(opened)
-        await house.rest()
-        host = (await house.the()).host
-        await house.tell(house.forge.close(opened))
-        await house.rest()
-        await house.tell(house.forge.reopen(opened))
-        await house.rest()
+    async def test_one_change_keeps_its_host_when_it_is_reopened(self, harness: Harness) -> None:
+        opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature/x", "a")
+        await harness.tell(opened)
+        await harness.rest()
+        host = (await harness.the()).host
+        await harness.tell(harness.forge.close(opened))
+        await harness.rest()
+        await harness.tell(harness.forge.reopen(opened))
+        await harness.rest()
 
-        assert (await house.the()).host == host
+        assert (await harness.the()).host == host

@@ -22,86 +22,86 @@ BROKEN = Program(exit_code=3)
 FIXED = replace(SHOP, variables={"PORT": "3000"})
 
 
-async def restarted(house: Harness, *applications: Application) -> None:
-    await house.kill()
-    house.applications = applications
-    await house.start()
+async def restarted(harness: Harness, *applications: Application) -> None:
+    await harness.kill()
+    harness.applications = applications
+    await harness.start()
 
 
 async def failed(*applications: Application) -> Harness:
-    """A house with a preview that ended at boot."""
-    house = Harness(applications or [SHOP])
-    house.engine.add_image(IMAGE, BROKEN)
-    await house.start()
-    await house.launch()
-    await house.rest()
-    assert (await house.status()).state is State.FAILED
-    return house
+    """A harness with a preview that ended at boot."""
+    harness = Harness(applications or [SHOP])
+    harness.engine.add_image(IMAGE, BROKEN)
+    await harness.start()
+    await harness.launch()
+    await harness.rest()
+    assert (await harness.status()).state is State.FAILED
+    return harness
 
 
 async def test_another_entry_brings_another_try() -> None:
-    house = await failed()
-    house.engine.add_image(IMAGE)
-    await restarted(house, FIXED)
-    assert (await house.assert_live()).generation == 2
+    harness = await failed()
+    harness.engine.add_image(IMAGE)
+    await restarted(harness, FIXED)
+    assert (await harness.assert_live()).generation == 2
 
-    await restarted(house, FIXED)
-    assert (await house.the()).desired.generation == 2
-    await house.kill()
+    await restarted(harness, FIXED)
+    assert (await harness.the()).desired.generation == 2
+    await harness.kill()
 
 
 async def test_the_same_entry_brings_none() -> None:
-    house = await failed()
-    house.engine.add_image(IMAGE)
-    await restarted(house, SHOP)
-    assert (await house.the()).desired.generation == 1
-    await house.kill()
+    harness = await failed()
+    harness.engine.add_image(IMAGE)
+    await restarted(harness, SHOP)
+    assert (await harness.the()).desired.generation == 1
+    await harness.kill()
 
 
 async def test_one_try_for_one_change() -> None:
-    house = await failed()
-    await restarted(house, FIXED)
-    await restarted(house, FIXED)
-    assert (await house.the()).desired.generation == 2
-    assert (await house.status()).state is State.FAILED
-    await house.kill()
+    harness = await failed()
+    await restarted(harness, FIXED)
+    await restarted(harness, FIXED)
+    assert (await harness.the()).desired.generation == 2
+    assert (await harness.status()).state is State.FAILED
+    await harness.kill()
 
 
 @pytest.mark.parametrize("meanwhile", [(), (replace(SHOP, name="blog"),)])
 async def test_an_entry_that_was_gone_and_came_back(meanwhile: Sequence[Application]) -> None:
-    house = await failed()
-    await restarted(house, *meanwhile)
-    assert (await house.the()).desired.generation == 1
-    house.engine.add_image(IMAGE)
-    await restarted(house, SHOP)
-    await house.assert_live()
-    await house.kill()
+    harness = await failed()
+    await restarted(harness, *meanwhile)
+    assert (await harness.the()).desired.generation == 1
+    harness.engine.add_image(IMAGE)
+    await restarted(harness, SHOP)
+    await harness.assert_live()
+    await harness.kill()
 
 
 async def test_a_failed_update_is_tried_again_too() -> None:
-    async with Harness().open() as house:
-        await house.launch()
-        await house.rest()
-        house.engine.add_image(IMAGE, BROKEN)
-        await house.launch()
-        await house.rest()
-        assert (await house.status()).state is State.FAILED_UPDATE
-        house.engine.add_image(IMAGE)
-        await restarted(house, FIXED)
-        assert (await house.assert_live()).generation == 3
+    async with Harness().open() as harness:
+        await harness.launch()
+        await harness.rest()
+        harness.engine.add_image(IMAGE, BROKEN)
+        await harness.launch()
+        await harness.rest()
+        assert (await harness.status()).state is State.FAILED_UPDATE
+        harness.engine.add_image(IMAGE)
+        await restarted(harness, FIXED)
+        assert (await harness.assert_live()).generation == 3
 
 
 @pytest.mark.parametrize("others", ["live", "killed"])
 async def test_others_stay_as_they_are(others: str) -> None:
-    async with Harness().open() as house:
-        await house.launch()
-        await house.rest()
+    async with Harness().open() as harness:
+        await harness.launch()
+        await harness.rest()
         if others == "killed":
-            await house.stop()
-            await house.rest()
-        before = await house.the()
-        await restarted(house, FIXED)
-        assert await house.the() == before
+            await harness.stop()
+            await harness.rest()
+        before = await harness.the()
+        await restarted(harness, FIXED)
+        assert await harness.the() == before
 
 
 async def test_another_secret_is_another_entry_and_isnt_in_the_database() -> None:
@@ -126,13 +126,13 @@ async def test_without_credentials_at_first() -> None:
 
 
 async def test_the_first_start_changes_nothing() -> None:
-    house = await failed()
+    harness = await failed()
 
     def forget(tx: Transaction) -> None:
         tx.save_fact("entry:shop", "")
 
-    await house.store.write(forget)
-    await restarted(house, FIXED)
-    assert (await house.the()).desired.generation == 1
-    assert await house.store.read(lambda tx: tx.fact("entry:shop")) not in ("", ABSENT)
-    await house.kill()
+    await harness.store.write(forget)
+    await restarted(harness, FIXED)
+    assert (await harness.the()).desired.generation == 1
+    assert await harness.store.read(lambda tx: tx.fact("entry:shop")) not in ("", ABSENT)
+    await harness.kill()

@@ -11,10 +11,10 @@ from stager.testing.fakes.store import MemoryTransaction
 from tests.unit.control.harness import Harness
 
 
-async def test_loads_the_environments_once(house: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loads_the_environments_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first", "second", "third"):
-        await house.launch(name)
-    await house.rest()
+        await harness.launch(name)
+    await harness.rest()
     loads: list[bool | None] = []
     own = asyncio.current_task()
     load = MemoryTransaction.environments
@@ -25,6 +25,6 @@ async def test_loads_the_environments_once(house: Harness, monkeypatch: pytest.M
         return load(tx, present=present)
 
     monkeypatch.setattr(MemoryTransaction, "environments", counted)
-    await house.life.control_plane.reconciler._full.run()
+    await harness.running.control_plane.reconciler._full.run()
 
     assert loads == [None]

@@ -22,97 +22,97 @@ CHANGES = pytest.mark.parametrize(
 OLD = "feature-x.preview.test"
 
 
-async def restarted(house: Harness, changed: dict[str, Any]) -> None:
-    await house.kill()
+async def restarted(harness: Harness, changed: dict[str, Any]) -> None:
+    await harness.kill()
     for name, value in changed.items():
-        setattr(house, name, value)
-    await house.start()
+        setattr(harness, name, value)
+    await harness.start()
 
 
 @CHANGES
 @pytest.mark.parametrize("killed_before", [True, False])
 async def test_what_was_killed_comes_back_at_the_new_host(
-    house: Harness, changed: dict[str, Any], host: str, killed_before: bool
+    harness: Harness, changed: dict[str, Any], host: str, killed_before: bool
 ) -> None:
-    await house.launch("feature-x")
-    await house.rest()
+    await harness.launch("feature-x")
+    await harness.rest()
     if killed_before:
-        await house.stop("feature-x")
-        await house.rest()
-    await restarted(house, changed)
-    await house.stop("feature-x")
-    await house.rest()
-    await house.launch("feature-x")
-    await house.rest()
+        await harness.stop("feature-x")
+        await harness.rest()
+    await restarted(harness, changed)
+    await harness.stop("feature-x")
+    await harness.rest()
+    await harness.launch("feature-x")
+    await harness.rest()
 
-    await house.assert_live()
-    assert (await house.the()).host == host
-    assert house.target(OLD) is None
+    await harness.assert_live()
+    assert (await harness.the()).host == host
+    assert harness.target(OLD) is None
 
 
 @CHANGES
-async def test_what_runs_keeps_its_host(house: Harness, changed: dict[str, Any], host: str) -> None:
-    await house.launch("feature-x")
-    await house.rest()
-    await restarted(house, changed)
-    await house.launch("feature-x")
-    await house.rest()
+async def test_what_runs_keeps_its_host(harness: Harness, changed: dict[str, Any], host: str) -> None:
+    await harness.launch("feature-x")
+    await harness.rest()
+    await restarted(harness, changed)
+    await harness.launch("feature-x")
+    await harness.rest()
 
-    await house.assert_live()
-    assert (await house.the()).host == OLD
-    assert house.target(host) is None
+    await harness.assert_live()
+    assert (await harness.the()).host == OLD
+    assert harness.target(host) is None
 
 
 @CHANGES
 async def test_what_failed_is_launched_at_the_new_host(
-    house: Harness, changed: dict[str, Any], host: str
+    harness: Harness, changed: dict[str, Any], host: str
 ) -> None:
-    house.engine.add_image(IMAGE, Program(exit_code=1))
-    await house.launch("feature-x")
-    await house.rest()
-    await restarted(house, changed)
-    house.engine.add_image(IMAGE)
-    await house.launch("feature-x")
-    await house.rest()
+    harness.engine.add_image(IMAGE, Program(exit_code=1))
+    await harness.launch("feature-x")
+    await harness.rest()
+    await restarted(harness, changed)
+    harness.engine.add_image(IMAGE)
+    await harness.launch("feature-x")
+    await harness.rest()
 
-    await house.assert_live()
-    assert (await house.the()).host == host
+    await harness.assert_live()
+    assert (await harness.the()).host == host
 
 
 @CHANGES
 async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
     changed: dict[str, Any], host: str
 ) -> None:
-    async with Harness([replace(SHOP, owner="acme")]).open() as house:
-        event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", "a1")
-        await house.tell(event)
-        await house.rest()
-        await house.stop("feature-x")
-        await restarted(house, changed)
-        await house.launch("feature-x")
-        await house.rest()
-        await house.assert_live()
-        assert (await house.the()).host == host
+    async with Harness([replace(SHOP, owner="acme")]).open() as harness:
+        event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
+        await harness.tell(event)
+        await harness.rest()
+        await harness.stop("feature-x")
+        await restarted(harness, changed)
+        await harness.launch("feature-x")
+        await harness.rest()
+        await harness.assert_live()
+        assert (await harness.the()).host == host
 
-        await house.tell(house.forge.close(event))
-        await house.rest()
-        await restarted(house, {"domain": "third.test", "template": "{slug}.{domain}"})
-        await house.tell(house.forge.reopen(event))
-        await house.rest()
-        await house.assert_live()
-        assert (await house.the()).host == "feature-x.third.test"
+        await harness.tell(harness.forge.close(event))
+        await harness.rest()
+        await restarted(harness, {"domain": "third.test", "template": "{slug}.{domain}"})
+        await harness.tell(harness.forge.reopen(event))
+        await harness.rest()
+        await harness.assert_live()
+        assert (await harness.the()).host == "feature-x.third.test"
 
 
-async def test_the_second_best_host_is_kept_where_nothing_changed(house: Harness) -> None:
-    await house.launch("feature-x")
-    await house.launch("feature/x")
-    await house.rest()
-    second = next(e for e in await house.environments() if e.name == "feature/x")
+async def test_the_second_best_host_is_kept_where_nothing_changed(harness: Harness) -> None:
+    await harness.launch("feature-x")
+    await harness.launch("feature/x")
+    await harness.rest()
+    second = next(e for e in await harness.environments() if e.name == "feature/x")
     assert second.host != OLD
-    await house.stop("feature-x")
-    await house.stop("feature/x")
-    await house.rest()
-    await house.launch("feature/x")
-    await house.rest()
-    assert (await house.the(second)).host == second.host
+    await harness.stop("feature-x")
+    await harness.stop("feature/x")
+    await harness.rest()
+    await harness.launch("feature/x")
+    await harness.rest()
+    assert (await harness.the(second)).host == second.host
     assert second.desired.trust is Trust.TRUSTED

@@ -41,17 +41,17 @@ class Scenario:
     url = "http://feature-x.preview.test"
 
     @classmethod
-    def house_for(cls, *, credentials: bool) -> Harness:
-        """A house in which it can happen."""
+    def harness_for(cls, *, credentials: bool) -> Harness:
+        """A harness in which it can happen."""
         return Harness([replace(SHOP, owner="acme")], credentials=credentials)
 
-    def __init__(self, house: Harness) -> None:
-        self.house = house
-        self.repository = house.forge.add_repository("acme", "shop")
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.repository = harness.forge.add_repository("acme", "shop")
         self.unanswered: ChangeSeen | None = None
 
     async def before(self) -> None:
-        self.event = await self.tell(self.house.forge.open(self.repository, "feature-x", "a1"))
+        self.event = await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def happen(self) -> None:
         raise NotImplementedError
@@ -61,29 +61,29 @@ class Scenario:
 
     async def tell(self, event: ChangeSeen) -> ChangeSeen:
         self.unanswered = event
-        await self.house.tell(event)
+        await self.harness.tell(event)
         self.unanswered = None
         return event
 
     async def tell_again(self) -> None:
         """Where the forge can't be asked, only another delivery helps one of which nobody said it arrived."""
-        if self.unanswered is not None and not self.house.credentials:
-            await self.house.tell(self.unanswered)
+        if self.unanswered is not None and not self.harness.credentials:
+            await self.harness.tell(self.unanswered)
 
     def ports(self) -> object:
         """All that outlives the control plane, and what whoever told of something knows."""
-        return self.house.outside, self.unanswered
+        return self.harness.outside, self.unanswered
 
     async def assert_live_and_reported(self, sha: str, generation: int) -> None:
-        instance = await self.house.assert_live(generation=generation)
-        assert self.house.engine.spec(instance.id).labels.revision.sha == sha
-        assert await self.house.engine.sweep() == 0
+        instance = await self.harness.assert_live(generation=generation)
+        assert self.harness.engine.spec(instance.id).labels.revision.sha == sha
+        assert await self.harness.engine.sweep() == 0
         self.assert_one_comment(self.url)
 
     def assert_one_comment(self, *told: str) -> None:
-        if not self.house.credentials:
+        if not self.harness.credentials:
             return
-        [comment] = [comment for comment in self.house.forge.comments if comment.ours]
+        [comment] = [comment for comment in self.harness.forge.comments if comment.ours]
         for text in told:
             assert text in comment.body
 
@@ -93,18 +93,18 @@ class Opened(Scenario):
         pass
 
     async def happen(self) -> None:
-        await self.tell(self.house.forge.open(self.repository, "feature-x", "a1"))
+        await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        assert (await self.house.status()).state is State.LIVE
+        assert (await self.harness.status()).state is State.LIVE
 
 
 class Pushed(Scenario):
     uninterrupted = True
 
     async def happen(self) -> None:
-        await self.tell(self.house.forge.push(self.event, "b2"))
+        await self.tell(self.harness.forge.push(self.event, "b2"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("b2", 2)
@@ -113,34 +113,34 @@ class Pushed(Scenario):
 
 class BrokenPush(Pushed):
     async def happen(self) -> None:
-        self.house.engine.add_image(IMAGE, BROKEN)
+        self.harness.engine.add_image(IMAGE, BROKEN)
         await super().happen()
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        assert (await self.house.status()).state is State.FAILED_UPDATE
+        assert (await self.harness.status()).state is State.FAILED_UPDATE
         self.assert_one_comment("newest commit failed", "no such table: orders")
 
 
 class Closed(Scenario):
     async def happen(self) -> None:
-        await self.tell(self.house.forge.close(self.event))
+        await self.tell(self.harness.forge.close(self.event))
 
     async def at_the_end(self) -> None:
-        await self.house.assert_gone()
-        assert (await self.house.status()).state is State.GONE
-        assert await self.house.engine.sweep() == 0
+        await self.harness.assert_gone()
+        assert (await self.harness.status()).state is State.GONE
+        assert await self.harness.engine.sweep() == 0
         self.assert_one_comment("was removed")
 
 
 class Reopened(Closed):
     async def before(self) -> None:
         await super().before()
-        await self.house.rest()
-        await self.tell(self.house.forge.close(self.event))
+        await self.harness.rest()
+        await self.tell(self.harness.forge.close(self.event))
 
     async def happen(self) -> None:
-        await self.tell(self.house.forge.reopen(self.event))
+        await self.tell(self.harness.forge.reopen(self.event))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 2)
@@ -149,8 +149,8 @@ class Reopened(Closed):
 
 class Crashed(Scenario):
     async def happen(self) -> None:
-        [instance] = self.house.engine.there()
-        self.house.engine.end(instance.id, 1)
+        [instance] = self.harness.engine.there()
+        self.harness.engine.end(instance.id, 1)
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
@@ -158,15 +158,15 @@ class Crashed(Scenario):
 
 class StoppedByHand(Scenario):
     async def happen(self) -> None:
-        await self.house.stop("feature-x")
+        await self.harness.stop("feature-x")
 
     async def at_the_end(self) -> None:
         # Where it was killed before the command was written down, nobody was told that it worked.
-        if (await self.house.the()).desired.suspension is None:
+        if (await self.harness.the()).desired.suspension is None:
             await self.assert_live_and_reported("a1", 1)
         else:
-            await self.house.assert_gone()
-            assert (await self.house.status()).state is State.STOPPED
+            await self.harness.assert_gone()
+            assert (await self.harness.status()).state is State.STOPPED
             self.assert_one_comment("is stopped")
 
 
@@ -174,38 +174,38 @@ class LaunchedByHand(Scenario):
     uninterrupted = True
 
     async def happen(self) -> None:
-        await self.house.launch("feature-x")
+        await self.harness.launch("feature-x")
 
     async def at_the_end(self) -> None:
-        await self.assert_live_and_reported("a1", (await self.house.the()).desired.generation)
+        await self.assert_live_and_reported("a1", (await self.harness.the()).desired.generation)
 
 
 SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedByHand, LaunchedByHand]
 
 
 async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> Tripwire:
-    """Play a scenario in a house of its own, with `kill -9` at the first of these points, at the second one
+    """Play a scenario in a harness of its own, with `kill -9` at the first of these points, at the second one
     of the life after that, and so on. Returns the wire of the life in which it happened."""
-    house = kind.house_for(credentials=credentials)
-    async with house.open():
-        scenario = kind(house)
+    harness = kind.harness_for(credentials=credentials)
+    async with harness.open():
+        scenario = kind(harness)
         await scenario.before()
-        await house.rest(SETTLED)
-        await house.kill()
+        await harness.rest(SETTLED)
+        await harness.kill()
         wires = [Tripwire(at) for at in (*kills, None)]
         wires[0].watch(scenario.ports)
         for wire in wires:
-            wire.check(uninterrupted(house) if kind.uninterrupted else lambda: "")
-        await house.start(wires[0], rest=False)
-        await house.rest(SETTLED)
+            wire.check(uninterrupted(harness) if kind.uninterrupted else lambda: "")
+        await harness.start(wires[0], rest=False)
+        await harness.rest(SETTLED)
         wires[0].arm()
         await until_killed(wires[0], scenario.happen)
         for wire in wires[1:]:
-            await house.kill()
+            await harness.kill()
             wire.arm()
-            await house.start(wire, rest=False)
+            await harness.start(wire, rest=False)
             await until_killed(wire, scenario.tell_again)
-        await house.rest(SETTLED)
+        await harness.rest(SETTLED)
         await scenario.at_the_end()
         assert [wire.broken for wire in wires] == [[] for _ in wires]
     return wires[0]
@@ -222,12 +222,12 @@ async def until_killed(wire: Tripwire, happen: Callable[[], Awaitable[None]]) ->
         await happening
 
 
-def uninterrupted(house: Harness) -> Callable[[], str]:
+def uninterrupted(harness: Harness) -> Callable[[], str]:
     host = "feature-x.preview.test"
 
     def check() -> str:
-        target = house.target(host)
-        reached = isinstance(target, Endpoint) and house.served(host) is not None
+        target = harness.target(host)
+        reached = isinstance(target, Endpoint) and harness.served(host) is not None
         return "" if reached else f"a visitor met {target}"
 
     return check
@@ -264,7 +264,7 @@ async def test_remembers_that_it_was_live_wherever_it_is_killed() -> None:
     class Remembered(Opened):
         async def at_the_end(self) -> None:
             await super().at_the_end()
-            assert (await self.house.deployment()).live_at is not None
+            assert (await self.harness.deployment()).live_at is not None
 
     for at in (await play(Remembered)).distinct:
         await play(Remembered, at)

@@ -36,19 +36,19 @@ class Built(Scenario):
     """Each of these; what is live was built by the commit that it should be, and its hooks have run in it."""
 
     @classmethod
-    def house_for(cls, *, credentials: bool) -> Harness:
-        house = Harness([APP], credentials=credentials)
-        house.builder.default = MADE
-        house.sources.add(URL, "m1", {"Dockerfile": "", ".stager.yml": "command: run"}, "refs/heads/main")
-        return house
+    def harness_for(cls, *, credentials: bool) -> Harness:
+        harness = Harness([APP], credentials=credentials)
+        harness.builder.default = MADE
+        harness.sources.add(URL, "m1", {"Dockerfile": "", ".stager.yml": "command: run"}, "refs/heads/main")
+        return harness
 
     async def assert_live_and_reported(self, sha: str, generation: int) -> None:
         await super().assert_live_and_reported(sha, generation)
-        [instance] = self.house.engine.there()
-        assert (instance.id, ("bin/seed",)) in self.house.engine.ran
-        assert self.house.engine.spec(instance.id).application.port == 3000
-        assert self.house.builder.running.total() == 0
-        assert self.house.sources.folders == set()
+        [instance] = self.harness.engine.there()
+        assert (instance.id, ("bin/seed",)) in self.harness.engine.ran
+        assert self.harness.engine.spec(instance.id).application.port == 3000
+        assert self.harness.builder.running.total() == 0
+        assert self.harness.sources.folders == set()
 
 
 class Opened(Built):
@@ -56,46 +56,46 @@ class Opened(Built):
         pass
 
     async def happen(self) -> None:
-        await self.tell(self.house.forge.open(self.repository, "feature-x", "a1"))
+        await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        builds = self.house.life.control_plane.builds.queue
+        builds = self.harness.running.control_plane.builds.queue
         assert builds is not None
-        assert builds.log_of((await self.house.deployment()).build).endswith("#2 RUN make\n")
+        assert builds.log_of((await self.harness.deployment()).build).endswith("#2 RUN make\n")
 
 
 class Pushed(Built):
     uninterrupted = True
 
     async def happen(self) -> None:
-        await self.tell(self.house.forge.push(self.event, "b2"))
+        await self.tell(self.harness.forge.push(self.event, "b2"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("b2", 2)
-        assert (await self.house.status()).state is State.LIVE
+        assert (await self.harness.status()).state is State.LIVE
 
 
 class BrokenPush(Pushed):
     async def happen(self) -> None:
-        self.house.builder.results["b2"] = BROKEN
+        self.harness.builder.results["b2"] = BROKEN
         await super().happen()
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
-        assert (await self.house.status()).state is State.FAILED_UPDATE
+        assert (await self.harness.status()).state is State.FAILED_UPDATE
         self.assert_one_comment("newest commit failed", "no such target")
 
 
 class Closed(Built):
     async def happen(self) -> None:
-        await self.tell(self.house.forge.close(self.event))
+        await self.tell(self.harness.forge.close(self.event))
 
     async def at_the_end(self) -> None:
-        await self.house.assert_gone()
-        assert [command for _, command in self.house.engine.ran][-1] == ("bin/bye",)
-        await self.house.rest(1_300)
-        assert not any(self.house.builder._made.values())
+        await self.harness.assert_gone()
+        assert [command for _, command in self.harness.engine.ran][-1] == ("bin/bye",)
+        await self.harness.rest(1_300)
+        assert not any(self.harness.builder._made.values())
 
 
 class Approved(Built):
@@ -104,19 +104,19 @@ class Approved(Built):
     url = "http://feature-x-"  # a stranger's branch doesn't get the name alone
 
     async def before(self) -> None:
-        fork = self.house.forge.add_repository("mallory", "shop")
-        self.house.forge.allow(self.repository, "ann", Access.WRITE)
+        fork = self.harness.forge.add_repository("mallory", "shop")
+        self.harness.forge.allow(self.repository, "ann", Access.WRITE)
         self.event: ChangeSeen = await self.tell(
-            self.house.forge.open(self.repository, "feature-x", SHA, fork=fork)
+            self.harness.forge.open(self.repository, "feature-x", SHA, fork=fork)
         )
 
     async def happen(self) -> None:
-        await self.house.tell(self.house.forge.say(self.event, f"/stager approve {SHA}", "ann"))
+        await self.harness.tell(self.harness.forge.say(self.event, f"/stager approve {SHA}", "ann"))
 
     async def at_the_end(self) -> None:
-        environment = await self.house.the()
+        environment = await self.harness.the()
         if not environment.approved_sha:  # it was killed before the comment was recorded
-            assert self.house.engine.there() == []
+            assert self.harness.engine.there() == []
             return
         await self.assert_live_and_reported(SHA, environment.desired.generation)
         assert environment.desired.generation <= 3

@@ -52,9 +52,9 @@ class Broken:
         setattr(port, method, fail)
 
 
-async def findings(house: Harness) -> list[Finding]:
+async def findings(harness: Harness) -> list[Finding]:
     """What `stager doctor` says of previews."""
-    return list(await house.life.control_plane.reconciler.unexpected_errors.look())
+    return list(await harness.running.control_plane.reconciler.unexpected_errors.look())
 
 
 async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
@@ -74,7 +74,7 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         [finding] = await findings(works)
         assert finding.verdict is Verdict.WRONG
         assert finding.message.startswith("shop, feature-x: Internal error")
-        assert works.life.control_plane.reconciler.unexpected_errors.notices["previews"].startswith(
+        assert works.running.control_plane.reconciler.unexpected_errors.notices["previews"].startswith(
             "1 preview fails"
         )
 
@@ -83,7 +83,7 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         await works.rest()
         await works.assert_live()
         assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
-        assert works.life.control_plane.reconciler.unexpected_errors.notices == {}
+        assert works.running.control_plane.reconciler.unexpected_errors.notices == {}
 
 
 async def test_a_value_that_is_too_large_fails_at_once() -> None:
@@ -117,61 +117,61 @@ STEPS = [("engine", method) for method in ("find", "resolve", "create", "start",
 
 
 @pytest.mark.parametrize(("port", "method"), [*STEPS, ("router", "update")])
-async def test_no_step_is_repeated_without_a_pause(house: Harness, port: str, method: str) -> None:
-    broken = Broken(getattr(house, port), method, ValueError(SECRET))
+async def test_no_step_is_repeated_without_a_pause(harness: Harness, port: str, method: str) -> None:
+    broken = Broken(getattr(harness, port), method, ValueError(SECRET))
     with suppress(ValueError):  # the request itself meets the router
-        await house.launch()
-    await house.rest(HALF_AN_HOUR)
+        await harness.launch()
+    await harness.rest(HALF_AN_HOUR)
 
     assert 1 <= broken.calls < 300, "481 times in 18 minutes is too often"
-    assert SECRET not in house.outside
-    assert house.life.control_plane.reconciler.unexpected_errors.notices
+    assert SECRET not in harness.outside
+    assert harness.running.control_plane.reconciler.unexpected_errors.notices
 
     broken.error = None
-    await house.launch()
-    await house.rest()
-    await house.assert_live()
-    assert house.life.control_plane.reconciler.unexpected_errors.notices == {}
+    await harness.launch()
+    await harness.rest()
+    await harness.assert_live()
+    assert harness.running.control_plane.reconciler.unexpected_errors.notices == {}
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
-async def test_what_is_to_go_goes_in_the_end(house: Harness, method: str) -> None:
-    await house.launch()
-    await house.rest()
-    broken = Broken(house.engine, method, ValueError(SECRET))
-    await house.stop()
-    await house.rest(HALF_AN_HOUR)
+async def test_what_is_to_go_goes_in_the_end(harness: Harness, method: str) -> None:
+    await harness.launch()
+    await harness.rest()
+    broken = Broken(harness.engine, method, ValueError(SECRET))
+    await harness.stop()
+    await harness.rest(HALF_AN_HOUR)
     assert 1 <= broken.calls < 300
-    assert house.life.control_plane.reconciler.unexpected_errors.notices
+    assert harness.running.control_plane.reconciler.unexpected_errors.notices
 
     broken.error = None
-    await house.rest()
-    await house.assert_gone()
-    assert house.life.control_plane.reconciler.unexpected_errors.notices == {}
+    await harness.rest()
+    await harness.assert_gone()
+    assert harness.running.control_plane.reconciler.unexpected_errors.notices == {}
 
 
-async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(house: Harness) -> None:
-    broken = Broken(house.life.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
-    finish = Broken(house.store, "write", ValueError(SECRET))
+async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Harness) -> None:
+    broken = Broken(harness.running.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
+    finish = Broken(harness.store, "write", ValueError(SECRET))
     finish.error = None
-    await house.tell(house.forge.open(house.forge.add_repository("acme", "shop"), "x", "a1"))
+    await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
     finish.error = ValueError(SECRET)
-    await house.rest(HALF_AN_HOUR)
+    await harness.rest(HALF_AN_HOUR)
 
     assert broken.calls <= 10 + HALF_AN_HOUR / MAX_PAUSE
-    assert "Internal error (ValueError)" in house.life.controller.troubles["deliveries"]
+    assert "Internal error (ValueError)" in harness.running.controller.troubles["deliveries"]
 
     broken.error = finish.error = None
-    await house.rest()
-    assert house.life.controller.troubles == {}
+    await harness.rest()
+    assert harness.running.controller.troubles == {}
 
 
-async def test_a_preview_page_says_that_it_is_an_internal_error(house: Harness) -> None:
-    Broken(house.engine, "resolve", ValueError(SECRET))
-    environment = await house.launch()
-    await house.rest()
+async def test_a_preview_page_says_that_it_is_an_internal_error(harness: Harness) -> None:
+    Broken(harness.engine, "resolve", ValueError(SECRET))
+    environment = await harness.launch()
+    await harness.rest()
 
-    page = house.target(environment.host)
+    page = harness.target(environment.host)
     assert isinstance(page, Page)
     assert page.state == "failed"
     assert "nternal error" in page.message

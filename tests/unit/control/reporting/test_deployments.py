@@ -28,39 +28,39 @@ URL = "http://feature-x.preview.test"
 PLACE = "preview/shop/pr-1"
 
 
-async def opened(house: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeSeen:
+async def opened(harness: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeSeen:
     """A pull request, and so much time after it."""
-    event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", sha, **how)
-    await house.tell(event)
-    await house.rest(seconds)
+    event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", sha, **how)
+    await harness.tell(event)
+    await harness.rest(seconds)
     return event
 
 
-async def told(house: Harness, event: ChangeSeen, seconds: float = 300) -> None:
-    await house.tell(event)
-    await house.rest(seconds)
+async def told(harness: Harness, event: ChangeSeen, seconds: float = 300) -> None:
+    await harness.tell(event)
+    await harness.rest(seconds)
 
 
-def deployment(house: Harness, sha: str = A) -> Deployment:
+def deployment(harness: Harness, sha: str = A) -> Deployment:
     """The one deployment of a commit."""
-    [found] = [d for d in house.forge.deployments if d.sha == sha]
+    [found] = [d for d in harness.forge.deployments if d.sha == sha]
     return found
 
 
-def statuses(house: Harness, sha: str = A) -> list[Announcement]:
+def statuses(harness: Harness, sha: str = A) -> list[Announcement]:
     """Whatever was said of a commit, oldest first."""
-    return [s.announcement for s in house.forge.statuses if s.sha == sha]
+    return [s.announcement for s in harness.forge.statuses if s.sha == sha]
 
 
-def progress(house: Harness, sha: str = A) -> Progress:
+def progress(harness: Harness, sha: str = A) -> Progress:
     """How a commit's status stands."""
-    return statuses(house, sha)[-1].progress
+    return statuses(harness, sha)[-1].progress
 
 
-def assert_all_end(house: Harness) -> None:
+def assert_all_end(harness: Harness) -> None:
     """No commit waits, and at most one deployment shows something."""
-    assert all(progress(house, s.sha) is not Progress.IN_PROGRESS for s in house.forge.statuses)
-    shown = [d for d in house.forge.deployments if d.progress is not Progress.INACTIVE]
+    assert all(progress(harness, s.sha) is not Progress.IN_PROGRESS for s in harness.forge.statuses)
+    shown = [d for d in harness.forge.deployments if d.progress is not Progress.INACTIVE]
     assert len(shown) <= 1
     assert all(d.progress is not Progress.IN_PROGRESS for d in shown)
 
@@ -70,85 +70,85 @@ def test_every_state_has_its_progress() -> None:
 
 
 class TestDeployments:
-    async def test_of_a_preview_that_comes_up(self, house: Harness) -> None:
-        await opened(house)
-        found = deployment(house)
+    async def test_of_a_preview_that_comes_up(self, harness: Harness) -> None:
+        await opened(harness)
+        found = deployment(harness)
 
         assert (found.environment, found.number) == (PLACE, 1)
         assert [t.progress for t in found.told] == [Progress.IN_PROGRESS, Progress.SUCCESS]
         first, last = found.told
         assert (first.url, last.url) == ("", URL)
         assert last.description == "The preview is live."
-        assert last.log_url == f"http://preview.test/previews/{(await house.the()).id}"
+        assert last.log_url == f"http://preview.test/previews/{(await harness.the()).id}"
 
-    async def test_the_one_before_goes_when_a_newer_comes(self, house: Harness) -> None:
-        event = await opened(house)
-        await told(house, house.forge.push(event, B))
+    async def test_the_one_before_goes_when_a_newer_comes(self, harness: Harness) -> None:
+        event = await opened(harness)
+        await told(harness, harness.forge.push(event, B))
 
-        assert deployment(house, A).progress is Progress.INACTIVE
-        assert deployment(house, B).progress is Progress.SUCCESS
+        assert deployment(harness, A).progress is Progress.INACTIVE
+        assert deployment(harness, B).progress is Progress.SUCCESS
 
-    async def test_of_a_push_that_fails(self, house: Harness) -> None:
-        event = await opened(house)
-        house.engine.add_image(IMAGE, Program(exit_code=1))
-        await told(house, house.forge.push(event, B))
+    async def test_of_a_push_that_fails(self, harness: Harness) -> None:
+        event = await opened(harness)
+        harness.engine.add_image(IMAGE, Program(exit_code=1))
+        await told(harness, harness.forge.push(event, B))
 
-        assert deployment(house, B).progress is Progress.FAILURE
-        assert deployment(house, B).told[-1].url == "", "what answers there is another commit"
+        assert deployment(harness, B).progress is Progress.FAILURE
+        assert deployment(harness, B).told[-1].url == "", "what answers there is another commit"
 
-    async def test_is_cleaned_up_on_close(self, house: Harness) -> None:
-        event = await opened(house)
-        await told(house, house.forge.close(event, merged=True))
+    async def test_is_cleaned_up_on_close(self, harness: Harness) -> None:
+        event = await opened(harness)
+        await told(harness, harness.forge.close(event, merged=True))
 
-        assert deployment(house).progress is Progress.INACTIVE
-        assert "is closed" in deployment(house).told[-1].description
+        assert deployment(harness).progress is Progress.INACTIVE
+        assert "is closed" in deployment(harness).told[-1].description
 
-    async def test_comes_back_on_reopening(self, house: Harness) -> None:
-        event = await opened(house)
-        await told(house, house.forge.close(event))
-        await told(house, house.forge.reopen(event))
+    async def test_comes_back_on_reopening(self, harness: Harness) -> None:
+        event = await opened(harness)
+        await told(harness, harness.forge.close(event))
+        await told(harness, harness.forge.reopen(event))
 
-        assert deployment(house).progress is Progress.SUCCESS
+        assert deployment(harness).progress is Progress.SUCCESS
 
-    async def test_there_is_none_of_what_was_refused(self, house: Harness) -> None:
-        await opened(house, fork=house.forge.add_repository("mallory", "shop"))
+    async def test_there_is_none_of_what_was_refused(self, harness: Harness) -> None:
+        await opened(harness, fork=harness.forge.add_repository("mallory", "shop"))
 
-        assert house.forge.deployments == []
+        assert harness.forge.deployments == []
 
     async def test_goes_when_the_preview_is_refused_later(self) -> None:
-        async with Harness([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as house:
-            event = await opened(house, labels=("preview",))
-            await told(house, house.forge.edit(event, labels=()))
+        async with Harness([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as harness:
+            event = await opened(harness, labels=("preview",))
+            await told(harness, harness.forge.edit(event, labels=()))
 
-            assert deployment(house).progress is Progress.INACTIVE
+            assert deployment(harness).progress is Progress.INACTIVE
 
-    async def test_is_found_again_after_the_database_was_lost(self, house: Harness) -> None:
-        event = await opened(house)
-        await house.kill()
-        house.store = type(house.store)()
-        await house.start()
-        await house.rest(600)
+    async def test_is_found_again_after_the_database_was_lost(self, harness: Harness) -> None:
+        event = await opened(harness)
+        await harness.kill()
+        harness.store = type(harness.store)()
+        await harness.start()
+        await harness.rest(600)
 
-        assert deployment(house).progress is Progress.SUCCESS
-        await told(house, house.forge.close(event))
-        assert deployment(house).progress is Progress.INACTIVE
+        assert deployment(harness).progress is Progress.SUCCESS
+        await told(harness, harness.forge.close(event))
+        assert deployment(harness).progress is Progress.INACTIVE
 
 
 class TestStatuses:
-    async def test_of_a_preview_that_comes_up(self, house: Harness) -> None:
-        await opened(house)
+    async def test_of_a_preview_that_comes_up(self, harness: Harness) -> None:
+        await opened(harness)
 
-        [status] = {s.context for s in house.forge.statuses}
+        [status] = {s.context for s in harness.forge.statuses}
         assert status == "stager/shop"
-        assert [s.progress for s in statuses(house)] == [Progress.IN_PROGRESS, Progress.SUCCESS]
-        assert statuses(house)[-1].url == URL
+        assert [s.progress for s in statuses(harness)] == [Progress.IN_PROGRESS, Progress.SUCCESS]
+        assert statuses(harness)[-1].url == URL
 
-    async def test_of_one_that_fails(self, house: Harness) -> None:
-        house.engine.add_image(IMAGE, Program(exit_code=1, output="no such table"))
-        await opened(house)
+    async def test_of_one_that_fails(self, harness: Harness) -> None:
+        harness.engine.add_image(IMAGE, Program(exit_code=1, output="no such table"))
+        await opened(harness)
 
-        assert progress(house) is Progress.FAILURE
-        assert statuses(house)[-1].description.startswith("Failed while")
+        assert progress(harness) is Progress.FAILURE
+        assert statuses(harness)[-1].description.startswith("Failed while")
 
     @pytest.mark.parametrize(
         ("rules", "how", "why"),
@@ -161,69 +161,69 @@ class TestStatuses:
     async def test_a_refusal_says_why_once_and_bars_nobodys_merge(
         self, rules: Rules, how: dict[str, Any], why: str
     ) -> None:
-        async with Harness([replace(SHOP, rules=rules)]).open() as house:
-            await opened(house, **how)
-            await house.rest(3600)
+        async with Harness([replace(SHOP, rules=rules)]).open() as harness:
+            await opened(harness, **how)
+            await harness.rest(3600)
 
-            [status] = statuses(house)
+            [status] = statuses(harness)
             assert (status.progress, status.description) == (Progress.SUCCESS, why)
 
-    async def test_a_fork_that_nobody_approved(self, house: Harness) -> None:
-        await opened(house, fork=house.forge.add_repository("mallory", "shop"))
+    async def test_a_fork_that_nobody_approved(self, harness: Harness) -> None:
+        await opened(harness, fork=harness.forge.add_repository("mallory", "shop"))
 
-        [status] = statuses(house)
+        [status] = statuses(harness)
         assert status.progress is Progress.SUCCESS
         assert "newest commit isn't approved" in status.description
 
-    async def test_a_commit_that_was_overtaken_doesnt_wait(self, house: Harness) -> None:
-        house.engine.delays["start"] = 100
-        event = await opened(house, A, seconds=5)
-        assert progress(house, A) is Progress.IN_PROGRESS
-        await told(house, house.forge.push(event, B), seconds=5)
+    async def test_a_commit_that_was_overtaken_doesnt_wait(self, harness: Harness) -> None:
+        harness.engine.delays["start"] = 100
+        event = await opened(harness, A, seconds=5)
+        assert progress(harness, A) is Progress.IN_PROGRESS
+        await told(harness, harness.forge.push(event, B), seconds=5)
 
-        assert (progress(house, A), statuses(house, A)[-1].description) == (Progress.SUCCESS, OVERTAKEN)
-        await house.rest(600)
-        assert progress(house, B) is Progress.SUCCESS
+        assert (progress(harness, A), statuses(harness, A)[-1].description) == (Progress.SUCCESS, OVERTAKEN)
+        await harness.rest(600)
+        assert progress(harness, B) is Progress.SUCCESS
 
-    async def test_what_is_closed_on_its_way_doesnt_wait(self, house: Harness) -> None:
-        house.engine.delays["start"] = 100
-        event = await opened(house, A, seconds=5)
-        await told(house, house.forge.close(event))
+    async def test_what_is_closed_on_its_way_doesnt_wait(self, harness: Harness) -> None:
+        harness.engine.delays["start"] = 100
+        event = await opened(harness, A, seconds=5)
+        await told(harness, harness.forge.close(event))
 
-        assert_all_end(house)
+        assert_all_end(harness)
 
-    async def test_what_is_killed_on_its_way_doesnt_wait(self, house: Harness) -> None:
-        house.engine.delays["start"] = 100
-        await opened(house, A, seconds=5)
-        await house.stop("feature-x")
-        await house.rest()
+    async def test_what_is_killed_on_its_way_doesnt_wait(self, harness: Harness) -> None:
+        harness.engine.delays["start"] = 100
+        await opened(harness, A, seconds=5)
+        await harness.stop("feature-x")
+        await harness.rest()
 
-        assert_all_end(house)
-        assert "stopped manually" in statuses(house)[-1].description
+        assert_all_end(harness)
+        assert "stopped manually" in statuses(harness)[-1].description
 
-    async def test_closing_changes_nothing_of_what_was_true(self, house: Harness) -> None:
-        event = await opened(house)
-        before = statuses(house)
-        await told(house, house.forge.close(event))
+    async def test_closing_changes_nothing_of_what_was_true(self, harness: Harness) -> None:
+        event = await opened(harness)
+        before = statuses(harness)
+        await told(harness, harness.forge.close(event))
 
-        assert statuses(house) == before
+        assert statuses(harness) == before
 
-    async def test_a_failure_stays_one_when_it_is_killed(self, house: Harness) -> None:
-        house.engine.add_image(IMAGE, Program(exit_code=1))
-        await opened(house)
-        await house.stop("feature-x")
-        await house.rest()
+    async def test_a_failure_stays_one_when_it_is_killed(self, harness: Harness) -> None:
+        harness.engine.add_image(IMAGE, Program(exit_code=1))
+        await opened(harness)
+        await harness.stop("feature-x")
+        await harness.rest()
 
-        assert progress(house) is Progress.FAILURE
+        assert progress(harness) is Progress.FAILURE
 
-    async def test_a_force_push_back(self, house: Harness) -> None:
-        house.engine.delays["start"] = 10
-        event = await opened(house, A, seconds=5)
-        await told(house, house.forge.push(event, B), seconds=5)
-        await told(house, house.forge.push(event, A))
+    async def test_a_force_push_back(self, harness: Harness) -> None:
+        harness.engine.delays["start"] = 10
+        event = await opened(harness, A, seconds=5)
+        await told(harness, harness.forge.push(event, B), seconds=5)
+        await told(harness, harness.forge.push(event, A))
 
-        assert_all_end(house)
-        assert statuses(house, A)[-1].url == URL
+        assert_all_end(harness)
+        assert statuses(harness, A)[-1].url == URL
 
 
 class WithoutDeployments(FakeForge):
@@ -251,42 +251,42 @@ class TestTrouble:
         await quiet.assert_live()
 
     async def test_one_that_is_refused_keeps_no_other_from_being_said(self) -> None:
-        async with Harness(forge=WithoutDeployments()).open() as house:
-            await opened(house)
+        async with Harness(forge=WithoutDeployments()).open() as harness:
+            await opened(harness)
 
-            assert house.forge.deployments == []
-            assert progress(house) is Progress.SUCCESS
-            assert len(house.forge.comments) == 1
+            assert harness.forge.deployments == []
+            assert progress(harness) is Progress.SUCCESS
+            assert len(harness.forge.comments) == 1
 
-    async def test_is_said_once_the_forge_is_back(self, house: Harness) -> None:
-        event = await opened(house)
-        await house.tell(house.forge.push(event, B))
-        house.forge.mood = FaultMode.FAILING
-        await house.rest(3600)
-        house.forge.mood = FaultMode.WELL
-        await house.rest(3600)
+    async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
+        event = await opened(harness)
+        await harness.tell(harness.forge.push(event, B))
+        harness.forge.mood = FaultMode.FAILING
+        await harness.rest(3600)
+        harness.forge.mood = FaultMode.WELL
+        await harness.rest(3600)
 
-        assert deployment(house, B).progress is Progress.SUCCESS
-        assert_all_end(house)
+        assert deployment(harness, B).progress is Progress.SUCCESS
+        assert_all_end(harness)
 
-    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, house: Harness) -> None:
-        event = await opened(house)
-        house.forge.mood = FaultMode.FAILING
-        await told(house, house.forge.close(event))
-        await house.kill()
-        house.forge.mood = FaultMode.WELL
-        await house.start()
+    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
+        event = await opened(harness)
+        harness.forge.mood = FaultMode.FAILING
+        await told(harness, harness.forge.close(event))
+        await harness.kill()
+        harness.forge.mood = FaultMode.WELL
+        await harness.start()
 
-        assert deployment(house).progress is Progress.INACTIVE
+        assert deployment(harness).progress is Progress.INACTIVE
 
-    async def test_nothing_is_said_twice(self, house: Harness) -> None:
-        await opened(house)
-        before = (len(deployment(house).told), len(statuses(house)))
-        await house.rest(3600)
-        await house.kill()
-        await house.start()
+    async def test_nothing_is_said_twice(self, harness: Harness) -> None:
+        await opened(harness)
+        before = (len(deployment(harness).told), len(statuses(harness)))
+        await harness.rest(3600)
+        await harness.kill()
+        await harness.start()
 
-        assert (len(deployment(house).told), len(statuses(house))) == before
+        assert (len(deployment(harness).told), len(statuses(harness))) == before
 
     async def test_killed_anywhere_no_commit_is_left_waiting(self) -> None:
         """Stager is killed at every point in turn, and the head moves before its next start."""
@@ -300,37 +300,37 @@ class TestTrouble:
 
 async def killed_at(at: int) -> Tripwire:
     """A pull request is opened; Stager ends at this point and is started again after a push."""
-    house, wire = Harness(reports=False), Tripwire(at)
-    life = await house.start(wire)
-    event = house.forge.open(house.forge.add_repository("acme", "shop"), "feature-x", A)
+    harness, wire = Harness(reports=False), Tripwire(at)
+    running = await harness.start(wire)
+    event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", A)
     wire.arm()
     with suppress(TimeoutError):
         async with asyncio.timeout(300):
-            await life.webhook_consumer.receive(house.forge.delivery(event))
-    await house.rest()
+            await running.webhooks.receive(harness.forge.delivery(event))
+    await harness.rest()
     tripped = Tripwire(at)
     if wire.tripped.is_set():
         tripped.cut()
-    await house.kill()
-    pushed = house.forge.push(event, B)
-    await house.start()
-    await told(house, pushed, 900)
-    assert_all_end(house)
-    assert progress(house, B) is Progress.SUCCESS
-    await house.kill()
+    await harness.kill()
+    pushed = harness.forge.push(event, B)
+    await harness.start()
+    await told(harness, pushed, 900)
+    assert_all_end(harness)
+    assert progress(harness, B) is Progress.SUCCESS
+    await harness.kill()
     return tripped
 
 
 class TestSwitchedOff:
     async def test_nothing_is_announced(self) -> None:
-        async with Harness(announces=False).open() as house:
-            await opened(house)
+        async with Harness(announces=False).open() as harness:
+            await opened(harness)
 
-            assert (house.forge.deployments, house.forge.statuses) == ([], [])
-            assert len(house.forge.comments) == 1
+            assert (harness.forge.deployments, harness.forge.statuses) == ([], [])
+            assert len(harness.forge.comments) == 1
 
-    async def test_what_was_launched_by_hand_has_no_place(self, house: Harness) -> None:
-        await house.launch()
-        await house.rest()
+    async def test_what_was_launched_by_hand_has_no_place(self, harness: Harness) -> None:
+        await harness.launch()
+        await harness.rest()
 
-        assert (house.forge.deployments, house.forge.statuses) == ([], [])
+        assert (harness.forge.deployments, harness.forge.statuses) == ([], [])
