@@ -81,7 +81,7 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         id=f"dep{number}",
         environment_id=environment_id,
         revision=Revision("c0ffee", "refs/heads/x"),
-        attempt=Attempt(number, 2, later(9), outcome, True, "container@then"),
+        attempt=Attempt(number, 2, later(9), outcome, True, {"web": "container@then"}),
         created_at=NOON,
         image="sha256:1234",
         starting_at=later(1),

@@ -13,8 +13,8 @@ import pytest
 from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
-from stager.forges.github.account import Place
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.account import GithubServer
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.ports.login import Accounts, AuthorizationRequest, Identity, Pending
 from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
@@ -62,8 +62,8 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[UnderTest]:
     async with GithubLogin() as double, aiohttp.ClientSession() as session:
 
         def over_http(seconds: float, known: bool) -> GithubSignIn:
-            place = Place(double.url, double.url, timeout=seconds, pause=0.001)
-            return GithubSignIn(session, place, lambda: Client(ID, SECRET) if known else None)
+            place = GithubServer(double.url, double.url, timeout=seconds, pause=0.001)
+            return GithubSignIn(session, place, lambda: OAuthClient(ID, SECRET) if known else None)
 
         yield UnderTest(double, over_http)
 

@@ -225,7 +225,7 @@ class Ground(RuleBasedStateMachine):
 
     def _has_answered(self, instance: Instance) -> bool:
         deployment = self._peek(lambda tx: tx.deployment(instance.deployment))
-        return deployment is not None and bool(deployment.attempt.healthy_run)
+        return deployment is not None and bool(deployment.attempt.healthy_runs)
 
     def _running_of(self, number: int) -> str | None:
         """The head that runs for this pull request."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import aiohttp
 
 from stager.control.routing.urls import Urls
-from stager.forges.github.account import Place, as_nobody, with_app, with_token
+from stager.forges.github.account import GithubServer, anonymous, with_app, with_token
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.app_setup.setup import GithubSetup
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.forges.local.forge import LocalForge
 from stager.ports.forge import Forge
@@ -39,20 +39,20 @@ def github_of(
         Fault: the App's credentials are no good.
     """
     given, outgoing = settings.github, settings.github.outgoing_auth
-    place = Place(given.api_url, given.web_url)
+    server = GithubServer(given.api_url, given.web_url)
     keyring = Keyring(state.github_app)
     app = app_in_force(given.app_id, given.private_key.reveal(), keyring)
     setup = GithubSetup(
-        as_nobody(session, place),
+        anonymous(session, server),
         keyring,
         given.web_url,
         running=app,
         overridden=bool(given.app_id),
     )
     if app:
-        return with_app(session, place, app), setup
+        return with_app(session, server, app), setup
     if outgoing.user:
-        return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
+        return with_token(session, server, outgoing.user, outgoing.password.reveal()), setup
     return None, setup
 
 
@@ -60,14 +60,14 @@ def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: Githu
     """People's accounts at GitHub: they sign in to the configured OAuth application, or to the App that was
     made with one click, as soon as it is."""
     given = settings.github
-    place = Place(given.api_url, given.web_url)
+    server = GithubServer(given.api_url, given.web_url)
 
-    def client() -> Client | None:
+    def client() -> OAuthClient | None:
         if given.client_id:
-            return Client(given.client_id, given.client_secret.reveal())
+            return OAuthClient(given.client_id, given.client_secret.reveal())
         return setup.client()
 
-    return GithubSignIn(session, place, client, given.scope)
+    return GithubSignIn(session, server, client, given.scope)
 
 
 async def local_forge_of(settings: Settings, listen: str, urls: Urls) -> LocalForge | None:

@@ -20,7 +20,7 @@ from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.forges import Forges
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.identity.sessions import Lifetimes
@@ -157,7 +157,7 @@ async def _assemble(
     control_plane = ControlPlane(
         ports, urls, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
-    previews.guard(control_plane.identity.access)
+    previews.guard(control_plane.identity.authorizer)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))

@@ -146,7 +146,7 @@ def _hint(part: str, state: StateDirectory) -> str:
         return f"Stager's log may be {state.log}."
     if part in FRONT_PARTS:
         return f"See the front's log, {state.front / 'front.log'}, and the free space: `df {state.front}`."
-    return f"See `step_failed` and `loop_failed` in the server's log ({state.log} with --detach)."
+    return f"See `action_failed` and `loop_failed` in the server's log ({state.log} with --detach)."
 
 
 async def _front_answers(state: StateDirectory) -> bool:

@@ -134,7 +134,7 @@ class ControlPlane:
         self.reconciler.workers.wake(environment_id)
 
     async def _show(self, environment_id: str) -> None:
-        await self.reconciler.actions.showing.tell(environment_id)
+        await self.reconciler.actions.status_page.update(environment_id)
 
     async def _check_branch(self, application: Application, name: str) -> None:
         await self.builds.images.check_branch(application, name)

@@ -50,7 +50,9 @@ def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hi
     """
     long_run = _ran_for(instance, now) >= LONG_RUN
     failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
-    own_end = not attempt.healthy_run and (bool(instance.memory_exceeded) or instance.exit_code not in KILLED)
+    own_end = not attempt.has_been_healthy(instance) and (
+        bool(instance.memory_exceeded) or instance.exit_code not in KILLED
+    )
     final = own_end or failures > CRASHES_ALLOWED
     return replace(
         attempt,
@@ -63,8 +65,9 @@ def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hi
 
 def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
     """The attempt once its instance has answered. Earlier failures to start are forgiven, crashes aren't."""
-    failures = attempt.failures if attempt.healthy_run else 0
-    return replace(attempt, healthy_run=instance.run, failures=failures, retry_at=None, outcome=None)
+    failures = attempt.failures if attempt.has_been_healthy(instance) else 0
+    healthy_runs = {**attempt.healthy_runs, instance.service: instance.run}
+    return replace(attempt, healthy_runs=healthy_runs, failures=failures, retry_at=None, outcome=None)
 
 
 def after_silence(attempt: Attempt) -> Attempt:
@@ -126,7 +129,7 @@ def _exit_outcome(attempt: Attempt, instance: Instance, log: str, hint: str) -> 
             log,
         )
     code = "" if instance.exit_code is None else f" with exit code {instance.exit_code}"
-    if attempt.healthy_run:
+    if attempt.has_been_healthy(instance):
         return Outcome("fault", "crashed", f"The application ended by itself{code}.", detail=log)
     return Outcome(
         "fault",

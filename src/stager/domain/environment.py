@@ -171,8 +171,20 @@ class Environment:
         return self.key.app
 
 
-WEB_SERVICE = "web"
-"""The name of an application's only service, the one that answers HTTP requests."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of an application, of which each generation has one instance.
+
+    Args:
+        is_routed: whether the front sends requests to it.
+    """
+
+    name: str
+    is_routed: bool = True
+
+
+WEB_SERVICE = Service("web")
+"""The only service of an application today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +259,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How the deployment of one generation fares, across restarts of Stager.
+    """The progress of one generation's deployment. Kept across restarts of Stager.
 
     Args:
-        failures: how often in a row a step of it failed or its instance died.
-        retry_at: not before this; None when nothing failed.
-        outcome: the latest bad ending, None while it goes well.
-        final: whether the generation is given up: only a new one brings another try.
-        healthy_run: the run (see `Instance.run`) that has answered; empty before the first.
+        failures: how many times in a row an action for it failed or one of its instances ended.
+        retry_at: the earliest time of the next try; None if nothing failed.
+        outcome: the latest failure, None while there is none.
+        final: whether the generation is given up; only a new generation is tried again.
+        healthy_runs: by the name of the service, the run (see `Instance.run`) that passed its health check.
     """
 
     generation: int
@@ -262,34 +274,47 @@ class Attempt:
     retry_at: datetime | None = None
     outcome: Outcome | None = None
     final: bool = False
-    healthy_run: str = ""
+    healthy_runs: Mapping[str, str] = field(default_factory=dict)
+
+    def has_been_healthy(self, instance: Instance) -> bool:
+        """Whether an instance of the same service has been healthy in this deployment."""
+        return instance.service in self.healthy_runs
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What is.
+    """The observed state of an environment.
 
     Args:
-        instances: all that the engine has for this environment, in any order.
-        published: where the front sends its host's requests; None when it shows a page.
-        attempts: of the desired generation and of those that the instances belong to, where there are any.
+        instances: all instances of the environment that the engine has, in any order.
+        published: the endpoint to which the front sends requests, by the name of the service. A service that
+            isn't in it has a page instead.
+        attempts: of the desired generation and of those that the instances belong to, as far as they exist.
+        services: the services of a generation; `WEB_SERVICE` for those that aren't in it.
     """
 
     instances: tuple[Instance, ...] = ()
-    published: Endpoint | None = None
+    published: Mapping[str, Endpoint] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
+    services: Mapping[int, tuple[Service, ...]] = field(default_factory=dict)
 
     def attempt(self, generation: int) -> Attempt:
-        """The attempt of this generation, a fresh one before its first step."""
+        """The attempt of this generation, a new one before its first action."""
         return next((a for a in self.attempts if a.generation == generation), Attempt(generation))
 
     def is_healthy(self, instance: Instance) -> bool:
-        """Whether it has answered since it was started, and can still be reached."""
-        running = instance.state is InstanceState.RUNNING and instance.endpoint is not None
-        return running and self.attempt(instance.generation).healthy_run == instance.run
+        """Whether its current run passed the health check, and it can still be reached."""
+        is_reachable = instance.state is InstanceState.RUNNING and instance.endpoint is not None
+        healthy_run = self.attempt(instance.generation).healthy_runs.get(instance.service)
+        return is_reachable and healthy_run == instance.run
+
+    def is_serving(self, instance: Instance) -> bool:
+        """Whether it runs and the front sends requests to it."""
+        endpoint = self.published.get(instance.service)
+        return (
+            instance.state is InstanceState.RUNNING and endpoint is not None and instance.endpoint == endpoint
+        )
 
     @property
-    def serving(self) -> Instance | None:
-        """The running instance that the front sends requests to."""
-        running = (i for i in self.instances if i.state is InstanceState.RUNNING)
-        return next((i for i in running if self.published and i.endpoint == self.published), None)
+    def serving(self) -> tuple[Instance, ...]:
+        return tuple(i for i in self.instances if self.is_serving(i))

@@ -1,67 +1,81 @@
-"""`plan`: from what should be and what is to the one next action. The heart of the house.
+"""`plan` computes the next action from the desired and the observed state. All reconciliation depends on it.
 
-Three promises hold for every input, and the tests try every combination: it comes to rest; what is published
-is never stopped before its successor serves; nothing is published that isn't healthy.
+A generation is a set of instances, one for each of its services. The rules:
+
+- A generation is published as a whole, as soon as all its services are healthy. The desired one is brought up
+  first; once it is given up, the newest one that serves or can serve.
+- A service that ended is recorded once, and started again at the deployment's `retry_at`.
+- Instances of other generations are retired: at once if they aren't healthy, else when there is nothing
+  else to do, because draining them must not delay a new revision.
+- An environment that shouldn't run is unpublished, then its instances are retired, oldest generation first.
+
+Three promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
+is published is never stopped before its successor serves; nothing is published that isn't healthy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.domain.environment import Attempt, Desired, Instance, InstanceState, Observed
+from stager.domain.environment import Attempt, Desired, Instance, InstanceState, Observed, Service
+from stager.domain.generation import Generation, generations_of, in_order
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Make a new instance of the desired generation, and start it."""
+    """Create an instance of a service of the desired generation, and start it."""
 
     generation: int
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Start an instance that was made but doesn't run."""
+    """Start an existing instance that doesn't run."""
 
     instance: Instance
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Wait until the instance answers."""
+    """Wait until the instance passes its health check."""
 
     instance: Instance
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send the host's requests to the instance."""
+    """Send the requests for the environment to these instances, all of one generation, and to no others."""
 
-    instance: Instance
+    instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unpublish:
-    """Send the host's requests to a page."""
+    """Answer the requests for these services with a page."""
+
+    services: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Let the instance's open requests end, then remove it with all that it had."""
+    """Drain these instances, which are all of one generation, then remove them."""
 
-    instance: Instance
+    instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Remember that an instance ended by itself: by that, its deployment fails or is tried again."""
+    """Record in the deployment that an instance ended. The deployment is then given up, or retried later."""
 
     instance: Instance
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before this time."""
+    """Do nothing before this time."""
 
     until: datetime
 
@@ -69,121 +83,157 @@ class Wait:
 Action = Start | Resume | Check | Publish | Unpublish | Retire | Record | Wait
 
 
-def continues(running: Action, planned: Action | None) -> bool:
-    """Whether what is being done is still what should be done, so that it needn't be cancelled.
-
-    Bringing a generation up is one undertaking: its next step is planned as soon as the last one shows. An
-    earlier one means that the instance is gone, so that there is nothing to wait for. And what is about to
-    end may end, when its effect shows before it has.
-    """
-    if planned is None:
-        return isinstance(running, Publish | Unpublish | Retire | Record)
-    match running, planned:
-        case Start(generation), Resume(instance) | Check(instance):
-            return instance.generation == generation
-        case Start() | Unpublish() | Wait(), _:
-            return running == planned
-        case Resume(before), Check(instance):
-            return instance.id == before.id
-        case _, Start() | Unpublish() | Wait():
-            return False
-        case _:
-            return type(running) is type(planned) and running.instance.id == planned.instance.id
-
-
 def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
-    """The next action, or None when there is nothing to do.
+    """The next action, or None if there is nothing to do.
 
     Args:
-        desired: what should be.
-        observed: what is.
         now: with a time zone.
     """
     return _bring_up(desired, observed, now) if desired.should_run else _take_down(observed)
 
 
 def _take_down(observed: Observed) -> Action | None:
-    if observed.published is not None:
-        return Unpublish()
-    return Retire(_in_order(observed)[0]) if observed.instances else None
+    if observed.published:
+        return Unpublish(frozenset(observed.published))
+    return _retire(observed.instances) if observed.instances else None
 
 
 def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | None:
-    serving = observed.serving
-    if serving is None:
-        first = _serve_at_once(desired, observed)
-        if first is not None:
-            return first
-    generation = _target(desired, observed)
-    current = _newest(observed, generation)
-    others = [i for i in _in_order(observed) if i not in (serving, current)]
-    useless = next((i for i in others if not observed.is_healthy(i)), None)
-    if useless is not None:
-        return Retire(useless)
-    step = _next_step(generation, current, desired, observed, now)
-    # What still has open requests to end goes last, so that draining never delays a newer revision.
-    if others and (step is None or isinstance(step, Wait)):
-        return Retire(others[0])
-    return step
+    generations = generations_of(observed, desired.generation)
+    if (repair := _repair_routes(generations, observed)) is not None:
+        return repair
+    target = _target(generations, desired, observed)
+    others = _superseded(target, generations, observed)
+    useless = [i for i in others if not observed.is_healthy(i)]
+    if useless:
+        return _retire(useless)
+    action = _advance(target, desired, observed, now)
+    if others and (action is None or isinstance(action, Wait)):
+        return _retire(others)
+    return action
 
 
-def _serve_at_once(desired: Desired, observed: Observed) -> Publish | Unpublish | None:
-    """What could serve now that nothing does; or that a route to nothing must go."""
-    ready = [i for i in _in_order(observed) if observed.is_healthy(i) and i.generation <= desired.generation]
-    if ready:
-        return Publish(ready[-1])
-    return Unpublish() if observed.published is not None else None
+def _repair_routes(generations: Sequence[Generation], observed: Observed) -> Publish | Unpublish | None:
+    """Unless one generation is published as a whole: the newest one that can serve at once. If there is none,
+    the routes that lead to no running instance are removed."""
+    if any(g.is_published for g in generations):
+        return None
+    healthy = [g for g in generations if g.is_healthy]
+    if healthy:
+        return _publish(healthy[-1])
+    dead = observed.published.keys() - {i.service for i in observed.serving}
+    return Unpublish(frozenset(dead)) if dead else None
 
 
-def _target(desired: Desired, observed: Observed) -> int:
-    """The generation to bring up: the desired one; once that is given up, what serves, or the newest left."""
-    if not observed.attempt(desired.generation).final:
-        return desired.generation
-    if observed.serving is not None:
-        return observed.serving.generation
-    left = [i.generation for i in observed.instances if not observed.attempt(i.generation).final]
-    return max(left, default=desired.generation)
+def _target(generations: Sequence[Generation], desired: Desired, observed: Observed) -> Generation:
+    """The generation to bring up: the desired one; once that is given up, the newest that serves, or else the
+    newest of which all services exist."""
+
+    def is_final(generation: Generation) -> bool:
+        return observed.attempt(generation.number).final
+
+    wanted = next(g for g in generations if g.number == desired.generation)
+    if not is_final(wanted):
+        return wanted
+    serving = [g for g in generations if g.is_serving]
+    candidates = serving or [g for g in generations if g.is_complete and not is_final(g)]
+    return max(candidates, key=lambda g: (not is_final(g), g.number), default=wanted)
 
 
-def _next_step(
-    generation: int, current: Instance | None, desired: Desired, observed: Observed, now: datetime
-) -> Action | None:
-    attempt = observed.attempt(generation)
-    late = attempt.retry_at if attempt.retry_at is not None and attempt.retry_at > now else None
-    if current is None:
-        if attempt.final or generation != desired.generation:
-            return None
-        return Wait(late) if late else Start(generation)
-    if attempt.final:
-        return None if current == observed.serving else Retire(current)
-    if current.state is not InstanceState.RUNNING:
-        return _revive(current, attempt, late)
-    if not observed.is_healthy(current):
-        return Check(current)
-    return Publish(current) if current != observed.serving else None
+def _superseded(target: Generation, generations: Sequence[Generation], observed: Observed) -> list[Instance]:
+    """The instances that neither the target nor a generation that serves needs."""
+    needed = [target, *(g for g in generations if g.is_serving)]
+    kept = {i.id for g in needed for i in g.instances.values()} | {i.id for i in observed.serving}
+    return [i for i in observed.instances if i.id not in kept]
 
 
-def _revive(current: Instance, attempt: Attempt, late: datetime | None) -> Action:
-    """An instance that ended by itself is recorded once, and started again when its time has come."""
-    if current.state is InstanceState.STOPPED and attempt.retry_at is None:
-        return Record(current)
-    return Wait(late) if late else Resume(current)
+def _advance(target: Generation, desired: Desired, observed: Observed, now: datetime) -> Action | None:
+    """The next action towards a target that is healthy and published."""
+    if observed.attempt(target.number).final:
+        is_useless = target.instances and not target.is_serving
+        return _retire(target.instances.values()) if is_useless else None
+    actions = [_advance_service(service, target, desired, observed, now) for service in target.services]
+    pending = [action for action in actions if action is not None]
+    if pending:
+        return min(pending, key=_urgency)
+    return _publish(target) if target.is_healthy and not target.is_published else None
 
 
-def _newest(observed: Observed, generation: int) -> Instance | None:
-    """The instance of this generation that is furthest along."""
-    of_generation = [i for i in _in_order(observed) if i.generation == generation]
-    return max(of_generation, key=lambda i: _progress(i, observed), default=None)
+def _advance_service(
+    service: Service, target: Generation, desired: Desired, observed: Observed, now: datetime
+) -> Start | Resume | Check | Record | Wait | None:
+    """The next action towards a healthy instance of a service. Only the desired generation gets new ones."""
+    attempt = observed.attempt(target.number)
+    wait = Wait(attempt.retry_at) if attempt.retry_at is not None and attempt.retry_at > now else None
+    instance = target.instances.get(service.name)
+    if instance is None:
+        return (wait or Start(target.number, service.name)) if target.number == desired.generation else None
+    if instance.state is not InstanceState.RUNNING:
+        return _revive(instance, attempt, wait)
+    return None if observed.is_healthy(instance) else Check(instance)
 
 
-def _progress(instance: Instance, observed: Observed) -> tuple[bool, bool, bool]:
-    return (
-        instance == observed.serving,
-        observed.is_healthy(instance),
-        instance.state is InstanceState.RUNNING,
-    )
+def _revive(instance: Instance, attempt: Attempt, wait: Wait | None) -> Record | Wait | Resume:
+    if instance.state is InstanceState.STOPPED and attempt.retry_at is None:
+        return Record(instance)
+    return wait or Resume(instance)
 
 
-def _in_order(observed: Observed) -> list[Instance]:
-    """Oldest first; by id among equals, so that the same input gives the same plan."""
-    return sorted(observed.instances, key=lambda i: (i.generation, i.id))
+def _urgency(action: Action) -> int:
+    """All services are started before any is checked, because a check lasts as long as the application takes
+    to boot."""
+    return 2 if isinstance(action, Wait) else int(isinstance(action, Check))
+
+
+def _publish(generation: Generation) -> Publish:
+    routed = (generation.instances[service.name] for service in generation.services if service.is_routed)
+    return Publish(tuple(routed))
+
+
+def _retire(instances: Iterable[Instance]) -> Retire:
+    """Retires those of the oldest generation."""
+    ordered = in_order(instances)
+    return Retire(tuple(i for i in ordered if i.generation == ordered[0].generation))
+
+
+def continues(running: Action, planned: Action | None) -> bool:
+    """Whether the running action is still right, so that it isn't cancelled.
+
+    The actions that bring a generation up follow each other: the plan has the next one as soon as the effect
+    of the running one shows. An earlier action in the plan means that the instance is gone. An action that is
+    about to end may end if its effect shows before.
+    """
+    if planned is None:
+        return isinstance(running, Publish | Unpublish | Retire | Record)
+    match running, planned:
+        case (Start() | Resume(), Start() | Resume() | Check()):
+            return _leads_to(running, planned)
+        case (Check(before), Check(instance)) | (Record(before), Record(instance)):
+            return instance.id == before.id
+        case Publish(before), Publish(instances):
+            return _ids(instances) == _ids(before)
+        case Retire(before), Retire(instances):
+            return _ids(instances) <= _ids(before)
+        case _:
+            return running == planned
+
+
+def _leads_to(running: Start | Resume, planned: Start | Resume | Check) -> bool:
+    """Whether both bring the same generation up, and the planned one doesn't begin again with the service of
+    the running one."""
+    if _generation_and_service(running)[0] != _generation_and_service(planned)[0]:
+        return False
+    is_same_service = _generation_and_service(running) == _generation_and_service(planned)
+    if isinstance(running, Start) or not is_same_service:
+        return True
+    return not isinstance(planned, Start) and planned.instance.id == running.instance.id
+
+
+def _generation_and_service(action: Start | Resume | Check) -> tuple[int, str]:
+    if isinstance(action, Start):
+        return action.generation, action.service
+    return action.instance.generation, action.instance.service
+
+
+def _ids(instances: Iterable[Instance]) -> set[str]:
+    return {instance.id for instance in instances}

@@ -74,4 +74,4 @@ def test_what_the_server_here_says_of_itself(here: Path, monkeypatch: pytest.Mon
         ("engine", Verdict.WRONG, "Away."),
         ("previews", Verdict.WRONG, "1 preview fails."),
     ]
-    assert "step_failed" in found[0].hint
+    assert "action_failed" in found[0].hint

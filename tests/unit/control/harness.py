@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Self
 
 from stager.control.control_plane import Intervals, Options
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.plugins.package import PluginSet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +22,7 @@ from stager.domain.errors import Fault, Outcome, Refused, Retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 JUST_NOW = (NOW - timedelta(seconds=1)).isoformat()
-RUN_BEFORE = "i1@before"
+HEALTHY_BEFORE = {"web": "i1@before"}
 
 
 def ended(started_at: str = JUST_NOW, exit_code: int | None = 1) -> Instance:
@@ -82,7 +83,7 @@ class TestAfterExit:
     def test_for_memory_it_says_so_with_the_limit(self) -> None:
         hungry = replace(ended(exit_code=137), memory_exceeded=512 << 20)
         at_boot = after_exit(Attempt(1), hungry, "last", NOW)
-        later = after_exit(Attempt(1, healthy_run=RUN_BEFORE), hungry, "last", NOW)
+        later = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), hungry, "last", NOW)
 
         assert (at_boot.final, later.final) == (True, False)
         assert at_boot.outcome == later.outcome
@@ -93,14 +94,14 @@ class TestAfterExit:
         assert at_boot.outcome.detail == "last"
 
     def test_after_it_answered_once_it_is_started_again(self) -> None:
-        attempt = after_exit(Attempt(1, healthy_run=RUN_BEFORE), ended(), "", NOW)
+        attempt = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), ended(), "", NOW)
 
         assert (attempt.final, attempt.failures, seconds(attempt)) == (False, 1, 1)
         assert attempt.outcome
         assert attempt.outcome.reason == "crashed"
 
     def test_so_often_in_a_row(self) -> None:
-        attempt, finals = Attempt(1, healthy_run=RUN_BEFORE), []
+        attempt, finals = Attempt(1, healthy_runs=HEALTHY_BEFORE), []
         for _ in range(CRASHES_ALLOWED + 1):
             attempt = after_exit(attempt, ended(), "", NOW)
             finals.append(attempt.final)
@@ -118,25 +119,25 @@ class TestAfterExit:
 
     @pytest.mark.parametrize(("ran", "failures"), [(LONG_RUN, 1), (LONG_RUN - timedelta(seconds=1), 4)])
     def test_counting_starts_afresh_after_a_long_run(self, ran: timedelta, failures: int) -> None:
-        before = Attempt(1, failures=3, healthy_run=RUN_BEFORE)
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
         assert after_exit(before, ended((NOW - ran).isoformat()), "", NOW).failures == failures
 
     @pytest.mark.parametrize("stamp", ["", "yesterday"])
     def test_a_stamp_that_says_nothing_is_no_long_run(self, stamp: str) -> None:
-        before = Attempt(1, failures=3, healthy_run=RUN_BEFORE)
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
         assert after_exit(before, ended(stamp), "", NOW).failures == 4
 
     @pytest.mark.parametrize("stamp", ["2025-12-31T23:00:00.123456789Z", "2025-12-31T23:00:00Z"])
     def test_a_stamp_as_docker_writes_it(self, stamp: str) -> None:
-        before = Attempt(1, failures=3, healthy_run=RUN_BEFORE)
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
         assert after_exit(before, ended(stamp), "", NOW).failures == 1
 
-    @pytest.mark.parametrize("healthy", ["", RUN_BEFORE])
-    def test_without_an_exit_code(self, healthy: str) -> None:
-        attempt = after_exit(Attempt(1, healthy_run=healthy), ended(exit_code=None), "", NOW)
+    @pytest.mark.parametrize("healthy", [{}, HEALTHY_BEFORE])
+    def test_without_an_exit_code(self, healthy: Mapping[str, str]) -> None:
+        attempt = after_exit(Attempt(1, healthy_runs=healthy), ended(exit_code=None), "", NOW)
 
         assert attempt.outcome
         assert "exit code" not in attempt.outcome.message
@@ -147,9 +148,9 @@ class TestAfterAnswer:
         before = Attempt(1, failures=3, retry_at=NOW, outcome=Outcome("retry", "away", "Not now."))
         instance = ended()
 
-        assert after_answer(before, instance) == Attempt(1, healthy_run=instance.run)
+        assert after_answer(before, instance) == Attempt(1, healthy_runs={"web": instance.run})
 
     def test_crashes_arent(self) -> None:
-        before = Attempt(1, failures=3, healthy_run=RUN_BEFORE)
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
-        assert after_answer(before, ended()) == replace(before, healthy_run=ended().run)
+        assert after_answer(before, ended()) == replace(before, healthy_runs={"web": ended().run})

@@ -142,7 +142,7 @@ class TestObserved:
         return replace(instance, **changed)  # type: ignore[arg-type]
 
     def test_health_is_known_per_start(self) -> None:
-        observed = Observed(attempts=(Attempt(1, healthy_run="i@t1"),))
+        observed = Observed(attempts=(Attempt(1, healthy_runs={"web": "i@t1"}),))
 
         assert observed.is_healthy(self.running())
         assert not observed.is_healthy(self.running(started_at="t2"))
@@ -159,14 +159,14 @@ class TestObserved:
     )
     def test_what_serves_is_published_and_runs(self, instances: bool, published: bool, serves: bool) -> None:
         there = (self.running(),) if instances else ()
-        observed = Observed(there, self.ENDPOINT if published else None)
+        observed = Observed(there, {"web": self.ENDPOINT} if published else {})
 
-        assert (observed.serving is not None) is serves
+        assert observed.serving == (there if serves else ())
 
     def test_one_that_stopped_serves_nobody(self) -> None:
         stopped = self.running(state=InstanceState.STOPPED, endpoint=None)
 
-        assert Observed((stopped,), self.ENDPOINT).serving is None
+        assert Observed((stopped,), {"web": self.ENDPOINT}).serving == ()
 
     def test_an_attempt_before_its_first_step_is_fresh(self) -> None:
         known = Attempt(1, failures=3)

@@ -89,7 +89,7 @@ attempts = st.builds(
     retry_at=st.none() | st.datetimes(*YEARS, timezones=zones),
     outcome=st.none() | st.builds(Outcome, kinds, *[texts] * 4),
     final=st.booleans(),
-    healthy_run=texts,
+    healthy_runs=st.dictionaries(texts, texts, max_size=2),
 )
 deployments = st.builds(Deployment, ids, ids, revisions, attempts, moments, texts, *[st.none() | moments] * 4)
 deliveries = st.builds(Delivery, id=ids, forge=st.just("github"), event=texts, payload=texts)

@@ -1,11 +1,12 @@
-"""What a worker can do for an environment: take one step of its plan, and remember how that went.
+"""Carries out the actions of a plan, and records their failures.
 
-Each step may be repeated, and may be cut short at any line: what it has done is seen at the next look.
+Each action may be repeated, and may be cancelled at any line: the worker observes its effects next time.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,12 +15,12 @@ import structlog
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.exec_hooks import run_hooks
 from stager.control.reconciler.health_check import LOG_LINES
-from stager.control.reconciler.observe import ObservedState, look_at
-from stager.control.reconciler.rollout import Launching
-from stager.control.reconciler.status_page import Showing
+from stager.control.reconciler.observe import ObservedState, observe
+from stager.control.reconciler.rollout import Rollout
+from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
 from stager.domain.attempts import after_error, after_exit
-from stager.domain.environment import Environment, Instance
+from stager.domain.environment import WEB_SERVICE, Environment, Instance
 from stager.domain.errors import Fault, StagerError
 from stager.domain.unexpected import ending_of
 
@@ -27,105 +28,106 @@ log = structlog.get_logger(__name__)
 
 
 class Actions:
-    """Looks and acts, for one environment at a time."""
+    """Observes one environment at a time and acts on it. All workers share it."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
-        self.showing = Showing(context)
-        self._launching = Launching(context, self.showing)
+        self.status_page = StatusPage(context)
+        self._rollout = Rollout(context, self.status_page)
 
     def now(self) -> datetime:
-        """The time that plans are made by."""
+        """The current time for plans."""
         return self._context.clock.now()
 
     async def observe(self, environment_id: str) -> ObservedState | None:
-        """See `look_at`."""
-        return await look_at(environment_id, self._context)
+        """See `observe.observe`."""
+        return await observe(environment_id, self._context)
 
     async def settle(self, state: ObservedState) -> None:
-        """There is nothing to do: see to it that the store and the visitor's page say so."""
-        environment_id = state.environment.id
-        if not state.environment.desired.should_run and not state.observed.instances:
-            await self._clear_networks(state.environment)
-        serving = state.observed.serving
-        generation = serving.generation if serving else None
-        deployment = state.deployments.get(serving.generation) if serving else None
+        """Bring the store and the visitor's page up to date with an environment that is at rest."""
+        environment, generation = state.environment, state.serving_generation
+        if not environment.desired.should_run and not state.observed.instances:
+            await self._clear_networks(environment)
+        deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
-            await self._context.memory.live(environment_id, deployment.id, self.now())
-        elif generation != state.environment.serving:
-            await self._context.memory.serving(environment_id, generation)
-        await self.showing.tell(environment_id)
-        if not (state.environment.desired.should_run and state.current and state.current.attempt.final):
-            self._context.failures.forget(environment_id)
+            await self._context.records.live(environment.id, deployment.id, self.now())
+        elif generation != environment.serving:
+            await self._context.records.serving(environment.id, generation)
+        await self.status_page.update(environment.id)
+        if not (environment.desired.should_run and state.current and state.current.attempt.final):
+            self._context.unexpected_errors.forget(environment.id)
 
     def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
-        """The ending that an error stands for, which no driver expected. It is among the failures now.
+        """Translate an exception that no driver raises on purpose, and note it for `doctor`.
 
         Args:
-            of: the environment, where it could be looked at.
+            of: the environment, if it could be read.
         """
-        ending = ending_of(error)
-        self._context.failures.note(environment_id, f"{of.app}, {of.name}" if of else environment_id, ending)
-        return ending
+        translated = ending_of(error)
+        name = f"{of.app}, {of.name}" if of else environment_id
+        self._context.unexpected_errors.note(environment_id, name, translated)
+        return translated
 
     async def take(self, state: ObservedState, action: planning.Action) -> None:
-        """Take one step. What goes wrong with it is remembered in its deployment.
+        """Carry out one action. A failure is recorded in the deployment that the action brings up.
 
         Args:
-            state: by which the step was planned. Another one would cost the engine as much again.
+            state: the state that the action was planned by; reading it again would cost the engine as much.
 
         Raises:
-            StagerError: it is remembered in no deployment: the store, the engine or the front doesn't answer,
-                or what is cleared away can't be.
+            StagerError: a failure that belongs to no deployment: the store, the engine or the front doesn't
+                answer, or an instance can't be removed.
         """
         environment_id = state.environment.id
-        bound = log.bind(environment=environment_id, app=state.environment.app, step=type(action).__name__)
+        name = type(action).__name__
+        bound = log.bind(environment=environment_id, app=state.environment.app, action=name)
         try:
             await self._dispatch(state, action)
         except StagerError as error:
-            bound.warning("step_failed", kind=error.kind, reason=error.reason, error=error.message)
-            await self._remember_error(state, action, error)
+            bound.warning("action_failed", kind=error.kind, reason=error.reason, error=error.message)
+            await self._record_error(state, action, error)
         except Exception as error:
-            log.exception("step_failed", environment=environment_id, step=type(action).__name__)
-            ending = self.unexpected(environment_id, error, state.environment)
-            await self._remember_error(state, action, ending)
+            log.exception("action_failed", environment=environment_id, action=name)
+            translated = self.unexpected(environment_id, error, state.environment)
+            await self._record_error(state, action, translated)
         else:
-            bound.debug("step_done")
-        await self.showing.tell(environment_id)
+            bound.debug("action_done")
+        await self.status_page.update(environment_id)
 
     async def _dispatch(self, state: ObservedState, action: planning.Action) -> None:
         match action:
-            case planning.Start():
-                await self._launching.start(state)
+            case planning.Start(_, service):
+                await self._rollout.start(state, service)
             case planning.Resume(instance):
-                await self._launching.resume(state, instance)
+                await self._rollout.resume(state, instance)
             case planning.Check(instance):
-                await self._launching.check(state, instance)
-            case planning.Publish(instance):
-                await self._publish(state, instance)
+                await self._rollout.check(state, instance)
+            case planning.Publish(instances):
+                await self._publish(state, instances)
             case planning.Unpublish():
                 await self._unpublish(state)
-            case planning.Retire(instance):
-                await self._retire(state, instance)
+            case planning.Retire(instances):
+                await self._retire(state, instances)
             case planning.Record(instance):
-                await self._record(state, instance)
+                await self._record_exit(state, instance)
             case planning.Wait(until):
                 await asyncio.sleep(max(0.0, (until - self.now()).total_seconds()))
 
-    async def _publish(self, state: ObservedState, instance: Instance) -> None:
-        if instance.endpoint is None:
+    async def _publish(self, state: ObservedState, instances: Sequence[Instance]) -> None:
+        web = next(i for i in instances if i.service == WEB_SERVICE.name)
+        if web.endpoint is None:
             return
-        deployment = state.deployments[instance.generation]
-        first = deployment.live_at is None
-        await self._context.visitor_access.route(state.environment, instance.endpoint)
-        await self._context.memory.live(state.environment.id, deployment.id, self.now())
+        deployment = state.deployments[web.generation]
+        is_first = deployment.live_at is None
+        await self._context.visitor_access.route(state.environment, web.endpoint)
+        await self._context.records.live(state.environment.id, deployment.id, self.now())
         log.info(
             "published",
             environment=state.environment.id,
             deployment=deployment.id,
             url=self._context.urls.url(state.environment.host),
         )
-        if first:
+        if is_first:
             self._context.metrics.live(state.environment.app, self.now() - deployment.created_at)
 
     async def _unpublish(self, state: ObservedState) -> None:
@@ -133,53 +135,58 @@ class Actions:
         if not environment.desired.should_run:
             deployment = state.deployments.get(environment.serving or environment.desired.generation)
             await self._context.lifecycle.killing(environment, deployment)
-            await self._run_last_hooks(state)
-        await self._context.memory.serving(environment.id, None)
-        await self.showing.page(environment.id, over_instance=True)
+            for instance in state.observed.serving:
+                await self._run_before_kill(state, instance)
+        await self._context.records.serving(environment.id, None)
+        await self.status_page.show(environment.id, over_instance=True)
 
-    async def _run_last_hooks(self, state: ObservedState) -> None:
-        """What is to run before the end. It delays that, and can't prevent it."""
-        serving = state.observed.serving
-        if serving is None:
-            return
+    async def _run_before_kill(self, state: ObservedState, instance: Instance) -> None:
+        """Run the `before_kill` hooks. They delay the removal, and can't prevent it."""
         try:
-            application = self._context.application(state.environment, state.deployments[serving.generation])
-            await run_hooks(self._context.instances, serving, "before_kill", application.hooks.before_kill)
+            application = self._context.application(state.environment, state.deployments[instance.generation])
+            await run_hooks(self._context.instances, instance, "before_kill", application.hooks.before_kill)
         except Fault as error:
             log.warning(
                 "hook_failed", environment=state.environment.id, error=error.message, detail=error.detail
             )
 
-    async def _retire(self, state: ObservedState, instance: Instance) -> None:
+    async def _retire(self, state: ObservedState, instances: Sequence[Instance]) -> None:
+        environment = state.environment
+        timeout = self._drain_timeout(environment)
+        endpoints = [i.endpoint for i in instances if i.endpoint is not None]
+        cut = sum(await asyncio.gather(*(self._context.routes.drain(e, timeout) for e in endpoints)))
+        if cut:
+            log.info("requests_cut", environment=environment.id, requests=cut)
+        for instance in instances:
+            await self._remove(state, instance)
+        is_last = {i.id for i in state.observed.instances} == {i.id for i in instances}
+        if not environment.desired.should_run and is_last:
+            await self._clear_networks(environment)
+
+    async def _remove(self, state: ObservedState, instance: Instance) -> None:
+        """Remove an instance; its deployment keeps the end of its log."""
         deployment = state.deployments.get(instance.generation)
-        if instance.endpoint is not None:
-            timeout = self._drain_timeout(state.environment)
-            cut = await self._context.routes.drain(instance.endpoint, timeout)
-            if cut:
-                log.info("requests_cut", environment=state.environment.id, requests=cut)
         text = await self._context.instances.logs(instance.id, LOG_LINES)
         if deployment is not None:
-            await self._context.memory.save(
+            await self._context.records.save(
                 deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
             )
         await self._context.instances.remove(instance.id)
-        if not state.environment.desired.should_run and state.observed.instances == (instance,):
-            await self._clear_networks(state.environment)
 
     async def _clear_networks(self, environment: Environment) -> None:
-        """Nothing of it is left that needs a network. What can't be removed now goes with a later pass."""
+        """Remove the networks that no instance uses. The full reconciliation repeats what fails here."""
         try:
             await self._context.instances.sweep()
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 
-    async def _record(self, state: ObservedState, instance: Instance) -> None:
+    async def _record_exit(self, state: ObservedState, instance: Instance) -> None:
         text = await self._context.instances.logs(instance.id, LOG_LINES)
         deployment = state.deployments[instance.generation]
         hint = ""
-        if not deployment.attempt.healthy_run:
+        if not deployment.attempt.has_been_healthy(instance):
             hint = await self._context.instances.post_mortem(instance.id, text)
-        saved = await self._context.memory.save(
+        saved = await self._context.records.save(
             deployment.id,
             lambda d: replace(d, attempt=after_exit(d.attempt, instance, text, self.now(), hint), log=text),
         )
@@ -202,15 +209,14 @@ class Actions:
         except Fault:
             return 0.0
 
-    async def _remember_error(
-        self, state: ObservedState, action: planning.Action, error: StagerError
-    ) -> None:
-        """A step towards a generation fails its deployment; any other is tried again, by the worker."""
+    async def _record_error(self, state: ObservedState, action: planning.Action, error: StagerError) -> None:
+        """Record the failure in the deployment that the action brings up. Raise that of any other action: the
+        worker tries it again."""
         generation = _generation_of(action)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is None:
             raise error
-        saved = await self._context.memory.save(
+        saved = await self._context.records.save(
             deployment.id,
             lambda d: replace(
                 d, attempt=after_error(d.attempt, error, self.now()), log=error.detail or d.log
@@ -221,7 +227,7 @@ class Actions:
 
 
 def _generation_of(action: planning.Action) -> int | None:
-    """The generation that a step brings up, for those that do."""
+    """The generation that the action brings up; None for other actions."""
     match action:
         case planning.Start(generation):
             return generation

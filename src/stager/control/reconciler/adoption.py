@@ -28,8 +28,8 @@ from stager.ports.store import Transaction
 log = structlog.get_logger(__name__)
 
 EARLIER_RUN = "before it was adopted"
-"""The `Attempt.healthy_run` of what is adopted: it counts as having been healthy once, so that an instance
-that has stopped is started again."""
+"""The run in `Attempt.healthy_runs` of what is adopted: it counts as having been healthy once, so that an
+instance that has stopped is started again."""
 
 Labelled = tuple[Instance, InstanceLabels]
 
@@ -76,8 +76,12 @@ def _adopt(tx: Transaction, found: list[Labelled], now: datetime) -> bool:
     if newest.change is not None:
         link = newest.change
         remember_adopted(tx, newest.app, Repository(link.repository_id, link.owner, link.repository))
-    for labels in {labels.generation: labels for _, labels in found}.values():
-        attempt = Attempt(labels.generation, healthy_run=EARLIER_RUN)
-        tx.save_deployment(Deployment(labels.deployment, newest.environment, labels.revision, attempt, now))
+    for generation in sorted({labels.generation for _, labels in found}):
+        of_one = [labels for _, labels in found if labels.generation == generation]
+        attempt = Attempt(
+            generation, healthy_runs=dict.fromkeys((each.service for each in of_one), EARLIER_RUN)
+        )
+        deployment = of_one[-1].deployment
+        tx.save_deployment(Deployment(deployment, newest.environment, of_one[-1].revision, attempt, now))
     log.info("environment_adopted", environment=newest.environment, app=newest.app, name=newest.name)
     return True

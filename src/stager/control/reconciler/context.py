@@ -1,4 +1,4 @@
-"""What an environment's worker takes its steps with; one set for all environments."""
+"""The dependencies of all workers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from stager.ports.firewall import Firewall
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """The ports, and those parts of control that steps call."""
+    """The ports and the parts of the control plane that actions use."""
 
-    memory: Records
+    records: Records
     image_resolver: ImageResolver
     instances: Instances
     prober: Prober
@@ -34,22 +34,22 @@ class WorkerContext:
     visitor_access: VisitorAccess
     urls: Urls
     applications: Applications
-    watch: ChangeFeed
+    change_feed: ChangeFeed
     clock: Clock
     metrics: Metrics
     lifecycle: Lifecycle
-    failures: UnexpectedErrors
+    unexpected_errors: UnexpectedErrors
     firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:
-        """What people should know of an environment, whatever state it is in."""
+        """The warnings that are shown with an environment in every state."""
         return self.applications.warnings(environment.app, environment.desired.trust)
 
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
-        """What an environment is made of; as its repository's own file had it, where a deployment is given.
+        """The application of an environment; with the settings of the deployment's `.stager.yml`, if given.
 
         Raises:
-            Fault: `application-removed`: it is no longer in the configuration.
+            Fault: `application-removed`: it isn't in the configuration any more.
         """
         try:
             found = self.applications.get(environment.app)

@@ -1,4 +1,4 @@
-"""One look at an environment: as it is remembered, and as it is. Plans are made by it."""
+"""Reads the state of an environment that its worker plans by."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 from stager.control.reconciler.context import WorkerContext
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment, Observed
+from stager.domain.environment import WEB_SERVICE, Environment, Observed
 from stager.domain.route import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What was seen."""
+    """An environment with its observed state.
+
+    Args:
+        deployments: of the desired generation and of those that have instances, by generation.
+    """
 
     environment: Environment
     deployments: dict[int, Deployment]
@@ -23,25 +27,31 @@ class ObservedState:
         """The deployment of the desired generation."""
         return self.deployments.get(self.environment.desired.generation)
 
+    @property
+    def serving_generation(self) -> int | None:
+        """The generation that the front sends requests to; the newest if there are several."""
+        return max((i.generation for i in self.observed.serving), default=None)
 
-async def look_at(environment_id: str, context: WorkerContext) -> ObservedState | None:
-    """The environment as it is remembered and as it is; None when nobody knows it.
+
+async def observe(environment_id: str, context: WorkerContext) -> ObservedState | None:
+    """Read an environment from the store, its instances from the engine and its route from the route table.
+    Returns None if there is no such environment.
 
     Raises:
         Retry: the engine doesn't answer.
     """
-    environment = await context.memory.environment(environment_id)
+    environment = await context.records.environment(environment_id)
     if environment is None:
         return None
     instances = await context.instances.find(environment_id)
     generations = {environment.desired.generation, *(i.generation for i in instances)}
-    deployments = await context.memory.deployments(environment, generations)
+    deployments = await context.records.deployments(environment, generations)
     target = context.routes.table.routes.get(environment.host)
-    if not await context.memory.has_its_host(environment):
-        target = None  # it is gone, and the route is the next bearer's
+    if not await context.records.has_its_host(environment):
+        target = None  # the environment is gone, and the host belongs to another one
     observed = Observed(
         instances=tuple(instances),
-        published=target if isinstance(target, Endpoint) else None,
+        published={WEB_SERVICE.name: target} if isinstance(target, Endpoint) else {},
         attempts=tuple(d.attempt for d in deployments.values()),
     )
     return ObservedState(environment, deployments, observed)

@@ -66,7 +66,7 @@ class Reconciler:
         self.troubles, self.unexpected_errors = Troubles(), UnexpectedErrors()
         self.actions = Actions(
             WorkerContext(
-                memory=environments.records,
+                records=environments.records,
                 image_resolver=builds.images,
                 instances=ports.instances,
                 prober=ports.prober,
@@ -74,11 +74,11 @@ class Reconciler:
                 visitor_access=routing.visitor_access,
                 urls=routing.urls,
                 applications=applications,
-                watch=environments.change_feed,
+                change_feed=environments.change_feed,
                 clock=ports.clock,
                 metrics=metrics,
                 lifecycle=plugins.lifecycle,
-                failures=self.unexpected_errors,
+                unexpected_errors=self.unexpected_errors,
                 firewall=ports.firewall,
             )
         )

@@ -1,4 +1,4 @@
-"""Brings a generation up: its image is made, an instance of it started, and asked until it answers."""
+"""Brings a generation up: resolves its image, starts an instance of it and waits for its health check."""
 
 from __future__ import annotations
 
@@ -12,71 +12,79 @@ import structlog
 from stager.control.reconciler.container_env import of_instance
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.exec_hooks import run_hooks
-from stager.control.reconciler.health_check import Readiness
+from stager.control.reconciler.health_check import HealthCheck
 from stager.control.reconciler.observe import ObservedState
-from stager.control.reconciler.status_page import Showing
+from stager.control.reconciler.status_page import StatusPage
 from stager.domain.application import Application
 from stager.domain.attempts import after_answer
 from stager.domain.deployment import Deployment
-from stager.domain.environment import WEB_SERVICE, Environment, Instance, InstanceLabels
+from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.ports.engine import InstanceSpec
 
 log = structlog.get_logger(__name__)
 
-SHOW_EVERY = 1.0
-"""Seconds between two changes of a page that shows a build's log."""
+PAGE_INTERVAL = 1.0
+"""Minimum number of seconds between two updates of a page that shows a build's log."""
 
 
-class Launching:
-    """Takes the steps that lead to an instance that answers."""
+class Rollout:
+    """Carries out the actions that lead to a healthy instance."""
 
-    def __init__(self, context: WorkerContext, showing: Showing) -> None:
+    def __init__(self, context: WorkerContext, status_page: StatusPage) -> None:
         self._context = context
-        self._showing = showing
-        self._readiness = Readiness(context.instances, context.prober, context.firewall)
+        self._status_page = status_page
+        self._health_check = HealthCheck(context.instances, context.prober, context.firewall)
 
-    async def start(self, state: ObservedState) -> None:
-        """Have an instance of the desired generation, and start it."""
+    async def start(self, state: ObservedState, service: str) -> None:
+        """Create an instance of the desired generation, and start it."""
         environment, deployment = state.environment, state.current
         if deployment is None:
-            raise Fault("The deployment was forgotten.", hint="Launch it again.", reason="deployment-missing")
+            raise Fault(
+                "The deployment isn't in the database.", hint="Launch it again.", reason="deployment-missing"
+            )
         application = self._context.application(environment)
-        amended = await self._amended(environment, deployment, application)
-        async with self._prepared(environment, application):
-            deployment = await self._made(environment, deployment, application)
-            deployment = await self._context.memory.save(
+        from_handlers = await self._run_pre_launch(environment, deployment, application)
+        async with self._prepare_network(environment, application):
+            deployment = await self._resolve_image(environment, deployment, application)
+            deployment = await self._context.records.save(
                 deployment.id, lambda d: replace(d, starting_at=d.starting_at or self._context.clock.now())
             )
-            await self._showing.tell(environment.id)
+            await self._status_page.update(environment.id)
             application = application.with_manifest(deployment.manifest)
-            made = await self._context.instances.create(
-                self._spec(environment, deployment, application, amended)
+            labels = _labels(environment, deployment, service)
+            spec = InstanceSpec(
+                labels=labels,
+                image=deployment.image,
+                container=application.container,
+                profile=application.profile_for(environment.desired.trust),
+                variables=self._variables(environment, deployment, application, from_handlers),
+                fallbacks={"PORT": str(application.port)} if application.port else {},
             )
-        await self._run(deployment, made.id)
+            instance = await self._context.instances.create(spec)
+        await self._run(deployment, instance.id)
 
-    def _prepared(
+    def _prepare_network(
         self, environment: Environment, application: Application
     ) -> AbstractAsyncContextManager[None]:
-        """What an instance needs besides its image is made while that is built; what is there isn't waited
-        for so long."""
+        """Create the network while the image is built. An image that needn't be built is there sooner."""
         if application.build is None:
             return nullcontext()
         return self._context.instances.prepared(environment.id, profile_name(environment.desired.trust))
 
     async def resume(self, state: ObservedState, instance: Instance) -> None:
-        """Start an instance that was made but doesn't run."""
+        """Start an existing instance that doesn't run."""
         await self._run(state.deployments[instance.generation], instance.id)
 
     async def check(self, state: ObservedState, instance: Instance) -> None:
-        """Wait until the instance answers, then run what is to run in it before anybody is sent there."""
+        """Wait until the instance passes its health check, then run the `after_launch` hooks in it."""
         deployment = state.deployments[instance.generation]
         application = self._context.application(state.environment, deployment)
-        ready = await self._readiness.wait(state.environment, application, instance)
-        if not _answered_before(deployment, instance):
+        ready = await self._health_check.wait(state.environment, application, instance)
+        if not _was_healthy_before(deployment, instance):
             await run_hooks(self._context.instances, instance, "after_launch", application.hooks.after_launch)
-        await self._context.memory.save(
+        await self._context.records.save(
             deployment.id,
             lambda d: replace(
                 d,
@@ -85,59 +93,59 @@ class Launching:
             ),
         )
         log.info(
-            "instance_answers",
+            "instance_healthy",
             environment=instance.environment,
             status=ready.status,
             instance=instance.id[:12],
         )
 
-    async def _made(
+    async def _resolve_image(
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Deployment:
-        """The deployment with its image; meanwhile the visitor's page shows how the build goes."""
-        news, is_told = asyncio.Event(), False
-        image_resolver = asyncio.create_task(
-            self._context.image_resolver.made(environment, deployment, application, news.set)
+        """The deployment with its image. The visitor's page shows the build's log meanwhile."""
+        log_changed, is_reported = asyncio.Event(), False
+        resolving = asyncio.create_task(
+            self._context.image_resolver.made(environment, deployment, application, log_changed.set)
         )
         try:
-            while not image_resolver.done():
-                await _first_of(image_resolver, news)
-                if news.is_set():
-                    news.clear()
-                    # Others hear that it is being built; of its log only the page.
-                    show, is_told = self._showing.page if is_told else self._showing.tell, True
-                    with suppress(Retry):  # a page that can't be shown costs no build
+            while not resolving.done():
+                await _first_of(resolving, log_changed)
+                if log_changed.is_set():
+                    log_changed.clear()
+                    # The start of the build is reported everywhere, its log only on the page.
+                    show = self._status_page.show if is_reported else self._status_page.update
+                    is_reported = True
+                    with suppress(Retry):  # the build goes on without the page
                         await show(environment.id)
-                    await asyncio.wait({image_resolver}, timeout=SHOW_EVERY)
-            return await image_resolver
+                    await asyncio.wait({resolving}, timeout=PAGE_INTERVAL)
+            return await resolving
         finally:
-            image_resolver.cancel()
-            await asyncio.gather(image_resolver, return_exceptions=True)
+            resolving.cancel()
+            await asyncio.gather(resolving, return_exceptions=True)
 
-    async def _amended(
+    async def _run_pre_launch(
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Mapping[str, str]:
-        """The variables that pre-launch handlers set, once they agree to the launch: before anything is built
-        for it."""
+        """Run the pre-launch handlers, before anything is built. Returns the variables that they set."""
 
-        def all_of(amended: Mapping[str, str]) -> dict[str, str]:
-            return self._variables(environment, deployment, application, amended)
+        def variables(from_handlers: Mapping[str, str]) -> dict[str, str]:
+            return self._variables(environment, deployment, application, from_handlers)
 
-        return await self._context.lifecycle.prepare(environment, deployment, all_of)
+        return await self._context.lifecycle.prepare(environment, deployment, variables)
 
     def _variables(
         self,
         environment: Environment,
         deployment: Deployment,
         application: Application,
-        amended: Mapping[str, str],
+        from_handlers: Mapping[str, str],
     ) -> dict[str, str]:
         url = self._context.urls.url(environment.host)
-        return of_instance(application, environment, deployment.revision, url, amended)
+        return of_instance(application, environment, deployment.revision, url, from_handlers)
 
     async def _run(self, deployment: Deployment, instance: str) -> None:
         await self._context.instances.start(instance)
-        await self._context.memory.save(
+        await self._context.records.save(
             deployment.id,
             lambda d: replace(
                 d,
@@ -146,32 +154,16 @@ class Launching:
             ),
         )
 
-    def _spec(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        application: Application,
-        amended: Mapping[str, str],
-    ) -> InstanceSpec:
-        return InstanceSpec(
-            labels=_labels(environment, deployment),
-            image=deployment.image,
-            application=application,
-            profile=application.profile_for(environment.desired.trust),
-            variables=self._variables(environment, deployment, application, amended),
-            fallbacks={"PORT": str(application.port)} if application.port else {},
-        )
+
+def _was_healthy_before(deployment: Deployment, instance: Instance) -> bool:
+    """Whether an earlier run of this very instance was healthy."""
+    return deployment.attempt.healthy_runs.get(instance.service, "").startswith(f"{instance.id}@")
 
 
-def _answered_before(deployment: Deployment, instance: Instance) -> bool:
-    """Whether this very instance did, in an earlier run; not one that it takes the place of."""
-    return deployment.attempt.healthy_run.startswith(f"{instance.id}@")
-
-
-def _labels(environment: Environment, deployment: Deployment) -> InstanceLabels:
+def _labels(environment: Environment, deployment: Deployment, service: str) -> InstanceLabels:
     return InstanceLabels(
         environment=environment.id,
-        service=WEB_SERVICE,
+        service=service,
         deployment=deployment.id,
         generation=deployment.generation,
         app=environment.app,
@@ -187,8 +179,8 @@ def _labels(environment: Environment, deployment: Deployment) -> InstanceLabels:
 
 
 async def _first_of(task: asyncio.Task[Deployment], event: asyncio.Event) -> None:
-    happened = asyncio.create_task(event.wait())
+    waiting = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait({task, happened}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        happened.cancel()
+        waiting.cancel()

@@ -1,7 +1,7 @@
-"""One environment's worker: it looks, plans, takes one step, and looks again, until there is nothing to do.
+"""The worker of an environment: observe, plan, carry out one action, and again until there is nothing to do.
 
-It is woken, never told: whatever happened, it looks for itself. While it takes a step it stays awake, and
-gives the step up as soon as the plan has become another one.
+Level-triggered: a wake-up carries no payload; the worker reads the state again. It keeps observing while an
+action runs, and cancels the action as soon as the plan changes.
 """
 
 from __future__ import annotations
@@ -18,101 +18,104 @@ from stager.domain.plan import Action, continues, plan
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between looks while the engine, the store or the front doesn't answer, or something fails that no
-deployment can remember."""
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+"""Seconds between tries while the engine, the store or the front doesn't answer, or something fails that no
+deployment can record."""
 SOON = 0.02
-"""Seconds that a step has to end by itself before a look decides whether it goes on."""
+"""Seconds that a running action has to end by itself before the worker observes again."""
 
 
 class Worker:
-    """Brings one environment to rest.
+    """Reconciles one environment until it is at rest.
 
     Args:
         environment: its id.
     """
 
-    def __init__(self, environment: str, steps: Actions) -> None:
+    def __init__(self, environment: str, actions: Actions) -> None:
         self.environment = environment
-        self._steps = steps
+        self._actions = actions
         self._woken = asyncio.Event()
         self._log = log.bind(environment=environment)
 
     def wake(self) -> None:
-        """Look again soon; whatever is under way goes on unless the plan has changed."""
+        """Observe again soon. A running action goes on unless the plan has changed."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until the environment is at rest and nobody has woken us meanwhile."""
-        pause = FIRST_PAUSE
+        """Work until the environment is at rest and there was no wake-up meanwhile."""
+        delay = FIRST_DELAY
         while True:
             self._woken.clear()
             try:
-                is_at_rest = await self._work()
+                is_at_rest = await self._reconcile()
             except StagerError as error:
-                await self._excuse(error, pause)
-                pause = min(LONGEST_PAUSE, pause * 2)
+                await self._retry_later(error, delay)
+                delay = min(LONGEST_DELAY, delay * 2)
                 continue
-            pause = FIRST_PAUSE
+            delay = FIRST_DELAY
             if is_at_rest and not self._woken.is_set():
                 return
 
-    async def _work(self) -> bool:
-        """Look, and take one step. Whether there was nothing to do. Raises `StagerError`: whatever went wrong
-        that no deployment remembers."""
+    async def _reconcile(self) -> bool:
+        """Observe, and carry out one action. Returns whether there was nothing to do.
+
+        Raises:
+            StagerError: a failure that no deployment records.
+        """
         try:
             state, action = await self._plan()
             if state is not None and action is None:
-                await self._steps.settle(state)
+                await self._actions.settle(state)
             elif state is not None and action is not None:
                 await self._carry_out(state, action)
         except StagerError:
             raise
         except Exception as error:
-            log.exception("look_failed", environment=self.environment)
-            raise self._steps.unexpected(self.environment, error) from error
+            log.exception("reconciliation_failed", environment=self.environment)
+            raise self._actions.unexpected(self.environment, error) from error
         return action is None
 
     async def _plan(self) -> tuple[ObservedState | None, Action | None]:
-        """A look, and what follows from it."""
-        state = await self._steps.observe(self.environment)
-        return state, plan(state.environment.desired, state.observed, self._steps.now()) if state else None
+        """The observed state, and the plan for it."""
+        state = await self._actions.observe(self.environment)
+        return state, plan(state.environment.desired, state.observed, self._actions.now()) if state else None
 
-    async def _excuse(self, error: StagerError, seconds: float) -> None:
-        """Have the log and the visitor's page say why nothing happens, for so long or until we are woken."""
-        self._log.warning("waiting", reason=error.reason, error=error.message, seconds=seconds)
-        with suppress(Exception):  # what that takes is what fails, most often
-            await self._steps.showing.excuse(self.environment, error)
+    async def _retry_later(self, error: StagerError, seconds: float) -> None:
+        """Show the error in the log and on the visitor's page, and wait until the next try or wake-up."""
+        self._log.warning("retry_later", reason=error.reason, error=error.message, seconds=seconds)
+        with suppress(Exception):  # most often, the page needs what fails
+            await self._actions.status_page.show_error(self.environment, error)
         await self._sleep(seconds)
 
     async def _carry_out(self, state: ObservedState, action: Action) -> None:
-        """Take this step, unless the plan changes under way: then give it up."""
-        step = asyncio.create_task(self._steps.take(state, action))
+        """Carry out this action; cancel it when the plan changes meanwhile."""
+        running = asyncio.create_task(self._actions.take(state, action))
         try:
-            while not await self._done_or_woken(step) and not await self._done_soon(step):
+            while not await self._done_or_woken(running) and not await self._done_soon(running):
                 self._woken.clear()
                 _, planned = await self._plan()
                 if not continues(action, planned):
-                    self._log.info("step_given_up", step=type(action).__name__)
+                    self._log.info("action_cancelled", action=type(action).__name__)
                     return
-            await step
+            await running
         finally:
-            step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
-    async def _done_or_woken(self, step: asyncio.Task[None]) -> bool:
+    async def _done_or_woken(self, running: asyncio.Task[None]) -> bool:
         woken = asyncio.create_task(self._woken.wait())
         try:
-            await asyncio.wait({step, woken}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-        return step.done()
+        return running.done()
 
-    async def _done_soon(self, step: asyncio.Task[None]) -> bool:
-        """Whether it is over in a moment. What wakes is the step's own effect, most often: then a look would
-        come too early, and another one after it."""
-        await asyncio.wait({step}, timeout=SOON)
-        return step.done()
+    async def _done_soon(self, running: asyncio.Task[None]) -> bool:
+        """Whether it ends within a moment. Most wake-ups are the effect of the action itself; observing at
+        once would be too early, and would be done twice."""
+        await asyncio.wait({running}, timeout=SOON)
+        return running.done()
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

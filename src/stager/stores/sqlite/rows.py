@@ -68,7 +68,7 @@ class DeploymentRow(NamedTuple):
     retry_at: int | None
     outcome: str | None
     final: bool
-    healthy_run: str
+    healthy_runs: str
     created_at: int
     image: str
     starting_at: int | None
@@ -209,7 +209,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         retry_at=_stamp_or_none(attempt.retry_at),
         outcome=json.dumps(asdict(attempt.outcome)) if attempt.outcome else None,
         final=attempt.final,
-        healthy_run=attempt.healthy_run,
+        healthy_runs=json.dumps(dict(attempt.healthy_runs)),
         created_at=stamp(deployment.created_at),
         image=deployment.image,
         starting_at=_stamp_or_none(deployment.starting_at),
@@ -256,7 +256,7 @@ def _attempt_of(row: DeploymentRow) -> Attempt:
         retry_at=_moment_or_none(row.retry_at),
         outcome=Outcome(**json.loads(row.outcome)) if row.outcome else None,
         final=row.final,
-        healthy_run=row.healthy_run,
+        healthy_runs=json.loads(row.healthy_runs),
     )
 
 

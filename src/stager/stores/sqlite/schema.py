@@ -83,7 +83,7 @@ deployments = Table(
     Column("retry_at", Integer),
     Column("outcome", Text),
     Column("final", Boolean, nullable=False),
-    Column("healthy_run", Text, nullable=False),
+    Column("healthy_runs", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
     Column("image", Text, nullable=False),
     Column("starting_at", Integer),

@@ -97,7 +97,7 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
     control.metrics.environments(by_state)
     control.metrics.front(figures)
     for forge in control.ports.forges:
-        if (limit := forge.recovery.limits()) is not None:
+        if (limit := forge.redelivery.limits()) is not None:
             control.metrics.forge_limit(forge.name, limit)
     return Response(control.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -108,9 +108,9 @@ async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[st
     if is_on_control_socket(request) or is_among(address, web_of(request).options.metrics_for):
         return None
     actor = await actor_of(request, control)
-    await control.identity.access.check(actor, Action.READ_METRICS)
-    if await control.identity.access.role(actor) is Role.ADMINISTRATOR:
+    await control.identity.authorizer.check(actor, Action.READ_METRICS)
+    if await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR:
         return None
-    return await control.identity.access.seen(
+    return await control.identity.authorizer.visible(
         actor, {application.name for application in control.applications}
     )

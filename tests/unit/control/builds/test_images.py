@@ -11,7 +11,7 @@ import pytest
 
 from stager.control.builds.images import ASK_SECONDS
 from stager.control.builds.queue import LINGER
-from stager.control.reconciler.rollout import SHOW_EVERY
+from stager.control.reconciler.rollout import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
@@ -339,7 +339,7 @@ class TestRepositoryFile:
             assert order.recipe == Recipe(
                 "web", "Dockerfile", "runtime", {"X": "file", "Y": "configured"}, {"npm": "t"}
             )
-            assert (spec.application.port, spec.application.command) == (4000, ("run", "now"))
+            assert (spec.container.port, spec.container.command) == (4000, ("run", "now"))
             assert (spec.variables["A"], spec.variables["B"]) == ("configured", "file")
             assert {path for _, path in works.engine.asked} == {"/up"}
             assert [command for _, command in works.engine.ran] == [("bin/seed",)]
@@ -351,11 +351,11 @@ class TestRepositoryFile:
         works.file("port: 4000")
         works.file("port: 5000", "b2")
         event = await works.opened()
-        assert (await works.spec()).application.port == 4000
+        assert (await works.spec()).container.port == 4000
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
-        assert (await works.spec()).application.port == 5000
+        assert (await works.spec()).container.port == 5000
 
     async def test_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
         works.file("port: 4000\nenv: {WHOSE: ours}", "m1", "refs/heads/main")
@@ -364,7 +364,7 @@ class TestRepositoryFile:
 
         spec = await works.spec()
         assert works.builds == ["f1"]
-        assert (spec.application.port, spec.application.command, spec.variables["WHOSE"]) == (
+        assert (spec.container.port, spec.container.command, spec.variables["WHOSE"]) == (
             4000,
             (),
             "ours",
@@ -383,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).application.command == ()
+        assert (await works.spec()).container.command == ()
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
@@ -447,7 +447,7 @@ class TestRepositoryFile:
             works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
             await works.opened()
 
-            assert (await works.spec()).application.port == port
+            assert (await works.spec()).container.port == port
 
     async def test_both_endings_are_refused(self, works: Works) -> None:
         files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
@@ -468,8 +468,8 @@ class TestRepositoryFile:
         await works.rest()
 
         after = await works.spec()
-        assert (after.application, after.variables, after.image) == (
-            before.application,
+        assert (after.container, after.variables, after.image) == (
+            before.container,
             before.variables,
             before.image,
         )
@@ -547,7 +547,7 @@ class TestPort:
             await works.opened()
 
             instance = await works.assert_live()
-            assert works.engine.spec(instance.id).application.port == port
+            assert works.engine.spec(instance.id).container.port == port
             assert instance.endpoint
             assert instance.endpoint.port == port
 
@@ -660,14 +660,14 @@ class TestHealthcheck:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
         await works.opened()
 
-        assert (await works.spec()).application.has_healthcheck
+        assert (await works.spec()).container.has_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
-        assert not (await works.spec()).application.has_healthcheck
+        assert not (await works.spec()).container.has_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:
@@ -997,24 +997,24 @@ class TestPages:
 
             assert [page.message for page in told if isinstance(page, Page)] == [
                 "The preview is being built.",
-                "The build is the next in line.",
-                "The build waits in line; one other is before it.",
-                "The build waits in line; 2 others are before it.",
+                "The build is the next in the queue.",
+                "The build is queued; 1 build is before it.",
+                "The build is queued; 2 builds are before it.",
             ]
             await works.rest(101)
             page = works.target("branch-3.preview.test")
             assert isinstance(page, Page)
-            assert page.message == "The build waits in line; one other is before it."
+            assert page.message == "The build is queued; 1 build is before it."
 
     async def test_show_the_last_lines_as_they_come(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100, lines=("#1 FROM base", "#2 RUN make"))
         await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
-        await works.rest(SHOW_EVERY + 1)
+        await works.rest(PAGE_INTERVAL + 1)
         page = await works.page()
         assert page.state == "starting"
         assert page.lines == ("Fetching commit a1", "#1 FROM base", "#2 RUN make")
         await works.say("#2 DONE")
-        await works.rest(SHOW_EVERY)
+        await works.rest(PAGE_INTERVAL)
 
         assert (await works.page()).lines[-1] == "#2 DONE"
 

@@ -69,7 +69,7 @@ def _create_deployments() -> None:
         sa.Column("retry_at", sa.Integer()),
         sa.Column("outcome", sa.Text()),
         sa.Column("final", sa.Boolean(), nullable=False),
-        sa.Column("healthy_run", sa.Text(), nullable=False),
+        sa.Column("healthy_runs", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Integer(), nullable=False),
         sa.Column("image", sa.Text(), nullable=False),
         sa.Column("starting_at", sa.Integer()),
