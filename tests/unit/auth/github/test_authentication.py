@@ -190,7 +190,7 @@ async def test_only_whoever_may_push_launches() -> None:
     async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as harness:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await harness.running.control_plane.identity.access.actor(
+                actor = await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer(accounts.token(login))
                 )
                 launch = harness.running.commands.launch(Launch("shop", login, {}), actor)
@@ -200,7 +200,7 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await harness.running.control_plane.identity.access.actor(
+                await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer("gho_nobody0000000000000000")
                 )
             await harness.rest()
