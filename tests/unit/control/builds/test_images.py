@@ -238,15 +238,15 @@ class TestByHand:
         assert (await works.the()).desired.generation == 1
         await works.assert_live()
 
-    @pytest.mark.parametrize("mood", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
+    @pytest.mark.parametrize("mode", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
     async def test_a_repository_that_cant_be_asked_delays_the_launch_alone(
-        self, works: Works, mood: SourceFaultMode
+        self, works: Works, mode: SourceFaultMode
     ) -> None:
-        works.sources.mood = mood
+        works.sources.fault_mode = mode
         began = asyncio.get_running_loop().time()
         environment = await works.launch("main")
         assert asyncio.get_running_loop().time() - began <= ASK_SECONDS
-        works.sources.mood = SourceFaultMode.WELL
+        works.sources.fault_mode = SourceFaultMode.WELL
         await works.kill()
         await works.start()
 
@@ -463,7 +463,7 @@ class TestRepositoryFile:
         works.file("port: 4000\nenv: {A: b}")
         await works.opened()
         before = await works.spec()
-        works.forge.mood, works.sources.mood = FaultMode.FAILING, SourceFaultMode.AWAY
+        works.forge.fault_mode, works.sources.fault_mode = FaultMode.FAILING, SourceFaultMode.AWAY
         works.engine.lose((await works.assert_live()).id)
         await works.rest()
 
@@ -915,11 +915,11 @@ class TestFailing:
         assert works.builds == ["a1", "a1"]
 
     @pytest.mark.parametrize(
-        ("mood", "reason"),
+        ("mode", "reason"),
         [(SourceFaultMode.REFUSING, "source-refused"), (SourceFaultMode.LARGE, "source-too-large")],
     )
-    async def test_to_fetch_the_commit(self, works: Works, mood: SourceFaultMode, reason: str) -> None:
-        works.sources.mood = mood
+    async def test_to_fetch_the_commit(self, works: Works, mode: SourceFaultMode, reason: str) -> None:
+        works.sources.fault_mode = mode
         await works.opened()
 
         status = await works.status()
@@ -937,24 +937,24 @@ class TestAway:
     """What Stager needs doesn't answer: that is shown, and gets better by itself."""
 
     async def test_the_repositorys_host(self, works: Works) -> None:
-        works.sources.mood = SourceFaultMode.AWAY
+        works.sources.fault_mode = SourceFaultMode.AWAY
         await works.opened()
         status, page = await works.status(), await works.page()
         assert (status.settled, status.reason) == (False, "source-away")
         assert page.state == "starting"
         assert page.message == "The repository's host doesn't answer. Trying again."
-        works.sources.mood = SourceFaultMode.WELL
+        works.sources.fault_mode = SourceFaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()
 
     async def test_the_forge_that_gives_the_credentials(self, works: Works) -> None:
         event = works.forge.open(works.repository, "feature-x", "a1")
-        works.forge.mood = FaultMode.FAILING
+        works.forge.fault_mode = FaultMode.FAILING
         await works.tell(event)
         await works.rest()
         assert (await works.page()).message == "The forge can't be reached. Trying again."
-        works.forge.mood = FaultMode.WELL
+        works.forge.fault_mode = FaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()
