@@ -515,7 +515,7 @@ async def test_a_sign_in_ends_when_the_settings_say(scene: Scene) -> None:
     await harness.start(rest=False)
     try:
         ann = Actor("ann", "x", strategy="OpenIDConnectAuthentication")
-        session, _ = await harness.running.control_plane.identity.sessions.begin(ann, "", command_line=True)
+        session, _ = await harness.running.control_plane.identity.sessions.start(ann, "", command_line=True)
         assert session.expires_at - session.created_at == timedelta(minutes=30)
     finally:
         await harness.kill()

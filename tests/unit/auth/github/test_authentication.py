@@ -165,13 +165,13 @@ async def test_only_so_many_are_remembered(scene: Scene) -> None:
 @pytest.mark.requirement("R98")
 async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
     token = scene.accounts.token("octocat")
-    scene.accounts.mood = FaultMode.NEVER
+    scene.accounts.fault_mode = FaultMode.NEVER
     for question in (lambda: scene.known(token), lambda: scene.role(token)):
         with pytest.raises(Retry) as caught:
             await question()
         assert token not in repr(caught.value)
 
-    scene.accounts.mood = FaultMode.WELL
+    scene.accounts.fault_mode = FaultMode.WELL
     assert await scene.known(token), "that was no answer"
     assert await scene.role(token) is Role.DEVELOPER
 
@@ -190,7 +190,7 @@ async def test_only_whoever_may_push_launches() -> None:
     async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as harness:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await harness.running.control_plane.identity.access.actor(
+                actor = await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer(accounts.token(login))
                 )
                 launch = harness.running.commands.launch(Launch("shop", login, {}), actor)
@@ -200,7 +200,7 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await harness.running.control_plane.identity.access.actor(
+                await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer("gho_nobody0000000000000000")
                 )
             await harness.rest()
