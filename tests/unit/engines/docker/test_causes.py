@@ -53,7 +53,10 @@ RUN = "[build 3/5] RUN npm ci"
             "pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock`",
             "lock file",
         ),
-        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", "differs from the locked one"),
+        (
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE",
+            "differs from the locked one",
+        ),
         ("ERROR: No matching distribution found for flask==99", "doesn't exist in this version"),
         ("npm ERR! code SELF_SIGNED_CERT_IN_CHAIN", "NODE_EXTRA_CA_CERTS"),
         ("fatal: unable to access: Could not resolve host: example.org", "isn't reachable"),
