@@ -280,7 +280,7 @@ class TestTheTree:
 
         assert fault.reason == "dockerfile-missing"
         assert '"Dockerfile.preview"' in fault.message
-        assert "There is: Dockerfile." in fault.hint
+        assert "Found: Dockerfile." in fault.hint
 
 
 class TestFailure:
@@ -291,7 +291,7 @@ class TestFailure:
         fault = await failure(buildx, dockerfile)
 
         assert fault.message == "Building failed at step 3/3 of stage build: RUN npm ci (exit code 127)."
-        assert "There is no `npm` in the image" in fault.hint
+        assert "`npm` isn't in the image" in fault.hint
         assert "npm: not found" in fault.detail
 
     async def test_shows_the_last_lines_alone(self, buildx: BuildxUnderTest) -> None:
@@ -327,7 +327,7 @@ class TestFailure:
     async def test_a_syntax_line_that_isnt_to_be_had(self, buildx: BuildxUnderTest) -> None:
         fault = await failure(buildx, f"# syntax=127.0.0.1:1/docker/dockerfile:1\nFROM {IMAGE}\n")
 
-        assert "`# syntax=` line" in fault.message
+        assert "`# syntax=` image" in fault.message
         assert "127.0.0.1:1/docker/dockerfile:1" in fault.message
         assert "Remove" in fault.hint
 

@@ -119,7 +119,7 @@ def test_a_likely_cause(words: str, hint: str) -> None:
         (
             Step("resolve image config for docker-image://docker.io/docker/dockerfile:1", "no such host"),
             "",
-            'Building failed: the `# syntax=` line names "docker/dockerfile:1", which can\'t be fetched.',
+            'Building failed: the `# syntax=` image "docker/dockerfile:1" can\'t be fetched.',
         ),
         (
             None,
