@@ -86,7 +86,7 @@ NONSENSE = st.one_of(
 NO_GOOD = (spoiled() | NONSENSE).filter(
     lambda token: token not in {made(kind, way) for kind in get_args(Kind) for way in WAYS}
 )
-NAMES = st.sampled_from(["stager-pass", "__Host-stager-pass", "a", "Stager-Pass", "stager-pass "])
+NAMES = st.sampled_from(["stager-access", "__Host-stager-access", "a", "Stager-Access", "stager-access "])
 PAIRS = st.builds("{}={}".format, NAMES, NO_GOOD) | st.text("ab=; \t", max_size=8)
 COOKIES = st.lists(PAIRS, max_size=5).map("; ".join).map("Cookie: {}".format)
 BYPASSES = st.builds("X-Stager-Bypass: {}".format, NO_GOOD | st.sampled_from([TOKEN + " x", TOKEN.upper()]))
@@ -154,7 +154,7 @@ def test_what_is_ours_reaches_no_application(head: RequestHead | None, secure: b
     assert GATE.check(head, None, secure=secure) is None
     kept = b"\n".join(line.partition(b":")[2] for line in head.lines if line[:7].lower() == b"cookie:")
     names = {pair.partition(b"=")[0].strip(b" \t") for line in kept.split(b"\n") for pair in line.split(b";")}
-    assert not names & {b"stager-pass", b"__Host-stager-pass"}
+    assert not names & {b"stager-access", b"__Host-stager-access"}
     assert not [line for line in head.lines if line.lower().startswith(b"x-stager-bypass")]
     parameters = {pair.partition(b"=")[0] for pair in head.target.partition(b"?")[2].split(b"&")}
     assert not parameters & {b"stager_share", b"stager_bypass"}
@@ -163,7 +163,7 @@ def test_what_is_ours_reaches_no_application(head: RequestHead | None, secure: b
 @length(70)
 @given(st.data(), st.sampled_from(WAYS), st.booleans())
 def test_a_good_pass_always_lets_in(data: st.DataObject, way: Way, secure: bool) -> None:
-    name = "__Host-stager-pass" if secure else "stager-pass"
+    name = "__Host-stager-access" if secure else "stager-access"
     pairs = data.draw(st.lists(PAIRS, max_size=6))
     place = data.draw(st.integers(0, len(pairs)))
     line = "Cookie: " + "; ".join([*pairs[:place], f"{name}={made('pass', way)}", *pairs[place:]])

@@ -48,7 +48,7 @@ def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False)
     return GATE.check(head, AccessPolicy(guard), secure=secure)
 
 
-def cookie(value: str, name: str = "stager-pass") -> str:
+def cookie(value: str, name: str = "stager-access") -> str:
     return f"Cookie: {name}={value}"
 
 
@@ -124,23 +124,23 @@ class TestPasses:
         assert is_turned_away(met(request("/", cookie(wrong))))
 
     def test_are_found_among_others(self) -> None:
-        lines = [cookie("tossed"), "Cookie: a=1; stager-pass=x; stager-pass=" + token()]
+        lines = [cookie("tossed"), "Cookie: a=1; stager-access=x; stager-access=" + token()]
         assert met(request("/", *lines)) is None
-        assert is_turned_away(met(request("/", "; ".join([cookie("x"), *["stager-pass=x"] * 20]))))
+        assert is_turned_away(met(request("/", "; ".join([cookie("x"), *["stager-access=x"] * 20]))))
 
     def test_count_only_under_the_name_of_the_scheme(self) -> None:
         """Over https, another host can't have set the cookie of the other name."""
-        assert met(request("/", cookie(token(), "__Host-stager-pass")), secure=True) is None
+        assert met(request("/", cookie(token(), "__Host-stager-access")), secure=True) is None
         assert is_turned_away(met(request("/", cookie(token())), secure=True))
-        assert is_turned_away(met(request("/", cookie(token(), "__Host-stager-pass"))))
+        assert is_turned_away(met(request("/", cookie(token(), "__Host-stager-access"))))
 
     def test_never_reach_the_app(self) -> None:
         head = request(
-            "/", "Cookie: a=1; stager-pass=" + token() + "; b=2", cookie("x"), "X-Other: stager-pass"
+            "/", "Cookie: a=1; stager-access=" + token() + "; b=2", cookie("x"), "X-Other: stager-access"
         )
         assert met(head) is None
-        assert head.lines == [b"Cookie: a=1; b=2", b"X-Other: stager-pass"]
-        head = request("/", "Cookie: a=1; __Host-stager-pass=x")
+        assert head.lines == [b"Cookie: a=1; b=2", b"X-Other: stager-access"]
+        head = request("/", "Cookie: a=1; __Host-stager-access=x")
         assert met(head, None) is None
         assert head.lines == [b"Cookie: a=1"], "not even of a public preview"
 
@@ -156,13 +156,13 @@ class TestGrants:
         notice = self.arrive(token("grant"))
         assert (notice.status, notice.headers["Location"]) == (303, "/a?b")
         name, _, value = notice.headers["Set-Cookie"].partition(";")[0].partition("=")
-        assert name == "stager-pass"
+        assert name == "stager-access"
         assert "Max-Age=600" in notice.headers["Set-Cookie"]
         assert met(request("/", cookie(value))) is None
 
     def test_give_a_safer_pass_over_https(self) -> None:
         given = self.arrive(token("grant"), secure=True).headers["Set-Cookie"]
-        assert given.startswith("__Host-stager-pass=")
+        assert given.startswith("__Host-stager-access=")
         assert given.endswith("; Secure")
 
     @pytest.mark.parametrize(
