@@ -11,12 +11,12 @@ from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     WAYS,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Kind,
-    Pass,
+    TokenKind,
     Way,
     digest_of,
-    seal,
+    sign_token,
 )
 from stager.front.http.head import RequestHead, parse_request
 from stager.front.proxy.access_gate import AccessGate
@@ -32,10 +32,10 @@ GATE = AccessGate(KEY, lambda: float(NOW))
 BROWSER = "Accept: text/html,*/*"
 
 
-def token(kind: Kind = "pass", way: Way = "password", **changes: object) -> str:
+def token(kind: TokenKind = "access", way: Way = "password", **changes: object) -> str:
     subject = "l1" if way == "link" else ""
-    made = Pass(HOST, way, NOW + 60, "e", subject)
-    return seal(replace(made, **changes), kind, KEY)  # type: ignore[arg-type]
+    made = AccessToken(HOST, way, NOW + 60, "e", subject)
+    return sign_token(replace(made, **changes), kind, KEY)  # type: ignore[arg-type]
 
 
 def request(target: str = "/", *lines: str, method: str = "GET", host: str = HOST) -> RequestHead:
@@ -113,11 +113,11 @@ class TestPasses:
             token(host="b.stage.test"),
             token(epoch="f"),
             token(way="link", subject="l2"),
-            seal(Pass(HOST, "password", NOW + 60, "e"), "pass", b"o" * 32),
+            sign_token(AccessToken(HOST, "password", NOW + 60, "e"), "access", b"o" * 32),
             token()[:-4],
             "x" * 100_000,
             "",
-            "1.pass.9999999999.password.e..",
+            "1.access.9999999999.password.e..",
         ],
     )
     def test_that_are_no_good_dont(self, wrong: str) -> None:
@@ -214,7 +214,7 @@ class TestLinks:
             token("link", "link", expires=NOW),
             token("link", "link", host="b.stage.test"),
             token("link", "link", subject="l2"),
-            token("pass", "link"),
+            token("access", "link"),
             "x",
             "",
         ],
