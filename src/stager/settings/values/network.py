@@ -196,9 +196,7 @@ def _domain(value: str) -> str:
     if not is_dns_name(name) or (colon and not _is_port(port)):
         raise InvalidValue('should be a domain such as "demo.stager.io" or "localhost:8000"')
     if len(name) > MAX_DOMAIN:
-        raise InvalidValue(
-            f"should have at most {MAX_DOMAIN} characters; the previews' names are added"
-        )
+        raise InvalidValue(f"should have at most {MAX_DOMAIN} characters; the previews' names are added")
     return f"{name}{colon}{port}"
 
 
