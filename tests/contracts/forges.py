@@ -162,7 +162,7 @@ class FakeForgeUnderTest:
 
     def deployments(self) -> list[ShownDeployment]:
         return [
-            ShownDeployment(d.environment, d.sha, DEPLOYMENT_STATES[d.progress], d.told[-1].url)
+            ShownDeployment(d.environment, d.sha, DEPLOYMENT_STATES[d.progress], d.statuses[-1].url)
             for d in self._forge.deployments
         ]
 
@@ -174,13 +174,13 @@ class FakeForgeUnderTest:
         return [(context, _shown(a.progress), a.url or a.log_url) for context, a in said]
 
     def fail(self) -> None:
-        self._forge.mood = FaultMode.FAILING
+        self._forge.fault_mode = FaultMode.FAILING
 
     def break_off_lists(self) -> None:
-        self._forge.mood = FaultMode.PARTIAL
+        self._forge.fault_mode = FaultMode.PARTIAL
 
     def refuse_to_write(self) -> None:
-        self._forge.mood = FaultMode.REFUSING
+        self._forge.fault_mode = FaultMode.REFUSING
 
 
 def _shown(progress: Progress) -> Shown:

@@ -26,7 +26,7 @@ class People(Protocol):
 
     rights: dict[tuple[str, str], Access]
     agreed: dict[str, str | None]
-    mood: FaultMode
+    fault_mode: FaultMode
 
     def token(self, login: str) -> str: ...
     def agree(self, login: str, address: str) -> str: ...
@@ -176,7 +176,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
     code = there.people.agree("octocat", await there.accounts.address(one))
     token = there.people.token("octocat")
     there.people.agreed[begun.user_code] = "octocat"
-    there.people.mood = FaultMode.NEVER
+    there.people.fault_mode = FaultMode.NEVER
     accounts = there.make(0.2, True)
     for question in (
         lambda: accounts.who(token),
@@ -189,7 +189,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
             await question()
         assert token not in repr(caught.value)
 
-    there.people.mood = FaultMode.WELL
+    there.people.fault_mode = FaultMode.WELL
     assert await there.accounts.who(token) == "octocat", "a no wasn't remembered"
 
 

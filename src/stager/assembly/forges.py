@@ -1,4 +1,4 @@
-"""The forges, as the settings have them: who delivers, who can be asked, where people sign in."""
+"""The forges, as the settings define them: webhooks, API access, sign-in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from stager.ports.forge import Forge
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (nobody listens here)
-"""By what address of this machine one reaches what listens on all of them."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (a name)
+"""The address at which a server that listens on all addresses is reached from this machine."""
 
 
 def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
+    """Verification of GitHub's deliveries."""
     incoming = settings.github.incoming_auth
     return GithubWebhooks(
         incoming.hook_secret.reveal(),
@@ -33,10 +34,10 @@ def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
 def github_of(
     settings: Settings, state: StateDirectory, session: aiohttp.ClientSession
 ) -> tuple[Forge | None, GithubSetup]:
-    """GitHub, where there are credentials to ask it with; and what has it make an App.
+    """GitHub's API, None without credentials; and the setup of a GitHub App.
 
     Raises:
-        Fault: the App's credentials are no good.
+        Fault: the App's credentials are invalid.
     """
     given, outgoing = settings.github, settings.github.outgoing_auth
     server = GithubServer(given.api_url, given.web_url)
@@ -57,8 +58,7 @@ def github_of(
 
 
 def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: GithubSetup) -> GithubSignIn:
-    """People's accounts at GitHub: they sign in to the configured OAuth application, or to the App that was
-    made with one click, as soon as it is."""
+    """Sign-in with GitHub: by the configured OAuth application, or the App that the setup created."""
     given = settings.github
     server = GithubServer(given.api_url, given.web_url)
 
@@ -71,13 +71,13 @@ def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: Githu
 
 
 async def local_forge_of(settings: Settings, listen: str, urls: Urls) -> LocalForge | None:
-    """The repositories on this machine, with hooks that find us; None where there are none.
+    """The repositories on this machine, with installed hooks; None if none is configured.
 
     Args:
         listen: where the front listens.
 
     Raises:
-        Refused: one of them can't be used.
+        Refused: a repository can't be used.
     """
     if not settings.local_forge:
         return None

@@ -7,7 +7,7 @@ import asyncio
 from stager.control.control_plane import Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import completed_calls
 from stager.control.plugins.package import PluginSet
 from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
@@ -131,4 +131,4 @@ class FakeStager:
                 await asyncio.sleep(0.005)
 
     async def _knows(self, environment: str, generation: int) -> bool:
-        return (await self.store.read(lambda tx: told_of(tx, environment, generation))).launched
+        return (await self.store.read(lambda tx: completed_calls(tx, environment, generation))).launched

@@ -223,10 +223,10 @@ class TestCommandLine:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = "octocat"
         await asyncio.sleep(5)
-        accounts.mood = FaultMode.NEVER
+        accounts.fault_mode = FaultMode.NEVER
         assert (await self._poll(place, begun)).status_code == 503
 
-        accounts.mood = FaultMode.WELL
+        accounts.fault_mode = FaultMode.WELL
         assert (await self._poll(place, begun)).status_code == 202, "too early"
         await asyncio.sleep(5)
         assert (await self._poll(place, begun)).json()["login"] == "octocat"

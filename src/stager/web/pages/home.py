@@ -49,7 +49,7 @@ SECURITY = {
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
     """Show whether Stager is running and configured. The page is public, so it names no preview."""
-    troubles = dict(control.controller.troubles)
+    troubles = dict(control.reconciler.troubles.by_part)
     visitor = await visitor_of(request, control)
     html = templates.get_template("home.html").render(
         visitor=visitor.name if visitor else "",
@@ -76,7 +76,7 @@ async def readyz(control: Control) -> Response:
     """Report whether the database, the front and the engine work. The endpoint is public, so notices are
     counts without names. Previews that fail by an error of Stager's are notices as well, so that one
     preview's code can't make Stager unready."""
-    troubles = dict(control.controller.troubles)
+    troubles = dict(control.reconciler.troubles.by_part)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` lists them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices

@@ -165,13 +165,13 @@ async def test_only_so_many_are_remembered(scene: Scene) -> None:
 @pytest.mark.requirement("R98")
 async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
     token = scene.accounts.token("octocat")
-    scene.accounts.mood = FaultMode.NEVER
+    scene.accounts.fault_mode = FaultMode.NEVER
     for question in (lambda: scene.known(token), lambda: scene.role(token)):
         with pytest.raises(Retry) as caught:
             await question()
         assert token not in repr(caught.value)
 
-    scene.accounts.mood = FaultMode.WELL
+    scene.accounts.fault_mode = FaultMode.WELL
     assert await scene.known(token), "that was no answer"
     assert await scene.role(token) is Role.DEVELOPER
 

@@ -205,7 +205,7 @@ async def test_a_device_needs_no_secret(scene: Scene) -> None:
 
 async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(scene: Scene) -> None:
     """Each byte comes in time, and the whole never does."""
-    scene.github.mood = FaultMode.SLOW
+    scene.github.fault_mode = FaultMode.SLOW
     accounts = scene.accounts(seconds=0.5)
     for question in questions(accounts):
         with pytest.raises(Retry) as caught:
