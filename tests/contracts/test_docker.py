@@ -325,7 +325,7 @@ def test_another_process_with_the_number_is_not_asked() -> None:
             ("./r",),
             "`/nothing`",
         ),
-        ("", ("/not/there",), "There is no `/not/there`"),
+        ("", ("/not/there",), "The image has no file `/not/there`"),
         ("", ("gulp", "serve"), "no program `gulp`"),
         ('ENTRYPOINT ["echo"]', ("echo", "hunter2"), "`echo echo ...`"),
         ('ENTRYPOINT ["echo", "x"]\nCMD ["y"]', (), ""),
