@@ -1,5 +1,5 @@
-"""Runs git: in an environment of ours, in which no configuration of this machine, no credential helper and no
-hook has a say. The drivers that have to do with repositories run it by this module."""
+"""Runs git in a controlled environment, without the machine's configuration, credential helpers and hooks.
+All drivers that work with repositories use this module."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from pathlib import Path
 from stager.domain.errors import Fault
 
 LARGEST_OUTPUT = 32 * 1024 * 1024
-"""Bytes that are kept of what git says."""
+"""Maximum number of bytes kept of each of git's output streams."""
 
-KEPT = (
+INHERITED = (
     "PATH", "TMPDIR", "TZ",
     "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 )  # fmt: skip
-"""What git may know of our own environment: where programs are, and how a company's network is left."""
+"""Environment variables that git inherits: where programs are, and the proxies and certificates of a
+company's network."""
 
 Configuration = Mapping[str, str]
 """Values by git's names, such as `core.hooksPath`."""
@@ -33,18 +34,18 @@ HARDENED: Configuration = {
     "core.hooksPath": os.devnull,
     "gc.auto": "0",
     "maintenance.auto": "false",
-    # Repositories of other users of this machine are reached only where our own configuration names them.
+    # Repositories of other users of this machine are only used where Stager's configuration names them.
     "safe.directory": "*",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """How a git ended.
+class Result:
+    """The result of a git command.
 
     Args:
-        code: 0 if all is well.
-        errors: what it said on standard error.
+        code: the exit code.
+        errors: its standard error.
     """
 
     code: int
@@ -53,20 +54,20 @@ class Done:
 
     @property
     def text(self) -> str:
-        """Its output as text, without the white space around it."""
+        """Its output as text, stripped."""
         return self.output.decode(errors="replace").strip()
 
 
 def environment(configuration: Configuration | None = None, *, protocols: str = "") -> dict[str, str]:
-    """What a git of ours runs in. Configuration goes this way, too, because everybody on a machine can read
-    a process's arguments (git-config(1), `GIT_CONFIG_COUNT`).
+    """The environment variables that git runs with. They contain the configuration, too, because all users of
+    a machine can read a process's arguments (git-config(1), `GIT_CONFIG_COUNT`).
 
     Args:
-        configuration: what holds besides `HARDENED`.
-        protocols: the only ones that it may speak, separated by colons (git(1), `GIT_ALLOW_PROTOCOL`).
+        configuration: in addition to `HARDENED`.
+        protocols: the allowed ones, separated by colons (git(1), `GIT_ALLOW_PROTOCOL`).
     """
     values = {**HARDENED, **(configuration or {})}
-    told = {
+    variables = {
         "LC_ALL": "C",
         "HOME": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -77,13 +78,13 @@ def environment(configuration: Configuration | None = None, *, protocols: str = 
         "GIT_CONFIG_COUNT": str(len(values)),
     }
     for number, (key, value) in enumerate(values.items()):
-        told |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return {name: os.environ[name] for name in KEPT if name in os.environ} | told
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | variables
 
 
 USUAL_UMASK = 0o022
-"""What git writes becomes an image, in which other users must be able to read it, or a repository that others
-may clone. Our own files are in folders that are closed to others."""
+"""Files that git writes become part of an image, where other users must be able to read them, or of a
+repository that other users may clone. Stager's own files are in folders that other users can't enter."""
 
 
 @asynccontextmanager
@@ -92,22 +93,22 @@ async def started(
     environ: Mapping[str, str],
     *,
     cwd: Path | None = None,
-    reads: bool = False,
+    has_input: bool = False,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A git that runs. At the end of the context it is killed, with whatever it started, unless it ended.
+    """A running git process. If it still runs at the end of the context, its process group is killed.
 
     Args:
-        environ: of `environment`.
-        reads: whether something will be written to it.
+        environ: see `environment`.
+        has_input: whether its standard input is a pipe.
 
     Raises:
-        Fault: `git-missing`: there is none here.
+        Fault: `git-missing`: git isn't installed.
     """
     try:
         process = await asyncio.create_subprocess_exec(
             "git",
             *(str(argument) for argument in arguments),
-            stdin=asyncio.subprocess.PIPE if reads else asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if has_input else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=cwd,
@@ -117,7 +118,7 @@ async def started(
         )
     except FileNotFoundError as error:
         raise Fault(
-            "There is no `git` here.",
+            "git isn't installed.",
             hint="Install it (on Debian and Ubuntu: apt-get install git).",
             reason="git-missing",
         ) from error
@@ -127,12 +128,12 @@ async def started(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(asyncio.ensure_future(_reaped(process)))
+        await asyncio.shield(asyncio.ensure_future(_reap(process)))
 
 
-async def _reaped(process: asyncio.subprocess.Process) -> None:
-    """Wait for its end. asyncio doesn't see that while there is something to read."""
-    await asyncio.gather(collected(process.stdout, 0), collected(process.stderr, 0))
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for its end, which asyncio only notices once all output is read."""
+    await asyncio.gather(read_all(process.stdout, 0), read_all(process.stderr, 0))
     await process.wait()
 
 
@@ -140,39 +141,39 @@ async def git(
     *arguments: str | Path,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    given: bytes | None = None,
-) -> Done:
-    """Run git to its end. Cancelled, it is killed with whatever it started.
+    input_: bytes | None = None,
+) -> Result:
+    """Run git and wait for its end. When cancelled, its process group is killed.
 
     Args:
-        environ: of `environment`, which is the default.
-        given: what it reads.
+        environ: see `environment`, which is the default.
+        input_: its standard input.
 
     Raises:
         Fault: `git-missing`.
     """
     async with started(
-        arguments, environment() if environ is None else environ, cwd=cwd, reads=given is not None
+        arguments, environment() if environ is None else environ, cwd=cwd, has_input=input_ is not None
     ) as process:
         _, output, errors = await asyncio.gather(
-            _give(process.stdin, given), collected(process.stdout), collected(process.stderr)
+            _send(process.stdin, input_), read_all(process.stdout), read_all(process.stderr)
         )
         code = await process.wait()
-    return Done(code, output, errors.decode(errors="replace"))
+    return Result(code, output, errors.decode(errors="replace"))
 
 
-async def _give(stream: asyncio.StreamWriter | None, given: bytes | None) -> None:
-    if stream is None or given is None:
+async def _send(stream: asyncio.StreamWriter | None, input_: bytes | None) -> None:
+    if stream is None or input_ is None:
         return
-    with contextlib.suppress(ConnectionError):  # it ended without reading all, and its exit code says why
-        stream.write(given)
+    with contextlib.suppress(ConnectionError):  # it exited before reading all input; the exit code says why
+        stream.write(input_)
         await stream.drain()
         stream.close()
         await stream.wait_closed()
 
 
-async def collected(stream: asyncio.StreamReader | None, limit: int = LARGEST_OUTPUT) -> bytes:
-    """All that comes, to the end; of what is longer than `limit` bytes, the beginning."""
+async def read_all(stream: asyncio.StreamReader | None, limit: int = LARGEST_OUTPUT) -> bytes:
+    """Read to the end. Returns at most the first `limit` bytes."""
     kept = bytearray()
     while stream is not None and (chunk := await stream.read(65536)):
         kept += chunk[: max(0, limit - len(kept))]

@@ -11,7 +11,7 @@ from stager.checks.machine import DiskCheck, PortCheck
 from stager.domain.route import normalise_host
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
 from stager.engines.docker.network.pool import tag_of
-from stager.forges.github.account import Place
+from stager.forges.github.account import GithubServer
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.diagnostics import GithubCheck
 from stager.helper_client import HelperClient
@@ -60,7 +60,7 @@ def checks_for(
 def _github(settings: Settings, state: StateDirectory) -> GithubCheck:
     given, outgoing = settings.github, settings.github.outgoing_auth
     return GithubCheck(
-        Place(given.api_url, given.web_url),
+        GithubServer(given.api_url, given.web_url),
         outgoing.user,
         outgoing.password.reveal(),
         app_in_force(given.app_id, given.private_key.reveal(), Keyring(state.github_app)),

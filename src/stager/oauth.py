@@ -1,6 +1,6 @@
-"""An OAuth 2 client: Authlib's, loaded when somebody signs in, with its endings in our words.
+"""An OAuth 2 client: Authlib's, imported at the first sign-in, with its errors translated to Stager's.
 
-For the drivers that have to do with providers: GitHub, and OpenID Connect.
+Used by the drivers of sign-in providers: GitHub and OpenID Connect.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from stager.domain.errors import Retry, StagerError
 
 SECONDS = 8.0
-"""For asking a provider something: whoever signs in waits."""
+"""Timeout of requests to a provider; a person waits for the answer."""
 MOST_BYTES = 1 << 20
-"""Of one answer. What providers say of themselves, of their keys and of people is a few kilobytes."""
+"""Of one response. Metadata, keys and user data of providers are a few kilobytes."""
 S256 = "S256"
 
 Refusal = Callable[[str], StagerError]
@@ -33,17 +33,17 @@ async def oauth_client(
     Args:
         client: our id and secret with the provider.
         title: the provider's name, for people.
-        refusal: the ending for an error code of the provider's (RFC 6749, 5.2).
-        seconds: for all that is asked while it is open.
-        how: what else Authlib's client takes.
+        refusal: the error for an error code of the provider's (RFC 6749, 5.2).
+        seconds: for all requests while it is open.
+        how: further arguments of Authlib's client.
 
     Raises:
-        StagerError: `refusal` of what the provider says.
-        Retry: it doesn't answer, not in time, or not what it should.
+        StagerError: `refusal` of the provider's error code.
+        Retry: no valid response in time.
     """
-    import httpx  # noqa: PLC0415 (as in `_class`)
+    import httpx  # noqa: PLC0415 (as in `_classes`)
 
-    made, error_type = _class()
+    client_class, error_type = _classes()
     how |= {
         "code_challenge_method": S256,
         "timeout": seconds,
@@ -52,36 +52,36 @@ async def oauth_client(
         "verify": _certificates(),
     }
     try:
-        # Authlib's limit is for each piece of an answer, of which there may be any number.
-        async with asyncio.timeout(seconds), made(*client, **how) as oauth:
+        # Authlib's timeout applies to each chunk of a response, of which there may be any number.
+        async with asyncio.timeout(seconds), client_class(*client, **how) as oauth:
             yield oauth
     except error_type as error:
         raise refusal(str(error.error)) from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, RecursionError) as error:
-        # Without its cause, which may show the request with its secrets.
+        # The cause is left out: it may contain the request with its secrets.
         raise away(title, type(error).__name__) from None
 
 
 def away(title: str, why: str) -> Retry:
-    """A provider that doesn't answer."""
+    """A provider doesn't answer as it should."""
     return Retry(
-        f"{title} doesn't let anybody sign in now ({why}).",
-        hint="Try again in a minute. If it lasts, somebody has to look at the provider.",
+        f"Signing in with {title} fails at present ({why}).",
+        hint="Try again in a minute. If it still fails, check the provider.",
         reason="sign-in-away",
     )
 
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to believe about names. To read them all takes a while, so that is done once."""
-    import httpx  # noqa: PLC0415 (as in `_class`)
+    """The trusted certificates. Reading them takes a while, so they are cached."""
+    import httpx  # noqa: PLC0415 (as in `_classes`)
 
     return httpx.create_ssl_context()
 
 
 def _bounding(title: str) -> Callable[[Any], Any]:
-    """A hook that ends an answer which goes on for too long, or unpacks to who knows how much."""
-    import httpx  # noqa: PLC0415 (as in `_class`)
+    """A hook that rejects a response which is too long or compressed (it could expand to any size)."""
+    import httpx  # noqa: PLC0415 (as in `_classes`)
 
     class Bounded(httpx.AsyncByteStream):
         def __init__(self, stream: Any) -> None:
@@ -92,7 +92,7 @@ def _bounding(title: str) -> Callable[[Any], Any]:
             async for part in self._stream:
                 size += len(part)
                 if size > MOST_BYTES:
-                    raise away(title, "its answer is too long")
+                    raise away(title, "its response is too long")
                 yield part
 
         async def aclose(self) -> None:
@@ -100,18 +100,18 @@ def _bounding(title: str) -> Callable[[Any], Any]:
 
     async def bound(response: httpx.Response) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise away(title, "its answer is packed, which nobody asked for")
+            raise away(title, "its response is compressed, which wasn't requested")
         response.stream = Bounded(response.stream)
 
     return bound
 
 
-def _class() -> tuple[Any, type[Any]]:
-    """Imported only by whoever signs in: it takes 20 MB."""
+def _classes() -> tuple[Any, type[Any]]:
+    """Authlib's client and error. Imported at the first sign-in: it takes 20 MB."""
     import authlib.deprecate  # noqa: PLC0415
 
     with warnings.catch_warnings():
-        # It asks for a successor of httpx that hardly anybody has yet.
+        # It recommends a successor of httpx that isn't in common use yet.
         warnings.simplefilter("ignore", authlib.deprecate.AuthlibDeprecationWarning)
         from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
     from authlib.common.errors import AuthlibBaseError  # noqa: PLC0415

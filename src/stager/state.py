@@ -1,4 +1,4 @@
-"""The folder in which Stager keeps everything that it writes, and the lock that makes it one Stager's own."""
+"""The state folder, which contains all files that Stager writes, and its lock."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stager.ports.clock import RandomIds
 
 PRIVATE, OTHERS = 0o700, 0o077
 UMASK = 0o077
-"""Of the processes that write here: what they make is for nobody else."""
+"""The umask of the processes that write here: other users can't read their files."""
 
-GLANCES, GLANCE_SECONDS = 10, 0.02
-"""How often, and how long after one another, the lock is tried."""
+LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.02
+"""How often the lock is tried, and seconds between two attempts."""
 
 
 class StateDirectory:
     """The files of one installation.
 
     Args:
-        path: made, for nobody but us to read, by `lock`.
+        path: created by `lock` with mode 0700.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,27 +36,26 @@ class StateDirectory:
         self.seal_key = path / "seal.key"
         self.log = path / "stager.log"
         self.guarded = path / "guarded"
-        """There since the root helper was first used: from then on nothing starts without it."""
+        """Exists once the root helper has been used: from then on no preview starts without it."""
         self._lock_path = path / "stager.pid"
         self._lock: IO[str] | None = None
 
     @property
     def installation(self) -> str:
-        """The id by which our containers are known. It lies apart from the database, or with that they would
-        become strangers."""
+        """The id in the labels of this installation's containers. It isn't stored in the database, so that
+        the containers are still recognized when the database is lost."""
         file = self.path / "instance_id"
         if not file.exists():
-            draft = file.with_suffix(".new")
-            draft.write_text(RandomIds().new() + "\n")
-            draft.rename(file)
+            temporary = file.with_suffix(".new")
+            temporary.write_text(RandomIds().new() + "\n")
+            temporary.rename(file)
         return file.read_text().strip()
 
     def lock(self) -> None:
-        """Be the only Stager here, until this process ends, however it does. Nobody else may look into the
-        folder from then on.
+        """Lock the folder until this process ends, and close it to other users.
 
         Raises:
-            Fault: another one is, or the folder can't be used.
+            Fault: another process holds the lock, or the folder can't be used.
         """
         try:
             self.path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
@@ -67,11 +66,11 @@ class StateDirectory:
             raise Fault(
                 f"state_dir: {self.path} can't be used: {error.strerror}.", reason="state-unusable"
             ) from error
-        if not self._seized(file):
+        if not self._try_lock(file):
             file.close()
             raise Fault(
-                f"Another Stager (process {self.running()}) works in {self.path}.",
-                hint="`stager stop` ends it; a second one needs a state_dir and a port of its own.",
+                f"Another Stager (process {self.running()}) uses {self.path}.",
+                hint="`stager stop` stops it. A second Stager needs its own state_dir and port.",
                 reason="already-running",
             )
         file.truncate(0)
@@ -80,17 +79,18 @@ class StateDirectory:
         self._lock = file
 
     def _close_to_others(self) -> None:
-        """Take away what others may do with the folder and with what lies in it: keys, sockets, the database.
+        """Remove other users' permissions on the folder and the files in it: keys, sockets, the database.
 
         Raises:
-            Fault: others may, and it isn't ours to change: it is somebody else's, or not for Stager alone.
+            Fault: other users have permissions, and the folder belongs to another user or contains other
+                files.
         """
         found = self.path.stat()
         if found.st_mode & OTHERS:
             if found.st_uid != os.geteuid() or not self._is_ours_alone():
                 raise Fault(
-                    f"state_dir: others may look into {self.path}, where Stager keeps its keys.",
-                    hint=f"`chmod 700 {self.path}`, or give Stager a folder of its own in `state_dir`.",
+                    f"state_dir: other users can read {self.path}, where Stager keeps its keys.",
+                    hint=f"Run `chmod 700 {self.path}`, or set `state_dir` to a folder for Stager alone.",
                     reason="state-open",
                 )
             self.path.chmod(PRIVATE)
@@ -98,30 +98,31 @@ class StateDirectory:
             entry.chmod(stat.S_IMODE(entry.lstat().st_mode) & ~OTHERS)
 
     def _is_ours_alone(self) -> bool:
-        """Whether it is a Stager's, or empty; anything else may be there for others, such as `/srv`."""
+        """Whether it is empty or a Stager's. Any other folder, such as `/srv`, may be in use by others."""
         names = {entry.name for entry in self.path.iterdir()}
         return not names or bool(names & {"instance_id", self.log.name, self._lock_path.name})
 
     @staticmethod
     def _within(folder: Path) -> list[Path]:
-        """What lies in it that is ours and open to others; what links lead to is somebody else's business."""
+        """The entries in it that belong to this user and are open to others. Symbolic links aren't
+        followed."""
         entries = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
         open_ones = [e for e in entries if not e.is_symlink() and e.lstat().st_mode & OTHERS]
         return [entry for entry in open_ones if entry.lstat().st_uid == os.geteuid()]
 
-    def _seized(self, file: IO[str]) -> bool:
-        """Whether the lock is ours. Who only looks whether somebody works here holds it for a moment, too."""
-        for _ in range(GLANCES):
+    def _try_lock(self, file: IO[str]) -> bool:
+        """Whether the lock was taken. `running` in another process holds it for a moment, too."""
+        for _ in range(LOCK_ATTEMPTS):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(GLANCE_SECONDS)
+                time.sleep(LOCK_PAUSE)
             else:
                 return True
         return False
 
     def running(self) -> int | None:
-        """The process that works here; None when there is none."""
+        """The id of the process that holds the lock; None when there is none."""
         try:
             with self._lock_path.open("r+") as file:
                 try:

@@ -28,7 +28,7 @@ def look(page: Page, url: str) -> None:
     page.fill("input[name=user]", USER)
     page.fill("input[name=password]", PASSWORD)
     page.click("form button")
-    expect(page.locator("#standing")).to_be_visible()
+    expect(page.locator("#status")).to_be_visible()
     assert page.url == url
 
 
@@ -45,17 +45,17 @@ def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Brow
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
         look(page, f"{place.stager.url}/previews/{environment}")
-        expect(page.locator("#standing")).to_contain_text("The preview is being built.")
+        expect(page.locator("#status")).to_contain_text("The preview is being built.")
         expect(page.locator("#build pre")).to_contain_text("line 3")
         expect(page.locator("#build pre")).to_contain_text(NASTY)
         assert page.locator("#build img").count() == 0
-        expect(page.locator("#standing")).to_contain_text("The preview is live.")
+        expect(page.locator("#status")).to_contain_text("The preview is live.")
         expect(page.locator("#build pre")).to_contain_text("line 15")
         expect(page.locator("#deployments")).to_contain_text("live")
         assert page.title() == "feature: live"
         place.push("feature", {"Dockerfile": slow(3)})
         expect(page.locator("#deployments tr")).to_have_count(3)
-        expect(page.locator("#standing")).to_contain_text("The preview is live.")
+        expect(page.locator("#status")).to_contain_text("The preview is live.")
     pushing.join()
     assert errors == []
 

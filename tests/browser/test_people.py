@@ -111,7 +111,7 @@ def test_signing_in_with_a_password(place: Place, page: Page) -> None:
     assert_fits(page)
 
     sign_in(page, "wrong")
-    expect(page.get_by_role("alert")).to_contain_text("That isn't a name and a password")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong name or password.")
     expect(page.get_by_label("Name")).to_have_value(USER)
     expect(page.get_by_label("Password")).to_have_value("")
     assert_fits(page)
@@ -138,9 +138,9 @@ def test_signing_in_with_github(place: Place, page: Page) -> None:
 def test_an_account(place: Place, page: Page, browser: Browser) -> None:
     page.goto(f"{place.home}/login?to=/account")
     sign_in(page)
-    page.get_by_label("A new token for").fill("nightly <tests>")
-    page.get_by_label("of", exact=True).select_option("shop")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_label("Token name").fill("nightly <tests>")
+    page.get_by_label("Applications", exact=True).select_option("shop")
+    page.get_by_role("button", name="Create token").click()
     token = page.locator("code.secret").inner_text()
     assert place.whoami(token) == 200
     expect(page.get_by_role("row", name="nightly <tests>")).to_contain_text("developer")
@@ -151,7 +151,7 @@ def test_an_account(place: Place, page: Page, browser: Browser) -> None:
     expect(row).to_contain_text("shop")
     assert token not in page.content()
     row.get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("None. One lets a script")).to_be_visible()
+    expect(page.get_by_text("You have no tokens.")).to_be_visible()
     assert place.whoami(token) == 401
 
     with browser.new_context() as elsewhere:
@@ -176,15 +176,15 @@ def test_letting_a_command_line_in(place: Place, page: Page) -> None:
     begun = place.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
     asked = {"action": "get_oauth_token", "state": begun["state"], "verifier": verifier}
     page.goto(begun["url"])
-    expect(page.get_by_role("heading", level=1)).to_have_text("Is this your command line?")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Authorize the command line?")
     expect(page.locator(".code")).to_have_text(begun["code"])
     expect(page.locator("main")).to_contain_text("octocat")
     expect(page.locator("main")).to_contain_text("127.0.0.1")
     assert_fits(page)
     assert place.post(**asked).status_code == 202, "nobody has agreed yet"
 
-    page.get_by_role("button", name="Yes, it is mine").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("You may close this window")
+    page.get_by_role("button", name="Authorize").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("The command line is signed in")
     assert_fits(page)
     assert place.whoami(place.post(**asked).json()["token"]) == 200
     assert place.post(**asked).status_code == 410, "it is told once"
@@ -195,13 +195,13 @@ def test_letting_nobody_in(place: Place, page: Page) -> None:
     verifier = new_secret()
     begun = place.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
     page.goto(begun["url"])
-    page.get_by_role("button", name="No", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nobody was let in")
+    page.get_by_role("button", name="Deny", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Access denied")
     gone = place.post(action="get_oauth_token", state=begun["state"], verifier=verifier)
     assert gone.status_code == 410
 
     page.goto(begun["url"])  # such as from the browser's history
-    expect(page.get_by_role("heading", level=1)).to_have_text("You aren't signed in")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Signing in failed")
     assert_fits(page)
 
 
@@ -209,11 +209,11 @@ def test_a_private_preview(place: Place, page: Page, browser: Browser) -> None:
     page.goto(f"{place.preview}?x=1")
     expect(page.get_by_role("heading", level=1)).to_have_text("This preview is private")
     assert_fits(page)
-    page.get_by_label("Its password").fill("wrong")
-    page.get_by_role("button", name="Open it").click()
-    expect(page.get_by_role("alert")).to_contain_text("That isn't the password.")
-    page.get_by_label("Its password").fill(SESAME)
-    page.get_by_role("button", name="Open it").click()
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Open preview").click()
+    expect(page.get_by_role("alert")).to_contain_text("Wrong password.")
+    page.get_by_label("Password").fill(SESAME)
+    page.get_by_role("button", name="Open preview").click()
     expect(page.locator("body")).to_have_text("guarded")
     assert page.url == f"{place.preview}?x=1"
 

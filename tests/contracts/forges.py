@@ -16,9 +16,9 @@ from stager.control.environments.desired_state import link_of
 from stager.domain.environment import ChangeLink
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Access, Change, Repository
-from stager.forges.github.account import Place, with_app, with_token
+from stager.forges.github.account import GithubServer, with_app, with_token
 from stager.forges.github.api.announcements import DEPLOYMENT_STATES
-from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api.responses import AppCredentials
 from stager.ports import forge as ports
 from stager.ports.forge import (
     Announcements,
@@ -27,7 +27,7 @@ from stager.ports.forge import (
     Origins,
     People,
     Progress,
-    Recovery,
+    Redelivery,
     Reports,
 )
 from stager.testing import FakeForge, FaultMode
@@ -60,7 +60,7 @@ class Forge(Protocol):
     origins: Origins
     people: People
     announcements: Announcements
-    recovery: Recovery
+    redelivery: Redelivery
     repository: Repository
     page: str
     has_places: bool
@@ -109,7 +109,7 @@ class FakeForgeUnderTest:
         self.origins: Origins = self._forge
         self.people: People = self._forge
         self.announcements: Announcements = self._forge
-        self.recovery: Recovery = self._forge
+        self.redelivery: Redelivery = self._forge
         self.repository = self._forge.add_repository("acme", "shop")
         self.page, self.has_places = "/acme/shop/pull/1", True
         self._fork = self._forge.add_repository("mallory", "shop")
@@ -162,7 +162,7 @@ class FakeForgeUnderTest:
 
     def deployments(self) -> list[ShownDeployment]:
         return [
-            ShownDeployment(d.environment, d.sha, DEPLOYMENT_STATES[d.progress], d.told[-1].url)
+            ShownDeployment(d.environment, d.sha, DEPLOYMENT_STATES[d.progress], d.statuses[-1].url)
             for d in self._forge.deployments
         ]
 
@@ -174,13 +174,13 @@ class FakeForgeUnderTest:
         return [(context, _shown(a.progress), a.url or a.log_url) for context, a in said]
 
     def fail(self) -> None:
-        self._forge.mood = FaultMode.FAILING
+        self._forge.fault_mode = FaultMode.FAILING
 
     def break_off_lists(self) -> None:
-        self._forge.mood = FaultMode.PARTIAL
+        self._forge.fault_mode = FaultMode.PARTIAL
 
     def refuse_to_write(self) -> None:
-        self._forge.mood = FaultMode.REFUSING
+        self._forge.fault_mode = FaultMode.REFUSING
 
 
 def _shown(progress: Progress) -> Shown:
@@ -199,7 +199,7 @@ class GithubUnderTest:
         self.origins: Origins = github.origins
         self.people: People = github.people
         self.announcements: Announcements = github.announcements
-        self.recovery: Recovery = github.recovery
+        self.redelivery: Redelivery = github.redelivery
         self.repository = Repository(f"github:{self._base.id}", "acme", "shop")
         self.page, self.has_places = "/acme/shop/pull/1", True
         self._pulls: dict[int, GithubPull] = {}
@@ -288,7 +288,7 @@ class GithubUnderTest:
 @asynccontextmanager
 async def github(*, as_app: bool) -> AsyncIterator[Forge]:
     async with GithubDouble() as double, aiohttp.ClientSession() as session:
-        place = Place(double.api_url, double.web_url, timeout=5.0, pause=0.001)
+        place = GithubServer(double.api_url, double.web_url, timeout=5.0, pause=0.001)
         if as_app:
             opened = with_app(session, place, AppCredentials(double.app.id, double.app.pem))
         else:

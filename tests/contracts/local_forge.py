@@ -14,7 +14,7 @@ import pytest
 from stager.domain.source import Access, Repository
 from stager.forges.local.forge import LocalForge
 from stager.forges.local.repository import LocalRepository
-from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Recovery, Reports
+from stager.ports.forge import Announcements, Changes, Checks, Origins, People, Redelivery, Reports
 from tests.contracts.forges import Shown, ShownDeployment
 from tests.doubles.git import BareRepository
 
@@ -34,7 +34,7 @@ class LocalForgeUnderTest:
         self.origins: Origins = forge
         self.people: People = forge
         self.announcements: Announcements = forge
-        self.recovery: Recovery = forge
+        self.redelivery: Redelivery = forge
         self.repository = Repository("local:shop", "local", "shop")
         self.page = HOME
         self.has_places = False

@@ -255,7 +255,7 @@ class TestFakeForge:
     async def test_a_slow_one_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stager.testing.fakes.faults.SLOW_SECONDS", 0.05)
         forge = FakeForge()
-        forge.mood = FaultMode.SLOW
+        forge.fault_mode = FaultMode.SLOW
         started = asyncio.get_running_loop().time()
 
         assert await forge.repository("acme", "shop") is None
@@ -263,6 +263,6 @@ class TestFakeForge:
 
     async def test_one_that_never_answers(self) -> None:
         forge = FakeForge()
-        forge.mood = FaultMode.NEVER
+        forge.fault_mode = FaultMode.NEVER
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(forge.repository("acme", "shop"), 0.05)

@@ -27,7 +27,7 @@ async def test_credentials_show_nowhere(forge: Forge) -> None:
 
 
 async def test_whoever_is_asked_too_early_says_that_nothing_is_known_of_limits(forge: Forge) -> None:
-    assert forge.recovery.limits() is None
+    assert forge.redelivery.limits() is None
 
 
 async def test_what_cant_be_asked_is_retried(forge: Forge) -> None:

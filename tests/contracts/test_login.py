@@ -13,8 +13,8 @@ import pytest
 from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
-from stager.forges.github.account import Place
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.account import GithubServer
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.ports.login import Accounts, AuthorizationRequest, Identity, Pending
 from stager.testing.fakes.faults import FaultMode
 from stager.testing.fakes.login import FakeAccounts
@@ -26,7 +26,7 @@ class People(Protocol):
 
     rights: dict[tuple[str, str], Access]
     agreed: dict[str, str | None]
-    mood: FaultMode
+    fault_mode: FaultMode
 
     def token(self, login: str) -> str: ...
     def agree(self, login: str, address: str) -> str: ...
@@ -62,8 +62,8 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[UnderTest]:
     async with GithubLogin() as double, aiohttp.ClientSession() as session:
 
         def over_http(seconds: float, known: bool) -> GithubSignIn:
-            place = Place(double.url, double.url, timeout=seconds, pause=0.001)
-            return GithubSignIn(session, place, lambda: Client(ID, SECRET) if known else None)
+            place = GithubServer(double.url, double.url, timeout=seconds, pause=0.001)
+            return GithubSignIn(session, place, lambda: OAuthClient(ID, SECRET) if known else None)
 
         yield UnderTest(double, over_http)
 
@@ -176,7 +176,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
     code = there.people.agree("octocat", await there.accounts.address(one))
     token = there.people.token("octocat")
     there.people.agreed[begun.user_code] = "octocat"
-    there.people.mood = FaultMode.NEVER
+    there.people.fault_mode = FaultMode.NEVER
     accounts = there.make(0.2, True)
     for question in (
         lambda: accounts.who(token),
@@ -189,7 +189,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
             await question()
         assert token not in repr(caught.value)
 
-    there.people.mood = FaultMode.WELL
+    there.people.fault_mode = FaultMode.WELL
     assert await there.accounts.who(token) == "octocat", "a no wasn't remembered"
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from stager.domain.errors import Refused
-from stager.forges.github.account import Place, as_nobody
+from stager.forges.github.account import GithubServer, anonymous
 from stager.forges.github.app_setup.keyring import Keyring
 from stager.forges.github.app_setup.setup import GithubSetup
 from stager.ports.setup import AppSetup
@@ -35,7 +35,7 @@ async def made(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield UnderTest(FakeSetup(), CODE)
         return
     async with GithubDouble() as double, aiohttp.ClientSession() as session:
-        rest = as_nobody(session, Place(double.api_url, double.web_url, pause=0.001))
+        rest = anonymous(session, GithubServer(double.api_url, double.web_url, pause=0.001))
         keyring = Keyring(tmp_path / "github-app.json")
         yield UnderTest(GithubSetup(rest, keyring, double.web_url), MANIFEST_CODE)
 

@@ -75,10 +75,10 @@ class FakeRemote:
         self._fake.remove(self.origin.url, ref)
 
     async def away(self) -> None:
-        self._fake.mood = SourceFaultMode.AWAY
+        self._fake.fault_mode = SourceFaultMode.AWAY
 
     def refuse(self) -> None:
-        self._fake.mood = SourceFaultMode.REFUSING
+        self._fake.fault_mode = SourceFaultMode.REFUSING
 
 
 class PathRemote:
@@ -368,12 +368,12 @@ class TestFakeSources:
         assert (sources.folders, sources.fetched) == (set(), [(KEY, MISSING)])
 
     @pytest.mark.parametrize(
-        ("mood", "reason"),
+        ("mode", "reason"),
         [(SourceFaultMode.LARGE, "source-too-large"), (SourceFaultMode.TOO_SLOW, "source-too-slow")],
     )
-    async def test_over_a_limit(self, mood: SourceFaultMode, reason: str) -> None:
+    async def test_over_a_limit(self, mode: SourceFaultMode, reason: str) -> None:
         sources = FakeSources({})
-        sources.mood = mood
+        sources.fault_mode = mode
         with pytest.raises(Fault) as caught:
             await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x")
         assert caught.value.reason == reason
@@ -381,11 +381,11 @@ class TestFakeSources:
     async def test_a_slow_host_answers_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stager.testing.fakes.sources.SLOW_SECONDS", 0.01)
         sources = FakeSources({"x": "y"})
-        sources.mood = SourceFaultMode.SLOW
+        sources.fault_mode = SourceFaultMode.SLOW
         assert await sources.read(KEY, Origin("https://forge.test/x.git"), MISSING, "x") == b"y"
 
     async def test_one_that_never_answers(self) -> None:
         sources = FakeSources({})
-        sources.mood = SourceFaultMode.NEVER
+        sources.fault_mode = SourceFaultMode.NEVER
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sources.resolve(Origin("https://forge.test/x.git"), "main"), 0.05)

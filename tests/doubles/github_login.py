@@ -4,7 +4,7 @@ status 200, and whoever doesn't ask for JSON gets a form.
 
 https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
 
-It misbehaves where a test asks for it: see `answers` and `mood`.
+It misbehaves where a test asks for it: see `answers` and `fault_mode`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class GithubLogin:
         tokens: whose each token is.
         rights: what somebody may do with a repository, by login and `owner/name`.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
-        mood: `FaultMode.NEVER`: it takes connections and answers nothing; `FaultMode.SLOW`: a byte at a time.
+        fault_mode: `FaultMode.NEVER`: it takes connections and answers nothing; `FaultMode.SLOW`: a byte at
+            a time.
         answers: what is answered next instead, by path: an error, or whatever it is.
         asked: the form of each request, by path.
         device_flow: whether the application has that switched on.
@@ -56,7 +57,7 @@ class GithubLogin:
     tokens: dict[str, str] = field(default_factory=dict)
     rights: dict[tuple[str, str], Access] = field(default_factory=dict)
     agreed: dict[str, str | None] = field(default_factory=dict)
-    mood: FaultMode = FaultMode.WELL
+    fault_mode: FaultMode = FaultMode.WELL
     answers: dict[str, list[web.StreamResponse | str]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     device_flow: bool = True
@@ -106,9 +107,9 @@ class GithubLogin:
     async def _as_in_this_mood(self, request: web.Request, handler: Any) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.asked.append((request.path, form))
-        if self.mood is FaultMode.NEVER:
+        if self.fault_mode is FaultMode.NEVER:
             await self._release.wait()
-        if self.mood is FaultMode.SLOW:
+        if self.fault_mode is FaultMode.SLOW:
             return await self._trickle(request)
         if self.answers.get(request.path):
             answer = self.answers[request.path].pop(0)

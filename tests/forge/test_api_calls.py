@@ -17,8 +17,8 @@ import pytest
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, StagerError
 from stager.domain.source import Access, Repository
-from stager.forges.github.account import Place, as_nobody, with_app, with_token
-from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.account import GithubServer, anonymous, with_app, with_token
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.app_setup.keyring import Keyring
 from stager.forges.github.app_setup.setup import GithubSetup
 from stager.ports.forge import Announcement, Forge, Progress, Reaction
@@ -137,11 +137,11 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         with doubles.prism(github.api_url, tmp_path) as prism:
             # What Prism says of a long answer takes a long header.
             async with aiohttp.ClientSession(trace_configs=[trace], max_field_size=2**16) as session:
-                place = Place(prism.url, github.web_url, pause=0.01)
+                place = GithubServer(prism.url, github.web_url, pause=0.01)
                 account = with_token(session, place, USER, PASSWORD)
                 app = with_app(session, place, AppCredentials(github.app.id, github.app.pem))
                 keyring = Keyring(tmp_path / "github-app.json")
-                setup = GithubSetup(as_nobody(session, place), keyring, github.web_url)
+                setup = GithubSetup(anonymous(session, place), keyring, github.web_url)
                 shop = github.add_repository("acme", "shop")
                 yield Scene(account, app, setup, session, prism, github, shop, asked)
 
@@ -249,7 +249,7 @@ async def has_lost_deliveries_sent_again(scene: Scene) -> None:
     now = datetime.now(UTC)
     scene.github.app.page = 2
     scene.github.app.log = [LoggedDelivery(f"lost-{n}", "pull_request", 502, now) for n in range(5)]
-    assert await scene.app.recovery.redeliver(now - timedelta(hours=1)) == 5
+    assert await scene.app.redelivery.redeliver(now - timedelta(hours=1)) == 5
 
 
 async def test_a_wrong_request_is_noticed(scene: Scene) -> None:

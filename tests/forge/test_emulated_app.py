@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Repository, repository_id
-from stager.forges.github.account import Place, with_app
-from stager.forges.github.api import answers
-from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.account import GithubServer, with_app
+from stager.forges.github.api import responses
+from stager.forges.github.api.responses import AppCredentials
 from stager.ports.forge import Forge
 from tests.doubles.github_app import a_key, pem_of
 from tests.forge import doubles
@@ -76,7 +76,7 @@ async def scene(server: doubles.Server, tmp_path: Path) -> AsyncIterator[Scene]:
     found = emulated.done("GET", "")
     with doubles.prism(server.url, tmp_path) as prism:
         async with aiohttp.ClientSession(max_field_size=2**16) as session:
-            place = Place(prism.url, server.url, pause=0.01)
+            place = GithubServer(prism.url, server.url, pause=0.01)
             app = with_app(session, place, AppCredentials(APP_ID, pem_of(a_key())))
             yield Scene(
                 app,
@@ -128,7 +128,7 @@ async def test_a_repository_that_it_isnt_installed_on(scene: Scene) -> None:
 
 
 async def test_a_proof_by_another_key_is_refused(scene: Scene) -> None:
-    place = Place(scene.url, "https://github.test", pause=0.01)
+    place = GithubServer(scene.url, "https://github.test", pause=0.01)
     other = with_app(scene.session, place, AppCredentials(APP_ID, pem_of(a_key(1))))
     with pytest.raises(Refused) as refused:
         await other.origins.origin(scene.repository, None)
@@ -147,7 +147,7 @@ async def test_check_runs_are_read(scene: Scene) -> None:
     path = "/repos/{owner}/{repo}/commits/{sha}/check-runs"
     names = {"owner": OWNER, "repo": "shop", "sha": sha}
     found = await client_of(scene.app)._rest.read_list(path, names, within="check_runs")
-    states = {(run.name, run.ended, run.outcome) for run in map(answers.read_check_run, found)}
+    states = {(run.name, run.ended, run.outcome) for run in map(responses.read_check_run, found)}
     assert states == {("build", True, "failure"), ("lint", False, "")}
 
 

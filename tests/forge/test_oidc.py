@@ -13,7 +13,7 @@ import pytest
 
 from stager.auth.basic import BasicAuthentication
 from stager.auth.oidc import CALLBACK, OpenIDConnectAuthentication
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.secrets import new_secret
 from stager.domain.identity.roles import Role
 from stager.ports.login import challenge_of
@@ -116,7 +116,7 @@ async def test_a_command_line_signs_in(scene: Scene) -> None:
     back = await scene.at_provider(begun["url"], "octocat")
     page = await client.get(back)
     assert begun["code"] in page.text
-    await client.post("/login/agree", data={"state": begun["state"], "answer": "yes"}, headers=OURS)
+    await client.post("/login/authorize", data={"state": begun["state"], "answer": "yes"}, headers=OURS)
 
     form = {
         "action": "get_oauth_token",

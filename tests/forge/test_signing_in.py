@@ -14,8 +14,8 @@ import pytest
 from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused
 from stager.domain.source import Access
-from stager.forges.github.account import Place
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.account import GithubServer
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.ports.login import AuthorizationRequest, DeviceCode, Identity, Pending
 from tests.forge import doubles
 from tests.forge.visitor import Visitor
@@ -35,13 +35,13 @@ class Scene:
     session: aiohttp.ClientSession
     server: doubles.Server
 
-    def accounts(self, client: Client) -> GithubSignIn:
-        place = Place(self.server.url, self.server.url, pause=0.01)
+    def accounts(self, client: OAuthClient) -> GithubSignIn:
+        place = GithubServer(self.server.url, self.server.url, pause=0.01)
         return GithubSignIn(self.session, place, lambda: client, SCOPE)
 
     @property
     def web(self) -> GithubSignIn:
-        return self.accounts(Client("web", "web-secret"))
+        return self.accounts(OAuthClient("web", "web-secret"))
 
     async def visit(self, url: str, name: str = "octocat", **typed: str) -> str:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -109,7 +109,7 @@ async def test_another_clients_secret(scene: Scene) -> None:
     one = asked()
     code = await code_for(scene, one)
     with pytest.raises(Refused) as refused:
-        await scene.accounts(Client("web", "other")).exchange(code, one)
+        await scene.accounts(OAuthClient("web", "other")).exchange(code, one)
     assert "other" not in str(refused.value)
 
 
@@ -119,7 +119,7 @@ async def test_a_token_of_nobody(scene: Scene) -> None:
 
 
 async def test_a_machine_without_a_browser_signs_in(scene: Scene) -> None:
-    device = scene.accounts(Client("device", ""))
+    device = scene.accounts(OAuthClient("device", ""))
     begun = await device.begin()
     assert isinstance(begun, DeviceCode)
     assert isinstance(await device.poll(begun.secret), Pending)

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from stager.control.identity.secrets import new_secret
-from stager.forges.github.account import Place
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.account import GithubServer
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.ports.login import AuthorizationRequest
 from tests.forge import doubles
 from tests.forge.browser import Page
@@ -149,9 +149,9 @@ class Server:
 
     async def _token(self, name: str) -> str:
         asked = AuthorizationRequest(new_secret(), new_secret(), f"{self.home}/event_receiver")
-        place = Place(self.provider.url, self.provider.url, pause=0.01)
+        place = GithubServer(self.provider.url, self.provider.url, pause=0.01)
         async with aiohttp.ClientSession() as session, httpx.AsyncClient(trust_env=False) as browser:
-            accounts = GithubSignIn(session, place, lambda: Client("github", CLIENT_SECRET), SCOPE)
+            accounts = GithubSignIn(session, place, lambda: OAuthClient("github", CLIENT_SECRET), SCOPE)
             back = await Visitor(browser, self.provider.url, name).go(await accounts.address(asked))
             code = parse_qs(urlsplit(back).query)["code"][0]
             return (await accounts.exchange(code, asked)).proof

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
@@ -122,7 +122,7 @@ def session(stage: Stage) -> str:
     """The secret of a session of ann's."""
     sessions = stage.web.harness.running.control_plane.identity.sessions
     ann = Actor("ann", "BasicAuthentication", strategy="BasicAuthentication")
-    return stage.run(sessions.begin(ann, "a browser"))[1]
+    return stage.run(sessions.start(ann, "a browser"))[1]
 
 
 @length(100)

@@ -43,7 +43,7 @@ def behind(nginx: NginxUnderTest, make_stager: MakeStager) -> Behind:
             domain=f"localhost:{nginx.port}",
             routing_strategy="NginxRoutingStrategy",
             nginx=[{key: value} for key, value in given.items()] if form == "list" else given,
-            ports=ports(),
+            ingress_ports=ports(),
             **configuration,
         )
         # The front's, which isn't the one in its URLs.

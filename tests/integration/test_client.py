@@ -24,10 +24,8 @@ def person(tmp_path: Path, stager: StagerUnderTest) -> Iterator[Person]:
 
 
 @pytest.mark.requirement("R109", "R112", "R113", "R116", "R117", "R118", "R121", "R122", "X10")
-def test_from_nothing_to_a_browser_at_the_preview_and_back(
-    person: Person, shared_stager: StagerUnderTest
-) -> None:
-    configured = person.sit("configure", f"endpoint={shared_stager.url}", "auth_strategy=Basic")
+def test_from_nothing_to_a_browser_at_the_preview_and_back(person: Person, stager: StagerUnderTest) -> None:
+    configured = person.sit("configure", f"endpoint={stager.url}", "auth_strategy=Basic")
     assert configured.ends() == 0
 
     launching = person.sit("launch", "shop", "master")
@@ -38,24 +36,24 @@ def test_from_nothing_to_a_browser_at_the_preview_and_back(
     assert launching.ends() == 0
     assert "Live after" in launching.said
     assert PASSWORD not in launching.said
-    url = f"http://master.localhost:{shared_stager.port}"
+    url = f"http://master.localhost:{stager.port}"
     assert person.visits(1) == [url]
-    assert "master" in shared_stager.get("master").text
+    assert "master" in stager.get("master").text
 
     killing = person.sit("kill", "shop", "master")
     killing.wait_for(f"Password of {USER}: ")  # the name was saved
     killing.type(f"{PASSWORD}\n")
     assert killing.ends() == 0
-    assert shared_stager.get("master").status_code == 410
-    until(lambda: not shared_stager.containers(), "its container is gone")
+    assert stager.get("master").status_code == 410
+    until(lambda: not stager.containers(), "its container is gone")
 
 
-def test_in_a_script(person: Person, shared_stager: StagerUnderTest) -> None:
+def test_in_a_script(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     launched = person.run("launch", "shop", "x", "--set", "VERSION=7")
-    assert (launched.returncode, launched.stdout) == (0, f"http://x.localhost:{shared_stager.port}\n")
+    assert (launched.returncode, launched.stdout) == (0, f"http://x.localhost:{stager.port}\n")
     assert not person.visited.exists()
-    assert shared_stager.get("x").text == "x 7"
+    assert stager.get("x").text == "x 7"
 
     listed = person.run("list", "--json")
     assert [(p["app"], p["name"], p["state"]) for p in json.loads(listed.stdout)] == [("shop", "x", "live")]
@@ -66,11 +64,11 @@ def test_in_a_script(person: Person, shared_stager: StagerUnderTest) -> None:
     assert "giving up: the database is missing" in failed.stderr
     assert "Traceback" not in failed.stderr
 
-    assert person.run("kill", f"http://x.localhost:{shared_stager.port}").returncode == 0
+    assert person.run("kill", f"http://x.localhost:{stager.port}").returncode == 0
     assert person.run("kill", "shop", "x").returncode == 5
 
 
-def test_inside_a_preview(person: Person, shared_stager: StagerUnderTest) -> None:
+def test_inside_a_preview(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     assert person.run("launch", "shop", "x").returncode == 0
 
@@ -82,7 +80,7 @@ def test_inside_a_preview(person: Person, shared_stager: StagerUnderTest) -> Non
     shell.type("stty size; echo $((6*7)) $TERM\r")
     shell.wait_for("42 xterm-256color")
     assert "40 120" in shell.said
-    [container] = shared_stager.containers()
+    [container] = stager.containers()
     shell.type("sleep 4321\r")
     until(lambda: "sleep 4321" in docker("top", container), "it sleeps")
     shell.type("\x03")  # goes to the other end, and ends only what runs there
@@ -98,10 +96,10 @@ def test_inside_a_preview(person: Person, shared_stager: StagerUnderTest) -> Non
     assert following.ends() == 130
 
 
-def test_what_is_left_in_a_terminal_is_interrupted(person: Person, shared_stager: StagerUnderTest) -> None:
+def test_what_is_left_in_a_terminal_is_interrupted(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     assert person.run("launch", "shop", "x").returncode == 0
-    [container] = shared_stager.containers()
+    [container] = stager.containers()
     shell = person.sit("exec", "x")
     shell.wait_for("# ")  # the prompt
     shell.type("sleep 4321\r")
@@ -110,20 +108,20 @@ def test_what_is_left_in_a_terminal_is_interrupted(person: Person, shared_stager
     shell.process.wait()
     until(lambda: "sleep" not in docker("top", container), "nothing is left of it")
     until(lambda: "bash" not in docker("top", container), "nor of the shell")
-    assert shared_stager.get("x").status_code == 200
+    assert stager.get("x").status_code == 200
 
 
-def test_waiting_for_what_isnt_there_yet(person: Person, shared_stager: StagerUnderTest) -> None:
+def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     waiting = person.sit("wait", "shop", "x")
     waiting.wait_for("There is no such preview yet")
-    assert shared_stager.launched("x")
+    assert stager.launched("x")
     assert waiting.ends() == 0
-    assert f"http://x.localhost:{shared_stager.port}" in waiting.said
+    assert f"http://x.localhost:{stager.port}" in waiting.said
 
     assert person.run("wait", "shop", "y", "--timeout", "0.5").returncode == 6
     assert person.run("wait", "shop", "x", "--sha", "c0ffee1", "--timeout", "0.5").returncode == 6
-    assert shared_stager.launch("z", EXIT="3").status_code == 503
+    assert stager.launch("z", EXIT="3").status_code == 503
     assert person.run("wait", "shop", "z").returncode == 1
 
 

@@ -200,7 +200,7 @@ def test_an_instance_is_confined(shared_stager: StagerUnderTest) -> None:
 def test_instances_are_reached_by_a_published_port_where_addresses_cannot_be_dialled(
     make_stager: MakeStager,
 ) -> None:
-    stager = make_stager(engine={"reach": "loopback"})
+    stager = make_stager(engine={"connect_via": "loopback"})
     stager.launched(VERSION="1")
     stager.launched(VERSION="2")
     assert stager.get("test").text == "test 2"

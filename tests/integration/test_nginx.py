@@ -245,7 +245,7 @@ def test_stager_and_its_front_may_be_restarted(nginx: NginxUnderTest, behind: Be
     before = stager.front_pid
     stager.kill_front()
     until(lambda: stager.front_pid not in {0, before}, "there is a front again")
-    until(lambda: answers(url) == "200", "its doors are open again")
+    until(lambda: answers(url) == "200", "its ingress ports are open again")
     assert (nginx.sites / "test").read_text() == text
     stager.launched("test", VERSION="2")
     assert curl(url) == "test 2"
@@ -257,7 +257,7 @@ def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> No
         taken = stranger.getsockname()[1]
         stager = behind(reconcile_interval="1h")
         stager.kill9()
-        stager.configure(ports=f"{taken}-{taken}")
+        stager.configure(ingress_ports=f"{taken}-{taken}")
         stager.start()
         url = stager.launched("test")
         assert curl(url).startswith("test"), "the one for all leads there"
@@ -265,7 +265,7 @@ def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> No
         assert f"another program uses port {taken}" in said
         assert nginx.files() == ["default"]
     stager.restart()
-    until(lambda: nginx.files() == ["default", "test"], "it has its door")
+    until(lambda: nginx.files() == ["default", "test"], "it has its ingress port")
     until(lambda: not trouble(stager), "it is over")
     assert curl(url).startswith("test")
 

@@ -89,7 +89,7 @@ async def application(name: str) -> AsyncIterator[App]:
 
 
 def table(*hosts: str, first: int = 4001) -> RouteTable:
-    """These hosts, each with a door that leads nowhere."""
+    """These hosts, each with an ingress port that leads nowhere."""
     return RouteTable(dict.fromkeys(hosts, NOWHERE), DOMAIN, None, dict(enumerate(hosts, first)))
 
 
@@ -182,7 +182,7 @@ class TestFiles:
         )
         problems = await house.router.apply(table(A, B, C))
         assert problems.keys() == {B, C}
-        assert "isn't Stager's" in problems[B]
+        assert "wasn't created by Stager" in problems[B]
         assert house.nginx.files() == ["a", "b", "c", "theirs"]
         await house.router.apply(table())
         assert house.nginx.files() == ["b", "c", "theirs"]
@@ -217,8 +217,8 @@ class TestFiles:
         assert f"server_name {old};" in house.read("a.earlier.test")
 
 
-async def open_doors(front: Rig, app: App, hosts: list[str]) -> RouteTable:
-    """A table that the front serves: all of these hosts, each with a door at a port that nobody else has."""
+async def open_ingress_ports(front: Rig, app: App, hosts: list[str]) -> RouteTable:
+    """A table that the front serves: these hosts, each with an unused ingress port."""
     ports: dict[int, str] = {}
     free = itertools.count(21000)
     while missing := [host for host in hosts if host not in ports.values()]:
@@ -263,7 +263,7 @@ class TestThreeHundredPreviews:
 
     async def test_with_a_file_each(self, house: House, front: Rig) -> None:
         async with application("app") as app:
-            served = await open_doors(front, app, self.HOSTS)
+            served = await open_ingress_ports(front, app, self.HOSTS)
             assert await house.router.apply(served) == {}
             assert len(house.nginx.files()) == 300
             await assert_led_to(house.nginx, self.HOSTS)
@@ -385,10 +385,10 @@ class TestRefusals:
         assert problems.keys() == {A, B}
         assert (house.read("a"), house.read("b")) == before
 
-    async def test_no_file_is_left_that_leads_to_another_s_door(self, house: House) -> None:
+    async def test_no_file_is_left_that_leads_to_another_s_ingress_port(self, house: House) -> None:
         await house.router.apply(table(A, B))
         router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
-        # B's door is A's from now on, and B's new file is refused.
+        # B's ingress port is A's from now on, and B's new file is refused.
         problems = await router.apply(RouteTable({A: NOWHERE, B: NOWHERE}, DOMAIN, None, {4002: A, 4001: B}))
         assert problems.keys() == {B}
         assert house.nginx.files() == ["a"]

@@ -145,7 +145,7 @@ def test_handlers_with_settings_hear_of_launch_refresh_and_kill_once(make_stager
     heard = stager.folder / "heard.txt"
     stager.launched("one")
     until(
-        lambda: "handlers_told" in stager.log.read_text(),
+        lambda: "post_launch_done" in stager.log.read_text(),
         "it was told of the launch, and that is written down",
     )
     stager.restart()

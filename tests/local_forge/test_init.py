@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stager.cli.main import app
-from stager.forges.local.pushed import AWAY
+from stager.forges.local.push_client import AWAY
 from tests.local_forge.workshop import Clone
 
 

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Role
 from stager.forges.local.forge import LocalForge
 from stager.web.forges import git_http as web_git

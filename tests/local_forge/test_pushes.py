@@ -18,9 +18,9 @@ import pytest
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction
 from stager.domain.source import Access, Repository
-from stager.forges.local import pushed
+from stager.forges.local import push_client
 from stager.forges.local.forge import LocalForge
-from stager.forges.local.pushed import DELIVERY, REPOSITORY, SIGNATURE, signature
+from stager.forges.local.push_client import DELIVERY, REPOSITORY, SIGNATURE, signature
 from stager.forges.local.repository import LocalRepository
 from stager.ports.source import Origin
 from stager.sources import GitSources, Limits
@@ -234,9 +234,9 @@ class TestThatCantBeTold:
     async def test_because_stager_doesnt_run(self, clone: Clone, forge: LocalForge) -> None:
         await forge.open("http://127.0.0.1:9")
         clone.branch("x")
-        assert clone.push("main", "x") == [pushed.AWAY]
+        assert clone.push("main", "x") == [push_client.AWAY]
         assert [change.number for change in await forge.open_changes(SHOP)] == [1]
-        assert clone.push(":x") == [pushed.AWAY]
+        assert clone.push(":x") == [push_client.AWAY]
         assert await forge.open_changes(SHOP) == []
 
     async def test_because_it_never_ran(self, clone: Clone, bare: Path) -> None:
@@ -244,33 +244,35 @@ class TestThatCantBeTold:
         await repository.adopt()
         clone.branch("x")
         [line] = clone.push("main", "x")
-        assert "isn't known to Stager yet" in line
+        assert "couldn't be reported to Stager" in line
         assert "stager/name" in line
         repository.introduce("shop")
-        assert clone.push("x:y") == [pushed.AWAY]
+        assert clone.push("x:y") == [push_client.AWAY]
 
     async def test_because_somebody_answers_a_byte_at_a_time(
         self, bare: Path, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(pushed, "PATIENCE", 0.5)
+        monkeypatch.setattr(push_client, "PATIENCE", 0.5)
         said: list[str] = []
         with socket.create_server(("127.0.0.1", 0)) as server:
             await forge.open(f"http://127.0.0.1:{server.getsockname()[1]}")
             dripping = threading.Thread(target=drip, args=(server,))
             dripping.start()
-            await asyncio.to_thread(pushed.pushed, bare, [f"{'0' * 40} {'1' * 40} refs/heads/x"], said.append)
+            await asyncio.to_thread(
+                push_client.report_push, bare, [f"{'0' * 40} {'1' * 40} refs/heads/x"], said.append
+            )
             dripping.join(30)
-        assert said == [pushed.SILENT]
+        assert said == [push_client.SILENT]
 
     async def test_because_somebody_else_answers(self, clone: Clone, ear: Ear) -> None:
         ear.media_type = "text/html"
         clone.branch("x")
-        assert clone.push("main", "x") == [pushed.AWAY]
+        assert clone.push("main", "x") == [push_client.AWAY]
 
     async def test_because_the_secret_is_another(self, clone: Clone, ear: Ear, bare: Path) -> None:
         (bare / "stager" / "secret").write_text("other")
         clone.branch("x")
-        assert clone.push("main", "x") == ["The delivery's signature doesn't fit its body."]
+        assert clone.push("main", "x") == ["The delivery's signature doesn't match its body."]
         assert ear.refused == ["signature-wrong"]
 
     async def test_because_stager_hangs(
@@ -280,14 +282,14 @@ class TestThatCantBeTold:
         clone.branch("x")
         shutil.rmtree(bare / "hooks")
         clone.push("main", "x")
-        monkeypatch.setattr(pushed, "PATIENCE", 0.2)
+        monkeypatch.setattr(push_client, "PATIENCE", 0.2)
         said: list[str] = []
         refs = [f"{'0' * 40} {clone.git('rev-parse', 'x').stdout.strip()} refs/heads/x\n"]
-        worker = threading.Thread(target=pushed.pushed, args=(bare, refs, said.append))
+        worker = threading.Thread(target=push_client.report_push, args=(bare, refs, said.append))
         worker.start()
         worker.join(30)
         ear.pause.set()
-        assert said == [pushed.SILENT]
+        assert said == [push_client.SILENT]
 
     async def test_because_our_python_is_gone(self, clone: Clone, ear: Ear, bare: Path) -> None:
         hook = bare / "hooks" / "post-receive"
@@ -298,7 +300,7 @@ class TestThatCantBeTold:
 
     async def test_because_our_program_is_gone(self, clone: Clone, ear: Ear, bare: Path) -> None:
         hook = bare / "hooks" / "post-receive"
-        hook.write_text(hook.read_text().replace(pushed.__file__, "/nowhere/pushed.py"))
+        hook.write_text(hook.read_text().replace(push_client.__file__, "/nowhere/pushed.py"))
         [line] = clone.push("main")
         assert "run 'stager forge init'" in line
 
@@ -416,6 +418,6 @@ async def test_a_push_of_all_too_much_is_refused(forge: LocalForge) -> None:
 
 async def test_what_isnt_a_push_is_refused(forge: LocalForge, bare: Path) -> None:
     await forge.open("http://127.0.0.1:9")
-    signed = pushed.signature(LocalRepository(bare).secret, b"nonsense")
+    signed = push_client.signature(LocalRepository(bare).secret, b"nonsense")
     with pytest.raises(Refused, match="can't be read"):
-        await forge.receive({pushed.REPOSITORY: "shop", pushed.SIGNATURE: signed}, b"nonsense")
+        await forge.receive({push_client.REPOSITORY: "shop", push_client.SIGNATURE: signed}, b"nonsense")

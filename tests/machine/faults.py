@@ -108,14 +108,14 @@ class Faults(Ground):
     def engine_is_slow(self, call: str, seconds: float) -> None:
         self.engine.delays[call] = seconds
 
-    @rule(mood=MOODS)
-    def forge_in_a_mood(self, mood: FaultMode) -> None:
-        self.harness.forge.mood = mood
+    @rule(fault_mode=MOODS)
+    def forge_in_a_mood(self, fault_mode: FaultMode) -> None:
+        self.harness.forge.fault_mode = fault_mode
 
-    @rule(mood=SOURCE_MOODS)
+    @rule(fault_mode=SOURCE_MOODS)
     @precondition(lambda self: self.terms.builds)
-    def repositories_in_a_mood(self, mood: SourceFaultMode) -> None:
-        self.harness.sources.mood = mood
+    def repositories_in_a_mood(self, fault_mode: SourceFaultMode) -> None:
+        self.harness.sources.fault_mode = fault_mode
 
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: self.harness.builder.images)
@@ -132,8 +132,8 @@ class Faults(Ground):
         self.engine.come_back()
         self.engine.delays.clear()
         self.harness.router.delay = 0.0
-        self.harness.forge.mood = FaultMode.WELL
-        self.harness.sources.mood = SourceFaultMode.WELL
+        self.harness.forge.fault_mode = FaultMode.WELL
+        self.harness.sources.fault_mode = SourceFaultMode.WELL
 
 
 def _one_of(instances: list[Instance], which: int) -> Instance:

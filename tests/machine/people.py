@@ -116,7 +116,7 @@ class People(Pulls):
             return False
         known, truth = self._of_change(event.number), self.truth(event.number)
         is_up_to_date = known is not None and known.desired.revision.sha == truth.head_sha
-        return self.harness.forge.mood is FaultMode.WELL and truth.is_open and is_up_to_date
+        return self.harness.forge.fault_mode is FaultMode.WELL and truth.is_open and is_up_to_date
 
     def _is_heard_out(self, event: CommandSaid) -> None:
         """Its author waits for the answer, and relies on it."""

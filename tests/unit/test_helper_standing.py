@@ -33,7 +33,7 @@ class Guarding(Feature):
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDirectory:
-    monkeypatch.setattr(module, "SOON", 0.05)
+    monkeypatch.setattr(module, "START_TIMEOUT", 0.05)
     monkeypatch.setattr(module, "PAUSE", 0.01)
     (tmp_path / "state").mkdir()
     return StateDirectory(tmp_path / "state")
@@ -89,21 +89,21 @@ async def test_required_it_must_be_there_and_able(tmp_path: Path, state: StateDi
     with pytest.raises(Fault, match="There is no root helper"):
         await helper_of(required, state)
     async with served(tmp_path, Guarding("No iptables.")) as path:
-        with pytest.raises(Fault, match="can't guard previews: No iptables"):
+        with pytest.raises(Fault, match="can't apply firewall rules: No iptables"):
             await helper_of(required, state)
         lenient = await helper_of(settings(path), state)
         assert lenient.lacks("firewall") == "No iptables."
         assert firewall_of(lenient, settings(path), state, tuple) is None
         assert not state.guarded.exists()
     async with served(tmp_path) as path:
-        with pytest.raises(Fault, match="it is too old"):
+        with pytest.raises(Fault, match="its version is too old"):
             await helper_of(settings(path, "helper: required"), state)
 
 
 async def test_one_that_comes_late_is_waited_for(
     tmp_path: Path, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SOON", 10.0)
+    monkeypatch.setattr(module, "START_TIMEOUT", 10.0)
     waiting = asyncio.create_task(helper_of(settings(tmp_path / "helper.sock", "helper: required"), state))
     await asyncio.sleep(0.05)
     async with served(tmp_path, Guarding()):
@@ -158,7 +158,7 @@ BUILT = "images: {shop: {build: '.', repo_owner: acme, forks: approve}}\n"
     ("text", "said"),
     [
         (BUILT, "Code from forks isn't built."),
-        (f"{BUILT}forks: {{unsafe_shared_builder: true}}", "built beside trusted code"),
+        (f"{BUILT}forks: {{unsafe_shared_builder: true}}", "shares a builder with trusted code"),
         (BUILT.replace("approve", "'off'"), ""),
         ("images: {shop: {port: 80}}", ""),
     ],

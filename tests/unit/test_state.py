@@ -84,7 +84,7 @@ def test_a_folder_that_others_use_isnt_closed_to_them(tmp_path: Path) -> None:
     path.chmod(0o755)
     (path / "www").mkdir()
 
-    with pytest.raises(Fault, match=f"others may look into {path}.* `chmod 700 {path}`"):
+    with pytest.raises(Fault, match=f"other users can read {path}.* `chmod 700 {path}`"):
         StateDirectory(path).lock()
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert sorted(modes_of(path)) == ["www"]

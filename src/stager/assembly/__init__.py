@@ -1,4 +1,4 @@
-"""The only room where names become objects: from settings to a running Stager."""
+"""The composition of the server: from settings to a running Stager."""
 
 from stager.assembly.server import serve, tidy
 

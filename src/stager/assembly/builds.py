@@ -1,4 +1,4 @@
-"""What images are built with, as the settings have it."""
+"""Builders and sources, as the settings define them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stager.stores.logs import FileLogs
 
 
 def build_ports_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuildPorts | None:
-    """What images are built with, where an application is."""
+    """The ports of builds; None if no application is built or has `{sha}` in its image."""
     if not any(app.build or SHA_PLACEHOLDER in app.image for app in settings.images.values()):
         return None
     builds = settings.builds
@@ -32,7 +32,7 @@ def build_ports_of(settings: Settings, state: StateDirectory, docker: aiodocker.
 
 
 def builder_by_trust(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> BuilderByTrust:
-    """What builds our own code, with what builds that of forks."""
+    """The builder, which passes code from forks to a builder of their own."""
     trusted, builds, forks = builder_of(settings, state, docker), settings.builds, settings.forks
     if forks.unsafe_shared_builder:
         return BuilderByTrust(trusted, None)

@@ -1,25 +1,26 @@
-"""The forges, as the settings have them: who delivers, who can be asked, where people sign in."""
+"""The forges, as the settings define them: webhooks, API access, sign-in."""
 
 from __future__ import annotations
 
 import aiohttp
 
 from stager.control.routing.urls import Urls
-from stager.forges.github.account import Place, as_nobody, with_app, with_token
+from stager.forges.github.account import GithubServer, anonymous, with_app, with_token
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.app_setup.setup import GithubSetup
-from stager.forges.github.sign_in import Client, GithubSignIn
+from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.forges.local.forge import LocalForge
 from stager.ports.forge import Forge
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (nobody listens here)
-"""By what address of this machine one reaches what listens on all of them."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (a name)
+"""The address at which a server that listens on all addresses is reached from this machine."""
 
 
 def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
+    """Verification of GitHub's deliveries."""
     incoming = settings.github.incoming_auth
     return GithubWebhooks(
         incoming.hook_secret.reveal(),
@@ -33,51 +34,50 @@ def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
 def github_of(
     settings: Settings, state: StateDirectory, session: aiohttp.ClientSession
 ) -> tuple[Forge | None, GithubSetup]:
-    """GitHub, where there are credentials to ask it with; and what has it make an App.
+    """GitHub's API, None without credentials; and the setup of a GitHub App.
 
     Raises:
-        Fault: the App's credentials are no good.
+        Fault: the App's credentials are invalid.
     """
     given, outgoing = settings.github, settings.github.outgoing_auth
-    place = Place(given.api_url, given.web_url)
+    server = GithubServer(given.api_url, given.web_url)
     keyring = Keyring(state.github_app)
     app = app_in_force(given.app_id, given.private_key.reveal(), keyring)
     setup = GithubSetup(
-        as_nobody(session, place),
+        anonymous(session, server),
         keyring,
         given.web_url,
         running=app,
         overridden=bool(given.app_id),
     )
     if app:
-        return with_app(session, place, app), setup
+        return with_app(session, server, app), setup
     if outgoing.user:
-        return with_token(session, place, outgoing.user, outgoing.password.reveal()), setup
+        return with_token(session, server, outgoing.user, outgoing.password.reveal()), setup
     return None, setup
 
 
 def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: GithubSetup) -> GithubSignIn:
-    """People's accounts at GitHub: they sign in to the configured OAuth application, or to the App that was
-    made with one click, as soon as it is."""
+    """Sign-in with GitHub: by the configured OAuth application, or the App that the setup created."""
     given = settings.github
-    place = Place(given.api_url, given.web_url)
+    server = GithubServer(given.api_url, given.web_url)
 
-    def client() -> Client | None:
+    def client() -> OAuthClient | None:
         if given.client_id:
-            return Client(given.client_id, given.client_secret.reveal())
+            return OAuthClient(given.client_id, given.client_secret.reveal())
         return setup.client()
 
-    return GithubSignIn(session, place, client, given.scope)
+    return GithubSignIn(session, server, client, given.scope)
 
 
 async def local_forge_of(settings: Settings, listen: str, urls: Urls) -> LocalForge | None:
-    """The repositories on this machine, with hooks that find us; None where there are none.
+    """The repositories on this machine, with installed hooks; None if none is configured.
 
     Args:
         listen: where the front listens.
 
     Raises:
-        Refused: one of them can't be used.
+        Refused: a repository can't be used.
     """
     if not settings.local_forge:
         return None

@@ -1,4 +1,4 @@
-"""Whether the root helper is used, by the settings and by what is there when Stager starts."""
+"""The root helper: whether it is used, and which of its features are available."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from stager.state import StateDirectory
 
 log = structlog.get_logger(__name__)
 
-SOON = 10.0
-"""Seconds that a helper has to come, where Stager doesn't start without it: both may just be starting."""
+START_TIMEOUT = 10.0
+"""Seconds to wait for a helper that is required or exists: both services may be starting."""
 PAUSE = 0.25
 FIREWALL = "firewall"
 BUILDER = "builder"
-SHARED = "Code from forks is built beside trusted code, and can change what trusted builds make."
+SHARED = "Code from forks shares a builder with trusted code, and can change the results of trusted builds."
 NOT_BUILT = "Code from forks isn't built."
-OFF = "Previews reach services of this machine and its private networks."
-HINT = "docs/how-to/root-helper.md says how to install it; `helper: off` says that it isn't wanted."
+OFF = "Previews can reach services of this machine and its private networks."
+HINT = "To install it, see docs/how-to/root-helper.md; to run without it, set `helper: off`."
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What became of the helper.
+class HelperStatus:
+    """The status of the helper.
 
     Args:
-        client: None where it isn't used.
-        why_not: why it isn't, as a sentence.
-        features: what it has, each with why it isn't available; empty where it is.
+        client: None if it isn't used.
+        reason: why it isn't used, a sentence.
+        features: why each feature is unavailable, a sentence; empty if it is available.
     """
 
     client: HelperClient | None
-    why_not: str = ""
+    reason: str = ""
     features: dict[str, str] | None = None
 
     def lacks(self, feature: str) -> str:
-        """Why this feature isn't available, as a sentence; empty if it is."""
+        """Why this feature is unavailable, a sentence; empty if it is available."""
         if self.client is None:
-            return self.why_not
+            return self.reason
         return (self.features or {}).get(feature, f"This helper has no {feature}.")
 
 
-async def helper_of(settings: Settings, state: StateDirectory) -> Standing:
-    """The helper, asked what it can do. The log tells what is off without it.
+async def helper_of(settings: Settings, state: StateDirectory) -> HelperStatus:
+    """Connect to the helper and log which protections are off without it.
 
     Raises:
-        Fault: it isn't there, or can't guard previews, and Stager may not start so.
+        Fault: it is required, but doesn't run or can't apply firewall rules.
     """
-    standing = await _standing(settings, must=settings.helper == "required" or _was_used(settings, state))
-    if lack := standing.lacks(FIREWALL):
+    status = await _status_of(settings, must=settings.helper == "required" or _was_used(settings, state))
+    if lack := status.lacks(FIREWALL):
         log.warning("helper_off", firewall=OFF, why=lack)
     else:
         state.guarded.touch()
         log.info("helper_used", socket=str(settings.helper_socket))
     if settings.builds_forks:
-        _tell_of_builder(settings, standing.lacks(BUILDER))
-    return standing
+        _log_builder(settings, status.lacks(BUILDER))
+    return status
 
 
-def _tell_of_builder(settings: Settings, lack: str) -> None:
+def _log_builder(settings: Settings, lack: str) -> None:
     if settings.forks.unsafe_shared_builder:
         log.warning("untrusted_builder_off", builds=SHARED, why="`forks.unsafe_shared_builder` is on.")
     elif lack:
@@ -78,10 +78,10 @@ def _tell_of_builder(settings: Settings, lack: str) -> None:
 
 
 def firewall_of(
-    standing: Standing, settings: Settings, state: StateDirectory, ports: Callable[[], Sequence[int]]
+    status: HelperStatus, settings: Settings, state: StateDirectory, ports: Callable[[], Sequence[int]]
 ) -> HelperFirewall | None:
-    """What guards previews; None where nothing does."""
-    if standing.client is None or standing.lacks(FIREWALL):
+    """The firewall of previews; None if it isn't available."""
+    if status.client is None or status.lacks(FIREWALL):
         return None
     applications = settings.applications
 
@@ -91,7 +91,7 @@ def firewall_of(
         return application.profile(profile).egress if application else Egress("internet")
 
     return HelperFirewall(
-        standing.client,
+        status.client,
         state.installation,
         ports,
         egress_of,
@@ -100,10 +100,10 @@ def firewall_of(
 
 
 def public_ports(settings: Settings, listen: str, urls: Urls) -> list[int]:
-    """The machine's ports at which visitors come in.
+    """The ports of this machine that serve visitors.
 
     Args:
-        listen: where the front listens, with the port that it really has.
+        listen: where the front listens, with its actual port.
     """
     listeners = [listen, *([str(settings.tls.listen)] if settings.tls else [])]
     ports = {int(port) for host, _, port in (each.rpartition(":") for each in listeners) if _is_open(host)}
@@ -114,7 +114,7 @@ def public_ports(settings: Settings, listen: str, urls: Urls) -> list[int]:
 
 
 def _is_open(host: str) -> bool:
-    """Whether what listens there can be reached from elsewhere."""
+    """Whether a server that listens there can be reached from other machines."""
     try:
         return not ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -127,25 +127,33 @@ def _was_used(settings: Settings, state: StateDirectory) -> bool:
     return state.guarded.exists()
 
 
-async def _standing(settings: Settings, *, must: bool) -> Standing:
+async def _status_of(settings: Settings, *, must: bool) -> HelperStatus:
     if settings.helper == "off":
-        return Standing(None, "`helper: off` in the configuration.")
+        return HelperStatus(None, "`helper: off` in the configuration.")
     if not settings.engine.socket.startswith("unix://"):
-        return _without("Docker runs on another machine, where no helper of this one guards.", must=must)
+        return _without(
+            "Docker runs on another machine, where this machine's helper can't apply rules.", must=must
+        )
     client = HelperClient(settings.helper_socket)
-    # One that is there and doesn't answer is about to, or broken; neither is a reason to do without.
-    insists = must or os.access(settings.helper_socket, os.R_OK | os.W_OK)
+    # A helper that exists but doesn't answer is starting or broken. Neither is a reason to run without it.
+    is_required = must or os.access(settings.helper_socket, os.R_OK | os.W_OK)
     try:
-        features = await _hello(client, patience=SOON if insists else 0.0)
+        features = await _hello(client, patience=START_TIMEOUT if is_required else 0.0)
     except StagerError as error:
-        return _without(_why(settings, error), must=insists)
+        return _without(_why(settings, error), must=is_required)
     if must and features.get(FIREWALL, "none"):
-        raise _missing(f"The root helper can't guard previews: {features.get(FIREWALL, 'it is too old')}")
-    return Standing(client, "", features)
+        raise _missing(
+            f"The root helper can't apply firewall rules: {features.get(FIREWALL, 'its version is too old')}"
+        )
+    return HelperStatus(client, "", features)
 
 
 async def _hello(client: HelperClient, patience: float) -> dict[str, str]:
-    """What it has. Raises `StagerError`."""
+    """Its features. Raises `StagerError`.
+
+    Args:
+        patience: seconds to wait for it.
+    """
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         try:
@@ -163,19 +171,19 @@ def _why(settings: Settings, error: StagerError) -> str:
     if not path.exists():
         return f"There is no root helper at {path}."
     if not os.access(path, os.R_OK | os.W_OK):
-        return f"The root helper's socket {path} isn't for this user."
+        return f"This user may not open the root helper's socket {path}."
     return error.message
 
 
-def _without(why: str, *, must: bool) -> Standing:
+def _without(why: str, *, must: bool) -> HelperStatus:
     if must:
         raise _missing(why)
-    return Standing(None, why)
+    return HelperStatus(None, why)
 
 
 def _missing(why: str) -> Fault:
     return Fault(
-        f"helper: {why} Previews aren't started unguarded where it is there, was used before or is required.",
+        f"helper: {why} Stager doesn't start without it if it exists, was used before or is required.",
         hint=HINT,
         reason="helper-missing",
     )

@@ -19,10 +19,10 @@ from stager.state import StateDirectory
 
 
 def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
-    """Where previews answer, by these settings.
+    """URLs of previews.
 
     Args:
-        listen: where the front listens, with the port that it really has.
+        listen: where the front listens, with its actual port.
     """
     port = listen.rpartition(":")[2]
     return Urls(
@@ -36,7 +36,7 @@ def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
 
 
 def front_options(settings: Settings) -> FrontOptions:
-    """How the front is to run, by these settings."""
+    """Options of the front."""
     tls = settings.tls
     return FrontOptions(
         listen=str(settings.listen),
@@ -50,10 +50,10 @@ def front_options(settings: Settings) -> FrontOptions:
 
 
 async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy | None:
-    """What stands before the front and must be told about previews, by these settings; None if nothing.
+    """The proxy in front of the front; None if there is none.
 
     Raises:
-        Fault: the template of a vhost file is no good.
+        Fault: the template of vhost files is invalid.
     """
     nginx = settings.nginx
     if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
@@ -71,8 +71,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
 
 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
-    """Whether containers must publish a port, because their own addresses lie in another machine, as with
-    Docker Desktop."""
+    """Whether containers must publish a port, because their addresses are in another machine, as with Docker
+    Desktop."""
     if settings.engine.connect_via != "auto":
         return settings.engine.connect_via == "loopback"
     if sys.platform != "linux":

@@ -20,7 +20,7 @@ from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.forges import Forges
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.identity.sessions import Lifetimes
@@ -61,20 +61,20 @@ from stager.web.context import WebContext, WebOptions
 log = structlog.get_logger(__name__)
 
 EXTRA_WAIT = 60.0
-"""Seconds that a launch is waited for beyond the application's own time to start."""
+"""Seconds that a request waits for a launch beyond the application's own start timeout."""
 
-LAST_SWEEP = 5.0
-"""Seconds that the end waits for Docker to remove networks that nothing uses."""
+SWEEP_TIMEOUT = 5.0
+"""Seconds that the shutdown waits for Docker to remove unused networks."""
 
 
 async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
-    """Run Stager until `stopped` is set. The previews, and the front, go on afterwards.
+    """Run Stager until `stopped` is set. The previews and the front keep running.
 
     Args:
         state: locked by the caller.
 
     Raises:
-        Fault: it can't start; the sentence says why.
+        Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
         control_plane, web, front = await _assemble(loaded, state, stack)
@@ -100,7 +100,7 @@ def _report_front(troubles: Troubles, trouble: str) -> None:
 
 
 async def tidy(settings: Settings, state: StateDirectory) -> None:
-    """Remove the networks and images that a Stager left for its next start, where there will be none.
+    """Remove the networks and images that Stager keeps for its next start, when there will be no next start.
 
     Raises:
         Retry: the engine doesn't answer.
@@ -133,7 +133,7 @@ async def _assemble(
     await urls.load()
     firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
     instances = await _instances(settings, state, docker, firewall)
-    stack.push_async_callback(_leave_no_networks, instances)
+    stack.push_async_callback(_remove_unused_networks, instances)
     github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, urls)
     logins = LoginFlows(accounts_of(settings, session, setup), lambda: urls.home, clock.now)
@@ -157,7 +157,7 @@ async def _assemble(
     control_plane = ControlPlane(
         ports, urls, settings.applications, plugins, _options(settings, state, edge_proxy), logins
     )
-    previews.guard(control_plane.identity.access)
+    previews.guard(control_plane.identity.authorizer)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
@@ -179,7 +179,7 @@ async def _assemble(
 async def _front(
     settings: Settings, state: StateDirectory, stack: AsyncExitStack
 ) -> tuple[FrontLauncher, FrontClient, str]:
-    """What keeps the front, what speaks with it, and where it listens."""
+    """The front's launcher and client, and the address where the front listens."""
     launcher = FrontLauncher(state.front, front_options(settings))
     hello = await launcher.ensure()
     stack.callback(launcher.release)
@@ -196,13 +196,15 @@ async def _instances(
     return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
 
 
-async def _leave_no_networks(instances: DockerInstances) -> None:
-    """The next start may be far: networks that no container is in go now. Those of previews stay."""
+async def _remove_unused_networks(instances: DockerInstances) -> None:
+    """Remove networks that no container uses. The next start may be much later."""
     try:
-        async with asyncio.timeout(LAST_SWEEP):
+        async with asyncio.timeout(SWEEP_TIMEOUT):
             await instances.sweep()
     except (StagerError, TimeoutError) as error:
-        log.warning("networks_left", error=str(error) or f"Docker didn't remove them in {LAST_SWEEP:g} s.")
+        log.warning(
+            "networks_left", error=str(error) or f"Docker didn't remove them within {SWEEP_TIMEOUT:g} s."
+        )
 
 
 def _options(settings: Settings, state: StateDirectory, edge_proxy: EdgeProxy | None) -> Options:

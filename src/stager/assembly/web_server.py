@@ -16,7 +16,7 @@ SHUTDOWN_SECONDS = 3
 
 
 class WebServer(uvicorn.Server):
-    """Stager's own pages, behind the front, on a Unix socket that nobody else can open."""
+    """Serves Stager's own pages, behind the front, on a Unix socket that no other user can open."""
 
     def __init__(self, app: FastAPI, state: StateDirectory) -> None:
         self._path = state.control_socket
@@ -34,11 +34,11 @@ class WebServer(uvicorn.Server):
         )
 
     async def listen(self) -> None:
-        """Serve on the socket until `should_exit`. It is made here, because uvicorn's own would be open to
-        everybody.
+        """Serve on the socket until `should_exit`. The socket is created here, because uvicorn's own would be
+        open to all users.
 
         Raises:
-            Fault: it can't be made.
+            Fault: the socket can't be created.
         """
         try:
             listener = PathListener(self._path)
@@ -51,5 +51,5 @@ class WebServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are ours: `cli` turns them into an orderly stop."""
+        """Leave signals alone: `cli` handles them and stops the server."""
         yield

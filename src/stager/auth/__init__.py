@@ -1,1 +1,1 @@
-"""Who sends a direct request: the authentication strategies."""
+"""The authentication strategies."""

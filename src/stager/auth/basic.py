@@ -1,6 +1,6 @@
-"""HTTP Basic authentication (RFC 7617) against the users in the configuration.
+"""HTTP Basic authentication (RFC 7617) with the users of the configuration.
 
-Their passwords stand there as plain text, for demonstrations and closed networks, or as Argon2 hashes.
+Passwords are plain text, for demonstrations and closed networks, or Argon2 hashes.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from stager.domain.identity.roles import Role
 from stager.ports.handlers import BUSY, AuthenticationStrategy, Credentials
 
 HASHED = "$argon2"
-"""What a hash begins with (the PHC string format), and no password should."""
+"""Prefix of hashes (the PHC string format); passwords must not begin with it."""
 AT_ONCE = 2
-"""Hashes that are compared at the same time: each takes 64 MiB and a processor."""
+"""Concurrent hash comparisons; each takes 64 MiB and a processor."""
 MOST_WAITING = 50
 PATIENCE_SECONDS = 10.0
-"""Comparisons that wait for their turn, and for how long."""
-MOST_REMEMBERED = 1_000
+"""Limits of the queue of comparisons: its length, and the wait in seconds."""
+MOST_VERIFIED = 1_000
 
 
 class BasicAuthentication(AuthenticationStrategy):
-    """Knows the configured users by their passwords.
+    """Authenticates configured users by their passwords.
 
-    How long it takes tells nothing about which users there are. Plain passwords: what is given is compared
-    with all of them, as digests of one length. Hashed ones: who isn't there has a hash that nothing fits.
+    The time that it takes doesn't reveal which users exist: a password is compared with all plain ones, as
+    digests of equal length, and an unknown user's with a hash that no password matches.
 
     Args:
-        users: passwords or their hashes by user name; nobody passes while it is empty.
+        users: passwords or their hashes by user name.
 
     Raises:
-        ValueError: a name contains a colon, which separates name and password in the header; or a hash isn't
-            whole.
+        ValueError: a name contains a colon, which separates name and password in the header; or a hash is
+            malformed.
     """
 
     name = "BasicAuthentication"
@@ -54,8 +54,8 @@ class BasicAuthentication(AuthenticationStrategy):
         hashed = {user: password for user, password in users.items() if password.startswith(HASHED)}
         plain = {user: password for user, password in users.items() if user not in hashed}
         self._plain = [(user, self._digest(f"{user}:{password}")) for user, password in plain.items()]
-        self._hashed = Hashed(hashed) if hashed else None
-        self._remembered: dict[bytes, str] = {}
+        self._hashed = HashedUsers(hashed) if hashed else None
+        self._verified: dict[bytes, str] = {}
 
     async def authenticate(self, credentials: Credentials) -> Actor | None:
         pair = credentials.basic
@@ -67,50 +67,50 @@ class BasicAuthentication(AuthenticationStrategy):
         return Actor(user, self.name) if user is not None else None
 
     async def _by_hash(self, pair: str, digest: bytes) -> str | None:
-        """The user with a hashed password. What fitted once is remembered as a digest with a key of this
-        process: a hash takes its time on purpose, and would for every request."""
-        if self._hashed is None or digest in self._remembered:
-            return self._remembered.get(digest)
+        """The user with this hashed password. A match is cached as a digest with a key of this process,
+        because comparing hashes is slow by design."""
+        if self._hashed is None or digest in self._verified:
+            return self._verified.get(digest)
         user, _, password = pair.partition(":")
-        if not await self._hashed.fits(user, unicodedata.normalize("NFC", password)):
+        if not await self._hashed.matches(user, unicodedata.normalize("NFC", password)):
             return None
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[digest] = user
+        if len(self._verified) >= MOST_VERIFIED:
+            self._verified.clear()
+        self._verified[digest] = user
         return user
 
     def role(self, actor: Actor, application: str, owner: str) -> Role:  # noqa: ARG002
-        """Everything, as in the first Stager; `roles:` in the configuration may say less."""
+        """Administrator, as in the first Stager, unless `roles:` in the configuration says otherwise."""
         return Role.ADMINISTRATOR
 
     def _digest(self, pair: str) -> bytes:
         return hmac.digest(self._key, unicodedata.normalize("NFC", pair).encode(), "sha256")
 
 
-class Hashed:
+class HashedUsers:
     """Users with hashed passwords.
 
     Args:
         hashes: by user name.
 
     Raises:
-        ValueError: a hash isn't whole.
+        ValueError: a hash is malformed.
     """
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._hashes = hashes
         self._hasher = PasswordHasher()
         self._decoy = self._hasher.hash(secrets.token_urlsafe())
-        self._few = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         for user, given in hashes.items():
             self._check(user, given)
 
-    async def fits(self, user: str, password: str) -> bool:
-        """Whether this is the user's password; it takes as long for users that there aren't.
+    async def matches(self, user: str, password: str) -> bool:
+        """Whether this is the user's password; takes equally long for unknown users.
 
         Raises:
-            Retry: `sign-in-busy`: too many are compared, so this one wasn't.
+            Retry: `sign-in-busy`: the queue is full, or the wait was too long.
         """
         given = self._hashes.get(user, self._decoy)
         async with self._turn():
@@ -118,13 +118,13 @@ class Hashed:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """One of the few that are compared now. Raises `Retry` when too many wait, or for too long."""
+        """Wait for a slot. Raises `Retry` when the queue is full, or the wait too long."""
         if self._waiting >= MOST_WAITING:
             raise _busy()
         self._waiting += 1
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._few.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise _busy() from None
         finally:
@@ -132,7 +132,7 @@ class Hashed:
         try:
             yield
         finally:
-            self._few.release()
+            self._slots.release()
 
     def _verify(self, given: str, password: str) -> bool:
         try:
@@ -145,15 +145,15 @@ class Hashed:
             self._hasher.check_needs_rehash(given)
         except InvalidHashError:
             raise ValueError(
-                f"The password of {user} begins like an Argon2 hash and isn't one;"
-                " `stager hash-password` makes one."
+                f"The password of {user} begins like an Argon2 hash but isn't one;"
+                " create one with `stager hash-password`."
             ) from None
 
 
 def _busy() -> Retry:
-    return Retry("Too many passwords are being compared.", hint="Try again in a moment.", reason=BUSY)
+    return Retry("Too many sign-ins at the same time.", hint="Try again in a moment.", reason=BUSY)
 
 
 def hash_of(password: str) -> str:
-    """The hash that may stand in the configuration in the password's place."""
+    """The hash of a password, for the configuration."""
     return PasswordHasher().hash(unicodedata.normalize("NFC", password))

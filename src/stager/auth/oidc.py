@@ -1,7 +1,7 @@
-"""Knows people by their accounts at an OpenID provider, where they sign in. A claim may give them a role.
+"""Authentication with accounts of an OpenID provider. A claim may give people a role.
 
-What the provider said at a sign-in is believed for a limited time, because it isn't asked again. What it
-doesn't say for certain counts as no.
+Claims are valid for a limited time after a sign-in, because the provider isn't queried again. Missing claims
+deny access.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from stager.auth.openid.provider import Client, Clock, Provider, is_safe
+from stager.auth.openid.provider import Clock, OAuthClient, Provider, is_safe
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
@@ -30,10 +30,10 @@ LONGEST_NAME = 200
 
 
 class OpenIDConnectAuthentication(AuthenticationStrategy):
-    """People's accounts at an OpenID provider, such as Keycloak, Entra ID or Okta: they sign in there, and a
-    claim may give them a role.
+    """Accounts of an OpenID provider, such as Keycloak, Entra ID or Okta: people sign in there, and a claim
+    may give them a role.
 
-    It takes no credentials with a request: programs use tokens of Stager's own.
+    It accepts no credentials with a request: programs use tokens that Stager issues.
     """
 
     name = "OpenIDConnectAuthentication"
@@ -41,49 +41,47 @@ class OpenIDConnectAuthentication(AuthenticationStrategy):
     section = NAME
 
     class Settings(BaseModel):
-        """Where people sign in, and who of them may do what."""
+        """The provider, and the roles of its users."""
 
         model_config = ConfigDict(use_attribute_docstrings=True)
 
         issuer: str
-        """The provider's address, exactly as it says it itself, such as `https://id.example.org/realms/acme`.
-        Without encryption only on this machine."""
+        """The provider's issuer URL, exactly as in its metadata, such as `https://id.example.org/realms/acme`.
+        `http://` is allowed on this machine only."""
 
         client_id: str = Field(min_length=1)
-        """Stager's id there."""
+        """Stager's client id at the provider."""
 
         client_secret: SecretStr = Field(min_length=1)
-        """Stager's secret there."""
+        """Stager's client secret at the provider."""
 
         title: str = Field("OpenID Connect", min_length=1, max_length=60)
-        """What the provider is called on the page for signing in."""
+        """The provider's name on the sign-in page."""
 
         scopes: tuple[str, ...] = ("openid", "profile", "email")
-        """What is asked for, besides `openid`, which alone is if it is empty; some providers tell groups only
-        if they are asked for them."""
+        """The requested scopes; `openid` is always added, even if the list is empty. Some providers return
+        groups only for a scope of their own."""
 
         username_claim: str = ""
-        """The claim that names people; without, `preferred_username`, or `sub` for whom it isn't given. It
-        should be one that people can't change, and that nobody else gets later on. `email` counts only where
+        """The claim with the user name; by default `preferred_username`, or `sub` if that is missing. Use a
+        claim that people can't change and that isn't reassigned. `email` is accepted only if
         `email_verified` is true."""
 
         roles_claim: str = ""
-        """The claim with people's groups or roles, such as `groups`; `realm_access.roles` is the one within
-        the other."""
+        """The claim with groups or roles, such as `groups`; `realm_access.roles` stands for a nested one."""
 
         roles: dict[str, Literal["none", "viewer", "developer", "administrator"]] = Field(
             default_factory=dict
         )
-        """The role that each value of `roles_claim` gives, for all applications; of several, the greatest.
-        Who has none of them has no role, unless `roles` at the top names them."""
+        """The role for each value of `roles_claim`, for all applications; of several, the highest. People
+        without any of the values have no role, unless the top-level `roles` names them."""
 
         signed_in_hours: float = Field(24.0, gt=0, le=24 * 30)
-        """How many hours a sign-in holds, and with it the role that it gave. So long can somebody go on who
-        has left."""
+        """Hours for which a sign-in and its role are valid. A removed account keeps access for that long."""
 
         @field_validator("issuer")
         @classmethod
-        def _is_an_address(cls, issuer: str) -> str:
+        def _check_issuer(cls, issuer: str) -> str:
             if not is_safe(issuer) or "?" in issuer:
                 raise ValueError("should begin with https:// (on this machine, http://) and have no query")
             return issuer
@@ -96,31 +94,30 @@ class OpenIDConnectAuthentication(AuthenticationStrategy):
         @model_validator(mode="after")
         def _roles_by_a_claim(self) -> Self:
             if bool(self.roles) != bool(self.roles_claim):
-                raise ValueError("`roles_claim` and `roles` are only of use together")
+                raise ValueError("`roles_claim` and `roles` need each other: set both or neither")
             return self
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._place = OpenIDSignIn(settings)
+        self._sign_in = OpenIDSignIn(settings)
 
     async def authenticate(self, credentials: Credentials) -> Actor | None:  # noqa: ARG002
-        """Nobody: who signed in has a session, and programs have tokens of ours."""
+        """None: people have a session after signing in, and programs have tokens that Stager issues."""
         return None
 
     async def role(self, actor: Actor, application: str, owner: str) -> Role:  # noqa: ARG002
-        """By what the provider said at the sign-in, as long as that is believed; the same for all
-        applications."""
-        return self._place.role(actor.proof)
+        """The role by the claims of the sign-in, while they are valid; the same for all applications."""
+        return self._sign_in.role(actor.proof)
 
     def sign_in(self) -> SignIn | None:
-        return self._place
+        return self._sign_in
 
     def signed_in_for(self) -> float | None:
         return self._settings.signed_in_hours * 3600
 
 
 class OpenIDSignIn:
-    """A `stager.ports.login.SignIn`, and what was said there of people."""
+    """A `stager.ports.login.SignIn`, and the roles by its claims."""
 
     name = NAME
     is_ready = True
@@ -136,7 +133,7 @@ class OpenIDSignIn:
         self._settings = settings
         self._roles = {value: Role.named(role) for value, role in settings.roles.items()}
         self._clock = clock
-        client = Client(
+        client = OAuthClient(
             settings.client_id, settings.client_secret.get_secret_value(), " ".join(settings.scopes)
         )
         self._provider = Provider(settings.issuer, client, settings.title, clock, seconds)
@@ -145,18 +142,19 @@ class OpenIDSignIn:
         return await self._provider.address(asked)
 
     async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
-        claims = await self._provider.claims(code, asked, self._are_enough)
-        word = Word(tuple(self._groups(claims)), self._clock())
-        return Identity(self._name(claims), word.as_proof())
+        claims = await self._provider.claims(code, asked, self._are_sufficient)
+        group_claims = GroupClaims(tuple(self._groups(claims)), self._clock())
+        return Identity(self._name(claims), group_claims.as_proof())
 
     def role(self, proof: str) -> Role:
-        """The role of whom the provider said this of."""
-        word = Word.of(proof)
-        if word is None or not 0 <= self._clock() - word.at < self._settings.signed_in_hours * 3600:
+        """The role for a proof of this sign-in."""
+        group_claims = GroupClaims.of(proof)
+        lifetime = self._settings.signed_in_hours * 3600
+        if group_claims is None or not 0 <= self._clock() - group_claims.at < lifetime:
             return Role.NONE
-        return max((self._roles.get(group, Role.NONE) for group in word.groups), default=Role.NONE)
+        return max((self._roles.get(group, Role.NONE) for group in group_claims.groups), default=Role.NONE)
 
-    def _are_enough(self, claims: Mapping[str, Any]) -> bool:
+    def _are_sufficient(self, claims: Mapping[str, Any]) -> bool:
         claim = self._settings.username_claim or USUAL_NAME
         wanted = [claim, self._settings.roles_claim, VERIFIED if claim == EMAIL else ""]
         return all(_found(claims, path) is not None for path in wanted if path)
@@ -165,26 +163,23 @@ class OpenIDSignIn:
         claim = self._settings.username_claim
         name = claims.get(claim) if claim else claims.get(USUAL_NAME) or claims[SUBJECT]
         if claim == EMAIL and claims.get(VERIFIED) is not True:
-            raise _nobody(f"{self.title} doesn't say that the mail address is really theirs.")
+            raise _refused(f"{self.title} hasn't verified the account's mail address.")
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-            raise _nobody(f"{self.title} gives no claim `{claim or USUAL_NAME}` by which to call them.")
+            raise _refused(f"{self.title} returned no valid claim `{claim or USUAL_NAME}` with a user name.")
         if not name.isprintable() or name != name.strip():
-            raise _nobody(f"The claim `{claim or USUAL_NAME}` isn't a name.")
+            raise _refused(f"The claim `{claim or USUAL_NAME}` isn't a valid user name.")
         return name
 
     def _groups(self, claims: Mapping[str, Any]) -> Iterator[str]:
-        """The values of the claim that give a role. The others don't matter, and needn't be kept."""
+        """The values of the claim that give a role; others aren't stored."""
         found = _found(claims, self._settings.roles_claim)
         listed = found if isinstance(found, list) else [found]
         return (value for value in self._roles if value in listed)
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What a provider said of somebody: which groups they are in, and when that was.
-
-    It is what proves their role later on. Sealed with the session.
-    """
+class GroupClaims:
+    """The groups of a person at the time of the sign-in, as proof of the role. Encrypted with the session."""
 
     groups: tuple[str, ...]
     at: float
@@ -194,7 +189,7 @@ class Word:
 
     @classmethod
     def of(cls, proof: str) -> Self | None:
-        """None for what isn't one."""
+        """Parse a proof; None if it is invalid."""
         try:
             groups, at = json.loads(proof)
             return cls(tuple(map(str, groups)), float(at))
@@ -203,7 +198,7 @@ class Word:
 
 
 def _found(claims: Mapping[str, Any], path: str) -> object:
-    """A claim by its name, or by a path of names; None where there is none."""
+    """A claim by its name, or by a path of names; None for none."""
     if not path or path in claims:
         return claims.get(path)
     within: object = claims
@@ -212,5 +207,5 @@ def _found(claims: Mapping[str, Any], path: str) -> object:
     return within
 
 
-def _nobody(why: str) -> Refused:
-    return Refused("Nobody can be signed in by this account.", hint=why, reason="sign-in-failed", status=403)
+def _refused(why: str) -> Refused:
+    return Refused("This account can't be used to sign in.", hint=why, reason="sign-in-failed", status=403)

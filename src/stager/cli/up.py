@@ -25,7 +25,7 @@ from stager.cli import log_output
 from stager.cli.working_tree import WorkingTree
 from stager.domain.errors import Fault, Refused, StagerError
 from stager.domain.names import slugify
-from stager.forges.local.pushed import pushed
+from stager.forges.local.push_client import report_push
 from stager.front.process.launcher import FrontLauncher
 from stager.settings.loading.loader import load
 from stager.settings.loading.problems import ConfigurationError
@@ -160,7 +160,7 @@ class _Up:
         """Notify the server of a push, as the repository's hook does."""
         if update is None:
             return
-        await asyncio.to_thread(pushed, self._tree.repository, [update], lambda _: None)
+        await asyncio.to_thread(report_push, self._tree.repository, [update], lambda _: None)
 
     async def _show(self, client: httpx.AsyncClient) -> None:
         environment = await self._environment(client)

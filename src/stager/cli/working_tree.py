@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from stager.domain.errors import Fault
-from stager.git import Done, environment, git
+from stager.git import Result, environment, git
 
 BASE = "stager-up"
 """The temporary repository's default branch, which has no files."""
@@ -81,7 +81,7 @@ class WorkingTree:
         """Remove the repository."""
         shutil.rmtree(self.repository, ignore_errors=True)
 
-    async def _git(self, *arguments: str, given: bytes | None = None) -> Done:
+    async def _git(self, *arguments: str, given: bytes | None = None) -> Result:
         ignored = self.folder / ".git" / "info" / "exclude"
         environ = environment(
             {
@@ -93,11 +93,11 @@ class WorkingTree:
         )
         variables = {**environ, **_IDENTITY, "GIT_INDEX_FILE": str(self._index)}
         done = await git(
-            "--git-dir", self.repository, *arguments, environ=variables, cwd=self.folder, given=given
+            "--git-dir", self.repository, *arguments, environ=variables, cwd=self.folder, input_=given
         )
         return await self._checked(done)
 
-    async def _checked(self, done: Done) -> Done:
+    async def _checked(self, done: Result) -> Result:
         if done.code:
             raise Fault(
                 f"git can't read {self.folder}: {done.errors.strip()[-500:]}", reason="folder-unreadable"

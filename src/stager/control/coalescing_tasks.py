@@ -1,4 +1,4 @@
-"""Work that is done beside an environment's worker, one piece at a time, after whatever happens to it."""
+"""Coalescing background tasks, at most one per environment."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 
 class CoalescingTasks:
-    """Does `work` for an environment soon after it is asked to; once more, if asked meanwhile.
+    """Runs `work` in the background. Requests during a run are merged into one more run.
 
     Args:
-        work: called with the environment's id; it looks for itself, and mustn't raise.
+        work: called with the environment's id; it reads the state itself, and must not raise.
     """
 
     def __init__(self, work: Callable[[str], Awaitable[None]]) -> None:
@@ -18,8 +18,8 @@ class CoalescingTasks:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
-    def ask(self, environment_id: str) -> None:
-        """Have it done soon; at most one piece of it is under way."""
+    def request(self, environment_id: str) -> None:
+        """Run it soon for the environment of this id."""
         if environment_id in self._busy:
             self._again.add(environment_id)
             return
@@ -28,7 +28,7 @@ class CoalescingTasks:
         task.add_done_callback(lambda _: self._ended(environment_id))
 
     async def close(self) -> None:
-        """Stop; what wasn't done is seen at the next start."""
+        """Cancel all runs. What they would have done is found at the next start."""
         tasks = list(self._busy.values())
         for task in tasks:
             task.cancel()
@@ -41,4 +41,4 @@ class CoalescingTasks:
         task = self._busy.pop(environment_id)
         if environment_id in self._again and not task.cancelled():
             self._again.discard(environment_id)
-            self.ask(environment_id)
+            self.request(environment_id)

@@ -1,4 +1,4 @@
-"""Looks at everything that Stager needs, all at once, and waits for nobody for ever."""
+"""Runs the checks of `stager doctor`, concurrently and with a time limit."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from stager.ports.diagnostics import Check, Finding, Verdict
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 15.0
-"""Seconds for one look."""
+TIMEOUT = 15.0
+"""Seconds for one check."""
 
 
 async def examine(checks: Sequence[Check]) -> list[Finding]:
-    """What all of these find, in their order."""
-    found = await asyncio.gather(*(_look(check) for check in checks))
+    """Run these checks. Returns their findings, in the order of the checks."""
+    found = await asyncio.gather(*(_run(check) for check in checks))
     return [finding for findings in found for finding in findings]
 
 
-async def _look(check: Check) -> Sequence[Finding]:
+async def _run(check: Check) -> Sequence[Finding]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await check.look()
     except StagerError as error:
         return [Finding(check.subject, Verdict.WRONG, error.message, error.hint)]
     except TimeoutError:
-        return [Finding(check.subject, Verdict.WRONG, f"It doesn't answer within {PATIENCE:g} s.")]
+        return [Finding(check.subject, Verdict.WRONG, f"The check didn't finish within {TIMEOUT:g} s.")]
     except Exception as error:
         log.exception("check_failed", subject=check.subject)
-        return [Finding(check.subject, Verdict.WARNING, f"It can't be looked at: {error}")]
+        return [Finding(check.subject, Verdict.WARNING, f"The check failed: {error}")]

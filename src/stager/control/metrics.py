@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus; in a registry of our own, so that two in one process don't meet."""
+"""Metrics for Prometheus, in a registry of their own, so that a process can have two control planes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Metrics:
         )
         self._live_after = Histogram(
             "stager_deployment_seconds",
-            "From the wish to the first request served.",
+            "Time from the request of a deployment until it serves.",
             ["app"],
             buckets=SECONDS,
             registry=self.registry,
@@ -33,7 +33,7 @@ class Metrics:
         )
         self._handler_failures = Counter(
             "stager_handler_failures_total",
-            "Calls of handlers that failed or hung.",
+            "Calls of handlers that failed or timed out.",
             ["handler"],
             registry=self.registry,
         )
@@ -42,52 +42,54 @@ class Metrics:
         )
         self._forge_limit = Gauge(
             "stager_forge_requests",
-            "What a forge lets us ask, as it said last: the limit, what is left, and when it begins anew.",
+            "Rate limit of a forge's API: the limit, the remaining requests, and when it resets.",
             ["forge", "figure"],
             registry=self.registry,
         )
-        self._front = Gauge("stager_front", "Figures of the front.", ["figure"], registry=self.registry)
+        self._front = Gauge(
+            "stager_front", "Counters and gauges of the front.", ["figure"], registry=self.registry
+        )
 
     def live(self, app: str, after: timedelta) -> None:
-        """A deployment serves for the first time."""
+        """Count a deployment that serves for the first time."""
         self._deployments.labels(app, "live").inc()
         self._live_after.labels(app).observe(after.total_seconds())
 
     def failed(self, app: str, reason: str) -> None:
-        """A deployment was given up."""
+        """Count a deployment that has failed finally."""
         self._deployments.labels(app, reason).inc()
 
     def delivery(self, outcome: str) -> None:
-        """A delivery was taken, refused or recognised as a repetition."""
+        """Count a delivery that was accepted, rejected or repeated."""
         self._deliveries.labels(outcome).inc()
 
     def handler_failed(self, handler: str) -> None:
-        """A handler raised what it shouldn't, or didn't end in time."""
+        """Count a call of a handler that failed or timed out."""
         self._handler_failures.labels(handler).inc()
 
     def environments(self, by_state: dict[str, int]) -> None:
-        """How many environments there are in each state."""
+        """Set the number of environments in each state."""
         self._environments.clear()
         for state, count in by_state.items():
             self._environments.labels(state).set(count)
 
     def forge_limit(self, forge: str, limit: RateLimit) -> None:
-        """What a forge said last about how much we may still ask."""
+        """Set the rate limit that a forge has reported last."""
         self._forge_limit.labels(forge, "limit").set(limit.limit)
         self._forge_limit.labels(forge, "remaining").set(limit.remaining)
         self._forge_limit.labels(forge, "resets_at").set(limit.resets_at.timestamp())
 
     def front(self, figures: Mapping[str, object]) -> None:
-        """What the front counts; figures within figures are joined by an underscore."""
+        """Set the front's figures; the names of nested ones are joined by an underscore."""
         self._front.clear()
         for name, value in _flat(figures):
             self._front.labels(name).set(value)
 
     def text(self, apps: Collection[str] | None = None) -> bytes:
-        """What is counted, in Prometheus' text format.
+        """All metrics in Prometheus' text format.
 
         Args:
-            apps: the applications that may be named; None for all.
+            apps: include only these applications; None: all.
         """
         if apps is None:
             return generate_latest(self.registry)
@@ -95,7 +97,7 @@ class Metrics:
 
 
 class _Of:
-    """A registry, without the samples of other applications than these."""
+    """A registry that hides the samples of other applications."""
 
     def __init__(self, registry: CollectorRegistry, apps: Collection[str]) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""How an image is built from a commit, and the settings of a repository file."""
+"""How an image is built from a commit, and what the repository file and the image declare."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Recipe:
     """How to build an application's image from a checkout of its repository.
 
     Args:
-        context: the build context, relative to the root of the repository.
-        dockerfile: the path of the Dockerfile, relative to the context.
-        target: the stage to build; the last one if empty.
-        arguments: `ARG` values.
-        secrets: BuildKit secrets by their ids. Only `RUN --mount=type=secret` gets them; they are never in a
-            layer, a process argument or a file of Stager.
+        context: the build context, a folder relative to the repository's root.
+        dockerfile: the Dockerfile's path, relative to the context.
+        target: the stage to build; empty for the last one.
+        arguments: values of `ARG` lines.
+        secrets: BuildKit secrets by their ids. They are only available to `RUN --mount=type=secret`, and are
+            never in a layer, a process's arguments or a file of Stager's.
     """
 
     context: str = "."
@@ -31,7 +31,7 @@ class Hooks:
     """Commands that run inside an instance, each split into words.
 
     Args:
-        after_launch: run once it is healthy, before it is published, such as to fill a database.
+        after_launch: run once the instance is healthy and before it gets requests.
         before_kill: run before its environment is removed.
     """
 
@@ -41,16 +41,15 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The settings of a repository file and of an image. For those that are None or empty, the configuration
-    applies.
+    """What the repository file and the image declare. For None and empty values, the configuration applies.
 
     Args:
-        port: the port on which the application listens inside the instance.
+        port: the port that the application listens on inside the instance.
         command: the command to run.
         health_path: the path of the health check.
         variables: environment variables; those of the configuration take precedence.
-        has_healthcheck: whether the image has a `HEALTHCHECK`.
-        note: a remark on the health check that is shown with the environment.
+        has_healthcheck: whether the image declares a `HEALTHCHECK`.
+        note: a note to show to users once an instance is ready.
     """
 
     port: int | None = None
@@ -62,4 +61,4 @@ class Manifest:
     note: str = ""
 
 
-NOTHING_SAID = Manifest()
+EMPTY_MANIFEST = Manifest()

@@ -1,1 +1,1 @@
-"""Where pull requests live: one package for each forge."""
+"""Drivers of forges, one package each."""

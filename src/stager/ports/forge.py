@@ -204,7 +204,7 @@ class Announcements(Protocol):
         """Have our reaction at somebody's comment."""
 
 
-class Recovery(Protocol):
+class Redelivery(Protocol):
     """Fetches what was never delivered, where a forge remembers its deliveries."""
 
     async def redeliver(self, since: datetime) -> int:
@@ -229,4 +229,4 @@ class Forge:
     origins: Origins
     people: People
     announcements: Announcements
-    recovery: Recovery
+    redelivery: Redelivery

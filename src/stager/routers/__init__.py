@@ -1,1 +1,1 @@
-"""What may stand before the front, and how it is told about previews."""
+"""Edge proxies: the drivers of proxies in front of the front."""

@@ -1,4 +1,4 @@
-"""Drivers that have commits fetched."""
+"""Drivers of `stager.ports.source`: fetch commits with git."""
 
 from stager.sources.git import GitSources
 from stager.sources.limits import Limits

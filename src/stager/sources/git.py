@@ -1,5 +1,4 @@
-"""Commits by git: bare mirrors, into which exactly the wanted commit is fetched, and folders that are filled
-from them."""
+"""Fetches single commits into bare mirrors, and checks them out into temporary folders."""
 
 from __future__ import annotations
 
@@ -20,38 +19,39 @@ from stager.git import git
 from stager.ports.source import Origin, Sources
 from stager.sources import problems
 from stager.sources.limits import Budget, Limits, bounded, too_slow
-from stager.sources.mirror import Entry, Mirror, by_path, reaching
+from stager.sources.mirror import Entry, Mirror, environment_for, path_options
 from stager.sources.trees import Tree, Trees
 
 LARGEST_FILE = 1024 * 1024
-"""Bytes of a file that is read alone: `stager.ports.source.Sources.read`."""
+"""Maximum size in bytes of a file that `Sources.read` reads."""
 
-_NO_REF = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|@\{|^-|^$|/$|\.lock$")
-"""What isn't in the name of a ref (git-check-ref-format(1))."""
+_INVALID_REF = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|@\{|^-|^$|/$|\.lock$")
+"""Matches what a ref's name can't contain (git-check-ref-format(1))."""
 
 
 class GitSources(Sources):
     """See `stager.ports.source`.
 
     Args:
-        folder: for the mirrors and the checkouts; made when it is needed, for nobody but us to read. Each
-            repository has a folder of its own in it, with its mirror and those of its submodules.
+        folder: for mirrors and checkouts; created when needed, with mode 0700. Each repository has a folder
+            in it, with its own mirror and those of its submodules.
     """
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
-        self._homes = folder / "mirrors"
-        self._rooms = folder / "trees"
+        self._mirror_folders = folder / "mirrors"
+        self._checkouts = folder / "trees"
         self._folder = folder
         self._limits = limits or Limits()
         self._mirrors: dict[Path, Mirror] = {}
-        self._used: Counter[str] = Counter()
-        self._open: set[str] = set()
+        self._in_use: Counter[str] = Counter()
+        self._open_checkouts: set[str] = set()
 
     async def resolve(self, origin: Origin, name: str) -> str:
-        if _NO_REF.search(name):
+        if _INVALID_REF.search(name):
             raise problems.no_ref(origin, name)
-        # What is tagged with a message has two lines: the tag's own, and the commit's with a mark at its end.
-        names = [mark for full in full_names(name) for mark in (f"{full}^{{}}", full)]
+        # An annotated tag has two lines: the tag object's, and the commit's with `^{}` at the end of the
+        # name.
+        names = [ref for full in full_names(name) for ref in (f"{full}^{{}}", full)]
         is_id = is_commit_id(name)
         found = await self._tips(origin, [] if is_id else names)
         if is_id and name in found.values():
@@ -61,41 +61,41 @@ class GitSources(Sources):
         raise problems.no_tip(origin, name) if is_id else problems.no_ref(origin, name)
 
     async def _tips(self, origin: Origin, names: Sequence[str]) -> dict[str, str]:
-        """The commits that branches and tags point to now, by their full names.
+        """The commits that branches and tags point to, by full names.
 
         Args:
-            names: only these; all of them if there are none here.
+            names: only these; all if empty.
         """
-        kinds = ("--heads", "--tags")  # has a server of protocol 2 leave out the rest (gitprotocol-v2(5))
-        command = ("ls-remote", "--quiet", *kinds, *by_path(origin), "--", origin.url, *names)
+        kinds = ("--heads", "--tags")  # a server of protocol 2 leaves out the rest (gitprotocol-v2(5))
+        command = ("ls-remote", "--quiet", *kinds, *path_options(origin), "--", origin.url, *names)
         try:
             async with asyncio.timeout(self._limits.seconds):
-                done = await git(*command, environ=reaching(origin))
+                result = await git(*command, environ=environment_for(origin))
         except TimeoutError:
             raise too_slow(f"The list of refs of {origin.url}", self._limits) from None
-        if done.code:
-            raise problems.ending_of(done, origin)
-        return {name: sha for sha, _, name in (line.partition("\t") for line in done.text.splitlines())}
+        if result.code:
+            raise problems.error_of(result, origin)
+        return {name: sha for sha, _, name in (line.partition("\t") for line in result.text.splitlines())}
 
     @asynccontextmanager
     async def checkout(self, key: str, origin: Origin, sha: str) -> AsyncIterator[Path]:
-        async with self._room() as room:
-            tree = room / "tree"
+        async with self._checkout_folder() as parent:
+            tree = parent / "tree"
             tree.mkdir()
-            tree.chmod(0o755)  # as the root of what becomes an image; its parent is closed
+            tree.chmod(0o755)  # it becomes an image's root; its parent is closed to other users
             with self._using(key) as mirror_of:
                 mirror, what = mirror_of(None), f"Commit {sha[:12]} of {origin.url}"
-                await mirror.have(origin, sha)
-                async with bounded(room, self._limits, what):
+                await mirror.ensure(origin, sha)
+                async with bounded(parent, self._limits, what):
                     await Trees(self._limits, mirror_of).fill(
-                        Tree(mirror, origin, sha, tree, room), Budget(self._limits, what)
+                        Tree(mirror, origin, sha, tree, parent), Budget(self._limits, what)
                     )
             yield tree
 
     async def read(self, key: str, origin: Origin, sha: str, path: str) -> bytes | None:
         with self._using(key) as mirror_of:
             mirror = mirror_of(None)
-            await mirror.have(origin, sha)
+            await mirror.ensure(origin, sha)
             entry = await _found(mirror, sha, path)
             if entry is None:
                 return None
@@ -108,60 +108,60 @@ class GitSources(Sources):
             if entry.size > LARGEST_FILE:
                 raise Fault(
                     f"{path[:200]} of commit {sha[:12]} is larger than 1 MB.",
-                    hint="Stager reads this file itself; nothing of that size belongs there.",
+                    hint="Make it smaller: Stager reads this file itself.",
                     reason="source-too-large",
                 )
             return (await mirror.run("cat-file", "blob", entry.object_id)).output
 
     async def sweep(self, keys: Iterable[str]) -> int:
-        kept, busy = {_name(key) for key in keys}, {_name(key) for key in +self._used}
-        doomed = [
-            home
-            for home in _inside(self._homes)
-            if home.name not in busy and (home.name not in kept or _is_worn(home))
+        needed, in_use = {_name(key) for key in keys}, {_name(key) for key in +self._in_use}
+        unneeded = [
+            folder
+            for folder in _entries(self._mirror_folders)
+            if folder.name not in in_use and (folder.name not in needed or _is_fragmented(folder))
         ]
-        doomed += [room for room in _inside(self._rooms) if room.name not in self._open]
-        # Out of the way all at once: whoever asks while they are removed begins anew.
-        moved = [path.rename(_grave(path)) for path in doomed]
-        self._mirrors = {path: mirror for path, mirror in self._mirrors.items() if path.parent not in doomed}
+        unneeded += [f for f in _entries(self._checkouts) if f.name not in self._open_checkouts]
+        # Renamed first, without an await: a fetch that starts while they are deleted creates new ones.
+        moved = [path.rename(_to_delete(path)) for path in unneeded]
+        self._mirrors = {p: mirror for p, mirror in self._mirrors.items() if p.parent not in unneeded}
         for path in moved:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         return len(moved)
 
     @contextmanager
     def _using(self, key: str) -> Iterator[Callable[[Origin | None], Mirror]]:
-        """Keep the sweep from a repository's mirrors. Gives what finds that of a submodule, and for None its
-        own."""
-        home = self._homes / _name(key)
+        """Protect a repository's mirrors from `sweep`. Yields a function that returns the mirror of a
+        submodule, or for None the repository's own."""
+        folder = self._mirror_folders / _name(key)
 
         def mirror_of(submodule: Origin | None) -> Mirror:
-            path = home / (f"{_submodule(submodule)}.git" if submodule else "own.git")
+            path = folder / (f"{_submodule(submodule)}.git" if submodule else "own.git")
             return self._mirrors.setdefault(path, Mirror(path, self._limits))
 
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._used[key] += 1
+        self._in_use[key] += 1
         try:
             yield mirror_of
         finally:
-            self._used[key] -= 1
+            self._in_use[key] -= 1
 
     @asynccontextmanager
-    async def _room(self) -> AsyncIterator[Path]:
-        """A new folder, which goes at the end."""
+    async def _checkout_folder(self) -> AsyncIterator[Path]:
+        """A temporary folder."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._rooms.mkdir(exist_ok=True)
-        room = Path(tempfile.mkdtemp(dir=self._rooms))
-        self._open.add(room.name)
+        self._checkouts.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._checkouts))
+        self._open_checkouts.add(folder.name)
         try:
-            yield room
+            yield folder
         finally:
-            removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, room, ignore_errors=True))
-            removal.add_done_callback(lambda _: self._open.discard(room.name))
+            removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            removal.add_done_callback(lambda _: self._open_checkouts.discard(folder.name))
             await asyncio.shield(removal)
 
 
 async def _found(mirror: Mirror, sha: str, path: str) -> Entry | None:
-    """The entry of a file, or of what is there in its place."""
+    """The entry at this path, of whatever kind; None where there is none."""
     plain = PurePosixPath(path)
     if path != str(plain) or plain.is_absolute() or not plain.parts or ".." in plain.parts or "\0" in path:
         return None
@@ -174,17 +174,18 @@ def _name(key: str) -> str:
 
 
 def _submodule(origin: Origin) -> str:
-    """What its mirror is called. What was fetched with credentials is nothing for strangers."""
+    """The name of its mirror. Commits that were fetched with credentials aren't shared with untrusted
+    changes."""
     return _name(f"{origin.url} for strangers" if origin.by_stranger else origin.url)
 
 
-def _grave(path: Path) -> Path:
+def _to_delete(path: Path) -> Path:
     return path if path.suffix == ".gone" else path.with_name(f"{path.name}.gone")
 
 
-def _is_worn(home: Path) -> bool:
-    return any(Mirror(path, Limits()).is_worn for path in _inside(home))
+def _is_fragmented(folder: Path) -> bool:
+    return any(Mirror(path, Limits()).is_fragmented for path in _entries(folder))
 
 
-def _inside(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""What Git LFS keeps elsewhere: which files of a commit are only pointers to it, and how they are had."""
+"""Git LFS: finds the pointers in a commit, and configures git to fetch their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stager.domain.errors import Fault
-from stager.git import Configuration, Done
+from stager.git import Configuration, Result
 from stager.ports.source import Origin
 from stager.sources.mirror import Entry
 
@@ -19,28 +19,28 @@ _BEGINS = b"version https://git-lfs.github.com/spec/"
 _SIZE = b"size "
 
 
-def may_have_some(folder: Path, entries: Iterable[Entry]) -> bool:
-    """Whether a `.gitattributes` of the commit names LFS.
+def may_use_lfs(folder: Path, entries: Iterable[Entry]) -> bool:
+    """Whether a `.gitattributes` file of the commit mentions LFS.
 
     Args:
-        folder: a checkout with the entries in it.
+        folder: a checkout of the entries.
     """
     named = (e.path for e in entries if e.is_file and Path(e.path).name == ".gitattributes")
     return any(b"filter=lfs" in (folder / path).read_bytes() for path in named)
 
 
-def kept_by_lfs(done: Done) -> set[str]:
+def lfs_paths(result: Result) -> set[str]:
     """The paths whose filter is LFS.
 
     Args:
-        done: `git check-attr -z filter` of them.
+        result: of `git check-attr -z filter`.
     """
-    words = done.output.decode(errors="surrogateescape").split("\0")
+    words = result.output.decode(errors="surrogateescape").split("\0")
     return {path for path, value in zip(words[0::3], words[2::3], strict=False) if value == "lfs"}
 
 
-def size_of_pointed(file: Path) -> int | None:
-    """The bytes of what a pointer points to; None for what isn't a pointer."""
+def pointed_size(file: Path) -> int | None:
+    """The size in bytes of the file that a pointer refers to; None for what isn't a pointer."""
     content = file.read_bytes()
     if not content.startswith(_BEGINS):
         return None
@@ -53,17 +53,17 @@ def check_installed() -> None:
     """Raises `Fault` (`lfs-missing`) where git-lfs isn't installed."""
     if shutil.which("git-lfs") is None:
         raise Fault(
-            "This repository keeps files in Git LFS, and git-lfs isn't installed here.",
-            hint="Install it where Stager runs (on Debian and Ubuntu: apt-get install git-lfs).",
+            "This repository uses Git LFS, and git-lfs isn't installed.",
+            hint="Install it on Stager's machine (on Debian and Ubuntu: apt-get install git-lfs).",
             reason="lfs-missing",
         )
 
 
 def configuration(origin: Origin, storage: Path) -> Configuration:
-    """What makes git fetch what pointers point to. The commit's own `.lfsconfig` has no say.
+    """The configuration with which git fetches LFS files. It overrides the commit's own `.lfsconfig`.
 
     Args:
-        storage: a folder for what is fetched.
+        storage: a folder for the fetched files.
     """
     url = origin.url if urlsplit(origin.url).scheme else f"file://{origin.url}"
     return {

@@ -1,4 +1,4 @@
-"""How much of a repository is had at most, and how long that may take."""
+"""Limits on the size and duration of fetches and checkouts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 from stager.domain.errors import Fault
 
 BLOCK = 4096
-"""Bytes that even an empty file takes. Counted so, a limit of bytes is one of the number of files, too."""
+"""Minimum number of bytes that a file counts for, so that the limit also bounds the number of files."""
 
-LOOK_SECONDS = 0.2
-LOOKS_SHARE = 10
-"""How many times as long as a look took is waited until the next: there may be very many files."""
+CHECK_SECONDS = 0.2
+CHECK_SHARE = 10
+"""The pause between two checks, as a multiple of a check's duration: there may be very many files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What sources keep to.
+    """Limits of fetches and checkouts.
 
     Args:
-        bytes: of what one fetch brings, and of what one checkout amounts to, submodules and LFS included.
-        seconds: that one fetch, or filling one folder, may take.
-        submodules: whether they are fetched; their folders stay empty otherwise.
-        lfs: whether what Git LFS keeps is fetched; its pointers stay otherwise.
+        bytes: maximum size of one fetch, and of one checkout with submodules and LFS files.
+        seconds: maximum duration of one fetch, and of one checkout.
+        submodules: whether submodules are fetched; otherwise their folders stay empty.
+        lfs: whether LFS files are fetched; otherwise their pointers stay.
     """
 
     bytes: int = 2 * 1024**3
@@ -37,10 +37,10 @@ class Limits:
 
 
 class Budget:
-    """The bytes that one checkout has left.
+    """The remaining bytes of one checkout.
 
     Args:
-        what: what it is for, for the sentence.
+        what: the subject of the error message.
     """
 
     def __init__(self, limits: Limits, what: str) -> None:
@@ -49,7 +49,7 @@ class Budget:
         self._what = what
 
     def take(self, size: int) -> None:
-        """Raises `Fault` (`source-too-large`) when so much isn't left."""
+        """Raises `Fault` (`source-too-large`) when less is left."""
         self._left -= size
         if self._left < 0:
             raise too_large(self._what, self._limits)
@@ -57,25 +57,25 @@ class Budget:
 
 @asynccontextmanager
 async def bounded(folder: Path, limits: Limits, what: str) -> AsyncIterator[None]:
-    """What happens within ends when it takes too long, or puts too much into `folder`.
+    """Cancels its block when it takes too long or `folder` grows too large.
 
     Args:
-        what: what is had, for the sentence.
+        what: the subject of the error message.
 
     Raises:
         Fault: `source-too-slow`, `source-too-large`.
     """
-    over = False
+    is_too_large = False
 
     async def watch() -> None:
-        nonlocal over
+        nonlocal is_too_large
         loop = asyncio.get_running_loop()
         before = await asyncio.to_thread(size_of, folder)
         took = 0.0
-        while not over:
-            await asyncio.sleep(max(LOOK_SECONDS, LOOKS_SHARE * took))
+        while not is_too_large:
+            await asyncio.sleep(max(CHECK_SECONDS, CHECK_SHARE * took))
             begin = loop.time()
-            over = await asyncio.to_thread(size_of, folder) - before > limits.bytes
+            is_too_large = await asyncio.to_thread(size_of, folder) - before > limits.bytes
             took = loop.time() - begin
         scope.reschedule(loop.time())
 
@@ -88,11 +88,11 @@ async def bounded(folder: Path, limits: Limits, what: str) -> AsyncIterator[None
                 watcher.cancel()
                 await asyncio.wait([watcher])
     except TimeoutError:
-        raise (too_large(what, limits) if over else too_slow(what, limits)) from None
+        raise (too_large(what, limits) if is_too_large else too_slow(what, limits)) from None
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below a folder, in which others may be at work."""
+    """The size in bytes of the files below a folder, which may change meanwhile."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -103,7 +103,7 @@ def size_of(folder: Path) -> int:
 
 def too_large(what: str, limits: Limits) -> Fault:
     return Fault(
-        f"{what} is larger than the {_bytes(limits.bytes)} that the configuration allows.",
+        f"{what} is larger than {_bytes(limits.bytes)}, the limit of the configuration.",
         hint="Keep large files out of the repository, or raise the limit.",
         reason="source-too-large",
     )
@@ -111,8 +111,8 @@ def too_large(what: str, limits: Limits) -> Fault:
 
 def too_slow(what: str, limits: Limits) -> Fault:
     return Fault(
-        f"{what} didn't come within {limits.seconds:g} s.",
-        hint="Is the repository's host slow, or the repository very large? The limit can be raised.",
+        f"{what} wasn't fetched within {limits.seconds:g} s.",
+        hint="Check whether the repository's host is slow or the repository very large, or raise the limit.",
         reason="source-too-slow",
     )
 

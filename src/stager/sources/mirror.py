@@ -1,7 +1,7 @@
-"""A bare repository of ours with those commits of somebody's repository that were asked for.
+"""A bare repository with the requested commits of another one.
 
-It is a cache: one that can't be fetched into any more is made anew. A commit is there when a ref of ours
-names it, and git writes that only once everything that belongs to the commit is there, too.
+It is a cache: one that is damaged is created again. A commit is complete when a ref in `refs/stager/` points
+to it, because git writes the ref after all objects.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from urllib.parse import urlsplit
 
 from stager.domain.errors import Fault, StagerError
 from stager.domain.source import is_commit_id
-from stager.git import Done, environment, git, started
+from stager.git import Result, environment, git, started
 from stager.ports.source import Origin
 from stager.sources import problems
 from stager.sources.limits import Limits, bounded
 
 DEPTH_OF_REFS = "50"
-"""Commits that are fetched from the tip of a ref, where a commit can't be had by its id: one that was pushed
-over meanwhile is among them."""
+"""Number of commits fetched from the tip of a ref, where the host doesn't serve a commit by its id. They
+include one that was replaced by a push meanwhile."""
 
 MOST_PACKS = 200
-"""Packs, one a fetch, of which looking something up gets slow."""
+"""Number of packs (one per fetch) beyond which lookups get slow."""
 
 UPLOAD_PACK = "git -c 'safe.directory=*' upload-pack"
-"""What answers in a repository on this machine: it doesn't inherit the configuration of who asks."""
+"""The server's side for a repository on this machine; it doesn't inherit the client's configuration."""
 
 FILE, SUBMODULE = "100", "160000"
-"""How git's modes of files begin, and that of a submodule (git-fast-import(1), `filemodify`)."""
+"""The prefix of git's file modes, and the mode of a submodule (git-fast-import(1), `filemodify`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a commit's list of files.
+    """An entry of a commit's tree.
 
     Args:
         size: bytes; 0 for a submodule.
@@ -54,49 +54,51 @@ class Entry:
 
 
 class Mirror:
-    """One repository's.
+    """The mirror of one repository.
 
     Args:
-        path: of its folder, which needn't be there yet.
+        path: of its folder; created by the first fetch.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
         self._limits = limits
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def have(self, origin: Origin, sha: str) -> None:
-        """Have the commit here. Raises as `stager.ports.source.Sources` does."""
+    async def ensure(self, origin: Origin, sha: str) -> None:
+        """Fetch the commit unless it is there. Raises what `stager.ports.source.Sources` does."""
         if not is_commit_id(sha):
             raise problems.no_commit(origin, sha)
         if await self._has(sha):
-            return  # whoever fetches others needn't be waited for
-        async with self._turn:
+            return  # without waiting for other fetches
+        async with self._lock:
             if not await self._has(sha):
                 await self._fetch(origin, sha)
 
     async def run(
-        self, *arguments: str, given: bytes | None = None, variables: Mapping[str, str] | None = None
-    ) -> Done:
-        """git on what is here; nothing is fetched.
+        self, *arguments: str, input_: bytes | None = None, variables: Mapping[str, str] | None = None
+    ) -> Result:
+        """Run git in the mirror, without fetching.
 
         Args:
-            given: what it reads.
-            variables: of its environment, such as `GIT_INDEX_FILE`.
+            input_: its standard input.
+            variables: additional environment variables, such as `GIT_INDEX_FILE`.
 
         Raises:
-            Fault: `source-failed`: it can't; what is here isn't usable.
+            Fault: `source-failed`: git failed; the mirror isn't usable.
         """
-        done = await git(*self._at, *arguments, environ=environment() | dict(variables or {}), given=given)
-        if done.code:
-            raise problems.ending_of(done, Origin(str(self.path)))
-        return done
+        result = await git(
+            *self._at, *arguments, environ=environment() | dict(variables or {}), input_=input_
+        )
+        if result.code:
+            raise problems.error_of(result, Origin(str(self.path)))
+        return result
 
     async def entries(self, sha: str, *paths: str) -> AsyncIterator[Entry]:
-        """The files of a commit, as they are read: a list of them may be of any length.
+        """The entries of a commit's tree, one after the other: there may be any number.
 
         Args:
-            paths: only these; all that are in the commit, folders entered, if none is given.
+            paths: only these; without any, all files, recursively.
         """
         options = ("--full-tree", "-l", "-z", *(() if paths else ("-r",)))
         command = (*self._at, "--literal-pathspecs", "ls-tree", *options, sha, "--", *paths)
@@ -112,8 +114,8 @@ class Mirror:
                 raise Fault(f"The files of commit {sha} can't be listed.", reason="source-failed")
 
     @property
-    def is_worn(self) -> bool:
-        """Whether one that is made anew would serve better."""
+    def is_fragmented(self) -> bool:
+        """Whether it has so many packs that a new one is faster."""
         return len(list((self.path / "objects" / "pack").glob("*.pack"))) > MOST_PACKS
 
     def remove(self) -> None:
@@ -124,91 +126,91 @@ class Mirror:
         return ("--git-dir", str(self.path))
 
     async def _has(self, sha: str) -> bool:
-        if not (self.path / _ours(sha)).is_file():  # nobody packs our refs, and no git is quicker
+        if not (self.path / _ref(sha)).is_file():  # Stager's refs are never packed; faster than git
             return False
-        done = await git(*self._at, "rev-parse", "--verify", "--quiet", f"{_ours(sha)}^{{tree}}")
-        return done.code == 0
+        result = await git(*self._at, "rev-parse", "--verify", "--quiet", f"{_ref(sha)}^{{tree}}")
+        return result.code == 0
 
     async def _fetch(self, origin: Origin, sha: str) -> None:
-        fresh = await self._prepare(sha)
+        is_new = await self._prepare(sha)
         try:
             await self._fetch_into(origin, sha)
         except StagerError as error:
-            if fresh or (error.reason != "source-failed" and await self._is_sound()):
+            if is_new or (error.reason != "source-failed" and await self._is_sound()):
                 raise
             await asyncio.to_thread(self.remove)
             await self._prepare(sha)
             await self._fetch_into(origin, sha)
 
     async def _is_sound(self) -> bool:
-        """Whether git takes it for a repository. What it says of one that isn't could be said of the other
-        end's, too."""
+        """Whether git accepts it as a repository. Its error messages don't tell a damaged mirror from a
+        damaged origin."""
         return (await git(*self._at, "rev-parse", "--is-bare-repository")).code == 0
 
     async def _prepare(self, sha: str) -> bool:
-        """Have a repository here that can be fetched into. Returns whether it is a new one."""
+        """Create the repository, or clean it up. Returns whether it is new."""
         if (self.path / "HEAD").is_file():
-            await asyncio.to_thread(self._tidy)
+            await asyncio.to_thread(self._remove_leftovers)
             return False
         await asyncio.to_thread(self.remove)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        done = await git(
+        result = await git(
             "init", "--quiet", "--bare", "--template=",
             f"--object-format={'sha1' if len(sha) == 40 else 'sha256'}", self.path,
             environ=environment({"init.defaultRefFormat": "files"}),
         )  # fmt: skip
-        if done.code:
-            raise problems.ending_of(done, Origin(str(self.path)))
+        if result.code:
+            raise problems.error_of(result, Origin(str(self.path)))
         return True
 
-    def _tidy(self) -> None:
-        """Remove what a killed fetch left over. Nobody else fetches into it."""
+    def _remove_leftovers(self) -> None:
+        """Remove the files of a killed fetch. The lock excludes other fetches."""
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp*"):
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
 
     async def _fetch_into(self, origin: Origin, sha: str) -> None:
         async with bounded(self.path, self._limits, f"Commit {sha[:12]} of {origin.url}"):
-            done = await self._ask(origin, "--depth=1", f"+{sha}:{_ours(sha)}")
-            if done.code and origin.refs and problems.NO_COMMIT.search(done.errors):
-                done = await self._fetch_refs(origin, sha)
-        if done.code and problems.NO_COMMIT.search(done.errors):
+            result = await self._git_fetch(origin, "--depth=1", f"+{sha}:{_ref(sha)}")
+            if result.code and origin.refs and problems.NO_COMMIT.search(result.errors):
+                result = await self._fetch_refs(origin, sha)
+        if result.code and problems.NO_COMMIT.search(result.errors):
             raise problems.no_commit(origin, sha)
-        if done.code:
-            raise problems.ending_of(done, origin)
+        if result.code:
+            raise problems.error_of(result, origin)
 
-    async def _fetch_refs(self, origin: Origin, sha: str) -> Done:
-        """Fetch the commit where the host hands out refs only; some of these may not be there."""
+    async def _fetch_refs(self, origin: Origin, sha: str) -> Result:
+        """Fetch the commit from a host that serves refs only; some of these may not exist."""
         for ref in origin.refs:
-            done = await self._ask(origin, f"--depth={DEPTH_OF_REFS}", f"+{ref}:refs/stager/tip")
-            if done.code and not problems.NO_COMMIT.search(done.errors):
-                return done
+            result = await self._git_fetch(origin, f"--depth={DEPTH_OF_REFS}", f"+{ref}:refs/stager/tip")
+            if result.code and not problems.NO_COMMIT.search(result.errors):
+                return result
             with suppress(StagerError):
-                await self.run("update-ref", _ours(sha), f"{sha}^{{commit}}")
-                return done
+                await self.run("update-ref", _ref(sha), f"{sha}^{{commit}}")
+                return result
         raise problems.no_commit(origin, sha)
 
-    async def _ask(self, origin: Origin, depth: str, refspec: str) -> Done:
+    async def _git_fetch(self, origin: Origin, depth: str, refspec: str) -> Result:
         return await git(
-            *self._at, "fetch", *SILENTLY, depth, *by_path(origin), "--", origin.url, refspec,
-            environ=reaching(origin),
+            *self._at, "fetch", *FETCH_OPTIONS, depth, *path_options(origin), "--", origin.url, refspec,
+            environ=environment_for(origin),
         )  # fmt: skip
 
 
-SILENTLY = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc")
+FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc")
 
 
-def reaching(origin: Origin, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a git that talks with this repository's host: the credentials are in it, for this
-    host alone, and no other protocol is spoken.
+def environment_for(origin: Origin, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a git that connects to this repository's host: with the credentials for this host
+    only, and only this protocol allowed.
 
     Args:
         more: further configuration.
     """
     configuration = {
-        "fetch.unpackLimit": "1",  # a pack is there whole or not at all
+        "fetch.unpackLimit": "1",  # objects stay in packs, which are written atomically
         "fetch.writeCommitGraph": "false",
-        # A host that goes silent: less than 1000 bytes a second for a minute.
+        # Abort when a host sends less than 1000 bytes a second for a minute.
         "http.lowSpeedLimit": "1000",
         "http.lowSpeedTime": "60",
         **(more or {}),
@@ -225,16 +227,16 @@ def reaching(origin: Origin, more: Mapping[str, str] | None = None) -> dict[str,
     return environment(configuration, protocols=url.scheme if url.scheme in ("http", "https") else "none")
 
 
-def by_path(origin: Origin) -> tuple[str, ...]:
-    """The options that it takes to talk with a repository on this machine."""
+def path_options(origin: Origin) -> tuple[str, ...]:
+    """Options for a repository on this machine; none for others."""
     return () if urlsplit(origin.url).scheme else ("--upload-pack", UPLOAD_PACK)
 
 
-def _ours(sha: str) -> str:
+def _ref(sha: str) -> str:
     return f"refs/stager/{sha}"
 
 
 def _entry(line: bytes) -> Entry:
-    facts, _, path = line.partition(b"\t")
-    mode, _, object_id, size = facts.decode().split()
+    fields, _, path = line.partition(b"\t")
+    mode, _, object_id, size = fields.decode().split()
     return Entry(mode, object_id, 0 if size == "-" else int(size), path.decode(errors="surrogateescape"))

@@ -1,5 +1,5 @@
-"""Puts what git says into endings. The credentials are taken out of all of it: a server can say anything
-back."""
+"""Translates git's error messages to `Fault` and `Retry`. Credentials are removed from them, because a server
+can echo anything."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import base64
 import re
 
 from stager.domain.errors import Fault, Retry, StagerError
-from stager.git import Done
+from stager.git import Result
 from stager.ports.source import Origin
 
 LONGEST_DETAIL = 2000
-"""Characters of git's own words that are passed on."""
+"""Maximum number of characters of git's messages in an error's detail."""
 
 _REFUSED = re.compile(
     r"returned error: (401|403)|HTTP (401|403)|Authentication failed|could not read (Username|Password)"
@@ -36,51 +36,51 @@ _AWAY = re.compile(
 )
 
 
-def ending_of(done: Done, origin: Origin) -> StagerError:
-    """What a failed conversation with a repository amounts to."""
-    said, where = detail_of(done.errors, origin), origin.url
-    if _FULL.search(said):
+def error_of(result: Result, origin: Origin) -> StagerError:
+    """The error for a failed connection to a repository."""
+    detail, url = detail_of(result.errors, origin), origin.url
+    if _FULL.search(detail):
         return Fault(
-            "There is no room left on the disk for the repository.",
-            hint="Make room where `state_dir` lies.",
+            "The disk is full: the repository can't be fetched.",
+            hint="Free some space on the disk of `state_dir`.",
             reason="source-disk-full",
-            detail=said,
+            detail=detail,
         )
-    if _REFUSED.search(said):
+    if _REFUSED.search(detail):
         return Fault(
-            f"{where} refuses {'the credentials' if origin.authorization else 'access without credentials'}.",
-            hint="Are the credentials for the forge right, and may they read this repository?",
+            f"{url} rejects {'the credentials' if origin.authorization else 'access without credentials'}.",
+            hint="Check that the credentials for the forge are right and may read this repository.",
             reason="source-refused",
-            detail=said,
+            detail=detail,
         )
-    if _MOVED.search(said):
+    if _MOVED.search(detail):
         return Fault(
-            f"{where} sends git on to another address, to which credentials aren't taken.",
-            hint="The repository was probably renamed. Its next push tells its new name.",
+            f"{url} redirects git to another address, to which Stager doesn't send credentials.",
+            hint="The repository was probably renamed; its next push tells Stager the new name.",
             reason="source-refused",
-            detail=said,
+            detail=detail,
         )
-    if _MISSING.search(said):
+    if _MISSING.search(detail):
         return Fault(
-            f"There is no repository at {where}, or none that may be seen from here.",
-            hint="Forges answer so, too, when the credentials may not read a private repository.",
+            f"There is no repository at {url}, or the credentials may not read it.",
+            hint="Check the address, and that the credentials may read this repository if it is private.",
             reason="repository-missing",
-            detail=said,
+            detail=detail,
         )
-    if _AWAY.search(said):
-        return Retry(f"{where} doesn't answer git as it should.", reason="source-away", detail=said)
+    if _AWAY.search(detail):
+        return Retry(f"{url} doesn't answer git as it should.", reason="source-away", detail=detail)
     return Fault(
-        f"git couldn't fetch from {where} (exit code {done.code}).",
-        hint="Its own words tell more.",
+        f"git can't fetch from {url} (exit code {result.code}).",
+        hint="See its messages.",
         reason="source-failed",
-        detail=said,
+        detail=detail,
     )
 
 
 def no_commit(origin: Origin, sha: str) -> Fault:
     return Fault(
         f"There is no commit {sha[:64]} in {origin.url}.",
-        hint="Was it replaced by a forced push? The next push brings one that is there.",
+        hint="It may have been replaced by a forced push; the next push brings an existing one.",
         reason="commit-missing",
     )
 
@@ -88,7 +88,7 @@ def no_commit(origin: Origin, sha: str) -> Fault:
 def no_ref(origin: Origin, ref: str) -> Fault:
     return Fault(
         f"There is no branch or tag {ref[:200]} in {origin.url}.",
-        hint="Is the name right, and was it pushed?",
+        hint="Check the name, and whether it was pushed.",
         reason="ref-missing",
     )
 
@@ -96,21 +96,21 @@ def no_ref(origin: Origin, ref: str) -> Fault:
 def no_tip(origin: Origin, sha: str) -> Fault:
     return Fault(
         f"No branch and no tag of {origin.url} points to commit {sha}.",
-        hint="A launch by hand runs a branch or a tag. A pull request has a preview of its own.",
+        hint="A launch by name runs a branch or a tag; a pull request has its own preview.",
         reason="commit-not-a-tip",
     )
 
 
-def detail_of(words: str, origin: Origin) -> str:
-    """The end of git's words, printable, without the credentials, whole or in part."""
+def detail_of(text: str, origin: Origin) -> str:
+    """The end of git's messages, printable, without the credentials or parts of them."""
     for secret in _secrets(origin.authorization):
-        words = words.replace(secret, "***")
-    lines = ("".join(c if c.isprintable() else " " for c in line).strip() for line in words.splitlines())
+        text = text.replace(secret, "***")
+    lines = ("".join(c if c.isprintable() else " " for c in line).strip() for line in text.splitlines())
     return "\n".join(filter(None, lines))[-LONGEST_DETAIL:]
 
 
 def _secrets(authorization: str) -> list[str]:
-    """In what forms the credentials could be said: as they are sent, the token, the password within."""
+    """The forms in which the credentials could appear: the header, the token, the password in it."""
     _, _, token = authorization.partition(" ")
     found = [authorization, token]
     try:

@@ -1,6 +1,6 @@
-"""What tests are made with: implementations of the ports that live in memory and hold still.
+"""In-memory implementations of the ports, for tests.
 
-They are for plugin authors as much as for our own tests, and pass the same contract suites as the real
+They are for plugin authors as well as for Stager's own tests, and pass the same contract tests as the
 drivers.
 """
 

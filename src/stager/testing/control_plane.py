@@ -19,7 +19,7 @@ from stager.testing.fakes.builder import FakeBuilder
 from stager.testing.fakes.clock import SequentialIds
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.firewall import FakeFirewall
-from stager.testing.fakes.forge import FORGE, FakeForge, whole
+from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
@@ -113,7 +113,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         secret_box=FakeSecretBox(),
         firewall=fakes.firewall,
         webhooks={FORGE: forge, **configuration.webhooks},
-        forges=Forges([whole(forge)] if configuration.has_credentials else []),
+        forges=Forges([as_forge(forge)] if configuration.has_credentials else []),
         builds=BuildPorts(
             around(fakes.sources),
             around(fakes.builder),

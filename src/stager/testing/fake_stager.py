@@ -7,7 +7,7 @@ import asyncio
 from stager.control.control_plane import Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.plugins.lifecycle import told_of
+from stager.control.plugins.lifecycle import completed_calls
 from stager.control.plugins.package import PluginSet
 from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
@@ -60,8 +60,8 @@ class FakeStager:
             has_credentials=False,
         )
         self._control_plane = control_plane(fakes, configuration)
-        self.access = self._control_plane.identity.access
-        self.previews.guard(self.access)
+        self.authenticator = self._control_plane.identity.authenticator
+        self.previews.guard(self._control_plane.identity.authorizer)
         self._commands = self._control_plane.environments.commands
         self._waiters = self._control_plane.environments.waiters
 
@@ -102,7 +102,7 @@ class FakeStager:
 
     async def call(self, action: str, parameters: dict[str, str], *, known: bool) -> Reply | Preview | None:
         async def tester() -> Actor:
-            return TESTER if known else await self.access.actor(Credentials("", parameters))
+            return TESTER if known else await self.authenticator.authenticate(Credentials("", parameters))
 
         answer = await self._control_plane.plugins.action_calls.answer(action, parameters, tester)
         match answer:
@@ -131,4 +131,4 @@ class FakeStager:
                 await asyncio.sleep(0.005)
 
     async def _knows(self, environment: str, generation: int) -> bool:
-        return (await self.store.read(lambda tx: told_of(tx, environment, generation))).launched
+        return (await self.store.read(lambda tx: completed_calls(tx, environment, generation))).launched

@@ -106,7 +106,7 @@ class Harness:
 
     def authenticate(self, authorization: str = "", **parameters: str) -> Actor:
         """Who sends a request with these credentials. Raises `Refused` (401) for nobody."""
-        return self._do(self._running.access.actor(Credentials(authorization, parameters)))
+        return self._do(self._running.authenticator.authenticate(Credentials(authorization, parameters)))
 
     @property
     def running(self) -> list[Preview]:

@@ -97,7 +97,7 @@ async def _web(request: Request) -> WebContext:
 
 async def actor_of(request: Request, control: Annotated[ControlPlane, Depends(_control_plane)]) -> Actor:
     """Who sends this request. Raises `Refused` (401) for whoever isn't known."""
-    actor = await control.identity.access.actor(await credentials_of(request))
+    actor = await control.identity.authenticator.authenticate(await credentials_of(request))
     await learn_domain(request, control)
     return actor
 

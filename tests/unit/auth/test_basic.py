@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.auth import basic as basic_module
-from stager.auth.basic import BasicAuthentication, Hashed, hash_of
+from stager.auth.basic import BasicAuthentication, HashedUsers, hash_of
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import BUSY, Credentials
@@ -134,7 +134,7 @@ class TestHashed:
     async def test_who_isnt_there_takes_the_same_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Counted, not timed: one comparison with a hash of the same cost for everybody."""
         compared = list[str]()
-        hashed = Hashed({"ann": hash_of("word")})
+        hashed = HashedUsers({"ann": hash_of("word")})
         verify = hashed._verify
 
         def counted(given: str, password: str) -> bool:
@@ -143,7 +143,7 @@ class TestHashed:
 
         monkeypatch.setattr(hashed, "_verify", counted)
         for user in ("ann", "nobody"):
-            assert not await hashed.fits(user, "wrong")
+            assert not await hashed.matches(user, "wrong")
         assert compared[0] == compared[1]
 
     @pytest.mark.attack(
@@ -153,7 +153,7 @@ class TestHashed:
     )
     async def test_few_wait_and_not_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(basic_module, "PATIENCE_SECONDS", 0.3)
-        hashed, release = Hashed({"ann": hash_of("word")}), threading.Event()
+        hashed, release = HashedUsers({"ann": hash_of("word")}), threading.Event()
         under_way = 0
 
         def held(given: str, password: str) -> bool:
@@ -163,7 +163,7 @@ class TestHashed:
             return True
 
         monkeypatch.setattr(hashed, "_verify", held)
-        asked = [asyncio.create_task(hashed.fits("ann", "word")) for _ in range(100)]
+        asked = [asyncio.create_task(hashed.matches("ann", "word")) for _ in range(100)]
         done, _ = await asyncio.wait(asked, timeout=0.1)
         assert len(done) == 100 - basic_module.AT_ONCE - basic_module.MOST_WAITING, "no more wait"
         await asyncio.sleep(0.4)
@@ -174,8 +174,8 @@ class TestHashed:
         refused = [answer for answer in answers if isinstance(answer, Retry)]
         assert len(refused) == 100 - basic_module.AT_ONCE
         assert {error.reason for error in refused} == {BUSY}
-        assert await hashed.fits("ann", "word"), "and nobody is in the way afterwards"
+        assert await hashed.matches("ann", "word"), "and nobody is in the way afterwards"
 
     def test_a_broken_hash_is_told(self) -> None:
-        with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash and isn't one"):
+        with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash but isn't one"):
             BasicAuthentication({"ann": "$argon2id$v=19$broken"})

@@ -88,16 +88,16 @@ class TestWhoComesBack:
 
     async def test_is_called_by_the_claim_that_is_set_or_not_at_all(self, scene: Scene) -> None:
         where = scene.made(username_claim="nickname")
-        assert "no claim `nickname`" in await scene.refused(where)
+        assert "no valid claim `nickname`" in await scene.refused(where)
         scene.provider.claims["nickname"] = "octo"
         assert (await scene.sign_in(where)).name == "octo"
 
     async def test_is_called_by_a_mail_address_only_if_it_is_theirs(self, scene: Scene) -> None:
         where = scene.made(username_claim="email")
         scene.provider.claims["email"] = "boss@example.org"
-        assert "really theirs" in await scene.refused(where)
+        assert "hasn't verified" in await scene.refused(where)
         scene.provider.claims["email_verified"] = "false"
-        assert "really theirs" in await scene.refused(where)
+        assert "hasn't verified" in await scene.refused(where)
         scene.provider.claims["email_verified"] = True
         assert (await scene.sign_in(where)).name == "boss@example.org"
 
@@ -114,7 +114,7 @@ class TestWhoComesBack:
     async def test_isnt_somebody_else_further_on(self, scene: Scene) -> None:
         scene.provider.without = {"preferred_username"}
         scene.provider.more = {"sub": "0816", "preferred_username": "boss"}
-        assert "two people" in await scene.refused()
+        assert "different subjects" in await scene.refused()
 
     async def test_our_secret_goes_where_the_provider_wants_it(self, scene: Scene) -> None:
         await scene.sign_in()
@@ -241,12 +241,12 @@ class TestSignature:
     async def test_by_a_key_that_is_for_something_else(self, scene: Scene) -> None:
         published = FIRST.as_dict(private=False) | {"use": "enc"}
         scene.provider.answers["/keys"] = web.json_response({"keys": [published]})
-        assert "isn't published" in await scene.refused()
+        assert "doesn't publish" in await scene.refused()
 
     @pytest.mark.filterwarnings("ignore:Key size")
     async def test_by_a_key_that_is_too_short(self, scene: Scene) -> None:
         scene.provider.keys = [RSAKey.generate_key(1024, {"kid": "short"})]
-        assert "isn't published" in await scene.refused()
+        assert "doesn't publish" in await scene.refused()
 
     async def test_by_one_of_several_kinds_of_keys(self, scene: Scene) -> None:
         keys = [
@@ -274,11 +274,11 @@ class TestKeysThatChange:
         where = scene.made()
         scene.provider.signs = lambda claims: scene.provider.signed(claims, SECOND)
         for _ in range(3):
-            assert "isn't published" in await scene.refused(where)
+            assert "doesn't publish" in await scene.refused(where)
         assert scene.provider.asked["/keys"] == 1
         scene.ahead = 61
         for _ in range(3):
-            assert "isn't published" in await scene.refused(where)
+            assert "doesn't publish" in await scene.refused(where)
         assert scene.provider.asked["/keys"] == 2
 
     async def test_one_that_was_withdrawn_is_good_for_an_hour_at_most(self, scene: Scene) -> None:
@@ -297,11 +297,11 @@ class TestCode:
     async def test_that_was_made_up(self, scene: Scene) -> None:
         where, one = scene.made(), asked()
         await where.address(one)
-        with pytest.raises(Refused, match="doesn't know this code"):
+        with pytest.raises(Refused, match="unknown to the provider"):
             await where.exchange("made-up", one)
 
     async def test_that_was_stolen(self, scene: Scene) -> None:
-        assert "doesn't know this code" in await scene.refused(verifier=new_secret())
+        assert "unknown to the provider" in await scene.refused(verifier=new_secret())
 
     async def test_of_a_client_with_another_secret(self, scene: Scene) -> None:
         assert "`oidc.client_secret`" in await scene.refused(scene.made(client_secret="other"))
@@ -313,7 +313,7 @@ class TestDiscovery:
         assert "'https://evil.example'" in await scene.refused()
 
     async def test_by_an_address_that_is_nearly_right(self, scene: Scene) -> None:
-        assert "should be exactly that" in await scene.refused(scene.made(issuer=scene.provider.url + "/"))
+        assert "to exactly that" in await scene.refused(scene.made(issuer=scene.provider.url + "/"))
 
     @pytest.mark.parametrize(
         "address",
@@ -388,7 +388,7 @@ class TestProvider:
         async with OpenIDDouble() as provider:
             gone = Scene(provider)
             where = gone.made()
-        with pytest.raises(Retry, match="doesn't let anybody sign in now"):
+        with pytest.raises(Retry, match="fails at present"):
             await where.address(asked())
 
 
@@ -496,7 +496,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("half", [{"roles_claim": "groups"}, {"roles": {"x": "viewer"}}])
     def test_half_of_the_roles(self, half: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="only of use together"):
+        with pytest.raises(ValueError, match="need each other"):
             Settings.model_validate({"issuer": "https://x", "client_id": "x", "client_secret": "y", **half})
 
     def test_openid_is_always_asked_for(self) -> None:
@@ -515,7 +515,7 @@ async def test_a_sign_in_ends_when_the_settings_say(scene: Scene) -> None:
     await harness.start(rest=False)
     try:
         ann = Actor("ann", "x", strategy="OpenIDConnectAuthentication")
-        session, _ = await harness.running.control_plane.identity.sessions.begin(ann, "", command_line=True)
+        session, _ = await harness.running.control_plane.identity.sessions.start(ann, "", command_line=True)
         assert session.expires_at - session.created_at == timedelta(minutes=30)
     finally:
         await harness.kill()

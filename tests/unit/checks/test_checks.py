@@ -21,7 +21,7 @@ from stager.control import diagnostics
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import Delivery
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, number_of
-from stager.forges.github.account import Place
+from stager.forges.github.account import GithubServer
 from stager.forges.github.diagnostics import GithubCheck
 from stager.ports.diagnostics import Check, Finding, Verdict
 from stager.routers.nginx.commands import Nginx
@@ -162,7 +162,7 @@ class TestGithub:
             yield github
 
     def check(self, there: Stranger, user: str = "bot") -> GithubCheck:
-        return GithubCheck(Place(there.url), user, "token" if user else "", None)
+        return GithubCheck(GithubServer(there.url), user, "token" if user else "", None)
 
     @pytest.mark.parametrize(
         ("status", "scopes", "verdict"),
@@ -196,7 +196,7 @@ class TestGithub:
         assert "s behind" in found[1].message
 
     async def test_nobody_there(self) -> None:
-        nowhere = GithubCheck(Place("http://127.0.0.1:1"), "", "", None)
+        nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", None)
         assert await verdicts(nowhere) == [WRONG]
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Self
 
 from stager.control.control_plane import Intervals, Options
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.plugins.package import PluginSet
@@ -259,6 +259,7 @@ class RunningControlPlane:
         self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
         self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
+        self.troubles = plane.reconciler.troubles.by_part
         self.change_feed = plane.environments.change_feed
         self.task = asyncio.create_task(self._run())
 

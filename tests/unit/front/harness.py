@@ -1,4 +1,4 @@
-"""What the tests of the front are made of: an app of many faces, a raw client, and a front of its own."""
+"""The harness of the front's tests: an app with many behaviours, a raw client, and a running front."""
 
 from __future__ import annotations
 

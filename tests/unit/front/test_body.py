@@ -1,4 +1,4 @@
-"""The framings: however the bytes are cut up, the body ends at the same one."""
+"""The framings: the end of a body doesn't depend on how the data is split."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Our cookies stay with us, an app's stay with its host, and all others pass byte for byte."""
+"""Access cookies aren't forwarded, an app's cookies stay with its host, all others are unchanged."""
 
 from __future__ import annotations
 

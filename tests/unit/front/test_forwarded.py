@@ -1,4 +1,4 @@
-"""What proxies say about a client, and what apps get of it: the same facts in each form."""
+"""Forwarding headers of proxies, and what apps receive: the same facts in each form."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The parser of heads: what it takes, and the shapes of smuggled requests that it refuses."""
+"""The parser of heads: what it accepts, and the forms of request smuggling that it rejects."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What becomes of headers on their way."""
+"""The rewriting of headers."""
 
 from stager.front.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, parse_request, parse_response
 from stager.front.http.headers import (

@@ -1,4 +1,4 @@
-"""The small parts: the log, the counting of connections, the limits on the command line, the cache."""
+"""The access log, connection limits, command-line limits, and the LRU cache."""
 
 import argparse
 import json

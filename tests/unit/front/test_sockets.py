@@ -1,4 +1,4 @@
-"""A listening socket is known by where it really listens, however that was asked for."""
+"""A listening socket is recognised by its address, in any notation."""
 
 from __future__ import annotations
 

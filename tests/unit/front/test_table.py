@@ -1,4 +1,4 @@
-"""The live table, and that it survives whatever happens to the process."""
+"""The live table and its persistence."""
 
 import errno
 import json

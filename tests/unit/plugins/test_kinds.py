@@ -347,7 +347,7 @@ def test_what_hangs_in_threads_is_limited() -> None:
         for _ in range(20):
             preview = stager.launch("x")
         assert threading.active_count() - before <= 16
-        assert "16 earlier calls of it haven't ended yet" in stager.notes(preview)[0]
+        assert "16 earlier calls still run" in stager.notes(preview)[0]
     HangsInThread.released.set()
 
 

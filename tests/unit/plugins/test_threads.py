@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stager.control.plugins.invoker import Invoker
-from stager.control.plugins.threads import MOST, Threads
+from stager.control.plugins.threads import MAX_CALLS, Threads
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 
@@ -45,9 +45,9 @@ async def test_of_more_than_go_on_at_a_time_each_has_its_answer() -> None:
             running -= 1
         return number
 
-    calls = (threads.call(work, (number,)) for number in range(5 * MOST))
-    assert await asyncio.gather(*calls) == list(range(5 * MOST))
-    assert most <= MOST
+    calls = (threads.call(work, (number,)) for number in range(5 * MAX_CALLS))
+    assert await asyncio.gather(*calls) == list(range(5 * MAX_CALLS))
+    assert most <= MAX_CALLS
 
 
 async def test_what_they_raise_is_raised() -> None:
@@ -60,21 +60,21 @@ async def test_what_they_raise_is_raised() -> None:
         await Threads("x").call(stop, ())
 
 
-async def test_those_that_were_given_up_take_nobodys_place(over: threading.Event) -> None:
+async def test_those_that_were_abandoned_take_nobodys_place(over: threading.Event) -> None:
     threads = Threads("x")
-    await given_up(threads, over.wait, MOST - 1)
-    calls = (threads.call(abs, (-number,)) for number in range(2 * MOST))
-    assert await asyncio.gather(*calls) == list(range(2 * MOST))
+    await given_up(threads, over.wait, MAX_CALLS - 1)
+    calls = (threads.call(abs, (-number,)) for number in range(2 * MAX_CALLS))
+    assert await asyncio.gather(*calls) == list(range(2 * MAX_CALLS))
 
 
 async def test_of_those_there_are_only_so_many(over: threading.Event) -> None:
     threads = Threads("x")
-    await given_up(threads, over.wait, MOST)
-    with pytest.raises(RuntimeError, match=f"{MOST} earlier calls of it haven't ended yet"):
+    await given_up(threads, over.wait, MAX_CALLS)
+    with pytest.raises(RuntimeError, match=f"{MAX_CALLS} earlier calls still run"):
         await threads.call(abs, (1,))
     over.set()
     async with asyncio.timeout(10):
-        while threads._given_up:
+        while threads._abandoned:
             await asyncio.sleep(0.01)
     assert await threads.call(abs, (-1,)) == 1
 
@@ -87,20 +87,20 @@ async def test_nor_do_those_begin_that_wait_in_line(over: threading.Event) -> No
         begun += 1
         over.wait()
 
-    calls = [asyncio.create_task(threads.call(hang, ())) for _ in range(5 * MOST)]
+    calls = [asyncio.create_task(threads.call(hang, ())) for _ in range(5 * MAX_CALLS)]
     for call in calls:
         await asyncio.sleep(0.005)
         call.cancel()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    assert begun < 2 * MOST
+    assert begun < 2 * MAX_CALLS
     assert any(isinstance(end, RuntimeError) for end in ends)
 
 
-async def test_one_that_is_given_up_while_it_waits_for_its_turn_was_never_begun(
+async def test_one_that_is_abandoned_while_it_waits_for_its_turn_was_never_begun(
     over: threading.Event,
 ) -> None:
     threads, begun = Threads("x"), threading.Event()
-    busy = [asyncio.create_task(threads.call(over.wait, ())) for _ in range(MOST)]
+    busy = [asyncio.create_task(threads.call(over.wait, ())) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0.05)
     await given_up(threads, begun.set, 3)
     over.set()
@@ -119,6 +119,6 @@ class Slow(AuthenticationStrategy):
 
 async def test_of_many_who_come_at_once_everybody_is_known() -> None:
     invoker, slow = Invoker(), Slow()
-    people = [Credentials(f"person-{number}", {}) for number in range(4 * MOST)]
+    people = [Credentials(f"person-{number}", {}) for number in range(4 * MAX_CALLS)]
     known = await asyncio.gather(*(invoker.ask(slow, "authenticate", person) for person in people))
     assert known == [Actor(person.authorization, "test") for person in people]

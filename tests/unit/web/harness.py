@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
 from stager.auth.github import GithubAuthentication
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.domain.application import Application
 from stager.domain.errors import Retry

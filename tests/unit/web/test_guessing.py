@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.identity.login_flows import MOST_OF_ONE
+from stager.control.identity.login_flows import MAX_PENDING_PER_ADDRESS
 from stager.control.identity.throttle import LIMIT
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.actor import Actor
@@ -121,7 +121,7 @@ async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
         lines = await opened.harness.running.control_plane.identity.audit.entries(limit=200)
         refused = [line for line in lines if line.result == "refused"]
         assert {(line.actor, line.action, line.app) for line in refused} == {
-            ("nobody (password of the preview)", "see", "shop")
+            ("anonymous (password of the preview)", "see", "shop")
         }
         assert {line.detail.partition(" ")[0] for line in refused} == {"password-wrong", "too-many-tries"}
         assert "sesame" not in repr(lines)
@@ -173,8 +173,8 @@ async def test_codes_for_devices(written: Callable[[int], str], monkeypatch: pyt
             headers = {"x-forwarded-for": written(number)}
             return (await opened.client.post("/api/v1/login/device", headers=headers)).status_code
 
-        answers = Counter(await asyncio.gather(*(one(n) for n in range(MOST_OF_ONE + 30))))
-        assert (answers, asked) == ({200: MOST_OF_ONE, 429: 30}, MOST_OF_ONE)
+        answers = Counter(await asyncio.gather(*(one(n) for n in range(MAX_PENDING_PER_ADDRESS + 30))))
+        assert (answers, asked) == ({200: MAX_PENDING_PER_ADDRESS, 429: 30}, MAX_PENDING_PER_ADDRESS)
 
 
 class TestPagesOfOthers:

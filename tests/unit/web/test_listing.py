@@ -66,7 +66,7 @@ async def two_applications() -> AsyncIterator[WebHarness]:
     ) as opened:
         running = opened.harness.running
         late.real = RunningPreviews(opened.harness.store, running.urls)
-        late.real.guard(running.control_plane.identity.access)
+        late.real.guard(running.control_plane.identity.authorizer)
         for app in ("shop", HIDDEN):
             await opened.harness.launch(f"in-{app}", app)
         await opened.harness.rest()
@@ -158,7 +158,7 @@ async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) 
 
     assert len(await previews.running()) == 2
     assert await previews.seen_by(Actor("admin", "test", role=Role.ADMINISTRATOR)) == []
-    previews.guard(two.harness.running.control_plane.identity.access)
+    previews.guard(two.harness.running.control_plane.identity.authorizer)
     assert await previews.seen_by(None) == []
 
 

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.types import Message
 
 import stager.web
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.commands import Launch
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.identity.actor import Actor
@@ -154,7 +154,7 @@ BY_FORM = {
     ("POST", "/account/tokens"),
     ("POST", "/account/tokens/{token}/revoke"),
     ("POST", "/login"),
-    ("POST", "/login/agree"),
+    ("POST", "/login/authorize"),
     ("POST", "/logout"),
 }
 FOR_EVERYBODY = {
@@ -279,4 +279,4 @@ async def test_what_isnt_listed_is_denied() -> None:
             Actor("eve", "x", strategy="Y"),
         ):
             for action in Action:
-                assert not await harness.running.control_plane.identity.access.may(actor, action, "shop")
+                assert not await harness.running.control_plane.identity.authorizer.may(actor, action, "shop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Role
 from tests.unit.web.harness import WebHarness, basic, web
 
@@ -63,7 +63,9 @@ class TestTokens:
         form = {"image_name": "shop", "container_name": "x"}
         refused = await web.client.post("/launch", headers=bearer(token), data=form)
         assert refused.status_code == 403
-        assert refused.text.startswith("ann may not launch for shop. That takes the role developer")
+        assert refused.text.startswith(
+            'ann lacks the permission "launch" for shop. It requires the role developer'
+        )
 
     async def test_of_a_developer_launches(self, web: WebHarness) -> None:
         token = str((await made(web))["token"])

@@ -116,10 +116,10 @@ class TestPage:
 
         assert "The preview is being built." in text
         assert 'data-unsettled="yes"' in text
-        assert 'data-under-way="yes"' in text
+        assert 'data-in-progress="yes"' in text
         await build_ports.harness.rest()
         text = await page(build_ports, environment)
-        assert 'data-under-way="no"' in text
+        assert 'data-in-progress="no"' in text
         assert "step 1\n</pre>" in text or "step 1</pre>" in text
         assert "image 100.0 s" in text
 

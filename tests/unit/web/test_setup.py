@@ -71,7 +71,7 @@ class TestPage:
         assert "<script" not in answer.text
 
     async def test_says_when_deliveries_cant_come(self, web: WebHarness) -> None:
-        assert "have no deliveries" in (await begin(web)).text
+        assert "gets no webhooks" in (await begin(web)).text
 
     async def test_says_when_the_configuration_counts(self, web: WebHarness) -> None:
         assert "github.app_id" not in (await begin(web)).text
@@ -110,7 +110,7 @@ class TestComingBack:
         assert answer.status_code == 303
         assert web.setup.app is not None
         page = await web.ask("GET", answer.headers["location"])
-        assert "The GitHub App is made" in page.text
+        assert "The GitHub App was created" in page.text
         assert web.setup.app.install_url in page.text
         assert "Restart Stager" in page.text
 
@@ -168,7 +168,7 @@ class TestComingBack:
 
         assert answer.status_code == 400
         assert "The forge doesn&#39;t know this code." in answer.text
-        assert "Begin again" in answer.text
+        assert "Start again" in answer.text
 
 
 class TestStates:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import Guard, Pass, Privacy, unseal
 from stager.domain.identity.roles import Role

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from stager.control.identity.login_flows import LONGEST_WAIT
+from stager.control.identity.login_flows import MAX_INTERVAL
 from stager.control.identity.secrets import new_secret
 from stager.domain.source import Access
 from stager.ports.login import Pending, challenge_of
@@ -75,7 +75,7 @@ async def fetch_token(place: WebHarness, state: str, verifier: str) -> httpx.Res
 
 
 async def agree(place: WebHarness, state: str, answer: str = "yes") -> httpx.Response:
-    return await place.client.post("/login/agree", data={"state": state, "answer": answer}, headers=OURS)
+    return await place.client.post("/login/authorize", data={"state": state, "answer": answer}, headers=OURS)
 
 
 class TestBrowser:
@@ -152,7 +152,7 @@ class TestCommandLine:
         assert (await fetch_token(place, begun["state"], verifier)).status_code == 202, "nobody agreed yet"
 
         done = await agree(place, begun["state"])
-        assert "You may close this window" in done.text
+        assert "The command line is signed in" in done.text
         assert "octocat" in done.text
 
         answer = await fetch_token(place, begun["state"], verifier)
@@ -196,7 +196,7 @@ class TestCommandLine:
             ([Pending(12.0), Pending(0.0)], [12.0, 12.0]),
             ([Pending(0.0, slower_by=5.0), Pending(0.0, slower_by=5.0), Pending(0.0)], [10.0, 15.0, 15.0]),
             ([Pending(3.0)], [5.0]),
-            ([Pending(1e15), Pending(0.0, slower_by=5.0)], [LONGEST_WAIT, LONGEST_WAIT]),
+            ([Pending(1e15), Pending(0.0, slower_by=5.0)], [MAX_INTERVAL, MAX_INTERVAL]),
         ],
     )
     async def test_a_provider_that_says_slow_down_is_asked_less_often(
@@ -223,10 +223,10 @@ class TestCommandLine:
         begun = (await place.client.post("/api/v1/login/device")).json()
         accounts.agreed[begun["user_code"]] = "octocat"
         await asyncio.sleep(5)
-        accounts.mood = FaultMode.NEVER
+        accounts.fault_mode = FaultMode.NEVER
         assert (await self._poll(place, begun)).status_code == 503
 
-        accounts.mood = FaultMode.WELL
+        accounts.fault_mode = FaultMode.WELL
         assert (await self._poll(place, begun)).status_code == 202, "too early"
         await asyncio.sleep(5)
         assert (await self._poll(place, begun)).json()["login"] == "octocat"
@@ -302,7 +302,7 @@ async def test_what_happened_is_written_down(place: WebHarness, accounts: FakeAc
     told = {(e.action, e.actor, e.result, e.address) for e in entries}
     assert told == {
         ("sign-in", "octocat (GithubAuthentication)", "done", "192.0.2.1"),
-        ("sign-in", "nobody (sign-in)", "refused", "192.0.2.1"),
+        ("sign-in", "anonymous (sign-in)", "refused", "192.0.2.1"),
         ("sign-out", "octocat (GithubAuthentication)", "done", ""),
     }
     assert len(entries) == 3

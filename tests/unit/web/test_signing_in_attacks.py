@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from stager.control.identity.login_flows import MOST_OF_ONE
+from stager.control.identity.login_flows import MAX_PENDING_PER_ADDRESS
 from stager.control.identity.secrets import new_secret
 from stager.control.identity.throttle import LIMIT
 from stager.domain.identity.access_policy import safe_path
@@ -171,9 +171,9 @@ class TestToken:
         assert "198.51.100.7" in page.text, "the victim sees who asks"
         assert (await stranger.post("/event_receiver", data=form)).status_code == 202
         yes = {"state": begun["state"], "answer": "yes"}
-        assert (await stranger.post("/login/agree", data=yes, headers=OURS)).status_code == 410
-        assert (await place.client.post("/login/agree", data=yes, headers=EVIL)).status_code == 403
-        assert (await place.client.post("/login/agree", data=yes)).status_code == 403
+        assert (await stranger.post("/login/authorize", data=yes, headers=OURS)).status_code == 410
+        assert (await place.client.post("/login/authorize", data=yes, headers=EVIL)).status_code == 403
+        assert (await place.client.post("/login/authorize", data=yes)).status_code == 403
         assert (await stranger.post("/event_receiver", data=form)).status_code == 202
         await agree(place, begun["state"], "no")
         assert (await stranger.post("/event_receiver", data=form)).status_code == 410
@@ -213,7 +213,7 @@ class TestForms:
             "/login",
             "/account/tokens",
             "/account/sessions/end",
-            "/login/agree",
+            "/login/authorize",
         ],
     )
     async def test_of_other_sites_do_nothing_by_the_cookie(
@@ -369,7 +369,7 @@ class TestPasswords:
 
 class TestFlood:
     async def test_of_sign_ins_from_one_address(self, place: WebHarness, stranger: httpx.AsyncClient) -> None:
-        for _ in range(MOST_OF_ONE):
+        for _ in range(MAX_PENDING_PER_ADDRESS):
             assert (await stranger.get("/login/github")).status_code == 303
         assert (await stranger.get("/login/github")).status_code == 429
         assert (await place.client.get("/login/github")).status_code == 303

@@ -1,1 +1,1 @@
-"""OpenID Connect, as far as it takes to have somebody sign in: `oidc` beside it is the strategy."""
+"""OpenID Connect sign-in: the provider and ID tokens. The strategy is `stager.auth.oidc`."""

@@ -1,7 +1,7 @@
-"""ID tokens: whether what a provider says of somebody is true, without asking anybody.
+"""Verification of ID tokens (OpenID Connect Core 1.0, 3.1.3.7), with Authlib's claims and joserfc's
+signatures.
 
-By OpenID Connect Core 1.0, 3.1.3.7, with Authlib's claims and the library that it recommends for signatures.
-`provider` calls it with the keys that it has fetched. Loaded when somebody signs in.
+`provider` calls this with the keys that it has fetched. Imported at the first sign-in.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "Ed25519"),
 )
-"""All by key pairs. With `none` anybody could sign, and with HS256 whoever knows the public key, if it were
-taken for a shared one (RFC 8725, 2.1)."""
+"""Asymmetric algorithms only. `none` needs no key, and with HS256 the public key could be used as a shared
+secret (RFC 8725, 2.1)."""
 KINDS = frozenset({"RSA", "EC", "OKP"})
 LEEWAY = 60
-"""Seconds by which our clock and the provider's may differ."""
+"""Allowed clock skew in seconds."""
 MOST_KEYS = 100
 SHORTEST_MODULUS = 342
-"""Characters that 2048 bits take in base64url: shorter RSA keys aren't believed (NIST SP 800-131A)."""
+"""Length of 2048 bits in base64url; shorter RSA keys are rejected (NIST SP 800-131A)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an ID token must say.
+    """The expected claims of an ID token.
 
     Args:
-        issuer: who made it, exactly.
-        client: whom it is for.
-        nonce: that of the request.
-        access_token: what came with it; it is compared with `at_hash`, where that is given.
+        issuer: the exact issuer.
+        client: the client id, as audience.
+        nonce: of the authorization request.
+        access_token: from the same response; compared with `at_hash` if the token has one.
     """
 
     issuer: str
@@ -47,32 +47,32 @@ class Expected:
     access_token: str = ""
 
 
-class UntrueError(Exception):
-    """Why an ID token isn't believed, in a few words without anything out of it."""
+class InvalidTokenError(Exception):
+    """Why an ID token is invalid, without any of its content."""
 
 
-class UnknownKeyError(UntrueError):
-    """It is signed by a key that isn't among those we have."""
+class UnknownKeyError(InvalidTokenError):
+    """The ID token is signed with an unknown key."""
 
 
 def keys_in(document: Mapping[str, Any]) -> KeySet:
-    """The keys that may sign, out of what a provider publishes (RFC 7517, 5). What isn't understood is left
-    out, as are shared secrets and what is too short."""
+    """The usable signing keys in a provider's key set (RFC 7517, 5). Unknown types, shared secrets and short
+    keys are left out."""
     listed = document.get("keys")
     return KeySet(list(_usable(listed[:MOST_KEYS] if isinstance(listed, list) else [])))
 
 
 def verified(token: object, keys: KeySet, expected: Expected, now: float) -> dict[str, Any]:
-    """The claims of an ID token.
+    """Verify an ID token and return its claims.
 
     Args:
         now: the time, in seconds since 1970.
 
     Raises:
-        UntrueError: it isn't to be believed.
+        InvalidTokenError: it is invalid.
     """
     if not isinstance(token, str):
-        raise UntrueError("there is no ID token")
+        raise InvalidTokenError("the response has no ID token")
     try:
         found = jwt.decode(
             token, keys, registry=JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
@@ -80,15 +80,15 @@ def verified(token: object, keys: KeySet, expected: Expected, now: float) -> dic
         claims = CodeIDToken(found.claims, found.header, _options(expected), _parameters(expected))
         claims.validate(now=int(now), leeway=LEEWAY)
     except InvalidKeyIdError:
-        raise UnknownKeyError("it is signed by a key that isn't published") from None
+        raise UnknownKeyError("it is signed with a key that the provider doesn't publish") from None
     except ExpiredTokenError:
-        raise UntrueError("it has expired; are the clocks right?") from None
+        raise InvalidTokenError("it has expired; check the clocks") from None
     except JoseError as error:
-        raise UntrueError(_in_words(error)) from None
+        raise InvalidTokenError(_described(error)) from None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise UntrueError(f"it can't be read, {type(error).__name__}") from None
+        raise InvalidTokenError(f"it can't be parsed, {type(error).__name__}") from None
     if not 0 < len(claims["sub"]) <= 255:
-        raise UntrueError("it names nobody")
+        raise InvalidTokenError("its subject is empty or too long")
     return dict(claims)
 
 
@@ -113,11 +113,11 @@ def _options(expected: Expected) -> dict[str, Any]:
 
 def _parameters(expected: Expected) -> dict[str, Any]:
     if not expected.nonce:
-        raise UntrueError("nobody asked for it")
+        raise InvalidTokenError("the request had no nonce")
     return {"nonce": expected.nonce, "client_id": expected.client, "access_token": expected.access_token}
 
 
-def _in_words(error: JoseError) -> str:
-    """`invalid claim aud`: what is wrong, and nothing of what the token says."""
+def _described(error: JoseError) -> str:
+    """The error with the claim's name, such as `invalid claim aud`, but without values."""
     claim = getattr(error, "claim", "")
     return f"{error.error.replace('_', ' ')} {claim}".strip()

@@ -1,8 +1,7 @@
-"""An OpenID provider, as far as it takes to have somebody sign in there: what it publishes of itself, and who
-came back with a code.
+"""Client of an OpenID provider: discovery, and the authorization code flow.
 
-The authorization code flow of OpenID Connect Core 1.0, 3.1, with PKCE (RFC 7636); discovery by OpenID Connect
-Discovery 1.0. `oidc` makes a person of what is found out here.
+OpenID Connect Core 1.0, 3.1, with PKCE (RFC 7636), and OpenID Connect Discovery 1.0. `stager.auth.oidc`
+derives the person and the role from the claims.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from stager.auth.openid.id_tokens import Expected
 
 WELL_KNOWN = "/.well-known/openid-configuration"
-KEPT = 3600.0
-"""Seconds for which what a provider publishes is believed: a key that it withdraws is good for no longer."""
+CACHE_SECONDS = 3600.0
+"""Cache lifetime of metadata and keys; a withdrawn key is accepted for no longer."""
 PAUSE = 60.0
-"""Seconds between two looks for a key that isn't known."""
+"""Minimum seconds between two fetches of keys because of an unknown key."""
 BASIC, POST = "client_secret_basic", "client_secret_post"
 
 T = TypeVar("T")
@@ -37,8 +36,8 @@ Enough = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """Who we are at the provider."""
+class OAuthClient:
+    """Stager's client at the provider."""
 
     id: str
     secret: str = field(repr=False)
@@ -46,8 +45,8 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What a provider says of itself (Discovery 1.0, 3), as far as we use it."""
+class ProviderMetadata:
+    """The part of a provider's metadata (Discovery 1.0, 3) that is used."""
 
     authorization: str
     token: str
@@ -57,31 +56,31 @@ class Published:
 
 
 class Provider:
-    """One OpenID provider.
+    """An OpenID provider.
 
     Args:
-        issuer: its address, to the letter.
-        title: its name, for people.
-        seconds: how long each of its answers may take.
+        issuer: its exact issuer URL.
+        title: its display name.
+        seconds: the time limit of each request.
     """
 
     def __init__(
-        self, issuer: str, client: Client, title: str, clock: Clock = time.time, seconds: float = SECONDS
+        self, issuer: str, client: OAuthClient, title: str, clock: Clock = time.time, seconds: float = SECONDS
     ) -> None:
         self._issuer = issuer
         self._client = client
         self._title = title
         self._clock = clock
         self._seconds = seconds
-        self._published = _Kept(self._discovered, clock)
-        self._keys = _Kept(self._fetched_keys, clock)
+        self._published = _Cached(self._discovered, clock)
+        self._keys = _Cached(self._fetched_keys, clock)
 
     async def address(self, asked: AuthorizationRequest) -> str:
-        """Where to send a browser.
+        """The authorization URL for a browser.
 
         Raises:
-            Refused: the provider isn't the one that is meant, or not safe to use.
-            Retry: it doesn't answer, or not what it should.
+            Refused: the provider's issuer differs, or one of its addresses isn't safe.
+            Retry: it doesn't answer, or its response is invalid.
         """
         published = await self._published.get()
         async with self._oauth(scope=self._client.scope, redirect_uri=asked.redirect) as oauth:
@@ -91,15 +90,14 @@ class Provider:
         return str(url)
 
     async def claims(self, code: str, asked: AuthorizationRequest, enough: Enough) -> dict[str, Any]:
-        """What the provider says of whoever came back with this code.
+        """Exchange a code for the person's claims.
 
         Args:
-            enough: whether an ID token's claims are all that is wanted; if not, the provider is asked for
-                more.
+            enough: whether the ID token's claims are sufficient; otherwise UserInfo is queried, too.
 
         Raises:
-            Refused: it doesn't know the code, or what it says isn't to be believed.
-            Retry: it doesn't answer, or not what it should.
+            Refused: the code is unknown, or the ID token is invalid.
+            Retry: it doesn't answer, or its response is invalid.
         """
         published = await self._published.get()
         how = {"redirect_uri": asked.redirect, "token_endpoint_auth_method": published.method}
@@ -111,21 +109,21 @@ class Provider:
                 code_verifier=asked.verifier,
                 headers={"Accept": "application/json"},
             )
-        told = await self._verified(answer, asked.nonce)
-        if enough(told) or not published.userinfo:
-            return told
-        return {**await self._more(published.userinfo, answer, told["sub"]), **told}
+        claims = await self._verified(answer, asked.nonce)
+        if enough(claims) or not published.userinfo:
+            return claims
+        return {**await self._userinfo(published.userinfo, answer, claims["sub"]), **claims}
 
     async def _verified(self, answer: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-        """The ID token's claims. For a key that isn't known, the keys are fetched anew."""
-        from stager.auth.openid import id_tokens  # noqa: PLC0415 (only whoever signs in needs it)
+        """The ID token's claims. For an unknown key, the keys are fetched again."""
+        from stager.auth.openid import id_tokens  # noqa: PLC0415 (imported at the first sign-in)
 
         token, access = answer.get("id_token"), str(answer.get("access_token", ""))
         expected = id_tokens.Expected(self._issuer, self._client.id, nonce, access)
         try:
             return await self._by_keys(token, expected)
-        except id_tokens.UntrueError as error:
-            raise _untrue(self._title, f"Its ID token isn't believed: {error}.") from None
+        except id_tokens.InvalidTokenError as error:
+            raise _failed(self._title, f"Its ID token is invalid: {error}.") from None
 
     async def _by_keys(self, token: object, expected: Expected) -> dict[str, Any]:
         from stager.auth.openid import id_tokens  # noqa: PLC0415 (as above)
@@ -133,27 +131,27 @@ class Provider:
         try:
             return id_tokens.verified(token, await self._keys.get(), expected, self._clock())
         except id_tokens.UnknownKeyError:
-            keys = await self._keys.get(anew=True)
+            keys = await self._keys.get(refresh=True)
             return id_tokens.verified(token, keys, expected, self._clock())
 
-    async def _more(self, url: str, answer: Mapping[str, Any], subject: str) -> dict[str, Any]:
+    async def _userinfo(self, url: str, answer: Mapping[str, Any], subject: str) -> dict[str, Any]:
         """The claims of the UserInfo endpoint, if they are about the same person (Core 1.0, 5.3.2)."""
         found = await self._document(url, authorization=f"Bearer {answer.get('access_token', '')}")
         if found.get("sub") != subject:
-            raise _untrue(self._title, "Its ID token and its UserInfo are about two people.")
+            raise _failed(self._title, "Its ID token and its UserInfo have different subjects.")
         return found
 
-    async def _discovered(self) -> Published:
+    async def _discovered(self) -> ProviderMetadata:
         found = await self._document(self._issuer.rstrip("/") + WELL_KNOWN)
         if found.get("issuer") != self._issuer:
-            raise _untrue(
+            raise _failed(
                 self._title,
-                f"It calls itself {str(found.get('issuer'))[:200]!r}; `oidc.issuer` should be exactly that,"
-                " if it is the one that you mean.",
+                f"Its metadata has the issuer {str(found.get('issuer'))[:200]!r}; if that is right, set"
+                " `oidc.issuer` to exactly that.",
             )
         methods = found.get("token_endpoint_auth_methods_supported")
         posts = isinstance(methods, list) and BASIC not in methods and POST in methods
-        return Published(
+        return ProviderMetadata(
             self._endpoint(found, "authorization_endpoint"),
             self._endpoint(found, "token_endpoint"),
             self._endpoint(found, "jwks_uri"),
@@ -162,11 +160,11 @@ class Provider:
         )
 
     def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
-        """An address that the provider publishes. It may be without encryption only where the issuer is."""
+        """An endpoint in the metadata. It may use http:// only if the issuer does."""
         url = found.get(name)
         local = self._issuer.startswith("http://")
         if not isinstance(url, str) or not is_safe(url) or (url.startswith("http://") and not local):
-            raise _untrue(self._title, f"Its `{name}` is no address that begins with https://.")
+            raise _failed(self._title, f"Its `{name}` isn't a valid https:// URL.")
         return url
 
     async def _fetched_keys(self) -> KeySet:
@@ -175,7 +173,7 @@ class Provider:
         return id_tokens.keys_in(await self._document((await self._published.get()).keys))
 
     async def _document(self, url: str, **headers: str) -> dict[str, Any]:
-        """A JSON object that the provider has."""
+        """Fetch a JSON object from the provider."""
         async with self._oauth() as oauth:
             response = await oauth.request(
                 "GET", url, withhold_token=True, headers={"accept": "application/json", **headers}
@@ -190,31 +188,31 @@ class Provider:
         return oauth_client(client, self._title, self._refused, seconds=self._seconds, **how)
 
     def _refused(self, error: str) -> Refused:
-        return _untrue(self._title, _SENTENCES.get(error, f"It says {error[:60]!r}."))
+        return _failed(self._title, _SENTENCES.get(error, f"The provider's error: {error[:60]!r}."))
 
 
-class _Kept(Generic[T]):
-    """Something that a provider publishes: fetched when it is needed, and kept for a while."""
+class _Cached(Generic[T]):
+    """A document of the provider: fetched on demand and cached."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]], clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._kept: tuple[T, float] | None = None
+        self._cached: tuple[T, float] | None = None
 
-    async def get(self, *, anew: bool = False) -> T:
-        """It.
+    async def get(self, *, refresh: bool = False) -> T:
+        """The document.
 
         Args:
-            anew: whether the one that is kept won't do; it will still, if it is fresh.
+            refresh: fetch it again, unless it was fetched within `PAUSE` seconds.
         """
-        good_for = PAUSE if anew else KEPT
-        if self._kept is None or not 0 <= self._clock() - self._kept[1] < good_for:
-            self._kept = (await self._fetch(), self._clock())
-        return self._kept[0]
+        lifetime = PAUSE if refresh else CACHE_SECONDS
+        if self._cached is None or not 0 <= self._clock() - self._cached[1] < lifetime:
+            self._cached = (await self._fetch(), self._clock())
+        return self._cached[0]
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody on the way can read or change what goes there: https, or this machine itself."""
+    """Whether a URL is protected in transit: https, or a loopback address."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -234,10 +232,10 @@ def _is_this_machine(host: str) -> bool:
 
 
 _SENTENCES = {
-    "invalid_client": "It doesn't know `oidc.client_id` and `oidc.client_secret`.",
-    "invalid_grant": "It doesn't know this code, or not any more.",
+    "invalid_client": "The provider rejects `oidc.client_id` and `oidc.client_secret`.",
+    "invalid_grant": "The code is unknown to the provider or has expired.",
 }
 
 
-def _untrue(title: str, why: str) -> Refused:
-    return Refused(f"Signing in with {title} has failed.", hint=why, reason="sign-in-failed", status=403)
+def _failed(title: str, why: str) -> Refused:
+    return Refused(f"Sign-in with {title} failed.", hint=why, reason="sign-in-failed", status=403)

@@ -20,7 +20,7 @@ from stager.control.environments.lookup import (
 )
 from stager.control.environments.queries import Queries
 from stager.control.environments.scheduler import Scheduler
-from stager.control.identity.access import Access
+from stager.control.identity.authorizer import Authorizer
 from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
 from stager.domain.environment import (
@@ -48,14 +48,14 @@ class Commands:
     """Executes commands.
 
     Args:
-        access: checks permission and writes the audit log; each command asks it first.
+        authorizer: checks permission and writes the audit log; each command asks it first.
     """
 
     def __init__(
         self,
         store: Store,
         applications: Applications,
-        access: Access,
+        authorizer: Authorizer,
         queries: Queries,
         desired_state: DesiredState,
         scheduler: Scheduler,
@@ -63,7 +63,7 @@ class Commands:
     ) -> None:
         self._store = store
         self._applications = applications
-        self._access = access
+        self._authorizer = authorizer
         self._queries = queries
         self._desired_state = desired_state
         self._scheduler = scheduler
@@ -76,7 +76,7 @@ class Commands:
             Refused: with the reason; nothing has changed.
         """
         app, name = command.image_name, command.container_name
-        async with self._access.acting(actor, Action.LAUNCH, app, name):
+        async with self._authorizer.authorized(actor, Action.LAUNCH, app, name):
             return await self._launch(command)
 
     async def _launch(self, command: Launch) -> Environment:
@@ -113,7 +113,7 @@ class Commands:
         """
         name, app = command.container_name, command.image_name
         owner = app or await self._queries.app_of(name, actor)
-        async with self._access.acting(actor, Action.KILL, owner, name):
+        async with self._authorizer.authorized(actor, Action.KILL, owner, name):
             if app and not await self._store.read(lambda tx: _has_records(tx, app)):
                 self._applications.get(app)
             return await self._kill(name, owner)
@@ -253,7 +253,7 @@ class Commands:
         """See `Access.acting`. Raises `Refused` (404) if the actor may not even see the environment."""
         environment = await self._queries.visible(environment_id, actor)
         subject = f"{environment.name} ({environment_id})"
-        async with self._access.acting(actor, action, environment.app, subject):
+        async with self._authorizer.authorized(actor, action, environment.app, subject):
             yield
 
 

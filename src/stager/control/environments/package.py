@@ -53,7 +53,7 @@ class Environments:
         callbacks: Callbacks,
         max_previews: int | None,
     ) -> None:
-        store, access = ports.store, identity.access
+        store, authorizer = ports.store, identity.authorizer
         self.change_feed = ChangeFeed()
         self.records = Records(store)
         self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
@@ -62,16 +62,16 @@ class Environments:
             store, self.desired_state, self.change_feed, callbacks.wake, rotation, max_previews
         )
         self.scheduler = Scheduler(self.capacity, self.change_feed, show=callbacks.show, wake=callbacks.wake)
-        self.queries = Queries(store, ports.instances, access, ports.firewall)
+        self.queries = Queries(store, ports.instances, authorizer, ports.firewall)
         self.waiters = Waiters(self.records, ports.instances, self.change_feed)
         self.commands = Commands(
             store,
             applications,
-            access,
+            authorizer,
             self.queries,
             self.desired_state,
             self.scheduler,
             callbacks.check_branch,
         )
-        self.share_links = ShareLinks(ports, self.queries, access, routing.visitor_access)
+        self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)

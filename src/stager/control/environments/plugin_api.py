@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stager.control.identity.access import Access
+from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
@@ -18,12 +18,12 @@ class RunningPreviews(Previews):
     def __init__(self, store: Store, urls: Urls) -> None:
         self._store = store
         self._urls = urls
-        self._access: Access | None = None
+        self._authorizer: Authorizer | None = None
 
-    def guard(self, access: Access) -> None:
+    def guard(self, authorizer: Authorizer) -> None:
         """Set what decides who may see which preview. Plugins are created earlier, because authentication
         strategies are plugins; until this is called, `seen_by` returns nothing."""
-        self._access = access
+        self._authorizer = authorizer
 
     async def running(self, image_name: str = "") -> list[Preview]:
         pairs = await self._store.read(_serving)
@@ -34,10 +34,10 @@ class RunningPreviews(Previews):
         ]
 
     async def seen_by(self, actor: Actor | None, image_name: str = "") -> list[Preview]:
-        if actor is None or self._access is None:
+        if actor is None or self._authorizer is None:
             return []
         running = await self.running(image_name)
-        seen = await self._access.seen(actor, {preview.image_name for preview in running})
+        seen = await self._authorizer.visible(actor, {preview.image_name for preview in running})
         return [preview for preview in running if preview.image_name in seen]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stager.control.environments.attach import newest_of
 from stager.control.environments.lookup import existing, find_named, unknown
-from stager.control.identity.access import Access
+from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
@@ -46,11 +46,11 @@ class Queries:
     """Reads environments, their deployments and their logs, filtered by permission."""
 
     def __init__(
-        self, store: Store, instances: Instances, access: Access, firewall: Firewall | None = None
+        self, store: Store, instances: Instances, authorizer: Authorizer, firewall: Firewall | None = None
     ) -> None:
         self._store = store
         self._instances = instances
-        self._access = access
+        self._authorizer = authorizer
         self._firewall = firewall
 
     async def listing(self, actor: Actor, *, app: str = "", gone: bool = False) -> list[Row]:
@@ -78,14 +78,14 @@ class Queries:
 
     async def visibility(self, actor: Actor, app: str) -> Visibility:
         """What the actor may see of this application's previews."""
-        role = await self._access.role(actor, app)
+        role = await self._authorizer.role(actor, app)
         actions = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
         return Visibility(*(may(role, action) for action in actions))
 
     async def visible(self, environment_id: str, actor: Actor) -> Environment:
         """The environment of this id. Raises `Refused` (404) unless the actor may see it."""
         environment = await self._store.read(lambda tx: existing(tx, environment_id))
-        if not await self._access.may(actor, Action.SEE, environment.app):
+        if not await self._authorizer.may(actor, Action.SEE, environment.app):
             raise unknown(environment_id)
         return environment
 
@@ -96,13 +96,13 @@ class Queries:
             Refused: 404 unless the actor may see it, 403 unless they may read its logs.
         """
         environment = await self.visible(environment_id, actor)
-        await self._access.check(actor, Action.READ_LOGS, environment.app)
+        await self._authorizer.check(actor, Action.READ_LOGS, environment.app)
         return environment
 
     async def app_of(self, name: str, actor: Actor) -> str:
         """The application of the preview of this name, among those that the actor may see; empty if there is
         none. Raises `Refused` (409) if several previews have the name."""
-        seen = await self._access.seen(actor, await self._store.read(_apps_present))
+        seen = await self._authorizer.visible(actor, await self._store.read(_apps_present))
         found = await self._store.read(lambda tx: find_named(tx, seen, name))
         return found.app if found else ""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from stager.control.environments.queries import Queries
-from stager.control.identity.access import Access
+from stager.control.identity.authorizer import Authorizer
 from stager.control.ports import Ports
 from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.environment import Environment
@@ -24,10 +24,12 @@ MAX_LINKS = 50
 class ShareLinks:
     """Creates, lists and revokes share links."""
 
-    def __init__(self, ports: Ports, queries: Queries, access: Access, visitor_access: VisitorAccess) -> None:
+    def __init__(
+        self, ports: Ports, queries: Queries, authorizer: Authorizer, visitor_access: VisitorAccess
+    ) -> None:
         self._store, self._clock, self._ids = ports.store, ports.clock, ports.ids
         self._queries = queries
-        self._access = access
+        self._authorizer = authorizer
         self._visitor_access = visitor_access
 
     async def create(
@@ -40,7 +42,7 @@ class ShareLinks:
                 lifetime is too short or too long, or there are too many links.
         """
         environment = await self._queries.visible(environment_id, actor)
-        async with self._access.acting(actor, Action.SHARE, environment.app, _subject(environment)):
+        async with self._authorizer.authorized(actor, Action.SHARE, environment.app, _subject(environment)):
             self._check(environment, lifetime)
             now = self._clock.now().replace(microsecond=0)
             link = ShareLink(self._ids.new(), environment_id, str(actor), note, now, now + lifetime)
@@ -51,7 +53,7 @@ class ShareLinks:
     async def links(self, environment_id: str, actor: Actor) -> list[ShareLink]:
         """The valid links of a preview, oldest first. Raises `Refused` as `create` does."""
         environment = await self._queries.visible(environment_id, actor)
-        await self._access.check(actor, Action.SHARE, environment.app)
+        await self._authorizer.check(actor, Action.SHARE, environment.app)
         return await self._store.read(lambda tx: self._valid(tx, environment_id))
 
     async def revoke(self, environment_id: str, link_id: str, actor: Actor) -> None:
@@ -61,7 +63,7 @@ class ShareLinks:
             Refused: there is no such link, or the actor may not revoke it.
         """
         environment = await self._queries.visible(environment_id, actor)
-        async with self._access.acting(actor, Action.SHARE, environment.app, _subject(environment)):
+        async with self._authorizer.authorized(actor, Action.SHARE, environment.app, _subject(environment)):
             await self._store.write(lambda tx: self._revoke(tx, environment_id, link_id))
             await self._visitor_access.renew(environment.host)
 

@@ -1,4 +1,4 @@
-"""Personal access tokens: for automation, with less than their owner may, for a limited time."""
+"""Personal API tokens for automation, with a maximum role and a limited lifetime."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
 
 PREFIX = "stager_"
-"""What every token begins with."""
+"""The prefix of all tokens."""
 BY = "token"
-LONGEST = timedelta(days=366)
-SHORTEST = timedelta(minutes=1)
-MOST = 100
-"""Tokens that one person may have at a time."""
-USE_NOTED_EVERY = timedelta(minutes=1)
-"""The last use is known to the minute; a write for each request would cost too much."""
+MAX_LIFETIME = timedelta(days=366)
+MIN_LIFETIME = timedelta(minutes=1)
+MAX_TOKENS = 100
+"""Valid tokens per person."""
+LAST_USE_RESOLUTION = timedelta(minutes=1)
+"""Resolution of the time of last use: a write for each request would cost too much."""
 
 
 class Tokens:
-    """Makes tokens, knows their bearers, takes them back."""
+    """Creates, verifies and revokes tokens."""
 
     def __init__(self, store: Store, clock: Clock, ids: Ids, seal: SecretBox, audit: Audit) -> None:
         self._store = store
@@ -39,13 +39,13 @@ class Tokens:
         self._audit = audit
 
     async def actor(self, secret: str) -> Actor | None:
-        """Whoever bears this token; None when it isn't good, or not any more."""
+        """Return the actor of a token; None when it is unknown, expired or revoked."""
         if not secret.startswith(PREFIX):
             return None
         token = await self._store.read(lambda tx: tx.token(digest_of(secret)))
         if token is None or not token.is_good(self._clock.now()):
             return None
-        await self._note_use(token)
+        await self._record_use(token)
         owner = token.owner
         return Actor(
             owner.name,
@@ -56,72 +56,73 @@ class Tokens:
             proof=self._seal.open(owner.proof),
         )
 
-    async def _note_use(self, token: Token) -> None:
+    async def _record_use(self, token: Token) -> None:
         now = self._clock.now()
-        if token.used_at is None or now - token.used_at >= USE_NOTED_EVERY:
-            await self._store.write(lambda tx: _noted(tx, token, replace(token, used_at=now)))
+        if token.used_at is None or now - token.used_at >= LAST_USE_RESOLUTION:
+            await self._store.write(lambda tx: _save_use(tx, token, replace(token, used_at=now)))
 
-    async def make(
-        self, actor: Actor, label: str, role: Role, apps: Collection[str] | None, good_for: timedelta
+    async def create(
+        self, actor: Actor, label: str, role: Role, apps: Collection[str] | None, lifetime: timedelta
     ) -> tuple[Token, str]:
-        """A new token for this actor, and the secret itself, which nobody can look up afterwards.
+        """Create a token for this actor. Returns it with its secret, which isn't stored.
 
         Raises:
-            Refused: a token can't make others; the time is too long or too short; there are too many.
+            Refused: the actor used a token; the lifetime is too long or too short; there are too many tokens.
         """
         if not actor.strategy or actor.role is not None:
+            raise Refused("A token can't create other tokens.", reason="token-by-token", status=403)
+        if not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
             raise Refused(
-                "Only somebody who is signed in can make tokens.", reason="token-by-token", status=403
-            )
-        if not SHORTEST <= good_for <= LONGEST:
-            raise Refused(
-                f"A token is good for a minute at least and {LONGEST.days} days at most.",
+                f"A token's lifetime must be between one minute and {MAX_LIFETIME.days} days.",
                 reason="token-time",
             )
         secret, now = new_secret(PREFIX), self._clock.now()
         owner = Person.of(actor, self._seal.close(actor.proof))
         scope = None if apps is None else frozenset(apps)
-        token = Token(self._ids.new(), digest_of(secret), label, owner, role, scope, now, now + good_for)
-        async with self._audit.of(actor, "make-token", subject=token.id):
-            await self._store.write(lambda tx: self._made(tx, token))
+        token = Token(self._ids.new(), digest_of(secret), label, owner, role, scope, now, now + lifetime)
+        async with self._audit.recorded(actor, "make-token", subject=token.id):
+            await self._store.write(lambda tx: self._save_new(tx, token))
         return token, secret
 
-    def _made(self, tx: Transaction, token: Token) -> None:
-        if len(self._good(tx, token.owner)) >= MOST:
+    def _save_new(self, tx: Transaction, token: Token) -> None:
+        if len(self._valid(tx, token.owner)) >= MAX_TOKENS:
             raise Refused(
-                f"You have {MOST} tokens already.", hint="Revoke some.", reason="token-limit", status=409
+                f"You already have {MAX_TOKENS} tokens.",
+                hint="Revoke some of them.",
+                reason="token-limit",
+                status=409,
             )
         tx.save_token(token)
 
     async def of(self, actor: Actor) -> list[Token]:
-        """The actor's own that are good still, oldest first."""
-        return await self._store.read(lambda tx: self._good(tx, Person.of(actor)))
+        """Return the actor's valid tokens, oldest first."""
+        return await self._store.read(lambda tx: self._valid(tx, Person.of(actor)))
 
-    async def revoke(self, actor: Actor, token_id: str, *, anybodys: bool = False) -> None:
-        """Take a token back, at once.
+    async def revoke(self, actor: Actor, token_id: str, *, of_anyone: bool = False) -> None:
+        """Revoke a token immediately.
 
         Args:
-            anybodys: whether it may be another's.
+            of_anyone: whether the token may belong to someone else.
 
         Raises:
-            Refused: 404, there is none of this id that the actor may take back.
+            Refused: 404, there is no such token, or it belongs to someone else.
         """
-        async with self._audit.of(actor, "revoke-token", subject=token_id):
-            await self._store.write(lambda tx: self._revoked(tx, actor, token_id, anybodys=anybodys))
+        async with self._audit.recorded(actor, "revoke-token", subject=token_id):
+            await self._store.write(lambda tx: self._revoke(tx, actor, token_id, of_anyone=of_anyone))
 
-    def _revoked(self, tx: Transaction, actor: Actor, token_id: str, *, anybodys: bool) -> None:
+    def _revoke(self, tx: Transaction, actor: Actor, token_id: str, *, of_anyone: bool) -> None:
         token = next((t for t in tx.tokens() if t.id == token_id), None)
-        if token is None or not (anybodys or token.owner.is_same(Person.of(actor))):
-            raise Refused("There is no such token of yours.", reason="token-unknown", status=404)
+        if token is None or not (of_anyone or token.owner.is_same(Person.of(actor))):
+            raise Refused("You have no token with this id.", reason="token-unknown", status=404)
         if token.revoked_at is None:
             tx.save_token(replace(token, revoked_at=self._clock.now()))
 
-    def _good(self, tx: Transaction, owner: Person) -> list[Token]:
+    def _valid(self, tx: Transaction, owner: Person) -> list[Token]:
         now = self._clock.now()
         return [t for t in tx.tokens() if t.owner.is_same(owner) and t.is_good(now)]
 
 
-def _noted(tx: Transaction, known: Token, noted: Token) -> None:
-    """Unless it was taken back meanwhile."""
+def _save_use(tx: Transaction, known: Token, used: Token) -> None:
+    """Save the token unless it was revoked meanwhile."""
     if tx.token(known.digest) == known:
-        tx.save_token(noted)
+        tx.save_token(used)

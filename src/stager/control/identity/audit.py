@@ -1,4 +1,4 @@
-"""The audit log: who did what, when, from where, with what result. Only ever added to."""
+"""The audit log: who did what, when, from where, and with what result. Append-only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from stager.ports.store import Store
 log = structlog.get_logger(__name__)
 
 SIGN_IN = "sign-in"
-NOBODY = "nobody"
-"""Who wasn't known, in the log."""
+ANONYMOUS = "anonymous"
+"""The actor of unauthenticated requests in the log."""
 
 DONE, REFUSED, FAILED = "done", "refused", "failed"
 LONGEST_SUBJECT = 300
-"""Characters; what strangers send mustn't fill the disk."""
+"""Characters, so that unauthenticated requests can't fill the disk."""
 
 
 class Audit:
-    """Writes and reads the log."""
+    """Writes and reads the audit log."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Audit:
     async def record(
         self, actor: Actor, action: str, *, app: str = "", subject: str = "", result: str, detail: str = ""
     ) -> None:
-        """Add a line. Raises as the store does: what can't be written down isn't done."""
+        """Add a record. Raises as the store does: an action that can't be recorded isn't done."""
         await self._write(
             AuditRecord(self._clock.now(), str(actor), actor.address, action, app, subject, result, detail)
         )
@@ -53,39 +53,41 @@ class Audit:
     def refused(
         self, actor: Actor, action: str, *, app: str = "", subject: str = "", reason: str = ""
     ) -> None:
-        """Count a request that was refused before anything was done: a line a minute for each kind, because
-        strangers may send any number of them."""
+        """Count a refused request. One record per minute and kind is written, because anyone can send any
+        number."""
         self._refusals.add(
             Refusal(actor.name[:100], actor.by, actor.address, action, app[:100], subject[:100], reason)
         )
 
     async def _write_refusal(self, refusal: Refusal, since: datetime, count: int) -> None:
         detail = refusal.reason if count == 1 else f"{refusal.reason} ({count} times)"
-        place = (refusal.address, refusal.action, refusal.app, refusal.subject)
-        await self._write(AuditRecord(since, str(refusal.actor), *place, REFUSED, detail))
+        scope = (refusal.address, refusal.action, refusal.app, refusal.subject)
+        await self._write(AuditRecord(since, str(refusal.actor), *scope, REFUSED, detail))
 
     async def flush(self) -> None:
-        """Write down the refused requests that were counted so far."""
+        """Write the records of refused requests that were counted so far."""
         await self._refusals.flush()
 
     @asynccontextmanager
-    async def of(self, actor: Actor, action: str, app: str = "", subject: str = "") -> AsyncIterator[None]:
-        """What happens inside is recorded with how it ended, by itself: also when it is refused."""
+    async def recorded(
+        self, actor: Actor, action: str, app: str = "", subject: str = ""
+    ) -> AsyncIterator[None]:
+        """Record the `async with` body with its result, also when it raises."""
         try:
             yield
         except Exception as error:
-            ending = ending_of(error)
-            result, why = result_of(ending), ending.reason
-            await self.record(actor, action, app=app, subject=subject, result=result, detail=why)
+            known = ending_of(error)
+            result = result_of(known)
+            await self.record(actor, action, app=app, subject=subject, result=result, detail=known.reason)
             raise
         await self.record(actor, action, app=app, subject=subject, result=DONE)
 
     async def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
-        """See `ports.accounts.Ledger.entries`. The refused requests of the last minute are among them."""
+        """Return records, newest first, including the refused requests of the last minute."""
         await self.flush()
         return await self._store.read(lambda tx: tx.audit_records(limit=limit, before=before))
 
 
 def result_of(error: StagerError) -> str:
-    """What the log says of something that ended so."""
+    """Return the result to record for an error."""
     return REFUSED if isinstance(error, Refused) else FAILED

@@ -1,6 +1,6 @@
-"""Sign-ins under way: who was sent to a provider, for whom, and what came of it.
+"""Sign-ins in progress, at providers and by device code.
 
-In memory only: a restart forgets them, and whoever was about to sign in begins again.
+They are in memory only: after a restart, a sign-in has to be started again.
 """
 
 from __future__ import annotations
@@ -30,50 +30,51 @@ from stager.ports.login import (
     challenge_of,
 )
 
-GOOD_FOR = timedelta(minutes=10)
-MOST = 2_000
-MOST_OF_ONE = 50
-"""Sign-ins that may be under way at a time, together and from one address. Beyond the first, the oldest
-goes."""
+LIFETIME = timedelta(minutes=10)
+MAX_PENDING = 2_000
+MAX_PENDING_PER_ADDRESS = 50
+"""Sign-ins in progress, in total (the oldest is dropped when there are more) and per address."""
 
-LONGEST_WAIT = 300.0
-"""Seconds, whatever a provider asks for."""
+MAX_INTERVAL = 300.0
+"""Seconds between polls of a provider, which may ask for more."""
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """A SHA-256 digest (RFC 7636, 4.2)."""
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 """RFC 7636, 4.1."""
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-"""For codes that people compare (RFC 8628, 6.1)."""
+"""Letters of codes that people compare (RFC 8628, 6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """One sign-in under way.
+class PendingLogin:
+    """A sign-in in progress.
 
     Args:
-        provider: its name.
-        challenge: a command line's own; empty for a browser's sign-in to our pages.
-        browser: digest of the cookie of the browser that began, or came back; empty before.
-        back: whether it came back. A state comes back once.
-        to: where that browser goes afterwards.
-        address: where it was asked from.
-        code: what people compare on both sides.
-        identity: who came back; None before.
-        collected: what the command line is to get, once somebody has agreed.
+        request: what the provider is asked.
+        provider: the provider's name.
+        challenge: of a command line (PKCE); empty for a sign-in in a browser.
+        browser: digest of the cookie of the browser that started it or returned from the provider; empty
+            before.
+        target: the path to redirect the browser to at the end.
+        address: from which it was started.
+        code: shown in the command line and the browser, for comparison.
+        has_returned: whether the browser returned from the provider, which can happen once.
+        identity: who signed in at the provider; None before.
+        token: for the command line, once the user has authorized it.
     """
 
-    asked: AuthorizationRequest
+    request: AuthorizationRequest
     provider: str
     until: datetime
     challenge: str = ""
     browser: str = ""
-    to: str = "/"
+    target: str = "/"
     address: str = ""
     code: str = ""
-    back: bool = False
+    has_returned: bool = False
     identity: Identity | None = None
-    collected: IssuedToken | None = field(default=None, repr=False)
+    token: IssuedToken | None = field(default=None, repr=False)
 
     @property
     def is_for_command_line(self) -> bool:
@@ -81,8 +82,8 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A device flow under way."""
+class PendingDevice:
+    """A device flow in progress (RFC 8628)."""
 
     code: DeviceCode
     provider: str
@@ -93,11 +94,12 @@ class Device:
 
 
 class LoginFlows:
-    """See `stager.ports.login.Logins`, which are its doors for handlers.
+    """Starts and tracks sign-ins. Handlers use it as `stager.ports.login.Logins`.
 
     Args:
-        home: Stager's own address, such as `https://demo.example.org`, by the configuration or as it was
-            learned from somebody known; empty while it isn't known. Never taken from the request.
+        accounts: the provider of GitHub accounts; None where it isn't configured.
+        home: returns Stager's own URL, such as `https://demo.example.org`; empty while it is unknown. It is
+            never taken from the request of a sign-in.
     """
 
     def __init__(
@@ -106,10 +108,10 @@ class LoginFlows:
         self._accounts = accounts
         self._home = home
         self._now = now
-        self._others: Mapping[str, SignIn] = {}
-        self._passes: ExpiringMap[str, Pass, datetime] = ExpiringMap(now, MOST)
-        self._devices: ExpiringMap[str, Device, datetime] = ExpiringMap(now, MOST)
-        self._beginning: Counter[str] = Counter()
+        self._providers: Mapping[str, SignIn] = {}
+        self._logins: ExpiringMap[str, PendingLogin, datetime] = ExpiringMap(now, MAX_PENDING)
+        self._devices: ExpiringMap[str, PendingDevice, datetime] = ExpiringMap(now, MAX_PENDING)
+        self._starting_devices: Counter[str] = Counter()
 
     # For handlers and strategies.
 
@@ -120,20 +122,20 @@ class LoginFlows:
     async def start(self, challenge: str, address: str, provider: str = "") -> Started:
         if not CHALLENGE.fullmatch(challenge):
             raise Refused(
-                "The parameter `challenge` should be the S256 challenge of a verifier (RFC 7636).",
-                hint="A newer command line sends it.",
+                "The parameter `challenge` isn't an S256 code challenge (RFC 7636).",
+                hint="Update the command line.",
                 reason="challenge-invalid",
             )
-        where = self._others.get(provider) if provider else self._accounts
-        if where is None:
+        source = self._providers.get(provider) if provider else self._accounts
+        if source is None:
             raise Refused(
-                f"There is no {provider[:40] or 'GitHub'} to sign in with.",
+                f"Signing in with {provider[:40] or 'GitHub'} isn't configured.",
                 reason="sign-in-unavailable",
                 status=404,
             )
-        begun = self.begin(where.name, where.redirect_path, address, challenge=challenge)
-        url = await where.address(begun.asked)
-        return Started(url, begun.asked.state, begun.code, GOOD_FOR.total_seconds())
+        login = self.begin(source.name, source.redirect_path, address, challenge=challenge)
+        url = await source.address(login.request)
+        return Started(url, login.request.state, login.code, LIFETIME.total_seconds())
 
     async def collect(self, state: str, verifier: str) -> IssuedToken | None:
         found = self.find(state)
@@ -142,16 +144,18 @@ class LoginFlows:
         if not VERIFIER.fullmatch(verifier) or not hmac.compare_digest(
             challenge_of(verifier), found.challenge
         ):
-            raise Refused("This isn't who began to sign in.", reason="verifier-wrong", status=403)
-        if found.collected is not None:
-            self.forget(state)
-        return found.collected
+            raise Refused(
+                "The code verifier doesn't match the challenge.", reason="verifier-wrong", status=403
+            )
+        if found.token is not None:
+            self.remove(state)
+        return found.token
 
     # For signing in.
 
-    def offer(self, places: Mapping[str, SignIn]) -> None:
-        """Let command lines sign in there, too, each by its name."""
-        self._others = places
+    def register(self, providers: Mapping[str, SignIn]) -> None:
+        """Set the providers that command lines can sign in with, by name."""
+        self._providers = providers
 
     def begin(
         self,
@@ -161,133 +165,138 @@ class LoginFlows:
         *,
         challenge: str = "",
         browser: str = "",
-        to: str = "/",
-    ) -> Pass:
-        """Somebody is sent to a provider.
+        target: str = "/",
+    ) -> PendingLogin:
+        """Start a sign-in at a provider.
 
         Args:
             browser: the secret in the browser's cookie.
+            target: the path to redirect the browser to at the end.
 
         Raises:
-            Refused: our own address isn't known yet; too many are under way from this one.
+            Refused: Stager's own URL isn't known yet; too many sign-ins are in progress from this address.
         """
-        asked = AuthorizationRequest(
+        request = AuthorizationRequest(
             new_secret(), new_secret(), self._known_home() + redirect_path, new_secret()
         )
-        self._make_room(self._passes, address)
-        begun = Pass(
-            asked,
+        self._check_capacity(self._logins, address)
+        login = PendingLogin(
+            request,
             provider,
-            self._now() + GOOD_FOR,
+            self._now() + LIFETIME,
             challenge=challenge,
             browser=digest_of(browser) if browser else "",
-            to=to,
+            target=target,
             address=address,
-            code=code_for_people(),
+            code=comparison_code(),
         )
-        self.keep(begun)
-        return begun
+        self.save(login)
+        return login
 
-    def keep(self, one: Pass) -> None:
-        """Remember how it stands."""
-        self._passes.put(one.asked.state, one, one.until)
+    def save(self, login: PendingLogin) -> None:
+        """Save the state of a sign-in."""
+        self._logins.put(login.request.state, login, login.until)
 
-    def find(self, state: str) -> Pass | None:
-        """The one of this state, if it is still under way."""
-        return self._passes.get(state)
+    def find(self, state: str) -> PendingLogin | None:
+        """Return the sign-in with this OAuth state; None when it is unknown or expired."""
+        return self._logins.get(state)
 
-    def forget(self, state: str) -> None:
-        """It is over."""
-        self._passes.pop(state)
+    def remove(self, state: str) -> None:
+        """Remove a sign-in."""
+        self._logins.pop(state)
 
-    def came_back(self, one: Pass, browser: str) -> Pass:
-        """The provider sent a browser back. From now on the state can't come back again."""
-        back = replace(one, browser=digest_of(browser), back=True)
-        self.keep(back)
-        return back
+    def returned(self, login: PendingLogin, browser: str) -> PendingLogin:
+        """Record that the provider redirected a browser back, which can happen once for a state."""
+        returned = replace(login, browser=digest_of(browser), has_returned=True)
+        self.save(returned)
+        return returned
 
     @contextmanager
-    def room_for_device(self, address: str) -> Iterator[None]:
-        """What happens inside may begin one device flow, and counts as one from now on: so many at the same
-        time ask the provider no more often than they may.
+    def starting_device(self, address: str) -> Iterator[None]:
+        """Reserve the start of a device flow in the `with` body, which limits concurrent requests to the
+        provider.
 
         Raises:
-            Refused: 429, too many are under way from this address.
+            Refused: 429, too many are in progress from this address.
         """
-        whose = holder(address)
-        self._make_room(self._devices, address, self._beginning[whose])
-        self._beginning[whose] += 1
+        source = holder(address)
+        self._check_capacity(self._devices, address, self._starting_devices[source])
+        self._starting_devices[source] += 1
         try:
             yield
         finally:
-            self._beginning[whose] -= 1
-            self._beginning += Counter()  # without those of whom none is left
+            self._starting_devices[source] -= 1
+            self._starting_devices += Counter()  # drops zero counts
 
-    def keep_device(self, code: DeviceCode, provider: str, address: str) -> str:
-        """A device flow has begun, for which there was room. Returns the handle by which it is spoken of."""
+    def add_device(self, code: DeviceCode, provider: str, address: str) -> str:
+        """Add a device flow. Returns its handle."""
         now, handle = self._now(), new_secret()
         until, interval = now + timedelta(seconds=code.expires_in), max(code.interval, 1.0)
         first = now + timedelta(seconds=interval)
-        self._devices.put(handle, Device(code, provider, until, first, interval, address), until)
+        device = PendingDevice(code, provider, until, first, interval, address)
+        self._devices.put(handle, device, until)
         return handle
 
-    def device(self, handle: str) -> Device:
-        """The one of this handle. Raises `Refused` (410) when it is over."""
+    def device(self, handle: str) -> PendingDevice:
+        """Return the device flow of this handle. Raises `Refused` (410) when it has ended."""
         found = self._devices.get(handle)
         if found is None:
             raise _gone()
         return found
 
     def wait(self, handle: str, interval: float, slower_by: float = 0.0) -> float:
-        """The provider isn't to be asked again before so many seconds are over, nor sooner than it has said
-        before, and `slower_by` seconds later than that. Returns how long that is.
+        """Delay the next poll of the provider by `interval` seconds, and at least by the previous interval
+        plus `slower_by`. Returns the delay in seconds.
 
         Raises:
-            Refused: the flow is over.
+            Refused: 410, the flow has ended.
         """
         found = self.device(handle)
-        slower = min(max(interval, found.interval + slower_by), LONGEST_WAIT)
-        following = self._now() + timedelta(seconds=slower)
-        self._devices.put(handle, replace(found, interval=slower, next_at=following), found.until)
-        return slower
+        delay = min(max(interval, found.interval + slower_by), MAX_INTERVAL)
+        following = self._now() + timedelta(seconds=delay)
+        self._devices.put(handle, replace(found, interval=delay, next_at=following), found.until)
+        return delay
 
-    def forget_device(self, handle: str) -> None:
-        """It is over."""
+    def remove_device(self, handle: str) -> None:
+        """Remove a device flow."""
         self._devices.pop(handle)
 
     def _known_home(self) -> str:
         home = self._home()
         if not home:
             raise Refused(
-                "Stager doesn't know its own address yet, so nobody can be sent back to it.",
+                "Stager's own URL isn't known yet, so a provider can't redirect back to it.",
                 hint="Set `domain` in the configuration.",
                 reason="domain-unknown",
                 status=409,
             )
         return home
 
-    def _make_room(
+    def _check_capacity(
         self,
-        those: ExpiringMap[str, Pass, datetime] | ExpiringMap[str, Device, datetime],
+        pending: ExpiringMap[str, PendingLogin, datetime] | ExpiringMap[str, PendingDevice, datetime],
         address: str,
-        beginning: int = 0,
+        starting: int = 0,
     ) -> None:
-        """Raises `Refused` (429) when too many are under way from this address."""
-        whose = holder(address)
-        if beginning + sum(holder(one.address) == whose for _, one in those.items()) >= MOST_OF_ONE:
-            raise Refused("Too many sign-ins are under way.", reason="too-many-sign-ins", status=429)
+        """Raise `Refused` (429) when too many sign-ins are in progress from this address."""
+        source = holder(address)
+        count = starting + sum(holder(one.address) == source for _, one in pending.items())
+        if count >= MAX_PENDING_PER_ADDRESS:
+            raise Refused(
+                "Too many sign-ins are in progress from your address.", reason="too-many-sign-ins", status=429
+            )
 
 
-def code_for_people() -> str:
-    """`BCDF-GHJK`: short enough to compare, and nothing by which anybody gets in."""
+def comparison_code() -> str:
+    """Return a code such as `BCDF-GHJK` for people to compare. It isn't a secret."""
     letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
     return f"{letters[:4]}-{letters[4:]}"
 
 
 def _gone() -> Refused:
     return Refused(
-        "There is no such sign-in, or not any more.",
-        hint="Begin again: one takes ten minutes at most, and gives its token once.",
+        "The sign-in is unknown or has expired.",
+        hint="Start again. A sign-in is valid for ten minutes and returns its token once.",
         reason="sign-in-gone",
         status=410,
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from stager.control.identity.access import Access, Roles
 from stager.control.identity.api_tokens import Tokens
 from stager.control.identity.audit import Audit
+from stager.control.identity.authenticator import Authenticator
+from stager.control.identity.authorizer import Authorizer, Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.sessions import Lifetimes, Sessions
 from stager.control.identity.sign_in import SigningIn
@@ -59,21 +60,22 @@ class Identity:
             audit=self.audit,
             lifetimes=_limited(options.lifetimes, strategies),
         )
-        self.access = Access(
+        self.authenticator = Authenticator(
             strategies,
-            applications=applications,
-            audit=self.audit,
-            tokens=self.tokens,
+            invoker,
             sessions=self.sessions,
+            tokens=self.tokens,
             throttle=Throttle(clock.now),
-            roles=options.roles,
-            invoker=invoker,
+            audit=self.audit,
+        )
+        self.authorizer = Authorizer(
+            strategies, invoker, applications=applications, roles=options.roles, audit=self.audit
         )
         self.sign_in = SigningIn(
             strategies,
             logins or LoginFlows(None, lambda: "", clock.now),
             sessions=self.sessions,
-            access=self.access,
+            authenticator=self.authenticator,
             audit=self.audit,
             clock=clock,
         )

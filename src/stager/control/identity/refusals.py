@@ -1,5 +1,4 @@
-"""Refused requests, counted: strangers may send any number, and the audit log gets a line a minute for each
-kind of them, with how many there were."""
+"""Counts refused requests: the audit log gets one record per minute and kind, with the number of requests."""
 
 from __future__ import annotations
 
@@ -17,15 +16,16 @@ log = structlog.get_logger(__name__)
 
 MINUTE = 60.0
 MOST = 1_000
-"""Different lines of one minute; what is beyond is counted together, without an address."""
+"""Kinds per minute; others are counted together, without an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a line is about.
+    """A kind of refused request.
 
     Args:
-        name: the actor's, and `by` how we know.
+        name: the actor's name.
+        by: how the actor was identified.
         reason: the slug.
     """
 
@@ -47,11 +47,11 @@ Write = Callable[[Refusal, datetime, int], Awaitable[None]]
 
 
 class Refusals:
-    """Counts them, and has them written down a minute after the first.
+    """Counts refused requests and writes the counts a minute after the first one.
 
     Args:
-        write: writes one line: what, since when, how often.
-        now: the time.
+        write: writes one record: kind, time of the first request, count.
+        now: returns the current time.
     """
 
     def __init__(self, write: Write, now: Callable[[], datetime]) -> None:
@@ -62,7 +62,7 @@ class Refusals:
         self._writing: set[asyncio.Task[None]] = set()
 
     def add(self, refusal: Refusal) -> None:
-        """Count one."""
+        """Count a request."""
         if refusal not in self._counted and len(self._counted) >= MOST:
             refusal = BEYOND
         self._count(refusal, self._now(), 1)
@@ -74,7 +74,7 @@ class Refusals:
             self._timer = asyncio.get_running_loop().call_later(MINUTE, self._begin)
 
     async def flush(self) -> None:
-        """Write down what was counted so far. What can't be written now is tried again in a minute."""
+        """Write the counts. Records that can't be written are retried after a minute."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -83,7 +83,7 @@ class Refusals:
             try:
                 await self._write(refusal, since, count)
             except StagerError as error:
-                log.warning("audit_not_written", error=error.message)
+                log.warning("audit_write_failed", error=error.message)
                 self._count(refusal, since, count)
 
     def _begin(self) -> None:

@@ -1,5 +1,5 @@
-"""Secrets that we give out: long enough that nobody guesses one, and so kept as fast digests only, by which
-they are found again."""
+"""Generates secrets for sessions, tokens and sign-ins. They have 256 random bits, so a fast digest is safe to
+store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ BITS = 256
 
 
 def new_secret(prefix: str = "") -> str:
-    """A secret that is good in URLs, headers and cookies.
+    """Return a new secret that can be used in URLs, headers and cookies.
 
     Args:
-        prefix: tells people, and scanners of leaked secrets, what it is.
+        prefix: identifies the kind of secret for people and for secret scanners.
     """
     return prefix + secrets.token_urlsafe(BITS // 8)

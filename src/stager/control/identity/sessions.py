@@ -1,7 +1,7 @@
-"""Sessions: who is signed in, in which browser or command line.
+"""Sessions of browsers and command lines.
 
-What a browser or command line holds is a random secret; kept is its digest. A browser's is replaced every now
-and then, and always at a sign-in.
+A browser or command line holds a random secret; the database has its digest. A browser's secret is rotated
+regularly and at each sign-in.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from stager.ports.secret_box import SecretBox
 from stager.ports.store import Store, Transaction
 
 BEARER = "stager_session_"
-"""What a command line's begins with. A browser's doesn't, so that neither can be used as the other."""
+"""The prefix of a command line's secret. A browser's has none, so neither is accepted as the other."""
 GRACE = timedelta(seconds=60)
-"""How long a replaced secret is good for requests that were sent at the same time."""
-MOST_REPLACED = 10_000
-MOST_OF_ONE = 100
-"""Sessions of one person; beyond that the oldest ends."""
-LONGEST_AGENT = 200
+"""How long a rotated secret is still accepted, for concurrent requests."""
+MAX_REPLACED = 10_000
+MAX_SESSIONS = 100
+"""Sessions per person; the oldest ends when there are more."""
+MAX_AGENT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Lifetimes:
     """How long sessions last.
 
     Args:
-        idle: a browser's, without a request.
-        longest: a browser's, whatever happens.
-        renew_every: how often its secret is replaced.
-        command_line: a command line's.
-        by_strategy: the most for whom a strategy of this class knows, whatever else is said here.
+        idle: of a browser without requests.
+        longest: of a browser.
+        renew_every: how often a browser's secret is rotated.
+        command_line: of a command line.
+        by_strategy: maximum for people authenticated by a strategy of this class.
     """
 
     idle: timedelta = timedelta(hours=12)
@@ -50,15 +50,15 @@ class Lifetimes:
     by_strategy: Mapping[str, timedelta] = field(default_factory=dict)
 
     def of(self, strategy: str) -> Lifetimes:
-        """Those of sessions of whom this strategy knows."""
-        most = self.by_strategy.get(strategy)
-        if most is None:
+        """Return the lifetimes for people authenticated by this strategy."""
+        limit = self.by_strategy.get(strategy)
+        if limit is None:
             return self
-        return replace(self, longest=min(self.longest, most), command_line=min(self.command_line, most))
+        return replace(self, longest=min(self.longest, limit), command_line=min(self.command_line, limit))
 
 
 class Sessions:
-    """Begins sessions, knows whose they are, ends them."""
+    """Starts, finds, renews and ends sessions."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class Sessions:
         self._seal = seal
         self._audit = audit
         self._lifetimes = lifetimes or Lifetimes()
-        self._replaced: ExpiringMap[str, str, datetime] = ExpiringMap(clock.now, MOST_REPLACED)
+        self._replaced: ExpiringMap[str, str, datetime] = ExpiringMap(clock.now, MAX_REPLACED)
 
-    async def begin(self, actor: Actor, agent: str, *, command_line: bool = False) -> tuple[Session, str]:
-        """A new session of somebody who has just proved who they are, and its secret.
+    async def start(self, actor: Actor, agent: str, *, command_line: bool = False) -> tuple[Session, str]:
+        """Start a session for an authenticated actor. Returns it with its secret.
 
         Args:
-            agent: the browser's own words about itself.
+            agent: the browser's `User-Agent`.
         """
         times, now = self._lifetimes.of(actor.strategy), self._clock.now()
         secret = new_secret(BEARER if command_line else "")
@@ -94,22 +94,22 @@ class Sessions:
             renewed_at=now,
             expires_at=now + (times.command_line if command_line else min(times.idle, times.longest)),
             address=actor.address,
-            agent="".join(c for c in agent[:LONGEST_AGENT] if c.isprintable()),
+            agent="".join(c for c in agent[:MAX_AGENT] if c.isprintable()),
         )
-        async with self._audit.of(actor, "sign-in", subject=session.id):
-            await self._store.write(lambda tx: self._begun(tx, session))
+        async with self._audit.recorded(actor, "sign-in", subject=session.id):
+            await self._store.write(lambda tx: self._save_new(tx, session))
         return session, secret
 
-    def _begun(self, tx: Transaction, session: Session) -> None:
+    def _save_new(self, tx: Transaction, session: Session) -> None:
         for old in tx.sessions():
             if old.expires_at <= session.created_at:
                 tx.delete_session(old.id)
-        for old in self._of(tx, session.person)[: -MOST_OF_ONE + 1]:
+        for old in self._of(tx, session.person)[: -MAX_SESSIONS + 1]:
             tx.delete_session(old.id)
         tx.save_session(session)
 
     async def find(self, secret: str) -> Session | None:
-        """The session of this secret, while it lasts."""
+        """Return the session of a secret; None when it is unknown or expired."""
         if not secret:
             return None
         digest = digest_of(secret)
@@ -118,10 +118,10 @@ class Sessions:
         return session if session is not None and self._clock.now() < session.expires_at else None
 
     async def actor(self, secret: str, *, bearer: bool = False) -> Actor | None:
-        """Who is signed in by this secret.
+        """Return the actor of a session.
 
         Args:
-            bearer: whether it came as a command line's does.
+            bearer: whether the secret was sent as a bearer token, as by a command line.
         """
         if secret.startswith(BEARER) is not bearer:
             return None
@@ -132,14 +132,15 @@ class Sessions:
         person = session.person
         try:
             proof = self._seal.open(person.proof)
-        except Refused:  # sealed by another key: whoever it was signs in again
+        except Refused:  # encrypted with another key: a new sign-in is needed
             return None
         return Actor(person.name, person.by, strategy=person.strategy, proof=proof)
 
     async def renew(self, secret: str) -> tuple[Session, str] | None:
-        """The browser is there still: the session lasts on. Its new secret; None while the old one will do.
+        """Extend a browser's session and rotate its secret. Returns None while the current secret is recent
+        enough.
 
-        Two requests at the same time make one new secret: the other one's is good for `GRACE`.
+        Of concurrent requests, one rotates the secret; the old one is accepted for `GRACE`.
         """
         session, now = await self.find(secret), self._clock.now()
         if session is None or session.digest != digest_of(secret) or secret.startswith(BEARER):
@@ -150,37 +151,37 @@ class Sessions:
         fresh = new_secret()
         expires_at = min(now + times.idle, session.created_at + times.longest)
         later = replace(session, digest=digest_of(fresh), renewed_at=now, expires_at=expires_at)
-        if not await self._store.write(lambda tx: _replaced(tx, session, later)):
+        if not await self._store.write(lambda tx: _replace(tx, session, later)):
             return None
         self._replaced.put(session.digest, later.digest, now + GRACE)
         return later, fresh
 
     async def of(self, actor: Actor) -> list[Session]:
-        """Somebody's, oldest first."""
+        """Return the actor's sessions, oldest first."""
         now = self._clock.now()
-        those = await self._store.read(lambda tx: self._of(tx, Person.of(actor)))
-        return [session for session in those if now < session.expires_at]
+        found = await self._store.read(lambda tx: self._of(tx, Person.of(actor)))
+        return [session for session in found if now < session.expires_at]
 
     async def end(self, actor: Actor, session_id: str) -> None:
-        """Sign out there, at once.
+        """End a session immediately.
 
         Raises:
             Refused: 404, the actor has no such session.
         """
-        async with self._audit.of(actor, "sign-out", subject=session_id):
-            if not await self._store.write(lambda tx: self._ended(tx, actor, session_id)):
-                raise Refused("There is no such session of yours.", reason="session-unknown", status=404)
+        async with self._audit.recorded(actor, "sign-out", subject=session_id):
+            if not await self._store.write(lambda tx: self._end(tx, actor, session_id)):
+                raise Refused("You have no session with this id.", reason="session-unknown", status=404)
 
     async def end_all(self, actor: Actor) -> None:
-        """Sign out everywhere, at once."""
-        async with self._audit.of(actor, "sign-out", subject="everywhere"):
-            await self._store.write(lambda tx: self._all_ended(tx, actor))
+        """End all sessions of the actor immediately."""
+        async with self._audit.recorded(actor, "sign-out", subject="everywhere"):
+            await self._store.write(lambda tx: self._end_all(tx, actor))
 
-    def _all_ended(self, tx: Transaction, actor: Actor) -> None:
+    def _end_all(self, tx: Transaction, actor: Actor) -> None:
         for session in self._of(tx, Person.of(actor)):
             tx.delete_session(session.id)
 
-    def _ended(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
+    def _end(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
         if all(session.id != session_id for session in self._of(tx, Person.of(actor))):
             return False
         tx.delete_session(session_id)
@@ -190,8 +191,8 @@ class Sessions:
         return [session for session in tx.sessions() if session.person.is_same(person)]
 
 
-def _replaced(tx: Transaction, session: Session, later: Session) -> bool:
-    """Unless it was ended or renewed meanwhile."""
+def _replace(tx: Transaction, session: Session, later: Session) -> bool:
+    """Save the renewed session unless it was ended or renewed meanwhile."""
     if tx.session(session.digest) != session:
         return False
     tx.save_session(later)

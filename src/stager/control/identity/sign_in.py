@@ -1,6 +1,6 @@
-"""Signing in: from a provider's answer, or from credentials, to a session.
+"""Sign-in: creates sessions for people who authenticated at a provider, by credentials, or by device code.
 
-`web` calls it for its pages and for the API; what is under way is in `logins`.
+The web layer calls it; sign-ins in progress are in `login_flows`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stager.control.identity.access import Access
-from stager.control.identity.audit import NOBODY, SIGN_IN, Audit, result_of
-from stager.control.identity.login_flows import LoginFlows, Pass
+from stager.control.identity.audit import ANONYMOUS, SIGN_IN, Audit, result_of
+from stager.control.identity.authenticator import Authenticator
+from stager.control.identity.login_flows import LoginFlows, PendingLogin
 from stager.control.identity.sessions import Sessions
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.access_policy import digest_of
@@ -24,17 +24,17 @@ from stager.ports.login import DeviceCode, DeviceSignIn, Identity, IssuedToken, 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A place to sign in, and the strategy that it belongs to."""
+    """A provider, with the strategy that it belongs to."""
 
-    where: SignIn
+    sign_in: SignIn
     strategy: str
 
 
 class SigningIn:
-    """Has people sign in.
+    """Signs people in.
 
     Args:
-        strategies: those that are on; who signs in gets their role from the one whose provider it was.
+        strategies: the configured ones; a person's role comes from the strategy of the provider.
     """
 
     def __init__(
@@ -43,192 +43,193 @@ class SigningIn:
         logins: LoginFlows,
         *,
         sessions: Sessions,
-        access: Access,
+        authenticator: Authenticator,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        places = ((strategy, strategy.sign_in()) for strategy in strategies)
-        found = (Provider(place, type(strategy).__name__) for strategy, place in places if place)
-        self.providers: Mapping[str, Provider] = {provider.where.name: provider for provider in found}
+        offered = ((strategy, strategy.sign_in()) for strategy in strategies)
+        found = (Provider(provider, type(strategy).__name__) for strategy, provider in offered if provider)
+        self.providers: Mapping[str, Provider] = {provider.sign_in.name: provider for provider in found}
         self.takes_passwords = any(not strategy.sign_in() for strategy in strategies)
-        logins.offer({name: provider.where for name, provider in self.providers.items()})
+        logins.register({name: provider.sign_in for name, provider in self.providers.items()})
         self._logins = logins
         self._sessions = sessions
-        self._access = access
+        self._authenticator = authenticator
         self._audit = audit
         self._clock = clock
 
     # In a browser, at a provider.
 
-    async def go(self, name: str, browser: str, to: str, address: str) -> str:
-        """Where to send a browser that wants to sign in at this provider.
+    async def redirect_url(self, name: str, browser: str, target: str, address: str) -> str:
+        """Start a sign-in in a browser. Returns the provider's URL to redirect the browser to.
 
         Args:
-            browser: the secret in its cookie, by which it is known when it comes back.
-            to: where it goes afterwards, a path of ours.
-            address: where it asks from.
+            browser: the secret in the browser's cookie, which identifies it when it returns.
+            target: the path on Stager to redirect the browser to at the end.
+            address: the browser's address.
 
         Raises:
-            Refused: there is no such provider, or it can't be used.
+            Refused: the provider isn't configured or can't be used.
         """
-        where = self._provider(name).where
-        begun = self._logins.begin(name, where.redirect_path, address, browser=browser, to=to)
-        return await where.address(begun.asked)
+        provider = self._provider(name).sign_in
+        login = self._logins.begin(name, provider.redirect_path, address, browser=browser, target=target)
+        return await provider.address(login.request)
 
-    async def come_back(self, state: str, code: str, browser: str, address: str, name: str = "") -> Pass:
-        """A provider has sent a browser back. What is to happen now is in what is returned.
+    async def complete(
+        self, state: str, code: str, browser: str, address: str, name: str = ""
+    ) -> PendingLogin:
+        """Handle the redirect from a provider with an authorization code.
 
         Args:
-            browser: the secret in its cookie; a new one where it had none.
-            name: of the provider whose path it came by; empty where that may be any.
+            browser: the secret in the browser's cookie; a new one if it had none.
+            name: the provider that the path belongs to; empty for any.
 
         Raises:
-            Refused: nobody was sent there with this state, or not this browser; the provider says no.
+            Refused: the state is unknown or belongs to another browser; the provider rejected the code.
         """
-        one = await self._own(state, browser, name, address)
-        back = self._logins.came_back(one, browser)
+        login = self._logins.returned(await self._expected(state, browser, name, address), browser)
         try:
-            identity = await self._provider(one.provider).where.exchange(code, one.asked)
+            identity = await self._provider(login.provider).sign_in.exchange(code, login.request)
         except StagerError as error:
-            self._logins.forget(state)
-            await self._failed(error, "", address)
+            self._logins.remove(state)
+            await self._record_failure(error, "", address)
             raise
-        back = replace(back, identity=identity)
-        if back.is_for_command_line:
-            self._logins.keep(back)
+        login = replace(login, identity=identity)
+        if login.is_for_command_line:
+            self._logins.save(login)
         else:
-            self._logins.forget(state)
-        return back
+            self._logins.remove(state)
+        return login
 
-    async def give_up(self, state: str, browser: str, address: str, error: str) -> None:
-        """A provider has sent a browser back without a code.
+    async def fail(self, state: str, browser: str, address: str, error: str) -> None:
+        """Handle the redirect from a provider with an error.
 
         Args:
-            error: what it says (RFC 6749, 4.1.2.1).
+            error: the error code (RFC 6749, 4.1.2.1).
 
         Raises:
-            Refused: always; the sign-in is over if it was this browser's.
+            Refused: always. The sign-in ends if the browser is the expected one.
         """
-        await self._own(state, browser, "", address)
-        self._logins.forget(state)
-        denied = error == "access_denied"
+        await self._expected(state, browser, "", address)
+        self._logins.remove(state)
+        is_denied = error == "access_denied"
         refused = Refused(
-            "You weren't signed in." if denied else "Signing in has failed.",
-            hint="" if denied else f"The provider says {error[:60]!r}.",
-            reason="sign-in-denied" if denied else "sign-in-failed",
+            "The sign-in was cancelled at the provider." if is_denied else "The provider reported an error.",
+            hint="" if is_denied else f"Its error code is {error[:60]!r}.",
+            reason="sign-in-denied" if is_denied else "sign-in-failed",
             status=403,
         )
-        await self._failed(refused, "", address)
+        await self._record_failure(refused, "", address)
         raise refused
 
-    async def _own(self, state: str, browser: str, name: str, address: str) -> Pass:
-        """The one that is expected, from this browser if one began it, and only once."""
-        one = self._logins.find(state)
-        if one is not None and _may_come_back(one, browser, name):
-            return one
+    async def _expected(self, state: str, browser: str, name: str, address: str) -> PendingLogin:
+        """Return the sign-in whose redirect is expected from this browser."""
+        login = self._logins.find(state)
+        if login is not None and _is_expected(login, browser, name):
+            return login
         error = Refused(
-            "Nobody was sent to sign in from here with this state, or it is too long ago.",
-            hint="Begin again, in the same browser.",
+            "Unknown or expired OAuth state.",
+            hint="Start the sign-in again in the same browser.",
             reason="sign-in-state-unknown",
             status=403,
         )
-        await self._failed(error, "", address)
+        await self._record_failure(error, "", address)
         raise error
 
-    async def enter(self, one: Pass, address: str, agent: str) -> tuple[Session, str]:
-        """The session of whoever came back, in their browser."""
-        return await self._sessions.begin(self._actor(one.provider, one.identity, address), agent)
+    async def start_session(self, login: PendingLogin, address: str, agent: str) -> tuple[Session, str]:
+        """Start the session of a completed sign-in in the browser. Returns it with its secret."""
+        return await self._sessions.start(self._actor(login.provider, login.identity, address), agent)
 
-    async def agree(self, state: str, browser: str, address: str) -> Pass:
-        """Whoever came back lets the command line that began have its token.
+    async def authorize(self, state: str, browser: str, address: str) -> PendingLogin:
+        """Authorize the command line that started the sign-in to collect a token.
 
         Raises:
-            Refused: it wasn't this browser that came back; it is too late.
+            Refused: 410, another browser signed in, or the sign-in has expired.
         """
-        one = self._awaited(state, browser)
-        actor = self._actor(one.provider, one.identity, one.address)
-        # Nothing is awaited between the look and this, so that two clicks make one session.
-        self._logins.keep(replace(one, browser=""))
-        agent = f"command line, agreed to from {address}"
-        _, token = await self._sessions.begin(actor, agent, command_line=True)
-        self._logins.keep(replace(one, collected=IssuedToken(token, actor.name)))
-        return one
+        login = self._awaiting_authorization(state, browser)
+        actor = self._actor(login.provider, login.identity, login.address)
+        # There is no await between the check and this, so two clicks create one session.
+        self._logins.save(replace(login, browser=""))
+        agent = f"command line, authorized from {address}"
+        _, token = await self._sessions.start(actor, agent, command_line=True)
+        self._logins.save(replace(login, token=IssuedToken(token, actor.name)))
+        return login
 
-    async def disagree(self, state: str, browser: str, address: str) -> None:
-        """It wasn't theirs. Raises as `agree` does."""
-        one = self._awaited(state, browser)
-        self._logins.forget(state)
-        refused = Refused("It was refused.", reason="sign-in-denied", status=403)
-        await self._failed(refused, one.identity.name if one.identity else "", address)
+    async def deny(self, state: str, browser: str, address: str) -> None:
+        """Deny the command line a token. Raises as `authorize` does."""
+        login = self._awaiting_authorization(state, browser)
+        self._logins.remove(state)
+        refused = Refused("The command line wasn't authorized.", reason="sign-in-denied", status=403)
+        await self._record_failure(refused, login.identity.name if login.identity else "", address)
 
-    def _awaited(self, state: str, browser: str) -> Pass:
-        one = self._logins.find(state)
+    def _awaiting_authorization(self, state: str, browser: str) -> PendingLogin:
+        login = self._logins.find(state)
         if (
-            one is None
-            or one.identity is None
-            or one.collected is not None
+            login is None
+            or login.identity is None
+            or login.token is not None
             or not browser
-            or not hmac.compare_digest(one.browser, digest_of(browser))
+            or not hmac.compare_digest(login.browser, digest_of(browser))
         ):
             raise Refused(
-                "There is nothing to agree to here, or not any more.",
-                hint="Begin again in the command line.",
+                "The sign-in is unknown or has expired.",
+                hint="Start it again in the command line.",
                 reason="sign-in-gone",
                 status=410,
             )
-        return one
+        return login
 
     # With credentials.
 
     async def with_credentials(self, credentials: Credentials, agent: str) -> tuple[Session, str]:
-        """The session of somebody with credentials, such as a name and a password typed into a form.
+        """Start a session for someone with credentials, such as a name and a password from a form.
 
         Raises:
-            Refused: 401, these are nobody's; 429, too many wrong ones came from there.
+            Refused: 401, the credentials are invalid; 429, too many failed attempts from that address.
         """
         try:
-            actor = await self._access.actor(replace(credentials, session=""))
+            actor = await self._authenticator.authenticate(replace(credentials, session=""))
             _check_can_sign_in(actor)
         except Refused as error:
-            if error.status == 403:  # wrong ones are in the log already
-                await self._failed(error, "", credentials.address)
+            if error.status == 403:  # invalid credentials are in the log already
+                await self._record_failure(error, "", credentials.address)
             raise
-        return await self._sessions.begin(actor, agent)
+        return await self._sessions.start(actor, agent)
 
     # Without a browser.
 
-    async def begin_device(self, address: str) -> tuple[str, DeviceCode]:
-        """A device flow, and the handle by which it is asked for."""
-        name, where = self._with_device()
-        with self._logins.room_for_device(address):
-            code = await where.begin()
-            return self._logins.keep_device(code, name, address), code
+    async def start_device(self, address: str) -> tuple[str, DeviceCode]:
+        """Start a device flow. Returns its handle and the code for the user."""
+        name, provider = self._device_provider()
+        with self._logins.starting_device(address):
+            code = await provider.begin()
+            return self._logins.add_device(code, name, address), code
 
     async def poll_device(self, handle: str, address: str, agent: str) -> IssuedToken | Pending:
-        """How it went. Asked too early, the provider isn't asked.
+        """Poll a device flow. The provider is polled only when its interval has passed.
 
         Raises:
-            Refused: 410, it is over; 403, somebody said no.
+            Refused: 410, the flow has ended; 403, the user denied it.
         """
         device, now = self._logins.device(handle), self._clock.now()
         if now < device.next_at:
             return Pending((device.next_at - now).total_seconds())
-        _, where = self._with_device()
+        _, provider = self._device_provider()
         self._logins.wait(handle, device.interval)
         try:
-            answer = await where.poll(device.code.secret)
+            answer = await provider.poll(device.code.secret)
         except Refused as error:
-            self._logins.forget_device(handle)
-            await self._failed(error, "", address)
+            self._logins.remove_device(handle)
+            await self._record_failure(error, "", address)
             raise
         if isinstance(answer, Pending):
             return Pending(self._logins.wait(handle, answer.interval, answer.slower_by))
-        self._logins.forget_device(handle)
+        self._logins.remove_device(handle)
         actor = self._actor(device.provider, answer, address)
-        _, token = await self._sessions.begin(actor, agent, command_line=True)
+        _, token = await self._sessions.start(actor, agent, command_line=True)
         return IssuedToken(token, actor.name)
 
-    def _with_device(self) -> tuple[str, DeviceSignIn]:
+    def _device_provider(self) -> tuple[str, DeviceSignIn]:
         accounts = self._logins.accounts
         if accounts is None or accounts.name not in self.providers:
             raise _unavailable("GitHub")
@@ -242,32 +243,33 @@ class SigningIn:
 
     def _actor(self, name: str, identity: Identity | None, address: str) -> Actor:
         if identity is None:
-            raise Refused("Nobody has signed in yet.", reason="sign-in-gone", status=410)
+            raise Refused("The sign-in at the provider isn't complete.", reason="sign-in-gone", status=410)
         strategy = self._provider(name).strategy
         return Actor(identity.name, strategy, strategy=strategy, proof=identity.proof, address=address)
 
-    async def _failed(self, error: StagerError, name: str, address: str) -> None:
-        actor = Actor(name or NOBODY, SIGN_IN, address=address)
+    async def _record_failure(self, error: StagerError, name: str, address: str) -> None:
+        actor = Actor(name or ANONYMOUS, SIGN_IN, address=address)
         await self._audit.record(actor, SIGN_IN, result=result_of(error), detail=error.reason)
 
 
 def _unavailable(name: str) -> Refused:
     return Refused(
-        f"Nobody can sign in with {name} here.",
-        hint="`authentication_strategy` says who is known: GithubAuthentication, for one.",
+        f"Signing in with {name} isn't configured.",
+        hint="The setting is `authentication_strategy`, for example GithubAuthentication.",
         reason="sign-in-unavailable",
         status=404,
     )
 
 
-def _may_come_back(one: Pass, browser: str, name: str) -> bool:
-    """Whether this browser may come back with its state: once, and if a browser began, only that one."""
-    if one.back or name not in ("", one.provider):
+def _is_expected(login: PendingLogin, browser: str, name: str) -> bool:
+    """Whether this browser may return with the state: once, and only the browser that started the sign-in, if
+    one did."""
+    if login.has_returned or name not in ("", login.provider):
         return False
-    return one.is_for_command_line or hmac.compare_digest(one.browser, digest_of(browser))
+    return login.is_for_command_line or hmac.compare_digest(login.browser, digest_of(browser))
 
 
 def _check_can_sign_in(actor: Actor) -> None:
-    """Raise `Refused` for who isn't there in person."""
+    """Raise `Refused` (403) for an actor with a token."""
     if not actor.strategy or actor.apps is not None or actor.role is not None:
-        raise Refused("A token isn't for signing in.", reason="sign-in-by-token", status=403)
+        raise Refused("An API token can't be used to sign in.", reason="sign-in-by-token", status=403)

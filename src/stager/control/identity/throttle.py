@@ -1,4 +1,4 @@
-"""Throttles wrong guesses, so that nobody can try passwords and tokens one after another, or many at once."""
+"""Throttles failed logins per address (brute-force protection)."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ from stager.domain.errors import Refused
 
 LIMIT = 10
 PER_SECONDS = 60.0
-"""So many wrong guesses a minute: a person who mistypes never gets there, and a machine gets nowhere."""
-MOST_GUESSERS = 10_000
-"""Whoever guesses first is forgotten after that, so that guessers can't fill the memory."""
-PATIENCE_SECONDS = 10.0
-MOST_WAITING = 200
-"""Requests of one guesser that wait while their others are compared, and for how long. Right passwords that
-come at the same time all get through; wrong ones don't get more tries by coming at the same time."""
+"""Failed attempts per minute: enough for people who mistype, too few for guessing."""
+MAX_SOURCES = 10_000
+"""Sources that are tracked; the oldest is dropped when there are more, which bounds the memory."""
+MAX_WAIT = 10.0
+MAX_WAITING = 200
+"""Requests of a source that wait while others are being checked, and the seconds they wait. Concurrent
+requests with valid credentials all succeed; concurrent requests don't get more failed attempts."""
 
 
 @dataclass(slots=True)
-class Guess:
-    """One comparison. It counts as wrong unless it turns out to be right."""
+class Attempt:
+    """A check of credentials. It counts as failed unless `is_successful` is set."""
 
-    is_right: bool = False
+    is_successful: bool = False
 
 
 @dataclass(slots=True)
-class _Guesser:
-    """What is known of one.
+class _Source:
+    """The state of a source.
 
     Args:
-        requests: that are with us now, waiting or under way.
+        failures: times of recent failures.
+        requests: waiting requests and those being checked.
     """
 
-    wrong: deque[datetime] = field(default_factory=deque)
+    failures: deque[datetime] = field(default_factory=deque)
     requests: int = 0
-    under_way: int = 0
+    in_progress: int = 0
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
 class Throttle:
-    """Wrong guesses by who makes them, such as a network address.
+    """Counts failed attempts by source, such as a network address.
 
     Args:
-        now: the time.
-        limit: how many are allowed in `per_seconds`.
+        now: returns the current time.
+        limit: allowed failures in `per_seconds`.
     """
 
     def __init__(
@@ -57,99 +58,99 @@ class Throttle:
         self._now = now
         self._limit = limit
         self._per_seconds = per_seconds
-        self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
+        self._sources: OrderedDict[str, _Source] = OrderedDict()
 
     def check(self, name: str) -> None:
-        """Raise `Refused` (429) for whoever has guessed wrong too often lately. Nothing is counted."""
-        guesser = self._guessers.get(name)
-        if guesser is not None and self._recently_wrong(guesser) >= self._limit:
+        """Raise `Refused` (429) when a source has too many recent failures. Counts nothing."""
+        source = self._sources.get(name)
+        if source is not None and self._recent_failures(source) >= self._limit:
             raise self._too_many()
 
     @asynccontextmanager
-    async def guess(self, name: str) -> AsyncIterator[Guess]:
-        """What happens inside compares once. It is counted before, and no more once it `is_right`.
+    async def attempt(self, name: str) -> AsyncIterator[Attempt]:
+        """Count the `async with` body as one attempt, before it runs; no longer once it `is_successful`.
 
-        So that guesses under way never exceed what is left, the next one waits until they are decided.
+        Attempts in progress never exceed the remaining failures: the next one waits for their results.
 
         Raises:
-            Refused: 429, too many were wrong lately, or too many wait for too long.
+            Refused: 429, too many recent failures, or too many requests are waiting for too long.
         """
-        guesser = self._known(name)
-        guesser.requests += 1
+        source = self._track(name)
+        source.requests += 1
         try:
-            await self._turn(guesser)
-            async with self._compared(guesser) as guess:
-                yield guess
+            await self._wait_for_turn(source)
+            async with self._counted(source) as attempt:
+                yield attempt
         finally:
-            guesser.requests -= 1
-            if not guesser.requests and not guesser.wrong:
-                self._guessers.pop(name, None)
+            source.requests -= 1
+            if not source.requests and not source.failures:
+                self._sources.pop(name, None)
 
     @asynccontextmanager
-    async def _compared(self, guesser: _Guesser) -> AsyncIterator[Guess]:
-        guess = Guess()
+    async def _counted(self, source: _Source) -> AsyncIterator[Attempt]:
+        attempt = Attempt()
         try:
-            yield guess
-        finally:  # also when the request is given up in the middle: it may have been compared by then
-            guesser.under_way -= 1
-            if not guess.is_right:
-                guesser.wrong.append(self._now())
-            self._wake(guesser)
+            yield attempt
+        finally:  # also when the request is cancelled: the credentials may have been compared
+            source.in_progress -= 1
+            if not attempt.is_successful:
+                source.failures.append(self._now())
+            self._wake_all(source)
 
-    async def _turn(self, guesser: _Guesser) -> None:
-        """Wait until one more guess is allowed, and count it."""
+    async def _wait_for_turn(self, source: _Source) -> None:
+        """Wait until another attempt is allowed, and count it as in progress."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not self._has_room(guesser):
-                    await self._wait(guesser)
+            async with asyncio.timeout(MAX_WAIT):
+                while not self._has_capacity(source):
+                    await self._wait(source)
         except TimeoutError:
             raise self._too_many() from None
-        guesser.under_way += 1
+        source.in_progress += 1
 
-    def _has_room(self, guesser: _Guesser) -> bool:
-        wrong = self._recently_wrong(guesser)
-        if wrong >= self._limit or len(guesser.waiting) >= MOST_WAITING:
+    def _has_capacity(self, source: _Source) -> bool:
+        failures = self._recent_failures(source)
+        if failures >= self._limit or len(source.waiting) >= MAX_WAITING:
             raise self._too_many()
-        return wrong + guesser.under_way < self._limit
+        return failures + source.in_progress < self._limit
 
-    async def _wait(self, guesser: _Guesser) -> None:
+    async def _wait(self, source: _Source) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        guesser.waiting.append(turn)
+        source.waiting.append(turn)
         try:
             await turn
         finally:
-            if turn in guesser.waiting:
-                guesser.waiting.remove(turn)
+            if turn in source.waiting:
+                source.waiting.remove(turn)
 
-    def _wake(self, guesser: _Guesser) -> None:
-        """Let all of them look: one has room, or none has any more."""
-        while guesser.waiting:
-            turn = guesser.waiting.popleft()
+    def _wake_all(self, source: _Source) -> None:
+        """Wake all waiting requests: one can proceed, or none can any more."""
+        while source.waiting:
+            turn = source.waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
 
-    def _known(self, name: str) -> _Guesser:
-        guesser = self._guessers.setdefault(name, _Guesser())
-        self._guessers.move_to_end(name)
-        if len(self._guessers) > MOST_GUESSERS:
-            self._forget_one(name)
-        return guesser
+    def _track(self, name: str) -> _Source:
+        source = self._sources.setdefault(name, _Source())
+        self._sources.move_to_end(name)
+        if len(self._sources) > MAX_SOURCES:
+            self._drop_oldest(name)
+        return source
 
-    def _forget_one(self, but: str) -> None:
-        """The oldest one of whom no request is here."""
-        idle = (n for n, g in self._guessers.items() if not g.requests and n != but)
+    def _drop_oldest(self, keep: str) -> None:
+        """Drop the oldest source without requests, other than `keep`."""
+        idle = (n for n, source in self._sources.items() if not source.requests and n != keep)
         if (oldest := next(idle, None)) is not None:
-            del self._guessers[oldest]
+            del self._sources[oldest]
 
-    def _recently_wrong(self, guesser: _Guesser) -> int:
-        wrong = guesser.wrong
-        while wrong and (self._now() - wrong[0]).total_seconds() >= self._per_seconds:
-            wrong.popleft()
-        return len(wrong)
+    def _recent_failures(self, source: _Source) -> int:
+        failures = source.failures
+        while failures and (self._now() - failures[0]).total_seconds() >= self._per_seconds:
+            failures.popleft()
+        return len(failures)
 
     def _too_many(self) -> Refused:
         return Refused(
-            "Too many wrong credentials came from your address.",
+            "Too many failed logins from your address.",
             hint=f"Try again in {self._per_seconds:g} seconds.",
             reason="too-many-tries",
             status=429,

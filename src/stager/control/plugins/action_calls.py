@@ -1,4 +1,4 @@
-"""Answers calls: requests to `/event_receiver` with `action=`, for whichever listener takes it."""
+"""The `action=` endpoint: passes requests to `/event_receiver` with `action=` to listeners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Authenticate = Callable[[], Awaitable[Actor]]
 
 
 class ActionCalls:
-    """Asks the listeners that want to hear of a call, in the configuration's order."""
+    """Passes calls to the listeners of their action, in the configuration's order."""
 
     def __init__(self, listeners: Sequence[EventListener] = (), invoker: Invoker | None = None) -> None:
         self._listeners = listeners
@@ -37,16 +37,17 @@ class ActionCalls:
         method: str = "POST",
         address: str = "",
     ) -> tuple[Command, Actor] | None:
-        """What the first listener that takes the call asks for, and on whose behalf; None: nobody takes it.
+        """The command of the first listener that handles the call, and the actor who gives it; None if no
+        listener handles it.
 
         Args:
-            authenticate: tells who asks; called only for a listener that wants to know.
-            method: the request's.
-            address: where it came from.
+            authenticate: identifies the sender; called only for listeners that require it.
+            method: of the request.
+            address: of the sender.
 
         Raises:
-            Refused: the sender isn't known, or a listener says no.
-            Fault: the one that would have taken it may be one that failed.
+            Refused: the sender isn't authenticated, or a listener refuses the call.
+            Fault: no listener handled the call, but one of them failed.
         """
         failure: Fault | None = None
         actor: Actor | None = None
@@ -63,7 +64,7 @@ class ActionCalls:
                 failure = failure or error
                 continue
             if command is not None:
-                # A listener that asks for no credentials speaks for itself; whoever configured it trusts it.
+                # A listener that needs no credentials acts as itself: an administrator has configured it.
                 return command, actor or Actor(type(listener).__name__, BY, role=Role.DEVELOPER)
         if failure is not None:
             raise failure

@@ -1,8 +1,7 @@
-"""Calls the handlers of a preview's life: before its launch, after it, and before its end.
+"""Lifecycle hooks: calls the pre-launch, post-launch and pre-kill handlers.
 
-The first may stop a launch; the others are told, and what goes wrong with them is noted where people look.
-That they were told is remembered, so that a restart neither forgets nor repeats it. One that Stager's own end
-cuts short is told again.
+A pre-launch handler may stop a launch. Failures of the others are shown to people as notes. Completed calls
+are stored, so that a restart neither skips nor repeats them; a call that a restart interrupts is repeated.
 """
 
 from __future__ import annotations
@@ -25,20 +24,22 @@ from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
-MOST_NOTES = 20
-"""Sentences that are kept about listeners for one generation: each event may add one."""
+MAX_NOTES = 20
+"""Notes about listeners that are kept for one generation: each event may add one."""
 
 Amend = Callable[[Mapping[str, str]], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What handlers were told of one generation of an environment.
+class CompletedCalls:
+    """Which handlers have been called for one generation of an environment.
 
     Args:
-        notes: what went wrong with them, a sentence each.
+        launched: whether post-launch handlers have been called.
+        killing: whether pre-kill handlers have been called.
+        notes: their failures, a sentence each.
         decided: the generation that `listener_notes` are about: the desired one.
-        listener_notes: what went wrong with event listeners.
+        listener_notes: failures of event listeners.
     """
 
     generation: int
@@ -49,37 +50,37 @@ class Told:
     listener_notes: tuple[str, ...] = ()
 
 
-def told_of(tx: Transaction, environment_id: str, generation: int) -> Told:
-    """What is remembered of this generation; it is forgotten when the next one is told of."""
+def completed_calls(tx: Transaction, environment_id: str, generation: int) -> CompletedCalls:
+    """The calls for this generation. Those of earlier generations are not kept."""
     text = tx.environment_state(environment_id, StateKind.HANDLERS)
-    found = Told(**json.loads(text)) if text else Told(0)
+    found = CompletedCalls(**json.loads(text)) if text else CompletedCalls(0)
     found = replace(found, notes=tuple(found.notes), listener_notes=tuple(found.listener_notes))
     if found.generation == generation:
         return found
-    return Told(generation, decided=found.decided, listener_notes=found.listener_notes)
+    return CompletedCalls(generation, decided=found.decided, listener_notes=found.listener_notes)
 
 
 def notes_of(tx: Transaction, environment_id: str, generation: int) -> tuple[str, ...]:
     """The failures of handlers and listeners for this generation, a sentence each."""
-    told = told_of(tx, environment_id, generation)
-    return (*(told.listener_notes if told.decided == generation else ()), *told.notes)
+    calls = completed_calls(tx, environment_id, generation)
+    return (*(calls.listener_notes if calls.decided == generation else ()), *calls.notes)
 
 
 def add_notes(tx: Transaction, environment: Environment, notes: Sequence[str]) -> bool:
     """Add failures of listeners to the desired generation's notes. Returns whether any of them is new."""
     desired = environment.desired.generation
     text = tx.environment_state(environment.id, StateKind.HANDLERS)
-    told = told_of(tx, environment.id, json.loads(text)["generation"] if text else 0)
-    known = told.listener_notes if told.decided == desired else ()
-    added = [note for note in notes if note not in known][: MOST_NOTES - len(known)]
+    calls = completed_calls(tx, environment.id, json.loads(text)["generation"] if text else 0)
+    known = calls.listener_notes if calls.decided == desired else ()
+    added = [note for note in notes if note not in known][: MAX_NOTES - len(known)]
     if added:
-        told = replace(told, decided=desired, listener_notes=(*known, *added))
-        tx.save_environment_state(environment.id, StateKind.HANDLERS, json.dumps(asdict(told)))
+        calls = replace(calls, decided=desired, listener_notes=(*known, *added))
+        tx.save_environment_state(environment.id, StateKind.HANDLERS, json.dumps(asdict(calls)))
     return bool(added)
 
 
 class Lifecycle:
-    """The handlers that the configuration names, in its order."""
+    """Calls the configured handlers, in the configuration's order."""
 
     def __init__(
         self,
@@ -101,29 +102,31 @@ class Lifecycle:
     async def prepare(
         self, environment: Environment, deployment: Deployment, variables: Amend
     ) -> dict[str, str]:
-        """The variables that handlers set for an instance that is about to be made.
+        """Call pre-launch handlers. Returns the variables that they set for the new instance.
 
         Args:
-            variables: gives all variables for those that handlers have set so far.
+            variables: merges variables of handlers into those of the instance.
 
         Raises:
-            StagerError: a handler forbids the launch, or failed at deciding.
+            StagerError: a handler refuses the launch, or has failed.
         """
         preview = preview_of(environment, deployment, self._urls)
-        amended: dict[str, str] = {}
+        added: dict[str, str] = {}
         for handler in self._pre_launch:
-            answer = await self._invoker.ask(handler, "prepare", preview, variables(amended))
-            amended |= _checked(handler, answer)
-        return amended
+            answer = await self._invoker.ask(handler, "prepare", preview, variables(added))
+            added |= _checked(handler, answer)
+        return added
 
     async def launched(self, environment_id: str) -> None:
-        """Tell post-launch handlers, if this environment serves and they don't know yet."""
+        """Call post-launch handlers, unless they have been called for the deployment that serves."""
         try:
             await self._launched(environment_id)
         except StagerError as error:
-            log.warning("not_told", environment=environment_id, reason=error.reason, error=error.message)
+            log.warning(
+                "post_launch_failed", environment=environment_id, reason=error.reason, error=error.message
+            )
         except Exception:
-            log.exception("not_told", environment=environment_id)
+            log.exception("post_launch_failed", environment=environment_id)
 
     async def _launched(self, environment_id: str) -> None:
         found = await self._store.read(lambda tx: _newly_serving(tx, environment_id))
@@ -131,26 +134,28 @@ class Lifecycle:
             preview = preview_of(*found, self._urls)
             calls = [lambda h=h: self._invoker.tell(h, "launched", preview) for h in self._post_launch]
             notes = await _in_turn(calls)
-            await self._remember(preview, lambda told: replace(told, launched=True), notes)
+            await self._save(preview, lambda calls: replace(calls, launched=True), notes)
             if calls:
-                log.info("handlers_told", environment=environment_id, generation=preview.generation)
+                log.info("post_launch_done", environment=environment_id, generation=preview.generation)
 
     async def killing(self, environment: Environment, deployment: Deployment | None) -> None:
-        """Tell pre-kill handlers, if they don't know yet, and wait for them."""
+        """Call pre-kill handlers and wait for them, unless that has been done."""
         if not self._pre_kill:
             return
         preview = preview_of(environment, deployment, self._urls)
-        told = await self._store.read(lambda tx: told_of(tx, environment.id, preview.generation))
-        if told.killing:
+        done = await self._store.read(lambda tx: completed_calls(tx, environment.id, preview.generation))
+        if done.killing:
             return
         calls = [lambda h=h: self._invoker.tell(h, "killing", preview) for h in self._pre_kill]
         notes = await _in_turn(calls)
-        await self._remember(preview, lambda told: replace(told, killing=True), notes)
+        await self._save(preview, lambda calls: replace(calls, killing=True), notes)
 
-    async def _remember(self, preview: Preview, change: Callable[[Told], Told], notes: Sequence[str]) -> None:
+    async def _save(
+        self, preview: Preview, change: Callable[[CompletedCalls], CompletedCalls], notes: Sequence[str]
+    ) -> None:
         def work(tx: Transaction) -> None:
-            told = change(told_of(tx, preview.id, preview.generation))
-            text = json.dumps(asdict(replace(told, notes=(*told.notes, *notes))))
+            calls = change(completed_calls(tx, preview.id, preview.generation))
+            text = json.dumps(asdict(replace(calls, notes=(*calls.notes, *notes))))
             tx.save_environment_state(preview.id, StateKind.HANDLERS, text)
 
         await self._store.write(work)
@@ -165,10 +170,10 @@ def _newly_serving(tx: Transaction, environment_id: str) -> tuple[Environment, D
     if environment is None or environment.serving is None or not environment.desired.should_run:
         return None
     deployment = tx.deployment_of(environment_id, environment.serving)
-    # One that was adopted bears no stamp of a start: it isn't new to anybody.
+    # An adopted deployment has no start time; its handlers were called before the database was lost.
     if deployment is None or deployment.starting_at is None:
         return None
-    known = told_of(tx, environment_id, environment.serving).launched
+    known = completed_calls(tx, environment_id, environment.serving).launched
     return None if known else (environment, deployment)
 
 
@@ -178,8 +183,8 @@ def _checked(handler: PreLaunchHandler, answer: object) -> Mapping[str, str]:
     fits = isinstance(answer, Mapping) and all(isinstance(t, str) for pair in answer.items() for t in pair)
     if not fits:
         raise Fault(
-            f"The handler {type(handler).__name__} failed: it answered with something other than variables.",
-            hint="`prepare` returns a mapping of text to text, or None.",
+            f"The handler {type(handler).__name__} failed: `prepare` didn't return variables.",
+            hint="It must return a mapping of strings to strings, or None.",
             reason="handler-failed",
         )
     return cast("Mapping[str, str]", answer)

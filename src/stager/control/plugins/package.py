@@ -78,7 +78,7 @@ class Plugins:
 
     def environment_changed(self, environment_id: str) -> None:
         """Call the post-launch handlers in the background if a new deployment of this environment serves."""
-        self._post_launch.ask(environment_id)
+        self._post_launch.request(environment_id)
 
     async def close(self) -> None:
         """Cancel calls that run in the background."""

@@ -1,6 +1,5 @@
-"""Calls of plain functions that may take long, or never end: each in a thread of its own, which nobody waits
-for any more once the time is over. A pool would run out of threads by and by, and keep this process from
-ending."""
+"""Calls of synchronous functions that may hang: each in a thread of its own, which is abandoned at the time
+limit. Hanging calls would exhaust a thread pool, and keep the process from ending."""
 
 from __future__ import annotations
 
@@ -10,13 +9,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-MOST = 16
-"""How many calls of one kind go on at a time, the next ones wait; and how many that were given up may go on
-besides, for ever if they hang, before no more are begun."""
+MAX_CALLS = 16
+"""Concurrent calls of one class; further ones wait. Also the number of abandoned calls that may still run
+before new calls are refused."""
 
 
 class Threads:
-    """The calls of one kind.
+    """The calls of one class.
 
     Args:
         name: of the threads.
@@ -24,26 +23,26 @@ class Threads:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._free = asyncio.Semaphore(MOST)
-        self._given_up = 0
+        self._free = asyncio.Semaphore(MAX_CALLS)
+        self._abandoned = 0
 
     async def call(self, function: Callable[..., object], arguments: tuple[object, ...]) -> object:
-        """What it returns. Cancelled, the call goes on, and nobody hears what comes of it.
+        """Call the function in a thread. If this is cancelled, the call continues and its result is dropped.
 
         Raises:
-            RuntimeError: too many that were given up haven't ended yet.
-            Exception: what it raises.
+            RuntimeError: too many abandoned calls still run.
+            Exception: raised by the function.
         """
         async with self._free:
-            if self._given_up >= MOST:
-                raise RuntimeError(f"{self._given_up} earlier calls of it haven't ended yet")
-            answer = self._begin(function, arguments)
+            if self._abandoned >= MAX_CALLS:
+                raise RuntimeError(f"{self._abandoned} earlier calls still run")
+            answer = self._start(function, arguments)
             try:
                 return await answer
             finally:
-                self._given_up += answer.cancelled()
+                self._abandoned += answer.cancelled()
 
-    def _begin(
+    def _start(
         self, function: Callable[..., object], arguments: tuple[object, ...]
     ) -> asyncio.Future[object]:
         loop = asyncio.get_running_loop()
@@ -52,7 +51,7 @@ class Threads:
 
         def settle(result: object, error: BaseException | None) -> None:
             if answer.cancelled():
-                self._given_up -= 1
+                self._abandoned -= 1
             elif error is None:
                 answer.set_result(result)
             else:
@@ -62,7 +61,7 @@ class Threads:
             result, failure = None, None
             try:
                 result = context.run(function, *arguments)
-            except BaseException as error:  # noqa: BLE001 (it is handed on to whoever waits)
+            except BaseException as error:  # noqa: BLE001 (it is passed to the caller)
                 failure = error
             with suppress(RuntimeError):  # the loop is closed: Stager has stopped meanwhile
                 loop.call_soon_threadsafe(settle, result, failure)
@@ -72,7 +71,7 @@ class Threads:
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """An exception that a future can bear, and that ends nothing but the call."""
+    """An exception that a future accepts and that ends only the call."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

@@ -66,7 +66,7 @@ class Resync:
         for forge in self._forges:
             now = self._clock.now()
             try:
-                count = await forge.recovery.redeliver(self._since.get(forge.name, self._start))
+                count = await forge.redelivery.redeliver(self._since.get(forge.name, self._start))
             except StagerError as error:
                 log.warning("redelivery_failed", forge=forge.name, reason=error.reason, error=error.message)
                 continue

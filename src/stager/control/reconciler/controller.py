@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -33,11 +33,6 @@ class Controller:
         self._workers = workers
         self._troubles = troubles
         self._adopted = adopted
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """See `Troubles.by_part`."""
-        return self._troubles.by_part
 
     async def run(self) -> None:
         """Run until cancelled; then stop the workers. Instances keep running."""

@@ -57,7 +57,7 @@ class Rollout:
             spec = InstanceSpec(
                 labels=labels,
                 image=deployment.image,
-                application=application,
+                container=application.container,
                 profile=application.profile_for(environment.desired.trust),
                 variables=self._variables(environment, deployment, application, from_handlers),
                 fallbacks={"PORT": str(application.port)} if application.port else {},

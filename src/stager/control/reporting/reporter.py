@@ -43,7 +43,7 @@ class Reporter:
     def changed(self, environment_id: str) -> None:
         """Report this environment's state soon."""
         for tasks in self._tasks:
-            tasks.ask(environment_id)
+            tasks.request(environment_id)
 
     async def close(self) -> None:
         """Stop. Reports that are missing are made after the next start."""

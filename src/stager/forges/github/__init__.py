@@ -1,4 +1,4 @@
-"""GitHub, and GitHub Enterprise Server: what it sends (`webhooks`) and what it is asked and told (`client`).
+"""GitHub and GitHub Enterprise Server: webhooks, REST API, sign-in, and the setup of a GitHub App.
 
-Wire formats are read by pure functions (`signature`, `payloads`, `problems`); only `rest` does I/O.
+Wire formats are read by pure functions (`signature`, `payloads`, `responses`, `problems`).
 """

@@ -1,4 +1,4 @@
-"""GitHub for one account or App: all that it is asked and told, over one session."""
+"""The GitHub driver, composed for one account or App over one HTTP session."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import aiohttp
 
 from stager.forges.github.api.announcements import GithubAnnouncements
-from stager.forges.github.api.answers import AppCredentials
-from stager.forges.github.api.app import Installations, Signer
-from stager.forges.github.api.credentials import Account, Token
+from stager.forges.github.api.app import AppInstallations, AppJwt
+from stager.forges.github.api.credentials import GithubAccount, TokenAccount
 from stager.forges.github.api.origins import GithubOrigins
 from stager.forges.github.api.people import GithubPeople
-from stager.forges.github.api.pull_requests import GithubClient
-from stager.forges.github.api.redelivery import GithubRecovery
+from stager.forges.github.api.pull_requests import GithubPullRequests
+from stager.forges.github.api.redelivery import GithubRedelivery
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.webhooks.payloads import FORGE
 from stager.ports.forge import Forge
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a GitHub is. For GitHub Enterprise Server, `https://HOST/api/v3` and `https://HOST`.
+class GithubServer:
+    """A GitHub server. For GitHub Enterprise Server, `https://HOST/api/v3` and `https://HOST`.
 
     Args:
-        timeout: seconds for one request and its answer.
-        pause: seconds, about, before what failed in passing is tried again.
+        timeout: seconds for a request with its response.
+        pause: approximate seconds before the first retry.
     """
 
     api_url: str = "https://api.github.com"
@@ -34,40 +34,40 @@ class Place:
     pause: float = 0.5
 
 
-def with_token(session: aiohttp.ClientSession, place: Place, user: str, password: str) -> Forge:
-    """GitHub as an account with a personal access token sees it; with neither, as everybody does.
+def with_token(session: aiohttp.ClientSession, server: GithubServer, user: str, password: str) -> Forge:
+    """GitHub with an account's personal access token; anonymous if both are empty.
 
     Args:
-        session: whoever made it closes it; as for `with_app`.
+        session: closed by the caller.
     """
-    account = Token(user, password, place.web_url)
-    return _github(place, account, _rest(session, place, account), None)
+    account = TokenAccount(user, password, server.web_url)
+    return _github(server, account, _rest(session, server, account), None)
 
 
-def with_app(session: aiohttp.ClientSession, place: Place, app: AppCredentials) -> Forge:
-    """GitHub as an App sees it. Raises `Fault` when its key can't be used."""
-    app_rest = _rest(session, place, Signer(app))
-    account = Installations(app_rest, app)
-    return _github(place, account, _rest(session, place, account), app_rest)
+def with_app(session: aiohttp.ClientSession, server: GithubServer, app: AppCredentials) -> Forge:
+    """GitHub with an App. The caller closes the session. Raises `Fault` for an unusable key."""
+    app_rest = _rest(session, server, AppJwt(app))
+    account = AppInstallations(app_rest, app)
+    return _github(server, account, _rest(session, server, account), app_rest)
 
 
-def as_nobody(session: aiohttp.ClientSession, place: Place) -> Rest:
-    """GitHub as everybody sees it."""
-    return _rest(session, place, Token("", "", place.web_url))
+def anonymous(session: aiohttp.ClientSession, server: GithubServer) -> Rest:
+    """GitHub without credentials."""
+    return _rest(session, server, TokenAccount("", "", server.web_url))
 
 
-def _rest(session: aiohttp.ClientSession, place: Place, credentials: Account | Signer) -> Rest:
-    return Rest(session, place.api_url, credentials, timeout=place.timeout, pause=place.pause)
+def _rest(session: aiohttp.ClientSession, server: GithubServer, credentials: GithubAccount | AppJwt) -> Rest:
+    return Rest(session, server.api_url, credentials, timeout=server.timeout, pause=server.pause)
 
 
-def _github(place: Place, account: Account, rest: Rest, app_rest: Rest | None) -> Forge:
-    client = GithubClient(rest, account)
+def _github(server: GithubServer, account: GithubAccount, rest: Rest, app_rest: Rest | None) -> Forge:
+    client = GithubPullRequests(rest, account)
     return Forge(
         name=FORGE,
         changes=client,
         reports=client,
-        origins=GithubOrigins(account, place.web_url),
+        origins=GithubOrigins(account, server.web_url),
         people=GithubPeople(rest),
         announcements=GithubAnnouncements(rest),
-        recovery=GithubRecovery(rest, app_rest),
+        redelivery=GithubRedelivery(rest, app_rest),
     )

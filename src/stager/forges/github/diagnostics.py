@@ -1,4 +1,4 @@
-"""Looks at GitHub: whether it answers, whether our clock is right, and what we may do there."""
+"""Diagnostics for GitHub: reachability, clock skew and permissions."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from stager.forges.github.account import Place
+from stager.forges.github.account import GithubServer
 from stager.forges.github.api import problems
-from stager.forges.github.api.answers import AppCredentials
-from stager.forges.github.api.app import Signer
+from stager.forges.github.api.app import AppJwt
 from stager.forges.github.api.credentials import basic
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.app_setup.manifest import PERMISSIONS
 from stager.ports.diagnostics import Finding, Verdict
 
 SKEW = 30.0
-"""Seconds. An App's proofs of a minute ahead are refused (GitHub docs, "Generating a JSON Web Token")."""
-SET_CLOCK = "Have it set: `timedatectl set-ntp true`. GitHub refuses an App whose clock is off by a minute."
+"""Seconds. GitHub rejects JWTs dated a minute ahead (GitHub docs, "Generating a JSON Web Token")."""
+SET_CLOCK = (
+    "Synchronize it: `timedatectl set-ntp true`. GitHub rejects an App whose clock is off by a minute."
+)
 LEVELS = ("read", "write", "admin")
 
 
 class GithubCheck:
-    """Whether GitHub answers, and what we may do there.
+    """Checks that GitHub answers, and Stager's permissions there.
 
     Args:
         user, password: the account's; both empty for none.
@@ -33,8 +35,8 @@ class GithubCheck:
 
     subject = "GitHub"
 
-    def __init__(self, place: Place, user: str, password: str, app: AppCredentials | None) -> None:
-        self._place = place
+    def __init__(self, server: GithubServer, user: str, password: str, app: AppCredentials | None) -> None:
+        self._server = server
         self._user, self._password = user, password
         self._app = app
 
@@ -42,30 +44,30 @@ class GithubCheck:
         """See `ports.diagnostics.Check.look`. Raises as GitHub's client does."""
         async with aiohttp.ClientSession(trust_env=True) as session:
             try:
-                async with session.get(f"{self._place.api_url}/rate_limit") as answer:
+                async with session.get(f"{self._server.api_url}/rate_limit") as answer:
                     date = answer.headers.get("date", "")
             except problems.TRANSPORT as error:
-                hint = "May this machine reach it, and does HTTPS_PROXY name the proxy, if there is one?"
-                message = f"{self._place.api_url} can't be reached: {error}."
+                hint = "Check the network and firewall of this machine, and HTTPS_PROXY if it needs a proxy."
+                message = f"{self._server.api_url} can't be reached: {error}."
                 return [Finding(self.subject, Verdict.WRONG, message, hint)]
-            reached = Finding(self.subject, Verdict.FINE, f"{self._place.api_url} answers.")
+            reached = Finding(self.subject, Verdict.FINE, f"{self._server.api_url} answers.")
             return [reached, *_clock(date), await self._rights(session)]
 
     async def _rights(self, session: aiohttp.ClientSession) -> Finding:
         if self._app is not None:
-            rest = Rest(session, self._place.api_url, Signer(self._app))
+            rest = Rest(session, self._server.api_url, AppJwt(self._app))
             told = await rest.read("/app", {})
             return _of_app(told.get("permissions") if isinstance(told, dict) else None)
         if not self._user:
-            hint = "`stager serve` has a page for that, /setup/github; only public repositories work without."
-            return Finding(self.subject, Verdict.WARNING, "There are no credentials for GitHub.", hint)
+            hint = "Create a GitHub App at /setup/github; without one, only public repositories work."
+            return Finding(self.subject, Verdict.WARNING, "No credentials for GitHub are configured.", hint)
         headers = {"Authorization": basic(self._user, self._password)}
-        async with session.get(f"{self._place.api_url}/user", headers=headers) as answer:
+        async with session.get(f"{self._server.api_url}/user", headers=headers) as answer:
             return _of_token(answer.status, answer.headers.get("x-oauth-scopes"))
 
 
 def _clock(date: str) -> list[Finding]:
-    """How far our clock is from theirs (RFC 9110, 6.6.1)."""
+    """The skew between this machine's clock and GitHub's (RFC 9110, 6.6.1)."""
     try:
         off = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
     except (ValueError, TypeError):
@@ -84,9 +86,9 @@ def _of_app(permissions: Mapping[str, object] | None) -> Finding:
         if _rank(str(given.get(name, ""))) < _rank(level)
     ]
     if lacks:
-        hint = "Give it these in its settings at GitHub, and accept them where it is installed."
+        hint = "Grant them in its settings at GitHub, then accept them where it is installed."
         return Finding(GithubCheck.subject, Verdict.WRONG, f"The App lacks {', '.join(lacks)}.", hint)
-    return Finding(GithubCheck.subject, Verdict.FINE, "The App has the permissions that it needs.")
+    return Finding(GithubCheck.subject, Verdict.FINE, "The App has all required permissions.")
 
 
 def _rank(level: str) -> int:
@@ -96,12 +98,12 @@ def _rank(level: str) -> int:
 def _of_token(status: int, scopes: str | None) -> Finding:
     subject = GithubCheck.subject
     if status == 401:
-        hint = "Put a valid one into `github.outgoing_auth`."
-        return Finding(subject, Verdict.WRONG, "GitHub doesn't know the token.", hint)
+        hint = "Set a valid token in `github.outgoing_auth`."
+        return Finding(subject, Verdict.WRONG, "GitHub rejects the token.", hint)
     if status != 200:
-        return Finding(subject, Verdict.WARNING, f"GitHub answered {status} when asked whose the token is.")
-    # A fine-grained token has no scopes, and nobody but its owner can see what it allows.
+        return Finding(subject, Verdict.WARNING, f"GitHub answered the token's user query with {status}.")
+    # A fine-grained token has no scopes; its permissions can't be queried.
     if scopes and not {"repo", "public_repo"} & {scope.strip() for scope in scopes.split(",")}:
         message = f"The token has the scopes {scopes}, and needs `repo`."
-        return Finding(subject, Verdict.WRONG, message, "Make one with that scope, or an App.")
-    return Finding(subject, Verdict.FINE, "GitHub knows the token.")
+        return Finding(subject, Verdict.WRONG, message, "Create one with that scope, or a GitHub App.")
+    return Finding(subject, Verdict.FINE, "GitHub accepts the token.")

@@ -1,6 +1,6 @@
-"""Signs people in with their account at GitHub, and asks GitHub what they may do, as themselves.
+"""Sign-in with GitHub accounts, and queries about people's permissions with their own tokens.
 
-The web flow is Authlib's; GitHub's device flow is our own, because Authlib has none.
+The web flow uses Authlib; the device flow is implemented here, because Authlib has none.
 https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
 """
 
@@ -15,8 +15,8 @@ import aiohttp
 
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
-from stager.forges.github.account import Place
-from stager.forges.github.api import answers, problems
+from stager.forges.github.account import GithubServer
+from stager.forges.github.api import problems, responses
 from stager.forges.github.api.request import GONE
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.app_setup.manifest import LOGIN_PATH
@@ -29,22 +29,22 @@ TOKEN = "/login/oauth/access_token"  # noqa: S105 (a path)
 DEVICE = "/login/device/code"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 RECEIVER = "/event_receiver"
-"""Where the walkthrough has GitHub send browsers back to."""
+"""The walkthrough's callback path."""
 
 SLOWER_BY = 5.0
-"""Seconds that a `slow_down` adds which doesn't say how long to wait (RFC 8628, 3.5)."""
+"""Seconds added by a `slow_down` without an interval (RFC 8628, 3.5)."""
 
 
 PAUSE = 0.2
-"""Seconds, about, before GitHub is asked a second time: whoever signs in waits."""
+"""Approximate seconds before the first retry: a person waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """Who we are when somebody signs in: an OAuth application, or an App.
+class OAuthClient:
+    """Stager's OAuth client: an OAuth application, or an App.
 
     Args:
-        redirect_path: what is registered with GitHub as callback, as a path.
+        redirect_path: the path of the callback URL that is registered with GitHub.
     """
 
     id: str
@@ -56,9 +56,9 @@ class GithubSignIn:
     """A `stager.ports.login.Accounts`.
 
     Args:
-        session: whoever made it closes it.
-        client: who we are, at this moment; None as long as we are nobody.
-        scope: what an OAuth application asks for; an App has its own permissions.
+        session: closed by the caller.
+        client: returns the current client; None while there is none.
+        scope: the scope of an OAuth application; an App has its own permissions.
     """
 
     name = "github"
@@ -67,15 +67,15 @@ class GithubSignIn:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        place: Place,
-        client: Callable[[], Client | None],
+        server: GithubServer,
+        client: Callable[[], OAuthClient | None],
         scope: str = "repo",
     ) -> None:
         self._session = session
-        self._place = place
+        self._server = server
         self._client = client
         self._scope = scope
-        self._seconds = min(place.timeout, SECONDS)
+        self._seconds = min(server.timeout, SECONDS)
 
     @property
     def is_ready(self) -> bool:
@@ -105,19 +105,23 @@ class GithubSignIn:
         return await self._identity(token)
 
     async def begin(self) -> DeviceCode:
-        answer = await self._post(DEVICE, {"client_id": self._surely().id, "scope": self._scope})
+        answer = await self._post(DEVICE, {"client_id": self._require_client().id, "scope": self._scope})
         if "error" in answer:
             raise _refused(str(answer["error"]))
         try:
-            code = answers.read_device_code(answer)
+            code = responses.read_device_code(answer)
         except wire.Unreadable as error:
             raise problems.unreadable(error, f"POST {DEVICE}") from None
-        if not code.verification_uri.startswith(f"{self._place.web_url}/"):
-            raise Refused("GitHub's device flow leads elsewhere.", reason="sign-in-failed", status=403)
+        if not code.verification_uri.startswith(f"{self._server.web_url}/"):
+            raise Refused(
+                "GitHub's device flow has a verification address outside GitHub.",
+                reason="sign-in-failed",
+                status=403,
+            )
         return code
 
     async def poll(self, secret: str) -> Identity | Pending:
-        client = self._surely()
+        client = self._require_client()
         form = {"client_id": client.id, "device_code": secret, "grant_type": DEVICE_GRANT}
         answer = await self._post(TOKEN, form)
         error = answer.get("error")
@@ -130,7 +134,7 @@ class GithubSignIn:
 
     async def who(self, proof: str) -> str:
         try:
-            return answers.read_login(await self._rest(proof).read("/user", {}))
+            return responses.read_login(await self._rest(proof).read("/user", {}))
         except Refused as error:
             if error.status in {401, 403}:
                 return ""
@@ -141,7 +145,7 @@ class GithubSignIn:
     async def access(self, proof: str, owner: str, name: str) -> Access:
         try:
             names = {"owner": owner, "repo": name}
-            return answers.read_access(await self._rest(proof).read("/repos/{owner}/{repo}", names))
+            return responses.read_access(await self._rest(proof).read("/repos/{owner}/{repo}", names))
         except Refused as error:
             if error.status in {401, 403, *GONE}:
                 return Access.NONE
@@ -149,22 +153,22 @@ class GithubSignIn:
         except wire.Unreadable as error:
             raise problems.unreadable(error, "GET /repos/{owner}/{repo}") from None
 
-    def _surely(self) -> Client:
+    def _require_client(self) -> OAuthClient:
         client = self._client()
         if client is None:
             raise Refused(
-                "Signing in with GitHub isn't set up here.",
-                hint="Set `github.client_id` and `github.client_secret`, or make an App at /setup/github.",
+                "Sign-in with GitHub isn't configured.",
+                hint="Set `github.client_id` and `github.client_secret`, or create an App at /setup/github.",
                 reason="sign-in-unavailable",
                 status=404,
             )
         return client
 
     def _url(self, path: str) -> str:
-        return self._place.web_url.rstrip("/") + path
+        return self._server.web_url.rstrip("/") + path
 
     def _oauth(self, redirect: str) -> AbstractAsyncContextManager[Any]:
-        client = self._surely()
+        client = self._require_client()
         return oauth_client(
             (client.id, client.secret),
             self.title,
@@ -176,7 +180,7 @@ class GithubSignIn:
         )
 
     async def _post(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """GitHub's answer; its errors come as 200 or, as the standard has it, as 400."""
+        """GitHub's response. Errors have status 200 or, as in the standard, 400."""
         try:
             async with self._session.post(
                 self._url(path),
@@ -194,7 +198,7 @@ class GithubSignIn:
 
     async def _identity(self, answer: object) -> Identity:
         try:
-            token = answers.read_access_token(answer)
+            token = responses.read_access_token(answer)
         except wire.Unreadable as error:
             raise problems.unreadable(error, f"POST {TOKEN}") from None
         if name := await self.who(token):
@@ -202,12 +206,12 @@ class GithubSignIn:
         raise _refused("bad_token")
 
     def _rest(self, token: str) -> Rest:
-        pause = min(self._place.pause, PAUSE)
-        return Rest(self._session, self._place.api_url, _Bearer(token), timeout=self._seconds, pause=pause)
+        pause = min(self._server.pause, PAUSE)
+        return Rest(self._session, self._server.api_url, _Bearer(token), timeout=self._seconds, pause=pause)
 
 
 class _Bearer:
-    """Somebody's own token, as `rest.Credentials`."""
+    """A person's token, as `rest.RequestCredentials`."""
 
     def __init__(self, token: str) -> None:
         self._authorization = f"Bearer {token}"
@@ -223,22 +227,22 @@ class _Bearer:
 
 
 _SENTENCES = {
-    "access_denied": "It was refused at GitHub.",
-    "expired_token": "It took too long.",
-    "device_flow_disabled": "The application's settings at GitHub have the device flow switched off.",
-    "bad_verification_code": "GitHub doesn't know this code, or not any more.",
-    "incorrect_client_credentials": "GitHub doesn't know `github.client_id` and `github.client_secret`.",
-    "redirect_uri_mismatch": "The callback URL that is registered with GitHub is another one.",
+    "access_denied": "The authorization was denied at GitHub.",
+    "expired_token": "The sign-in expired.",
+    "device_flow_disabled": "The device flow is disabled in the application's settings at GitHub.",
+    "bad_verification_code": "The code is unknown to GitHub or has expired.",
+    "incorrect_client_credentials": "GitHub rejects `github.client_id` and `github.client_secret`.",
+    "redirect_uri_mismatch": "The callback URL differs from the one registered with GitHub.",
 }
 _STATUSES = {"expired_token": 410, "device_flow_disabled": 404}
-"""Other than 403. With a 404 a command line tries the other way: new applications have no device flow."""
+"""Other than 403. After a 404 the command line tries the web flow: new applications have no device flow."""
 
 
 def _refused(error: str) -> Refused:
     known = _SENTENCES.get(error)
     return Refused(
-        "Signing in with GitHub has failed.",
-        hint=known or f"GitHub says {error[:60]!r}.",
+        "Sign-in with GitHub failed.",
+        hint=known or f"GitHub's error: {error[:60]!r}.",
         reason={
             "access_denied": "sign-in-denied",
             "device_flow_disabled": "sign-in-unavailable",

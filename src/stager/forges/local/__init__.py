@@ -1,6 +1,6 @@
-"""A forge without an account: a bare repository on this machine, in which every branch but the default one is
-a change.
+"""A forge without accounts: a bare repository on this machine, in which every branch but the default one is a
+change.
 
-git is asked what is the case (`register`, by way of `forge`); the hook only wakes (`hook`, `pushed`). So a
-push that nobody told of is found by the next resync.
+The state is read from git (`register`, `repository`); the post-receive hook only triggers that (`hook`,
+`push_client`). A push that the hook couldn't report is found by the next resync.
 """

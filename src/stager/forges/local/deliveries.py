@@ -1,4 +1,4 @@
-"""What the hook tells, once its signature was checked, and what is recorded of it: a delivery a branch."""
+"""Deliveries of the local forge: signatures, and one delivery for each pushed branch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stager.domain.application import LOCAL_OWNER
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, Delivery
 from stager.domain.source import Change, Repository, repository_id
-from stager.forges.local.pushed import BRANCHES, PREFIX, SIGNATURE
+from stager.forges.local.push_client import BRANCHES, PREFIX, SIGNATURE
 from stager.forges.local.register import Entry, Register
 from stager.ports.forge import Signed
 
@@ -25,15 +25,15 @@ LARGEST_BODY = 1024 * 1024
 """Bytes; some 6,000 branches in one push."""
 
 NO_COMMIT = {"0"}
-"""The digits of the id that git gives for what wasn't there before (githooks(5), `post-receive`)."""
+"""The digits of the id that git reports for a new ref (githooks(5), `post-receive`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing that happened to one branch.
+    """An event of a branch.
 
     Args:
-        repository: its name, that of its application.
+        repository: its name, which is the application's.
     """
 
     repository: str
@@ -45,7 +45,7 @@ _TEXT = TypeAdapter(Message)
 
 
 def read(delivery: Delivery) -> Message | None:
-    """What a delivery of ours says; None if it is none."""
+    """Parse a delivery of this forge; None if it can't be parsed."""
     try:
         return _TEXT.validate_json(delivery.payload)
     except ValidationError:
@@ -53,11 +53,11 @@ def read(delivery: Delivery) -> Message | None:
 
 
 def of_push(name: str, delivery_id: str, refs: Mapping[str, bool], register: Register) -> list[Delivery]:
-    """What a push amounts to.
+    """The deliveries of a push.
 
     Args:
         name: the repository's.
-        delivery_id: of what told of it.
+        delivery_id: of the hook's request.
         refs: the refs that were pushed, and whether they are new.
         register: the repository's changes after it.
     """
@@ -71,7 +71,7 @@ def of_push(name: str, delivery_id: str, refs: Mapping[str, bool], register: Reg
 
 
 def refs_of(body: bytes) -> dict[str, bool]:
-    """The branches that the hook tells of, as refs, and whether they are new. Raises `Refused`."""
+    """The pushed branches as refs, and whether they are new. Raises `Refused`."""
     try:
         lines = [line.split(" ", 2) for line in body.decode(errors="replace").split("\n") if line]
         return {ref: set(old) == NO_COMMIT for old, _, ref in lines if ref.startswith(BRANCHES)}
@@ -88,10 +88,10 @@ def _action(entry: Entry, *, is_new: bool) -> ChangeAction:
 
 
 class SignedPush(Signed):
-    """A body that is to be signed with this secret.
+    """Verifies a body's signature with this secret.
 
     Raises:
-        Refused: 401, `signature-missing` or, where no body could be right, `signature-wrong`.
+        Refused: 401, `signature-missing` or, for an invalid format, `signature-wrong`.
     """
 
     def __init__(self, secret: bytes, headers: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ class SignedPush(Signed):
 
 
 def _wrong() -> Refused:
-    return refused("signature-wrong", "The delivery's signature doesn't fit its body.")
+    return refused("signature-wrong", "The delivery's signature doesn't match its body.")
 
 
 def refused(reason: str, message: str) -> Refused:
@@ -126,10 +126,10 @@ def repository_of(name: str) -> Repository:
 
 
 def change_of(name: str, entry: Entry, url: str = "") -> Change:
-    """A branch of the repository of this name as a change.
+    """A branch as a change.
 
     Args:
-        url: where people can look at it.
+        url: a page about it.
     """
     repository = repository_of(name)
     return Change(

@@ -1,4 +1,4 @@
-"""What the local forge is asked and told, over the ports that every forge has."""
+"""The local forge's implementation of the forge ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stager.domain.pull_requests.events import ChangeSeen, Delivery, Event, Igno
 from stager.domain.source import Access, Change, Repository
 from stager.forges.local import deliveries
 from stager.forges.local.deliveries import FORGE, change_of, repository_of
-from stager.forges.local.pushed import DELIVERY, REPOSITORY, signature
+from stager.forges.local.push_client import DELIVERY, REPOSITORY, signature
 from stager.forges.local.repository import LocalRepository, away
 from stager.ports.forge import (
     Announcement,
@@ -25,7 +25,7 @@ from stager.ports.forge import (
     People,
     RateLimit,
     Reaction,
-    Recovery,
+    Redelivery,
     Reports,
     Signed,
     Webhooks,
@@ -33,15 +33,15 @@ from stager.ports.forge import (
 from stager.ports.source import Origin
 
 NOTHING = "none"
-"""The id of what this forge has no place for: comments and deployments."""
+"""The id of objects that this forge doesn't have: comments and deployments."""
 
 
-class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Recovery):
-    """Bare repositories on this machine. There are no accounts: whoever may write to one is its owner.
+class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Redelivery):
+    """Bare repositories on this machine. There are no accounts: write access to the files is ownership.
 
     Args:
         repositories: their paths, by their names, which are those of their applications.
-        home: gives the URL of Stager's own pages, where people look at a change.
+        home: returns the URL of Stager's pages, which is used as the URL of changes.
     """
 
     def __init__(self, repositories: Mapping[str, Path], home: Callable[[], str] = str) -> None:
@@ -50,10 +50,10 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         self._secrets: dict[str, bytes] = {}
 
     async def open(self, server: str) -> None:
-        """Have every repository there, with a hook that finds us.
+        """Create missing repositories, and install the hook in all of them.
 
         Args:
-            server: a URL at which Stager answers programs on this machine.
+            server: Stager's URL for programs on this machine.
 
         Raises:
             Refused: one of them can't be used.
@@ -65,7 +65,7 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
 
     @property
     def parts(self) -> Forge:
-        """All of it, port by port."""
+        """The implementation of each port."""
         return Forge(
             name=FORGE,
             changes=self,
@@ -73,7 +73,7 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
             origins=self,
             people=self,
             announcements=self,
-            recovery=self,
+            redelivery=self,
         )
 
     def expect(self, headers: Mapping[str, str]) -> Signed:
@@ -81,7 +81,7 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         return deliveries.SignedPush(self._secrets.get(headers.get(REPOSITORY, ""), b""), headers)
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> list[Delivery]:
-        """See `Webhooks.receive`. The hook tells which branches were pushed; git, what became of them."""
+        """See `Webhooks.receive`. The hook reports the pushed branches; their state is read from git."""
         if len(body) > deliveries.LARGEST_BODY:
             raise Refused("The delivery is larger than 1 MB.", reason="delivery-too-large", status=413)
         signed = self.expect(headers)
@@ -122,55 +122,56 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Rec
         return repository_of(name)
 
     async def comment(self, change: ChangeLink, *, marker: str, body: str, known: str) -> str:  # noqa: ARG002
-        """Nothing: there are no comments here."""
+        """No effect: this forge has no comments."""
         return NOTHING
 
     async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
-        """Nothing: there are no comments here."""
+        """No effect: this forge has no comments."""
 
     async def origin(self, repository: Repository, number: int | None) -> Origin:
         refs = () if number is None else (f"refs/pull/{number}/head",)
         return Origin(str(self._of(repository).path), refs)
 
     async def access(self, repository: Repository, login: str) -> Access:
-        """The owner, `local`, may do everything, and there is nobody else."""
+        """The owner `local` has full access, everybody else none."""
         self._of(repository)
         return Access.ADMIN if login == FORGE else Access.NONE
 
     async def paths(self, repository: Repository, number: int) -> list[str]:
-        place = self._of(repository)
-        register = await place.changes()
+        found = self._of(repository)
+        register = await found.changes()
         entry = next((entry for entry in register.changes if entry.number == number), None)
-        return await place.paths(entry) if entry else []
+        return await found.paths(entry) if entry else []
 
     async def checks(self, repository: Repository, sha: str, ours: str) -> Checks:  # noqa: ARG002
-        """None: nothing checks commits here."""
+        """None: this forge has no checks."""
         return "none"
 
     async def deployment(self, change: ChangeLink, announcement: Announcement, known: str) -> str:  # noqa: ARG002
-        """Nothing: there are no deployments here."""
+        """No effect: this forge has no deployments."""
         return NOTHING
 
     async def status(self, change: ChangeLink, announcement: Announcement, context: str) -> None:
-        """Nothing: commits bear no statuses here."""
+        """No effect: this forge has no commit statuses."""
 
     async def react(self, repository: Repository, comment: str, reaction: Reaction) -> None:
-        """Nothing: there are no comments here."""
+        """No effect: this forge has no comments."""
 
     async def redeliver(self, since: datetime) -> int:  # noqa: ARG002
-        """Nothing is kept of what the hook couldn't tell: the resync finds it."""
+        """No effect: failed deliveries aren't stored; the resync finds their changes."""
         return 0
 
     def limits(self) -> RateLimit | None:
         return None
 
     def _sharing(self, name: str) -> list[str]:
-        """The names that a repository has: of each application that is made of it. The hook knows one."""
-        place = self._repositories[name].path.resolve()
-        return [one for one, other in self._repositories.items() if other.path.resolve() == place]
+        """All names of a repository: one for each application that is built from it. The hook sends one of
+        them."""
+        found = self._repositories[name].path.resolve()
+        return [one for one, other in self._repositories.items() if other.path.resolve() == found]
 
     def _of(self, repository: Repository) -> LocalRepository:
-        place = self._repositories.get(repository.name)
-        if place is None or repository.id != repository_of(repository.name).id:
-            raise away(Path(repository.full_name), "the configuration doesn't name it (any more)")
-        return place
+        found = self._repositories.get(repository.name)
+        if found is None or repository.id != repository_of(repository.name).id:
+            raise away(Path(repository.full_name), "it isn't configured")
+        return found

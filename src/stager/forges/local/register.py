@@ -1,4 +1,5 @@
-"""Which branch is which change. Numbers are given here, once and for ever; all else is git's to tell."""
+"""The changes of a local repository: the permanent number of each branch, and its state as read from git.
+Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +9,17 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from stager.forges.local.pushed import BRANCHES
+from stager.forges.local.push_client import BRANCHES
 
 LONGEST_TITLE = 256
-"""Characters, GitHub's bound for a title."""
+"""Characters; GitHub's limit for a title."""
 
 PULL = re.compile(r"refs/pull/(\d+)/head")
 
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """What git knows of the commit that a ref points to.
+    """The commit that a ref points to.
 
     Args:
         author: its committer's name.
@@ -34,10 +35,10 @@ class Entry:
     """A branch as a change.
 
     Args:
-        number: the branch's for ever, also when it is deleted and pushed again.
-        before: the head that this one replaced.
-        created_at: seconds since 1970, as `updated_at`.
-        updated_at: seconds since 1970, whole ones; grows with each thing that happens to the branch.
+        number: permanent for the branch, also after it is deleted and pushed again.
+        before: the previous head.
+        created_at: seconds since 1970.
+        updated_at: whole seconds since 1970; increases with each event of the branch.
     """
 
     number: int
@@ -58,7 +59,7 @@ class Register:
     """All changes of a repository.
 
     Args:
-        next: the number that the next new branch gets.
+        next: the number of the next new branch.
     """
 
     next: int
@@ -70,7 +71,7 @@ class Register:
 
     @property
     def refs(self) -> dict[str, str]:
-        """The refs by which a change's head is found, whatever becomes of its branch. They are GitHub's."""
+        """Refs that keep each change's head, also after its branch is deleted; named as at GitHub."""
         return {f"refs/pull/{entry.number}/head": entry.head for entry in self.changes}
 
 
@@ -78,7 +79,7 @@ _TEXT = TypeAdapter(Register)
 
 
 def read(text: bytes) -> Register | None:
-    """What `write` wrote; None if that isn't what it is."""
+    """Parse the output of `write`; None if it can't be parsed."""
     try:
         return _TEXT.validate_json(text, strict=True)
     except ValidationError:
@@ -90,7 +91,7 @@ def write(register: Register) -> bytes:
 
 
 def tips_of(lines: Iterable[str]) -> dict[str, Tip]:
-    """Refs and what they point to.
+    """Refs and the commits that they point to.
 
     Args:
         lines: of `git for-each-ref`, in `FORMAT`.
@@ -103,8 +104,8 @@ FORMAT = "%(refname)%00%(objectname)%00%(committername)%00%(contents:subject)"
 
 
 def recovered(refs: Mapping[str, Tip]) -> Register:
-    """A register that was lost, as far as refs tell: no number is given twice, and a branch has its own where
-    it is as it was."""
+    """Rebuild a lost register from refs: no number is reused, and a branch keeps its number if its head is
+    unchanged."""
     numbers = {int(match[1]): tip.sha for ref, tip in refs.items() if (match := PULL.fullmatch(ref))}
     entries: dict[str, Entry] = {}
     for number, sha in sorted(numbers.items()):
@@ -120,7 +121,7 @@ def branches_of(refs: Mapping[str, Tip]) -> dict[str, Tip]:
 
 
 def closing(register: Register, refs: Mapping[str, Tip], default: str) -> list[Entry]:
-    """The open changes whose branch is gone, or is the default one by now."""
+    """The open changes whose branch was deleted or became the default one."""
     present = branches_of(refs).keys() - {default}
     return [entry for entry in register.changes if entry.is_open and entry.branch not in present]
 
@@ -128,7 +129,7 @@ def closing(register: Register, refs: Mapping[str, Tip], default: str) -> list[E
 def reconciled(
     register: Register, refs: Mapping[str, Tip], *, default: str, merged: Collection[int], now: int
 ) -> Register:
-    """The register with what has happened in the repository since.
+    """The register, updated with the repository's refs.
 
     Args:
         default: the default branch.
@@ -160,5 +161,5 @@ def _followed(entry: Entry, tip: Tip, default: str, now: int) -> Entry:
 
 
 def _stamped(entry: Entry, now: int, *, is_open: bool, merged: bool) -> Entry:
-    """By its stamp a late message is known, so no two states have the same."""
+    """Each state has its own time, so that late messages are recognised."""
     return replace(entry, is_open=is_open, merged=merged, updated_at=max(now, entry.updated_at + 1))

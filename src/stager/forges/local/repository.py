@@ -1,4 +1,4 @@
-"""One bare repository that is a forge: git's answers about it, and the folder of ours in it."""
+"""A bare repository of the local forge: its state as read from git, and Stager's folder in it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 
 from stager.domain.errors import Refused, Retry
 from stager.forges.local import hook, register
-from stager.forges.local.pushed import BRANCHES, NAME, SECRET, SERVER
+from stager.forges.local.push_client import BRANCHES, NAME, SECRET, SERVER
 from stager.forges.local.register import Entry, Register, Tip
-from stager.git import Done, environment, git
+from stager.git import Result, environment, git
 
 PATIENCE = 10.0
-"""Seconds that a git on this machine, or another process's turn, is waited for."""
+"""Time limit in seconds for git, and for the lock."""
 
 SETTINGS = {
-    # A build wants exactly one commit, also one that was pushed over meanwhile.
+    # A build fetches one commit by its id, also after a force-push.
     "uploadpack.allowAnySHA1InWant": "true",
     # Clones of CI jobs are shallow (git-config(1)).
     "receive.shallowUpdate": "true",
-    # The refs of changes are ours to write.
+    # Only Stager writes the refs of changes.
     "receive.hideRefs": "refs/pull",
 }
 USUAL = ("main", "master")
-"""Names of a first branch that make it the default one, where several are pushed first."""
+"""Names of the default branch, if several branches are pushed first."""
 
 
 class LocalRepository:
@@ -44,10 +44,10 @@ class LocalRepository:
         self._ours = path / "stager"
 
     async def adopt(self) -> bool:
-        """Have a bare repository there, with our hook and a secret. What is there already is kept.
+        """Create the bare repository if it is missing, with the hook and a secret. Existing content is kept.
 
         Returns:
-            Whether it is a new one.
+            Whether it was created.
 
         Raises:
             Refused: `not-a-bare-repository`, `repository-unusable`.
@@ -62,44 +62,44 @@ class LocalRepository:
         except OSError as error:
             raise Refused(
                 f"{self.path} can't be used as a repository: {error.strerror}.",
-                hint="May Stager's user write there?",
+                hint="Make it writable for Stager's user.",
                 reason="repository-unusable",
             ) from error
         return new
 
     @property
     def secret(self) -> bytes:
-        """What the hook signs with. Raises OSError where it can't be read."""
+        """The hook's signing secret. Raises OSError if it can't be read."""
         return (self.path / SECRET).read_bytes().strip()
 
     def introduce(self, name: str, server: str = "") -> None:
-        """Write down for the hook what the repository is called, and where Stager answers.
+        """Store the repository's name and Stager's URL for the hook.
 
         Args:
-            server: a URL; empty for what was written before.
+            server: the URL; empty to keep the stored one.
         """
         _replace(self.path / NAME, f"{name}\n".encode())
         if server or not (self.path / SERVER).exists():
             _replace(self.path / SERVER, f"{server}\n".encode())
 
     async def changes(self) -> Register:
-        """Every branch as a change, as it is now. New ones get their number.
+        """All branches as changes, in their current state. New branches get their numbers.
 
         Raises:
-            Retry: `repository-away`: that can't be told for certain.
+            Retry: `repository-away`: git failed or timed out.
         """
         try:
-            async with asyncio.timeout(PATIENCE), self._turn():
+            async with asyncio.timeout(PATIENCE), self._lock():
                 return await self._reconciled()
         except TimeoutError:
-            raise away(self.path, f"nothing came within {PATIENCE:g} s") from None
+            raise away(self.path, f"git didn't finish within {PATIENCE:g} s") from None
         except OSError as error:
             raise away(self.path, error.strerror or str(error)) from error
 
     async def paths(self, entry: Entry) -> list[str]:
-        """The files that a change touches. Raises as `changes` does."""
+        """The files that a change modifies. Raises what `changes` does."""
         merge_base = await self._run("merge-base", f"refs/heads/{entry.base}", entry.head)
-        if merge_base.code:  # no history in common: all of it is new
+        if merge_base.code:  # No common history: all files are new.
             done = await self._git("ls-tree", "-r", "-z", "--name-only", entry.head)
         else:
             done = await self._git("diff", "--name-only", "--no-renames", "-z", merge_base.text, entry.head)
@@ -109,19 +109,19 @@ class LocalRepository:
         if not self.path.exists() or not any(self.path.iterdir()):
             if not self.path.parent.exists():
                 self.path.parent.mkdir(parents=True)
-                self.path.parent.chmod(0o755)  # others may clone what is in it
+                self.path.parent.chmod(0o755)  # Other users may clone from it.
             done = await git("init", "--quiet", "--bare", "--initial-branch=main", self.path)
             if done.code:
                 raise Refused(
-                    f"git can't make a repository at {self.path}: {done.errors.strip()}",
+                    f"git can't create a repository at {self.path}: {done.errors.strip()}",
                     reason="repository-unusable",
                 )
             return True
         if (await self._run("rev-parse", "--is-bare-repository")).text != "true":
             raise Refused(
                 f"{self.path} isn't a bare repository.",
-                hint="Name one, or a path at which there is nothing yet. The branches of a repository that"
-                " somebody works in can be pushed to a bare one beside it.",
+                hint="Give the path of a bare repository, or an unused path. The branches of a working copy"
+                " can be pushed to a bare repository beside it.",
                 reason="not-a-bare-repository",
             )
         return False
@@ -136,8 +136,8 @@ class LocalRepository:
         file.chmod(0o600)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Be the only one that gives out numbers, among all processes."""
+    async def _lock(self) -> AsyncIterator[None]:
+        """Hold the lock for numbering changes, across processes."""
         with (self._ours / "lock").open("a") as file:
             while True:
                 try:
@@ -171,9 +171,9 @@ class LocalRepository:
         return register.tips_of(done.output.decode(errors="replace").split("\n"))
 
     async def _default_branch(self, refs: Mapping[str, Tip]) -> str:
-        """What HEAD names; where that was never pushed, the first branch that was, as forges do."""
+        """The branch in HEAD; if it was never pushed, the first pushed branch, as at other forges."""
         branches = register.branches_of(refs)
-        # A file, in most repositories (gitrepository-layout(5)), and no git is quicker.
+        # Usually a file (gitrepository-layout(5)); reading it is faster than running git.
         head = (self.path / "HEAD").read_text("utf-8", "replace").strip()
         if (default := head.removeprefix(f"ref: {BRANCHES}")) in branches:
             return default
@@ -191,33 +191,33 @@ class LocalRepository:
         return done.code == 0
 
     async def _point(self, wanted: Register, refs: Mapping[str, Tip]) -> None:
-        """Have `refs/pull/N/head` point to the changes' heads."""
+        """Point `refs/pull/N/head` to the changes' heads."""
         lines = [
             f"update {ref} {sha}\n" for ref, sha in wanted.refs.items() if refs.get(ref, Tip("")).sha != sha
         ]
         if lines:
             await self._git("update-ref", "--stdin", given="".join(lines).encode())
 
-    async def _git(self, *arguments: str, given: bytes | None = None) -> Done:
+    async def _git(self, *arguments: str, given: bytes | None = None) -> Result:
         done = await self._run(*arguments, given=given)
         if done.code:
             raise away(self.path, done.errors.strip() or f"exit code {done.code}")
         return done
 
-    async def _run(self, *arguments: str, given: bytes | None = None) -> Done:
-        return await git("--git-dir", self.path, *arguments, environ=environment(), given=given)
+    async def _run(self, *arguments: str, given: bytes | None = None) -> Result:
+        return await git("--git-dir", self.path, *arguments, environ=environment(), input_=given)
 
 
 def away(path: Path, why: str) -> Retry:
     return Retry(
         f"The repository {path} can't be read: {why[:300]}",
-        hint="Is it there, and may Stager's user read and write it?",
+        hint="Check that it exists and that Stager's user can read and write it.",
         reason="repository-away",
     )
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Replace a file atomically."""
     draft = file.with_suffix(".new")
     with draft.open("wb") as stream:
         stream.write(content)

@@ -47,8 +47,9 @@ evergreen_containers: [main]
 """
 
     max_previews: Annotated[int | None, Field(ge=1, validate_default=True), NOT_BOOLEAN] = None
-    """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports between the
-    environment variables `MIN_PORT` and `MAX_PORT`, and without these unlimited."""
+    """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports from
+    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir`, the number
+    of `ingress_ports`; otherwise unlimited."""
 
     container_rotation_strategy: Annotated[
         tuple[Annotated[str, NameOf("container_rotation_strategy")], ...],
@@ -79,6 +80,7 @@ class Notifications(Task):
 
     title: ClassVar = "Notifications and other handlers"
     example: ClassVar = """\
+pre_launch_handlers: RequireVariables
 post_launch_handlers:
   - AddGithubPullRequestCommentOnLaunch
   - NotifyOnLaunch
@@ -88,7 +90,9 @@ notify:
 slack:
   webhook_url: https://hooks.slack.com/services/T0000/B0000/XXXXXXXX
   channel: "#previews"
-handlers: {}
+handlers:
+  RequireVariables:
+    names: [DATABASE_URL]
 """
 
     pre_launch_handlers: Annotated[

@@ -1,4 +1,4 @@
-"""How a forge in memory answers what it is asked."""
+"""Fault modes of the fake forge."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ SLOW_SECONDS = 10.0
 
 
 class FaultMode(Enum):
-    """How the forge answers what it is asked."""
+    """How the forge answers requests."""
 
     WELL = auto()
     SLOW = auto()
     """After `SLOW_SECONDS`."""
     NEVER = auto()
     FAILING = auto()
-    """It can't be reached."""
+    """It is unreachable."""
     PARTIAL = auto()
-    """Lists break off in the middle, so that they are no answer."""
+    """Lists are cut off and therefore invalid."""
     EMPTY = auto()
-    """Lists come back empty, as if there were nothing."""
+    """Lists are empty."""
     SHORT = auto()
-    """Lists come back without their second half, as if that were all."""
+    """Lists lack their second half."""
     REFUSING = auto()
-    """It says no to whatever we want to write."""
+    """It rejects writes."""
 
 
 class Faulty:
-    """What every part of the forge in memory has in common.
+    """The base class of the parts of the fake forge.
 
     Attributes:
-        mood: how it answers.
+        fault_mode: how it answers.
     """
 
     def __init__(self) -> None:
-        self.mood = FaultMode.WELL
+        self.fault_mode = FaultMode.WELL
 
     async def _turn(self, *, writes: bool = False, lists: bool = False) -> None:
-        """Answer as the mood is.
+        """Apply the fault mode to a request.
 
         Args:
-            writes: whether something is to be changed.
+            writes: whether the request changes something.
             lists: whether the answer is a list.
         """
-        if self.mood is FaultMode.NEVER:
+        if self.fault_mode is FaultMode.NEVER:
             await asyncio.Event().wait()
-        await asyncio.sleep(SLOW_SECONDS if self.mood is FaultMode.SLOW else 0)
-        if self.mood is FaultMode.FAILING:
+        await asyncio.sleep(SLOW_SECONDS if self.fault_mode is FaultMode.SLOW else 0)
+        if self.fault_mode is FaultMode.FAILING:
             raise Retry("The forge can't be reached.", reason="forge-away")
-        if writes and self.mood is FaultMode.REFUSING:
-            raise Refused("The forge lets nobody write here.", reason="forge-refused", status=403)
-        if lists and self.mood is FaultMode.PARTIAL:
-            raise Retry("The forge's answer breaks off.", reason="forge-unreadable")
+        if writes and self.fault_mode is FaultMode.REFUSING:
+            raise Refused("The forge rejects the write.", reason="forge-refused", status=403)
+        if lists and self.fault_mode is FaultMode.PARTIAL:
+            raise Retry("The forge's answer is cut off.", reason="forge-unreadable")
 
     def _listed(self, whole: list[T]) -> list[T]:
-        """The list as it is told in this mood, where that isn't by no answer at all."""
-        match self.mood:
+        """The list as it is returned in this fault mode."""
+        match self.fault_mode:
             case FaultMode.EMPTY:
                 return []
             case FaultMode.SHORT:

@@ -1,7 +1,7 @@
-"""A forge in memory: pull requests that a test opens and closes, at a forge of any mood.
+"""An in-memory forge with fault modes.
 
-It is all of `stager.ports.forge` in one. What happens in it comes back as the event that a webhook would tell
-of; whether, when and how often that is delivered is the test's to decide.
+It implements all of `stager.ports.forge`. Methods that change a pull request return the event that a webhook
+would deliver; the test decides whether, when and how often it is delivered.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from stager.ports.forge import Forge, RateLimit, Signed
 from stager.ports.source import Origin
 from stager.testing.fakes.clock import START
 from stager.testing.fakes.forge_people import FakePeople
-from stager.testing.fakes.forge_places import Comment, FakePlaces
+from stager.testing.fakes.forge_reports import Comment, FakeReports
 
 FORGE = "fake"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A delivery that the forge couldn't get rid of.
+    """A delivery that failed.
 
     Args:
         at: by the forge's own clock.
@@ -36,7 +36,7 @@ class Lost:
 
 
 class _Anything(Signed):
-    """A body of which nothing is to be proved."""
+    """Accepts any body."""
 
     def update(self, piece: bytes) -> None:
         pass
@@ -45,20 +45,20 @@ class _Anything(Signed):
         pass
 
 
-class FakeForge(FakePlaces, FakePeople):
+class FakeForge(FakeReports, FakePeople):
     """See `stager.ports.forge`; it implements each of its protocols.
 
     Args:
-        tick: the time between two happenings; stamps count whole seconds, as on GitHub.
-        secret: what `receive` wants to find in the header `authorization`.
+        tick: seconds between two events; times are in whole seconds, as on GitHub.
+        secret: the value that `receive` expects in the header `authorization`.
 
     Attributes:
-        mood: how it answers.
-        comments, deployments, statuses: all that people see, oldest first.
-        origins: where git finds a repository, by the repository's id; a made-up URL for all others.
-        lost: the deliveries that failed, for `redeliver`.
-        redelivered: those that it has sent again. Bringing them is the test's part.
-        rate_limit: what `limits` tells.
+        fault_mode: how it answers.
+        comments, deployments, statuses: all of them, oldest first.
+        origins: origins by repository id; others have an invented URL.
+        lost: failed deliveries, for `redeliver`.
+        redelivered: deliveries that `redeliver` has sent again; the test delivers them.
+        rate_limit: the result of `limits`.
     """
 
     def __init__(self, *, tick: float = 1.0, secret: str = "") -> None:
@@ -73,19 +73,19 @@ class FakeForge(FakePlaces, FakePeople):
         self._repositories: list[Repository] = []
         self._former_names: dict[tuple[str, str], str] = {}
         self._changes: dict[tuple[str, int], Change] = {}
-        self._told: list[Event] = []
+        self._events: list[Event] = []
 
-    # What happens in it.
+    # Called by tests.
 
     def add_repository(self, owner: str, name: str) -> Repository:
-        """A repository. Raises nothing when there is one of this name: a name may be given anew."""
+        """Add a repository. Its name may be the former name of another one."""
         repository = Repository(repository_id(FORGE, str(len(self._repositories) + 101)), owner, name)
         self._repositories.append(repository)
         return repository
 
     def rename(self, repository: Repository, owner: str, name: str) -> Repository:
-        """The repository is renamed, or transferred to another owner; no event tells of that. Whoever asks by
-        an old name is led to it, until that is given to another. Returns it as it is called now."""
+        """Rename or transfer a repository, without an event. Its old name redirects to it until another
+        repository has that name. Returns the renamed repository."""
         renamed = Repository(repository.id, owner, name)
         now = next(r for r in self._repositories if r.id == repository.id)
         self._former_names[now.owner, now.name] = repository.id
@@ -101,12 +101,12 @@ class FakeForge(FakePlaces, FakePeople):
 
     @property
     def changes(self) -> list[Change]:
-        """All of them as they are now, oldest first."""
+        """The current changes, oldest first."""
         return list(self._changes.values())
 
     @property
     def repositories(self) -> list[Repository]:
-        """All of them as they are called now."""
+        """The repositories with their current names."""
         return list(self._repositories)
 
     def open(  # noqa: PLR0913 (the fields of a pull request, most with a default)
@@ -123,11 +123,11 @@ class FakeForge(FakePlaces, FakePeople):
         description: str = "",
         author_is_bot: bool = False,
     ) -> ChangeSeen:
-        """A change is opened. Returns the event, as each of the following does.
+        """Open a change. Returns the event, as the following methods do.
 
         Args:
-            repository: where it is wanted.
-            fork: where its code lies, if not there.
+            repository: its base.
+            fork: the repository of its head, if another one.
         """
         number = 1 + sum(repository_id == repository.id for repository_id, _ in self._changes)
         change = Change(
@@ -147,7 +147,7 @@ class FakeForge(FakePlaces, FakePeople):
             description=description,
             author_is_bot=author_is_bot,
         )
-        return self._happened(ChangeAction.OPENED, change)
+        return self._recorded(ChangeAction.OPENED, change)
 
     def edit(
         self,
@@ -158,7 +158,7 @@ class FakeForge(FakePlaces, FakePeople):
         title: str | None = None,
         description: str | None = None,
     ) -> ChangeSeen:
-        """Something of the change of this event is edited, its code not. What is None stays as it was."""
+        """Edit the change without its code. None leaves a field as it is."""
         change = self._change_of(event)
         edited = replace(
             change,
@@ -169,67 +169,67 @@ class FakeForge(FakePlaces, FakePeople):
             head_before="",
             updated_at=self._moment(),
         )
-        # Of one that is closed, readers of what forges send say that, whatever else is said of it.
-        return self._happened(ChangeAction.EDITED if change.is_open else ChangeAction.CLOSED, edited)
+        # Events of a closed change are read as `CLOSED`.
+        return self._recorded(ChangeAction.EDITED if change.is_open else ChangeAction.CLOSED, edited)
 
     def push(self, event: ChangeSeen, sha: str) -> ChangeSeen:
-        """The change of this event, as it is now, gets another head."""
+        """Push a new head to the change."""
         change = self._change_of(event)
         pushed = replace(change, head_sha=sha, head_before=change.head_sha, updated_at=self._moment())
-        return self._happened(ChangeAction.SYNCHRONIZE, pushed)
+        return self._recorded(ChangeAction.SYNCHRONIZE, pushed)
 
     def close(self, event: ChangeSeen, *, merged: bool = False) -> ChangeSeen:
         change = replace(
             self._change_of(event), is_open=False, merged=merged, head_before="", updated_at=self._moment()
         )
-        return self._happened(ChangeAction.CLOSED, change)
+        return self._recorded(ChangeAction.CLOSED, change)
 
     def reopen(self, event: ChangeSeen) -> ChangeSeen:
         change = replace(self._change_of(event), is_open=True, head_before="", updated_at=self._moment())
-        return self._happened(ChangeAction.REOPENED, change)
+        return self._recorded(ChangeAction.REOPENED, change)
 
     def delete_head(self, event: ChangeSeen) -> None:
-        """The repository that the change's code lies in is deleted; no event tells of that."""
+        """Delete the repository of the change's head, without an event."""
         change = replace(self._change_of(event), head_repository=None)
         self._changes[change.repository.id, change.number] = change
 
     def forget(self, event: ChangeSeen) -> None:
-        """There is no such change any more, and the forge says so."""
+        """Delete the change."""
         del self._changes[event.change.repository.id, event.change.number]
 
     def add_comment(self, event: ChangeSeen, body: str) -> Comment:
-        """Somebody comments on the change of this event."""
+        """Add a person's comment."""
         change = event.change
         return self._add(change.repository.id, change.number, body, ours=False)
 
     def say(self, event: ChangeSeen, text: str, author: str = "octocat") -> CommandSaid:
-        """Somebody comments a command, which begins with `/stager`, on the change of this event."""
+        """Add a person's comment with a command, such as `/stager logs`."""
         change = event.change
         return CommandSaid(change.repository, change.number, author, text, self.add_comment(event, text).id)
 
     def lose(self, event: Event) -> Delivery:
-        """The message that tells of the event doesn't arrive. Returns it."""
+        """Record the event's delivery as failed. Returns it."""
         delivery = self.delivery(event)
         self.lost.append(Lost(delivery, self._now))
         return delivery
 
     def delivery(self, event: Event, delivery_id: str = "") -> Delivery:
-        """A message that tells of the event.
+        """A delivery of the event.
 
         Args:
-            delivery_id: that of an earlier one makes it a repetition.
+            delivery_id: the id of an earlier delivery, for a repeated one.
         """
         if isinstance(event, Ignored):
             return Delivery(delivery_id or f"d-{event.reason}", FORGE, "other", "null")
-        if event not in self._told:
-            self._told.append(event)
-        number = self._told.index(event)
+        if event not in self._events:
+            self._events.append(event)
+        number = self._events.index(event)
         return Delivery(delivery_id or f"d-{number}", FORGE, "change", json.dumps(number))
 
-    # What it is asked.
+    # The ports.
 
     def expect(self, headers: Mapping[str, str]) -> Signed:
-        """See `Webhooks.expect`. Its headers alone prove a delivery: the secret itself is one of them."""
+        """See `Webhooks.expect`. The secret in the headers authenticates the delivery."""
         if headers.get("authorization", "") != self._secret:
             raise Refused("The delivery's secret is wrong.", reason="signature-wrong", status=401)
         return _Anything()
@@ -242,11 +242,11 @@ class FakeForge(FakePlaces, FakePeople):
     def read(self, delivery: Delivery) -> Event:
         if delivery.event != "change":
             return Ignored(f"event {delivery.event} has no effect")
-        return self._told[int(json.loads(delivery.payload))]
+        return self._events[int(json.loads(delivery.payload))]
 
     async def change(self, repository: Repository, number: int) -> Change | None:
         await self._turn()
-        return self._asked(self._changes.get((repository.id, number)))
+        return self._as_queried(self._changes.get((repository.id, number)))
 
     async def open_changes(self, repository: Repository) -> list[Change]:
         await self._turn(lists=True)
@@ -278,7 +278,7 @@ class FakeForge(FakePlaces, FakePeople):
     def _change_of(self, event: ChangeSeen) -> Change:
         return self._changes[event.change.repository.id, event.change.number]
 
-    def _happened(self, action: ChangeAction, change: Change) -> ChangeSeen:
+    def _recorded(self, action: ChangeAction, change: Change) -> ChangeSeen:
         self._changes[change.repository.id, change.number] = change
         return ChangeSeen(action, change)
 
@@ -287,11 +287,11 @@ class FakeForge(FakePlaces, FakePeople):
         return self._now.replace(microsecond=0)
 
     @staticmethod
-    def _asked(change: Change | None) -> Change | None:
-        """As one is told who asks: what a head replaced, only a delivery says."""
+    def _as_queried(change: Change | None) -> Change | None:
+        """Without the previous head, which only deliveries contain."""
         return replace(change, head_before="") if change else None
 
 
-def whole(forge: FakeForge) -> Forge:
-    """The forge as control knows one: every repository is in it."""
+def as_forge(forge: FakeForge) -> Forge:
+    """The forge as the control plane gets it."""
     return Forge(FORGE, forge, forge, forge, forge, forge, forge)

@@ -1,4 +1,4 @@
-"""Who may do what at the forge in memory, which files a change touches, and what a commit's checks say."""
+"""The fake forge's permissions, changed files and checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stager.testing.fakes.faults import Faulty
 
 
 class FakePeople(Faulty):
-    """See `stager.ports.forge.People`. Whoever wasn't allowed anything is a stranger: `Access.NONE`."""
+    """See `stager.ports.forge.People`. Users without permissions have `Access.NONE`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -17,24 +17,24 @@ class FakePeople(Faulty):
         self._paths: dict[tuple[str, int], list[str]] = {}
         self._checks: dict[tuple[str, str], dict[str, Checks]] = {}
 
-    # What happens in it.
+    # Called by tests.
 
     def allow(self, repository: Repository, login: str, access: Access) -> None:
-        """Somebody may do so much with the repository from now on. Logins differ in more than case."""
+        """Set a user's access to the repository. Logins are case-insensitive."""
         self._allowed[repository.id, login.lower()] = access
 
     def touch(self, event: ChangeSeen, *paths: str) -> None:
-        """The change of this event touches exactly these files from now on."""
+        """Set the files that the change touches."""
         self._paths[event.change.repository.id, event.change.number] = list(paths)
 
     def check(
         self, repository: Repository, sha: str, outcome: Checks = "success", *, context: str = "ci"
     ) -> ChecksEnded:
-        """One of the commit's checks stands so. Returns the event that tells of an end."""
+        """Set the outcome of one of the commit's checks. Returns the event of its end."""
         self._checks.setdefault((repository.id, sha), {})[context] = outcome
         return ChecksEnded(repository, sha)
 
-    # What it is asked.
+    # The ports.
 
     async def access(self, repository: Repository, login: str) -> Access:
         await self._turn()

@@ -17,7 +17,7 @@ class FakeAccounts:
         tokens: whose each token is.
         rights: what somebody may do with a repository, by login and `owner/name`.
         is_ready: whether anybody can sign in.
-        mood: `FaultMode.NEVER`: it doesn't answer.
+        fault_mode: `FaultMode.NEVER`: it doesn't answer.
         waits: what it says next to whoever asks before anybody has agreed; then only that nobody has.
         agreed: who has typed in a device flow's code, by that code; None for whoever said no.
         asked: how many questions there were about people and repositories.
@@ -32,7 +32,7 @@ class FakeAccounts:
         self.is_ready = is_ready
         self.tokens: dict[str, str] = {}
         self.rights: dict[tuple[str, str], Access] = {}
-        self.mood = FaultMode.WELL
+        self.fault_mode = FaultMode.WELL
         self.agreed: dict[str, str | None] = {}
         self.waits: list[Pending] = []
         self.asked = self.polled = 0
@@ -98,5 +98,5 @@ class FakeAccounts:
         self._check()
 
     def _check(self) -> None:
-        if self.mood is not FaultMode.WELL:
+        if self.fault_mode is not FaultMode.WELL:
             raise Retry("The forge doesn't answer.", reason="forge-unreachable")

@@ -1,4 +1,4 @@
-"""Repositories in memory: commits that a test adds, at hosts of any mood."""
+"""Repositories in memory: commits that a test adds, at hosts of any fault_mode."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class FakeSources(Sources):
         everywhere: the files of every commit that wasn't added; None: there are no such commits.
 
     Attributes:
-        mood: how it answers.
+        fault_mode: how it answers.
         fetched: key and id of each commit that was fetched, in order; what is here isn't fetched again.
         folders: the checkouts that are open.
     """
 
     def __init__(self, everywhere: Files | None = None) -> None:
-        self.mood = SourceFaultMode.WELL
+        self.fault_mode = SourceFaultMode.WELL
         self.fetched: list[tuple[str, str]] = []
         self.folders: set[Path] = set()
         self._everywhere = everywhere
@@ -144,10 +144,10 @@ class FakeSources(Sources):
         return mirror[sha]
 
     async def _turn(self) -> None:
-        if self.mood is SourceFaultMode.NEVER:
+        if self.fault_mode is SourceFaultMode.NEVER:
             await asyncio.Event().wait()
-        await asyncio.sleep(SLOW_SECONDS if self.mood is SourceFaultMode.SLOW else 0)
-        match self.mood:
+        await asyncio.sleep(SLOW_SECONDS if self.fault_mode is SourceFaultMode.SLOW else 0)
+        match self.fault_mode:
             case SourceFaultMode.AWAY:
                 raise Retry("The repository's host doesn't answer.", reason="source-away")
             case SourceFaultMode.REFUSING:

@@ -57,7 +57,7 @@ class PendingView(BaseModel):
 @router.post("/device", responses=_ANSWERS, openapi_extra={"security": []})
 async def begin(request: Request, control: Control) -> DeviceView:
     """Begin to sign in where there is no browser."""
-    handle, code = await control.identity.sign_in.begin_device(address_of(request))
+    handle, code = await control.identity.sign_in.start_device(address_of(request))
     return DeviceView(
         handle=handle,
         user_code=code.user_code,

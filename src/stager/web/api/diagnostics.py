@@ -35,5 +35,5 @@ class FindingView(BaseModel):
 @router.get("/doctor")
 async def doctor(control: Control, web: Web, actor: Known) -> list[FindingView]:
     """Look whether all that Stager needs is as it should be. Takes up to 15 seconds. For administrators."""
-    await control.identity.access.check(actor, Action.SET_UP)
+    await control.identity.authorizer.check(actor, Action.SET_UP)
     return [FindingView.of(finding) for finding in await examine(web.checks)]

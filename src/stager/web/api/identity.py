@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
-from stager.control.identity.api_tokens import LONGEST
+from stager.control.identity.api_tokens import MAX_LIFETIME
 from stager.domain.errors import Refused
 from stager.domain.identity.accounts import AuditRecord, Token
 from stager.domain.identity.roles import Action, Role
@@ -72,7 +72,7 @@ class TokenBody(BaseModel):
         None, description="The only applications that it is good for; null for all.", max_length=1_000
     )
     expires_in: int = Field(
-        A_MONTH, ge=60, le=int(LONGEST.total_seconds()), description="Seconds that it is good for."
+        A_MONTH, ge=60, le=int(MAX_LIFETIME.total_seconds()), description="Seconds that it is good for."
     )
 
     @field_validator("role")
@@ -109,11 +109,11 @@ class EntryView(BaseModel):
 async def whoami(control: Control, actor: Known) -> WhoView:
     """Who asks, and what they may do."""
     names = [application.name for application in control.applications]
-    roles = {name: await control.identity.access.role(actor, name) for name in names}
+    roles = {name: await control.identity.authorizer.role(actor, name) for name in names}
     return WhoView(
         name=actor.name,
         by=actor.by,
-        role=str(await control.identity.access.role(actor)),
+        role=str(await control.identity.authorizer.role(actor)),
         apps={name: str(role) for name, role in roles.items() if role},
     )
 
@@ -141,7 +141,7 @@ async def list_tokens(control: Control, actor: Known) -> list[TokenView]:
 async def make_token(control: Control, actor: Known, body: TokenBody, response: Response) -> NewTokenView:
     """Make a token, which never gives more than its owner has at the time of its use."""
     good_for = timedelta(seconds=body.expires_in)
-    token, secret = await control.identity.tokens.make(
+    token, secret = await control.identity.tokens.create(
         actor, body.label, Role.named(body.role), body.apps, good_for
     )
     response.headers["Cache-Control"] = "no-store"
@@ -151,8 +151,8 @@ async def make_token(control: Control, actor: Known, body: TokenBody, response: 
 @router.delete("/tokens/{token}", status_code=204)
 async def revoke_token(control: Control, actor: Known, token: TokenId) -> None:
     """Take a token back, at once: one's own, and an administrator anybody's."""
-    anybodys = await control.identity.access.role(actor) is Role.ADMINISTRATOR
-    await control.identity.tokens.revoke(actor, token, anybodys=anybodys)
+    of_anyone = await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR
+    await control.identity.tokens.revoke(actor, token, of_anyone=of_anyone)
 
 
 @router.get("/audit")
@@ -165,5 +165,5 @@ async def read_audit(
     ] = None,
 ) -> list[EntryView]:
     """Who did what, newest first. For administrators."""
-    await control.identity.access.check(actor, Action.READ_AUDIT)
+    await control.identity.authorizer.check(actor, Action.READ_AUDIT)
     return [EntryView.of(entry) for entry in await control.identity.audit.entries(limit=limit, before=before)]

@@ -68,10 +68,12 @@ async def exec_(socket: WebSocket, environment: Id, wanted: Annotated[Wanted, Qu
 
 async def _opened(control: ControlPlane, socket: WebSocket, environment: str, wanted: Wanted) -> Terminal:
     authorization = socket.headers.get("authorization", "")
-    actor = await control.identity.access.actor(Credentials(authorization, {}, address_of(socket)))
+    actor = await control.identity.authenticator.authenticate(
+        Credentials(authorization, {}, address_of(socket))
+    )
     found = await control.environments.queries.visible(environment, actor)
     subject = _subject(found.name, wanted.command)
-    async with control.identity.access.acting(actor, Action.EXEC, found.app, subject):
+    async with control.identity.authorizer.authorized(actor, Action.EXEC, found.app, subject):
         return await control.environments.attach.open(found, wanted.command, wanted.size, wanted.kind)
 
 

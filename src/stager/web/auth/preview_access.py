@@ -13,7 +13,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from stager.control.control_plane import ControlPlane
-from stager.control.identity.audit import NOBODY
+from stager.control.identity.audit import ANONYMOUS
 from stager.control.identity.throttle import Throttle
 from stager.control.routing.visitor_access import PAGE
 from stager.domain.environment import Environment
@@ -64,11 +64,11 @@ async def answer(
     try:
         is_right = await _is_right(web.guesses, environment.host, address, password, privacy)
     except Refused as error:
-        _not_let_in(control, Actor(NOBODY, BY_PASSWORD, address=address), environment, error.reason)
+        _not_let_in(control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, error.reason)
         raise
     if not is_right:
-        _not_let_in(control, Actor(NOBODY, BY_PASSWORD, address=address), environment, "password-wrong")
-        return _page(control, environment, privacy, to, trouble="That isn't the password.", status=403)
+        _not_let_in(control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, "password-wrong")
+        return _page(control, environment, privacy, to, trouble="Wrong password.", status=403)
     return _admitted(control, environment, "password", "", to)
 
 
@@ -78,8 +78,8 @@ async def signed_in(control: Control, actor: Known, host: Host, to: To = "/") ->
     environment, privacy = await _private(control, host)
     if privacy is None or "sign-in" not in privacy.ways:
         raise Refused("Signing in doesn't open this preview.", reason="no-sign-in", status=404)
-    await control.identity.access.check(actor, Action.SEE, environment.app)
-    if await control.identity.access.role(actor, environment.app) < privacy.viewers:
+    await control.identity.authorizer.check(actor, Action.SEE, environment.app)
+    if await control.identity.authorizer.role(actor, environment.app) < privacy.viewers:
         _not_let_in(control, actor, environment, "not-permitted")
         raise Refused(
             f"{actor.name} may not see this preview.",
@@ -96,9 +96,9 @@ async def _is_right(
     """Whether this is the preview's password. Raises `Refused` (429) after too many that weren't, from this
     address or from all together."""
     from_there, from_all = guesses
-    async with from_there.guess(f"{host} {holder(address)}") as of_one, from_all.guess(host) as of_all:
-        of_one.is_right = of_all.is_right = same(password, privacy.password)
-    return of_one.is_right
+    async with from_there.attempt(f"{host} {holder(address)}") as of_one, from_all.attempt(host) as of_all:
+        of_one.is_successful = of_all.is_successful = same(password, privacy.password)
+    return of_one.is_successful
 
 
 def _not_let_in(control: ControlPlane, actor: Actor, environment: Environment, reason: str) -> None:

@@ -45,12 +45,12 @@ class GitOverHttp:
         control, repositories = control_plane_of(request), web_of(request).options.repositories
         authorization = request.headers.get("authorization", "")
         address = address_of(request)
-        actor = await control.identity.access.actor(Credentials(authorization, {}, address))
+        actor = await control.identity.authenticator.authenticate(Credentials(authorization, {}, address))
         await learn_domain(request, control)
-        seen = await control.identity.access.seen(actor, repositories)
+        seen = await control.identity.authorizer.visible(actor, repositories)
         name, call = _asked(scope, {name: repositories[name] for name in seen})
         # What is pushed becomes a preview, so a push takes what a launch does.
-        await control.identity.access.check(
+        await control.identity.authorizer.check(
             actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name
         )
         variables = _variables(request, repositories[name], call, actor)
@@ -105,7 +105,7 @@ def _variables(request: Request, repository: Path, call: str, actor: Actor) -> d
 
 
 async def _answer(request: Request, variables: Mapping[str, str], send: Send) -> None:
-    async with started(["http-backend"], variables, reads=True) as process, asyncio.TaskGroup() as tasks:
+    async with started(["http-backend"], variables, has_input=True) as process, asyncio.TaskGroup() as tasks:
         output = cast("asyncio.StreamReader", process.stdout)
         feeding = tasks.create_task(_feed(request, cast("asyncio.StreamWriter", process.stdin)))
         tasks.create_task(_drained(process.stderr))

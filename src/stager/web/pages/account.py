@@ -86,7 +86,7 @@ async def _made(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
     if not label:
         raise Refused("A token needs a name.", reason="token-label")
     apps = [await _seen(control, actor, form.app)] if form.app else None
-    _, secret = await control.identity.tokens.make(
+    _, secret = await control.identity.tokens.create(
         actor, label, _role(form.role), apps, timedelta(days=form.days)
     )
     return secret
@@ -94,7 +94,7 @@ async def _made(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
 
 async def _seen(control: ControlPlane, actor: Actor, app: str) -> str:
     """The application of this name. Raises `Refused` unless there is one that they may see."""
-    if control.applications.find(app) is None or not await control.identity.access.may(
+    if control.applications.find(app) is None or not await control.identity.authorizer.may(
         actor, Action.SEE, app
     ):
         raise Refused("You may see no application of this name.", reason="image-unknown", status=404)
@@ -120,12 +120,12 @@ async def _page(
         cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
     )
     known = [application.name for application in control.applications]
-    roles = [(name, role) for name in known if (role := await control.identity.access.role(actor, name))]
+    roles = [(name, role) for name in known if (role := await control.identity.authorizer.role(actor, name))]
     roles = roles[:MOST_APPLICATIONS]
     html = templates.get_template("account.html").render(
         version=__version__,
         actor=actor,
-        everywhere=await control.identity.access.role(actor),
+        everywhere=await control.identity.authorizer.role(actor),
         roles=roles,
         sessions=list(reversed(await control.identity.sessions.of(actor))) if actor.strategy else [],
         here=here.id if here else "",

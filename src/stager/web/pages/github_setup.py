@@ -29,7 +29,7 @@ async def offer(
 ) -> Response:
     """The page that says what will happen, with the button."""
     try:
-        await control.identity.access.check(actor, Action.SET_UP)
+        await control.identity.authorizer.check(actor, Action.SET_UP)
         setup = _setup(web)
         state, cookie = web.oauth_states.give(actor, request.cookies.get(COOKIE, ""))
         proposal = setup.proposal(control.routing.urls.home, organization.strip(), state)
@@ -54,7 +54,7 @@ async def callback(
 ) -> Response:
     """Where GitHub sends the browser back to, once the App is made."""
     try:
-        await control.identity.access.check(actor, Action.SET_UP)
+        await control.identity.authorizer.check(actor, Action.SET_UP)
         setup = _setup(web)
         if not web.oauth_states.take(state, actor, request.cookies.get(COOKIE, "")):
             raise Refused(
@@ -63,7 +63,7 @@ async def callback(
                 reason="setup-state-unknown",
                 status=403,
             )
-        async with control.identity.audit.of(actor, Action.SET_UP, subject="GitHub App"):
+        async with control.identity.audit.recorded(actor, Action.SET_UP, subject="GitHub App"):
             await setup.finish(code)
     except StagerError as error:
         return _sorry(error)

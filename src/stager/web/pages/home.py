@@ -49,7 +49,7 @@ SECURITY = {
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
     """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
-    troubles = dict(control.controller.troubles)
+    troubles = dict(control.reconciler.troubles.by_part)
     visitor = await visitor_of(request, control)
     html = templates.get_template("home.html").render(
         visitor=visitor.name if visitor else "",
@@ -76,7 +76,7 @@ async def readyz(control: Control) -> Response:
     """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
     is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
     preview's code mustn't have all of Stager count as broken."""
-    troubles = dict(control.controller.troubles)
+    troubles = dict(control.reconciler.troubles.by_part)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
@@ -97,7 +97,7 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
     control.metrics.environments(by_state)
     control.metrics.front(figures)
     for forge in control.ports.forges:
-        if (limit := forge.recovery.limits()) is not None:
+        if (limit := forge.redelivery.limits()) is not None:
             control.metrics.forge_limit(forge.name, limit)
     return Response(control.metrics.text(apps), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -108,9 +108,9 @@ async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[st
     if is_on_control_socket(request) or is_among(address, web_of(request).options.metrics_for):
         return None
     actor = await actor_of(request, control)
-    await control.identity.access.check(actor, Action.READ_METRICS)
-    if await control.identity.access.role(actor) is Role.ADMINISTRATOR:
+    await control.identity.authorizer.check(actor, Action.READ_METRICS)
+    if await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR:
         return None
-    return await control.identity.access.seen(
+    return await control.identity.authorizer.visible(
         actor, {application.name for application in control.applications}
     )

@@ -52,7 +52,9 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
     view = await current(control, environment, actor)
     sight = await control.environments.queries.visibility(actor, view.app)
     deployments = await deployments_of(control, environment, actor)
-    build, is_under_way, lines = await _build(control, environment, actor) if sight.logs else ("", False, [])
+    build, is_in_progress, lines = (
+        await _build(control, environment, actor) if sight.logs else ("", False, [])
+    )
     html = templates.get_template("preview.html").render(
         version=__version__,
         view=view,
@@ -60,7 +62,7 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
         unsettled=view.state in UNSETTLED,
         deployments=[(deployment, list(_spans(deployment))) for deployment in deployments],
         build=build,
-        is_under_way=is_under_way,
+        is_in_progress=is_in_progress,
         build_lines=lines,
         log_lines=await _log(control, environment, actor) if sight.logs else [],
         qr=_qr(view.url) if view.serving is not None else "",

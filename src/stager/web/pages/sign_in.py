@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
-from stager.control.identity.login_flows import GOOD_FOR
+from stager.control.identity.login_flows import LIFETIME
 from stager.control.identity.secrets import new_secret
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.access_policy import safe_path
@@ -81,7 +81,7 @@ async def go(request: Request, control: Control, provider: str, to: str = "/") -
     browser = new_secret()
     address = address_of(request)
     try:
-        url = await control.identity.sign_in.go(provider, browser, safe_path(to), address)
+        url = await control.identity.sign_in.redirect_url(provider, browser, safe_path(to), address)
     except StagerError as error:
         return sorry(error)
     response = RedirectResponse(url, 303, headers=SECURITY)
@@ -90,7 +90,7 @@ async def go(request: Request, control: Control, provider: str, to: str = "/") -
         cookies.SIGN_IN,
         browser,
         secure=control.routing.urls.is_https,
-        seconds=GOOD_FOR.total_seconds(),
+        seconds=LIFETIME.total_seconds(),
     )
     return response
 
@@ -101,8 +101,8 @@ async def callback(request: Request, control: Control, provider: str) -> Respons
     return await came_back(request, control, provider)
 
 
-@router.post(PATH + "/agree")
-async def agree(request: Request, control: Control) -> Response:
+@router.post(PATH + "/authorize")
+async def authorize(request: Request, control: Control) -> Response:
     """Whoever came back says whether the command line is theirs."""
     check_origin(request)
     form = await form_of(request, AnswerForm)
@@ -110,9 +110,9 @@ async def agree(request: Request, control: Control) -> Response:
     address = address_of(request)
     try:
         if form.answer != "yes":
-            await control.identity.sign_in.disagree(form.state, browser, address)
+            await control.identity.sign_in.deny(form.state, browser, address)
             return _signed_in(control, "denied", "")
-        one = await control.identity.sign_in.agree(form.state, browser, address)
+        one = await control.identity.sign_in.authorize(form.state, browser, address)
     except StagerError as error:
         return sorry(error)
     response = _signed_in(control, "done", one.identity.name if one.identity else "")
@@ -141,21 +141,21 @@ async def came_back(request: Request, control: ControlPlane, provider: str = "")
     state, code = query.get("state", ""), query.get("code", "")
     try:
         if "error" in query or not code:
-            await control.identity.sign_in.give_up(state, browser, address, query.get("error", ""))
-        one = await control.identity.sign_in.come_back(state, code, browser, address, provider)
+            await control.identity.sign_in.fail(state, browser, address, query.get("error", ""))
+        one = await control.identity.sign_in.complete(state, code, browser, address, provider)
         if not one.is_for_command_line:
-            begun = await control.identity.sign_in.enter(one, address, agent)
-            return await _entered(request, control, begun, one.to)
+            begun = await control.identity.sign_in.start_session(one, address, agent)
+            return await _entered(request, control, begun, one.target)
     except StagerError as error:
         return sorry(error)
     name = one.identity.name if one.identity else ""
-    response = _signed_in(control, "asked", name, address=one.address, code=one.code, state=state)
+    response = _signed_in(control, "confirm", name, address=one.address, code=one.code, state=state)
     cookies.give(
         response,
         cookies.SIGN_IN,
         browser,
         secure=control.routing.urls.is_https,
-        seconds=GOOD_FOR.total_seconds(),
+        seconds=LIFETIME.total_seconds(),
     )
     return response
 
@@ -193,7 +193,7 @@ def sorry(error: StagerError) -> HTMLResponse:
 
 
 def _form(control: ControlPlane, to: str, *, error: Refused | None = None, user: str = "") -> HTMLResponse:
-    providers = [provider.where for provider in control.identity.sign_in.providers.values()]
+    providers = [provider.sign_in for provider in control.identity.sign_in.providers.values()]
     html = templates.get_template("login.html").render(
         version=__version__,
         to=to,
@@ -228,7 +228,7 @@ def _signed_in(control: ControlPlane, stage: str, name: str, **more: str) -> HTM
         stage=stage,
         name=name,
         home=control.routing.urls.home,
-        agree=f"{PATH}/agree",
+        authorize=f"{PATH}/authorize",
         **more,
     )
     return HTMLResponse(html, headers=FORMS)

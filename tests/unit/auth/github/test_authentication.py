@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from stager.auth import github
-from stager.auth.github import MOST_REMEMBERED, NO_REMEMBERED, REMEMBERED, GithubAuthentication
+from stager.auth.github import CACHE_SECONDS, CACHE_SIZE, DENIED_CACHE_SECONDS, GithubAuthentication
 from stager.control.identity.login_flows import LoginFlows
 from stager.domain.commands import Launch
 from stager.domain.errors import Refused, Retry
@@ -111,7 +111,7 @@ async def test_a_yes_is_remembered_for_a_minute(scene: Scene) -> None:
     asked = scene.accounts.asked
 
     del scene.accounts.tokens[token]  # withdrawn
-    await asyncio.sleep(REMEMBERED - 1)
+    await asyncio.sleep(CACHE_SECONDS - 1)
     assert await scene.known(token)
     assert await scene.role(token) is Role.DEVELOPER
     assert await scene.role(token, "SHOP", "Acme") is Role.DEVELOPER, "GitHub's names know no case"
@@ -131,7 +131,7 @@ async def test_a_no_is_remembered_for_a_moment(scene: Scene) -> None:
 
     scene.accounts.tokens[token] = "new"
     scene.accounts.rights["new", "acme/shop"] = Access.WRITE
-    await asyncio.sleep(NO_REMEMBERED - 1)
+    await asyncio.sleep(DENIED_CACHE_SECONDS - 1)
     assert await scene.known(token) is None
     assert await scene.role(token) is Role.NONE
     assert scene.accounts.asked == asked
@@ -153,25 +153,25 @@ async def test_one_token_doesnt_answer_for_another(scene: Scene) -> None:
 async def test_only_so_many_are_remembered(scene: Scene) -> None:
     first = scene.accounts.token("octocat")
     assert await scene.known(first)
-    for number in range(MOST_REMEMBERED):
+    for number in range(CACHE_SIZE):
         await scene.known(f"gho_guess{number:016d}")
     asked = scene.accounts.asked
     assert await scene.known(first)
     assert scene.accounts.asked == asked + 1, "the oldest was forgotten"
-    assert await scene.known(f"gho_guess{MOST_REMEMBERED - 1:016d}") is None
+    assert await scene.known(f"gho_guess{CACHE_SIZE - 1:016d}") is None
     assert scene.accounts.asked == asked + 1, "the newest wasn't"
 
 
 @pytest.mark.requirement("R98")
 async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
     token = scene.accounts.token("octocat")
-    scene.accounts.mood = FaultMode.NEVER
+    scene.accounts.fault_mode = FaultMode.NEVER
     for question in (lambda: scene.known(token), lambda: scene.role(token)):
         with pytest.raises(Retry) as caught:
             await question()
         assert token not in repr(caught.value)
 
-    scene.accounts.mood = FaultMode.WELL
+    scene.accounts.fault_mode = FaultMode.WELL
     assert await scene.known(token), "that was no answer"
     assert await scene.role(token) is Role.DEVELOPER
 
@@ -190,7 +190,7 @@ async def test_only_whoever_may_push_launches() -> None:
     async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as harness:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
-                actor = await harness.running.control_plane.identity.access.actor(
+                actor = await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer(accounts.token(login))
                 )
                 launch = harness.running.commands.launch(Launch("shop", login, {}), actor)
@@ -200,7 +200,7 @@ async def test_only_whoever_may_push_launches() -> None:
                 with pytest.raises(Refused):
                     await launch
             with pytest.raises(Refused) as unknown:
-                await harness.running.control_plane.identity.access.actor(
+                await harness.running.control_plane.identity.authenticator.authenticate(
                     bearer("gho_nobody0000000000000000")
                 )
             await harness.rest()

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stager.auth.basic import BasicAuthentication
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Role
 from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.unit.control.harness import Harness

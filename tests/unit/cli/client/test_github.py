@@ -129,7 +129,7 @@ def test_a_provider_that_is_away_for_a_moment_is_asked_again(there: Stranger, tm
 
 
 def test_where_the_device_flow_is_switched_off_an_address_will_do(there: Stranger, tmp_path: Path) -> None:
-    off = {"title": "Signing in with GitHub has failed.", "reason": "sign-in-unavailable"}
+    off = {"title": "Sign-in with GitHub failed.", "reason": "sign-in-unavailable"}
     there.answers[DEVICE] = Answer(404, json.dumps(off), "application/problem+json")
     there.answers[RECEIVER] = [
         says(url="https://github.test/authorize", state="s", expires_in=600),
@@ -142,11 +142,11 @@ def test_where_the_device_flow_is_switched_off_an_address_will_do(there: Strange
 
 
 def test_a_refusal_comes_with_what_to_do(there: Stranger, tmp_path: Path) -> None:
-    no = {"title": "Signing in with GitHub has failed.", "detail": "GitHub says 'Not Found'."}
+    no = {"title": "Sign-in with GitHub failed.", "detail": "GitHub's error: 'Not Found'."}
     there.answers[DEVICE] = Answer(403, json.dumps(no), "application/problem+json")
     login = sit(tmp_path, "login", browser=False)
     assert login.ends() == 3
-    assert "Signing in with GitHub has failed. GitHub says 'Not Found'." in login.said
+    assert "Sign-in with GitHub failed. GitHub's error: 'Not Found'." in login.said
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ class Place:
             back = browser.get("/login/github/callback", params={"code": code, "state": state})
             assert back.status_code == 200
             said = browser.post(
-                "/login/agree", data={"state": state, "answer": answer}, headers={"Origin": self.server.url}
+                "/login/authorize",
+                data={"state": state, "answer": answer},
+                headers={"Origin": self.server.url},
             )
             assert said.status_code == 200
 

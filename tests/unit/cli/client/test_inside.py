@@ -134,7 +134,7 @@ def test_exec_ends_by_the_documented_codes(shop: Served, run: Run, monkeypatch: 
     monkeypatch.setenv("STAGER_PASSWORD", "secret")
     refused = run("exec", "x", "--", "speaks")
     assert refused.exit_code == 4
-    assert "bob may not exec for shop." in refused.stderr
+    assert 'bob lacks the permission "exec" for shop.' in refused.stderr
     monkeypatch.setenv("STAGER_USERNAME", "ann")
     monkeypatch.setenv("STAGER_PASSWORD", "pa:ss")
     shop.do(lambda: shop.harness.engine.end(instance(shop)))

@@ -10,7 +10,7 @@ import structlog
 from stager.auth.basic import BasicAuthentication
 from stager.cli.command_table import COMMANDS as COMMAND_TABLE
 from stager.cli.command_table import SERVER, load
-from stager.control.identity.access import Roles
+from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Action, Role, may
 from stager.testing import Program
 from stager.testing.fakes.engine import Inner

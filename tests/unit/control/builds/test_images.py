@@ -238,15 +238,15 @@ class TestByHand:
         assert (await works.the()).desired.generation == 1
         await works.assert_live()
 
-    @pytest.mark.parametrize("mood", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
+    @pytest.mark.parametrize("mode", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
     async def test_a_repository_that_cant_be_asked_delays_the_launch_alone(
-        self, works: Works, mood: SourceFaultMode
+        self, works: Works, mode: SourceFaultMode
     ) -> None:
-        works.sources.mood = mood
+        works.sources.fault_mode = mode
         began = asyncio.get_running_loop().time()
         environment = await works.launch("main")
         assert asyncio.get_running_loop().time() - began <= ASK_SECONDS
-        works.sources.mood = SourceFaultMode.WELL
+        works.sources.fault_mode = SourceFaultMode.WELL
         await works.kill()
         await works.start()
 
@@ -339,7 +339,7 @@ class TestRepositoryFile:
             assert order.recipe == Recipe(
                 "web", "Dockerfile", "runtime", {"X": "file", "Y": "configured"}, {"npm": "t"}
             )
-            assert (spec.application.port, spec.application.command) == (4000, ("run", "now"))
+            assert (spec.container.port, spec.container.command) == (4000, ("run", "now"))
             assert (spec.variables["A"], spec.variables["B"]) == ("configured", "file")
             assert {path for _, path in works.engine.asked} == {"/up"}
             assert [command for _, command in works.engine.ran] == [("bin/seed",)]
@@ -351,11 +351,11 @@ class TestRepositoryFile:
         works.file("port: 4000")
         works.file("port: 5000", "b2")
         event = await works.opened()
-        assert (await works.spec()).application.port == 4000
+        assert (await works.spec()).container.port == 4000
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
-        assert (await works.spec()).application.port == 5000
+        assert (await works.spec()).container.port == 5000
 
     async def test_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
         works.file("port: 4000\nenv: {WHOSE: ours}", "m1", "refs/heads/main")
@@ -364,7 +364,7 @@ class TestRepositoryFile:
 
         spec = await works.spec()
         assert works.builds == ["f1"]
-        assert (spec.application.port, spec.application.command, spec.variables["WHOSE"]) == (
+        assert (spec.container.port, spec.container.command, spec.variables["WHOSE"]) == (
             4000,
             (),
             "ours",
@@ -383,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).application.command == ()
+        assert (await works.spec()).container.command == ()
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
@@ -447,7 +447,7 @@ class TestRepositoryFile:
             works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
             await works.opened()
 
-            assert (await works.spec()).application.port == port
+            assert (await works.spec()).container.port == port
 
     async def test_both_endings_are_refused(self, works: Works) -> None:
         files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
@@ -463,13 +463,13 @@ class TestRepositoryFile:
         works.file("port: 4000\nenv: {A: b}")
         await works.opened()
         before = await works.spec()
-        works.forge.mood, works.sources.mood = FaultMode.FAILING, SourceFaultMode.AWAY
+        works.forge.fault_mode, works.sources.fault_mode = FaultMode.FAILING, SourceFaultMode.AWAY
         works.engine.lose((await works.assert_live()).id)
         await works.rest()
 
         after = await works.spec()
-        assert (after.application, after.variables, after.image) == (
-            before.application,
+        assert (after.container, after.variables, after.image) == (
+            before.container,
             before.variables,
             before.image,
         )
@@ -547,7 +547,7 @@ class TestPort:
             await works.opened()
 
             instance = await works.assert_live()
-            assert works.engine.spec(instance.id).application.port == port
+            assert works.engine.spec(instance.id).container.port == port
             assert instance.endpoint
             assert instance.endpoint.port == port
 
@@ -660,14 +660,14 @@ class TestHealthcheck:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
         await works.opened()
 
-        assert (await works.spec()).application.has_healthcheck
+        assert (await works.spec()).container.has_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
-        assert not (await works.spec()).application.has_healthcheck
+        assert not (await works.spec()).container.has_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:
@@ -915,11 +915,11 @@ class TestFailing:
         assert works.builds == ["a1", "a1"]
 
     @pytest.mark.parametrize(
-        ("mood", "reason"),
+        ("mode", "reason"),
         [(SourceFaultMode.REFUSING, "source-refused"), (SourceFaultMode.LARGE, "source-too-large")],
     )
-    async def test_to_fetch_the_commit(self, works: Works, mood: SourceFaultMode, reason: str) -> None:
-        works.sources.mood = mood
+    async def test_to_fetch_the_commit(self, works: Works, mode: SourceFaultMode, reason: str) -> None:
+        works.sources.fault_mode = mode
         await works.opened()
 
         status = await works.status()
@@ -937,24 +937,24 @@ class TestAway:
     """What Stager needs doesn't answer: that is shown, and gets better by itself."""
 
     async def test_the_repositorys_host(self, works: Works) -> None:
-        works.sources.mood = SourceFaultMode.AWAY
+        works.sources.fault_mode = SourceFaultMode.AWAY
         await works.opened()
         status, page = await works.status(), await works.page()
         assert (status.settled, status.reason) == (False, "source-away")
         assert page.state == "starting"
         assert page.message == "The repository's host doesn't answer. Trying again."
-        works.sources.mood = SourceFaultMode.WELL
+        works.sources.fault_mode = SourceFaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()
 
     async def test_the_forge_that_gives_the_credentials(self, works: Works) -> None:
         event = works.forge.open(works.repository, "feature-x", "a1")
-        works.forge.mood = FaultMode.FAILING
+        works.forge.fault_mode = FaultMode.FAILING
         await works.tell(event)
         await works.rest()
         assert (await works.page()).message == "The forge can't be reached. Trying again."
-        works.forge.mood = FaultMode.WELL
+        works.forge.fault_mode = FaultMode.WELL
         await works.rest(61)
 
         await works.assert_live()

@@ -354,7 +354,7 @@ class TestFailure:
         assert yard.builds.standing(wanted().key) is None
 
     @pytest.mark.parametrize(
-        ("mood", "kind", "reason"),
+        ("mode", "kind", "reason"),
         [
             (SourceFaultMode.AWAY, Retry, "source-away"),
             (SourceFaultMode.REFUSING, Fault, "source-refused"),
@@ -362,14 +362,14 @@ class TestFailure:
         ],
     )
     async def test_to_fetch_the_commit(
-        self, yard: Yard, mood: SourceFaultMode, kind: type[Fault | Retry], reason: str
+        self, yard: Yard, mode: SourceFaultMode, kind: type[Fault | Retry], reason: str
     ) -> None:
-        yard.sources.mood = mood
+        yard.sources.fault_mode = mode
         with pytest.raises(kind) as caught:
             await yard.want()
         assert caught.value.reason == reason
         assert yard.began == []
-        yard.sources.mood = SourceFaultMode.WELL
+        yard.sources.fault_mode = SourceFaultMode.WELL
 
         assert await yard.want()
 

@@ -9,12 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.identity.access import Access, Roles
-from stager.control.identity.api_tokens import LONGEST, MOST, Tokens
+from stager.control.identity.api_tokens import MAX_LIFETIME, MAX_TOKENS, Tokens
 from stager.control.identity.audit import Audit
+from stager.control.identity.authenticator import Authenticator
+from stager.control.identity.authorizer import Authorizer, Roles
 from stager.control.identity.refusals import MOST as MOST_LINES
 from stager.control.identity.sessions import Sessions
 from stager.control.identity.throttle import LIMIT, PER_SECONDS, Throttle
+from stager.control.plugins.invoker import Invoker
 from stager.domain.application import Applications
 from stager.domain.errors import Refused, Retry
 from stager.domain.identity.accounts import AuditRecord
@@ -66,18 +68,25 @@ class Office:
         self.sessions = Sessions(
             self.store, self.clock, ids=SequentialIds(), seal=FakeSecretBox(), audit=self.audit
         )
-        self.access = Access(
+        invoker = Invoker()
+        self.authenticator = Authenticator(
             strategies,
-            applications=Applications({"shop": replace(SHOP, owner="acme")}),
-            audit=self.audit,
-            tokens=self.tokens,
+            invoker,
             sessions=self.sessions,
+            tokens=self.tokens,
             throttle=Throttle(self.clock.now),
+            audit=self.audit,
+        )
+        self.authorizer = Authorizer(
+            strategies,
+            invoker,
+            applications=Applications({"shop": replace(SHOP, owner="acme")}),
             roles=Roles(listed or {}),
+            audit=self.audit,
         )
 
     async def actor(self, authorization: str, address: str = ADDRESS) -> Actor:
-        return await self.access.actor(Credentials(authorization, {}, address))
+        return await self.authenticator.authenticate(Credentials(authorization, {}, address))
 
     async def lines(self) -> list[AuditRecord]:
         return list(reversed(await self.audit.entries(limit=100)))
@@ -137,42 +146,42 @@ class TestWho:
 class TestWhetherTheyMay:
     @pytest.mark.parametrize(("app", "role"), ROLES.items())
     async def test_by_the_strategy(self, office: Office, app: str, role: Role) -> None:
-        assert await office.access.role(await office.actor("ann"), app) is role
+        assert await office.authorizer.role(await office.actor("ann"), app) is role
 
     async def test_not_for_what_the_strategy_doesnt_know(self, office: Office) -> None:
         actor = await office.actor("ann")
-        assert await refusal(office.access.check(actor, Action.SEE, "other")) == ("not-permitted", 403)
+        assert await refusal(office.authorizer.check(actor, Action.SEE, "other")) == ("not-permitted", 403)
 
     async def test_not_while_the_strategy_cant_tell(self) -> None:
         office = Office(Silent("ann"))
-        assert await office.access.role(await office.actor("ann"), "shop") is Role.NONE
+        assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.NONE
 
     async def test_who_is_listed_has_that_role_whatever_the_case(self) -> None:
         office = Office(Knows("Ann", ROLES), listed={"knows:ann": Role.ADMINISTRATOR})
         actor = await office.actor("Ann")
         for app in ("", "shop", "other"):
-            assert await office.access.role(actor, app) is Role.ADMINISTRATOR
+            assert await office.authorizer.role(actor, app) is Role.ADMINISTRATOR
 
     async def test_being_listed_may_mean_less(self) -> None:
         office = Office(Knows("ann", ROLES), listed={"knows:ann": Role.NONE})
-        assert await office.access.role(await office.actor("ann"), "shop") is Role.NONE
+        assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.NONE
 
     async def test_anothers_name_is_nobodys(self) -> None:
         office = Office(Knows("ann", ROLES), listed={"github:ann": Role.ADMINISTRATOR, "ann": Role.NONE})
-        assert await office.access.role(await office.actor("ann"), "shop") is Role.DEVELOPER
+        assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.DEVELOPER
 
     async def test_whom_no_strategy_knows_has_what_was_said_of_them(self, office: Office) -> None:
-        assert await office.access.role(Actor("ann", "comment", role=Role.DEVELOPER)) is Role.DEVELOPER
-        assert await office.access.role(Actor("ann", "comment")) is Role.NONE
+        assert await office.authorizer.role(Actor("ann", "comment", role=Role.DEVELOPER)) is Role.DEVELOPER
+        assert await office.authorizer.role(Actor("ann", "comment")) is Role.NONE
 
     async def test_a_strategy_that_is_gone_gives_nothing(self, office: Office) -> None:
         stranger = Actor("ann", "test", role=Role.ADMINISTRATOR, strategy="Removed")
-        assert await office.access.role(stranger, "shop") is Role.NONE
+        assert await office.authorizer.role(stranger, "shop") is Role.NONE
 
 
 class TestWhatIsWrittenDown:
     async def test_what_is_done(self, office: Office) -> None:
-        async with office.access.acting(await office.actor("ann"), Action.LAUNCH, "shop", "master"):
+        async with office.authorizer.authorized(await office.actor("ann"), Action.LAUNCH, "shop", "master"):
             pass
 
         [line] = await office.lines()
@@ -183,7 +192,7 @@ class TestWhatIsWrittenDown:
     async def test_what_isnt_permitted(self, office: Office) -> None:
         actor = await office.actor("ann")
         with pytest.raises(Refused):
-            async with office.access.acting(actor, Action.KILL, "blog", "master"):
+            async with office.authorizer.authorized(actor, Action.KILL, "blog", "master"):
                 pytest.fail("it was done")
 
         [line] = await office.lines()
@@ -191,7 +200,9 @@ class TestWhatIsWrittenDown:
 
     async def test_what_fails(self, office: Office) -> None:
         with pytest.raises(Retry):
-            async with office.access.acting(await office.actor("ann"), Action.KILL, "shop", "x" * 1000):
+            async with office.authorizer.authorized(
+                await office.actor("ann"), Action.KILL, "shop", "x" * 1000
+            ):
                 raise Retry("Not now.", reason="away")
 
         [line] = await office.lines()
@@ -216,7 +227,7 @@ class TestWhatIsCounted:
 
         lines = await self.lines(office)
         assert {(line.actor, line.action, line.result, line.at) for line in lines} == {
-            ("nobody (sign-in)", "sign-in", "refused", began)
+            ("anonymous (sign-in)", "sign-in", "refused", began)
         }
         assert sorted((line.address, line.detail) for line in lines) == [
             (ADDRESS, f"too-many-tries ({90} times)"),
@@ -237,7 +248,7 @@ class TestWhatIsCounted:
     async def test_what_a_role_doesnt_allow(self, office: Office) -> None:
         ann = await office.actor("ann")
         for _ in range(3):
-            await refusal(office.access.check(ann, Action.READ_LOGS, "blog"))
+            await refusal(office.authorizer.check(ann, Action.READ_LOGS, "blog"))
 
         [line] = await office.lines()
         assert (line.actor, line.action, line.app, line.address) == (
@@ -289,32 +300,32 @@ DAY = timedelta(days=1)
 class TestTokens:
     async def test_let_do_no_more_than_they_say(self, office: Office) -> None:
         ann = await office.actor("ann")
-        _, secret = await office.tokens.make(ann, "CI", Role.VIEWER, ["shop"], DAY)
+        _, secret = await office.tokens.create(ann, "CI", Role.VIEWER, ["shop"], DAY)
 
         bearer = await office.actor(f"Bearer {secret}")
         assert str(bearer) == "ann (test, token CI)"
-        assert await office.access.role(bearer, "shop") is Role.VIEWER
-        assert await office.access.role(bearer, "blog") is Role.NONE
-        assert await office.access.role(bearer) is Role.NONE
+        assert await office.authorizer.role(bearer, "shop") is Role.VIEWER
+        assert await office.authorizer.role(bearer, "blog") is Role.NONE
+        assert await office.authorizer.role(bearer) is Role.NONE
 
     async def test_nor_more_than_their_owner_may_by_now(self) -> None:
         knows = Knows("ann", dict(ROLES))
         office = Office(knows)
         ann = await office.actor("ann")
-        _, secret = await office.tokens.make(ann, "CI", Role.ADMINISTRATOR, None, DAY)
-        assert await office.access.role(await office.actor(f"Bearer {secret}"), "shop") is Role.DEVELOPER
+        _, secret = await office.tokens.create(ann, "CI", Role.ADMINISTRATOR, None, DAY)
+        assert await office.authorizer.role(await office.actor(f"Bearer {secret}"), "shop") is Role.DEVELOPER
 
         knows.roles["shop"] = Role.NONE
-        assert await office.access.role(await office.actor(f"Bearer {secret}"), "shop") is Role.NONE
+        assert await office.authorizer.role(await office.actor(f"Bearer {secret}"), "shop") is Role.NONE
 
     async def test_are_good_for_a_time(self, office: Office) -> None:
-        _, secret = await office.tokens.make(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
+        _, secret = await office.tokens.create(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
         office.clock.advance(DAY.total_seconds())
 
         assert await refusal(office.actor(f"Bearer {secret}")) == ("unauthorized", 401)
 
     async def test_are_kept_as_digests_only(self, office: Office) -> None:
-        token, secret = await office.tokens.make(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
+        token, secret = await office.tokens.create(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
         assert secret not in repr(token)
         assert "word" not in repr(token)
         assert secret.startswith("stager_")
@@ -322,7 +333,7 @@ class TestTokens:
 
     async def test_are_taken_back_at_once(self, office: Office) -> None:
         ann = await office.actor("ann")
-        token, secret = await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
+        token, secret = await office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)
         await office.tokens.revoke(ann, token.id)
         await office.tokens.revoke(ann, token.id)
 
@@ -332,35 +343,35 @@ class TestTokens:
     async def test_of_others_are_theirs(self) -> None:
         office = Office(Knows("ann", ROLES), Knows("bob", ROLES))
         ann, bob = await office.actor("ann"), await office.actor("bob")
-        token, _ = await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
+        token, _ = await office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)
 
         assert await office.tokens.of(bob) == []
         assert await refusal(office.tokens.revoke(bob, token.id)) == ("token-unknown", 404)
-        await office.tokens.revoke(bob, token.id, anybodys=True)
+        await office.tokens.revoke(bob, token.id, of_anyone=True)
         assert await office.tokens.of(ann) == []
 
     async def test_make_no_others(self, office: Office) -> None:
-        _, secret = await office.tokens.make(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
+        _, secret = await office.tokens.create(await office.actor("ann"), "CI", Role.VIEWER, None, DAY)
         bearer = await office.actor(f"Bearer {secret}")
 
-        made = office.tokens.make(bearer, "more", Role.VIEWER, None, LONGEST)
+        made = office.tokens.create(bearer, "more", Role.VIEWER, None, MAX_LIFETIME)
         assert await refusal(made) == ("token-by-token", 403)
 
-    @pytest.mark.parametrize("time", [timedelta(0), LONGEST + DAY])
+    @pytest.mark.parametrize("time", [timedelta(0), MAX_LIFETIME + DAY])
     async def test_for_no_other_time(self, office: Office, time: timedelta) -> None:
-        made = office.tokens.make(await office.actor("ann"), "CI", Role.VIEWER, None, time)
+        made = office.tokens.create(await office.actor("ann"), "CI", Role.VIEWER, None, time)
         assert await refusal(made) == ("token-time", 400)
 
     async def test_there_are_not_too_many(self, office: Office) -> None:
         ann = await office.actor("ann")
-        for _ in range(MOST):
-            await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
+        for _ in range(MAX_TOKENS):
+            await office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)
 
-        assert await refusal(office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)) == ("token-limit", 409)
+        assert await refusal(office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)) == ("token-limit", 409)
 
     async def test_what_happened_to_them_is_written_down(self, office: Office) -> None:
         ann = await office.actor("ann")
-        token, _ = await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
+        token, _ = await office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)
         await office.tokens.revoke(ann, token.id)
 
         assert [(line.action, line.subject) for line in await office.lines()] == [
@@ -370,7 +381,7 @@ class TestTokens:
 
     async def test_their_last_use_is_known(self, office: Office) -> None:
         ann = await office.actor("ann")
-        _, secret = await office.tokens.make(ann, "CI", Role.VIEWER, None, DAY)
+        _, secret = await office.tokens.create(ann, "CI", Role.VIEWER, None, DAY)
         await office.actor(f"Bearer {secret}")
         used = office.clock.now()
         office.clock.advance(30)
@@ -384,7 +395,7 @@ async def test_what_ends_by_a_bug_is_written_down_as_well() -> None:
     """It may have been half done by then."""
     audit = Audit(MemoryStore(), FakeClock())
     with pytest.raises(ZeroDivisionError):
-        async with audit.of(Actor("ann", "test"), "kill", app="shop", subject="e1"):
+        async with audit.recorded(Actor("ann", "test"), "kill", app="shop", subject="e1"):
             1 / 0  # noqa: B018
     [entry] = await audit.entries(limit=10)
     assert (entry.action, entry.subject, entry.result, entry.detail) == (

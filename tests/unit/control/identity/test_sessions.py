@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from stager.control.identity.audit import Audit
-from stager.control.identity.sessions import BEARER, GRACE, MOST_OF_ONE, Lifetimes, Sessions
+from stager.control.identity.sessions import BEARER, GRACE, MAX_SESSIONS, Lifetimes, Sessions
 from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import digest_of
 from stager.domain.identity.actor import Actor
@@ -32,7 +32,7 @@ class Office:
         )
 
     async def begin(self, *, command_line: bool = False) -> str:
-        _, secret = await self.sessions.begin(ANN, "Browser/1", command_line=command_line)
+        _, secret = await self.sessions.start(ANN, "Browser/1", command_line=command_line)
         return secret
 
     def wait(self, time: timedelta) -> None:
@@ -165,11 +165,11 @@ async def test_sealed_by_another_key_it_is_nobodys(office: Office) -> None:
 
 async def test_somebody_has_so_many_and_the_oldest_goes(office: Office) -> None:
     first = await office.begin()
-    for _ in range(MOST_OF_ONE):
+    for _ in range(MAX_SESSIONS):
         await office.begin()
 
     assert await office.sessions.actor(first) is None
-    assert len(await office.sessions.of(ANN)) == MOST_OF_ONE
+    assert len(await office.sessions.of(ANN)) == MAX_SESSIONS
 
 
 async def test_what_is_over_is_forgotten_at_the_next_sign_in(office: Office) -> None:

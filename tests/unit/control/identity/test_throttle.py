@@ -24,7 +24,7 @@ class Lock:
 
     async def guess(self, password: str, name: str = "eve") -> str:
         try:
-            async with self.throttle.guess(name) as guess:
+            async with self.throttle.attempt(name) as attempt:
                 self.compared += 1
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
@@ -32,10 +32,10 @@ class Lock:
                     await asyncio.sleep(0.01)
                 finally:
                     self.at_once -= 1
-                guess.is_right = password == "right"
+                attempt.is_successful = password == "right"
         except Refused as error:
             return "refused" if (error.reason, error.status) == ("too-many-tries", 429) else error.reason
-        return "in" if guess.is_right else "wrong"
+        return "in" if attempt.is_successful else "wrong"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_hundred_wrong_ones_at_once_are_ten_comparisons(lock: Lock) -> N
 async def test_a_hundred_right_ones_at_once_get_in(lock: Lock) -> None:
     assert await all_of(lock, lambda _: "right", 100) == ["in"] * 100
     assert lock.most_at_once == LIMIT
-    assert lock.throttle._guessers == {}, "nothing is kept of those who are right"
+    assert lock.throttle._sources == {}, "nothing is kept of those who are right"
 
 
 async def test_right_ones_among_wrong_ones_get_in_while_there_are_tries_left(lock: Lock) -> None:
@@ -94,17 +94,17 @@ async def test_who_hangs_up_while_waiting_holds_nobody_up(lock: Lock) -> None:
     await asyncio.wait([*first, *waiting])
 
     assert waiting[4].result() == "in"
-    assert lock.throttle._guessers == {}
+    assert lock.throttle._sources == {}
 
 
 async def test_nobody_waits_for_ever(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(throttle, "MAX_WAIT", 0.02)
     release = asyncio.Event()
 
     async def slow() -> None:
-        async with lock.throttle.guess("eve") as guess:
+        async with lock.throttle.attempt("eve") as attempt:
             await release.wait()
-            guess.is_right = True
+            attempt.is_successful = True
 
     slow_ones = [asyncio.create_task(slow()) for _ in range(LIMIT)]
     await asyncio.sleep(0)
@@ -115,17 +115,17 @@ async def test_nobody_waits_for_ever(lock: Lock, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_few_wait(lock: Lock) -> None:
-    answers = await all_of(lock, lambda _: "right", LIMIT + throttle.MOST_WAITING + 7)
+    answers = await all_of(lock, lambda _: "right", LIMIT + throttle.MAX_WAITING + 7)
 
     assert answers.count("refused") == 7
 
 
-async def test_guessers_cant_fill_the_memory_nor_have_one_forgotten_who_is_at_it(
+async def test_sources_cant_fill_the_memory_nor_have_one_forgotten_who_is_at_it(
     lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "MOST_GUESSERS", 20)
-    async with lock.throttle.guess("slow"):
+    monkeypatch.setattr(throttle, "MAX_SOURCES", 20)
+    async with lock.throttle.attempt("slow"):
         for number in range(100):
             assert await lock.guess("x", str(number)) == "wrong"
-        assert len(lock.throttle._guessers) <= 20
-        assert "slow" in lock.throttle._guessers
+        assert len(lock.throttle._sources) <= 20
+        assert "slow" in lock.throttle._sources

@@ -227,20 +227,20 @@ class TestWho:
         event = await talk.opened()
         before = await talk.assert_live()
         said = talk.forge.say(event, "/stager kill", "ann")
-        talk.forge.mood = FaultMode.FAILING
+        talk.forge.fault_mode = FaultMode.FAILING
         assert await talk.told(said) is None  # nor can it be told
         assert await talk.note(event) == Note(
             "The forge can't be reached. Repeat the command when the forge answers again."
         )
         assert (await talk.assert_live()).id == before.id
-        talk.forge.mood = FaultMode.WELL
+        talk.forge.fault_mode = FaultMode.WELL
         await talk.rest()
 
         assert (await talk.assert_live()).id == before.id
 
     async def test_one_that_takes_no_reaction_has_it_done_all_the_same(self, talk: Talk) -> None:
         event = await talk.opened()
-        talk.forge.mood = FaultMode.REFUSING
+        talk.forge.fault_mode = FaultMode.REFUSING
         assert await talk.say(event, "/stager kill") is None
 
         assert await talk.state(event) is State.STOPPED
@@ -347,10 +347,10 @@ class TestOnce:
     async def test_one_that_was_put_off_is_acted_on_when_it_comes_again(self, talk: Talk) -> None:
         event = await talk.opened()
         said = talk.forge.say(event, "/stager kill", "ann")
-        talk.forge.mood = FaultMode.FAILING
+        talk.forge.fault_mode = FaultMode.FAILING
         await talk.tell(said)
         await talk.rest(10)
-        talk.forge.mood = FaultMode.WELL
+        talk.forge.fault_mode = FaultMode.WELL
         await self.again(talk, said)
 
         assert await talk.state(event) is State.STOPPED

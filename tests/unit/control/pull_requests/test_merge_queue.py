@@ -46,11 +46,11 @@ async def test_where_commits_have_no_statuses_has_none() -> None:
         assert await queued(harness) == []
 
 
-@pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.REFUSING])
-async def test_a_forge_that_doesnt_take_it_holds_up_nothing(harness: Harness, mood: FaultMode) -> None:
-    harness.forge.mood = mood
+@pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING])
+async def test_a_forge_that_doesnt_take_it_holds_up_nothing(harness: Harness, mode: FaultMode) -> None:
+    harness.forge.fault_mode = mode
     assert await queued(harness) == []
-    harness.forge.mood = FaultMode.WELL
+    harness.forge.fault_mode = FaultMode.WELL
     await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1"))
     await harness.rest()
 

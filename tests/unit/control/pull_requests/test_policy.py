@@ -271,19 +271,19 @@ class TestPaths:
 
             assert gate.asked == []
 
-    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.PARTIAL])
-    async def test_a_silent_forge_is_waited_for(self, mood: FaultMode) -> None:
+    @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.PARTIAL])
+    async def test_a_silent_forge_is_waited_for(self, mode: FaultMode) -> None:
         async with ruled(paths=("web/*",)).open() as gate:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "web/a.css")
-            gate.forge.mood = mood
+            gate.forge.fault_mode = mode
             await gate.tell(event)
             await gate.rest(60)
             status = await gate.status()
             assert (status.state, status.reason) == (State.REFUSED, "rules")
             assert status.message == "No preview yet: the forge doesn't answer."
             assert gate.engine.there() == []
-            gate.forge.mood = FaultMode.WELL
+            gate.forge.fault_mode = FaultMode.WELL
             await gate.rest(RESYNC)
 
             await gate.assert_live()
@@ -413,11 +413,11 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.check(gate.repository, SHA)
-            gate.forge.mood = FaultMode.FAILING
+            gate.forge.fault_mode = FaultMode.FAILING
             await gate.tell(event)
             await gate.rest(60)
             assert (await gate.status()).message == "No preview yet: the forge doesn't answer."
-            gate.forge.mood = FaultMode.WELL
+            gate.forge.fault_mode = FaultMode.WELL
             await gate.rest(PAUSE_AFTER_FAILURE.total_seconds())
             await gate.tell(gate.forge.check(gate.repository, SHA, context="another"))
             await gate.rest(30)

@@ -14,7 +14,7 @@ from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeSeen
 from stager.domain.source import Change, Repository
 from stager.testing import FakeForge, FaultMode
-from stager.testing.fakes.forge import whole
+from stager.testing.fakes.forge import as_forge
 from tests.unit.control.harness import SHOP, Harness
 
 TWO_ROUNDS = 620.0
@@ -63,7 +63,7 @@ class TestRedelivery:
                 return 0
 
         running = harness.running
-        forges = Forges([replace(whole(Broken()), name="broken"), replace(whole(Well()), name="well")])
+        forges = Forges([replace(as_forge(Broken()), name="broken"), replace(as_forge(Well()), name="well")])
         resync = Resync(
             harness.store,
             forges,
@@ -84,10 +84,10 @@ class TestRedelivery:
 
 
 class TestRemovesOnlyWhatIsCertain:
-    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.PARTIAL, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_a_forge_in_a_mood_costs_nothing(self, harness: Harness, mood: FaultMode) -> None:
+    @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.PARTIAL, FaultMode.NEVER, FaultMode.SLOW])
+    async def test_a_forge_in_a_mood_costs_nothing(self, harness: Harness, mode: FaultMode) -> None:
         await live(harness, "one", "two")
-        harness.forge.mood = mood
+        harness.forge.fault_mode = mode
         await harness.rest(TWO_ROUNDS)
 
         for environment in await harness.environments():

@@ -201,7 +201,7 @@ class TestDeliveries:
         )
 
     async def test_a_forge_that_fails_is_taken_at_its_word(self, harness: Harness) -> None:
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.tell(opened, harness.forge.push(opened, "b"))
         await harness.rest()

@@ -111,7 +111,7 @@ class TestLaunch:
 
             [instance] = harness.engine.there()
             spec = harness.engine.spec(instance.id)
-            assert spec.application == app
+            assert spec.container == app.container
             assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
@@ -299,10 +299,10 @@ class TestFailures:
     async def test_a_front_that_can_t_save_is_told_of(self, harness: Harness) -> None:
         harness.router.state = Health(trouble="The route table can't be saved: No space left on device.")
         await harness.rest(120)
-        assert "No space left" in harness.running.controller.troubles["routes"]
+        assert "No space left" in harness.running.troubles["routes"]
         harness.router.state = Health()
         await harness.rest(120)
-        assert "routes" not in harness.running.controller.troubles
+        assert "routes" not in harness.running.troubles
 
     async def test_what_answers_as_visitors_can_t_be_answered_is_given_up_with_the_reason(
         self, harness: Harness
@@ -414,12 +414,12 @@ class TestAway:
         harness.engine.leave()
         environment = await harness.launch()
         await harness.rest(120)
-        assert harness.running.controller.troubles == {"engine": "The engine doesn't answer."}
+        assert harness.running.troubles == {"engine": "The engine doesn't answer."}
         harness.engine.come_back()
         await harness.rest()
 
         await harness.assert_live(environment)
-        assert harness.running.controller.troubles == {}
+        assert harness.running.troubles == {}
 
     @pytest.mark.parametrize("after", [0.0, 0.01, 0.03])
     async def test_the_engine_in_the_middle_of_it(self, harness: Harness, after: float) -> None:

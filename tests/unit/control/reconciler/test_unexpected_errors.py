@@ -159,11 +159,11 @@ async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Har
     await harness.rest(HALF_AN_HOUR)
 
     assert broken.calls <= 10 + HALF_AN_HOUR / MAX_PAUSE
-    assert "Internal error (ValueError)" in harness.running.controller.troubles["deliveries"]
+    assert "Internal error (ValueError)" in harness.running.troubles["deliveries"]
 
     broken.error = finish.error = None
     await harness.rest()
-    assert harness.running.controller.troubles == {}
+    assert harness.running.troubles == {}
 
 
 async def test_a_preview_page_says_that_it_is_an_internal_error(harness: Harness) -> None:

@@ -19,7 +19,7 @@ from stager.domain.pull_requests.rules import Rules
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
 from stager.testing import FakeForge, FaultMode, Program
-from stager.testing.fakes.forge_places import Deployment
+from stager.testing.fakes.forge_reports import Deployment
 from tests.unit.control.harness import IMAGE, SHOP, Harness
 from tests.unit.control.tripwire import Tripwire
 
@@ -75,8 +75,8 @@ class TestDeployments:
         found = deployment(harness)
 
         assert (found.environment, found.number) == (PLACE, 1)
-        assert [t.progress for t in found.told] == [Progress.IN_PROGRESS, Progress.SUCCESS]
-        first, last = found.told
+        assert [t.progress for t in found.statuses] == [Progress.IN_PROGRESS, Progress.SUCCESS]
+        first, last = found.statuses
         assert (first.url, last.url) == ("", URL)
         assert last.description == "The preview is live."
         assert last.log_url == f"http://preview.test/previews/{(await harness.the()).id}"
@@ -94,14 +94,14 @@ class TestDeployments:
         await told(harness, harness.forge.push(event, B))
 
         assert deployment(harness, B).progress is Progress.FAILURE
-        assert deployment(harness, B).told[-1].url == "", "what answers there is another commit"
+        assert deployment(harness, B).statuses[-1].url == "", "what answers there is another commit"
 
     async def test_is_cleaned_up_on_close(self, harness: Harness) -> None:
         event = await opened(harness)
         await told(harness, harness.forge.close(event, merged=True))
 
         assert deployment(harness).progress is Progress.INACTIVE
-        assert "is closed" in deployment(harness).told[-1].description
+        assert "is closed" in deployment(harness).statuses[-1].description
 
     async def test_comes_back_on_reopening(self, harness: Harness) -> None:
         event = await opened(harness)
@@ -239,13 +239,13 @@ class TestTrouble:
         async with Harness(reports=False).open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_costs_nobody_the_preview(self, quiet: Harness, mood: FaultMode) -> None:
+    @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
+    async def test_costs_nobody_the_preview(self, quiet: Harness, mode: FaultMode) -> None:
         event = quiet.forge.open(quiet.forge.add_repository("acme", "shop"), "feature-x", A)
         await quiet.tell(event)
         while not await quiet.environments():
             await quiet.rest(0.001)
-        quiet.forge.mood = mood
+        quiet.forge.fault_mode = mode
         await quiet.rest()
 
         await quiet.assert_live()
@@ -261,9 +261,9 @@ class TestTrouble:
     async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.tell(harness.forge.push(event, B))
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(3600)
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.rest(3600)
 
         assert deployment(harness, B).progress is Progress.SUCCESS
@@ -271,22 +271,22 @@ class TestTrouble:
 
     async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await told(harness, harness.forge.close(event))
         await harness.kill()
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.start()
 
         assert deployment(harness).progress is Progress.INACTIVE
 
     async def test_nothing_is_said_twice(self, harness: Harness) -> None:
         await opened(harness)
-        before = (len(deployment(harness).told), len(statuses(harness)))
+        before = (len(deployment(harness).statuses), len(statuses(harness)))
         await harness.rest(3600)
         await harness.kill()
         await harness.start()
 
-        assert (len(deployment(harness).told), len(statuses(harness))) == before
+        assert (len(deployment(harness).statuses), len(statuses(harness))) == before
 
     async def test_killed_anywhere_no_commit_is_left_waiting(self) -> None:
         """Stager is killed at every point in turn, and the head moves before its next start."""

@@ -12,7 +12,7 @@ from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access
 from stager.domain.status import State
 from stager.testing import FaultMode, Program
-from stager.testing.fakes.forge_places import Comment
+from stager.testing.fakes.forge_reports import Comment
 from tests.unit.control.harness import IMAGE, SHOP, Harness
 
 URL = "http://feature-x.preview.test"
@@ -222,25 +222,25 @@ class TestRefusals:
 class TestEnds:
     async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await harness.tell(harness.forge.close(event))
         await harness.rest(400)
         await harness.kill()
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.start()
 
         assert "was removed" in the_comment(harness).body
 
 
 class TestTrouble:
-    @pytest.mark.parametrize("mood", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_costs_nobody_the_preview(self, harness: Harness, mood: FaultMode) -> None:
+    @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
+    async def test_costs_nobody_the_preview(self, harness: Harness, mode: FaultMode) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.tell(event)
         await harness.rest(0)  # the delivery was worked through while the forge still answered
         while not await harness.environments():
             await harness.rest(0.001)
-        harness.forge.mood = mood
+        harness.forge.fault_mode = mode
         await harness.rest()
 
         await harness.assert_live()
@@ -248,9 +248,9 @@ class TestTrouble:
     async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.tell(harness.forge.push(event, "b2"))
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(20)
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.rest(60)
 
         assert "`b2`" in the_comment(harness).body
@@ -258,10 +258,10 @@ class TestTrouble:
     async def test_what_was_given_up_is_said_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.tell(harness.forge.push(event, "b2"))
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(1000)
         await harness.kill()
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.start()
 
         assert "`b2`" in the_comment(harness).body
@@ -269,9 +269,9 @@ class TestTrouble:
     async def test_a_forge_away_for_long_is_told_when_it_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.tell(harness.forge.push(event, "b2"))
-        harness.forge.mood = FaultMode.FAILING
+        harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(3600)
-        harness.forge.mood = FaultMode.WELL
+        harness.forge.fault_mode = FaultMode.WELL
         await harness.rest(3600)
 
         assert "`b2`" in the_comment(harness).body

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from stager.domain.source import Repository
-from stager.forges.github.account import Place, with_app, with_token
-from stager.forges.github.api.answers import AppCredentials
-from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.account import GithubServer, with_app, with_token
+from stager.forges.github.api.pull_requests import GithubPullRequests
+from stager.forges.github.api.responses import AppCredentials
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
 
@@ -25,9 +25,9 @@ async def github() -> AsyncIterator[GithubDouble]:
         yield double
 
 
-def client_of(forge: Forge) -> GithubClient:
+def client_of(forge: Forge) -> GithubPullRequests:
     """The part of GitHub that is asked for changes and told of comments."""
-    assert isinstance(forge.changes, GithubClient)
+    assert isinstance(forge.changes, GithubPullRequests)
     return forge.changes
 
 
@@ -38,18 +38,18 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def place(github: GithubDouble) -> Place:
-    return Place(github.api_url, github.web_url, timeout=2.0, pause=0.01)
+def place(github: GithubDouble) -> GithubServer:
+    return GithubServer(github.api_url, github.web_url, timeout=2.0, pause=0.01)
 
 
 @pytest.fixture
-def account(place: Place, session: aiohttp.ClientSession) -> Forge:
+def account(place: GithubServer, session: aiohttp.ClientSession) -> Forge:
     """GitHub as an account with a token sees it."""
     return with_token(session, place, USER, PASSWORD)
 
 
 @pytest.fixture
-def client(account: Forge) -> GithubClient:
+def client(account: Forge) -> GithubPullRequests:
     return client_of(account)
 
 
@@ -60,7 +60,7 @@ def credentials(github: GithubDouble) -> AppCredentials:
 
 
 @pytest.fixture
-def app(place: Place, session: aiohttp.ClientSession, credentials: AppCredentials) -> Forge:
+def app(place: GithubServer, session: aiohttp.ClientSession, credentials: AppCredentials) -> Forge:
     """GitHub as an App sees it."""
     return with_app(session, place, credentials)
 

@@ -14,9 +14,9 @@ import pytest
 
 from stager.domain.errors import Fault, Refused, Retry, StagerError
 from stager.domain.source import Repository
-from stager.forges.github.account import Place, as_nobody, with_app
-from stager.forges.github.api.answers import AppCredentials
-from stager.forges.github.api.app import MARGIN, Installations, Signer
+from stager.forges.github.account import GithubServer, anonymous, with_app
+from stager.forges.github.api.app import MARGIN, AppInstallations, AppJwt
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.api.rest import Rest
 from stager.ports.forge import Forge
 from tests.doubles.github import GithubDouble, GithubRepository
@@ -48,15 +48,15 @@ def clock() -> Clock:
 
 @pytest.fixture
 def installations(
-    session: aiohttp.ClientSession, place: Place, credentials: AppCredentials, clock: Clock
-) -> Installations:
-    rest = Rest(session, place.api_url, Signer(credentials), timeout=2.0, pause=0.01)
-    return Installations(rest, credentials, now=clock)
+    session: aiohttp.ClientSession, place: GithubServer, credentials: AppCredentials, clock: Clock
+) -> AppInstallations:
+    rest = Rest(session, place.api_url, AppJwt(credentials), timeout=2.0, pause=0.01)
+    return AppInstallations(rest, credentials, now=clock)
 
 
 class TestProof:
     async def test_is_a_jwt_as_github_wants_it(self, credentials: AppCredentials) -> None:
-        bearer = await Signer(credentials).authorization()
+        bearer = await AppJwt(credentials).authorization()
         claims = jwt.decode(bearer.removeprefix("Bearer "), a_key().public_key(), ["RS256"])
 
         assert claims["iss"] == credentials.id
@@ -65,7 +65,7 @@ class TestProof:
 
     async def test_is_made_anew_before_it_ends(self, credentials: AppCredentials) -> None:
         now = [0.0]
-        signer = Signer(credentials, clock=lambda: now[0])
+        signer = AppJwt(credentials, clock=lambda: now[0])
         first = signer._signed_at
         now[0] = 7 * 60
         await signer.authorization()
@@ -79,12 +79,16 @@ class TestProof:
     )
     def test_a_key_that_is_none(self, pem: str) -> None:
         with pytest.raises(Fault) as caught:
-            Signer(AppCredentials("1", pem))
+            AppJwt(AppCredentials("1", pem))
         assert caught.value.reason == "app-key-unreadable"
         assert caught.value.__cause__ is None
 
     async def test_of_another_key_is_refused(
-        self, github: GithubDouble, session: aiohttp.ClientSession, place: Place, repository: Repository
+        self,
+        github: GithubDouble,
+        session: aiohttp.ClientSession,
+        place: GithubServer,
+        repository: Repository,
     ) -> None:
         github.app.install("acme", "shop")
         other = with_app(session, place, AppCredentials(github.app.id, pem_of(a_key(1))))
@@ -96,7 +100,7 @@ class TestProof:
 
 class TestTokens:
     async def test_are_kept_until_shortly_before_their_end(
-        self, github: GithubDouble, shop: GithubRepository, installations: Installations, clock: Clock
+        self, github: GithubDouble, shop: GithubRepository, installations: AppInstallations, clock: Clock
     ) -> None:
         github.app.install("acme", "shop")
         first = await installations.authorization("acme", "shop")
@@ -108,14 +112,16 @@ class TestTokens:
         assert len(github.requested("GET", "/installation")) == 1
 
     async def test_one_is_asked_for_whoever_wants_it(
-        self, github: GithubDouble, shop: GithubRepository, installations: Installations
+        self, github: GithubDouble, shop: GithubRepository, installations: AppInstallations
     ) -> None:
         github.app.install("acme", "shop", "blog")
         wanted = [installations.authorization("acme", name) for name in ("shop", "blog", "shop")]
         assert len(set(await asyncio.gather(*wanted))) == 1
         assert len(github.requested("POST", ISSUING)) == 1
 
-    async def test_each_owner_has_their_own(self, github: GithubDouble, installations: Installations) -> None:
+    async def test_each_owner_has_their_own(
+        self, github: GithubDouble, installations: AppInstallations
+    ) -> None:
         github.app.install("acme", "shop")
         github.app.install("mallory", "shop")
         assert await installations.authorization("acme", "shop") != await installations.authorization(
@@ -123,7 +129,7 @@ class TestTokens:
         )
 
     async def test_for_git_reads_this_repository_alone(
-        self, github: GithubDouble, installations: Installations
+        self, github: GithubDouble, installations: AppInstallations
     ) -> None:
         github.app.install("acme", "shop", "secret")
         header = await installations.for_git("acme", "shop")
@@ -242,7 +248,11 @@ class TestInstallation:
 
 class TestOurComments:
     async def test_are_told_by_the_apps_name(
-        self, github: GithubDouble, shop: GithubRepository, session: aiohttp.ClientSession, place: Place
+        self,
+        github: GithubDouble,
+        shop: GithubRepository,
+        session: aiohttp.ClientSession,
+        place: GithubServer,
     ) -> None:
         github.app.install("acme", "shop")
         nameless = AppCredentials(github.app.id, github.app.pem)
@@ -262,10 +272,10 @@ async def test_origins_say_where_git_goes(
 
 
 async def test_nobody_has_no_credentials(
-    session: aiohttp.ClientSession, place: Place, github: GithubDouble, shop: GithubRepository
+    session: aiohttp.ClientSession, place: GithubServer, github: GithubDouble, shop: GithubRepository
 ) -> None:
     with pytest.raises(Refused) as caught:
-        await as_nobody(session, place).read("/user", {})
+        await anonymous(session, place).read("/user", {})
     assert caught.value.status == 401
     assert "authorization" not in github.requests[-1].headers
 

@@ -10,8 +10,8 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.source import Repository, Trust
-from stager.forges.github.account import Place, with_token
-from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.account import GithubServer, with_token
+from stager.forges.github.api.pull_requests import GithubPullRequests
 from stager.forges.github.api.rest import PullListCache
 from stager.forges.github.webhooks import payloads
 from stager.version import __version__
@@ -27,7 +27,7 @@ def named(repository: GithubRepository) -> Repository:
 
 
 async def test_a_pull_request_is_asked_for_as_it_is_now(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     pull = github.open_pull(shop, "feature/x")
     first = await client.change(named(shop), pull.number)
@@ -43,7 +43,7 @@ async def test_a_pull_request_is_asked_for_as_it_is_now(
 
 @pytest.mark.requirement("R77", "R80")
 async def test_r80_requests_bear_the_credentials_the_version_and_our_name(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     github.open_pull(shop, "feature/x")
     await client.change(named(shop), 1)
@@ -57,13 +57,13 @@ async def test_r80_requests_bear_the_credentials_the_version_and_our_name(
 async def test_without_credentials_none_are_sent(session: aiohttp.ClientSession) -> None:
     async with GithubDouble("", "") as github:
         shop = github.add_repository("acme", "shop")
-        client = client_of(with_token(session, Place(github.api_url, github.web_url), "", ""))
+        client = client_of(with_token(session, GithubServer(github.api_url, github.web_url), "", ""))
         assert await client.open_changes(named(shop)) == []
         assert "authorization" not in {name.lower() for name in github.requests[0].headers}
 
 
 async def test_none_only_where_the_repository_is_there_and_the_pull_request_is_not(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     assert await client.change(named(shop), 7) is None
     assert [request.path for request in github.requests] == [
@@ -73,7 +73,7 @@ async def test_none_only_where_the_repository_is_there_and_the_pull_request_is_n
 
 
 async def test_a_token_that_lost_its_access_is_no_answer(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     github.open_pull(shop, "feature/x")
     shop.visible = False
@@ -86,7 +86,7 @@ async def test_a_token_that_lost_its_access_is_no_answer(
 
 @pytest.mark.parametrize("number", [1, 2])
 async def test_another_repository_of_the_same_name_is_no_answer(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, number: int
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, number: int
 ) -> None:
     github.open_pull(shop, "feature/x")
     meant = Repository("github:5", "acme", "shop")
@@ -97,7 +97,7 @@ async def test_another_repository_of_the_same_name_is_no_answer(
 
 
 async def test_a_renamed_repository_is_followed(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     github.open_pull(shop, "feature/x")
     meant, shop.name = named(shop), "store"
@@ -109,7 +109,7 @@ async def test_a_renamed_repository_is_followed(
 
 
 async def test_a_redirect_to_elsewhere_does_not_get_our_credentials(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     async with GithubDouble("", "") as elsewhere:
         moved = {"location": f"{elsewhere.api_url}/repos/acme/shop/pulls/1"}
@@ -122,7 +122,7 @@ async def test_a_redirect_to_elsewhere_does_not_get_our_credentials(
 
 
 async def test_another_pull_request_than_asked_for_is_no_answer(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     other = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
     github.trouble("GET", "/pulls/2$", status=200, body=json.dumps(other))
@@ -155,7 +155,11 @@ TROUBLES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("trouble", "reason"), TROUBLES)
 async def test_no_failing_empty_or_partial_answer_is_taken_for_one(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, trouble: dict[str, Any], reason: str
+    github: GithubDouble,
+    client: GithubPullRequests,
+    shop: GithubRepository,
+    trouble: dict[str, Any],
+    reason: str,
 ) -> None:
     github.open_pull(shop, "feature/x")
     github.trouble("GET", "/repos/", times=99, **trouble)
@@ -172,7 +176,9 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(
     github: GithubDouble, session: aiohttp.ClientSession, shop: GithubRepository
 ) -> None:
     client = client_of(
-        with_token(session, Place(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD)
+        with_token(
+            session, GithubServer(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD
+        )
     )
     github.trouble("GET", "/pulls$", times=3, delay=5)
     with pytest.raises(Retry) as caught:
@@ -182,7 +188,9 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(
 
 async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientSession) -> None:
     client = client_of(
-        with_token(session, Place("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD)
+        with_token(
+            session, GithubServer("http://127.0.0.1:1", "http://127.0.0.1:1", pause=0.01), USER, PASSWORD
+        )
     )
     with pytest.raises(Retry) as caught:
         await client.open_changes(Repository("github:1", "acme", "shop"))
@@ -191,7 +199,7 @@ async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientS
 
 @pytest.mark.parametrize("trouble", [{"status": 503}, {"drop": True}, {"status": 200, "body": "<html>"}])
 async def test_what_fails_in_passing_is_tried_again_at_once(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, trouble: dict[str, Any]
 ) -> None:
     github.open_pull(shop, "feature/x")
     github.trouble("GET", "/pulls$", times=2, **trouble)
@@ -201,7 +209,7 @@ async def test_what_fails_in_passing_is_tried_again_at_once(
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 async def test_a_refusal_is_not_tried_again(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, status: int
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, status: int
 ) -> None:
     github.trouble("GET", "/pulls$", times=9, status=status)
     with pytest.raises(Retry):
@@ -215,7 +223,7 @@ async def test_a_refusal_is_not_tried_again(
 @pytest.mark.requirement("R68")
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
 async def test_r68_open_pull_requests_are_listed_whole(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, count: int
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, count: int
 ) -> None:
     github.open_pull(github.add_repository("acme", "other"), "of-another-repository")
     github.close(github.open_pull(shop, "closed"))
@@ -225,7 +233,7 @@ async def test_r68_open_pull_requests_are_listed_whole(
 
 
 async def test_asking_again_costs_nothing_and_still_sees_what_changed(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     pulls = [github.open_pull(shop, f"branch-{n}") for n in range(150)]
     first = await client.open_changes(named(shop))
@@ -240,7 +248,7 @@ async def test_asking_again_costs_nothing_and_still_sees_what_changed(
 
 @pytest.mark.parametrize("trouble", [trouble for trouble, _ in TROUBLES if trouble.get("status") != 304])
 async def test_a_failure_on_a_later_page_fails_the_whole(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, trouble: dict[str, Any]
 ) -> None:
     for n in range(150):
         github.open_pull(shop, f"branch-{n}")
@@ -252,7 +260,7 @@ async def test_a_failure_on_a_later_page_fails_the_whole(
 
 
 async def test_one_unreadable_item_fails_the_whole(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     good = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
     github.trouble("GET", "/pulls$", times=3, status=200, body=json.dumps([good, good | {"head": None}]))
@@ -262,7 +270,7 @@ async def test_one_unreadable_item_fails_the_whole(
 
 @pytest.mark.requirement("R124")
 async def test_forks_deleted_or_not_do_not_make_the_list_unreadable(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     fork = github.add_repository("stranger", "shop")
     github.open_pull(shop, "-rf", fork=fork, title="\u202e$(reboot)", author=None)
@@ -272,14 +280,14 @@ async def test_forks_deleted_or_not_do_not_make_the_list_unreadable(
 
 
 async def test_a_link_to_elsewhere_does_not_get_our_credentials(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     pull = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
     async with GithubDouble("", "") as elsewhere:
         link = f'<{elsewhere.api_url}/repos/acme/shop/pulls?page=2>; rel="next"'
         for page in ([pull], []):
             github.trouble("GET", "/pulls$", status=200, body=json.dumps(page), headers={"link": link})
-        with pytest.raises(Retry, match="only a part"):
+        with pytest.raises(Retry, match="is incomplete"):
             await client.open_changes(named(shop))
         assert [request.query["page"] for request in github.requests] == ["1", "2"]
         assert elsewhere.requests == []
@@ -319,7 +327,7 @@ def test_the_cache_keeps_what_rules_look_at_but_not_every_long_description() -> 
 
 
 async def test_a_repository_is_found_by_its_name(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     assert await client.repository("acme", "shop") == named(shop)
     assert await client.repository("acme", "none") is None
@@ -353,14 +361,14 @@ async def test_a_repository_is_found_by_its_name(
 )
 async def test_a_rate_limit_is_heeded(
     github: GithubDouble,
-    client: GithubClient,
+    client: GithubPullRequests,
     shop: GithubRepository,
     trouble: dict[str, Any],
     seconds: int,
 ) -> None:
     github.trouble("GET", "/pulls$", **trouble)
     for _ in range(2):
-        with pytest.raises(Retry, match=rf"wait {seconds} s") as caught:
+        with pytest.raises(Retry, match=rf"allowed in {seconds} s") as caught:
             await client.open_changes(named(shop))
         assert caught.value.reason == "forge-rate-limit"
         assert caught.value.detail == f"retry after {seconds} s"
@@ -368,7 +376,7 @@ async def test_a_rate_limit_is_heeded(
 
 
 async def test_after_the_wait_requests_are_sent_again(
-    github: GithubDouble, client: GithubClient, shop: GithubRepository, monkeypatch: pytest.MonkeyPatch
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     github.trouble("GET", "/pulls$", status=429, headers={"retry-after": "57"})
     monkeypatch.setattr("stager.forges.github.api.rest.time.monotonic", lambda: 1000.0)

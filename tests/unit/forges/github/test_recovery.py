@@ -34,38 +34,38 @@ class TestRedelivery:
             delivery("star", 500, 6, "star"),
             delivery("old", 500, 61),
         ]
-        assert await app.recovery.redeliver(SINCE) == 2
+        assert await app.redelivery.redeliver(SINCE) == 2
         by_id = {str(d.id): d.guid for d in github.app.log}
         assert [by_id[asked] for asked in github.app.redelivered] == ["down", "lost"], "oldest first"
 
     async def test_asks_for_the_newest_attempt(self, github: GithubDouble, app: Forge) -> None:
         newest, oldest = delivery("lost", 502, 1), delivery("lost", 502, 9)
         github.app.log = [newest, oldest]
-        assert await app.recovery.redeliver(SINCE) == 1
+        assert await app.redelivery.redeliver(SINCE) == 1
         assert github.app.redelivered == [str(newest.id)]
 
     async def test_ends_after_a_few_attempts(self, github: GithubDouble, app: Forge) -> None:
         github.app.log = [delivery("lost", 502, n) for n in range(MOST_ATTEMPTS)]
-        assert await app.recovery.redeliver(SINCE) == 0
+        assert await app.redelivery.redeliver(SINCE) == 0
 
     async def test_reads_all_pages_up_to_then(self, github: GithubDouble, app: Forge) -> None:
         github.app.page = 2
         github.app.log = [delivery(f"lost {n}", 502, n) for n in range(7)]
         github.app.log += [delivery(f"old {n}", 502, 100) for n in range(20)]
-        assert await app.recovery.redeliver(SINCE) == 7
+        assert await app.redelivery.redeliver(SINCE) == 7
         asked = github.requested("GET", "/app/hook/deliveries")
         assert [request.query.get("cursor", "") for request in asked] == ["", "v1_2", "v1_4", "v1_6"]
 
     async def test_is_bounded(self, github: GithubDouble, app: Forge) -> None:
         github.app.page = 10
         github.app.log = [delivery(f"lost {n}", 502) for n in range(10 * (MOST_PAGES + 5))]
-        assert await app.recovery.redeliver(SINCE) == MOST_REDELIVERED
+        assert await app.redelivery.redeliver(SINCE) == MOST_REDELIVERED
         assert len(github.requested("GET", "/deliveries")) == MOST_PAGES
 
     async def test_one_that_github_refuses_stops_no_other(self, github: GithubDouble, app: Forge) -> None:
         github.app.log = [delivery("one", 502), delivery("two", 502)]
         github.trouble("POST", "/attempts$", status=422)
-        assert await app.recovery.redeliver(SINCE) == 1
+        assert await app.redelivery.redeliver(SINCE) == 1
 
     @pytest.mark.parametrize(
         "how",
@@ -82,10 +82,10 @@ class TestRedelivery:
         github.app.log = [delivery("lost", 502)]
         github.trouble("GET", "/deliveries$", times=9, **how)
         with pytest.raises(Retry):
-            await app.recovery.redeliver(SINCE)
+            await app.redelivery.redeliver(SINCE)
 
     async def test_an_account_has_no_log(self, github: GithubDouble, account: Forge) -> None:
-        assert await account.recovery.redeliver(SINCE) == 0
+        assert await account.redelivery.redeliver(SINCE) == 0
         assert github.requests == []
 
 
@@ -98,10 +98,10 @@ class TestLimits:
         }
 
     async def test_are_told(self, github: GithubDouble, account: Forge, repository: Repository) -> None:
-        assert account.recovery.limits() is None
+        assert account.redelivery.limits() is None
         github.trouble("GET", "/pulls$", status=200, body="[]", headers=self.headers(4321))
         await client_of(account).open_changes(repository)
-        limits = account.recovery.limits()
+        limits = account.redelivery.limits()
         assert limits is not None
         assert (limits.limit, limits.remaining) == (5000, 4321)
         assert timedelta(0) < limits.resets_at - datetime.now(UTC) <= timedelta(seconds=600)
@@ -131,7 +131,7 @@ class TestLimits:
         github.trouble("GET", "/pulls$", times=2, status=200, body="[]", headers=headers)
         for _ in range(2):
             assert await client_of(account).open_changes(repository) == []
-        assert account.recovery.limits() is None
+        assert account.redelivery.limits() is None
 
 
 class TestConditionalRequests:

@@ -12,8 +12,8 @@ import pytest
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry, StagerError
-from stager.forges.github.account import Place, with_token
-from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.account import GithubServer, with_token
+from stager.forges.github.api.pull_requests import GithubPullRequests
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.unit.forges.github.conftest import ENCODED, PASSWORD, USER, client_of
 
@@ -32,7 +32,7 @@ def link(pull: GithubPull) -> ChangeLink:
     )
 
 
-async def say(client: GithubClient, pull: GithubPull, body: str, known: str = "") -> str:
+async def say(client: GithubPullRequests, pull: GithubPull, body: str, known: str = "") -> str:
     return await client.comment(link(pull), marker=MARKER, body=f"{body}\n{MARKER}", known=known)
 
 
@@ -42,7 +42,7 @@ def said(pull: GithubPull) -> list[str]:
 
 @pytest.mark.requirement("R66", "R77", "R93")
 async def test_r66_the_first_time_a_comment_is_made_and_then_it_is_edited(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     other = github.open_pull(pull.base, "other")
     known = await say(client, pull, "live")
@@ -53,13 +53,15 @@ async def test_r66_the_first_time_a_comment_is_made_and_then_it_is_edited(
     assert len(github.requested("POST")) == 1
 
 
-async def test_the_marker_is_added_where_the_body_lacks_it(client: GithubClient, pull: GithubPull) -> None:
+async def test_the_marker_is_added_where_the_body_lacks_it(
+    client: GithubPullRequests, pull: GithubPull
+) -> None:
     await client.comment(link(pull), marker=MARKER, body="live", known="")
     assert pull.comments[0].body == f"live\n\n{MARKER}"
 
 
 async def test_a_comment_whose_id_was_lost_is_found_by_its_marker_on_any_page(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     for n in range(230):
         github.add_comment(pull, f"remark {n}")
@@ -71,7 +73,7 @@ async def test_a_comment_whose_id_was_lost_is_found_by_its_marker_on_any_page(
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_comment_that_was_deleted_is_made_anew(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, status: int
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, status: int
 ) -> None:
     known = await say(client, pull, "live")
     pull.comments.clear()
@@ -82,7 +84,7 @@ async def test_a_comment_that_was_deleted_is_made_anew(
 
 
 async def test_one_that_is_deleted_between_finding_and_editing_is_made_anew(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     await say(client, pull, "live")
     github.trouble("PATCH", "/comments/", status=404)
@@ -92,7 +94,7 @@ async def test_one_that_is_deleted_between_finding_and_editing_is_made_anew(
 
 @pytest.mark.parametrize("author", ["mallory", None])
 async def test_a_strangers_comment_with_our_marker_is_left_alone(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, author: str | None
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, author: str | None
 ) -> None:
     forged = github.add_comment(pull, MARKER, author=author)
     await say(client, pull, "live")
@@ -102,7 +104,7 @@ async def test_a_strangers_comment_with_our_marker_is_left_alone(
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_who_we_are_is_asked_once_and_need_not_be_known(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, status: int
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, status: int
 ) -> None:
     github.trouble("GET", "/user$", status=status, times=9)
     ours = github.add_comment(pull, MARKER, author="stager[bot]")
@@ -112,7 +114,7 @@ async def test_who_we_are_is_asked_once_and_need_not_be_known(
 
 
 async def test_wrong_credentials_are_not_taken_for_an_unknown_name(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     forged = github.add_comment(pull, MARKER, author="mallory")
     github.trouble("GET", "/user$", status=401)
@@ -123,14 +125,14 @@ async def test_wrong_credentials_are_not_taken_for_an_unknown_name(
 
 
 async def test_our_login_is_compared_without_case(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     ours = github.add_comment(pull, MARKER, author=github.login.upper())
     assert await say(client, pull, "live") == str(ours.id)
 
 
 async def test_many_at_once_make_one_comment(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     other = github.open_pull(pull.base, "other")
     known = await asyncio.gather(*(say(client, p, "live") for p in [pull, other] * 10))
@@ -150,15 +152,17 @@ AMBIGUOUS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def impatient(github: GithubDouble, session: aiohttp.ClientSession) -> GithubClient:
+def impatient(github: GithubDouble, session: aiohttp.ClientSession) -> GithubPullRequests:
     return client_of(
-        with_token(session, Place(github.api_url, github.web_url, timeout=0.5, pause=0.01), USER, PASSWORD)
+        with_token(
+            session, GithubServer(github.api_url, github.web_url, timeout=0.5, pause=0.01), USER, PASSWORD
+        )
     )
 
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS)
 async def test_a_comment_that_was_made_although_the_answer_was_lost_is_found(
-    github: GithubDouble, impatient: GithubClient, pull: GithubPull, trouble: dict[str, Any]
+    github: GithubDouble, impatient: GithubPullRequests, pull: GithubPull, trouble: dict[str, Any]
 ) -> None:
     github.trouble("POST", "/comments$", after=True, **trouble)
     if "delay" in trouble:
@@ -173,7 +177,7 @@ async def test_a_comment_that_was_made_although_the_answer_was_lost_is_found(
 
 @pytest.mark.parametrize("trouble", AMBIGUOUS[:-1])
 async def test_a_comment_that_was_not_made_is_not_sent_again_blindly(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, trouble: dict[str, Any]
 ) -> None:
     how = {"status": 500} if "truncate" in trouble else trouble
     github.trouble("POST", "/comments$", **how)
@@ -184,7 +188,9 @@ async def test_a_comment_that_was_not_made_is_not_sent_again_blindly(
     assert said(pull) == ["live"]
 
 
-async def test_an_edit_is_tried_again(github: GithubDouble, client: GithubClient, pull: GithubPull) -> None:
+async def test_an_edit_is_tried_again(
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
+) -> None:
     known = await say(client, pull, "live")
     github.trouble("PATCH", known, status=502, times=2, after=True)
     assert await say(client, pull, "refreshed", known) == known
@@ -193,7 +199,7 @@ async def test_an_edit_is_tried_again(github: GithubDouble, client: GithubClient
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 async def test_a_list_or_an_edit_that_fails_makes_no_second_comment(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, method: str
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, method: str
 ) -> None:
     await say(client, pull, "live")
     github.trouble(method, "/comments", status=503, times=3)
@@ -203,7 +209,7 @@ async def test_a_list_or_an_edit_that_fails_makes_no_second_comment(
 
 
 async def test_an_unreadable_list_makes_no_second_comment(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     await say(client, pull, "live")
     github.trouble("GET", "/comments", status=200, body='[{"id": "?"}]')
@@ -214,7 +220,7 @@ async def test_an_unreadable_list_makes_no_second_comment(
 
 @pytest.mark.parametrize("known", ["nonsense", "../../../user", "999"])
 async def test_an_id_that_is_none_of_ours_is_as_good_as_lost(
-    client: GithubClient, pull: GithubPull, known: str
+    client: GithubPullRequests, pull: GithubPull, known: str
 ) -> None:
     assert await say(client, pull, "live", known) == str(pull.comments[0].id)
 
@@ -254,7 +260,7 @@ async def test_an_id_that_is_none_of_ours_is_as_good_as_lost(
 )
 async def test_a_refusal_bears_githubs_own_sentence_and_what_to_do(
     github: GithubDouble,
-    client: GithubClient,
+    client: GithubPullRequests,
     pull: GithubPull,
     trouble: dict[str, Any],
     reason: str,
@@ -270,10 +276,10 @@ async def test_a_refusal_bears_githubs_own_sentence_and_what_to_do(
 
 
 async def test_a_rate_limit_on_a_new_comment_is_no_doubt(
-    github: GithubDouble, client: GithubClient, pull: GithubPull
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     github.trouble("POST", "/comments$", status=403, headers={"retry-after": "30"})
-    with pytest.raises(Retry, match="wait 30 s"):
+    with pytest.raises(Retry, match="allowed in 30 s"):
         await say(client, pull, "live")
     assert github.requests[-1].method == "POST"
 
@@ -281,7 +287,7 @@ async def test_a_rate_limit_on_a_new_comment_is_no_doubt(
 @pytest.mark.parametrize("trouble", [*AMBIGUOUS[:-1], {"status": 401}, {"status": 403}, {"status": 422}])
 async def test_credentials_are_in_no_error_and_no_log(
     github: GithubDouble,
-    client: GithubClient,
+    client: GithubPullRequests,
     pull: GithubPull,
     trouble: dict[str, Any],
     caplog: pytest.LogCaptureFixture,

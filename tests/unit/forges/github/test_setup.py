@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from stager.domain.errors import Fault, Refused
-from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.app_setup import manifest
 from stager.forges.github.app_setup.keyring import Keyring
 

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Access
-from stager.forges.github.account import Place
-from stager.forges.github.sign_in import SLOWER_BY, Client, GithubSignIn
+from stager.forges.github.account import GithubServer
+from stager.forges.github.sign_in import SLOWER_BY, GithubSignIn, OAuthClient
 from stager.ports.login import AuthorizationRequest, Identity, Pending
 from stager.testing.fakes.faults import FaultMode
 from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
@@ -30,9 +30,9 @@ class Scene:
     github: GithubLogin
     session: aiohttp.ClientSession
 
-    def accounts(self, client: Client | None = None, *, seconds: float = 60.0) -> GithubSignIn:
-        place = Place(self.github.url, self.github.url, timeout=seconds, pause=0.001)
-        return GithubSignIn(self.session, place, lambda: client or Client(ID, SECRET))
+    def accounts(self, client: OAuthClient | None = None, *, seconds: float = 60.0) -> GithubSignIn:
+        place = GithubServer(self.github.url, self.github.url, timeout=seconds, pause=0.001)
+        return GithubSignIn(self.session, place, lambda: client or OAuthClient(ID, SECRET))
 
     def will_answer(self, path: str, *answers: web.StreamResponse | str) -> None:
         self.github.answers[path] = list(answers)
@@ -51,7 +51,7 @@ def questions(accounts: GithubSignIn) -> Iterable[Callable[[], Awaitable[object]
     yield accounts.begin
 
 
-async def refused_exchange(scene: Scene, client: Client | None = None, code: str = "a-code") -> Refused:
+async def refused_exchange(scene: Scene, client: OAuthClient | None = None, code: str = "a-code") -> Refused:
     with pytest.raises(Refused) as caught:
         await scene.accounts(client).exchange(code, ASKED)
     assert SECRET not in repr(caught.value)
@@ -62,10 +62,10 @@ async def refused_exchange(scene: Scene, client: Client | None = None, code: str
 @pytest.mark.parametrize(
     ("error", "reason", "status", "words"),
     [
-        ("bad_verification_code", "sign-in-failed", 403, "doesn't know this code"),
+        ("bad_verification_code", "sign-in-failed", 403, "unknown to GitHub"),
         ("incorrect_client_credentials", "sign-in-failed", 403, "`github.client_secret`"),
         ("redirect_uri_mismatch", "sign-in-failed", 403, "callback URL"),
-        ("access_denied", "sign-in-denied", 403, "refused at GitHub"),
+        ("access_denied", "sign-in-denied", 403, "denied at GitHub"),
         ("application_suspended", "sign-in-failed", 403, "'application_suspended'"),
         ("<script>" * 50, "sign-in-failed", 403, "<script>"),
     ],
@@ -81,8 +81,8 @@ async def test_an_error_with_status_200_is_one(
 
 
 async def test_what_github_itself_finds_wrong(scene: Scene) -> None:
-    assert "doesn't know this code" in (await refused_exchange(scene)).hint
-    wrong = Client(ID, "another-secret")
+    assert "unknown to GitHub" in (await refused_exchange(scene)).hint
+    wrong = OAuthClient(ID, "another-secret")
     assert "`github.client_secret`" in (await refused_exchange(scene, wrong)).hint
 
 
@@ -90,7 +90,7 @@ async def test_what_github_itself_finds_wrong(scene: Scene) -> None:
 async def test_an_error_with_its_own_status_is_one_as_well(scene: Scene, status: int) -> None:
     error = {"error": "bad_verification_code"}
     scene.will_answer(TOKEN, web.json_response(error, status=status))
-    assert "doesn't know this code" in (await refused_exchange(scene)).hint
+    assert "unknown to GitHub" in (await refused_exchange(scene)).hint
     scene.will_answer(DEVICE, web.json_response({"error": "Not Found"}, status=status))
     with pytest.raises(Refused) as caught:
         await scene.accounts().begin()
@@ -205,7 +205,7 @@ async def test_a_device_needs_no_secret(scene: Scene) -> None:
 
 async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(scene: Scene) -> None:
     """Each byte comes in time, and the whole never does."""
-    scene.github.mood = FaultMode.SLOW
+    scene.github.fault_mode = FaultMode.SLOW
     accounts = scene.accounts(seconds=0.5)
     for question in questions(accounts):
         with pytest.raises(Retry) as caught:
@@ -221,6 +221,6 @@ async def test_a_dead_github_is_said_to_be_so(scene: Scene) -> None:
         with pytest.raises(Retry) as caught:
             await question()
         assert caught.value.reason == "sign-in-away"
-        assert "GitHub doesn't let anybody sign in now" in caught.value.message
+        assert "Signing in with GitHub fails at present" in caught.value.message
     with pytest.raises(Retry):
         await accounts.who(GIVEN)

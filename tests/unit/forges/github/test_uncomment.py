@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stager.domain.errors import Refused
-from stager.forges.github.api.pull_requests import GithubClient
+from stager.forges.github.api.pull_requests import GithubPullRequests
 from tests.doubles.github import GithubDouble, GithubPull
 from tests.unit.forges.github.test_reports import MARKER, link, pull, said, say
 
@@ -14,7 +14,7 @@ __all__ = ["pull"]
 
 @pytest.mark.parametrize("remembered", [True, False])
 async def test_ours_goes_and_theirs_stays(
-    github: GithubDouble, client: GithubClient, pull: GithubPull, *, remembered: bool
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, *, remembered: bool
 ) -> None:
     known = await say(client, pull, "live")
     github.add_comment(pull, f"Looks good! {MARKER}")
@@ -24,13 +24,13 @@ async def test_ours_goes_and_theirs_stays(
 
 @pytest.mark.parametrize("known", ["", "4711"])
 async def test_one_that_is_not_there_is_as_good_as_gone(
-    client: GithubClient, pull: GithubPull, known: str
+    client: GithubPullRequests, pull: GithubPull, known: str
 ) -> None:
     await client.uncomment(link(pull), marker=MARKER, known=known)
     assert pull.comments == []
 
 
-async def test_a_no_is_told(github: GithubDouble, client: GithubClient, pull: GithubPull) -> None:
+async def test_a_no_is_told(github: GithubDouble, client: GithubPullRequests, pull: GithubPull) -> None:
     known = await say(client, pull, "live")
     github.trouble("DELETE", known, status=403)
     with pytest.raises(Refused):

@@ -1,1 +1,1 @@
-"""GitHub's REST API: authentication, requests, and what each part of Stager asks."""
+"""Client of GitHub's REST API: authentication, requests and responses."""

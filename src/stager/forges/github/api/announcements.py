@@ -1,6 +1,6 @@
-"""Shows previews in GitHub's own places: deployments of a pull request, statuses of its commits, reactions.
+"""Deployments, commit statuses and reactions at GitHub.
 
-Each call may be repeated: what was made is found again, and what was said already isn't said again.
+All calls are idempotent: existing objects are found again, and an unchanged state isn't sent again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.source import Repository
-from stager.forges.github.api import answers, problems
+from stager.forges.github.api import problems, responses
 from stager.forges.github.api.request import GONE, names_of, names_of_link
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.webhooks import wire
@@ -26,7 +26,7 @@ REACTIONS = "/repos/{owner}/{repo}/issues/comments/{comment}/reactions"
 LONGEST_DESCRIPTION = 140
 """Characters (REST API, "Create a deployment status")."""
 MOST_REMEMBERED = 4_000
-"""How many things are remembered of which we know what we said last."""
+"""Deployments and commits whose last state is cached."""
 
 DEPLOYMENT_STATES = {
     Progress.WAITING: "queued",
@@ -43,7 +43,7 @@ COMMIT_STATES = {
     Progress.SUCCESS: "success",
     Progress.FAILURE: "failure",
 }
-"""A preview that is gone says nothing of its commit: what was said of it stays true."""
+"""A removed preview doesn't change its commit's status."""
 
 
 class GithubAnnouncements(Announcements):
@@ -51,23 +51,25 @@ class GithubAnnouncements(Announcements):
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
-        self._said: OrderedDict[tuple[str, ...], Announcement] = OrderedDict()
+        self._last: OrderedDict[tuple[str, ...], Announcement] = OrderedDict()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def deployment(self, change: ChangeLink, announcement: Announcement, known: str) -> str:
-        """See the port. What it returns is GitHub's id and the commit."""
+        """See the port. Returns GitHub's id and the commit, as `ID:SHA`."""
         turn = self._turns.setdefault((change.repository_id, announcement.environment), asyncio.Lock())
-        async with turn:  # Two at once would both find no deployment, and make two.
+        async with turn:  # Concurrent calls would both find no deployment and create two.
             number, _, sha = known.partition(":")
-            if known and sha == announcement.sha and await self._told(change, number, announcement):
+            if known and sha == announcement.sha and await self._update(change, number, announcement):
                 return known
-            number = await self._change_over(change, announcement, "" if sha == announcement.sha else number)
+            number = await self._replace_deployment(
+                change, announcement, "" if sha == announcement.sha else number
+            )
             return f"{number}:{announcement.sha}" if number else ""
 
     async def status(self, change: ChangeLink, announcement: Announcement, context: str) -> None:
         state = COMMIT_STATES.get(announcement.progress)
         key = (change.repository_id, announcement.sha, context)
-        if state is None or self._said.get(key) == announcement:
+        if state is None or self._last.get(key) == announcement:
             return
         target = announcement.url or announcement.log_url
         data = {"state": state, "context": context, "description": _sentence(announcement)}
@@ -76,7 +78,7 @@ class GithubAnnouncements(Announcements):
         self._remember(key, announcement)
 
     async def react(self, repository: Repository, comment: str, reaction: Reaction) -> None:
-        """See the port. A comment that is gone needs none; one that has ours already stays as it is."""
+        """See the port. Deleted comments are ignored."""
         try:
             await self._rest.create(
                 REACTIONS, names_of(repository) | {"comment": comment}, {"content": reaction}
@@ -85,27 +87,27 @@ class GithubAnnouncements(Announcements):
             if error.status not in GONE:
                 raise
 
-    async def _change_over(self, change: ChangeLink, announcement: Announcement, older: str) -> str:
-        """End what there was, and have a deployment of this commit: the id, or nothing where none is needed.
+    async def _replace_deployment(self, change: ChangeLink, announcement: Announcement, older: str) -> str:
+        """Deactivate older deployments and create this commit's. Returns its id; empty if none is needed.
 
-        In this order, because whoever is interrupted begins anew, and must find all that is there.
+        In this order: after an interruption the next call must still find the older ones.
         """
         listed = await self._listed(change, announcement.environment)
         current = next((d.id for d in listed if d.sha == announcement.sha), "")
         newest = next((d.id for d in listed if d.sha != announcement.sha), "")
         for old in dict.fromkeys(filter(None, (older, newest))):
-            await self._told(change, old, Announcement(announcement.environment, "", Progress.INACTIVE, ""))
+            await self._update(change, old, Announcement(announcement.environment, "", Progress.INACTIVE, ""))
         if not current and announcement.progress is Progress.INACTIVE:
             return ""
         current = current or await self._create(change, announcement)
-        await self._tell(change, current, announcement)
+        await self._set_state(change, current, announcement)
         return current
 
-    async def _listed(self, change: ChangeLink, environment: str) -> list[answers.Deployment]:
-        """The newest hundred, newest first: more are of no interest, because each ended the one before."""
+    async def _listed(self, change: ChangeLink, environment: str) -> list[responses.GithubDeployment]:
+        """The newest hundred, newest first. Older ones were deactivated by their successors."""
         answer = await self._rest.read_first(DEPLOYMENTS, names_of_link(change), environment=environment)
         try:
-            found = [answers.read_deployment(one) for one in answer]
+            found = [responses.read_deployment(one) for one in answer]
         except wire.Unreadable as error:
             raise problems.unreadable(error, f"GET {DEPLOYMENTS}") from None
         ours = [deployment for deployment in found if deployment.environment == environment]
@@ -118,29 +120,29 @@ class GithubAnnouncements(Announcements):
             "description": _sentence(announcement),
             "transient_environment": True,
             "production_environment": False,
-            # Their defaults would merge the base into the branch, and wait for all other checks.
+            # By default, GitHub merges the base into the branch and waits for all other checks.
             "auto_merge": False,
             "required_contexts": [],
         }
         answer = await self._rest.create(DEPLOYMENTS, names_of_link(change), data)
         try:
-            return answers.read_id(answer)
+            return responses.read_id(answer)
         except wire.Unreadable as error:
             raise problems.unreadable(error, f"POST {DEPLOYMENTS}") from None
 
-    async def _told(self, change: ChangeLink, deployment: str, announcement: Announcement) -> bool:
-        """Say how it stands. Whether it was there to be told."""
+    async def _update(self, change: ChangeLink, deployment: str, announcement: Announcement) -> bool:
+        """Set the deployment's state. Returns whether the deployment exists."""
         try:
-            await self._tell(change, deployment, announcement)
+            await self._set_state(change, deployment, announcement)
         except Refused as error:
             if error.status not in GONE | {422}:
                 raise
             return False
         return True
 
-    async def _tell(self, change: ChangeLink, deployment: str, announcement: Announcement) -> None:
+    async def _set_state(self, change: ChangeLink, deployment: str, announcement: Announcement) -> None:
         key = (change.repository_id, deployment)
-        if self._said.get(key) == announcement:
+        if self._last.get(key) == announcement:
             return
         data: dict[str, object] = {
             "state": DEPLOYMENT_STATES[announcement.progress],
@@ -153,13 +155,13 @@ class GithubAnnouncements(Announcements):
         self._remember(key, announcement)
 
     def _remember(self, key: tuple[str, ...], announcement: Announcement) -> None:
-        self._said[key] = announcement
-        self._said.move_to_end(key)
-        while len(self._said) > MOST_REMEMBERED:
-            self._said.popitem(last=False)
+        self._last[key] = announcement
+        self._last.move_to_end(key)
+        while len(self._last) > MOST_REMEMBERED:
+            self._last.popitem(last=False)
 
 
 def _sentence(announcement: Announcement) -> str:
-    """Its description on one line, cut to what GitHub takes."""
+    """The description on one line, cut to GitHub's limit."""
     text = " ".join(announcement.description.split())
     return text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 1] + "…"

@@ -1,6 +1,6 @@
-"""A GitHub App: it proves who it is by its key, and gets a token of an hour for each installation.
+"""Authentication as a GitHub App: a JWT signed with its key, and an hourly token for each installation.
 
-Tokens are asked for when they are needed, kept until shortly before their end, and never written down.
+Tokens are requested on demand, kept in memory until shortly before they expire, and never stored.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from jwt import PyJWTError
 
 from stager.domain.errors import Fault, Refused
 from stager.expiring_map import ExpiringMap
-from stager.forges.github.api import answers, problems
-from stager.forges.github.api.answers import AppCredentials
-from stager.forges.github.api.credentials import Account, basic
-from stager.forges.github.api.rest import Credentials, Rest
+from stager.forges.github.api import problems, responses
+from stager.forges.github.api.credentials import GithubAccount, basic
+from stager.forges.github.api.responses import AppCredentials
+from stager.forges.github.api.rest import RequestCredentials, Rest
 from stager.forges.github.webhooks import wire
 
 APP = "/app"
@@ -26,22 +26,22 @@ INSTALLATION = "/repos/{owner}/{repo}/installation"
 TOKENS = "/app/installations/{installation}/access_tokens"
 
 JWT_SECONDS = 9 * 60
-"""How long a signed proof is good for. GitHub takes ten minutes at most."""
+"""Lifetime of a JWT. GitHub accepts ten minutes at most."""
 JWT_RENEWED_AFTER = 7 * 60
-"""Seconds. A proof is dated back by one minute, for clocks that go wrong."""
+"""Seconds. A JWT is backdated by one minute, for clock skew."""
 
 MARGIN = timedelta(minutes=5)
-"""A token that ends sooner isn't handed out any more: whoever gets it may need it for a while."""
+"""Minimum remaining lifetime of a token that is handed out: a fetch may take a while."""
 
 MOST_TOKENS = 1_000
 """Beyond that, the oldest is requested again when it is needed."""
 
 READS_CODE = {"contents": "read"}
-"""All that git is allowed."""
+"""Permissions of git's tokens."""
 
 
-class Signer(Credentials):
-    """The App as itself, for calls about the App.
+class AppJwt(RequestCredentials):
+    """Authenticates as the App itself, for calls about the App.
 
     Raises:
         Fault: the key can't be used.
@@ -59,14 +59,14 @@ class Signer(Credentials):
         return f"Bearer {self._jwt}"
 
     def renew(self, authorization: str) -> bool:  # noqa: ARG002
-        """Another one would be signed with the same key."""
+        """False: a new JWT would be signed with the same key."""
         return False
 
     def hint(self, status: int, permission: str) -> str:  # noqa: ARG002
         if status == 401:
             return (
-                "`github.app_id` and `github.private_key` must belong together, "
-                "and this machine's clock must be right."
+                "`github.app_id` and `github.private_key` must belong to the same App, "
+                "and this machine's clock must be correct."
             )
         return ""
 
@@ -74,16 +74,16 @@ class Signer(Credentials):
         try:
             return get_jwt(app_id=self._app.id, private_key=self._app.pem, expiration=JWT_SECONDS)
         except (PyJWTError, ValueError, TypeError):
-            # Without its cause, which may quote the key.
+            # Without the cause, which may quote the key.
             raise Fault(
                 "The private key of the GitHub App can't be used.",
-                hint="It must be the whole PEM file that GitHub gave out, with its first and last line.",
+                hint="It must be the complete PEM file from GitHub, including its first and last line.",
                 reason="app-key-unreadable",
             ) from None
 
 
-class Installations(Account):
-    """The App where it is installed.
+class AppInstallations(GithubAccount):
+    """Authenticates as the App's installations.
 
     Args:
         rest: calls GitHub as the App itself.
@@ -97,22 +97,22 @@ class Installations(Account):
         self._now = now
         self._lock = asyncio.Lock()
         self._ids: dict[str, str] = {}
-        self._issued: ExpiringMap[tuple[str, str], answers.InstallationToken, datetime] = ExpiringMap(
+        self._issued: ExpiringMap[tuple[str, str], responses.InstallationToken, datetime] = ExpiringMap(
             now, MOST_TOKENS
         )
         self._login = f"{app.slug}[bot]" if app.slug else ""
 
     async def authorization(self, owner: str, repository: str) -> str:
-        """Good for all repositories of this owner that the App is installed on."""
+        """Valid for all repositories of this owner that the App is installed on."""
         return f"Bearer {await self._token(owner, repository)}" if owner else ""
 
     async def for_git(self, owner: str, repository: str) -> str:
-        """Good for reading this repository and no other: what is fetched may name further ones, and whoever
-        wrote it must not get at them."""
-        return basic("x-access-token", await self._token(owner, repository, alone=True))
+        """Valid for reading this repository only: fetched content may refer to other repositories, which its
+        author must not gain access to."""
+        return basic("x-access-token", await self._token(owner, repository, single=True))
 
     def renew(self, authorization: str) -> bool:
-        """Forget this token: GitHub may end one before its time."""
+        """Discard this token: GitHub may revoke one early."""
         token = authorization.removeprefix("Bearer ")
         for key in [key for key, issued in self._issued.items() if issued.token == token]:
             self._issued.pop(key)
@@ -120,7 +120,7 @@ class Installations(Account):
 
     async def login(self) -> str:
         if not self._login:
-            slug = answers.read_app(await self._rest.read(APP, {})).slug
+            slug = responses.read_app(await self._rest.read(APP, {})).slug
             self._login = f"{slug}[bot]"
         return self._login
 
@@ -128,40 +128,40 @@ class Installations(Account):
         if status == 403 and permission:
             return (
                 f"The GitHub App needs the permission {permission}: "
-                "give it in the App's settings, and accept it where the App is installed."
+                "grant it in the App's settings, then accept it where the App is installed."
             )
         if status in {401, 403, 404}:
             return self._install_hint()
         return ""
 
-    async def _token(self, owner: str, repository: str, *, alone: bool = False) -> str:
-        key = (owner.lower(), repository.lower() if alone else "")
-        async with self._lock:  # One asks, and the others take what it got.
+    async def _token(self, owner: str, repository: str, *, single: bool = False) -> str:
+        key = (owner.lower(), repository.lower() if single else "")
+        async with self._lock:  # Concurrent callers share one request.
             known = self._issued.get(key)
             if known is None:
-                known = await self._issue(owner, repository, alone=alone)
+                known = await self._issue(owner, repository, single=single)
                 self._issued.put(key, known, known.expires_at - MARGIN)
             return known.token
 
-    async def _issue(self, owner: str, repository: str, *, alone: bool) -> answers.InstallationToken:
-        wanted = {"repositories": [repository], "permissions": READS_CODE} if alone else {}
+    async def _issue(self, owner: str, repository: str, *, single: bool) -> responses.InstallationToken:
+        wanted = {"repositories": [repository], "permissions": READS_CODE} if single else {}
         where = {"installation": await self._installation(owner, repository)}
         try:
-            return answers.read_token(await self._rest.create(TOKENS, where, wanted))
+            return responses.read_token(await self._rest.create(TOKENS, where, wanted))
         except Refused:
-            self._ids.pop(owner.lower(), None)  # It may have been removed, and installed anew.
+            self._ids.pop(owner.lower(), None)  # The App may have been reinstalled.
             raise
         except wire.Unreadable as error:
             raise problems.unreadable(error, f"POST {TOKENS}") from None
 
     async def _installation(self, owner: str, repository: str) -> str:
-        """GitHub's id of it. An owner has one installation at most, for some or all of the repositories."""
+        """The installation's id. An owner has at most one, for some or all repositories."""
         known = self._ids.get(owner.lower())
         if known:
             return known
         try:
             answer = await self._rest.read(INSTALLATION, {"owner": owner, "repo": repository})
-            self._ids[owner.lower()] = answers.read_id(answer)
+            self._ids[owner.lower()] = responses.read_id(answer)
         except Refused as error:
             if error.status != 404:
                 raise

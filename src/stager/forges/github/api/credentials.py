@@ -1,31 +1,32 @@
-"""As whom GitHub is asked: as an account with a token, or as nobody. `app` has the third way."""
+"""Credentials for GitHub: an account's token, or none. Apps are in `app`."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from typing import Protocol
 
-from stager.forges.github.api.rest import Credentials
+from stager.forges.github.api.rest import RequestCredentials
 
 
-class Account(Credentials, Protocol):
-    """Who we are at GitHub."""
+class GithubAccount(RequestCredentials, Protocol):
+    """The identity that Stager uses at GitHub."""
 
     async def for_git(self, owner: str, repository: str) -> str:
-        """The value of the `Authorization` header by which git may read this repository; empty for none.
-        Raises as `authorization` does."""
+        """The `Authorization` header's value for git to read this repository; empty for none. Raises what
+        `authorization` does."""
 
     async def login(self) -> str:
-        """Who we are where we write; empty where `GET /user` tells. Raises as `authorization` does."""
+        """The login that writes comments; empty where `GET /user` returns it. Raises what `authorization`
+        does."""
 
 
-class Token(Account):
+class TokenAccount(GithubAccount):
     """An account's name and personal access token.
 
     Args:
-        user: with `password` empty too, requests go without credentials.
+        user: the login; if `password` is empty, too, requests are anonymous.
         password: the token.
-        web_url: the GitHub that people see.
+        web_url: GitHub's web address.
     """
 
     def __init__(self, user: str, password: str, web_url: str) -> None:
@@ -39,7 +40,7 @@ class Token(Account):
         return await self.authorization(owner, repository)
 
     def renew(self, authorization: str) -> bool:  # noqa: ARG002
-        """There is no other."""
+        """False: there is no other token."""
         return False
 
     async def login(self) -> str:
@@ -48,7 +49,7 @@ class Token(Account):
     def hint(self, status: int, permission: str) -> str:
         if status == 401:
             where = f"{self._web_url}/settings/tokens"
-            return f"Put a valid token into `github.outgoing_auth`; they are made at {where}."
+            return f"Set a valid token in `github.outgoing_auth`; create one at {where}."
         if status == 403 and permission:
             return f"The token in `github.outgoing_auth` needs the permission {permission}."
         if status in {403, 404}:

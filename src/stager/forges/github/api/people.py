@@ -1,4 +1,4 @@
-"""Asks GitHub what somebody may do, which files a pull request touches, and what a commit's checks say."""
+"""Permissions of people, files of pull requests, and checks of commits, from GitHub."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from stager.domain.errors import Refused
 from stager.domain.source import Access, Repository
 from stager.expiring_map import ExpiringMap
-from stager.forges.github.api import answers
-from stager.forges.github.api.request import GONE, names_of, retry_when_in_doubt
+from stager.forges.github.api import responses
+from stager.forges.github.api.request import GONE, names_of, retry_if_unknown
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.webhooks import wire
 from stager.ports.forge import Checks, People
@@ -20,7 +20,7 @@ STATUS = "/repos/{owner}/{repo}/commits/{sha}/status"
 CHECK_RUNS = "/repos/{owner}/{repo}/commits/{sha}/check-runs"
 
 REMEMBERED = 60.0
-"""Seconds that somebody may go on doing what he no longer may."""
+"""Seconds for which a permission is cached; a revoked one remains valid for that long."""
 MOST_REMEMBERED = 1_000
 
 ACCESS = {
@@ -31,18 +31,18 @@ ACCESS = {
     "read": Access.READ,
     "none": Access.NONE,
 }
-"""GitHub's words. `permission` knows four of them; an organisation may make up further roles, which only
-`role_name` tells."""
+"""GitHub's terms. `permission` has four of them; `role_name` has all, and the custom roles of an
+organisation."""
 
 PASSED = frozenset({"success", "neutral", "skipped"})
 """The conclusions that GitHub itself counts as passed (docs, "About status checks")."""
 
 
 class GithubPeople(People):
-    """What GitHub says of people and checks.
+    """Queries about people and checks.
 
     Args:
-        clock: seconds; never goes back.
+        clock: monotonic seconds.
     """
 
     def __init__(self, rest: Rest, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,43 +56,43 @@ class GithubPeople(People):
         if known is not None:
             return known
         asked_at = self._clock()
-        access = await self._asked(repository, login)
+        access = await self._query(repository, login)
         self._known.put(key, access, asked_at + REMEMBERED)
         return access
 
     async def paths(self, repository: Repository, number: int) -> list[str]:
-        """See the port. Of a renamed file both names. GitHub tells no more than 3,000 files."""
-        with retry_when_in_doubt(f"the files of {repository.full_name}#{number}"):
+        """See the port. Includes both names of a renamed file. GitHub lists at most 3,000 files."""
+        with retry_if_unknown(f"the files of {repository.full_name}#{number}"):
             files = await self._rest.read_list(FILES, names_of(repository, number))
-            paths = [path for file in files for path in answers.read_file_paths(file)]
+            paths = [path for file in files for path in responses.read_file_paths(file)]
             return list(dict.fromkeys(paths))
 
     async def checks(self, repository: Repository, sha: str, ours: str) -> Checks:
         names = names_of(repository) | {"sha": sha}
-        with retry_when_in_doubt(f"the checks of {repository.full_name}@{sha}"):
+        with retry_if_unknown(f"the checks of {repository.full_name}@{sha}"):
             statuses = await self._rest.read_list(STATUS, names, within="statuses")
             runs = await self._rest.read_list(CHECK_RUNS, names, within="check_runs", filter="latest")
-            every = [*map(answers.read_status, statuses), *map(answers.read_check_run, runs)]
+            every = [*map(responses.read_status, statuses), *map(responses.read_check_run, runs)]
         outcomes = set(_outcomes(every, ours))
         worst: tuple[Checks, ...] = ("failure", "pending", "success")
         return next((outcome for outcome in worst if outcome in outcomes), "none")
 
-    async def _asked(self, repository: Repository, login: str) -> Access:
-        with retry_when_in_doubt(f"what {login} may do with {repository.full_name}"):
+    async def _query(self, repository: Repository, login: str) -> Access:
+        with retry_if_unknown(f"the permission of {login} for {repository.full_name}"):
             try:
                 answer = await self._rest.read(PERMISSION, names_of(repository) | {"login": login})
             except Refused as error:
                 if error.status not in GONE:
                     raise
                 return Access.NONE
-            permission = answers.read_permission(answer)
+            permission = responses.read_permission(answer)
             access = ACCESS.get(permission.permission) or ACCESS.get(permission.role)
             if access is None:
                 raise wire.Unreadable("permission", f"is {permission.permission!r}")
             return access
 
 
-def _outcomes(checks: list[answers.CheckState], ours: str) -> Iterator[Checks]:
+def _outcomes(checks: list[responses.CheckState], ours: str) -> Iterator[Checks]:
     for check in checks:
         if check.name == ours:
             continue

@@ -1,6 +1,6 @@
-"""Says which of the three endings a failed call of GitHub's API is, in words for people.
+"""Converts failed calls of GitHub's API to Stager's errors.
 
-Pure. Credentials never get in: only GitHub's own sentence and the call's method and path are quoted.
+Pure. Messages contain no credentials: only GitHub's own sentence and the call's method and path are quoted.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ FAILING = "forge-failing"
 RATE_LIMIT = "forge-rate-limit"
 UNREADABLE = "forge-answer-unreadable"
 TRANSIENT = frozenset({UNREACHABLE, FAILING, UNREADABLE})
-"""The reasons after which the same call may well succeed a moment later; whether a call that ended so had an
-effect isn't known."""
+"""Reasons after which the same call may succeed a moment later. Whether the failed call had an effect is
+unknown."""
 
 TRANSPORT = (aiohttp.ClientError, OSError, TimeoutError)
 DECODING = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What gidgethub raises at answers that it doesn't expect: a proxy's page, or a status unknown to Python."""
+"""What gidgethub raises for unexpected responses: a proxy's page, or a status unknown to Python."""
 
 DEFAULT_WAIT = 60.0
 LONGEST_WAIT = 3600.0
-"""Seconds. GitHub counts by the hour, and its documentation says a minute where an answer says nothing."""
+"""Seconds. GitHub's limits are per hour; its documentation says one minute where a response says nothing."""
 
 Hint = Callable[[int, str], str]
 
@@ -39,16 +39,16 @@ _LONGEST_SENTENCE = 300
 _REASONS = {401: "forge-credentials-wrong", 403: "forge-forbidden", 404: "forge-not-found"}
 
 
-def ending(error: Exception, call: str, hint: Hint) -> StagerError:
-    """What the failure of a call amounts to.
+def error_of(error: Exception, call: str, hint: Hint) -> StagerError:
+    """Stager's error for a failed call.
 
     Args:
         error: an `HTTPException`, or one of `TRANSPORT` or `DECODING`.
         call: method and path.
-        hint: makes one of GitHub's status and the permission that it says is missing.
+        hint: returns a hint for GitHub's status and the permission that GitHub reports as missing.
     """
     if isinstance(error, HTTPException):
-        return _of_answer(error, call, hint)
+        return _of_response(error, call, hint)
     if isinstance(error, TRANSPORT):
         kind = type(error).__name__
         return Retry(f"GitHub can't be reached for {call} ({kind}).", reason=UNREACHABLE)
@@ -56,22 +56,22 @@ def ending(error: Exception, call: str, hint: Hint) -> StagerError:
 
 
 def unreadable(error: Exception, call: str) -> Retry:
-    """The ending of a call whose answer isn't what it should be."""
+    """The error for a response that can't be parsed."""
     where = f" ({error})" if isinstance(error, Unreadable) else ""
-    return Retry(f"GitHub's answer to {call} can't be read{where}.", reason=UNREADABLE)
+    return Retry(f"GitHub's response to {call} can't be parsed{where}.", reason=UNREADABLE)
 
 
 def rate_limited(seconds: float) -> Retry:
-    """The ending of a call that GitHub asks to put off."""
+    """The error for a rate limit."""
     return Retry(
-        f"GitHub asks to wait {seconds:.0f} s before the next request.",
+        f"GitHub's rate limit is reached; the next request is allowed in {seconds:.0f} s.",
         reason=RATE_LIMIT,
         detail=f"retry after {seconds:.0f} s",
     )
 
 
 def seconds_to_wait(error: Exception) -> float | None:
-    """How long GitHub asks to wait, if it is for one of its rate limits that it refused."""
+    """Seconds to wait if a rate limit caused the error, else None."""
     if not isinstance(error, HTTPException) or error.status_code not in {403, 429}:
         return None
     asked = number(error.headers.get("retry-after"))
@@ -84,12 +84,12 @@ def seconds_to_wait(error: Exception) -> float | None:
 
 
 def seconds_until(reset: float, headers: Mapping[str, str]) -> float:
-    """How long it is until then, by GitHub's clock, because the reset is told by it too; by ours where the
-    answer doesn't say. At least one, at most `LONGEST_WAIT`.
+    """Seconds until a reset, by GitHub's clock if the response has a date, else by the local clock. At least
+    1, at most `LONGEST_WAIT`.
 
     Args:
         reset: seconds since 1970.
-        headers: of the answer that told it.
+        headers: of the response.
     """
     try:
         now = parsedate_to_datetime(headers.get("date", "")).timestamp()
@@ -99,11 +99,11 @@ def seconds_until(reset: float, headers: Mapping[str, str]) -> float:
 
 
 def number(text: str | None) -> float | None:
-    """A header's value, if it is a number; at most 15 digits."""
+    """A header's value as a number of at most 15 digits; None otherwise."""
     return float(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def _of_answer(error: HTTPException, call: str, hint: Hint) -> StagerError:
+def _of_response(error: HTTPException, call: str, hint: Hint) -> StagerError:
     wait = seconds_to_wait(error)
     if wait is not None:
         return rate_limited(wait)

@@ -1,4 +1,4 @@
-"""What GitHub is asked and told: the state of pull requests, and the one comment on each."""
+"""Pull requests at GitHub: their state, and Stager's comment on each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused, Retry
 from stager.domain.source import Change, Repository
 from stager.forges.github.api import problems
-from stager.forges.github.api.credentials import Account
-from stager.forges.github.api.request import GONE, doubt, names_of, names_of_link, retry_when_in_doubt
+from stager.forges.github.api.credentials import GithubAccount
+from stager.forges.github.api.request import GONE, doubt, names_of, names_of_link, retry_if_unknown
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.webhooks import payloads, wire
 from stager.ports.forge import Changes, Reports
@@ -22,43 +22,43 @@ COMMENTS = "/repos/{owner}/{repo}/issues/{number}/comments"
 COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
 
 
-class GithubClient(Changes, Reports):
-    """One account's view of pull requests.
+class GithubPullRequests(Changes, Reports):
+    """Pull requests and comments.
 
     Args:
-        rest: calls GitHub as this account.
+        rest: the client, with the account's credentials.
     """
 
-    def __init__(self, rest: Rest, account: Account) -> None:
+    def __init__(self, rest: Rest, account: GithubAccount) -> None:
         self._rest = rest
         self._account = account
         self._login: str | None = None
         self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def change(self, repository: Repository, number: int) -> Change | None:
-        with retry_when_in_doubt(f"pull request {repository.full_name}#{number}"):
+        with retry_if_unknown(f"pull request {repository.full_name}#{number}"):
             try:
                 pull = await self._rest.read(PULL, names_of(repository, number))
             except Refused as error:
                 if error.status not in GONE:
                     raise
-                # A token that lost its access sees 404 everywhere.
+                # For a token without access, everything is 404.
                 await self._confirm(repository)
                 return None
             return _checked(payloads.read_change(pull), repository, number)
 
     async def open_changes(self, repository: Repository) -> list[Change]:
-        with retry_when_in_doubt(f"open pull requests of {repository.full_name}"):
-            # Oldest first, so that one opened while the pages are read shifts none of the others.
+        with retry_if_unknown(f"open pull requests of {repository.full_name}"):
+            # Oldest first: a pull request that is opened meanwhile doesn't shift the pages.
             pulls = await self._rest.read_list(
                 PULLS, names_of(repository), state="open", sort="created", direction="asc"
             )
             changes = [_checked(payloads.read_change(pull), repository) for pull in pulls]
-            # One that moved to the next page while we were reading is there twice.
+            # A pull request that moved to the next page meanwhile is listed twice.
             return list({change.number: change for change in changes if change.is_open}.values())
 
     async def repository(self, owner: str, name: str) -> Repository | None:
-        with retry_when_in_doubt(f"repository {owner}/{name}"):
+        with retry_if_unknown(f"repository {owner}/{name}"):
             try:
                 answer = await self._rest.read(REPOSITORY, {"owner": owner, "repo": name})
             except Refused as error:
@@ -70,7 +70,7 @@ class GithubClient(Changes, Reports):
     async def comment(self, change: ChangeLink, *, marker: str, body: str, known: str) -> str:
         text = body if marker in body else f"{body}\n\n{marker}"
         turn = self._turns.setdefault((change.repository_id, change.number), asyncio.Lock())
-        async with turn:  # Two at once would both find no comment, and make two.
+        async with turn:  # Concurrent calls would both find no comment and create two.
             if known and await self._edit(change, known, text):
                 return known
             found = await self._find(change, marker)
@@ -110,11 +110,11 @@ class GithubClient(Changes, Reports):
         return True
 
     async def _find(self, change: ChangeLink, marker: str) -> str | None:
-        """Our comment, by its marker. By its author too where we know who we are, because anybody can write
-        a marker."""
+        """The id of Stager's comment, found by its marker, and by its author where Stager's login is known:
+        anybody can write a marker."""
         own = await self._own_login()
         answers = await self._rest.read_list(COMMENTS, names_of_link(change))
-        with retry_when_in_doubt(f"comments on {change.owner}/{change.repository}#{change.number}"):
+        with retry_if_unknown(f"comments on {change.owner}/{change.repository}#{change.number}"):
             comments = [payloads.read_comment(answer) for answer in answers]
         ours = (c.id for c in comments if marker in c.body and (not own or c.author.lower() == own))
         return next(ours, None)
@@ -124,24 +124,24 @@ class GithubClient(Changes, Reports):
             answer = await self._rest.create(COMMENTS, names_of_link(change), {"body": text})
             return payloads.read_comment(answer).id
         except (Retry, wire.Unreadable) as error:
-            in_doubt = doubt(error, "the new comment")
-        if in_doubt.reason not in problems.TRANSIENT:
-            raise in_doubt
-        # It may have been made although the answer was lost.
+            unknown = doubt(error, "the new comment")
+        if unknown.reason not in problems.TRANSIENT:
+            raise unknown
+        # It may have been created although the response was lost.
         found = await self._find(change, marker)
         if found is None:
-            raise in_doubt
+            raise unknown
         return found
 
     async def _own_login(self) -> str:
-        """Who we are, in lower case; empty where GitHub won't tell."""
+        """Stager's login in lower case; empty where GitHub doesn't return it."""
         if self._login is None:
             try:
                 own = await self._account.login()
                 self._login = (own or payloads.read_login(await self._rest.read("/user", {}))).lower()
             except (Refused, wire.Unreadable) as error:
                 if isinstance(error, Refused) and error.status == 401:
-                    raise  # Nothing else will work either, and afterwards we want to ask again.
+                    raise  # Everything else fails as well, and the login isn't cached.
                 self._login = ""
         return self._login
 
@@ -154,6 +154,6 @@ def _checked(change: Change, repository: Repository, number: int | None = None) 
 
 
 def _same_repository(found: Repository, asked: Repository) -> None:
-    """The name may have been given to another repository meanwhile, which says nothing of the one meant."""
+    """Raise if the name belongs to another repository by now."""
     if found.id != asked.id:
-        raise wire.Unreadable("", f"{asked.full_name} is repository {found.id} now, not {asked.id}")
+        raise wire.Unreadable("", f"{asked.full_name} is now repository {found.id}, not {asked.id}")

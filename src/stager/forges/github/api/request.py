@@ -1,4 +1,4 @@
-"""What all that asks GitHub has in common: names in paths, and what to make of an answer that is none."""
+"""Helpers for requests: path parameters, and errors of queries without a certain answer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from stager.forges.github.api import problems
 from stager.forges.github.webhooks import wire
 
 GONE = frozenset({404, 410})
-"""What GitHub says of what isn't there, and of what we may not see."""
+"""Statuses for objects that don't exist, and for those that Stager has no access to."""
 
 
 def names_of(repository: Repository, number: int = 0) -> dict[str, str]:
-    """What fills in a path that is about a repository, or one of its pull requests."""
+    """Path parameters of a repository, or of one of its pull requests."""
     return {"owner": repository.owner, "repo": repository.name, "number": str(number)}
 
 
 def names_of_link(change: ChangeLink) -> dict[str, str]:
-    """The same, of the pull request that an environment belongs to."""
+    """Path parameters of an environment's pull request."""
     return {"owner": change.owner, "repo": change.repository, "number": str(change.number)}
 
 
 @contextmanager
-def retry_when_in_doubt(what: str) -> Iterator[None]:
-    """Whoever asks what is the case gets an answer that is certain, or `Retry`."""
+def retry_if_unknown(what: str) -> Iterator[None]:
+    """Convert errors of a query to `Retry`: its answer is unknown."""
     try:
         yield
     except (Refused, wire.Unreadable) as error:
@@ -35,7 +35,7 @@ def retry_when_in_doubt(what: str) -> Iterator[None]:
 
 
 def doubt(error: Refused | Retry | wire.Unreadable, what: str) -> Retry:
-    """The ending of a call that leaves open what is the case."""
+    """The `Retry` for a call whose result is unknown."""
     if isinstance(error, wire.Unreadable):
-        return Retry(f"GitHub's answer about {what} can't be read: {error}.", reason=problems.UNREADABLE)
+        return Retry(f"GitHub's response about {what} can't be parsed: {error}.", reason=problems.UNREADABLE)
     return Retry(error.message, hint=error.hint, reason=error.reason, detail=error.detail)

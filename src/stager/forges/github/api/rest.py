@@ -1,7 +1,4 @@
-"""Calls GitHub's REST API: gidgethub with credentials, short retries, patience and whole lists.
-
-`client` says what to ask; how a call may fail, and which failure may be tried again at once, is known here.
-"""
+"""HTTP client of GitHub's REST API: gidgethub with credentials, retries, rate limits and pagination."""
 
 from __future__ import annotations
 
@@ -29,22 +26,23 @@ PER_PAGE = 100
 MOST_PAGES = 100
 ATTEMPTS = 3
 LIMITS = ("limit", "remaining", "reset")
-"""What GitHub's headers `x-ratelimit-...` tell."""
+"""Suffixes of GitHub's headers `x-ratelimit-...`."""
 LATEST_RESET = 2.0**33
-"""Seconds since 1970. What is later isn't a time."""
+"""Seconds since 1970. Later values are invalid."""
 
 Names = Mapping[str, str | Mapping[str, str]]
 _CachedPage = tuple[str | None, str | None, Any, str | None]
 
 
 class PullListCache(OrderedDict[str, _CachedPage]):
-    """Pages of lists of pull requests with their ETags, so that asking again costs nothing of the rate limit.
+    """Cached pages of pull-request lists with their ETags, so that repeated requests don't count towards the
+    rate limit.
 
-    Only those, and slimmed: a page as GitHub sends it takes megabytes.
+    Pages are reduced to the fields that are read: a page as GitHub sends it takes megabytes.
 
     Args:
-        limit: how many pages are kept; the oldest go first.
-        text: how many characters of descriptions they may have together: a stranger can write long ones.
+        limit: maximum number of pages; the oldest are evicted.
+        text: maximum characters of all descriptions: authors can write long ones.
     """
 
     def __init__(self, limit: int = 256, text: int = 20_000_000) -> None:
@@ -65,50 +63,51 @@ class PullListCache(OrderedDict[str, _CachedPage]):
         return sum(len(pull["body"]) for _, _, pulls, _ in self.values() for pull in pulls)
 
 
-class Credentials(Protocol):
-    """What requests bear, so that GitHub knows who asks."""
+class RequestCredentials(Protocol):
+    """Credentials of requests."""
 
     async def authorization(self, owner: str, repository: str) -> str:
-        """The value of the header of this name; empty for none.
+        """The value of the `Authorization` header; empty for none.
 
         Args:
-            owner, repository: what the request is about; empty where that is something else.
+            owner, repository: the repository that the request is about; empty for other requests.
 
         Raises:
-            Refused, Retry: GitHub won't give it, or doesn't for now.
+            Refused, Retry: GitHub doesn't issue a token, or not now.
         """
 
     def renew(self, authorization: str) -> bool:
-        """GitHub refused this one with 401. Whether the next one will be another."""
+        """Discard a value that GitHub rejected with 401. Returns whether the next one will differ."""
 
     def hint(self, status: int, permission: str) -> str:
-        """What somebody can do who is answered 401, 403 or 404; may be empty.
+        """The hint for a status of 401, 403 or 404; may be empty.
 
         Args:
-            permission: the one that GitHub says is missing; empty where it doesn't say.
+            permission: the missing permission; empty where GitHub doesn't report one.
         """
 
 
 class Rest(GitHubAPI):
-    """GitHub's REST API for whoever has these credentials.
+    """GitHub's REST API with these credentials.
 
-    Each call's `path` is a URI template that `names` fill in. Each raises `Retry` when GitHub can't be
-    reached, fails, asks to wait or answers what can't be read, and `Refused` with GitHub's status otherwise.
+    `path` is a URI template that `names` fill in. Each call raises `Retry` when GitHub can't be reached,
+    fails, limits the rate or sends a response that can't be parsed, and `Refused` with GitHub's status
+    otherwise.
 
     Args:
         api_url: such as `https://api.github.com`, or `https://HOST/api/v3` for GitHub Enterprise Server.
-        timeout: seconds for one request and its answer.
-        pause: seconds, about, before the first retry.
+        timeout: seconds for a request with its response.
+        pause: approximate seconds before the first retry.
 
     Attributes:
-        limits: what GitHub said last about how much may still be asked; None before it did.
+        limits: the last reported rate limit; None before the first response.
     """
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         api_url: str,
-        credentials: Credentials,
+        credentials: RequestCredentials,
         *,
         timeout: float = 20.0,
         pause: float = 0.5,
@@ -118,78 +117,77 @@ class Rest(GitHubAPI):
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._pause = pause
-        self._quiet_until = 0.0
+        self._limited_until = 0.0
 
     async def read(self, path: str, names: Names) -> object:
-        """The one thing at `path`."""
+        """The object at `path`."""
         data, _ = await self._repeatedly("GET", path, names)
         return data
 
     async def read_list(self, path: str, names: Names, *, within: str = "", **query: str) -> list[object]:
-        """Everything in the list at `path`, from all pages, or `Retry`: never a part.
+        """All items of the list at `path`, from all pages; `Retry` instead of an incomplete list.
 
         Args:
-            within: the name that the list has in GitHub's answer, where that isn't the list itself.
+            within: the key of the list in the response, where the response isn't the list itself.
         """
         items: list[object] = []
         for page in range(1, MOST_PAGES + 1):
-            # Counted, not followed by the `Link` header: that would take our credentials where it points.
+            # Pages are counted: following the `Link` header would send the credentials where it points.
             data, more = await self._page(path, names, within, query | {"page": str(page)})
             if data is None or (more and not data):
                 break
             items += data
             if not more and len(data) < PER_PAGE:
                 return items
-        message = f"GitHub's answer to GET {_filled(path, names)} is only a part."
+        message = f"GitHub's response to GET {_filled(path, names)} is incomplete."
         raise Retry(message, reason=problems.UNREADABLE)
 
     async def read_first(self, path: str, names: Names, **query: str) -> list[object]:
         """The first page of the list at `path`."""
         data, _ = await self._page(path, names, "", query)
-        return self._surely(data, path, names)
+        return self._require_list(data, path, names)
 
     async def read_after(self, path: str, names: Names, cursor: str) -> tuple[list[object], str]:
-        """The page of the list at `path` to which this cursor leads, and the cursor that leads on. An empty
-        one leads to the first page, and from the last."""
+        """The page of the list at `path` for this cursor, and the next cursor. An empty cursor stands for the
+        first page, and follows the last."""
         data, more = await self._page(path, names, "", {"cursor": cursor} if cursor else {})
-        # Of the link, only this: it might lead our credentials elsewhere.
+        # Only the cursor is used: following the link could send the credentials elsewhere.
         [following, *_] = parse_qs(urlsplit(more or "").query).get("cursor", [""])
-        return self._surely(data, path, names), following
+        return self._require_list(data, path, names), following
 
     async def _page(
         self, path: str, names: Names, within: str, query: dict[str, str]
     ) -> tuple[list[object] | None, str | None]:
-        """A page, None when it isn't a list; and where GitHub says the next one is."""
+        """A page, None if it isn't a list; and the link to the next page."""
         asked = {**names, "query": {**query, "per_page": str(PER_PAGE)}}
         data, more = await self._repeatedly("GET", f"{path}{{?query*}}", asked)
         if within:
             data = data.get(within) if isinstance(data, dict) else None
         return (data if isinstance(data, list) else None), more
 
-    def _surely(self, data: list[object] | None, path: str, names: Names) -> list[object]:
+    def _require_list(self, data: list[object] | None, path: str, names: Names) -> list[object]:
         if data is None:
-            message = f"GitHub's answer to GET {_filled(path, names)} isn't a list."
+            message = f"GitHub's response to GET {_filled(path, names)} isn't a list."
             raise Retry(message, reason=problems.UNREADABLE)
         return data
 
     async def edit(self, path: str, names: Names, data: object) -> object:
-        """Change what is at `path`."""
+        """PATCH the object at `path`."""
         answer, _ = await self._repeatedly("PATCH", path, names, data)
         return answer
 
     async def remove(self, path: str, names: Names) -> None:
-        """Have nothing at `path` any more."""
+        """DELETE the object at `path`."""
         await self._repeatedly("DELETE", path, names)
 
     async def create(self, path: str, names: Names, data: object = b"") -> object:
-        """Make something new at `path`, of no data unless there are some. Tried once: after a failure it may
-        exist all the same."""
+        """POST to `path`. Not retried: after a failure the object may exist."""
         answer, _ = await self._once("POST", path, names, data)
         return answer
 
     async def manage_rate_limit(self, *, method: str, url: str) -> None:  # noqa: ARG002 (gidgethub's hook)
-        """Stay silent for as long as GitHub asked to; it bans who doesn't."""
-        left = self._quiet_until - time.monotonic()
+        """Raise while a rate limit applies; GitHub bans clients that ignore it."""
+        left = self._limited_until - time.monotonic()
         if left > 0:
             raise problems.rate_limited(left)
 
@@ -213,7 +211,7 @@ class Rest(GitHubAPI):
         except Refused as error:
             if error.status != 401 or not self._credentials.renew(authorization):
                 raise
-        # What was refused had no effect, so this is no repetition.
+        # The rejected request had no effect, so it may be repeated.
         return await self._with(await self._authorization(names), method, path, names, data)
 
     async def _authorization(self, names: Names) -> str:
@@ -231,14 +229,16 @@ class Rest(GitHubAPI):
             )
         except (HTTPException, *problems.TRANSPORT, *problems.DECODING) as error:
             self._heed(error)
-            # Without its cause: an error of aiohttp shows the request's headers, credentials and all.
-            raise problems.ending(error, f"{method} {_filled(path, names)}", self._credentials.hint) from None
+            # Without the cause: aiohttp's errors contain the request's headers, including credentials.
+            raise problems.error_of(
+                error, f"{method} {_filled(path, names)}", self._credentials.hint
+            ) from None
         return answer, more
 
     def _heed(self, error: Exception) -> None:
         wait = problems.seconds_to_wait(error)
         if wait is not None:
-            self._quiet_until = time.monotonic() + wait
+            self._limited_until = time.monotonic() + wait
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
@@ -250,14 +250,14 @@ class Rest(GitHubAPI):
             return response.status, response.headers, await response.read()
 
     def _count(self, headers: Mapping[str, str]) -> None:
-        """Remember what is left of the rate limit, and ask nothing more once that is nothing."""
+        """Record the rate limit, and stop requests once nothing remains."""
         limit, remaining, reset = (problems.number(headers.get(f"x-ratelimit-{n}")) for n in LIMITS)
         if limit is None or remaining is None or reset is None or reset > LATEST_RESET:
             return
         self.limits = RateLimit(int(limit), int(remaining), datetime.fromtimestamp(reset, UTC))
         if not remaining:
             wait = problems.seconds_until(reset, headers)
-            self._quiet_until = max(self._quiet_until, time.monotonic() + wait)
+            self._limited_until = max(self._limited_until, time.monotonic() + wait)
 
 
 def _filled(path: str, names: Names) -> str:

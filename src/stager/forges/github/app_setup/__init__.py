@@ -1,1 +1,1 @@
-"""Creates a GitHub App from a manifest, and keeps its key."""
+"""Creates a GitHub App from a manifest and stores its credentials."""

@@ -1,4 +1,4 @@
-"""The description by which GitHub makes an App of ours with one click. Pure.
+"""The manifest of Stager's GitHub App. Pure.
 
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
 """
@@ -16,22 +16,22 @@ from stager.ports.setup import Proposal
 WEBHOOK_PATH = "/webhooks/github"
 CALLBACK_PATH = "/setup/github/callback"
 LOGIN_PATH = "/login/github/callback"
-"""Where GitHub sends back who signs in."""
+"""The callback of sign-ins."""
 
 LONGEST_NAME = 34
-"""Characters of an App's name. It must be nobody else's either; GitHub's page lets it be changed."""
+"""Characters of an App's name. It must be unique; people can change it on GitHub's page."""
 
 PERMISSIONS = {
-    "metadata": ("read", "what GitHub gives to every App"),
+    "metadata": ("read", "required for every App"),
     "contents": ("read", "fetch the code of a pull request"),
-    "pull_requests": ("write", "see which are open, and write one comment on each"),
-    "issues": ("read", "hear of comments; GitHub counts those on pull requests as comments on issues"),
-    "deployments": ("write", "show where the preview is"),
-    "statuses": ("write", "show how it stands at the commit"),
-    "checks": ("read", "see whether the other checks have passed"),
+    "pull_requests": ("write", "list open pull requests, and write one comment on each"),
+    "issues": ("read", "receive comments; to GitHub, those on pull requests are issue comments"),
+    "deployments": ("write", "show the preview's address and state"),
+    "statuses": ("write", "show the preview's state at the commit"),
+    "checks": ("read", "read the results of other checks"),
 }
 EVENTS = ("check_suite", "issue_comment", "pull_request", "status")
-"""GitHub refuses an App whose permissions don't cover its events: `issue_comment` needs `issues`."""
+"""GitHub requires permissions for all events: `issue_comment` needs `issues`."""
 
 _ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 """GitHub's rule for logins."""
@@ -41,12 +41,12 @@ def proposal(web_url: str, home: str, organization: str, state: str) -> Proposal
     """See `stager.ports.setup.AppSetup.proposal`.
 
     Args:
-        web_url: the GitHub that people see.
+        web_url: GitHub's web address.
     """
     if organization and not _ORGANIZATION.fullmatch(organization):
         raise Refused(
-            "There is no organization of this name.",
-            hint="Give it as its address has it, such as `acme` of github.com/acme.",
+            "This isn't the name of an organization.",
+            hint="Enter it as in its address, such as `acme` for github.com/acme.",
             reason="organization-invalid",
         )
     reachable = can_reach(web_url, home)
@@ -60,11 +60,11 @@ def proposal(web_url: str, home: str, organization: str, state: str) -> Proposal
 
 
 def manifest(home: str, *, reachable: bool) -> dict[str, object]:
-    """The App's description.
+    """The manifest.
 
     Args:
-        home: Stager's own address.
-        reachable: whether GitHub can bring deliveries there. If it can't, it refuses to try.
+        home: Stager's URL.
+        reachable: whether GitHub can deliver webhooks there; otherwise GitHub rejects a webhook URL.
     """
     about: dict[str, object] = {
         "name": f"Stager {urlsplit(home).hostname or ''}"[:LONGEST_NAME].strip(" .-"),
@@ -83,8 +83,8 @@ def manifest(home: str, *, reachable: bool) -> dict[str, object]:
 
 
 def can_reach(web_url: str, home: str) -> bool:
-    """Whether this GitHub may reach this address, as far as that can be told by looking at the two. One of a
-    company's own may reach whatever isn't this very machine."""
+    """Whether GitHub can probably reach Stager, judged by the two addresses. A GitHub Enterprise Server may
+    reach everything but loopback addresses."""
     host = urlsplit(home).hostname or ""
     by_github = (urlsplit(web_url).hostname or "").endswith(("github.com", "ghe.com"))
     try:

@@ -1,14 +1,14 @@
-"""Has GitHub make an App of ours, and keeps what it gives out for it."""
+"""Creates Stager's GitHub App and stores its credentials."""
 
 from __future__ import annotations
 
 from stager.domain.errors import Refused
-from stager.forges.github.api import answers, problems
-from stager.forges.github.api.answers import AppCredentials
+from stager.forges.github.api import problems, responses
+from stager.forges.github.api.responses import AppCredentials
 from stager.forges.github.api.rest import Rest
 from stager.forges.github.app_setup import manifest
 from stager.forges.github.app_setup.keyring import Keyring
-from stager.forges.github.sign_in import Client
+from stager.forges.github.sign_in import OAuthClient
 from stager.forges.github.webhooks import wire
 from stager.ports.setup import AppSetup, MadeApp, Proposal
 
@@ -19,9 +19,9 @@ class GithubSetup(AppSetup):
     """See the port.
 
     Args:
-        rest: calls GitHub as nobody: the code is all that it wants.
-        web_url: the GitHub that people see.
-        running: the App that GitHub is asked as; None when that is none that was made here.
+        rest: an anonymous client: the code is the only credential.
+        web_url: GitHub's web address.
+        running: the App that this process uses; None for none, or one that wasn't created here.
         overridden: see the port.
     """
 
@@ -47,13 +47,13 @@ class GithubSetup(AppSetup):
     async def finish(self, code: str) -> MadeApp:
         try:
             answer = await self._rest.create(CONVERSION, {"code": code})
-            app = answers.read_made_app(answer)
+            app = responses.read_created_app(answer)
         except Refused as error:
             if error.status not in {404, 422}:
                 raise
             raise Refused(
-                "GitHub doesn't know this code, or not any more: it is good once, and for an hour.",
-                hint="Begin again at /setup/github.",
+                "The code is unknown to GitHub or has expired; it is valid once, for an hour.",
+                hint="Start again at /setup/github.",
                 reason="setup-code-unknown",
             ) from None
         except wire.Unreadable as error:
@@ -67,15 +67,17 @@ class GithubSetup(AppSetup):
         return self._made(app) if app else None
 
     def secrets(self) -> list[str]:
-        """Those that GitHub signs the App's deliveries with; none without an App. Raises as `made` does."""
+        """Webhook secrets of the App's deliveries; none without an App. Raises what `made` does."""
         app = self._known()
         return [app.webhook_secret] if app and app.webhook_secret else []
 
-    def client(self) -> Client | None:
-        """As whom the App signs people in; None without an App. Raises as `made` does."""
+    def client(self) -> OAuthClient | None:
+        """The App's OAuth client; None without an App. Raises what `made` does."""
         app = self._known()
         return (
-            Client(app.client_id, app.client_secret, manifest.LOGIN_PATH) if app and app.client_id else None
+            OAuthClient(app.client_id, app.client_secret, manifest.LOGIN_PATH)
+            if app and app.client_id
+            else None
         )
 
     def _known(self) -> AppCredentials | None:

@@ -1,4 +1,4 @@
-"""What GitHub sends: `web` hands raw deliveries to `receive`, and intake has the recorded ones `read`."""
+"""GitHub's webhooks: verification of raw deliveries, and parsing of recorded ones."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from stager.forges.github.webhooks.signature import Digests
 from stager.ports.forge import Signed, Webhooks
 
 LARGEST_BODY = 25 * 1024 * 1024
-"""Bytes. GitHub itself doesn't deliver more."""
+"""Bytes. GitHub doesn't deliver more."""
 
 LONGEST_HEADER = 100
-"""Characters of a delivery's id or event. GitHub's ids have 36."""
+"""Characters of a delivery's id or event name. GitHub's ids have 36."""
 
 LONGEST_COMMAND = 2_000
-"""Characters of a comment that are handed on."""
+"""Characters of a comment that are read."""
 
 OWN_CONTEXT = "stager/"
-"""What the contexts of our own statuses begin with: they say nothing that we don't know."""
+"""Prefix of the contexts of Stager's own statuses, which are ignored."""
 
 _EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
 _ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
-"""GitHub's actions of `pull_request` that have an effect. The others concern reviews, people and merging."""
+"""GitHub's `pull_request` actions with an effect. The others are about reviews, people and merging."""
 
 
 class GithubWebhooks(Webhooks):
     """Verifies and reads GitHub's deliveries.
 
     Args:
-        secret: the webhook's secret; while there is none at all, every delivery is refused.
-        user: the Basic credentials that deliveries signed with it must have besides.
-        password: with `user` empty too, no credentials are demanded.
-        app_secrets: tells the secrets of Apps. Their deliveries come without credentials.
-        sha1: whether deliveries that are signed with SHA-1 only are accepted.
+        secret: the webhook's secret; without any secret, every delivery is refused.
+        user: the user of the Basic credentials that deliveries signed with `secret` must have, too.
+        password: if `user` is empty, too, no credentials are required.
+        app_secrets: returns the secrets of Apps. Their deliveries have no credentials.
+        sha1: whether deliveries signed with SHA-1 only are accepted.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GithubWebhooks(Webhooks):
         def check_credentials() -> None:
             signature.verify_credentials(self._user, self._password, headers)
 
-        if not any(of_apps):  # else only the body tells whether it comes from an App
+        if not any(of_apps):  # Otherwise the body decides whether it comes from an App.
             check_credentials()
         return _Signed(Digests(given, of_apps), Digests(given, [own]), check_credentials)
 
@@ -90,7 +90,7 @@ class GithubWebhooks(Webhooks):
         event = _header(headers, "x-github-event")
         if not event:
             raise _unreadable("The delivery has no X-GitHub-Event header.")
-        # Without an id of its own, a delivery is told by what it says, so that a repetition is still one.
+        # Without an id, the digest of the content identifies a delivery, so that repetitions are recognised.
         delivery_id = _header(headers, "x-github-delivery") or _digest(event, body)
         return [Delivery(delivery_id, FORGE, event, _json_text(headers, body))]
 
@@ -110,7 +110,7 @@ class GithubWebhooks(Webhooks):
 
 
 class _Signed(Signed):
-    """A body that an App has signed, or somebody who knows the webhook's secret and its credentials."""
+    """A body signed with an App's secret, or with the webhook's secret and sent with its credentials."""
 
     def __init__(self, by_app: Digests, by_hook: Digests, check_credentials: Callable[[], None]) -> None:
         self._by_app = by_app
@@ -130,27 +130,28 @@ class _Signed(Signed):
 
 
 def _change_seen(payload: dict[str, object]) -> Event | str:
-    """The event, as each of the following readers does; or why there is none."""
-    told = payload.get("action")
-    action = _ACTIONS.get(told) if isinstance(told, str) else None
+    """The event, or why it is ignored; the same for the following readers."""
+    reported = payload.get("action")
+    action = _ACTIONS.get(reported) if isinstance(reported, str) else None
     if action is None:
-        return f"action {str(told)[:LONGEST_HEADER]!r} has no effect"
+        return f"action {str(reported)[:LONGEST_HEADER]!r} has no effect"
     change = payloads.read_event(payload).change
     if action is ChangeAction.EDITED and not change.is_open:
-        action = ChangeAction.CLOSED  # whatever else is said of it
+        action = ChangeAction.CLOSED
     return ChangeSeen(action, change)
 
 
 def _command_said(payload: dict[str, object]) -> Event | str:
-    """Ours begin otherwise, and Apps' are those of bots: so nobody talks to himself."""
+    """A comment command. Stager's own comments don't begin with the prefix, and Apps comment as bots, so
+    Stager never answers itself."""
     event = payloads.read_comment_event(payload)
     if event.action != "created" or not event.on_pull_request:
         return "isn't a new comment on a pull request"
-    said = event.comment
-    if said.by_bot or parse_command(said.body) is None:
+    comment = event.comment
+    if comment.by_bot or parse_command(comment.body) is None:
         return "is no command"
-    text = said.body.strip()[:LONGEST_COMMAND]
-    return CommandSaid(event.repository, event.number, said.author, text, said.id, said.created_at)
+    text = comment.body.strip()[:LONGEST_COMMAND]
+    return CommandSaid(event.repository, event.number, comment.author, text, comment.id, comment.created_at)
 
 
 def _checks_ended(payload: dict[str, object]) -> Event | str:
@@ -178,20 +179,20 @@ _READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
     "merge_group": _merge_queued,
 }
 READ_EVENTS = frozenset(_READERS)
-"""The events that something can come of."""
+"""The events with an effect."""
 
 
 def _repository(payload: dict[str, object]) -> Repository | None:
     try:
         return payloads.read_repository(payload.get("repository"))
     except wire.Unreadable:
-        return None  # Organisations' and Apps' events have none.
+        return None  # Events of organisations and Apps have none.
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name, "")
     if len(value) > LONGEST_HEADER or not (value.isascii() and value.isprintable()):
-        raise _unreadable(f"The delivery's header {name} isn't readable.")
+        raise _unreadable(f"The delivery's header {name} is too long or has invalid characters.")
     return value
 
 
@@ -223,6 +224,6 @@ def _parse(text: str) -> dict[str, object] | None:
 def _unreadable(message: str) -> Refused:
     return Refused(
         message,
-        hint="GitHub's webhook settings should say `application/json`.",
+        hint="Set the content type to `application/json` in the webhook's settings at GitHub.",
         reason="delivery-unreadable",
     )

@@ -1,4 +1,4 @@
-"""Reads GitHub's JSON, as deliveries and REST answers bear it, into the words of the domain."""
+"""Parsers for GitHub's JSON in deliveries and REST responses, to domain types."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FORGE = "github"
 """The name of this forge; the ids of its repositories begin with it."""
 
 GHOST = "ghost"
-"""GitHub's own name for an account that was deleted; its JSON has null in that place."""
+"""GitHub's name for a deleted account, which is null in its JSON."""
 
 LONGEST_DESCRIPTION = 20_000
-"""Characters. GitHub takes 65,536; what is meant for us stands further up."""
+"""Characters that are read. GitHub allows 65,536; markers for Stager are expected near the beginning."""
 
 MOST_LABELS = 100
-"""GitHub's own limit for one pull request."""
+"""GitHub's limit for a pull request."""
 
 
 @dataclass(frozen=True, slots=True)

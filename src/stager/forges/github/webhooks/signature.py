@@ -1,7 +1,7 @@
-"""Proves that a delivery comes from GitHub, over its raw bytes and before anything of it is parsed.
+"""Verifies the signatures of GitHub's deliveries, over the raw bytes and before parsing.
 
-What the headers can tell is told before the body is read. Our own, because gidgethub's check fails with a
-TypeError on a signature that isn't ASCII, and wants the whole body.
+The headers are checked before the body is read. gidgethub's check isn't used: it fails with a TypeError on
+signatures that aren't ASCII, and needs the whole body.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from stager.domain.errors import Refused
 
 STRONG, WEAK = "x-hub-signature-256", "x-hub-signature"
-"""The headers that may have a signature (GitHub docs, Validating webhook deliveries). The weaker one counts
-only in the absence of the stronger: otherwise whoever can forge the weaker had only to spoil the stronger."""
+"""The signature headers (GitHub docs, Validating webhook deliveries). The weak one counts only without the
+strong one: otherwise, forging the weak one and spoiling the strong one would be enough."""
 
 _FORM = re.compile(r"sha256=[0-9a-f]{64}|sha1=[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The signature that a delivery brings.
+    """The signature of a delivery.
 
     Args:
         algorithm: `sha256` or `sha1`.
@@ -35,27 +35,27 @@ class Given:
 
 
 def given_in(headers: Mapping[str, str], *, sha1: bool) -> Given:
-    """The signature that these headers bring.
+    """The signature in these headers.
 
     Args:
         headers: with lower-case names.
-        sha1: whether one with SHA-1 is accepted where there is no other.
+        sha1: whether a SHA-1 signature is accepted if there is no other.
 
     Raises:
-        Refused: 401, `signature-missing`, `signature-weak` or, where no body could fit it, `signature-wrong`.
+        Refused: 401, `signature-missing`, `signature-weak` or, for an invalid format, `signature-wrong`.
     """
     header = next((name for name in (STRONG, WEAK) if name in headers), None)
     if header is None:
         raise _unauthorized(
             "signature-missing",
             "The delivery isn't signed.",
-            "Give the webhook on GitHub a secret, the one of `github.incoming_auth.hook_secret`.",
+            "Set the secret of the webhook on GitHub to `github.incoming_auth.hook_secret`.",
         )
     if header == WEAK and not sha1:
         raise _unauthorized(
             "signature-weak",
             "The delivery is signed with SHA-1 only, in X-Hub-Signature; X-Hub-Signature-256 is missing.",
-            "GitHub sends both. For a sender that can't, `github.incoming_auth.allow_sha1: true` accepts it.",
+            "GitHub sends both. For other senders, `github.incoming_auth.allow_sha1: true` accepts SHA-1.",
         )
     algorithm = "sha256" if header == STRONG else "sha1"
     if not headers[header].startswith(f"{algorithm}=") or _FORM.fullmatch(headers[header]) is None:
@@ -64,10 +64,10 @@ def given_in(headers: Mapping[str, str], *, sha1: bool) -> Given:
 
 
 class Digests:
-    """What a body's signature would be with each of some secrets.
+    """Digests of a body with each of several secrets.
 
     Args:
-        secrets: an empty one is none.
+        secrets: empty ones are ignored.
     """
 
     def __init__(self, given: Given, secrets: Iterable[bytes]) -> None:
@@ -75,37 +75,37 @@ class Digests:
         self._macs = [hmac.new(secret, b"", given.algorithm) for secret in secrets if secret]
 
     def update(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
+        """Add the next piece of the body."""
         for mac in self._macs:
             mac.update(piece)
 
     def fit(self) -> bool:
-        """Whether what came by now was signed with one of the secrets."""
+        """Whether the body so far was signed with one of the secrets."""
         expected = [f"{self._given.algorithm}={mac.hexdigest()}" for mac in self._macs]
         return any(_same(self._given.text, one) for one in expected)
 
 
 def demand_a_secret(*secrets: bytes) -> None:
-    """Return if one of these isn't empty. Raises `Refused` (401, `secret-not-configured`)."""
+    """Check that one of these isn't empty. Raises `Refused` (401, `secret-not-configured`)."""
     if not any(secrets):
         raise _unauthorized(
             "secret-not-configured",
-            "Webhooks are refused because no secret is configured to check them with.",
+            "No webhook secret is configured, so all deliveries are refused.",
             "Set `github.incoming_auth.hook_secret` to the secret of the webhook on GitHub.",
         )
 
 
 def wrong() -> Refused:
-    """What a delivery is answered whose signature isn't that of its body."""
+    """The error for a signature that doesn't match the body."""
     return _unauthorized(
         "signature-wrong",
-        "The delivery's signature doesn't fit its body.",
-        "The webhook's secret on GitHub and `github.incoming_auth.hook_secret` must be the same.",
+        "The delivery's signature doesn't match its body.",
+        "The webhook's secret on GitHub and `github.incoming_auth.hook_secret` must be equal.",
     )
 
 
 def verify_credentials(user: str, password: str, headers: Mapping[str, str]) -> None:
-    """Return if the delivery's Basic credentials are these, or if both are empty: then none are demanded.
+    """Check the delivery's Basic credentials; if both are empty, none are required.
 
     GitHub sends them when the webhook's URL has the form `https://user:password@host/...`.
 
@@ -114,9 +114,9 @@ def verify_credentials(user: str, password: str, headers: Mapping[str, str]) -> 
     """
     if not user and not password:
         return
-    hint = "The webhook's URL must contain `github.incoming_auth`'s user and password."
+    hint = "The webhook's URL must contain the user and password of `github.incoming_auth`."
     if "authorization" not in headers:
-        raise _unauthorized("credentials-missing", "The delivery came without credentials.", hint)
+        raise _unauthorized("credentials-missing", "The delivery has no credentials.", hint)
     scheme, _, token = headers["authorization"].partition(" ")
     expected = base64.b64encode(f"{user}:{password}".encode()).decode()
     if scheme.lower() != "basic" or not _same(token.strip(), expected):
@@ -124,7 +124,7 @@ def verify_credentials(user: str, password: str, headers: Mapping[str, str]) -> 
 
 
 def _same(given: str, expected: str) -> bool:
-    """Compares bytes: on text that isn't ASCII, `compare_digest` raises."""
+    """Compares bytes: `compare_digest` raises for text that isn't ASCII."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 

@@ -1,7 +1,7 @@
-"""What all readers of GitHub's JSON are made of: tolerant models, and the types of what is read.
+"""Base model and field types of the parsers of GitHub's JSON.
 
-Only what Stager needs is read, and everything else may be missing, new or of another age or edition of
-GitHub. What is needed is checked, because shas and refs reach environments and pages.
+Only fields that Stager uses are read; all others may be missing, new, or differ between versions and editions
+of GitHub. Those that are read are validated, because commit ids and refs reach environments and pages.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 
-class Unreadable(ValueError):  # noqa: N818 (said of what was read)
-    """JSON that isn't what it should be.
+class Unreadable(ValueError):  # noqa: N818
+    """JSON with an unexpected form.
 
     Args:
-        path: where, such as `pull_request.head.sha`; empty for the whole.
-        problem: what is wrong there.
+        path: of the field, such as `pull_request.head.sha`; empty for the whole.
+        problem: what is wrong with it.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -26,7 +26,7 @@ class Unreadable(ValueError):  # noqa: N818 (said of what was read)
 
 
 def text_of(value: object) -> str:
-    """Any text for people, as something that can be stored: JSON can hold NUL and half a surrogate pair."""
+    """Text that can be stored: JSON may contain NUL and unpaired surrogates."""
     text = value if isinstance(value, str) else ""
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
@@ -40,10 +40,10 @@ def _in_utc(stamp: datetime) -> datetime:
 
 Text = Annotated[str, BeforeValidator(text_of)]
 Number = Annotated[int, Field(gt=0, lt=2**63)]
-"""Of a pull request or an issue; a database has no larger ones."""
+"""Of a pull request or an issue; at most what the database can store."""
 Sha = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Ref = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f]+$")]
-"""All that git allows passes: a stranger's branch must not make a list of pull requests unreadable."""
+"""All that git allows: an unusual branch name must not make a list of pull requests unreadable."""
 Link = Annotated[str, Field(pattern=r"^https?://[^\x00-\x20]+$")]
 Stamp = Annotated[datetime, AfterValidator(_in_utc)]
 
@@ -56,7 +56,7 @@ Model = TypeVar("Model", bound=Wire)
 
 
 def parse(model: type[Model], value: Any) -> Model:
-    """The value, read. Raises `Unreadable`."""
+    """Parse a value. Raises `Unreadable`."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

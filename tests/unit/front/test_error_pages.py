@@ -1,4 +1,4 @@
-"""The front's own pages, for people and for machines."""
+"""The front's error pages, for people and for programs."""
 
 import json
 from html.parser import HTMLParser

@@ -1,9 +1,8 @@
-"""What the hook does after a push: it tells Stager of it, and whoever pushed what Stager says.
+"""The program of the post-receive hook: reports a push to Stager and prints Stager's answer.
 
-`hook` has this file run by itself. It needs nothing of ours and little of Python's, because whoever pushes
-waits while that is loaded: it speaks HTTP by hand, for `http.client` takes 60 ms, and by `_socket`, of which
-`socket` is the part in Python, which takes 20. It never fails: the push has happened, and what isn't told is
-found by the next resync.
+`hook` runs this file alone. It imports nothing of Stager and little of Python, because the pushing user
+waits: `http.client` takes 60 ms to import and `socket` 20, so it writes HTTP itself and uses `_socket`. It
+never fails: the push is complete, and the next resync finds what couldn't be reported.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 
 PATIENCE = 10.0
-"""Seconds after which whoever pushes has waited long enough, GitHub's own patience with a webhook."""
+"""Seconds that a push waits for Stager at most; GitHub's timeout for a webhook."""
 
 PATH = "/webhooks/local"
 SIGNATURE, REPOSITORY, DELIVERY = "x-stager-signature", "x-stager-repository", "x-stager-delivery"
@@ -27,18 +26,18 @@ BRANCHES = "refs/heads/"
 SECRET, NAME, SERVER = "stager/secret", "stager/name", "stager/server"
 """In the repository: what messages are signed with, what it is called, and Stager's URL."""
 
-AWAY = "Stager isn't running here; what was pushed is taken up as soon as it is."
-SILENT = f"Stager didn't answer within {PATIENCE:g} seconds; it finds by itself what was pushed."
-UNTOLD = "this push isn't known to Stager yet, which finds it by itself: {}"
+AWAY = "Stager isn't running; it processes this push after its next start."
+SILENT = f"Stager didn't answer within {PATIENCE:g} seconds; it will find this push with its next resync."
+UNTOLD = "this push couldn't be reported to Stager, which will find it with its next resync: {}"
 
 
-def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[str], None]) -> None:
-    """Tell Stager of a push.
+def report_push(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[str], None]) -> None:
+    """Report a push to Stager.
 
     Args:
         folder: the repository's.
-        lines: what git gives a post-receive hook: old id, new id and ref (githooks(5)).
-        say: hears each line that whoever pushed is to read.
+        lines: a post-receive hook's input: old id, new id and ref (githooks(5)).
+        say: called with each line for the pushing user.
     """
     body = "".join(line for line in lines if BRANCHES in line).encode(errors="surrogateescape")
     if not body:
@@ -59,7 +58,7 @@ def pushed(folder: str | os.PathLike[str], lines: Iterable[str], say: Callable[[
 
 
 def signature(secret: bytes, body: bytes) -> str:
-    """What shows that a message comes from who knows the repository's secret."""
+    """The signature of a body with the repository's secret."""
     return PREFIX + hmac.new(secret, body, "sha256").hexdigest()
 
 
@@ -69,7 +68,7 @@ def _read(folder: str | os.PathLike[str], file: str) -> str:
 
 
 def _request(name: str, signed: str, body: bytes) -> bytes:
-    """In HTTP/1.0, in which an answer ends with its connection (RFC 1945, 7.2.2)."""
+    """An HTTP/1.0 request: its response ends with the connection (RFC 1945, 7.2.2)."""
     head = (
         f"POST {PATH} HTTP/1.0",
         "Host: localhost",
@@ -83,7 +82,7 @@ def _request(name: str, signed: str, body: bytes) -> bytes:
 
 
 def _post(server: str, request: bytes) -> str:
-    """The text of Stager's answer. Raises OSError or ValueError when there is none."""
+    """The text of Stager's response. Raises OSError or ValueError if there is none."""
     host, _, port = server.rpartition("//")[2].rpartition(":")
     family = _socket.AF_INET6 if host.startswith("[") else _socket.AF_INET
     connection = _socket.socket(family, _socket.SOCK_STREAM)
@@ -101,14 +100,14 @@ def _post(server: str, request: bytes) -> str:
         connection.close()
     head, _, text = answer.partition(b"\r\n\r\n")
     if b"content-type: text/plain" not in head.lower():
-        raise ValueError("somebody else answered")
+        raise ValueError("the response isn't Stager's")
     return text.decode(errors="replace")
 
 
 def _say(line: str) -> None:
-    """git shows it."""
+    """Print a line, which git shows to the user."""
     sys.stdout.buffer.write(f"stager: {line}\n".encode())
 
 
 if __name__ == "__main__":
-    pushed(os.curdir, (line.decode(errors="surrogateescape") for line in sys.stdin.buffer), _say)
+    report_push(os.curdir, (line.decode(errors="surrogateescape") for line in sys.stdin.buffer), _say)

@@ -1,4 +1,4 @@
-"""The front among strangers who are slow or send much: others are served, and its memory stays flat."""
+"""Slow clients and large requests: other clients are served, and the front's memory doesn't grow."""
 
 from __future__ import annotations
 

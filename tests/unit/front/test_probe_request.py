@@ -1,4 +1,4 @@
-"""A health check ends its connection in a way that no application takes for an error."""
+"""A probe closes its connection in a way that no application logs as an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see at the forge in memory: comments and reactions, deployments and statuses."""
+"""The fake forge's comments, reactions, deployments and commit statuses."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Comment:
 
 @dataclass(slots=True)
 class Deployment:
-    """A deployment as the forge shows it.
+    """A deployment.
 
     Args:
-        told: what was said of it, oldest first.
+        statuses: its reported statuses, oldest first.
     """
 
     id: str
@@ -42,17 +42,17 @@ class Deployment:
     number: int
     environment: str
     sha: str
-    told: list[Announcement] = field(default_factory=list)
+    statuses: list[Announcement] = field(default_factory=list)
 
     @property
     def progress(self) -> Progress:
-        """How it stands."""
-        return self.told[-1].progress
+        """Its latest progress."""
+        return self.statuses[-1].progress
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A status that a commit bears."""
+    """A commit status."""
 
     repository_id: str
     sha: str
@@ -60,13 +60,13 @@ class Status:
     announcement: Announcement
 
 
-class FakePlaces(Faulty):
+class FakeReports(Faulty):
     """See `stager.ports.forge`: `Reports` and `Announcements`.
 
     Attributes:
         comments: all of them, oldest first.
         deployments: the same.
-        statuses: whatever was said of commits, oldest first. The last one of a context counts.
+        statuses: all commit statuses, oldest first. The last one of a context is current.
     """
 
     def __init__(self) -> None:
@@ -93,25 +93,25 @@ class FakePlaces(Faulty):
             self.comments.remove(found)
 
     async def deployment(self, change: ChangeLink, announcement: Announcement, known: str) -> str:  # noqa: ARG002
-        """See the port. Nothing is ever lost here, so it is found by its commit, whatever `known` says."""
+        """See the port. The deployment is found by its commit; `known` isn't needed."""
         await self._turn(writes=True)
-        place = (change.repository_id, announcement.environment)
-        ours = [d for d in self.deployments if (d.repository_id, d.environment) == place]
+        key = (change.repository_id, announcement.environment)
+        ours = [d for d in self.deployments if (d.repository_id, d.environment) == key]
         current = next((d for d in reversed(ours) if d.sha == announcement.sha), None)
         for other in ours:
             if other is not current and other.progress is not Progress.INACTIVE:
-                self._tell(other, Announcement(other.environment, other.sha, Progress.INACTIVE, ""))
+                self._set_status(other, Announcement(other.environment, other.sha, Progress.INACTIVE, ""))
         if current is None and announcement.progress is Progress.INACTIVE:
             return ""
         current = current or self._deploy(change, announcement)
-        self._tell(current, announcement)
+        self._set_status(current, announcement)
         return current.id
 
     async def status(self, change: ChangeLink, announcement: Announcement, context: str) -> None:
         await self._turn(writes=True)
-        said = Status(change.repository_id, announcement.sha, context, announcement)
-        if announcement.progress is not Progress.INACTIVE and said != self._last_status(said):
-            self.statuses.append(said)
+        status = Status(change.repository_id, announcement.sha, context, announcement)
+        if announcement.progress is not Progress.INACTIVE and status != self._last_status(status):
+            self.statuses.append(status)
 
     async def react(self, repository: Repository, comment: str, reaction: Reaction) -> None:
         await self._turn(writes=True)
@@ -123,7 +123,7 @@ class FakePlaces(Faulty):
                 found.reactions.append(reaction)
 
     def _find(self, change: ChangeLink, marker: str, known: str) -> Comment | None:
-        """Our comment; one that somebody else wrote with our marker isn't."""
+        """Stager's comment. Others' comments don't count, even with Stager's marker."""
         place = (change.repository_id, change.number)
         ours = [c for c in self.comments if c.ours and (c.repository_id, c.number) == place]
         found = [c for c in ours if c.id == known] or [c for c in ours if marker in c.body]
@@ -141,9 +141,9 @@ class FakePlaces(Faulty):
         self.deployments.append(deployment)
         return deployment
 
-    def _tell(self, deployment: Deployment, announcement: Announcement) -> None:
-        if not deployment.told or deployment.told[-1] != announcement:
-            deployment.told.append(announcement)
+    def _set_status(self, deployment: Deployment, announcement: Announcement) -> None:
+        if not deployment.statuses or deployment.statuses[-1] != announcement:
+            deployment.statuses.append(announcement)
 
     def _last_status(self, like: Status) -> Status | None:
         place = (like.repository_id, like.sha, like.context)

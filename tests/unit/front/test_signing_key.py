@@ -1,4 +1,4 @@
-"""The key that the front and the control plane have in common."""
+"""The signing key of the front and the control plane."""
 
 from __future__ import annotations
 

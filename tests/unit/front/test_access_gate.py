@@ -1,4 +1,4 @@
-"""Who is let in to a private preview, where the others are sent, and what an app gets to see of that."""
+"""The access gate: who is admitted to a private preview, the redirects of others, and what apps receive."""
 
 from __future__ import annotations
 

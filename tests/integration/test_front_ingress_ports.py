@@ -1,4 +1,4 @@
-"""The doors of the front: ports that lead to one host each, whatever is asked for there."""
+"""Ingress ports of the front: each leads to one host, independently of the Host header."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def enter(port: int, host: str = "whatever", target: str = "/", minor: int = 1) -> Response:
-    """What a request gets that comes in by a door."""
+    """What a request gets that comes in at an ingress port."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request(target, host=host, minor=minor))
@@ -72,7 +72,7 @@ async def is_open(port: int) -> bool:
     return True
 
 
-async def open_doors(front: Rig, app: App, home: Endpoint = HOME) -> tuple[int, int, RouteTable]:
+async def open_ingress_ports(front: Rig, app: App, home: Endpoint = HOME) -> tuple[int, int, RouteTable]:
     a, b = free_port(), free_port()
     table = RouteTable(
         {HOST: app.endpoint, OTHER: Page("starting", "b")},
@@ -89,7 +89,7 @@ async def open_doors(front: Rig, app: App, home: Endpoint = HOME) -> tuple[int, 
 async def test_it_leads_to_its_host_where_the_host_header_names_no_preview(
     front: Rig, app: App, host: str, minor: int
 ) -> None:
-    a, b, _ = await open_doors(front, app)
+    a, b, _ = await open_ingress_ports(front, app)
     answer = await enter(a, host, minor=minor)
     assert answer.json["app"] == "app"
     headers = answer.json["headers"]
@@ -104,7 +104,7 @@ async def test_it_leads_to_its_host_where_the_host_header_names_no_preview(
 async def test_a_host_of_the_preview_domain_decides(front: Rig, app: App, home: App) -> None:
     other = App("other")
     await other.start()
-    a, b, table = await open_doors(front, app, home.endpoint)
+    a, b, table = await open_ingress_ports(front, app, home.endpoint)
     table = replace(table, routes={HOST: app.endpoint, OTHER: other.endpoint, "old.test": other.endpoint})
     await front.client.apply(table)
     for port in (a, b):
@@ -115,7 +115,7 @@ async def test_a_host_of_the_preview_domain_decides(front: Rig, app: App, home: 
         unknown = await enter(port, f"nobody.{DOMAIN}")
         assert unknown.status == 404
         assert unknown.json["name"] == f"nobody.{DOMAIN}"
-    # Also on a connection that was open before, and by the door of a preview that is gone.
+    # Also on a connection that was open before, and at the ingress port of a preview that is gone.
     reader, writer = await asyncio.open_connection("127.0.0.1", a)
     writer.write(request(host=HOST))
     assert (await read_response(reader)).json["app"] == "app"
@@ -127,8 +127,8 @@ async def test_a_host_of_the_preview_domain_decides(front: Rig, app: App, home: 
     await other.stop()
 
 
-async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: App) -> None:
-    a, b, table = await open_doors(front, app)
+async def test_a_private_preview_is_private_by_another_s_ingress_port(front: Rig, app: App) -> None:
+    a, b, table = await open_ingress_ports(front, app)
     guard = Guard(frozenset({"bypass"}), "1", f"https://{DOMAIN}/access")
     table = replace(
         table, routes={HOST: app.endpoint, OTHER: app.endpoint}, policies={OTHER: AccessPolicy(guard)}
@@ -141,7 +141,7 @@ async def test_a_private_preview_is_private_by_another_s_door(front: Rig, app: A
 
 
 async def test_it_never_leads_home(front: Rig, app: App, home: App) -> None:
-    a, _, table = await open_doors(front, app, home.endpoint)
+    a, _, table = await open_ingress_ports(front, app, home.endpoint)
     assert (await front.ask(host=DOMAIN)).json["app"] == "home"
     reader, writer = await asyncio.open_connection("127.0.0.1", a)
     writer.write(request())
@@ -150,7 +150,7 @@ async def test_it_never_leads_home(front: Rig, app: App, home: App) -> None:
     for host in ("whatever", DOMAIN, "elsewhere.test"):
         assert (await enter(a, host)).status == 404
     await front.client.apply(replace(table, ports={}))
-    # Nor does a connection that was open when its door was closed.
+    # Nor does a connection that was open when its ingress port was closed.
     writer.write(request(host=DOMAIN))
     assert (await read_response(reader)).status == 404
     writer.close()
@@ -158,7 +158,7 @@ async def test_it_never_leads_home(front: Rig, app: App, home: App) -> None:
 
 
 async def test_only_this_machine_can_enter(front: Rig, app: App) -> None:
-    a, _, _ = await open_doors(front, app)
+    a, _, _ = await open_ingress_ports(front, app)
     with Path("/proc/net/tcp").open() as file:
         places = {line.split()[1] for line in file if line.split()[3] == "0A"}
     assert f"0100007F:{a:04X}" in places
@@ -180,7 +180,7 @@ async def test_a_port_that_another_program_has_costs_nothing_else(front: Rig, ap
 
 
 async def test_they_are_open_again_after_the_front_was_killed(front: Rig, app: App) -> None:
-    a, b, table = await open_doors(front, app)
+    a, b, table = await open_ingress_ports(front, app)
     os.kill(front.hello.pid, signal.SIGKILL)
     await front.client.until_gone()
     await front.launcher.ensure()
@@ -191,7 +191,7 @@ async def test_they_are_open_again_after_the_front_was_killed(front: Rig, app: A
 
 
 async def test_a_successor_has_them(front: Rig, app: App) -> None:
-    a, b, table = await open_doors(front, app)
+    a, b, table = await open_ingress_ports(front, app)
     successor = FrontLauncher(front.state_dir, FrontOptions(listen=front.options.listen, access_log=False))
     hello = await successor.ensure()
     assert hello.pid != front.hello.pid
@@ -202,7 +202,7 @@ async def test_a_successor_has_them(front: Rig, app: App) -> None:
 
 
 async def test_changes_open_and_close_them(front: Rig, app: App) -> None:
-    a, b, table = await open_doors(front, app)
+    a, b, table = await open_ingress_ports(front, app)
     c = free_port()
     changed = replace(
         table, routes={**table.routes, OTHER: Endpoint("127.0.0.1", 1)}, ports={a: OTHER, c: HOST}

@@ -1,4 +1,4 @@
-"""Reads what GitHub's REST API answers about anything but pull requests, which are `payloads`' own."""
+"""Parsers for responses of GitHub's REST API. Pull requests are parsed in `payloads`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stager.ports.login import DeviceCode
 
 @dataclass(frozen=True, slots=True)
 class AppCredentials:
-    """A GitHub App of ours.
+    """The credentials of Stager's GitHub App.
 
     Args:
-        id: its number, or its client id; GitHub takes either.
+        id: its number, or its client id; GitHub accepts either.
         pem: its private key.
-        url: its page at GitHub; empty where that isn't known.
+        url: its page at GitHub; empty if unknown.
     """
 
     id: str
@@ -33,8 +33,8 @@ class AppCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class AppName:
-    """What an App is called, and its page."""
+class AppInfo:
+    """An App's slug and page."""
 
     slug: str
     url: str
@@ -47,8 +47,8 @@ class InstallationToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
-    """What somebody may do, in GitHub's words; see `people.ACCESS`."""
+class CollaboratorPermission:
+    """A collaborator's permission and role, in GitHub's terms; see `people.ACCESS`."""
 
     permission: str
     role: str
@@ -56,10 +56,10 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class CheckState:
-    """A status or a check of a commit, by its name.
+    """A status or check of a commit.
 
     Args:
-        outcome: in GitHub's word; empty until it has `ended`.
+        outcome: GitHub's conclusion; empty until it has `ended`.
     """
 
     name: str
@@ -68,7 +68,7 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class GithubDeployment:
     id: str
     sha: str
     environment: str
@@ -76,11 +76,11 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One attempt to deliver something.
+    """An attempt to deliver an event.
 
     Args:
         id: of the attempt.
-        guid: of the delivery; all attempts have the same one.
+        guid: of the delivery, the same for all attempts.
     """
 
     id: str
@@ -90,15 +90,15 @@ class DeliveryAttempt:
     arrived: bool
 
 
-def read_app(app: object) -> AppName:
-    """An App, as it is told of itself. Raises `Unreadable`."""
+def read_app(app: object) -> AppInfo:
+    """The response of `GET /app`. Raises `Unreadable`."""
     read = parse(_App, app)
-    return AppName(read.slug, read.html_url)
+    return AppInfo(read.slug, read.html_url)
 
 
-def read_made_app(answer: object) -> AppCredentials:
+def read_created_app(answer: object) -> AppCredentials:
     """A new App, with its secrets. Raises `Unreadable`."""
-    read = parse(_MadeApp, answer)
+    read = parse(_CreatedApp, answer)
     return AppCredentials(
         id=str(read.id),
         pem=read.pem,
@@ -117,18 +117,18 @@ def read_token(answer: object) -> InstallationToken:
 
 
 def read_id(thing: object) -> str:
-    """The id of whatever has one. Raises `Unreadable`."""
+    """The id of an object. Raises `Unreadable`."""
     return str(parse(_Identified, thing).id)
 
 
-def read_permission(answer: object) -> Permission:
-    """What a collaborator may do. Raises `Unreadable`."""
+def read_permission(answer: object) -> CollaboratorPermission:
+    """A collaborator's permission. Raises `Unreadable`."""
     read = parse(_Permission, answer)
-    return Permission(read.permission, read.role_name)
+    return CollaboratorPermission(read.permission, read.role_name)
 
 
 def read_file_paths(file: object) -> list[str]:
-    """The paths of a file that a pull request touches: the one that it had, and its own. Raises
+    """The paths of a changed file: the previous one, if it was renamed, and the current one. Raises
     `Unreadable`."""
     read = parse(_File, file)
     return [path for path in (read.previous_filename, read.filename) if path]
@@ -147,14 +147,14 @@ def read_check_run(run: object) -> CheckState:
     return CheckState(read.name, read.status == "completed", read.conclusion or "")
 
 
-def read_deployment(deployment: object) -> Deployment:
+def read_deployment(deployment: object) -> GithubDeployment:
     """A deployment. Raises `Unreadable`."""
     read = parse(_Deployment, deployment)
-    return Deployment(str(read.id), read.sha, read.environment)
+    return GithubDeployment(str(read.id), read.sha, read.environment)
 
 
 def read_attempt(delivery: object) -> DeliveryAttempt:
-    """An entry of an App's log of deliveries. Raises `Unreadable`."""
+    """An entry of an App's delivery log. Raises `Unreadable`."""
     read = parse(_Attempt, delivery)
     arrived = 200 <= read.status_code < 300
     return DeliveryAttempt(str(read.id), read.guid, read.event, read.delivered_at, arrived)
@@ -223,7 +223,7 @@ class _App(Wire):
     html_url: Link
 
 
-class _MadeApp(_App):
+class _CreatedApp(_App):
     id: int
     client_id: str
     client_secret: str
