@@ -24,7 +24,7 @@ class BuildOrder:
         sha: the commit; becomes a label.
         tree: a folder with the commit's files.
         timeout: seconds until it is given up.
-        by_stranger: whether its code is a stranger's: what its steps keep for later builds is then kept for
+        untrusted: whether its code is a stranger's: what its steps keep for later builds is then kept for
             strangers alone.
     """
 
@@ -34,7 +34,7 @@ class BuildOrder:
     tree: Path
     recipe: Recipe
     timeout: float
-    by_stranger: bool = False
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ class Origin:
         refs: what to fetch where the server doesn't hand out a commit by its id, such as `refs/pull/7/head`.
         authorization: the value of an `Authorization` header; empty for none. It never gets into a URL, an
             argument of a process, a file or a log.
-        by_stranger: whether whoever wrote the commits may not see all that the authorization opens. It then
+        untrusted: whether whoever wrote the commits may not see all that the authorization opens. It then
             isn't used for submodules, whose URLs are in the commits.
     """
 
     url: str
     refs: tuple[str, ...] = ()
     authorization: str = field(default="", repr=False)
-    by_stranger: bool = False
+    untrusted: bool = False
 
 
 class Sources(Protocol):
