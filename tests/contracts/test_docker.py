@@ -131,7 +131,7 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
     async def make(*_: object) -> str:
         raise Retry("No free subnet was found.", reason="no-subnet")
 
-    monkeypatch.setattr(NetworkPool, "make", make)
+    monkeypatch.setattr(NetworkPool, "create", make)
     async with docker_under_test() as engine:
         async with engine.instances.prepared("e1", ProfileName.STANDARD):
             made = await engine.instances.create(await engine.spec("runs", instance_labels()))
