@@ -1,4 +1,4 @@
-"""Where pull requests live, such as GitHub."""
+"""The forge, such as GitHub."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from stager.ports.source import Origin
 
 
 class Progress(StrEnum):
-    """How a deployment stands, in the words of those forges that show deployments and statuses."""
+    """The state of a deployment, by GitHub's names."""
 
     WAITING = "waiting"
-    """It may not run yet: approval, room, a rule."""
+    """It may not run yet: approval, capacity, a rule."""
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     SUCCESS = "success"
     FAILURE = "failure"
     INACTIVE = "inactive"
-    """It was live, and is gone."""
+    """It was live and was removed."""
 
 
 Reaction = Literal["+1", "-1", "confused", "rocket", "eyes"]
 """GitHub's names (REST API, reactions)."""
 
 Checks = Literal["none", "pending", "success", "failure"]
-"""What a commit's checks and statuses amount to, our own left out."""
+"""The combined result of a commit's checks and statuses, without Stager's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Announcement:
 
     Args:
         environment: its name there, such as `preview/shop/pr-7`.
-        sha: the commit that it is about.
+        sha: the commit.
         description: one plain sentence.
         url: the preview's URL; empty while it doesn't serve.
         log_url: the URL of its page.
