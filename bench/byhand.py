@@ -127,4 +127,4 @@ class ByHand:
         )
         application = Application("shop", image, PORT, LIMITS)
         profile = application.profile(labels.profile)
-        return InstanceSpec(labels, image, application, profile, {"container_name": labels.name})
+        return InstanceSpec(labels, image, application.container, profile, {"container_name": labels.name})

@@ -139,12 +139,12 @@ def spec_of(
         stop_grace_period=stop_grace_period,
         parameters=parameters or {},
     )
-    return InstanceSpec(labels, image, application, application.profile(labels.profile))
+    return InstanceSpec(labels, image, application.container, application.profile(labels.profile))
 
 
 def with_settings(spec: InstanceSpec, **settings: Any) -> InstanceSpec:
-    """The same instance of an application with other settings."""
-    return replace(spec, application=replace(spec.application, **settings))
+    """The same instance with other settings of its container."""
+    return replace(spec, container=replace(spec.container, **settings))
 
 
 def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLabels:

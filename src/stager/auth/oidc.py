@@ -59,8 +59,8 @@ class OpenIDConnectAuthentication(AuthenticationStrategy):
         """The provider's name on the sign-in page."""
 
         scopes: tuple[str, ...] = ("openid", "profile", "email")
-        """The requested scopes; `openid` is always added. Some providers return groups only for a scope of
-        their own."""
+        """The requested scopes; `openid` is always added, even if the list is empty. Some providers return
+        groups only for a scope of their own."""
 
         username_claim: str = ""
         """The claim with the user name; by default `preferred_username`, or `sub` if that is missing. Use a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from stager.domain.egress import Egress
@@ -26,6 +26,26 @@ SHARED_BUILDER = (
     "`forks.unsafe_shared_builder` is on, so code from forks is built together with trusted code and can"
     " change the results of other builds on this machine."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The settings of an application that its containers are created from, besides image, environment
+    variables and profile. A change of any of them requires another container.
+
+    Args:
+        command: split into words; empty for the image's own.
+        port: the port that the application listens on; None if it is unknown.
+        stop_grace_period: seconds between SIGTERM and SIGKILL.
+        parameters: additional parameters of the engine's create call.
+        has_healthcheck: whether Stager runs the image's own health check, so that the engine doesn't.
+    """
+
+    command: tuple[str, ...] = ()
+    port: int | None = None
+    stop_grace_period: float = 10.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    has_healthcheck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,11 @@ class Application:
     privacy: Privacy | None = None
     index: bool = False
     has_healthcheck: bool = False
+
+    @property
+    def container(self) -> Container:
+        """The settings that the engine gets: those with the same names."""
+        return Container(**{each.name: getattr(self, each.name) for each in fields(Container)})
 
     @property
     def needs_commit(self) -> bool:

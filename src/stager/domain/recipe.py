@@ -1,4 +1,4 @@
-"""How an image is made of a commit, and what a repository's own file may ask for."""
+"""How an image is built from a commit, and what the repository file and the image declare."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Recipe:
     """How to build an application's image from a checkout of its repository.
 
     Args:
-        context: the folder that is built, from the repository's root; `.` for all of it.
-        dockerfile: the Dockerfile's path, from the context.
-        target: the stage to build; the last one if empty.
-        arguments: `ARG` values.
-        secrets: BuildKit secrets by their ids. They reach the build's `RUN --mount=type=secret` alone, never
-            a layer, an argument of a process or a file of ours.
+        context: the build context, a folder relative to the repository's root.
+        dockerfile: the Dockerfile's path, relative to the context.
+        target: the stage to build; empty for the last one.
+        arguments: values of `ARG` lines.
+        secrets: BuildKit secrets by their ids. They are only available to `RUN --mount=type=secret`, and are
+            never in a layer, a process's arguments or a file of Stager's.
     """
 
     context: str = "."
@@ -31,8 +31,8 @@ class Hooks:
     """Commands that run inside an instance, each split into words.
 
     Args:
-        after_launch: once it answers, before anybody is sent there, such as filling a database.
-        before_kill: before its environment ends.
+        after_launch: run once the instance is healthy and before it gets requests.
+        before_kill: run before its environment is removed.
     """
 
     after_launch: tuple[tuple[str, ...], ...] = ()
@@ -41,16 +41,15 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a repository's own file, or its image, says of how to run it. Whatever is None or empty isn't
-    said, and the administrator's configuration counts.
+    """What the repository file and the image declare. For None and empty values, the configuration applies.
 
     Args:
-        port: where the application listens inside the instance.
-        command: what to run; empty for what the configuration or the image says.
-        health_path: what to ask an instance for to know that it works.
-        variables: environment variables, below those of the configuration.
-        has_healthcheck: whether the image tells by itself whether an instance of it works (`HEALTHCHECK`).
-        note: what people should know of that, once an instance is ready.
+        port: the port that the application listens on inside the instance.
+        command: the command to run.
+        health_path: the path of the health check.
+        variables: environment variables; those of the configuration take precedence.
+        has_healthcheck: whether the image declares a `HEALTHCHECK`.
+        note: a note to show to users once an instance is ready.
     """
 
     port: int | None = None
@@ -62,4 +61,4 @@ class Manifest:
     note: str = ""
 
 
-NOTHING_SAID = Manifest()
+EMPTY_MANIFEST = Manifest()

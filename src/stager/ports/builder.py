@@ -24,7 +24,7 @@ class BuildOrder:
         sha: the commit; becomes a label.
         tree: a folder with the commit's files.
         timeout: of the build, in seconds.
-        by_stranger: whether the code is untrusted. Untrusted builds have a build cache of their own.
+        untrusted: whether the code is untrusted. Untrusted builds have a build cache of their own.
     """
 
     key: str
@@ -33,7 +33,7 @@ class BuildOrder:
     tree: Path
     recipe: Recipe
     timeout: float
-    by_stranger: bool = False
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from stager.domain.application import Application
+from stager.domain.application import Container
+from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.profile import Profile, ProfileName
 from stager.domain.route import Endpoint
@@ -23,9 +24,7 @@ class InstanceSpec:
     Args:
         labels: what it is created for.
         image: the image's id, from `Images.resolve`.
-        application: its settings; the engine reads `command`, `port`, `stop_grace_period`, `parameters`
-            and `has_healthcheck`. With the last, Stager runs the image's own check by `Instances.check`, and
-            the engine doesn't run it.
+        container: the application's settings that it is created from.
         profile: its confinement.
         variables: its environment variables.
         fallbacks: variables for what neither the image nor `variables` sets.
@@ -33,7 +32,7 @@ class InstanceSpec:
 
     labels: InstanceLabels
     image: str
-    application: Application
+    container: Container
     profile: Profile
     variables: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
@@ -41,14 +40,8 @@ class InstanceSpec:
     @property
     def inputs(self) -> str:
         """A digest of everything that the instance is created from, labels excepted."""
-        app, profile = self.application, self.profile
-        # Egress is missing: the firewall applies it to running instances.
-        inputs = [
-            self.image,
-            *(app.command, app.port, app.stop_grace_period, app.parameters, app.has_healthcheck),
-            *(profile.name, asdict(profile.limits), profile.runtime, profile.dropped_capabilities),
-            *(self.variables, self.fallbacks),
-        ]
+        profile = asdict(replace(self.profile, egress=Egress()))  # the firewall applies egress to what runs
+        inputs = [self.image, asdict(self.container), profile, self.variables, self.fallbacks]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 

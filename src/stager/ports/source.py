@@ -18,14 +18,14 @@ class Origin:
         refs: refs to fetch where the server doesn't serve a commit by its id, such as `refs/pull/7/head`.
         authorization: the value of an `Authorization` header; empty for none. It is never part of a URL, a
             process argument, a file or a log.
-        by_stranger: whether the commits are untrusted. The authorization then isn't used for submodules,
-            whose URLs are in the commits.
+        untrusted: whether the commits are untrusted. The authorization then isn't used for submodules, whose
+            URLs are in the commits.
     """
 
     url: str
     refs: tuple[str, ...] = ()
     authorization: str = field(default="", repr=False)
-    by_stranger: bool = False
+    untrusted: bool = False
 
 
 class Sources(Protocol):

@@ -1,5 +1,6 @@
-"""`config.yml`, declared once: what may be said in it, how it is read, and how it explains itself.
+"""The configuration, `config.yml`: each setting is declared and documented once.
 
-`model` is the declaration (with `apps` for the entries under `images:`), `loader` reads a file into it,
-`explain` turns it into the reference page and the JSON Schema, `advice` warns of what is legal yet unwise.
+`model` puts the sections together, `sections` declares them by task, `values` the types of single values.
+`loading` loads and validates a file, `plugins` adds the settings of pluggable classes. `reference_page`
+generates the reference pages, `schema` the JSON Schema.
 """

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import RootModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -190,6 +191,8 @@ _FORMS = {
 
 
 def _form_of(annotation: Any) -> str:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        annotation = next(each for each in get_args(annotation) if each is not type(None))
     if get_origin(annotation) is Annotated:
         words = next((m.words for m in get_args(annotation) if isinstance(m, Form)), "")
         return words or _form_of(get_args(annotation)[0])

@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from stager.domain.errors import Fault
-from stager.domain.recipe import NOTHING_SAID, Manifest, Recipe
+from stager.domain.recipe import EMPTY_MANIFEST, Manifest, Recipe
 from stager.settings.loading import document
 from stager.settings.loading.problems import ConfigurationError, Problem, Trail, path_of, problems_of
 from stager.settings.sections.builds import (
@@ -74,7 +74,7 @@ class ParsedFile:
         build: None if the file has no `build`.
     """
 
-    manifest: Manifest = NOTHING_SAID
+    manifest: Manifest = EMPTY_MANIFEST
     build: RepositoryBuild | None = None
 
     def recipe(self, configured: Recipe) -> Recipe:

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import pytest
+
 import stager
-from stager.domain.application import Application
+from stager.domain.application import Application, Container
 from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Trust
 from stager.ports.engine import InstanceSpec
+from stager.settings.sections.applications import App
+from stager.settings.values.scalars import Size
+from tests.contracts.engines import instance_labels
 from tests.unit.settings.conftest import LoadText
 
 PACKAGE = Path(stager.__file__).parent
@@ -45,12 +50,42 @@ def test_each_setting_reaches_the_application(load_text: LoadText) -> None:
     assert (dict(shop.variables), dict(shop.secrets)) == ({"A": "b"}, {"C": "x", "D": "e"})
 
 
-def test_the_engine_gets_the_application_itself() -> None:
-    """Without copies of single settings in the port."""
+def test_a_new_setting_needs_two_declarations() -> None:
+    """One in the section and one in the domain, for it to reach the application, the container that the
+    engine gets, and the digest by which a changed instance is recognised."""
+
+    class NewApp(App):
+        shm_size: Size = 64 << 20
+        """Size of /dev/shm."""
+
+    @dataclass(frozen=True, slots=True)
+    class NewContainer(Container):
+        shm_size: int = 0
+
+    @dataclass(frozen=True, slots=True)
+    class NewApplication(Application):
+        shm_size: int = 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stager.settings.sections.applications.Application", NewApplication)
+        patch.setattr("stager.domain.application.Container", NewContainer)
+        specs = []
+        for size in ("1m", "2m"):
+            app = NewApp.model_validate({"port": 80, "shm_size": size}).named("shop").application("shop")
+            assert isinstance(app, NewApplication)
+            profile = app.profile_for(Trust.TRUSTED)
+            specs.append(InstanceSpec(instance_labels(), app.image, app.container, profile))
+
+    assert [getattr(spec.container, "shm_size", None) for spec in specs] == [1 << 20, 2 << 20]
+    assert specs[0].inputs != specs[1].inputs
+
+
+def test_the_engine_gets_the_settings_of_the_container_as_one_value() -> None:
     names = {field.name for field in fields(InstanceSpec)}
 
-    assert names & {field.name for field in fields(Application)} <= {"image", "variables"}
-    assert {"application", "profile"} <= names
+    assert names & {field.name for field in fields(Application)} <= {"image", "variables", "container"}
+    assert {"container", "profile"} <= names
+    assert {field.name for field in fields(Container)} <= {field.name for field in fields(Application)}
 
 
 def test_the_application_is_built_in_one_place() -> None:
@@ -58,11 +93,12 @@ def test_the_application_is_built_in_one_place() -> None:
     callers = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
+        if "testing" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Application"
     }
 
-    assert callers == {"settings/sections/applications.py", "testing/control_plane.py"}
+    assert callers == {"settings/sections/applications.py"}
 
 
 def test_the_profile_comes_from_trust_and_settings(load_text: LoadText) -> None:

@@ -31,9 +31,8 @@ def test_an_example_loads(task: type[Task], tmp_path: Path) -> None:
 @EXAMPLES
 def test_an_example_shows_each_section_of_its_chapter(task: type[Task]) -> None:
     shown = set(_paths(yaml.safe_load(task.example)))
-    optional = {path for path, _ in sections_of(task) if path.startswith("handlers.")}
 
-    assert {path for path, _ in sections_of(task)} - optional <= shown
+    assert {path for path, _ in sections_of(task)} <= shown
 
 
 @EXAMPLES

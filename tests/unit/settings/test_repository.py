@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
-from stager.domain.recipe import NOTHING_SAID, Hooks, Manifest, Recipe
+from stager.domain.recipe import EMPTY_MANIFEST, Hooks, Manifest, Recipe
 from stager.settings.repository_file import MAX_SIZE, ParsedFile, RepositoryFile, read_file
 
 NAME = ".stager.yml"
@@ -91,7 +91,7 @@ class TestEveryKey:
         ],
     )
     def test_none_of_them(self, text: str | bytes) -> None:
-        assert read(text) == ParsedFile(NOTHING_SAID, None)
+        assert read(text) == ParsedFile(EMPTY_MANIFEST, None)
 
     @pytest.mark.attack(
         "Proxies and BUILDKIT_* as build arguments in .stager.yml",
@@ -218,7 +218,7 @@ class TestForbidden:
         said = f"line 2: {key}: isn't allowed in this file by `repository_file_keys` in the configuration"
 
         assert problems(f"# mine\n{key}:", EVERYTHING - {key}) == [said]
-        assert read("", EVERYTHING - {key}) == ParsedFile(NOTHING_SAID, None)
+        assert read("", EVERYTHING - {key}) == ParsedFile(EMPTY_MANIFEST, None)
 
     def test_nothing_at_all_may_be_said(self) -> None:
         assert len(problems("port: 80\nenv: {A: b}\nhooks: {}", frozenset())) == 3
@@ -431,7 +431,7 @@ def test_any_file_says_something_or_is_a_fault(content: bytes, allowed: frozense
         assert found.reason == "repository-file-invalid"
         assert f"{found} {found.detail}".encode()
         return
-    assert found.manifest == NOTHING_SAID or allowed
+    assert found.manifest == EMPTY_MANIFEST or allowed
     assert repr(found).encode()
     assert all(name and "=" not in name for name in found.manifest.variables)
     assert all(command and command[0] for command in found.manifest.hooks.after_launch)

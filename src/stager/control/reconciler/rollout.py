@@ -57,7 +57,7 @@ class Rollout:
             spec = InstanceSpec(
                 labels=labels,
                 image=deployment.image,
-                application=application,
+                container=application.container,
                 profile=application.profile_for(environment.desired.trust),
                 variables=self._variables(environment, deployment, application, from_handlers),
                 fallbacks={"PORT": str(application.port)} if application.port else {},
@@ -105,7 +105,7 @@ class Rollout:
         """The deployment with its image. The visitor's page shows the build's log meanwhile."""
         log_changed, is_reported = asyncio.Event(), False
         resolving = asyncio.create_task(
-            self._context.image_resolver.made(environment, deployment, application, log_changed.set)
+            self._context.image_resolver.resolve(environment, deployment, application, log_changed.set)
         )
         try:
             while not resolving.done():

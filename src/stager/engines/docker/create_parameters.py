@@ -56,7 +56,7 @@ def create_body(
         volumes: paths that get a tmpfs of half the memory each, unless the administrator mounts something
             there; with further options of that.
     """
-    body = merge(_defaults(spec), _with_known_names(spec.application.parameters))
+    body = merge(_defaults(spec), _with_known_names(spec.container.parameters))
     tmpfs = _tmpfs(body, volumes, spec.profile.limits.memory)
     body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], seccomp_profile, ulimits), **tmpfs}})
     return merge(body, _ours(spec, own_labels, lease, publish=publish))
@@ -69,7 +69,7 @@ def cleaned(path: str) -> str:
 
 def is_read_only(spec: InstanceSpec) -> bool:
     """Whether the administrator has the instance's root file system read-only."""
-    return bool(_with_known_names(spec.application.parameters)["HostConfig"].get("ReadonlyRootfs"))
+    return bool(_with_known_names(spec.container.parameters)["HostConfig"].get("ReadonlyRootfs"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
     limits = spec.profile.limits
     return {
         **({"Healthcheck": {"Test": ["NONE"]}} if _checks_image(spec) else {}),
-        "StopTimeout": round(spec.application.stop_grace_period),
+        "StopTimeout": round(spec.container.stop_grace_period),
         "HostConfig": {
             "Init": True,
             **({"Runtime": spec.profile.runtime} if spec.profile.runtime else {}),
@@ -159,13 +159,13 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
 def _checks_image(spec: InstanceSpec) -> bool:
     """Whether Docker's own periodic check is switched off. Nothing reads what it finds, and each run costs
     a process in every preview, for ever; a check that the administrator's parameters set stays."""
-    return spec.application.has_healthcheck and "Healthcheck" not in spec.application.parameters
+    return spec.container.has_healthcheck and "Healthcheck" not in spec.container.parameters
 
 
 def _ours(
     spec: InstanceSpec, own_labels: Mapping[str, str], lease: Lease, *, publish: bool
 ) -> dict[str, Any]:
-    port = f"{spec.application.port or 0}/tcp"
+    port = f"{spec.container.port or 0}/tcp"
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.variables.items()],
@@ -175,7 +175,7 @@ def _ours(
             **own_labels,
             labels.NETWORK: lease.network,
             labels.ADDRESS: lease.address,
-            labels.PORT: str(spec.application.port or 0),
+            labels.PORT: str(spec.container.port or 0),
             **({labels.HEALTHCHECK: "image"} if _checks_image(spec) else {}),
         },
         "HostConfig": {"NetworkMode": lease.network, "RestartPolicy": {"Name": "no"}},
@@ -183,8 +183,8 @@ def _ours(
             "EndpointsConfig": {lease.network: {"IPAMConfig": {"IPv4Address": lease.address}}}
         },
     }
-    if spec.application.command:
-        body["Cmd"] = list(spec.application.command)
+    if spec.container.command:
+        body["Cmd"] = list(spec.container.command)
     if publish:
         body["HostConfig"]["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]}
     return body

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stager.domain.errors import StagerError
 from stager.engines.docker.build.builder import HONOURS_CGROUPS
-from stager.engines.docker.build.untrusted import HOW_TO_OPEN
+from stager.engines.docker.build.untrusted import SETUP_DOCS
 from stager.engines.docker.client import connect, engine_errors
 from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Finding, Verdict
@@ -115,7 +115,7 @@ class UntrustedBuildCheck:
         except StagerError as error:
             why = f"{error.message} {error.hint}"
         if why:
-            hint = f"`stager-helper` has it; {HOW_TO_OPEN}."
+            hint = f"`stager-helper` has it; {SETUP_DOCS}."
             message = f"Code from forks can't be built: {why}"
             return [Finding(self.subject, Verdict.WARNING, message, hint)]
         return [Finding(self.subject, Verdict.FINE, "Code from forks has a builder of its own.")]

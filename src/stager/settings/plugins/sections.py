@@ -32,7 +32,7 @@ class _Plugged(Settings):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        for plugin in cls.known.wanted(data):
+        for plugin in cls.known.named_in(data):
             if plugin.settings is None or not _has_required(plugin.settings):
                 continue
             if place := plugin.cls.section:
@@ -53,7 +53,10 @@ def model_for(plugins: Plugins) -> type[Settings]:
         create_model("Handlers", __base__=Handlers, __doc__=Handlers.__doc__, **cast("Any", below)),
     )
     handlers.misplaced = {p.name: f"belongs under `{p.cls.section}`" for p in with_settings if p.cls.section}
-    beside["handlers"] = (handlers, Field(default=handlers(), description="Settings of handlers, by name."))
+    beside["handlers"] = (
+        handlers,
+        Field(default=handlers(), description=Settings.model_fields["handlers"].description),
+    )
     model = create_model("Settings", __base__=_Plugged, __doc__=Settings.__doc__, **cast("Any", beside))
     model.known = Known(plugins)
     return model

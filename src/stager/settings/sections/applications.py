@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.application import LOCAL_OWNER, Application
-from stager.settings.loading.refusals import Path, Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
 from stager.settings.sections.create_params import (
     HOST_CONFIG,
@@ -38,7 +39,7 @@ RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks
 
 def _full_name(value: str) -> str:
     if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
-        raise Unfit('should be a repository such as "acme/shop"')
+        raise InvalidValue('should be a repository such as "acme/shop"')
     return value
 
 
@@ -84,7 +85,7 @@ class App(Defaults):
 
     repo_owner: str = ""
     """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
-    repository of this name that sends a signed delivery, whoever owns it."""
+    repository of this name that sends a signed delivery, regardless of its owner, until this is set."""
 
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
     """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
@@ -94,7 +95,7 @@ class App(Defaults):
     """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
 
     forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
-    """Whether pull requests from forks get a preview: `off`: never; `approve`: after somebody with push
+    """Whether pull requests from forks get a preview: `off`: never; `approve`: after a user with push
     access has approved the commit; `open`: always."""
 
     repository_file: Annotated[str, Form("path")] = ".stager.yml"
@@ -175,43 +176,37 @@ class App(Defaults):
         return self.model_copy(update={"image": self.image or self.image_name or key, "repo_owner": owner})
 
     def application(self, name: str, *, is_local: bool = False, shares_builder: bool = False) -> Application:
-        """Return the application that this entry describes.
+        """Return the application that this entry describes. A setting becomes the field of the same name,
+        unless `_converted` has it.
 
         Args:
             name: the entry's key.
             is_local: whether its repository is one of `local_forge`.
             shares_builder: see `Application.shares_builder`.
         """
+        same = {each.name for each in fields(Application)} & type(self).model_fields.keys()
+        given: dict[str, Any] = {key: getattr(self, key) for key in same}
+        converted = self._converted(is_local=is_local)
+        return Application(**{**given, **converted, "name": name, "shares_builder": shares_builder})
+
+    def _converted(self, *, is_local: bool) -> dict[str, Any]:
+        """The fields of an application that aren't the setting of the same name."""
         build = self.build
-        return Application(
-            name=name,
-            image=self.image,
-            port=self.port,
-            limits=self.limits,
-            egress=self.outbound,
-            command=self.command,
-            owner=LOCAL_OWNER if is_local else self.repo_owner,
-            repository=self.repo.partition("/")[2],
-            variables={key: value.reveal() for key, value in self.env.items() if not value.is_reference},
-            secrets=self._secrets(),
-            health_path=self.health_path,
-            start_timeout=self.start_timeout,
-            probe_timeout=self.probe_timeout,
-            drain_timeout=self.drain_timeout,
-            stop_grace_period=self.stop_grace_period,
-            parameters=self.parameters,
-            build=build.recipe if build else None,
-            build_timeout=build.timeout if build else 0.0,
-            image_timeout=self.image_timeout,
-            hooks=self.hooks.hooks,
-            repository_file=self.repository_file,
-            repository_file_keys=frozenset(self.repository_file_keys),
-            forks=self.forks,
-            shares_builder=shares_builder,
-            rules=self.pull_requests.rules,
-            privacy=self.private.privacy if self.private else None,
-            index=self.index,
-        )
+        return {
+            "limits": self.limits,
+            "egress": self.outbound,
+            "owner": LOCAL_OWNER if is_local else self.repo_owner,
+            "repository": self.repo.partition("/")[2],
+            "variables": {key: value.reveal() for key, value in self.env.items() if not value.is_reference},
+            "secrets": self._secrets(),
+            "parameters": self.parameters,
+            "build": build.recipe if build else None,
+            "build_timeout": build.timeout if build else 0.0,
+            "hooks": self.hooks.hooks,
+            "repository_file_keys": frozenset(self.repository_file_keys),
+            "rules": self.pull_requests.rules,
+            "privacy": self.private.privacy if self.private else None,
+        }
 
     def _secrets(self) -> dict[str, str]:
         """`secrets`, and the entries of `env` that refer to a variable or a file."""

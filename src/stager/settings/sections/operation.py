@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.settings.loading.context import Context, FolderPath, NameOf
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.network import Network, NetworkV4
 from stager.settings.values.scalars import NOT_BOOLEAN, ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
@@ -47,8 +47,9 @@ evergreen_containers: [main]
 """
 
     max_previews: Annotated[int | None, Field(ge=1, validate_default=True), NOT_BOOLEAN] = None
-    """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports between the
-    environment variables `MIN_PORT` and `MAX_PORT`, and without these unlimited."""
+    """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports from
+    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir`, the number
+    of `ingress_ports`; otherwise unlimited."""
 
     container_rotation_strategy: Annotated[
         tuple[Annotated[str, NameOf("container_rotation_strategy")], ...],
@@ -79,6 +80,7 @@ class Notifications(Task):
 
     title: ClassVar = "Notifications and other handlers"
     example: ClassVar = """\
+pre_launch_handlers: RequireVariables
 post_launch_handlers:
   - AddGithubPullRequestCommentOnLaunch
   - NotifyOnLaunch
@@ -88,7 +90,9 @@ notify:
 slack:
   webhook_url: https://hooks.slack.com/services/T0000/B0000/XXXXXXXX
   channel: "#previews"
-handlers: {}
+handlers:
+  RequireVariables:
+    names: [DATABASE_URL]
 """
 
     pre_launch_handlers: Annotated[
@@ -145,7 +149,7 @@ class Engine(Section):
     @classmethod
     def _address(cls, socket: str) -> str:
         if socket and not _ENGINE.match(socket):
-            raise Unfit(f'should be an address such as "{DEFAULT_ENGINE}"')
+            raise InvalidValue(f'should be an address such as "{DEFAULT_ENGINE}"')
         return socket
 
     def resolved(self, environ: Mapping[str, str]) -> Self:
@@ -169,7 +173,7 @@ class Metrics(Section):
 
 def _long_enough(seconds: float) -> float:
     if seconds < MIN_RETENTION:
-        raise Unfit('should be "1h" at least')
+        raise InvalidValue('should be "1h" at least')
     return seconds
 
 

@@ -417,7 +417,7 @@ class FakeEngine:
             network=network,
             inputs=spec.inputs,
         )
-        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.application.port or 0)
+        endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.container.port or 0)
         made = self._containers[instance.id] = _Container(spec, instance, endpoint)
         return made
 

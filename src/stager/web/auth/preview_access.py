@@ -18,7 +18,7 @@ from stager.control.identity.throttle import Throttle
 from stager.control.routing.visitor_access import PAGE
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
-from stager.domain.identity.access_policy import LONGEST_PATH, Privacy, Way, safe_path, same
+from stager.domain.identity.access_policy import MAX_PATH, Privacy, Way, safe_path, same
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import holder
 from stager.domain.identity.roles import Action
@@ -33,7 +33,7 @@ BY_PASSWORD = "password of the preview"  # noqa: S105
 
 LONGEST_HOST, LONGEST_PASSWORD = 300, 1024
 Host = Annotated[str, Query(max_length=LONGEST_HOST)]
-To = Annotated[str, Query(max_length=3 * LONGEST_PATH)]
+To = Annotated[str, Query(max_length=3 * MAX_PATH)]
 
 
 @router.get(PAGE)
@@ -53,7 +53,7 @@ async def answer(
     control: Control,
     web: Web,
     host: Annotated[str, Form(max_length=LONGEST_HOST)],
-    to: Annotated[str, Form(max_length=3 * LONGEST_PATH)] = "/",
+    to: Annotated[str, Form(max_length=3 * MAX_PATH)] = "/",
     password: Annotated[str, Form(max_length=LONGEST_PASSWORD)] = "",
 ) -> Response:
     """Takes the password."""

@@ -75,7 +75,7 @@ async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple
     key = await control.environments.queries.build_of(environment, actor)
     if control.builds.queue is None or not key:
         return "", False, []
-    if control.builds.queue.standing(key) is not None:
+    if control.builds.queue.progress(key) is not None:
         return key, True, []
     return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LINES_SHOWN:]
 

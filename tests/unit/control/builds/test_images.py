@@ -77,7 +77,7 @@ class Works(Harness):
         """The build that is under way prints a line."""
         key, builds = (await self.deployment()).build, self.running.control_plane.builds.queue
         assert builds is not None
-        builds._say(builds._builds[key], line)
+        builds._log_line(builds._builds[key], line)
 
     def file(self, text: str, sha: str = "a1", *refs: str, url: str = URL) -> None:
         """A commit has this as the repository's own file."""
@@ -339,7 +339,7 @@ class TestRepositoryFile:
             assert order.recipe == Recipe(
                 "web", "Dockerfile", "runtime", {"X": "file", "Y": "configured"}, {"npm": "t"}
             )
-            assert (spec.application.port, spec.application.command) == (4000, ("run", "now"))
+            assert (spec.container.port, spec.container.command) == (4000, ("run", "now"))
             assert (spec.variables["A"], spec.variables["B"]) == ("configured", "file")
             assert {path for _, path in works.engine.asked} == {"/up"}
             assert [command for _, command in works.engine.ran] == [("bin/seed",)]
@@ -351,11 +351,11 @@ class TestRepositoryFile:
         works.file("port: 4000")
         works.file("port: 5000", "b2")
         event = await works.opened()
-        assert (await works.spec()).application.port == 4000
+        assert (await works.spec()).container.port == 4000
         await works.tell(works.forge.push(event, "b2"))
         await works.rest()
 
-        assert (await works.spec()).application.port == 5000
+        assert (await works.spec()).container.port == 5000
 
     async def test_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
         works.file("port: 4000\nenv: {WHOSE: ours}", "m1", "refs/heads/main")
@@ -364,7 +364,7 @@ class TestRepositoryFile:
 
         spec = await works.spec()
         assert works.builds == ["f1"]
-        assert (spec.application.port, spec.application.command, spec.variables["WHOSE"]) == (
+        assert (spec.container.port, spec.container.command, spec.variables["WHOSE"]) == (
             4000,
             (),
             "ours",
@@ -383,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).application.command == ()
+        assert (await works.spec()).container.command == ()
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
@@ -447,7 +447,7 @@ class TestRepositoryFile:
             works.sources.add(URL, "a1", {"Dockerfile": "", there: "port: 4000"})
             await works.opened()
 
-            assert (await works.spec()).application.port == port
+            assert (await works.spec()).container.port == port
 
     async def test_both_endings_are_refused(self, works: Works) -> None:
         files = {"Dockerfile": "", ".stager.yml": "port: 1", ".stager.yaml": "port: 1"}
@@ -468,8 +468,8 @@ class TestRepositoryFile:
         await works.rest()
 
         after = await works.spec()
-        assert (after.application, after.variables, after.image) == (
-            before.application,
+        assert (after.container, after.variables, after.image) == (
+            before.container,
             before.variables,
             before.image,
         )
@@ -521,7 +521,7 @@ class TestForks:
             await works.opened_by_fork("a1")
 
             assert [order.recipe.secrets for order in works.builder.orders] == [{"npm": "hunter3"}, {}]
-            assert [order.by_stranger for order in works.builder.orders] == [False, True]
+            assert [order.untrusted for order in works.builder.orders] == [False, True]
 
 
 class TestPort:
@@ -547,7 +547,7 @@ class TestPort:
             await works.opened()
 
             instance = await works.assert_live()
-            assert works.engine.spec(instance.id).application.port == port
+            assert works.engine.spec(instance.id).container.port == port
             assert instance.endpoint
             assert instance.endpoint.port == port
 
@@ -660,14 +660,14 @@ class TestHealthcheck:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
         await works.opened()
 
-        assert (await works.spec()).application.has_healthcheck
+        assert (await works.spec()).container.has_healthcheck
 
     async def test_isnt_where_there_is_none(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(healthy=False))
         await works.opened()
 
         await works.assert_live()
-        assert not (await works.spec()).application.has_healthcheck
+        assert not (await works.spec()).container.has_healthcheck
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:
@@ -842,7 +842,7 @@ class TestImageOfTheCommit:
         await works.opened()
         status = await works.status()
         assert (status.state, status.reason) == (State.STARTING, "image-awaited")
-        assert status.message == "The image acme/shop:a1 isn't there yet. Trying again."
+        assert status.message == "The image acme/shop:a1 doesn't exist yet. Trying again."
         assert (await works.page()).message == status.message
         works.engine.add_image("acme/shop:a1")
         await works.rest(61)

@@ -46,7 +46,7 @@ class Built(Scenario):
         await super().assert_live_and_reported(sha, generation)
         [instance] = self.harness.engine.there()
         assert (instance.id, ("bin/seed",)) in self.harness.engine.ran
-        assert self.harness.engine.spec(instance.id).application.port == 3000
+        assert self.harness.engine.spec(instance.id).container.port == 3000
         assert self.harness.builder.running.total() == 0
         assert self.harness.sources.folders == set()
 

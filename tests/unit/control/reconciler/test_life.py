@@ -111,7 +111,7 @@ class TestLaunch:
 
             [instance] = harness.engine.there()
             spec = harness.engine.spec(instance.id)
-            assert spec.application == app
+            assert spec.container == app.container
             assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}

@@ -38,7 +38,7 @@ def spec_of(parameters: Mapping[str, Any], **more: Any) -> InstanceSpec:
     limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
     application = Application("shop", "shop", 3000, limits, parameters=parameters)
     return InstanceSpec(
-        LABELS, "sha256:1", application, replace(application.profile(ProfileName.STANDARD), **more)
+        LABELS, "sha256:1", application.container, replace(application.profile(ProfileName.STANDARD), **more)
     )
 
 

@@ -1,0 +1,144 @@
+"""The drivers behind the control plane's ports, as the settings define them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiodocker
+import aiohttp
+import structlog
+
+from stager.assembly.builds import build_ports_of
+from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
+from stager.assembly.helper import firewall_of, helper_of, public_ports
+from stager.assembly.routing import edge_proxy_of, front_options, reaches_by_loopback, urls_of
+from stager.control.forges import Forges
+from stager.control.ports import Ports
+from stager.control.routing.urls import Urls
+from stager.domain.errors import StagerError
+from stager.engines.docker import (
+    DockerImages,
+    DockerInstances,
+    HelperFirewall,
+    NetworkPool,
+    check_pool,
+    connect,
+)
+from stager.engines.probe import HttpProber
+from stager.forges.github.app_setup.setup import GithubSetup
+from stager.forges.github.sign_in import GithubSignIn
+from stager.forges.github.webhooks.payloads import FORGE as GITHUB
+from stager.forges.local.deliveries import FORGE as LOCAL
+from stager.front.process.client import FrontClient
+from stager.front.process.launcher import FrontLauncher
+from stager.ports.clock import RandomIds, SystemClock
+from stager.settings.model import Settings
+from stager.state import StateDirectory
+from stager.stores.secret_box import FileSecretBox
+from stager.stores.sqlite.store import SqliteStore, open_store
+
+log = structlog.get_logger(__name__)
+
+SWEEP_TIMEOUT = 5.0
+"""Seconds that the shutdown waits for Docker to remove unused networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """The ports, and the drivers that `assembly` needs besides.
+
+    Args:
+        setup: creates a GitHub App from Stager's own pages.
+        accounts: sign-in with GitHub.
+    """
+
+    ports: Ports
+    urls: Urls
+    launcher: FrontLauncher
+    front: FrontClient
+    setup: GithubSetup
+    accounts: GithubSignIn
+
+
+async def drivers_of(settings: Settings, state: StateDirectory, stack: AsyncExitStack) -> Drivers:
+    """Start the drivers.
+
+    Args:
+        stack: closes them.
+
+    Raises:
+        Fault, Refused: one of them can't be used as configured.
+    """
+    check_pool(settings.network.pool)
+    helper = await helper_of(settings, state)
+    edge_proxy = await edge_proxy_of(settings, state)
+    store = await _store(state, stack)
+    launcher, front, listen = await _front(settings, state, stack)
+    docker = connect(settings.engine.socket)
+    stack.push_async_callback(docker.close)
+    prober = HttpProber()
+    stack.push_async_callback(prober.close)
+    session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+
+    urls = urls_of(settings, store, listen)
+    await urls.load()
+    firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
+    instances = await _instances(settings, state, docker, firewall)
+    stack.push_async_callback(_remove_unused_networks, instances)
+    github, setup = github_of(settings, state, session)
+    local = await local_forge_of(settings, listen, urls)
+    ports = Ports(
+        store=store,
+        images=DockerImages(docker),
+        instances=instances,
+        prober=prober,
+        router=front,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        secret_box=FileSecretBox(state.seal_key),
+        webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
+        forges=Forges([forge for forge in (github, local and local.parts) if forge]),
+        builds=build_ports_of(settings, state, docker),
+        edge_proxy=edge_proxy,
+        firewall=firewall,
+    )
+    return Drivers(ports, urls, launcher, front, setup, accounts_of(settings, session, setup))
+
+
+async def _store(state: StateDirectory, stack: AsyncExitStack) -> SqliteStore:
+    store = await open_store(state.database)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _front(
+    settings: Settings, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[FrontLauncher, FrontClient, str]:
+    """The front's launcher and client, and the address where the front listens."""
+    launcher = FrontLauncher(state.front, front_options(settings))
+    hello = await launcher.ensure()
+    stack.callback(launcher.release)
+    router = FrontClient(state.front)
+    stack.push_async_callback(router.close)
+    return launcher, router, hello.listen
+
+
+async def _instances(
+    settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
+) -> DockerInstances:
+    loopback = await reaches_by_loopback(settings, docker)
+    networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
+    return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
+
+
+async def _remove_unused_networks(instances: DockerInstances) -> None:
+    """Remove networks that no container uses. The next start may be much later."""
+    try:
+        async with asyncio.timeout(SWEEP_TIMEOUT):
+            await instances.sweep()
+    except (StagerError, TimeoutError) as error:
+        log.warning(
+            "networks_left", error=str(error) or f"Docker didn't remove them within {SWEEP_TIMEOUT:g} s."
+        )
