@@ -141,7 +141,7 @@ def town(
             images={"shop": given},
             post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         )
-        stager.more = {"forks": {"images": [BASE_IMAGE]} if builds is None else builds}
+        stager.more = {"forks": {"base_images": [BASE_IMAGE]} if builds is None else builds}
         if isinstance(stager, InstalledStager):
             pass  # it has one
         elif helper:

@@ -55,8 +55,8 @@ def test_a_pass_is_for_its_preview_alone(private: StagerUnderTest) -> None:
     private.launched("b")
     visitor = Visitor(private)
     give_password(visitor, visitor.url("a"))
-    pass_of_a = visitor.cookies[private.host("a")]["stager-pass"]
-    tossed = Visitor(private).ask(visitor.url("b"), headers={"Cookie": f"stager-pass={pass_of_a}"})
+    pass_of_a = visitor.cookies[private.host("a")]["stager-access"]
+    tossed = Visitor(private).ask(visitor.url("b"), headers={"Cookie": f"stager-access={pass_of_a}"})
     assert tossed.status_code == 401
 
 
@@ -90,8 +90,8 @@ def test_tests_get_round_it_with_any_method_and_by_websocket(private: StagerUnde
     place, page = browser.browse(browser.url("a", f"/echo?stager_bypass={TOKEN}&x=1"))
     assert place == browser.url("a", "/echo?x=1")
     assert TOKEN not in page.text
-    cookie = browser.cookies[private.host("a")]["stager-pass"]
-    assert browser.websocket("a", Cookie=f"stager-pass={cookie}") == (101, b"hello")
+    cookie = browser.cookies[private.host("a")]["stager-access"]
+    assert browser.websocket("a", Cookie=f"stager-access={cookie}") == (101, b"hello")
 
 
 def test_who_may_sign_in_needs_no_password(private: StagerUnderTest) -> None:
@@ -121,7 +121,7 @@ def test_a_share_link_opens_it_until_it_is_withdrawn(private: StagerUnderTest) -
     place, page = eve.browse(deep)
     assert place == eve.url("a", "/echo?x=1")
     assert "stager_share" not in page.text
-    assert "stager-pass" not in page.text
+    assert "stager-access" not in page.text
     token = link["url"].partition("stager_share=")[2]
     assert Visitor(private).ask(eve.url("b", f"/?stager_share={token}")).status_code == 401
     private.api(f"{path}/{link['id']}", "DELETE")
@@ -175,7 +175,7 @@ def test_search_engines_list_only_what_they_may(private: StagerUnderTest) -> Non
 def test_cookies_of_an_app_stay_with_its_host(make_stager: MakeStager) -> None:
     stager = make_stager()
     stager.launched("a", SETS_COOKIE="stager-session=forged; Domain=localhost; Path=/")
-    stager.launched("b", SETS_COOKIE="stager-pass=forged; Path=/")
+    stager.launched("b", SETS_COOKIE="stager-access=forged; Path=/")
     visitor = Visitor(stager)
     assert visitor.ask(visitor.url("a")).headers["set-cookie"] == "stager-session=forged; Path=/"
     assert "set-cookie" not in visitor.ask(visitor.url("b")).headers

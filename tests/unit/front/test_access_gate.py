@@ -11,12 +11,12 @@ from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     WAYS,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Kind,
-    Pass,
+    TokenKind,
     Way,
     digest_of,
-    seal,
+    sign_token,
 )
 from stager.front.http.head import RequestHead, parse_request
 from stager.front.proxy.access_gate import AccessGate
@@ -32,10 +32,10 @@ GATE = AccessGate(KEY, lambda: float(NOW))
 BROWSER = "Accept: text/html,*/*"
 
 
-def token(kind: Kind = "pass", way: Way = "password", **changes: object) -> str:
+def token(kind: TokenKind = "access", way: Way = "password", **changes: object) -> str:
     subject = "l1" if way == "link" else ""
-    made = Pass(HOST, way, NOW + 60, "e", subject)
-    return seal(replace(made, **changes), kind, KEY)  # type: ignore[arg-type]
+    made = AccessToken(HOST, way, NOW + 60, "e", subject)
+    return sign_token(replace(made, **changes), kind, KEY)  # type: ignore[arg-type]
 
 
 def request(target: str = "/", *lines: str, method: str = "GET", host: str = HOST) -> RequestHead:
@@ -48,7 +48,7 @@ def met(head: RequestHead, guard: Guard | None = GUARD, *, secure: bool = False)
     return GATE.check(head, AccessPolicy(guard), secure=secure)
 
 
-def cookie(value: str, name: str = "stager-pass") -> str:
+def cookie(value: str, name: str = "stager-access") -> str:
     return f"Cookie: {name}={value}"
 
 
@@ -113,34 +113,34 @@ class TestPasses:
             token(host="b.stage.test"),
             token(epoch="f"),
             token(way="link", subject="l2"),
-            seal(Pass(HOST, "password", NOW + 60, "e"), "pass", b"o" * 32),
+            sign_token(AccessToken(HOST, "password", NOW + 60, "e"), "access", b"o" * 32),
             token()[:-4],
             "x" * 100_000,
             "",
-            "1.pass.9999999999.password.e..",
+            "1.access.9999999999.password.e..",
         ],
     )
     def test_that_are_no_good_dont(self, wrong: str) -> None:
         assert is_turned_away(met(request("/", cookie(wrong))))
 
     def test_are_found_among_others(self) -> None:
-        lines = [cookie("tossed"), "Cookie: a=1; stager-pass=x; stager-pass=" + token()]
+        lines = [cookie("tossed"), "Cookie: a=1; stager-access=x; stager-access=" + token()]
         assert met(request("/", *lines)) is None
-        assert is_turned_away(met(request("/", "; ".join([cookie("x"), *["stager-pass=x"] * 20]))))
+        assert is_turned_away(met(request("/", "; ".join([cookie("x"), *["stager-access=x"] * 20]))))
 
     def test_count_only_under_the_name_of_the_scheme(self) -> None:
         """Over https, another host can't have set the cookie of the other name."""
-        assert met(request("/", cookie(token(), "__Host-stager-pass")), secure=True) is None
+        assert met(request("/", cookie(token(), "__Host-stager-access")), secure=True) is None
         assert is_turned_away(met(request("/", cookie(token())), secure=True))
-        assert is_turned_away(met(request("/", cookie(token(), "__Host-stager-pass"))))
+        assert is_turned_away(met(request("/", cookie(token(), "__Host-stager-access"))))
 
     def test_never_reach_the_app(self) -> None:
         head = request(
-            "/", "Cookie: a=1; stager-pass=" + token() + "; b=2", cookie("x"), "X-Other: stager-pass"
+            "/", "Cookie: a=1; stager-access=" + token() + "; b=2", cookie("x"), "X-Other: stager-access"
         )
         assert met(head) is None
-        assert head.lines == [b"Cookie: a=1; b=2", b"X-Other: stager-pass"]
-        head = request("/", "Cookie: a=1; __Host-stager-pass=x")
+        assert head.lines == [b"Cookie: a=1; b=2", b"X-Other: stager-access"]
+        head = request("/", "Cookie: a=1; __Host-stager-access=x")
         assert met(head, None) is None
         assert head.lines == [b"Cookie: a=1"], "not even of a public preview"
 
@@ -156,13 +156,13 @@ class TestGrants:
         notice = self.arrive(token("grant"))
         assert (notice.status, notice.headers["Location"]) == (303, "/a?b")
         name, _, value = notice.headers["Set-Cookie"].partition(";")[0].partition("=")
-        assert name == "stager-pass"
+        assert name == "stager-access"
         assert "Max-Age=600" in notice.headers["Set-Cookie"]
         assert met(request("/", cookie(value))) is None
 
     def test_give_a_safer_pass_over_https(self) -> None:
         given = self.arrive(token("grant"), secure=True).headers["Set-Cookie"]
-        assert given.startswith("__Host-stager-pass=")
+        assert given.startswith("__Host-stager-access=")
         assert given.endswith("; Secure")
 
     @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ class TestLinks:
             token("link", "link", expires=NOW),
             token("link", "link", host="b.stage.test"),
             token("link", "link", subject="l2"),
-            token("pass", "link"),
+            token("access", "link"),
             "x",
             "",
         ],

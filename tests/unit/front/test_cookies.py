@@ -19,15 +19,15 @@ from stager.front.http.cookies import (
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
-        (b"stager-pass=1", b""),
-        (b"__Host-stager-pass=1", b""),
-        (b"a=1; stager-pass=2; b=3", b"a=1; b=3"),
-        (b"stager-pass=2; a=1", b"a=1"),
-        (b"a=1; stager-pass=2", b"a=1"),
-        (b"a=1;stager-pass=2;b=3", b"a=1;b=3"),
-        (b"stager-pass=1; a=stager-pass=2; stager-pass=3", b"a=stager-pass=2"),
-        (b"a=1; \t stager-pass \t=2", b"a=1"),
-        (b"stager-pass", b""),
+        (b"stager-access=1", b""),
+        (b"__Host-stager-access=1", b""),
+        (b"a=1; stager-access=2; b=3", b"a=1; b=3"),
+        (b"stager-access=2; a=1", b"a=1"),
+        (b"a=1; stager-access=2", b"a=1"),
+        (b"a=1;stager-access=2;b=3", b"a=1;b=3"),
+        (b"stager-access=1; a=stager-access=2; stager-access=3", b"a=stager-access=2"),
+        (b"a=1; \t stager-access \t=2", b"a=1"),
+        (b"stager-access", b""),
     ],
 )
 def test_ours_are_taken_out(sent: bytes, kept: bytes) -> None:
@@ -40,7 +40,7 @@ def test_ours_are_taken_out(sent: bytes, kept: bytes) -> None:
         b"",
         b"a=1; b=2",
         b" a = 1 ;; b",
-        b"xstager-pass=1; stager-pass2=1; Stager-Pass=1; stager-session=1",
+        b"xstager-access=1; stager-access2=1; Stager-Access=1; stager-session=1",
         b'a="x;y"; \xe9=\xff',
     ],
 )
@@ -49,10 +49,10 @@ def test_all_others_pass_byte_for_byte(sent: bytes) -> None:
 
 
 def test_several_of_one_name_are_all_looked_at_but_not_any_number() -> None:
-    assert access_tokens_in([b"stager-pass=1; a=2", b"stager-pass=3"], PLAIN_NAME) == ["1", "3"]
-    assert access_tokens_in([b"stager-pass=1"], SECURE_NAME) == []
+    assert access_tokens_in([b"stager-access=1; a=2", b"stager-access=3"], PLAIN_NAME) == ["1", "3"]
+    assert access_tokens_in([b"stager-access=1"], SECURE_NAME) == []
     assert access_tokens_in([], PLAIN_NAME) == []
-    assert len(access_tokens_in([b"; ".join([b"stager-pass=x"] * 1000)], PLAIN_NAME)) == 8
+    assert len(access_tokens_in([b"; ".join([b"stager-access=x"] * 1000)], PLAIN_NAME)) == 8
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_every_domain_goes_when_one_of_them_reaches_too_far() -> None:
 
 
 def test_nobody_sets_cookies_of_our_name() -> None:
-    forged = [b"stager-pass=x", b" __Host-stager-pass =x; Secure; Path=/", b"stager-pass"]
+    forged = [b"stager-access=x", b" __Host-stager-access =x; Secure; Path=/", b"stager-access"]
     assert allowed_cookies([*forged, b"a=1"], b"stage.test") == [b"a=1"]
 
 
@@ -113,8 +113,8 @@ def test_without_a_domain_of_previews_nothing_reaches_it() -> None:
 
 def test_a_pass_is_for_this_host_alone_and_no_script_reads_it() -> None:
     assert access_cookie("x", 60, secure=True) == (
-        "__Host-stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+        "__Host-stager-access=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
     )
     assert access_cookie("x", 60, secure=False) == (
-        "stager-pass=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
+        "stager-access=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import stager
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.patterns import Pattern
 from tests.unit.settings.conftest import ProblemsOf
 
@@ -55,7 +55,7 @@ def test_what_the_engine_lacks_is_refused_with_the_pattern_and_the_place(
 
 
 def test_one_that_needs_too_much_memory_is_refused() -> None:
-    with pytest.raises(Unfit, match="too large"):
+    with pytest.raises(InvalidValue, match="too large"):
         Pattern(r"(\pL{1000})")
 
 

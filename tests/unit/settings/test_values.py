@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.network import Address
 from stager.settings.values.scalars import is_reference, read_duration, read_size, write_duration, write_size
 
@@ -32,7 +32,7 @@ def test_durations(given: object, seconds: float) -> None:
     "given", ["", "m", "5 m", "-5", -5, True, None, [], "5w", "1e9", float("inf"), float("nan")]
 )
 def test_what_is_no_duration(given: object) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(InvalidValue):
         read_duration(given)
 
 
@@ -59,7 +59,7 @@ def test_sizes(given: object, size: int) -> None:
 
 @pytest.mark.parametrize("given", ["", "m", "-1", -1, True, None, [], "1x", "1mm"])
 def test_what_is_no_size(given: object) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(InvalidValue):
         read_size(given)
 
 
@@ -85,7 +85,7 @@ def test_addresses_are_read_and_written(text: str, address: Address) -> None:
     "text", ["", ":80", "localhost", "::1:80", "[::1]", "[localhost]:80", "a b:80", "999.1.1.1:80", "a:٣"]
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(InvalidValue):
         Address.read(text)
 
 

@@ -91,7 +91,7 @@ WRONG = [
     ("domain: 300.1", DOMAIN),
     (
         f"domain: {'abcdefghi.' * 20}io",
-        "domain: should have at most 189 characters, because the previews' names are added",
+        "domain: should have at most 189 characters; the previews' names are added",
     ),
     ("listen: 8000", LISTEN),
     ("listen: '::1:8000'", LISTEN),

@@ -12,7 +12,7 @@ import pytest
 
 from stager.control.identity.authorizer import Roles
 from stager.domain.environment import Environment
-from stager.domain.identity.access_policy import Guard, Pass, Privacy, unseal
+from stager.domain.identity.access_policy import AccessToken, Guard, Privacy, verify_token
 from stager.domain.identity.roles import Role
 from tests.unit.control.harness import KEY, SHOP
 from tests.unit.web.harness import WebHarness, basic, web
@@ -47,13 +47,13 @@ def guard_of(web: WebHarness, environment: Environment) -> Guard:
     return terms.guard
 
 
-def read(web: WebHarness, environment: Environment, url: str) -> Pass | None:
+def read(web: WebHarness, environment: Environment, url: str) -> AccessToken | None:
     """What the link's token says, to the front."""
     place = urlsplit(url)
     assert place.hostname == environment.host
     token = parse_qs(place.query)["stager_share"][0]
     now = web.harness.running.clock.now().timestamp()
-    return unseal(token, "link", environment.host, KEY, now)
+    return verify_token(token, "link", environment.host, KEY, now)
 
 
 async def test_a_link_opens_the_preview_at_once(web: WebHarness) -> None:
@@ -65,7 +65,7 @@ async def test_a_link_opens_the_preview_at_once(web: WebHarness) -> None:
     times = [datetime.fromisoformat(new[name]) for name in ("created_at", "expires_at")]
     assert (times[1] - times[0]).total_seconds() == 3600
     assert times[1].timestamp() == visitor.expires
-    assert (new["note"], new["made_by"]) == ("for the customer", "ann (BasicAuthentication)")
+    assert (new["note"], new["created_by"]) == ("for the customer", "ann (BasicAuthentication)")
     [listed] = (await web.ask("GET", path)).json()
     assert listed == {name: value for name, value in new.items() if name != "url"}
 
@@ -177,13 +177,13 @@ async def test_who_comes_in_by_signing_in(viewers: Role, user: str, status: int)
             place = urlsplit(answer.headers["location"])
             given = parse_qs(place.query)
             now = opened.harness.running.clock.now().timestamp()
-            grant = unseal(given["grant"][0], "grant", environment.host, KEY, now)
+            grant = verify_token(given["grant"][0], "grant", environment.host, KEY, now)
             assert place.path == "/.well-known/stager/access"
             assert given["to"] == ["/a"]
             assert grant is not None
             assert guard_of(opened, environment).admits(grant)
             assert grant.subject == user
-            later = unseal(given["grant"][0], "grant", environment.host, KEY, now + 61)
+            later = verify_token(given["grant"][0], "grant", environment.host, KEY, now + 61)
             assert later is None
 
 

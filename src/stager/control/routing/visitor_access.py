@@ -15,14 +15,14 @@ from stager.domain.identity.access_policy import (
     GRANT_SECONDS,
     SHARE_PARAMETER,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Pass,
     Privacy,
     Way,
     digest_of,
     epoch_of,
     safe_path,
-    seal,
+    sign_token,
 )
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.route import Target
@@ -84,7 +84,7 @@ class VisitorAccess:
         privacy = self.privacy(environment)
         until = int(self._clock.now().timestamp()) + GRANT_SECONDS
         epoch = epoch_of(privacy, environment.id, self._key) if privacy else ""
-        grant = seal(Pass(environment.host, way, until, epoch, subject), "grant", self._key)
+        grant = sign_token(AccessToken(environment.host, way, until, epoch, subject), "grant", self._key)
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
         return f"{self._urls.url(environment.host)}{ACCESS_PATH}?{query}"
 
@@ -94,7 +94,7 @@ class VisitorAccess:
     def share_url(self, environment: Environment, link: ShareLink) -> str:
         """The URL of a share link."""
         until = int(link.expires_at.timestamp())
-        token = seal(Pass(environment.host, "link", until, "", link.id), "link", self._key)
+        token = sign_token(AccessToken(environment.host, "link", until, "", link.id), "link", self._key)
         return f"{self._urls.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
     def _policy_at(self, tx: Transaction, host: str) -> Mapping[str, AccessPolicy | None]:

@@ -1,9 +1,9 @@
-"""Who may see a preview: what the configuration asks, what the front checks on every request, and the signed
-tokens by which a visitor who was let in is known again.
+"""Access to private previews: the configured rules, the policy that the front enforces on each request, and
+the signed tokens of admitted visitors.
 
-Pure. The control plane makes grants and links, the front turns them into passes and checks those; both read
-the same key. What a token is good for stands in it and is signed with it (HMAC-SHA256, RFC 2104): its kind,
-its host, how its bearer came in, until when, and in which epoch.
+Pure. The control plane creates grants and share links; the front exchanges them for access tokens and
+verifies those. Both use the same key. A token contains its kind, how its bearer was admitted, its expiry and
+its epoch, and is signed together with the host (HMAC-SHA256, RFC 2104).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any, Literal, cast, get_args
 from stager.domain.identity.roles import Role
 
 Way = Literal["sign-in", "password", "link", "bypass"]
-Kind = Literal["pass", "grant", "link"]
-"""A pass is the cookie of a visitor who was let in, a grant is changed for one within seconds, and a link is
-changed for one as long as it lasts."""
+TokenKind = Literal["access", "grant", "link"]
+"""An access token is the cookie of an admitted visitor. A grant can be exchanged for one within seconds, a
+share link until it expires."""
 
 WAYS: tuple[Way, ...] = get_args(Way)
 ACCESS_PATH = "/.well-known/stager/access"
-"""Where on a preview's own host the front changes a grant for a pass (RFC 8615)."""
+"""The path on a preview's host at which the front exchanges a grant for an access token (RFC 8615)."""
 SHARE_PARAMETER, BYPASS_PARAMETER = "stager_share", "stager_bypass"
 GRANT_SECONDS = 60
-LONGEST_TOKEN = 512
-LONGEST_PATH = 4096
+MAX_TOKEN = 512
+MAX_PATH = 4096
 
 _VERSION = "1"
 _PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
@@ -37,14 +37,14 @@ _PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What the configuration asks of those who want to see an application's previews.
+    """The configured access rules of an application's previews.
 
     Args:
-        ways: in which they may come in.
-        password: for the way of this name.
-        bypass_token: for the way of this name; anybody who has it comes in.
-        stay: seconds that a visitor who was let in stays so.
-        viewers: the least role of those who come in by signing in.
+        ways: the allowed ways to gain access.
+        password: the password of the way `password`.
+        bypass_token: the token of the way `bypass`; every bearer gains access.
+        stay: seconds until an access token expires.
+        viewers: the minimum role for the way `sign-in`.
     """
 
     ways: frozenset[Way]
@@ -55,15 +55,15 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """What a token says.
+class AccessToken:
+    """The content of a token.
 
     Args:
-        host: the one that it is good for.
-        way: how its bearer came in.
-        expires: seconds since 1970; not good at that moment any more.
-        epoch: that of the guard that it was made under.
-        subject: who came in: a link's id, a user's name, or nothing.
+        host: the host for which it is valid.
+        way: how its bearer gained access.
+        expires: seconds since 1970; the first moment at which it is invalid.
+        epoch: the guard's epoch when it was issued.
+        subject: the bearer: a share link's id, a user's name, or empty.
     """
 
     host: str
@@ -75,15 +75,15 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What the front lets visitors in by.
+    """The access rules of a private preview, as the front enforces them.
 
     Args:
-        ways: in which they may come in.
-        epoch: passes of another one count no longer, but those by a link.
-        page: the URL where Stager asks strangers who they are.
-        stay: seconds that a visitor who was let in stays so.
-        bypass: the digest of the bypass token, see `digest_of`; empty when there is none.
-        links: the ids of the share links that are good.
+        ways: the allowed ways to gain access.
+        epoch: tokens of other epochs are invalid, except those of share links.
+        page: the URL of Stager's login page.
+        stay: seconds until an access token expires.
+        bypass: the digest of the bypass token, see `digest_of`; empty if there is none.
+        links: the ids of the valid share links.
     """
 
     ways: frozenset[Way]
@@ -93,15 +93,15 @@ class Guard:
     bypass: str = ""
     links: frozenset[str] = frozenset()
 
-    def admits(self, visitor: Pass) -> bool:
-        """Whether this pass counts here, by what it says."""
+    def admits(self, visitor: AccessToken) -> bool:
+        """Whether a verified token grants access here."""
         if visitor.way not in self.ways:
             return False
-        # A link is good for as long as it is listed; that the password changed is nothing to it.
+        # A share link is valid while it is listed, even if the password changes.
         return visitor.subject in self.links if visitor.way == "link" else visitor.epoch == self.epoch
 
     def is_bypassed_by(self, token: str) -> bool:
-        """Whether this is the bypass token. How long it takes tells nothing about it."""
+        """Whether this is the bypass token. The comparison takes constant time."""
         return "bypass" in self.ways and bool(self.bypass) and same(digest_of(token), self.bypass)
 
 
@@ -111,7 +111,7 @@ class AccessPolicy:
     tables leave out, is: everybody, no index.
 
     Args:
-        guard: None where anybody may come.
+        guard: the access rules; None if the preview is public.
         index: whether search engines may list it.
     """
 
@@ -120,57 +120,60 @@ class AccessPolicy:
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256, in hex. Good enough for secrets that nobody can guess, and for no others."""
+    """Return the SHA-256 digest in hex. Only for random secrets: a digest of a weak one can be guessed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def same(one: str, other: str) -> bool:
-    """Whether these are equal. How long it takes tells nothing about where they differ."""
+    """Compare in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 def epoch_of(privacy: Privacy, environment: str, key: bytes) -> str:
-    """The epoch of an environment's guard: another one when the secrets of its application change."""
+    """Return the epoch of an environment's guard, which changes with the secrets of its application."""
     parts = (environment, privacy.password, privacy.bypass_token)
     text = "\0".join(f"{len(part)}:{part}" for part in parts)
     return hmac.digest(key, b"epoch\0" + text.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
 
-def seal(visitor: Pass, kind: Kind, key: bytes) -> str:
-    """The token that says so: URL-safe text that a cookie can hold, too."""
+def sign_token(visitor: AccessToken, kind: TokenKind, key: bytes) -> str:
+    """Create a signed token, in characters that are allowed in URLs and cookies."""
     subject = base64.urlsafe_b64encode(visitor.subject.encode()).decode().rstrip("=")
     text = f"{_VERSION}.{kind}.{visitor.expires}.{visitor.way}.{visitor.epoch}.{subject}"
-    return f"{text}.{_seal_of(text, visitor.host, key)}"
+    return f"{text}.{_signature_of(text, visitor.host, key)}"
 
 
-def unseal(token: str, kind: Kind, host: str, key: bytes, now: float) -> Pass | None:
-    """What this token says, when we made it, as this kind, for this host, and it hasn't expired.
+def verify_token(token: str, kind: TokenKind, host: str, key: bytes, now: float) -> AccessToken | None:
+    """Verify a token; returns its content, or None if it isn't a valid token of this kind for this host.
 
     Args:
-        token: from anybody.
+        token: the token, from an untrusted source.
+        kind: the expected kind.
+        host: the host of the request.
+        key: the signing key.
         now: seconds since 1970.
     """
-    if len(token) > LONGEST_TOKEN or not token.isascii():
+    if len(token) > MAX_TOKEN or not token.isascii():
         return None
     text, _, sealed = token.rpartition(".")
-    # Nothing of it is looked at before it is known to be ours.
-    if not hmac.compare_digest(sealed, _seal_of(text, host, key)):
+    # Nothing of it is parsed before its signature is verified.
+    if not hmac.compare_digest(sealed, _signature_of(text, host, key)):
         return None
     try:
-        version, said, expires, way, epoch, subject = text.split(".")
-        found = Pass(host, cast("Way", way), int(expires), epoch, _plain(subject))
+        version, found_kind, expires, way, epoch, subject = text.split(".")
+        found = AccessToken(host, cast("Way", way), int(expires), epoch, _plain(subject))
     except ValueError:
         return None
-    return found if (version, said) == (_VERSION, kind) and found.expires > now else None
+    return found if (version, found_kind) == (_VERSION, kind) and found.expires > now else None
 
 
 def safe_path(text: str) -> str:
-    """The path to go on to, with its query, when it is one of the same host's; else the root.
+    """Return the path with its query if it is on the same host; otherwise the root.
 
-    Browsers take `//host` and `/\\host` for another host, and drop tabs and line ends first (WHATWG
+    Browsers treat `//host` and `/\\host` as another host, and drop tabs and line ends first (WHATWG
     URL Standard, section 4.4).
     """
-    return text if len(text) <= LONGEST_PATH and _PATH.fullmatch(text) else "/"
+    return text if len(text) <= MAX_PATH and _PATH.fullmatch(text) else "/"
 
 
 def policy_to_wire(policy: AccessPolicy) -> dict[str, Any]:
@@ -199,13 +202,13 @@ def policy_from_wire(data: Mapping[str, Any]) -> AccessPolicy:
     wire = data["guard"]
     ways = frozenset(wire["ways"])
     if not ways <= set(WAYS):
-        raise ValueError(f"there is no such way in: {', '.join(map(str, ways - set(WAYS)))}")
+        raise ValueError(f"unknown way: {', '.join(map(str, ways - set(WAYS)))}")
     links = frozenset(str(link) for link in wire["links"])
     guard = Guard(ways, str(wire["epoch"]), str(wire["page"]), int(wire["stay"]), str(wire["bypass"]), links)
     return AccessPolicy(guard, index)
 
 
-def _seal_of(text: str, host: str, key: bytes) -> str:
+def _signature_of(text: str, host: str, key: bytes) -> str:
     message = f"stager access\0{host}\0{text}".encode()
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode().rstrip("=")
 

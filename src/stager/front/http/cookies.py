@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PLAIN_NAME, SECURE_NAME = b"stager-pass", b"__Host-stager-pass"
+PLAIN_NAME, SECURE_NAME = b"stager-access", b"__Host-stager-access"
 """The names of the access cookie, over http and over https. Browsers accept the second only from this host
 itself and over https (RFC 6265bis, section 4.1.3.2)."""
 _ACCESS_COOKIES = frozenset({PLAIN_NAME, SECURE_NAME})

@@ -138,7 +138,7 @@ def parse_request(block: bytes, max_headers: int = 200) -> RequestHead:
         plain = _without(plain, options)
     length = None if _FRAMING.isdisjoint(special) else _length(special, minor)
     # `in` is several times slower: it first tests whether its operand is a number.
-    marked = block.find(b"stager-pass") >= 0 or target.find(b"stager_") >= 0
+    marked = block.find(b"stager-access") >= 0 or target.find(b"stager_") >= 0
     return RequestHead(
         method, target, minor, host, authority, plain, special, length, keep_alive, upgrade, marked
     )

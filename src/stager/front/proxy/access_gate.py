@@ -16,11 +16,11 @@ from stager.domain.identity.access_policy import (
     BYPASS_PARAMETER,
     SHARE_PARAMETER,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Pass,
     safe_path,
-    seal,
-    unseal,
+    sign_token,
+    verify_token,
 )
 from stager.front.http.cookies import (
     PLAIN_NAME,
@@ -82,7 +82,7 @@ class AccessGate:
         if arrival.bypass and guard.is_bypassed_by(arrival.bypass):
             return True
         for token in arrival.tokens:
-            visitor = unseal(token, "pass", arrival.host, self._key, self._clock())
+            visitor = verify_token(token, "access", arrival.host, self._key, self._clock())
             if visitor is not None and guard.admits(visitor):
                 return True
         return False
@@ -91,7 +91,7 @@ class AccessGate:
         """Exchange a grant from Stager's login page for an access cookie."""
         fields = _fields_of(query)
         path = safe_path(fields.get("to", ["/"])[0])
-        grant = unseal(fields.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
+        grant = verify_token(fields.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
         if grant is None or not guard.admits(grant):
             return _redirect_to_login(arrival, guard, path)
         return self._admit(arrival, grant, int(self._clock()) + guard.stay, path)
@@ -101,19 +101,23 @@ class AccessGate:
         without it."""
         path = safe_path(arrival.target.decode("latin-1"))
         share = arrival.parameters.get(SHARE_PARAMETER, "")
-        link = unseal(share, "link", arrival.host, self._key, self._clock())
+        link = verify_token(share, "link", arrival.host, self._key, self._clock())
         if link is not None and guard.admits(link):
             return self._admit(arrival, link, link.expires, path)
         if guard.is_bypassed_by(arrival.parameters.get(BYPASS_PARAMETER, "")):
             expires = int(self._clock()) + guard.stay
-            return self._admit(arrival, Pass(arrival.host, "bypass", expires, guard.epoch), expires, path)
+            return self._admit(
+                arrival, AccessToken(arrival.host, "bypass", expires, guard.epoch), expires, path
+            )
         if self._is_admitted(arrival, guard):
             return PlainResponse(303, "Continue without the token in the URL.", {"Location": path})
         return _denied(arrival, guard)
 
-    def _admit(self, arrival: _Arrival, visitor: Pass, expires: int, path: str) -> PlainResponse:
-        token = seal(
-            Pass(visitor.host, visitor.way, expires, visitor.epoch, visitor.subject), "pass", self._key
+    def _admit(self, arrival: _Arrival, visitor: AccessToken, expires: int, path: str) -> PlainResponse:
+        token = sign_token(
+            AccessToken(visitor.host, visitor.way, expires, visitor.epoch, visitor.subject),
+            "access",
+            self._key,
         )
         cookie = access_cookie(token, expires - int(self._clock()), secure=arrival.secure)
         return PlainResponse(303, "Access granted.", {"Location": path, "Set-Cookie": cookie})

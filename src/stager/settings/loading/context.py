@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.plugins.available import Kind, Known
 from stager.settings.values.scalars import Form
 
@@ -51,7 +51,7 @@ class NameOf:
 def _named(path: Any) -> Any:
     """Refuse empty text, which would be the folder of the configuration file."""
     if path == "":
-        raise Unfit("should be a path")
+        raise InvalidValue("should be a path")
     return path
 
 

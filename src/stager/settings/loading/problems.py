@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from stager.domain.errors import Refused
 from stager.domain.names import did_you_mean
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.section import Section
 
 Trail = tuple[str | int, ...]
@@ -137,7 +137,7 @@ def _message(details: ErrorDetails, model: type[Section], written: object) -> st
         return str(context["message"])
     if kind == "value_error":
         error = context["error"]
-        return f"{error}{_not(written)}" if isinstance(error, Unfit) else str(error)
+        return f"{error}{_not(written)}" if isinstance(error, InvalidValue) else str(error)
     if kind in _SHAPES:
         return f"should be {_SHAPES[kind]}{_not_shape(written)}"
     beginning = max((b for b in _SHOULD_BE if kind.startswith(b)), key=len, default="")

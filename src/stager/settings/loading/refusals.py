@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 Path = tuple[str | int, ...]
 
 
-class Unfit(ValueError):  # noqa: N818 (only read by `problems`)
+class InvalidValue(ValueError):  # noqa: N818 (only read by `problems`)
     """A value of the wrong form: `should be a duration such as "90s"`. `problems` appends the value, unless
     it may be a secret."""
 

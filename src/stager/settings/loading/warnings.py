@@ -44,7 +44,7 @@ def _owners(settings: Settings) -> Iterator[str]:
         if not app.repo_owner and (github or key not in settings.local_forge):
             yield (
                 f"`images.{key}` has no `repo_owner`, so it is bound to the first repository named {key} that"
-                " sends a signed delivery, whoever owns it."
+                " sends a signed delivery, regardless of its owner."
             )
 
 

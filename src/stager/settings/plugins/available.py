@@ -69,7 +69,7 @@ class Known:
         hint = did_you_mean(name, [*names, *filter(None, names.values())])
         raise ValueError(f"unknown name; {hint or _list(names)}")
 
-    def wanted(self, written: Mapping[str, object]) -> Iterator[Plugin]:
+    def named_in(self, written: Mapping[str, object]) -> Iterator[Plugin]:
         """The plugins that a configuration names."""
         for kind in KINDS:
             value = written.get(kind)

@@ -32,7 +32,7 @@ class _Plugged(Settings):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        for plugin in cls.known.wanted(data):
+        for plugin in cls.known.named_in(data):
             if plugin.settings is None or not _has_required(plugin.settings):
                 continue
             if place := plugin.cls.section:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from stager.domain.identity.access_policy import Privacy, Way
 from stager.domain.identity.roles import Role
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.sections.sign_in import RoleName
 from stager.settings.values.scalars import POSITIVE, Duration, one_or_many
 from stager.settings.values.secret import Secret
@@ -24,7 +24,7 @@ Method = Literal["sign-in", "password", "link"]
 
 def _is_long(token: Secret) -> Secret:
     if token and len(token.reveal()) < MIN_TOKEN_LENGTH:
-        raise Unfit(
+        raise InvalidValue(
             f"should have at least {MIN_TOKEN_LENGTH} characters, for example from `openssl rand -hex 16`"
         )
     return token
@@ -32,20 +32,22 @@ def _is_long(token: Secret) -> Secret:
 
 def _has_some(methods: tuple[Method, ...]) -> tuple[Method, ...]:
     if not methods:
-        raise Unfit(f"should name a method: {', '.join(get_args(Method))}; remove the key for the default")
+        raise InvalidValue(
+            f"should name a method: {', '.join(get_args(Method))}; remove the key for the default"
+        )
     return methods
 
 
 def _is_given(password: Secret) -> Secret:
     # With an empty variable, access would silently fall back to signing in.
     if not password:
-        raise Unfit("should be a password; remove the key if there is none")
+        raise InvalidValue("should be a password; remove the key if there is none")
     return password
 
 
 def _is_bounded(seconds: float) -> float:
     if not 60 <= seconds <= MAX_COOKIE_AGE:
-        raise Unfit('should be between "1m" and "400d"')
+        raise InvalidValue('should be between "1m" and "400d"')
     return seconds
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.application import LOCAL_OWNER, Application
-from stager.settings.loading.refusals import Path, Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
 from stager.settings.sections.create_params import (
     HOST_CONFIG,
@@ -39,7 +39,7 @@ RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks
 
 def _full_name(value: str) -> str:
     if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
-        raise Unfit('should be a repository such as "acme/shop"')
+        raise InvalidValue('should be a repository such as "acme/shop"')
     return value
 
 
@@ -85,7 +85,7 @@ class App(Defaults):
 
     repo_owner: str = ""
     """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
-    repository of this name that sends a signed delivery, whoever owns it, until this is set."""
+    repository of this name that sends a signed delivery, regardless of its owner, until this is set."""
 
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
     """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
@@ -95,7 +95,7 @@ class App(Defaults):
     """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
 
     forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
-    """Whether pull requests from forks get a preview: `off`: never; `approve`: after somebody with push
+    """Whether pull requests from forks get a preview: `off`: never; `approve`: after a user with push
     access has approved the commit; `open`: always."""
 
     repository_file: Annotated[str, Form("path")] = ".stager.yml"

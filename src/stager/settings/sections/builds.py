@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stager.domain.recipe import Hooks, Recipe
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Form, Size, Words, one_or_many
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section, Task
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 def _inside(value: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or not value or not value.isprintable():
-        raise Unfit('should be a path within the repository such as "web"')
+        raise InvalidValue('should be a path within the repository such as "web"')
     return str(path)
 
 
@@ -31,7 +31,7 @@ InsidePath = Annotated[str, AfterValidator(_inside), Form("path")]
 def _relative(value: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or not value or not value.isprintable() or path.name in ("", ".."):
-        raise Unfit('should be a path within the repository such as "Dockerfile"')
+        raise InvalidValue('should be a path within the repository such as "Dockerfile"')
     return str(path)
 
 
@@ -41,7 +41,7 @@ RelativePath = Annotated[str, AfterValidator(_relative), Form("path")]
 
 def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
     if not command or not command[0]:
-        raise Unfit("should be a command with a program")
+        raise InvalidValue("should be a command with a program")
     return command
 
 

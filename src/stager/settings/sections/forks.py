@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from stager.settings.loading.context import FolderPath
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.network import OneDestination
 from stager.settings.values.scalars import POSITIVE, Duration, Form, Size
 from stager.settings.values.section import Section, Task
@@ -19,7 +19,9 @@ _IMAGES = re.compile(r"[a-z0-9*?][a-z0-9*?._/-]*(:[0-9]+/[a-z0-9*?._/-]+)?:[A-Za
 
 def _images(pattern: str) -> str:
     if not _IMAGES.fullmatch(pattern):
-        raise Unfit('should be an image with its tag, such as "stager-base/static:1" or "stager-base/*:1"')
+        raise InvalidValue(
+            'should be an image with its tag, such as "stager-base/static:1" or "stager-base/*:1"'
+        )
     return pattern
 
 
@@ -84,7 +86,7 @@ images:
     port: 3000
     build: .
     repo_owner: acme
-    forks: approve           # needs an approval by somebody with push access
+    forks: approve           # needs an approval by a user with push access
     egress: internet         # no private networks, ...
     egress_allow: ["db.example.org:5432"]   # ... except this database
 forks:

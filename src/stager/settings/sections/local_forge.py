@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from stager.settings.loading.context import FolderPath
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.scalars import Form
 
 LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
@@ -19,7 +19,7 @@ def _one_folder_for_all(value: Any, info: ValidationInfo) -> Any:
     if value is None:
         return {}
     if value == "":
-        raise Unfit("should be a folder, or a mapping of names to paths")
+        raise InvalidValue("should be a folder, or a mapping of names to paths")
     if not isinstance(value, str) or "images" not in info.data:
         return value
     images = info.data["images"]

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.settings.loading.context import Context, FolderPath, NameOf
-from stager.settings.loading.refusals import Unfit, refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.network import Network, NetworkV4
 from stager.settings.values.scalars import NOT_BOOLEAN, ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
@@ -149,7 +149,7 @@ class Engine(Section):
     @classmethod
     def _address(cls, socket: str) -> str:
         if socket and not _ENGINE.match(socket):
-            raise Unfit(f'should be an address such as "{DEFAULT_ENGINE}"')
+            raise InvalidValue(f'should be an address such as "{DEFAULT_ENGINE}"')
         return socket
 
     def resolved(self, environ: Mapping[str, str]) -> Self:
@@ -173,7 +173,7 @@ class Metrics(Section):
 
 def _long_enough(seconds: float) -> float:
     if seconds < MIN_RETENTION:
-        raise Unfit('should be "1h" at least')
+        raise InvalidValue('should be "1h" at least')
     return seconds
 
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from stager.domain.egress import Destination
-from stager.domain.names import LEAST_ROOM
-from stager.settings.loading.refusals import Unfit
+from stager.domain.names import MIN_SLUG_LENGTH
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.scalars import Form
 
 MAX_DOMAIN: Final = 253 - 64
@@ -40,13 +40,13 @@ class Address:
         """Parse an address: `127.0.0.1:8000`, `[::1]:8000` or `localhost:8000`.
 
         Raises:
-            Unfit: it isn't an address.
+            InvalidValue: it isn't an address.
         """
         if isinstance(value, Address):
             return value
         match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
         if match is None or int(match["port"]) > 65_535 or not _is_host(match):
-            raise Unfit('should be host:port such as "127.0.0.1:8000" or "[::1]:8000"')
+            raise InvalidValue('should be host:port such as "127.0.0.1:8000" or "[::1]:8000"')
         return cls(match["six"] or match["host"], int(match["port"]))
 
     def __str__(self) -> str:
@@ -88,14 +88,14 @@ def _destination(value: object) -> Destination:
         return value
     try:
         address = Address.read(value)
-    except Unfit:
+    except InvalidValue:
         address = Address("", 0)
     if not address.port:
-        raise Unfit('should be host:port such as "10.0.0.5:5432" or "db.example.org:5432"')
+        raise InvalidValue('should be host:port such as "10.0.0.5:5432" or "db.example.org:5432"')
     if address.host == "localhost" or (
         is_ip(address.host) and ipaddress.ip_address(address.host).is_loopback
     ):
-        raise Unfit(
+        raise InvalidValue(
             f"should be an address of this machine as seen by previews, such as 172.17.0.1; {address.host} is"
             " the preview itself"
         )
@@ -122,13 +122,13 @@ class PortRange:
         """Parse a range such as `3200-3500`.
 
         Raises:
-            Unfit: it isn't a range.
+            InvalidValue: it isn't a range.
         """
         if isinstance(value, PortRange):
             return value
         match = _PORTS.fullmatch(str(value).strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]) <= 65_535:
-            raise Unfit('should be a range of ports such as "3200-3500"')
+            raise InvalidValue('should be a range of ports such as "3200-3500"')
         return cls(int(match[1]), int(match[2]))
 
     def within(self, environ: Mapping[str, str]) -> PortRange:
@@ -137,7 +137,7 @@ class PortRange:
         first, last = environ.get("MIN_PORT") or self.first, environ.get("MAX_PORT") or self.last
         try:
             return PortRange.read(f"{first}-{last}")
-        except Unfit:
+        except InvalidValue:
             raise ValueError(
                 f"the variables MIN_PORT and MAX_PORT make it {first}-{last}, which isn't a range of ports"
             ) from None
@@ -163,13 +163,13 @@ def _network(value: object) -> IPNetwork:
     try:
         return ipaddress.ip_network(value if isinstance(value, IPNetwork) else str(value))
     except ValueError as error:
-        raise Unfit('should be a network such as "10.0.0.0/8"') from error
+        raise InvalidValue('should be a network such as "10.0.0.0/8"') from error
 
 
 def _network_of_v4(value: object) -> ipaddress.IPv4Network:
     network = _network(value)
     if not isinstance(network, ipaddress.IPv4Network):
-        raise Unfit('should be an IPv4 network such as "10.200.0.0/14"')
+        raise InvalidValue('should be an IPv4 network such as "10.200.0.0/14"')
     return network
 
 
@@ -188,15 +188,15 @@ def _domain(value: str) -> str:
     if not value:
         return ""
     if "://" in value or "/" in value:
-        raise Unfit('should be a name such as "demo.stager.io", without scheme and path')
+        raise InvalidValue('should be a name such as "demo.stager.io", without scheme and path')
     name, colon, port = value.lower().partition(":")
     name = name.rstrip(".")
     if is_ip(name) or is_ip(value.strip("[]")):
         raise ValueError("should be a domain name; an IP address has no subdomains")
     if not is_dns_name(name) or (colon and not _is_port(port)):
-        raise Unfit('should be a domain such as "demo.stager.io" or "localhost:8000"')
+        raise InvalidValue('should be a domain such as "demo.stager.io" or "localhost:8000"')
     if len(name) > MAX_DOMAIN:
-        raise Unfit(f"should have at most {MAX_DOMAIN} characters, because the previews' names are added")
+        raise InvalidValue(f"should have at most {MAX_DOMAIN} characters; the previews' names are added")
     return f"{name}{colon}{port}"
 
 
@@ -210,7 +210,7 @@ Domain = Annotated[str, AfterValidator(_domain), Form("domain")]
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", value):
-        raise Unfit('should be an address such as "https://github.example.org"')
+        raise InvalidValue('should be an address such as "https://github.example.org"')
     return value.rstrip("/")
 
 
@@ -222,13 +222,13 @@ def check_template(template: str) -> None:
     try:
         fields = [parts[1:] for parts in Formatter().parse(template) if parts[1] is not None]
     except ValueError as error:
-        raise Unfit('should be like "{slug}.{domain}"') from error
+        raise InvalidValue('should be like "{slug}.{domain}"') from error
     if any(spec or conversion or name not in _FIELDS for name, spec, conversion in fields):
-        raise Unfit("should have no fields other than {slug}, {app} and {domain}")
+        raise InvalidValue("should have no fields other than {slug}, {app} and {domain}")
     before, dot_domain = template[: -len(_END)], template[-len(_END) :]
     if dot_domain != _END or "{slug}" not in before or "{domain}" in before:
-        raise Unfit('should contain {slug} and end with ".{domain}"')
+        raise InvalidValue('should contain {slug} and end with ".{domain}"')
     if not is_dns_name(before.format(slug="a", app="a")):
-        raise Unfit("should have only characters that are valid in a host name")
-    if not is_dns_name(before.format(slug="a" * LEAST_ROOM, app="a")):
-        raise Unfit(f"should leave {LEAST_ROOM} of a label's 63 characters to the slug")
+        raise InvalidValue("should have only characters that are valid in a host name")
+    if not is_dns_name(before.format(slug="a" * MIN_SLUG_LENGTH, app="a")):
+        raise InvalidValue(f"should leave {MIN_SLUG_LENGTH} of a label's 63 characters to the slug")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import re2
 
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 
 SYNTAX: Final = "https://github.com/google/re2/wiki/Syntax"
 
@@ -23,7 +23,7 @@ class Pattern:
         text: in RE2's syntax, which has no lookaround and no backreferences.
 
     Raises:
-        Unfit: it isn't such an expression, or needs more than RE2's 8 MiB.
+        InvalidValue: it isn't such an expression, or needs more than RE2's 8 MiB.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Pattern:
 
 
 def pattern(value: str) -> str:
-    """Return a regular expression unchanged. Raises `Unfit` if RE2 rejects it."""
+    """Return a regular expression unchanged. Raises `InvalidValue` if RE2 rejects it."""
     Pattern(value)
     return value
 
@@ -50,7 +50,7 @@ def _compiled(text: str) -> Any:
     try:
         return re2.compile(text.encode(), options)
     except (re2.error, UnicodeEncodeError) as error:
-        raise Unfit(
+        raise InvalidValue(
             f"should be a regular expression of RE2, without lookaround and backreferences ({SYNTAX});"
             f" {_message(error)}"
         ) from error

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from stager.domain.application import SHA_PLACEHOLDER
-from stager.settings.loading.refusals import Unfit
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.secret import STARS, Secret
 
 _DURATION_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -37,7 +37,7 @@ class Form:
 def _no_boolean(value: object) -> object:
     # In Python, True is an integer.
     if isinstance(value, bool):
-        raise Unfit("should be a number")
+        raise InvalidValue("should be a number")
     return value
 
 
@@ -47,7 +47,7 @@ PortNumber = Annotated[int, Field(ge=1, le=65_535), NOT_BOOLEAN]
 
 def _positive(value: float) -> float:
     if value <= 0:
-        raise Unfit("should be more than 0")
+        raise InvalidValue("should be more than 0")
     return value
 
 
@@ -58,11 +58,11 @@ def read_duration(value: object) -> float:
     """Parse a duration to seconds: `90`, `"90s"`, `"5m"` or `"1h30m"`.
 
     Raises:
-        Unfit: it isn't a duration, or longer than 100 years.
+        InvalidValue: it isn't a duration, or longer than 100 years.
     """
     seconds = _seconds(value)
     if seconds is None or not 0 <= seconds <= _MAX_DURATION:
-        raise Unfit('should be a duration such as "90s", "5m" or "30d"')
+        raise InvalidValue('should be a duration such as "90s", "5m" or "30d"')
     return seconds
 
 
@@ -98,12 +98,12 @@ def read_size(value: object) -> int:
     """Parse a size to bytes: `1048576`, `"512m"` or `"1.5GiB"`; units are powers of 1024, as in Docker.
 
     Raises:
-        Unfit: it isn't a size.
+        InvalidValue: it isn't a size.
     """
     text = "" if isinstance(value, bool) else str(value).strip()
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise Unfit('should be a size such as "512m" or "2g"')
+        raise InvalidValue('should be a size such as "512m" or "2g"')
     return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
 
 
@@ -127,11 +127,11 @@ def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
         return tuple(value)
     if not isinstance(value, str):
-        raise Unfit("should be text or a list of texts")
+        raise InvalidValue("should be text or a list of texts")
     try:
         return tuple(shlex.split(value))
     except ValueError as error:
-        raise Unfit(f"should be a command; {_lower_first(str(error))}") from error
+        raise InvalidValue(f"should be a command; {_lower_first(str(error))}") from error
 
 
 def _lower_first(text: str) -> str:
@@ -153,7 +153,9 @@ def is_reference(text: str) -> bool:
 
 def _reference(value: str) -> str:
     if value and not is_reference(value):
-        raise Unfit('should be an image reference such as "shop" or "registry.example.org/shop:latest"')
+        raise InvalidValue(
+            'should be an image reference such as "shop" or "registry.example.org/shop:latest"'
+        )
     return value
 
 
@@ -170,7 +172,7 @@ ImagePattern = Annotated[str, AfterValidator(_pattern), Form("image reference")]
 
 def _url_path(value: str) -> str:
     if not re.fullmatch(r"/[!-~]*", value):
-        raise Unfit('should be a path such as "/health"')
+        raise InvalidValue('should be a path such as "/health"')
     return value
 
 

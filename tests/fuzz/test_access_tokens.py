@@ -16,13 +16,13 @@ from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     WAYS,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Kind,
-    Pass,
+    TokenKind,
     Way,
     digest_of,
-    seal,
-    unseal,
+    sign_token,
+    verify_token,
 )
 from stager.front.http.head import MessageError, RequestHead, parse_request
 from stager.front.proxy.access_gate import AccessGate
@@ -37,20 +37,20 @@ TOKEN = "a-token-that-nobody-guesses"
 PAGE = "https://stage.test/preview-access"
 GUARD = Guard(frozenset(WAYS), "0123456789abcdef", PAGE, 600, digest_of(TOKEN), frozenset({"l1"}))
 GATE = AccessGate(KEY, lambda: float(NOW))
-KINDS: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
+KINDS: st.SearchStrategy[TokenKind] = st.sampled_from(get_args(TokenKind))
 
 
-def made(kind: Kind, way: Way, **changes: object) -> str:
+def made(kind: TokenKind, way: Way, **changes: object) -> str:
     """One of ours."""
-    visitor = Pass(HOST, way, NOW + 60, GUARD.epoch, "l1" if way == "link" else "ann")
-    return seal(replace(visitor, **changes), kind, KEY)  # type: ignore[arg-type]
+    visitor = AccessToken(HOST, way, NOW + 60, GUARD.epoch, "l1" if way == "link" else "ann")
+    return sign_token(replace(visitor, **changes), kind, KEY)  # type: ignore[arg-type]
 
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> str:
     """What was a good pass, grant or link once, or nearly is one."""
-    kind: Kind = draw(KINDS)
-    way: Way = draw(st.sampled_from(WAYS)) if kind == "pass" else "link"
+    kind: TokenKind = draw(KINDS)
+    way: Way = draw(st.sampled_from(WAYS)) if kind == "access" else "link"
     token = made(kind, way)
     place = draw(st.integers(0, len(token) - 1))
     match draw(st.integers(0, 7)):
@@ -65,13 +65,13 @@ def spoiled(draw: st.DrawFn) -> str:
         case 4:
             return made(kind, way, host=draw(st.sampled_from(["b.stage.test", "stage.test", "", HOST + "."])))
         case 5:
-            return seal(Pass(HOST, way, NOW + 60, GUARD.epoch, "l1"), kind, OTHER_KEY)
+            return sign_token(AccessToken(HOST, way, NOW + 60, GUARD.epoch, "l1"), kind, OTHER_KEY)
         case 6:
             return made(kind, way, epoch="f" * 16, subject="l2")
         case _:
             parts = token.split(".")
             parts[draw(st.integers(0, 5))] = draw(
-                st.sampled_from(["", "2", "9" * 12, "pass", "link", "1e9", "bDE"])
+                st.sampled_from(["", "2", "9" * 12, "access", "link", "1e9", "bDE"])
             )
             return ".".join(parts)  # fmt: skip
 
@@ -81,12 +81,12 @@ NONSENSE = st.one_of(
     st.binary(max_size=60).map(lambda data: data.decode("latin-1")),
     st.lists(st.text("0123456789abcdefpasslinkgrant-_=", max_size=20), max_size=8).map(".".join),
     st.binary(max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode()),
-    st.sampled_from(["x" * 600, "." * 500, "\0", "é", "%", "1.pass.99999999999.bypass.0123456789abcdef.."]),
+    st.sampled_from(["x" * 600, "." * 500, "\0", "é", "%", "1.access.99999999999.bypass.0123456789abcdef.."]),
 )
 NO_GOOD = (spoiled() | NONSENSE).filter(
-    lambda token: token not in {made(kind, way) for kind in get_args(Kind) for way in WAYS}
+    lambda token: token not in {made(kind, way) for kind in get_args(TokenKind) for way in WAYS}
 )
-NAMES = st.sampled_from(["stager-pass", "__Host-stager-pass", "a", "Stager-Pass", "stager-pass "])
+NAMES = st.sampled_from(["stager-access", "__Host-stager-access", "a", "Stager-Access", "stager-access "])
 PAIRS = st.builds("{}={}".format, NAMES, NO_GOOD) | st.text("ab=; \t", max_size=8)
 COOKIES = st.lists(PAIRS, max_size=5).map("; ".join).map("Cookie: {}".format)
 BYPASSES = st.builds("X-Stager-Bypass: {}".format, NO_GOOD | st.sampled_from([TOKEN + " x", TOKEN.upper()]))
@@ -154,7 +154,7 @@ def test_what_is_ours_reaches_no_application(head: RequestHead | None, secure: b
     assert GATE.check(head, None, secure=secure) is None
     kept = b"\n".join(line.partition(b":")[2] for line in head.lines if line[:7].lower() == b"cookie:")
     names = {pair.partition(b"=")[0].strip(b" \t") for line in kept.split(b"\n") for pair in line.split(b";")}
-    assert not names & {b"stager-pass", b"__Host-stager-pass"}
+    assert not names & {b"stager-access", b"__Host-stager-access"}
     assert not [line for line in head.lines if line.lower().startswith(b"x-stager-bypass")]
     parameters = {pair.partition(b"=")[0] for pair in head.target.partition(b"?")[2].split(b"&")}
     assert not parameters & {b"stager_share", b"stager_bypass"}
@@ -162,17 +162,17 @@ def test_what_is_ours_reaches_no_application(head: RequestHead | None, secure: b
 
 @length(70)
 @given(st.data(), st.sampled_from(WAYS), st.booleans())
-def test_a_good_pass_always_lets_in(data: st.DataObject, way: Way, secure: bool) -> None:
-    name = "__Host-stager-pass" if secure else "stager-pass"
+def test_a_valid_token_always_grants_access(data: st.DataObject, way: Way, secure: bool) -> None:
+    name = "__Host-stager-access" if secure else "stager-access"
     pairs = data.draw(st.lists(PAIRS, max_size=6))
     place = data.draw(st.integers(0, len(pairs)))
-    line = "Cookie: " + "; ".join([*pairs[:place], f"{name}={made('pass', way)}", *pairs[place:]])
+    line = "Cookie: " + "; ".join([*pairs[:place], f"{name}={made('access', way)}", *pairs[place:]])
     head = data.draw(requests(st.just([line])))
     if head is None or head.target.partition(b"?")[0] == ACCESS_PATH.encode():
         return
     notice = GATE.check(head, AccessPolicy(GUARD), secure=secure)
     assert notice is None or (notice.status == 303 and "Set-Cookie" not in notice.headers)
-    assert not [line for line in head.lines if made("pass", way).encode() in line]
+    assert not [line for line in head.lines if made("access", way).encode() in line]
 
 
 @length(60)
@@ -204,6 +204,6 @@ def test_what_is_good_is_always_changed_for_a_pass(data: st.DataObject, secure: 
 
 @length(200)
 @given(NO_GOOD, KINDS)
-def test_no_token_is_read_that_we_didnt_make(token: str, kind: Kind) -> None:
-    found = unseal(token, kind, HOST, KEY, NOW)
+def test_no_token_is_read_that_we_didnt_make(token: str, kind: TokenKind) -> None:
+    found = verify_token(token, kind, HOST, KEY, NOW)
     assert found is None or not GUARD.admits(found)

@@ -14,29 +14,29 @@ from hypothesis import strategies as st
 from stager.domain.identity.access_policy import (
     WAYS,
     AccessPolicy,
+    AccessToken,
     Guard,
-    Kind,
-    Pass,
     Privacy,
+    TokenKind,
     Way,
     digest_of,
     epoch_of,
     policy_from_wire,
     policy_to_wire,
     safe_path,
-    seal,
-    unseal,
+    sign_token,
+    verify_token,
 )
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = 1_000_000
-KINDS: tuple[Kind, ...] = ("pass", "grant", "link")
-VISITOR = Pass("a.stage.test", "password", NOW + 10, "0123456789abcdef", "ann")
+KINDS: tuple[TokenKind, ...] = ("access", "grant", "link")
+VISITOR = AccessToken("a.stage.test", "password", NOW + 10, "0123456789abcdef", "ann")
 TOKEN = "a-token-that-nobody-guesses"
 GUARD = Guard(frozenset(WAYS), VISITOR.epoch, "https://stage.test/preview-access", 60, digest_of(TOKEN))
 
 visitors = st.builds(
-    Pass,
+    AccessToken,
     st.sampled_from(["a.test", "b.test"]),
     st.sampled_from(WAYS),
     st.integers(NOW + 1, NOW + 10_000),
@@ -47,56 +47,62 @@ visitors = st.builds(
 
 class TestTokens:
     @given(visitors, st.sampled_from(KINDS))
-    def test_say_what_they_were_made_to_say(self, visitor: Pass, kind: Kind) -> None:
-        assert unseal(seal(visitor, kind, KEY), kind, visitor.host, KEY, NOW) == visitor
+    def test_say_what_they_were_made_to_say(self, visitor: AccessToken, kind: TokenKind) -> None:
+        assert verify_token(sign_token(visitor, kind, KEY), kind, visitor.host, KEY, NOW) == visitor
 
     @pytest.mark.parametrize(("made", "read"), list(itertools.permutations(KINDS, 2)))
-    def test_of_one_kind_are_no_others(self, made: Kind, read: Kind) -> None:
-        assert unseal(seal(VISITOR, made, KEY), read, VISITOR.host, KEY, NOW) is None
+    def test_of_one_kind_are_no_others(self, made: TokenKind, read: TokenKind) -> None:
+        assert verify_token(sign_token(VISITOR, made, KEY), read, VISITOR.host, KEY, NOW) is None
 
     def test_of_another_host_count_for_nothing(self) -> None:
-        assert unseal(seal(VISITOR, "pass", KEY), "pass", "b.stage.test", KEY, NOW) is None
+        assert verify_token(sign_token(VISITOR, "access", KEY), "access", "b.stage.test", KEY, NOW) is None
 
     def test_of_another_key_count_for_nothing(self) -> None:
-        assert unseal(seal(VISITOR, "pass", OTHER_KEY), "pass", VISITOR.host, KEY, NOW) is None
+        assert (
+            verify_token(sign_token(VISITOR, "access", OTHER_KEY), "access", VISITOR.host, KEY, NOW) is None
+        )
 
     @pytest.mark.parametrize(("now", "good"), [(NOW + 9.999, True), (NOW + 10, False), (NOW + 99, False)])
     def test_end_when_their_time_is_over(self, now: float, good: bool) -> None:
-        assert (unseal(seal(VISITOR, "pass", KEY), "pass", VISITOR.host, KEY, now) is not None) is good
+        assert (
+            verify_token(sign_token(VISITOR, "access", KEY), "access", VISITOR.host, KEY, now) is not None
+        ) is good
 
     def test_with_one_character_changed_count_for_nothing(self) -> None:
-        token = seal(VISITOR, "pass", KEY)
+        token = sign_token(VISITOR, "access", KEY)
         for place, character in itertools.product(range(len(token)), "A9.-"):
             forged = token[:place] + character + token[place + 1 :]
-            found = unseal(forged, "pass", VISITOR.host, KEY, NOW)
+            found = verify_token(forged, "access", VISITOR.host, KEY, NOW)
             # base64 writes 256 bits as 258, so that the last character has others that say the same.
             assert found is None or (forged == token or place == len(token) - 1), forged
 
     @given(st.text(max_size=80) | st.binary(max_size=80).map(lambda data: data.decode("latin-1")))
     def test_of_anybody_else_count_for_nothing(self, token: str) -> None:
-        assert unseal(token, "pass", VISITOR.host, KEY, NOW) is None
+        assert verify_token(token, "access", VISITOR.host, KEY, NOW) is None
 
     @pytest.mark.parametrize(
-        "token", ["", ".", "." * 512, "x" * 100_000, "é", "1.pass.9999999999.password.x."]
+        "token", ["", ".", "." * 512, "x" * 100_000, "é", "1.access.9999999999.password.x."]
     )
     def test_that_are_none_count_for_nothing(self, token: str) -> None:
-        assert unseal(token, "pass", VISITOR.host, KEY, NOW) is None
+        assert verify_token(token, "access", VISITOR.host, KEY, NOW) is None
 
     def test_of_another_version_count_for_nothing(self) -> None:
-        text = seal(VISITOR, "pass", KEY).rpartition(".")[0].replace("1.", "2.", 1)
-        assert unseal(seal_anything(text), "pass", VISITOR.host, KEY, NOW) is None
-        assert unseal(seal_anything("1.pass.soon.password.x."), "pass", VISITOR.host, KEY, NOW) is None
-        assert unseal(seal_anything("1.pass"), "pass", VISITOR.host, KEY, NOW) is None
+        text = sign_token(VISITOR, "access", KEY).rpartition(".")[0].replace("1.", "2.", 1)
+        assert verify_token(sign_anything(text), "access", VISITOR.host, KEY, NOW) is None
+        assert (
+            verify_token(sign_anything("1.access.soon.password.x."), "access", VISITOR.host, KEY, NOW) is None
+        )
+        assert verify_token(sign_anything("1.access"), "access", VISITOR.host, KEY, NOW) is None
 
     def test_fit_into_a_cookie_and_a_url(self) -> None:
-        token = seal(replace(VISITOR, subject="größer;, \r\n="), "pass", KEY)
+        token = sign_token(replace(VISITOR, subject="größer;, \r\n="), "access", KEY)
         assert token.replace(".", "").replace("-", "").replace("_", "").isalnum()
 
 
-def seal_anything(text: str) -> str:
-    from stager.domain.identity.access_policy import _seal_of  # noqa: PLC0415 (nobody else may sign what isn't a pass)
+def sign_anything(text: str) -> str:
+    from stager.domain.identity.access_policy import _signature_of  # noqa: PLC0415 (nobody else may sign what isn't a pass)
 
-    return f"{text}.{_seal_of(text, VISITOR.host, KEY)}"
+    return f"{text}.{_signature_of(text, VISITOR.host, KEY)}"
 
 
 class TestGuard:
