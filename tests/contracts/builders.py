@@ -150,9 +150,7 @@ class UntrustedUnderTest(BuildxUnderTest):
     def order_of(
         self, dockerfile: str, *, key: str = "", timeout: float = 60, recipe: Recipe | None = None
     ) -> BuildOrder:
-        return replace(
-            super().order_of(dockerfile, key=key, timeout=timeout, recipe=recipe), by_stranger=True
-        )
+        return replace(super().order_of(dockerfile, key=key, timeout=timeout, recipe=recipe), untrusted=True)
 
 
 @asynccontextmanager

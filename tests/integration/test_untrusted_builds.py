@@ -81,7 +81,7 @@ class Place:
             helper, lending = HelperClient(self.builder.socket), Lending(images=lent)
             untrusted = UntrustedBuilder(helper, engine, trusted, lending, cgroup_parent=self.cgroup)
             key = f"{secrets.token_hex(16)}"
-            order = BuildOrder(key, "shop", "0" * 40, tree, recipe, 120, by_stranger=stranger)
+            order = BuildOrder(key, "shop", "0" * 40, tree, recipe, 120, untrusted=stranger)
             self.said: list[str] = []
             return await BuilderByTrust(trusted, untrusted if own else None).build(order, self.said.append)
         finally:

@@ -49,7 +49,7 @@ class Rest(People, Faults):
             if self.terms.builds:
                 made_by = self.harness.builder.made_by(spec.image)
                 assert made_by.sha == spec.labels.revision.sha, "it was made of another commit"
-                assert made_by.by_stranger == (spec.labels.trust is Trust.FORK)
+                assert made_by.untrusted == (spec.labels.trust is Trust.FORK)
         orders = self.harness.builder.orders
         for order in orders[self._orders_seen :]:
             self._may_be_built(order)
@@ -69,8 +69,8 @@ class Rest(People, Faults):
             assert {SAID_BY_BASE, SAID_BY_HEAD} & spec.variables.keys() == {said}
 
     def _may_be_built(self, order: BuildOrder) -> None:
-        assert SECRET in order.recipe.secrets.items() or order.by_stranger
-        if order.by_stranger:
+        assert SECRET in order.recipe.secrets.items() or order.untrusted
+        if order.untrusted:
             assert not order.recipe.secrets
             heads = [(n, order.sha) for n, shas in self.heads.items() if order.sha in shas]
             assert any(self._is_allowed(*head) for head in heads), f"strangers' code is built: {order}"

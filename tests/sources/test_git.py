@@ -269,11 +269,11 @@ class TestSubmodules:
         """Also once they were fetched for somebody else."""
         sha = self.with_module(shop, "../parts.git", parts.commit({"part": "1"}, "refs/heads/main"))
         assert "lib/parts/part" in await files_of(sources, by_http(host), sha)
-        error = await ending(sources, replace(by_http(host), by_stranger=True), sha)
+        error = await ending(sources, replace(by_http(host), untrusted=True), sha)
         assert error.reason == "source-refused"
 
         host.authorization = ""
-        stranger = replace(by_http(host), by_stranger=True)
+        stranger = replace(by_http(host), untrusted=True)
         assert "lib/parts/part" in await files_of(sources, stranger, sha)
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the handler writes, in a whole Stager over fakes."""
+"""The handler's record, in a complete Stager with fakes."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def origin_of(path: str, urls: Mapping[str, str], parent: Origin) -> Origin:
     found = _resolved(url, parent.url)
     if not _is_same_host(found, parent.url):
         raise _foreign_url(path, url, parent)
-    authorization = "" if parent.by_stranger else parent.authorization
-    return Origin(found, ("HEAD",), authorization, parent.by_stranger)
+    authorization = "" if parent.untrusted else parent.authorization
+    return Origin(found, ("HEAD",), authorization, parent.untrusted)
 
 
 def too_deep(path: str) -> Fault:

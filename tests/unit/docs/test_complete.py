@@ -44,7 +44,7 @@ def test_every_variable_of_an_instance_is_described() -> None:
         for environment in (an_environment(a_change()), an_environment(None))
     )
     text = sections(DOCS / "reference" / "environment-variables.md")
-    listed = [first_cells(text[heading]) for heading in ("What the instance is for", "The facts")]
+    listed = [first_cells(text[heading]) for heading in ("Names of the first Stager", "The preview")]
     of_changes_alone = first_cells(text["The pull request"])
     assert {*listed[0], *listed[1], *of_changes_alone} == of_change.keys()
     assert by_hand.keys() == of_change.keys() - {*of_changes_alone, "pull_request_number"}

@@ -1,4 +1,4 @@
-"""Keeps a record of every launch, one JSON object a line."""
+"""Records every launch in a file, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stager import PostLaunchHandler, Preview
 
 
 class RecordOnLaunch(PostLaunchHandler):
-    """Writes each launch into a file, one JSON object a line."""
+    """Appends each launch to a file, one JSON object per line."""
 
     class Settings(BaseModel):
-        """Where the record is kept."""
+        """The file of the record."""
 
         file: Path
-        """The file; what is there already stays."""
+        """The file; lines are appended."""
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.file

@@ -1,1 +1,1 @@
-"""Resolves a deployment's image: the build queue and the garbage collection of images."""
+"""Images of deployments: resolution, the build queue, and garbage collection."""

@@ -1,4 +1,5 @@
-"""From what is wished for to an image and the way to run it: commit, repository's own file, build."""
+"""Resolves a deployment's image: the commit, the repository's own file, and the build or the prebuilt
+image."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from stager.control.builds.queue import BuildQueue, Wanted
+from stager.control.builds.queue import BuildQueue, BuildRequest
 from stager.control.environments.records import Records
 from stager.control.ports import Ports
 from stager.domain.application import SHA_PLACEHOLDER, Application
@@ -22,22 +23,22 @@ from stager.ports.builder import Builder, ImageFacts
 from stager.ports.source import Origin, Sources
 from stager.settings.repository_file import ParsedFile, names_of, read_file
 
-Heard = Callable[[], None]
+OnProgress = Callable[[], None]
 
 ASK_SECONDS = 10.0
-"""For which a launch by hand waits for the repository to say whether it has the branch."""
+"""Seconds that a manual launch waits for the repository's answer whether the branch exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an environment's code lies."""
+class _Code:
+    """The repository of an environment's code, and how to fetch it."""
 
     repository: Repository
     origin: Origin
 
 
 class ImageResolver:
-    """Has images at hand for deployments; built ones and those that somebody else makes."""
+    """Resolves images of deployments, built or prebuilt."""
 
     def __init__(self, ports: Ports, records: Records, queue: BuildQueue | None) -> None:
         self._store, self._images, self._clock = ports.store, ports.images, ports.clock
@@ -47,47 +48,51 @@ class ImageResolver:
         self._memory = records
         self.builds = queue
 
-    async def made(
-        self, environment: Environment, deployment: Deployment, application: Application, heard: Heard
+    async def resolve(
+        self,
+        environment: Environment,
+        deployment: Deployment,
+        application: Application,
+        on_progress: OnProgress,
     ) -> Deployment:
-        """The deployment once its image is there, with what was found out on the way.
+        """Resolve the image. Returns the deployment with the image, commit and manifest.
 
         Args:
-            heard: called whenever a build's log or place in line changes.
+            on_progress: called at each change of a build's log or queue position.
 
         Raises:
-            Fault: it can't be made; also what `Sources` and `Builder` raise.
-            Retry: something that it takes doesn't answer, or isn't there yet.
+            Fault: the image can't be resolved; also what `Sources` and `Builder` raise.
+            Retry: a dependency doesn't answer, or a prebuilt image doesn't exist yet.
         """
         if application.needs_commit:
             deployment = await self._with_commit(environment, deployment, application)
         if application.build is None:
             image = await self._found(deployment, application)
         else:
-            deployment, image = await self._built(environment, deployment, application, heard)
+            deployment, image = await self._built(environment, deployment, application, on_progress)
         return await self._memory.save(deployment.id, lambda d: replace(d, image=image))
 
     async def _with_commit(
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Deployment:
-        """A launch by hand names a branch or a tag: the commit is the one that it has now."""
+        """Resolve the branch or tag of a manual launch to its current commit."""
         if deployment.revision.sha:
             return deployment
-        place = await self._place(environment, application)
+        code = await self._code(environment, application)
         ref = deployment.revision.ref or environment.name
-        sha = await self._tools()[0].resolve(place.origin, ref)
+        sha = await self._build_ports()[0].resolve(code.origin, ref)
         return await self._memory.save(deployment.id, lambda d: replace(d, revision=Revision(sha, ref)))
 
     async def check_branch(self, application: Application, name: str) -> None:
-        """Whether this can be launched by hand, before anything is written down for it. Whatever else is in
-        the way shows with the launch, which goes on trying.
+        """Check the branch of a manual launch before anything is stored. Other errors are left to the launch,
+        which retries.
 
         Raises:
             Refused: `branch-missing`: the application's repository has no such branch or tag.
         """
         if not application.needs_commit or self._sources is None:
             return
-        with suppress(Retry, OSError):  # among those the timeout
+        with suppress(Retry, OSError):  # Includes the timeout.
             async with asyncio.timeout(ASK_SECONDS):
                 try:
                     repository = await self._repository_of(application)
@@ -108,8 +113,8 @@ class ImageResolver:
             if error.reason != "image-missing" or self._is_late(deployment, application.image_timeout):
                 raise
             raise Retry(
-                f"The image {reference} isn't there yet.",
-                hint="Somebody else builds it; it is looked for until it comes.",
+                f"The image {reference} doesn't exist yet.",
+                hint="It is built elsewhere, such as by CI; Stager retries until `image_timeout`.",
                 reason="image-awaited",
                 detail=error.detail,
             ) from error
@@ -118,77 +123,83 @@ class ImageResolver:
         return self._clock.now() - deployment.created_at > timedelta(seconds=seconds)
 
     async def _built(
-        self, environment: Environment, deployment: Deployment, application: Application, heard: Heard
+        self,
+        environment: Environment,
+        deployment: Deployment,
+        application: Application,
+        on_progress: OnProgress,
     ) -> tuple[Deployment, str]:
         if self.builds is None:
             raise _no_source(application)
         if deployment.image:
-            found = await self._tools()[1].find(application.name, deployment.build)
-            if found == deployment.image:  # an instance was lost: neither forge nor repository is asked
+            found = await self._build_ports()[1].find(application.name, deployment.build)
+            if found == deployment.image:  # An instance was lost; forge and repository aren't needed.
                 return deployment, found
-        place = await self._place(environment, application)
+        code = await self._code(environment, application)
         sha = deployment.revision.sha
-        said = await self._said(environment, place, sha, application)
-        recipe = said.recipe(application.build or Recipe())
-        origin = place.origin
+        file = await self._repository_file(environment, code, sha, application)
+        recipe = file.recipe(application.build or Recipe())
+        origin = code.origin
         if environment.desired.trust is Trust.FORK:
-            recipe, origin = replace(recipe, secrets={}), replace(origin, by_stranger=True)
-        wanted = Wanted(application.name, place.repository.id, origin, sha, recipe, application.build_timeout)
+            recipe, origin = replace(recipe, secrets={}), replace(origin, untrusted=True)
+        request = BuildRequest(
+            application.name, code.repository.id, origin, sha, recipe, application.build_timeout
+        )
         deployment = await self._memory.save(
             deployment.id,
-            lambda d: replace(d, build=wanted.key, building_at=d.building_at or self._clock.now()),
+            lambda d: replace(d, build=request.key, building_at=d.building_at or self._clock.now()),
         )
-        image = await self.builds.image(wanted, heard)
-        manifest = await self._completed(said.manifest, image, application)
+        image = await self.builds.image(request, on_progress)
+        manifest = await self._completed(file.manifest, image, application)
         deployment = await self._memory.save(deployment.id, lambda d: replace(d, manifest=manifest))
         return deployment, image
 
-    async def _said(
-        self, environment: Environment, place: _Place, sha: str, application: Application
+    async def _repository_file(
+        self, environment: Environment, code: _Code, sha: str, application: Application
     ) -> ParsedFile:
-        """What the repository's own file says: for code from a fork the base branch's, so that a stranger
-        decides nothing."""
-        sources, _ = self._tools()
+        """The repository's own file. For code from a fork it is read from the base branch, so that a fork
+        can't change settings."""
+        sources, _ = self._build_ports()
         if not application.repository_file:
             return ParsedFile()
         if environment.desired.trust is Trust.FORK and environment.change is not None:
-            base = await self._origin(place.repository, None)
-            place = replace(place, origin=base)
+            base = await self._origin(code.repository, None)
+            code = replace(code, origin=base)
             sha = await sources.resolve(base, f"{BRANCHES}{environment.change.base_ref}")
         found = {
             name: content
             for name in names_of(application.repository_file)
-            if (content := await sources.read(place.repository.id, place.origin, sha, name)) is not None
+            if (content := await sources.read(code.repository.id, code.origin, sha, name)) is not None
         }
         if len(found) > 1:
             raise Fault(
-                f"The commit has both {' and '.join(found)}, and only one of them can count.",
-                hint="Remove one.",
+                f"The commit has both {' and '.join(found)}; only one of them is allowed.",
+                hint="Delete one of them.",
                 reason="repository-file-ambiguous",
             )
         for name, content in found.items():
             return read_file(content, name, application.repository_file_keys)
         return ParsedFile()
 
-    async def _completed(self, said: Manifest, image: str, application: Application) -> Manifest:
-        """What the file says, with the image's own word where nobody said anything."""
-        _, builder = self._tools()
+    async def _completed(self, manifest: Manifest, image: str, application: Application) -> Manifest:
+        """The file's manifest, completed with the image's own port and health check."""
+        _, builder = self._build_ports()
         facts = await builder.facts(image)
-        port = said.port if said.port or application.port else port_of(facts)
-        asks = not (said.health_path or application.health_path)
-        return replace(said, port=port, has_healthcheck=facts.has_healthcheck and asks)
+        port = manifest.port if manifest.port or application.port else port_of(facts)
+        uses_image_check = not (manifest.health_path or application.health_path)
+        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and uses_image_check)
 
-    async def _place(self, environment: Environment, application: Application) -> _Place:
+    async def _code(self, environment: Environment, application: Application) -> _Code:
         repository = await self._repository(environment, application)
         number = environment.change.number if environment.change else None
-        return _Place(repository, await self._origin(repository, number))
+        return _Code(repository, await self._origin(repository, number))
 
     async def _origin(self, repository: Repository, number: int | None) -> Origin:
         forge = self._forges.of(repository.id)
         if forge is None:
             raise Fault(
                 f"The code of {repository.full_name} can't be fetched: its forge isn't configured.",
-                hint="`github.outgoing_auth`, a GitHub App or `local_forge` in the configuration say how.",
+                hint="Configure `github.outgoing_auth`, a GitHub App or `local_forge`.",
                 reason="forge-missing",
             )
         return await forge.origins.origin(repository, number)
@@ -207,18 +218,18 @@ class ImageResolver:
             raise _no_source(application)
         return found
 
-    def _tools(self) -> tuple[Sources, Builder]:
+    def _build_ports(self) -> tuple[Sources, Builder]:
         if self._sources is None or self._builder is None:
-            raise Fault("Nothing here builds images.", reason="builder-missing")
+            raise Fault("No builder is configured.", reason="builder-missing")
         return self._sources, self._builder
 
 
 def port_of(facts: ImageFacts) -> int:
-    """Where an application listens, by its image alone: the first `EXPOSE` of its own Dockerfile, else the
-    only port that it has from its base image.
+    """The port of an application by its image: the first `EXPOSE` of its own Dockerfile, else the only port
+    of its base image.
 
     Raises:
-        Fault: `port-unknown`: it exposes none; `port-ambiguous`: it exposes several, all by its base image.
+        Fault: `port-unknown`: no port is exposed; `port-ambiguous`: several, all from the base image.
     """
     if facts.first is not None:
         return facts.first
@@ -243,7 +254,7 @@ def port_of(facts: ImageFacts) -> int:
 
 def _no_source(application: Application) -> Fault:
     return Fault(
-        f'The repository of "{application.name}" isn\'t known, so there is nothing to build it from.',
+        f'The repository of "{application.name}" is unknown, so it can\'t be built.',
         hint=f"Set `images.{application.name}.repo_owner`, or `local_forge`, in the configuration.",
         reason="source-unknown",
     )

@@ -1,7 +1,6 @@
-"""Makes images of commits: each only once, however many want it, a few at a time, first come first served.
+"""The build queue: builds each image once for all requests, a few at a time, first come first served.
 
-A build that nobody waits for any more is ended, soon: whoever wanted it may only have looked away, and finds
-it where it was.
+A build without waiting requests is cancelled after a short delay, within which a new request can rejoin it.
 """
 
 from __future__ import annotations
@@ -22,23 +21,24 @@ from stager.ports.source import Origin, Sources
 log = structlog.get_logger(__name__)
 
 LINGER = 5.0
-"""Seconds that a build goes on without anybody who waits for it, as long as no other waits in line."""
+"""Seconds for which a build without waiting requests continues, unless another build is queued."""
 FRESH = 600.0
-"""Seconds for which an image isn't cleared away after it was handed out."""
+"""Seconds for which a resolved image is protected from garbage collection."""
 LINES_KEPT = 30
 KEY_LENGTH = 32
 EDITION = "2: with the order of EXPOSE lines"
-"""Changes with what builds note in images: one of an earlier edition is made again, mostly from the cache."""
+"""Part of the key. Change it with the labels of images: those of earlier editions are built again, mostly
+from the cache."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An image that somebody wants.
+class BuildRequest:
+    """A request for an image.
 
     Args:
-        app: the application that it is for.
-        repository: the id of the repository that the commit is in.
-        timeout: seconds until the build is given up.
+        app: the application's name.
+        repository: the id of the commit's repository.
+        timeout: time limit of the build, in seconds.
     """
 
     app: str
@@ -50,27 +50,27 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """What tells the image from every other. A secret's value doesn't count, as with BuildKit's cache: a
-        token that is replaced makes no other image."""
+        """The identity of the image. Values of secrets aren't part of it, as in BuildKit's cache: replacing a
+        token doesn't change the image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
-        whose = ["by a stranger"] if self.origin.by_stranger else []
-        text = json.dumps([EDITION, self.app, self.repository, self.sha, recipe, *whose], sort_keys=True)
+        trust = ["untrusted"] if self.origin.untrusted else []
+        text = json.dumps([EDITION, self.app, self.repository, self.sha, recipe, *trust], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 class _Build:
-    """One that is wanted, in line or under way.
+    """A queued or running build.
 
     Attributes:
-        waiting: how many wait for it now.
-        came: how many ever did.
-        has_log: whether the log that is kept by its key is its own by now.
+        waiting: the number of requests that wait for it.
+        requests: the number of requests so far.
+        has_log: whether the stored log of its key is this build's.
     """
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.waiting = 0
-        self.came = 0
+        self.requests = 0
         self.has_log = False
         self.lines: list[str] = []
         self.listeners: list[Callable[[], None]] = []
@@ -79,11 +79,11 @@ class _Build:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a build stands.
+class BuildProgress:
+    """The progress of a build.
 
     Args:
-        ahead: how many are in line before it; None once it is under way.
+        ahead: the number of builds before it in the queue; None once it runs.
         lines: the last lines of its log.
     """
 
@@ -95,7 +95,7 @@ class BuildQueue:
     """All builds of this process.
 
     Args:
-        at_once: how many may run at a time.
+        at_once: the maximum number of concurrent builds.
     """
 
     def __init__(self, sources: Sources, builder: Builder, logs: Logs, *, at_once: int = 2) -> None:
@@ -103,174 +103,175 @@ class BuildQueue:
         self._builder = builder
         self._logs = logs
         self._free = at_once
-        self._line: dict[_Build, asyncio.Future[None]] = {}
+        self._queue: dict[_Build, asyncio.Future[None]] = {}
         self._builds: dict[str, _Build] = {}
-        self._made_at: dict[str, float] = {}
+        self._resolved_at: dict[str, float] = {}
 
     def fresh(self) -> set[str]:
-        """The images that were handed out a moment ago: who asked for them may not have noted them yet."""
+        """Recently resolved images: their deployments may not be stored yet."""
         now = asyncio.get_running_loop().time()
-        self._made_at = {image: at for image, at in self._made_at.items() if now - at < FRESH}
-        return set(self._made_at)
+        self._resolved_at = {image: at for image, at in self._resolved_at.items() if now - at < FRESH}
+        return set(self._resolved_at)
 
-    async def image(self, wanted: Wanted, heard: Callable[[], None] = lambda: None) -> str:
-        """The image's id, once it is made. Raises what `Sources.checkout` and `Builder.build` do.
+    async def image(self, request: BuildRequest, on_progress: Callable[[], None] = lambda: None) -> str:
+        """Build an image, or join its build, and return its id. Raises what `Sources.checkout` and
+        `Builder.build` do.
 
         Args:
-            heard: called at each line of the log, and whenever the place in line changes.
+            on_progress: called for each log line and change of the queue position.
         """
-        build = self._builds.get(wanted.key) or self._begin(wanted)
+        build = self._builds.get(request.key) or self._start(request)
         build.waiting += 1
-        build.came += 1
-        build.listeners.append(heard)
+        build.requests += 1
+        build.listeners.append(on_progress)
         try:
             image = await asyncio.shield(build.task)
         finally:
             build.waiting -= 1
-            build.listeners.remove(heard)
-            self._look_away(build)
-        self._made_at[image] = asyncio.get_running_loop().time()
+            build.listeners.remove(on_progress)
+            self._leave(build)
+        self._resolved_at[image] = asyncio.get_running_loop().time()
         return image
 
-    def standing(self, key: str) -> Standing | None:
-        """How the build of this key stands; None when it is over, or never was."""
+    def progress(self, key: str) -> BuildProgress | None:
+        """The progress of this key's build; None if it isn't queued or running."""
         build = self._builds.get(key)
         if build is None:
             return None
-        ahead = list(self._line).index(build) if build in self._line else None
-        return Standing(ahead, tuple(build.lines[-LINES_KEPT:]))
+        ahead = list(self._queue).index(build) if build in self._queue else None
+        return BuildProgress(ahead, tuple(build.lines[-LINES_KEPT:]))
 
     async def follow(self, key: str) -> AsyncIterator[str]:
-        """The log of this build from its beginning, piece by piece, until it is over; nothing for an empty
-        key, as a deployment has that builds nothing."""
+        """Follow the log of this key's build from its beginning to its end; nothing for an empty key, which
+        stands for a deployment without a build."""
         if not key:
             return
-        offset, news, build = 0, asyncio.Event(), self._builds.get(key)
+        offset, changed, build = 0, asyncio.Event(), self._builds.get(key)
         if build is not None:
-            build.listeners.append(news.set)
+            build.listeners.append(changed.set)
         try:
             while True:
-                news.clear()
-                is_over = build is None or build.task.done()
-                is_its_own = build is None or build.has_log or is_over
-                text, offset = self._logs.read(key, offset) if is_its_own else ("", offset)
+                changed.clear()
+                is_finished = build is None or build.task.done()
+                has_own_log = build is None or build.has_log or is_finished
+                text, offset = self._logs.read(key, offset) if has_own_log else ("", offset)
                 if text:
                     yield text
-                elif is_over:
+                elif is_finished:
                     return
                 else:
-                    await news.wait()
+                    await changed.wait()
         finally:
             if build is not None:
-                build.listeners.remove(news.set)
+                build.listeners.remove(changed.set)
 
     def log_of(self, key: str) -> str:
-        """All that is kept of the log of this build."""
+        """The stored log of this key's build."""
         return self._logs.read(key)[0] if key else ""
 
     async def close(self) -> None:
-        """End all of them; the next start begins them anew, with what the builder's cache has."""
+        """Cancel all builds. The next start repeats them, with the builder's cache."""
         tasks = [build.task for build in self._builds.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, wanted: Wanted) -> _Build:
-        build = self._builds[wanted.key] = _Build(wanted.key)
-        build.task = asyncio.get_running_loop().create_task(self._made(wanted, build))
-        build.task.add_done_callback(lambda _: self._over(build))
+    def _start(self, request: BuildRequest) -> _Build:
+        build = self._builds[request.key] = _Build(request.key)
+        build.task = asyncio.get_running_loop().create_task(self._run(request, build))
+        build.task.add_done_callback(lambda _: self._finish(build))
         return build
 
-    def _over(self, build: _Build) -> None:
+    def _finish(self, build: _Build) -> None:
         self._forget(build)
         if not build.task.cancelled():
-            build.task.exception()  # those who waited have heard of it; asyncio needn't tell anybody else
-        _tell(build)
+            build.task.exception()  # The requests have received it; this stops asyncio from logging it.
+        _notify(build)
 
     def _forget(self, build: _Build) -> None:
         if self._builds.get(build.key) is build:
             del self._builds[build.key]
 
-    async def _made(self, wanted: Wanted, build: _Build) -> str:
-        found = await self._builder.find(wanted.app, wanted.key)
+    async def _run(self, request: BuildRequest, build: _Build) -> str:
+        found = await self._builder.find(request.app, request.key)
         if found is not None:
             return found
-        self._logs.begin(wanted.key)
+        self._logs.begin(request.key)
         build.has_log = True
-        await self._wait_in_line(build)
+        await self._wait_for_slot(build)
         try:
-            return await self._built(wanted, build)
+            return await self._build(request, build)
         finally:
             self._free += 1
-            self._advance()
+            self._assign_slots()
 
-    async def _built(self, wanted: Wanted, build: _Build) -> str:
-        bound = log.bind(app=wanted.app, sha=wanted.sha, build=wanted.key)
-        bound.info("build_begins")
-        self._say(build, f"Fetching commit {wanted.sha}")
-        async with self._sources.checkout(wanted.repository, wanted.origin, wanted.sha) as tree:
+    async def _build(self, request: BuildRequest, build: _Build) -> str:
+        bound = log.bind(app=request.app, sha=request.sha, build=request.key)
+        bound.info("build_started")
+        self._log_line(build, f"Fetching commit {request.sha}")
+        async with self._sources.checkout(request.repository, request.origin, request.sha) as tree:
             order = BuildOrder(
-                wanted.key,
-                wanted.app,
-                wanted.sha,
+                request.key,
+                request.app,
+                request.sha,
                 tree,
-                wanted.recipe,
-                wanted.timeout,
-                wanted.origin.by_stranger,
+                request.recipe,
+                request.timeout,
+                request.origin.untrusted,
             )
-            image = await self._builder.build(order, lambda line: self._say(build, line))
+            image = await self._builder.build(order, lambda line: self._log_line(build, line))
         bound.info("built", image=image)
         return image
 
-    def _say(self, build: _Build, line: str) -> None:
+    def _log_line(self, build: _Build, line: str) -> None:
         self._logs.add(build.key, line)
         build.lines = [*build.lines[-LINES_KEPT:], line]
-        _tell(build)
+        _notify(build)
 
-    async def _wait_in_line(self, build: _Build) -> None:
-        """Have one of the places, once those who came before have had theirs."""
-        place = self._line[build] = asyncio.get_running_loop().create_future()
+    async def _wait_for_slot(self, build: _Build) -> None:
+        """Wait for a free slot, in order."""
+        slot = self._queue[build] = asyncio.get_running_loop().create_future()
         for other in [b for b in self._builds.values() if not b.waiting]:
-            self._end(other)
-        self._advance()
+            self._cancel(other)
+        self._assign_slots()
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            self._line.pop(build, None)
-            if not place.cancelled():  # its turn came at the moment that it was given up
+            self._queue.pop(build, None)
+            if not slot.cancelled():  # The slot was assigned at the moment of the cancellation.
                 self._free += 1
-            self._advance()
+            self._assign_slots()
             raise
 
-    def _advance(self) -> None:
-        while self._free > 0 and self._line:
-            place = self._line.pop(next(iter(self._line)))
-            if not place.done():
+    def _assign_slots(self) -> None:
+        while self._free > 0 and self._queue:
+            slot = self._queue.pop(next(iter(self._queue)))
+            if not slot.done():
                 self._free -= 1
-                place.set_result(None)
-        for build in self._line:
-            _tell(build)
+                slot.set_result(None)
+        for build in self._queue:
+            _notify(build)
 
-    def _look_away(self, build: _Build) -> None:
-        """One of those who waited doesn't any more."""
+    def _leave(self, build: _Build) -> None:
+        """Cancel the build if no request waits for it any more."""
         if build.waiting or build.task.done():
             return
-        if self._line:
-            self._end(build)
+        if self._queue:
+            self._cancel(build)
         else:
-            asyncio.get_running_loop().call_later(LINGER, self._end_if_forgotten, build, build.came)
+            asyncio.get_running_loop().call_later(LINGER, self._cancel_if_abandoned, build, build.requests)
 
-    def _end_if_forgotten(self, build: _Build, came: int) -> None:
-        if build.came == came:
-            self._end(build)
+    def _cancel_if_abandoned(self, build: _Build, requests: int) -> None:
+        if build.requests == requests:
+            self._cancel(build)
 
-    def _end(self, build: _Build) -> None:
-        """Whoever wants it from now on has it begun anew."""
+    def _cancel(self, build: _Build) -> None:
+        """Cancel a build; a later request starts it again."""
         if not build.task.done():
             self._forget(build)
             build.task.cancel()
 
 
-def _tell(build: _Build) -> None:
+def _notify(build: _Build) -> None:
     for listener in tuple(build.listeners):
         listener()

@@ -105,7 +105,7 @@ class Rollout:
         """The deployment with its image. The visitor's page shows the build's log meanwhile."""
         log_changed, is_reported = asyncio.Event(), False
         resolving = asyncio.create_task(
-            self._context.image_resolver.made(environment, deployment, application, log_changed.set)
+            self._context.image_resolver.resolve(environment, deployment, application, log_changed.set)
         )
         try:
             while not resolving.done():

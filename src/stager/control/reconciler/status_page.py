@@ -66,7 +66,7 @@ class StatusPage:
 def live_status(environment: Environment, deployment: Deployment | None, builds: BuildQueue | None) -> Status:
     """The status of an environment, with the progress of its build if there is one."""
     status = status_of(environment, deployment)
-    standing = builds.standing(deployment.build) if builds and deployment and deployment.build else None
+    standing = builds.progress(deployment.build) if builds and deployment and deployment.build else None
     if standing is None or status.settled:
         return status
     if standing.ahead is None:

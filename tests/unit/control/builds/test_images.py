@@ -77,7 +77,7 @@ class Works(Harness):
         """The build that is under way prints a line."""
         key, builds = (await self.deployment()).build, self.running.control_plane.builds.queue
         assert builds is not None
-        builds._say(builds._builds[key], line)
+        builds._log_line(builds._builds[key], line)
 
     def file(self, text: str, sha: str = "a1", *refs: str, url: str = URL) -> None:
         """A commit has this as the repository's own file."""
@@ -521,7 +521,7 @@ class TestForks:
             await works.opened_by_fork("a1")
 
             assert [order.recipe.secrets for order in works.builder.orders] == [{"npm": "hunter3"}, {}]
-            assert [order.by_stranger for order in works.builder.orders] == [False, True]
+            assert [order.untrusted for order in works.builder.orders] == [False, True]
 
 
 class TestPort:
@@ -842,7 +842,7 @@ class TestImageOfTheCommit:
         await works.opened()
         status = await works.status()
         assert (status.state, status.reason) == (State.STARTING, "image-awaited")
-        assert status.message == "The image acme/shop:a1 isn't there yet. Trying again."
+        assert status.message == "The image acme/shop:a1 doesn't exist yet. Trying again."
         assert (await works.page()).message == status.message
         works.engine.add_image("acme/shop:a1")
         await works.rest(61)

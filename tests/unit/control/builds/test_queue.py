@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.builds.queue import FRESH, LINES_KEPT, LINGER, BuildQueue, Standing, Wanted
+from stager.control.builds.queue import FRESH, LINES_KEPT, LINGER, BuildProgress, BuildQueue, BuildRequest
 from stager.domain.errors import Fault, Retry
 from stager.domain.recipe import Recipe
 from stager.ports.builder import BuildOrder, Say
@@ -26,8 +26,8 @@ SECONDS = 60.0
 BROKEN = Fault("The step RUN make failed.", reason="build-failed", detail="make: no such target")
 
 
-def wanted(sha: str = "a1", **given: Any) -> Wanted:
-    return replace(Wanted("shop", "101", ORIGIN, sha, Recipe(), 600.0), **given)
+def wanted(sha: str = "a1", **given: Any) -> BuildRequest:
+    return replace(BuildRequest("shop", "101", ORIGIN, sha, Recipe(), 600.0), **given)
 
 
 @dataclass
@@ -170,12 +170,12 @@ class TestLine:
     async def test_how_many_are_before(self, yard: Yard) -> None:
         waiting = [yard.want(str(number)) for number in range(4)]
         await asyncio.sleep(1)
-        standings = [yard.builds.standing(wanted(str(number)).key) for number in range(4)]
+        standings = [yard.builds.progress(wanted(str(number)).key) for number in range(4)]
 
         assert [s and s.ahead for s in standings] == [None, None, 0, 1]
         await asyncio.sleep(SECONDS)
-        assert yard.builds.standing(wanted("0").key) is None
-        assert yard.builds.standing(wanted("3").key) is not None
+        assert yard.builds.progress(wanted("0").key) is None
+        assert yard.builds.progress(wanted("3").key) is not None
         await asyncio.gather(*waiting)
 
     async def test_those_who_wait_hear_that_it_moves(self) -> None:
@@ -183,7 +183,7 @@ class TestLine:
         places: list[int | None] = []
 
         def heard() -> None:
-            standing = yard.builds.standing(key)
+            standing = yard.builds.progress(key)
             if standing and standing.ahead not in places[-1:]:
                 places.append(standing.ahead)
 
@@ -219,8 +219,8 @@ class TestUnwanted:
         await asyncio.sleep(1)
         await gone(waiting[2])
 
-        assert yard.builds.standing(wanted("2").key) is None
-        standing = yard.builds.standing(wanted("3").key)
+        assert yard.builds.progress(wanted("2").key) is None
+        standing = yard.builds.progress(wanted("3").key)
         assert standing is not None
         assert standing.ahead == 0
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -243,7 +243,7 @@ class TestUnwanted:
         await asyncio.sleep(2)
 
         assert yard.ended() == 1
-        assert yard.builds.standing(wanted().key) is None
+        assert yard.builds.progress(wanted().key) is None
 
     async def test_until_somebody_comes_who_would_have_to_wait(self, yard: Yard) -> None:
         await self.look_away(yard)
@@ -321,7 +321,7 @@ class TestFailure:
 
         assert outcomes == [BROKEN] * 3
         assert yard.began == ["a1"]
-        assert yard.builds.standing(wanted().key) is None
+        assert yard.builds.progress(wanted().key) is None
 
     async def test_a_second_wish_tries_again(self, yard: Yard) -> None:
         yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
@@ -351,7 +351,7 @@ class TestFailure:
         await gone(task)
         await asyncio.sleep(LINGER + 1)
 
-        assert yard.builds.standing(wanted().key) is None
+        assert yard.builds.progress(wanted().key) is None
 
     @pytest.mark.parametrize(
         ("mode", "kind", "reason"),
@@ -506,7 +506,7 @@ class TestLog:
         building = yard.want()
         await asyncio.sleep(1)
 
-        assert yard.builds.standing(self.KEY) == Standing(None, lines[-LINES_KEPT:])
+        assert yard.builds.progress(self.KEY) == BuildProgress(None, lines[-LINES_KEPT:])
         await building
 
     async def test_nobody_is_left_to_be_told(self, yard: Yard) -> None:

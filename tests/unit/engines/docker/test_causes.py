@@ -43,7 +43,7 @@ RUN = "[build 3/5] RUN npm ci"
         ("write /x: no space left on device", "disk is full"),
         ("npm ERR! code ENOSPC", "disk is full"),
         ("/bin/sh: ./build.sh: Permission denied\nexit code: 126", "chmod=+x"),
-        ("exec /usr/bin/node: exec format error", "kind of processor"),
+        ("exec /usr/bin/node: exec format error", "processor architecture"),
         (
             "npm ERR! `npm ci` can only install packages when your package.json and package-lock.json",
             "lock file",
@@ -53,8 +53,11 @@ RUN = "[build 3/5] RUN npm ci"
             "pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock`",
             "lock file",
         ),
-        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", "isn't what was locked"),
-        ("ERROR: No matching distribution found for flask==99", "isn't to be had"),
+        (
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE",
+            "differs from the locked one",
+        ),
+        ("ERROR: No matching distribution found for flask==99", "doesn't exist in this version"),
         ("npm ERR! code SELF_SIGNED_CERT_IN_CHAIN", "NODE_EXTRA_CA_CERTS"),
         ("fatal: unable to access: Could not resolve host: example.org", "isn't reachable"),
         ("npm ERR! getaddrinfo EAI_AGAIN registry", "isn't reachable"),
@@ -70,7 +73,7 @@ RUN = "[build 3/5] RUN npm ci"
         ("secret npm_token not found: not found", "`npm_token`"),
         ("secret npm_token: not found", "`npm_token`"),
         ("dockerfile parse error line 3: unknown instruction: LS", "here-document"),
-        ("the Dockerfile cannot be empty", "begins with `FROM`"),
+        ("the Dockerfile cannot be empty", "the first is `FROM`"),
         ("exit code: 1\n#6 1 test failed", ""),
     ],
 )
@@ -111,12 +114,12 @@ def test_a_likely_cause(words: str, hint: str) -> None:
         (
             Step("[internal] load metadata for docker.io/library/python:3.12-slim", "failed to do request"),
             "",
-            "Building failed: the base image \"python:3.12-slim\" isn't here, and can't be fetched.",
+            'Building failed: the base image "python:3.12-slim" is missing and can\'t be fetched.',
         ),
         (
             Step("resolve image config for docker-image://docker.io/docker/dockerfile:1", "no such host"),
             "",
-            'Building failed: the `# syntax=` line names "docker/dockerfile:1", which can\'t be fetched.',
+            'Building failed: the `# syntax=` image "docker/dockerfile:1" can\'t be fetched.',
         ),
         (
             None,
@@ -124,7 +127,7 @@ def test_a_likely_cause(words: str, hint: str) -> None:
             "failed to create LLB definition: dockerfile parse error line 2: unknown instruction: RUNN",
             "Building failed: dockerfile parse error line 2: unknown instruction: RUNN.",
         ),
-        (None, "", "Building failed: it said nothing of why."),
+        (None, "", "Building failed: no reason was given."),
     ],
 )
 def test_what_happened(step: Step | None, complaint: str, said: str) -> None:

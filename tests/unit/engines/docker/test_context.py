@@ -81,8 +81,8 @@ def test_a_dockerfile_that_is_missing(tree: Path) -> None:
     fault = refusal(tree, Recipe(context="web"))
 
     assert fault.reason == "dockerfile-missing"
-    assert fault.message == 'There is no Dockerfile "Dockerfile" in "web" in this commit.'
-    assert "There is: Dockerfile, web/docker/Preview.Dockerfile." in fault.hint
+    assert fault.message == 'The Dockerfile "Dockerfile" doesn\'t exist in "web" in this commit.'
+    assert "Found: Dockerfile, web/docker/Preview.Dockerfile." in fault.hint
 
 
 def test_a_folder_that_is_missing(tree: Path) -> None:
@@ -94,4 +94,4 @@ def test_a_folder_that_is_missing(tree: Path) -> None:
 def test_nothing_like_a_dockerfile(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile.dockerignore").write_text("*\n")
 
-    assert "nothing like a Dockerfile" in refusal(tmp_path, Recipe()).hint
+    assert "has no Dockerfile" in refusal(tmp_path, Recipe()).hint

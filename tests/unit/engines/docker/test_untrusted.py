@@ -28,8 +28,8 @@ from tests.unit.helper.serving import served
 NOWHERE = "unix:///nowhere.sock"
 
 
-def order(tree: Path, *, by_stranger: bool = True) -> BuildOrder:
-    return BuildOrder("key1", "shop", "0" * 40, tree, Recipe(), 60, by_stranger)
+def order(tree: Path, *, untrusted: bool = True) -> BuildOrder:
+    return BuildOrder("key1", "shop", "0" * 40, tree, Recipe(), 60, untrusted)
 
 
 class Shared(BuildxBuilder):
@@ -55,20 +55,20 @@ class NoBuilder(Feature):
 
 
 async def build(
-    helper: Path, tree: Path, *, unsafe: bool = False, by_stranger: bool = True
+    helper: Path, tree: Path, *, unsafe: bool = False, untrusted: bool = True
 ) -> tuple[str, list[str]]:
     docker, said = connect(NOWHERE), list[str]()
     try:
         shared = Shared(docker, NOWHERE, "test-1")
-        untrusted = UntrustedBuilder(HelperClient(helper), docker, shared, Lending())
-        builder = BuilderByTrust(shared, None if unsafe else untrusted)
-        return await builder.build(order(tree, by_stranger=by_stranger), said.append), said
+        isolated = UntrustedBuilder(HelperClient(helper), docker, shared, Lending())
+        builder = BuilderByTrust(shared, None if unsafe else isolated)
+        return await builder.build(order(tree, untrusted=untrusted), said.append), said
     finally:
         await docker.close()
 
 
 async def test_our_own_code_takes_no_helper(tmp_path: Path) -> None:
-    assert await build(tmp_path / "none.sock", tmp_path, by_stranger=False) == ("shared key1", [])
+    assert await build(tmp_path / "none.sock", tmp_path, untrusted=False) == ("shared key1", [])
 
 
 async def test_without_a_helper_a_stranger_s_isn_t_built(tmp_path: Path) -> None:
@@ -132,12 +132,12 @@ async def test_a_builder_that_is_idle_is_stopped_once(tmp_path: Path, idle: floa
     async with served(tmp_path, feature) as socket:
         trusted = Shared(docker, NOWHERE, "test-1")
         untrusted = UntrustedBuilder(HelperClient(socket), docker, trusted, Lending(idle=idle))
-        await untrusted.rest()
+        await untrusted.stop_if_idle()
         assert feature.stopped == 0, "it was never used"
         with pytest.raises(Refused):
             await untrusted.build(order(tmp_path), lambda _: None)
-        await untrusted.rest()
-        await untrusted.rest()
+        await untrusted.stop_if_idle()
+        await untrusted.stop_if_idle()
     assert feature.stopped == stopped
     await docker.close()
 

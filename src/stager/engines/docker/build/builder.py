@@ -1,6 +1,6 @@
-"""Makes images of source trees: BuildKit, which is in Docker, by `docker buildx`.
+"""Builds images from source trees with Docker's BuildKit, through `docker buildx`.
 
-The Engine API alone would build as well, but without secrets: those need a session, which buildx has.
+The Engine API can build as well, but not with secrets: those need a session, which buildx opens.
 """
 
 from __future__ import annotations
@@ -28,28 +28,27 @@ from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts, Say
 
 SHORTEST_MASKED = 4
-"""Characters of a secret, or of a line of one, below which it isn't looked for in the log: it would be found
+"""Minimum characters of a secret, or of a line of one, that is masked in the log: shorter ones match
 everywhere."""
 
 AWAY = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|\bUnavailable: |code = Unavailable|"
     r"error reading from server: EOF|transport is closing"
 )
-"""By these words the process says that it isn't the build that failed: those of `docker` itself, and gRPC's
-code for a server that went away, in the ways in which releases of BuildKit write it,
-https://grpc.io/docs/guides/status-codes/."""
+"""Output for an engine that went away: of `docker` itself, and gRPC's code as different releases of BuildKit
+print it, https://grpc.io/docs/guides/status-codes/."""
 
 NO_ENGINE = "unix:///dev/null"
-"""An address at which nothing answers."""
+"""An address without an engine."""
 
 COMMIT_ARGUMENTS = frozenset({"STAGER_SHA", "SOURCE_COMMIT"})
-"""Build arguments that have the commit: named like the variable of instances, and as hosting platforms do."""
+"""Build arguments with the commit: named like the variable of instances, and as on hosting platforms."""
 
 LONGEST_DOCKERFILE = 1 << 16
-"""Bytes of a Dockerfile that are read for its ports and arguments. Strangers write them, too."""
+"""Bytes of a Dockerfile that are read for its ports and arguments. It is untrusted input."""
 
 HONOURS_CGROUPS = 23
-"""The first release of Docker whose BuildKit runs steps under the cgroup that it is told; 20.10 doesn't."""
+"""The first Docker release whose BuildKit supports a parent cgroup for steps; 20.10 doesn't."""
 
 
 class BuildxBuilder:
@@ -57,13 +56,13 @@ class BuildxBuilder:
 
     Args:
         engine: the engine's address, the same that `docker` is connected to.
-        installation: the id by which what is ours is known.
-        disk_floor: bytes that have to be free on the engine's disk before a build begins.
-        cgroup_parent: a cgroup that exists, under which a build's steps run: its limits are theirs. Empty
-            for the engine's own. Docker 23 or later heeds it.
-        cache_limit: bytes of build cache that `prune_cache` leaves. The cache isn't ours alone; None leaves
-            it alone.
-        isolated: whether the engine isn't trusted: it then gets nothing of our environment and Docker
+        installation: the installation's id, for names and labels.
+        disk_floor: bytes that must be free on the engine's disk before a build starts.
+        cgroup_parent: an existing cgroup whose limits apply to the build's steps; empty for the engine's own.
+            Needs Docker 23 or later.
+        cache_limit: bytes of build cache that `prune_cache` keeps; None doesn't prune. The cache is shared
+        with other users of the engine.
+        isolated: whether the engine is untrusted: it then gets nothing of Stager's environment and Docker
             configuration, and images without names.
     """
 
@@ -103,11 +102,11 @@ class BuildxBuilder:
         return await self._images.sweep(keep, self._building.keys())
 
     async def build(self, order: BuildOrder, say: Say) -> str:
-        """See `Builder.build`. The values of secrets are masked in what is said."""
+        """See `Builder.build`. Values of secrets are masked in the log."""
         context = locate(order.tree, order.recipe)
         await self._check_room()
         await self._check_cgroup(say)
-        with self.noted(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
+        with self.protected(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
             image = await self._run(order, context, Path(folder), say)
             return str((await self._images.inspect(image))["Id"])
 
@@ -122,7 +121,7 @@ class BuildxBuilder:
             tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
-            by_stranger=order.by_stranger,
+            untrusted=order.untrusted,
         )
         progress = Progress(say, masking(order.recipe))
         variables = self._variables(order.recipe, folder)
@@ -145,27 +144,27 @@ class BuildxBuilder:
         return buildx.environment(recipe, self._engine, folder / "buildx")
 
     async def _buildx(self, folder: Path) -> Sequence[str]:
-        """The words that run buildx; asked for once, and again when it isn't there any more."""
+        """The command that runs buildx; cached while it exists."""
         if not self._program or not shutil.which(self._program[0]):
-            # An engine that isn't trusted isn't asked: with the question come headers of our configuration.
+            # An untrusted engine isn't queried: the query would include headers of Docker's configuration.
             engine = NO_ENGINE if self._isolated else self._engine
             self._program = await buildx.program(buildx.environment(Recipe(), engine, folder))
         return self._program
 
     def labels(self, order: BuildOrder) -> Mapping[str, str]:
-        """What the image of this order bears. Raises `Fault`, as `build` does, without a Dockerfile."""
+        """The labels of this order's image. Raises `Fault`, as `build` does, without a Dockerfile."""
         dockerfile = _text(locate(order.tree, order.recipe))
         return self._images.labels(with_commit(order, dockerfile), dockerfile)
 
     async def name(self, image: str, order: BuildOrder) -> None:
-        """Make an image that is there the one of this order."""
+        """Tag an existing image as this order's."""
         await self._images.name(image, order)
 
     # The machine.
 
     async def free_bytes(self) -> int | None:
-        """What is free on the disk on which the engine keeps images; None where that can't be told from
-        here, because the engine is on another machine."""
+        """Free bytes on the disk of the engine's images; None if unknown, because the engine is on another
+        machine."""
         if not self._engine.startswith("unix:"):
             return None
         if self._root is None:
@@ -177,8 +176,8 @@ class BuildxBuilder:
             return None
 
     async def prune_cache(self) -> int:
-        """Have the engine forget the build cache that was used longest ago, down to the limit. Returns the
-        bytes that became free; no effect without a limit."""
+        """Prune the least recently used build cache down to the limit. Returns the freed bytes; no effect
+        without a limit."""
         if self._cache_limit is None:
             return 0
         wanted = {"keep-storage": str(self._cache_limit), "all": "1"}
@@ -190,9 +189,9 @@ class BuildxBuilder:
         free = await self.free_bytes()
         if free is not None and free < self._disk_floor:
             raise Fault(
-                f"Too little room to build: {gigabytes(free)} are free on Docker's disk, and "
-                f"{gigabytes(self._disk_floor)} have to be.",
-                hint="`docker system df` tells what takes it; `docker builder prune` frees some.",
+                f"Not enough disk space to build: {gigabytes(free)} are free on Docker's disk, and "
+                f"{gigabytes(self._disk_floor)} are required.",
+                hint="`docker system df` shows what uses it; `docker builder prune` frees the build cache.",
                 reason="disk-full",
             )
 
@@ -202,11 +201,11 @@ class BuildxBuilder:
         with engine_errors():
             version = str((await self._docker.version())["Version"])
         if int(version.partition(".")[0] or 0) < HONOURS_CGROUPS:
-            say(f"WARNING: Docker {version} doesn't heed {self._cgroup_parent}: this build has no limits")
+            say(f"WARNING: Docker {version} ignores {self._cgroup_parent}: this build has no limits")
 
     @contextmanager
-    def noted(self, key: str) -> Iterator[None]:
-        """Keep `sweep` from the image of this key while the block lasts."""
+    def protected(self, key: str) -> Iterator[None]:
+        """Protect the image of this key from `sweep` during the block."""
         self._building[key] += 1
         try:
             yield
@@ -215,8 +214,8 @@ class BuildxBuilder:
 
 
 def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
-    """The order with its commit among the build arguments, where the Dockerfile declares one for it and the
-    recipe doesn't give that.
+    """The order with its commit as a build argument, if the Dockerfile declares one for it and the recipe
+    doesn't set it.
 
     Args:
         dockerfile: its text.
@@ -228,13 +227,13 @@ def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
 
 
 def _text(context: Context) -> str:
-    """The Dockerfile's text, as far as it is looked at here."""
+    """The first part of the Dockerfile's text."""
     with context.dockerfile.open("rb") as file:
         return file.read(LONGEST_DOCKERFILE).decode("utf-8", "replace")
 
 
 def masking(recipe: Recipe) -> Callable[[str], str]:
-    """What puts `***` in the place of secrets, and of each of their lines."""
+    """A function that replaces secrets, and each of their lines, with `***`."""
     lines = {line.strip() for value in recipe.secrets.values() for line in value.splitlines()}
     hidden = sorted((line for line in lines if len(line) >= SHORTEST_MASKED), key=len, reverse=True)
     if not hidden:
@@ -248,7 +247,7 @@ async def _failure(progress: Progress) -> StagerError:
     if step is None and AWAY.search(complaint):
         return _engine_away(complaint)
     if step is None and "rawjson" in complaint:
-        return _builder_missing("The `docker buildx` here is too old: it can't tell how a build goes on.")
+        return _builder_missing("The installed `docker buildx` is too old: it has no `--progress=rawjson`.")
     if step is None and not await buildx.is_there():
         return _builder_missing()
     words = f"{step.error if step else complaint}\n{progress.last_lines}"
@@ -263,34 +262,34 @@ async def _failure(progress: Progress) -> StagerError:
 def _too_slow(order: BuildOrder, progress: Progress) -> Fault:
     at = f", at {progress.current}" if progress.current else ""
     return Fault(
-        f"Building was given up after {order.timeout:g} seconds{at}.",
-        hint="Copy the lists of dependencies first and install them, so that they stay in the cache; or "
-        "allow builds more time in the configuration.",
+        f"The build exceeded its time limit of {order.timeout:g} seconds{at}.",
+        hint="Install dependencies in an early step, so that they are cached; or raise the time limit in the "
+        "configuration.",
         reason="build-too-slow",
         detail=progress.last_lines,
     )
 
 
 def _builder_missing(
-    message: str = "There is no `docker buildx` here, and so nothing can be built.",
+    message: str = "`docker buildx` isn't installed, so images can't be built.",
 ) -> Fault:
     return Fault(
         message,
-        hint="Install your distribution's package docker-buildx, or docker-buildx-plugin from Docker's own; "
-        "`docker buildx version` has to answer Stager's user.",
+        hint="Install your distribution's package docker-buildx, or docker-buildx-plugin from Docker; "
+        "`docker buildx version` must work for Stager's user.",
         reason="builder-missing",
     )
 
 
 def _engine_away(why: str) -> Retry:
     return Retry(
-        "Docker stopped answering while it built.",
-        hint="Is it running? `docker version` tells.",
+        "Docker stopped responding during the build.",
+        hint="Check with `docker version` that it runs.",
         reason="engine-away",
         detail=why,
     )
 
 
 def gigabytes(count: int) -> str:
-    """Bytes, for people."""
+    """A number of bytes in GB."""
     return f"{count / 1e9:.1f} GB"

@@ -51,7 +51,7 @@ def command(
     tag: str,
     id_file: Path,
     cgroup_parent: str,
-    by_stranger: bool = False,
+    untrusted: bool = False,
 ) -> list[str]:
     """The process's arguments, what `program` gives aside. The values of secrets aren't among them: those are
     in `environment`.
@@ -60,7 +60,7 @@ def command(
         tag: the image's name; empty for none.
         id_file: where the image's id is to be written.
         cgroup_parent: the cgroup under which steps run; empty for the engine's own.
-        by_stranger: whether its cache mounts are apart from those of others.
+        untrusted: whether its cache mounts are apart from those of others.
 
     Raises:
         Fault: `build-refused`: a name that can't be one of an argument or a secret.
@@ -72,7 +72,7 @@ def command(
         *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
         *(("--target", recipe.target) if recipe.target else ()),
         *_arguments(recipe),
-        *(STRANGERS_CACHE if by_stranger else ()),
+        *(STRANGERS_CACHE if untrusted else ()),
         *(word for name, variable in _secrets(recipe) for word in ("--secret", f"id={name},env={variable}")),
         *(("--cgroup-parent", cgroup_parent) if cgroup_parent else ()),
         str(context.folder),

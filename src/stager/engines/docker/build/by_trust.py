@@ -1,4 +1,4 @@
-"""Chooses the builder by whose code it is."""
+"""Chooses the builder by the trust in the code."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.build.untrusted import UntrustedBuilder
 from stager.ports.builder import BuildOrder, ImageFacts, Say
 
-UNSAFE = "WARNING: code from a fork is built beside trusted code (forks.unsafe_shared_builder)"
+UNSAFE = "WARNING: code from a fork is built together with trusted code (forks.unsafe_shared_builder)"
 
 
 class BuilderByTrust:
     """See `ports.builder.Builder`.
 
     Args:
-        trusted: builds our own code, and keeps all images.
-        untrusted: builds code from forks; None to have it built beside our own.
+        trusted: builds trusted code, and stores all images.
+        untrusted: builds code from forks; None builds it with the trusted builder.
     """
 
     def __init__(self, trusted: BuildxBuilder, untrusted: UntrustedBuilder | None) -> None:
@@ -29,7 +29,7 @@ class BuilderByTrust:
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`."""
-        if not order.by_stranger:
+        if not order.untrusted:
             return await self._trusted.build(order, say)
         if self._untrusted is not None:
             return await self._untrusted.build(order, say)
@@ -43,5 +43,5 @@ class BuilderByTrust:
     async def sweep(self, keep: Collection[str]) -> int:
         """See `Builder.sweep`."""
         if self._untrusted is not None:
-            await self._untrusted.rest()
+            await self._untrusted.stop_if_idle()
         return await self._trusted.sweep(keep)

@@ -1,5 +1,5 @@
-"""Why builds fail, as far as that can be told from the words they end with: what a person who knows would
-say when shown the last lines. One table, the first line that fits counts.
+"""Likely causes of failed builds, matched against the error and the last lines of the log. The first match
+in the table counts.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from stager.engines.docker.build.progress import Step, shortened
 _WITHOUT_HUB = "docs/how-to/build-from-source.md has ways to run without Docker Hub."
 
 _NOT_IN_CONTEXT = (
-    "It isn't in the build context, or `.dockerignore` leaves it out. Paths are from the folder "
-    "`build.context`, and capital letters matter."
+    "The file isn't in the build context, or `.dockerignore` excludes it. Paths are relative to the folder "
+    "`build.context` and case-sensitive."
 )
 _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"no space left on device|ENOSPC|Disk quota exceeded",
-        "The disk is full. `docker system df` on Stager's machine tells what takes the room.",
+        "The disk is full. `docker system df` on Stager's machine shows what uses it.",
     ),
     (
         r"exit code: 137\b|out of memory|JavaScript heap|Cannot allocate memory|MemoryError",
-        "It was killed, most likely for want of memory. Let the step use less, such as fewer jobs at once.",
+        "The step was killed, most likely because memory ran out. Reduce its memory use, such as "
+        "parallel jobs.",
     ),
     (
         r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?(?:\S*/\S+): (?:cannot execute: required file )?not found"
@@ -33,41 +34,43 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"(?:sh|bash)(?:: line \d+)?: (?:\d+: )?([\w.+-]+): (?:command )?not found"
         r"|exec: \"([^\"]+)\": executable",
-        "There is no `{0}` in the image at this step. Install it before, or begin with an image that has it.",
+        "`{0}` isn't in the image at this step. Install it first, or use a base image that has it.",
     ),
     (
         r"exec format error",
-        "A program in the image is made for another kind of processor.",
+        "A program in the image is built for another processor architecture.",
     ),
     (
         r"npm ci.{0,20}can only install|EUSAGE|lockfile needs to be updated|ERR_PNPM_OUTDATED_LOCKFILE"
         r"|poetry\.lock|lock ?file.{0,40}(?:out of date|needs to be updated|not up to date)",
-        "The lock file doesn't fit what it locks. Install once on your own machine, and commit both files.",
+        "The lock file doesn't match the list of dependencies. Install once on your own machine, and "
+        "commit both.",
     ),
     (
         r"DO NOT MATCH THE HASHES|EINTEGRITY|checksum mismatch",
-        "What was downloaded isn't what was locked. Lock again, or look at the package index in between.",
+        "The downloaded package differs from the locked one. Update the lock file, or check the "
+        "package index.",
     ),
     (
         r"No matching distribution found for|404 Not Found.{0,80}?registry|E404|ResolutionImpossible",
-        "A dependency isn't to be had in this version, or not for this version of the language.",
+        "A dependency doesn't exist in this version, or not for this version of the language.",
     ),
     (
         r"SELF_SIGNED_CERT|certificate verify failed|x509: certificate|unable to get local issuer",
-        "A certificate isn't trusted inside the build. The base image needs your certificate authority; npm "
-        "is told of it by NODE_EXTRA_CA_CERTS, pip by PIP_CERT.",
+        "A certificate isn't trusted inside the build. Add your certificate authority to the base image; npm "
+        "uses NODE_EXTRA_CA_CERTS, pip uses PIP_CERT.",
     ),
     (
         r"Could not resolve host|Temporary failure (?:in name resolution|resolving)|EAI_AGAIN|ENOTFOUND"
         r"|Network is unreachable|ETIMEDOUT|ECONNREFUSED|Connection timed out|no such host|dial tcp"
         r"|Failed to establish a new connection|bad address",
-        "What it asked for isn't reachable from inside the build. Is the machine online, and does Docker "
-        "have the right name server and proxy?",
+        "A host isn't reachable from inside the build. Check the machine's network, and Docker's name server "
+        "and proxy.",
     ),
     (
         r"\"/\.git(?:/[^\"]*)?\" not found|buildkit-mount\d+/\.git\b|not a git repository",
-        "The build context has the commit's files alone, without `.git` and the history. A line "
-        "`ARG STAGER_SHA` in the Dockerfile has the commit's id; `build.args` passes on what else it takes.",
+        "The build context has only the commit's files, without `.git` and the history. A line "
+        "`ARG STAGER_SHA` in the Dockerfile receives the commit's id; `build.args` passes other values.",
     ),
     (
         r"failed to compute cache key: .*not found|\"/([^\"]+)\" not found",
@@ -79,7 +82,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"lstat \S*: no such file or directory",
-        "The stage that it is copied from has no such file. Paths are from that stage's root.",
+        "The source stage of the copy has no such file. Paths are relative to that stage's root.",
     ),
     (
         r"target stage \"?([^\s\"]+)\"? could not be found",
@@ -87,50 +90,50 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"secret (\S+?):? not found",
-        "The Dockerfile wants a build secret `{0}`, and the configuration has none of that name.",
+        "The Dockerfile needs the build secret `{0}`, which isn't configured.",
     ),
     (
         r"unknown flag: (?:--)?([\w-]+)",
-        "This Docker's reader of Dockerfiles doesn't know the option `--{0}`: `--link` needs Docker 23 or "
-        "later, `--exclude` and `--parents` a newer one. Do without, or update Docker.",
+        "This version of Docker doesn't support the option `--{0}`: `--link` needs Docker 23 or later, "
+        "`--exclude` and `--parents` a newer one. Remove the option, or update Docker.",
     ),
     (
         r"unknown instruction: ",
-        "Is it a here-document (`RUN <<EOF`)? Those need Docker 23 or later.",
+        "If it is a here-document (`RUN <<EOF`): those need Docker 23 or later.",
     ),
     (
         r"Dockerfile cannot be empty|no build stage|file with no instructions",
-        "The Dockerfile has nothing in it yet; it begins with `FROM`.",
+        "The Dockerfile has no instructions; the first is `FROM`.",
     ),
     (
-        # Last but one: package managers also complain of folders that they can do without.
+        # Near the end: package managers also print this about folders that they don't need.
         r"exit code: 126\b|Permission denied|EACCES",
-        "Something may not be run or written. Scripts need `git update-index --chmod=+x FILE`; after `USER`, "
-        "files may belong to somebody else.",
+        "A file isn't executable or writable. Scripts need `git update-index --chmod=+x FILE`; after `USER`, "
+        "files may belong to another user.",
     ),
     (
         r"exit code: 127\b",
-        "A command isn't in the image at this step. Install it before, or begin with an image that has it.",
+        "A command isn't in the image at this step. Install it first, or use a base image that has it.",
     ),
 )
 
 FRONTEND = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
-"""The step in which BuildKit looks for what a `# syntax=` line names."""
+"""The step in which BuildKit resolves the image of a `# syntax=` line."""
 BASE_IMAGE = re.compile(r"\[internal\] load metadata for (\S+)")
-"""The step in which it looks for what a `FROM` line names."""
+"""The step in which it resolves the image of a `FROM` line."""
 
 FRONTEND_HINT = (
-    "Remove the `# syntax=` line: Docker's own reader of Dockerfiles knows mounts, secrets and stages. "
+    "Remove the `# syntax=` line: Docker's built-in frontend supports mounts, secrets and stages. "
     + _WITHOUT_HUB
 )
 BASE_IMAGE_HINT = (
-    "Fetch it where the network is (`docker pull` on Stager's machine), or begin with an image that is there "
+    "Fetch it with `docker pull` on Stager's machine while it has network access, or use a local image "
     "(`docker images`). " + _WITHOUT_HUB
 )
 
 
 def likely_cause(step: Step | None, words: str) -> str:
-    """What to do about a failed build; empty when nothing is known that fits.
+    """The hint for a failed build; empty if no cause matches.
 
     Args:
         step: the step that failed, if one did.
@@ -147,26 +150,24 @@ def likely_cause(step: Step | None, words: str) -> str:
 
 
 def sentence(step: Step | None, complaint: str) -> str:
-    """What happened, in one sentence.
+    """The error sentence for a failed build.
 
     Args:
-        complaint: what was said beside the steps.
+        complaint: output outside of the steps.
     """
     if step is None:
-        return f"Building failed: {shortened(_plain(complaint), 300) or 'it said nothing of why'}."
+        return f"Building failed: {shortened(_plain(complaint), 300) or 'no reason was given'}."
     if found := FRONTEND.match(step.name):
-        return (
-            f'Building failed: the `# syntax=` line names "{_familiar(found[1])}", which can\'t be fetched.'
-        )
+        return f'Building failed: the `# syntax=` image "{_familiar(found[1])}" can\'t be fetched.'
     if found := BASE_IMAGE.match(step.name):
-        return f"Building failed: the base image \"{_familiar(found[1])}\" isn't here, and can't be fetched."
+        return f'Building failed: the base image "{_familiar(found[1])}" is missing and can\'t be fetched.'
     code = step.exit_code
     why = f"exit code {code}" if code is not None else shortened(_plain(step.error), 300)
     return f"Building failed at {step} ({why})."
 
 
 def _plain(error: str) -> str:
-    """BuildKit's words without those that only say which part of it handed them on."""
+    """BuildKit's error without the names of its layers."""
     layers = r"^(?:failed to (?:solve|compute cache key|load cache key|create LLB definition|read dockerfile)"
     layers += r"(?: with frontend [\w.]+)?: |rpc error: code = \w+ desc = )+"
     error = re.sub(layers, "", error)
@@ -176,5 +177,5 @@ def _plain(error: str) -> str:
 
 
 def _familiar(reference: str) -> str:
-    """As people write it: without what Docker puts before names of its hub."""
+    """The short form of a reference: without the prefix of Docker Hub."""
     return reference.removeprefix("docker.io/").removeprefix("library/")

@@ -194,8 +194,8 @@ def _head(name: str, size: int) -> bytes:
 
 def _refused(why: str) -> Fault:
     return Fault(
-        f"The builder for untrusted code gave an image that can't be taken: {why}.",
-        hint="If the Dockerfile has a `# syntax=` line, try without it. Otherwise the builder's data may be "
-        "damaged, or somebody broke into it: have an administrator look.",
+        f"The image from the builder for untrusted code was rejected: {why}.",
+        hint="If the Dockerfile has a `# syntax=` line, remove it. Otherwise the builder's data may be "
+        "damaged or tampered with: inform an administrator.",
         reason="image-refused",
     )

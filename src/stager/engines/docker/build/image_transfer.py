@@ -1,4 +1,4 @@
-"""Carries images from one engine to another, as a stream."""
+"""Streams images from one engine to another."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOADED = "Loaded image ID: "
 
 
 async def copy(source: aiodocker.Docker, target: aiodocker.Docker, names: Sequence[str]) -> None:
-    """Copy images with their tags, from an engine that is trusted to one that isn't. Raises `Retry`, and
-    `Fault` (`image-missing`) when one isn't there."""
+    """Copy images with their tags from the trusted engine to the untrusted one. Raises `Retry`, and `Fault`
+    (`image-missing`) for a missing image."""
     with engine_errors():
         async with source._query(_all_of(names), timeout=LONGEST) as given:  # noqa: SLF001
             await _load(target, given.content.iter_any())
@@ -30,30 +30,30 @@ def _all_of(names: Sequence[str]) -> str:
 
 
 async def take(source: aiodocker.Docker, target: aiodocker.Docker, expected: Expected) -> None:
-    """Copy one image without tags, from an engine that isn't trusted.
+    """Copy one image without tags from the untrusted engine.
 
     Raises:
-        Fault: `image-refused`, `image-too-large`: it isn't taken, and the target is as it was.
+        Fault: `image-refused`, `image-too-large`: the image is rejected, and the target unchanged.
         Retry: one of the engines doesn't answer.
     """
     failures: list[StagerError] = []
     try:
         with engine_errors():
             async with source._query(f"images/{expected.image}/get", timeout=LONGEST) as given:  # noqa: SLF001
-                said = await _load(target, _noting(checked(given.content, expected), failures))
+                loaded = await _load(target, _recording(checked(given.content, expected), failures))
     except (StagerError, aiodocker.DockerError) as error:
         if failures:
             raise failures[0] from error
         raise error if isinstance(error, StagerError) else _not_loaded(error) from error
-    if said != [expected.image]:
+    if loaded != [expected.image]:
         raise Fault(
-            f"Docker loaded another image than {expected.image}: {', '.join(said) or 'none'}.",
+            f"Docker loaded another image than {expected.image}: {', '.join(loaded) or 'none'}.",
             reason="image-refused",
         )
 
 
 async def _load(docker: aiodocker.Docker, archive: AsyncIterator[bytes]) -> list[str]:
-    """The ids of what was loaded without a tag."""
+    """Load an archive. Returns the ids of images without a tag."""
     found = []
     answer = docker.images.import_image(archive, stream=True, timeout=LONGEST)
     async for line in answer:
@@ -63,8 +63,8 @@ async def _load(docker: aiodocker.Docker, archive: AsyncIterator[bytes]) -> list
     return found
 
 
-async def _noting(archive: AsyncIterator[bytes], failures: list[StagerError]) -> AsyncIterator[bytes]:
-    """aiohttp sends it from a task of its own, and makes another error of what goes wrong there."""
+async def _recording(archive: AsyncIterator[bytes], failures: list[StagerError]) -> AsyncIterator[bytes]:
+    """Record errors of the archive: aiohttp sends it in a task of its own and replaces its errors."""
     try:
         async for chunk in archive:
             yield chunk
@@ -74,7 +74,7 @@ async def _noting(archive: AsyncIterator[bytes], failures: list[StagerError]) ->
     except (aiohttp.ClientError, OSError, EOFError) as error:
         failures.append(
             Retry(
-                "The builder for untrusted code stopped answering while it handed over an image.",
+                "The builder for untrusted code stopped responding during the transfer of an image.",
                 hint="The log of `stager-helper` says more.",
                 reason="engine-away",
                 detail=repr(error),
@@ -86,6 +86,6 @@ async def _noting(archive: AsyncIterator[bytes], failures: list[StagerError]) ->
 def _not_loaded(error: aiodocker.DockerError) -> Fault:
     return Fault(
         f"Docker couldn't load the image that was built: {error.message}",
-        hint="Is there room left on its disk? `docker system df` tells what takes it.",
+        hint="Check the free space on its disk; `docker system df` shows what uses it.",
         reason="image-not-loaded",
     )

@@ -1,7 +1,7 @@
-"""The images of this machine that untrusted builds may start from: kept the same in their builder.
+"""Base images for untrusted builds: copies of this machine's images in their builder.
 
-All that the configuration allows are brought over, and not those that a Dockerfile names: which these are,
-only a build finds out, and what a stranger's file seems to say must decide nothing.
+All images that the configuration allows are copied, rather than those in a Dockerfile: only a build can tell
+which these are, and an untrusted file must not decide.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from stager.engines.docker.client import engine_errors
 
 
 class LentImages:
-    """Args:
-    host: the machine's own engine.
-    patterns: which of its images, by their names with tags.
+    """Lent images.
+
+    Args:
+        host: this machine's engine.
+        patterns: shell patterns of names with tags.
     """
 
     def __init__(self, host: aiodocker.Docker, patterns: Sequence[str]) -> None:
         self._host = host
         self._patterns = patterns
 
-    async def bring(self, builder: aiodocker.Docker) -> Sequence[str]:
-        """Have the builder know exactly these, as they are now. Returns those that were brought.
+    async def sync(self, builder: aiodocker.Docker) -> Sequence[str]:
+        """Synchronize the builder's images with the allowed ones. Returns the copied ones.
 
         Raises:
             Retry: one of the engines doesn't answer.
@@ -44,7 +46,7 @@ class LentImages:
 
 
 async def _tags(docker: aiodocker.Docker, patterns: Collection[str]) -> Mapping[str, str]:
-    """The ids of the images with such names, by name."""
+    """Ids of the images with matching names, by name."""
     with engine_errors():
         found = await docker.images.list()
     return {

@@ -1,7 +1,7 @@
-"""Builds untrusted code in a builder of its own, which the root helper starts and bounds.
+"""Builds untrusted code in a separate builder, which the root helper starts and limits.
 
-Of this machine it gets the images that the configuration lends, and nothing else: no credentials, proxies,
-secrets or cache. What it gives back is one image, without a name, checked on its way.
+It gets the base images that the configuration lends, and nothing else: no credentials, proxies, secrets or
+cache. It returns one image without a name, which is verified during the transfer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from stager.ports.builder import BuildOrder, Say
 log = structlog.get_logger(__name__)
 
 STARTING = 60.0
-"""Seconds for the helper's verbs; starting takes about two."""
-HOW_TO_OPEN = "docs/how-to/build-code-from-forks.md says how to set it up"
+"""Time limit of the helper's verbs in seconds; a start takes about two."""
+SETUP_DOCS = "docs/how-to/build-code-from-forks.md says how to set it up"
 
 
 @dataclass(frozen=True, slots=True)
 class Lending:
-    """What the configuration gives untrusted builds.
+    """The configuration of untrusted builds.
 
     Args:
         images: patterns of names of this machine's images.
@@ -49,9 +49,9 @@ class UntrustedBuilder:
     """The builder for untrusted code.
 
     Args:
-        helper: starts it and stops it; None where it isn't used.
-        host: this machine's engine, by which images run.
-        trusted: the builder beside that engine; it keeps what is built here.
+        helper: starts and stops the builder; None if it is off.
+        host: this machine's engine, which runs the images.
+        trusted: the builder of that engine, which stores the images.
         disk_floor: bytes that must be free on the builder's disk, and on the host's besides the image.
         cgroup_parent: see `BuildxBuilder`.
     """
@@ -75,21 +75,21 @@ class UntrustedBuilder:
         self._cgroup_parent = cgroup_parent
         self._building = 0
         self._used_at: float | None = None
-        self._bringing = asyncio.Lock()
+        self._lending_lock = asyncio.Lock()
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`.
 
         Raises:
-            Refused: `untrusted-builder-missing`: there is none here.
+            Refused: `untrusted-builder-missing`: the builder isn't set up.
         """
-        order = replace(order, recipe=replace(order.recipe, secrets={}), by_stranger=True)
-        with self._noted(), self._trusted.noted(order.key):
+        order = replace(order, recipe=replace(order.recipe, secrets={}), untrusted=True)
+        with self._noted(), self._trusted.protected(order.key):
             address = await self._start()
             docker = connect(address)
             try:
-                async with self._bringing:
-                    for name in await self._lent.bring(docker):
+                async with self._lending_lock:
+                    for name in await self._lent.sync(docker):
                         say(f"Lent {name} to the builder for untrusted code")
                 return await self._build(order, docker, address, say)
             finally:
@@ -101,7 +101,7 @@ class UntrustedBuilder:
         )
         image = await builder.build(order, say)
         try:
-            say("Taking the image over from the builder for untrusted code")
+            say("Transferring the image from the builder for untrusted code")
             return await self._take(order, docker, image)
         finally:
             with suppress(StagerError, aiodocker.DockerError), engine_errors():
@@ -117,8 +117,8 @@ class UntrustedBuilder:
         await self._trusted.name(image, order)
         return image
 
-    async def rest(self) -> None:
-        """Have it stopped, once it was idle for long enough. What goes wrong is logged only."""
+    async def stop_if_idle(self) -> None:
+        """Stop the builder after its idle time. Failures are logged only."""
         now = asyncio.get_running_loop().time()
         if self._helper is None or self._building or self._used_at is None:
             return
@@ -129,12 +129,12 @@ class UntrustedBuilder:
             await self._helper.call("builder-stop", STARTING)
             log.info("untrusted_builder_stopped")
         except StagerError as error:
-            log.warning("untrusted_builder_not_stopped", error=error.message)
+            log.warning("untrusted_builder_stop_failed", error=error.message)
 
     async def _start(self) -> str:
-        """The address of its engine, once that runs and has room."""
+        """Start the builder and return its engine's address."""
         if self._helper is None:
-            raise missing("`helper: off` in the configuration.")
+            raise missing("The configuration has `helper: off`.")
         if not self._helper.socket.exists():
             raise missing(f"There is no root helper at {self._helper.socket}.")
         try:
@@ -159,12 +159,12 @@ class UntrustedBuilder:
 
 
 def missing(why: str, hint: str = "") -> Refused:
-    """There is no builder for untrusted code."""
+    """The error for a builder that isn't set up."""
     return Refused(
-        "Code from forks can't be built here: there is no builder for it.",
+        "Code from forks can't be built: the builder for untrusted code isn't set up.",
         hint=hint
-        or f"An administrator sets up `stager-helper` ({HOW_TO_OPEN}), or accepts with "
-        "`forks.unsafe_shared_builder: true` that such builds can change what trusted ones make.",
+        or f"An administrator can set up `stager-helper` ({SETUP_DOCS}), or accept with "
+        "`forks.unsafe_shared_builder: true` that such builds can tamper with trusted ones.",
         reason="untrusted-builder-missing",
         detail=why,
     )
@@ -172,7 +172,8 @@ def missing(why: str, hint: str = "") -> Refused:
 
 def _disk_full(where: str, free: int, floor: int) -> Fault:
     return Fault(
-        f"Too little room to build: {gigabytes(free)} are free on {where}; {gigabytes(floor)} have to be.",
-        hint="`stager-helper --builder-size` makes that disk larger; `builds.min_free_disk` has to be free.",
+        f"Not enough disk space to build: {gigabytes(free)} are free on {where}; {gigabytes(floor)} are "
+        "required.",
+        hint="`stager-helper --builder-size` enlarges that disk; `builds.min_free_disk` sets the minimum.",
         reason="disk-full",
     )
