@@ -131,7 +131,7 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
     async def make(*_: object) -> str:
         raise Retry("No free subnet was found.", reason="no-subnet")
 
-    monkeypatch.setattr(NetworkPool, "make", make)
+    monkeypatch.setattr(NetworkPool, "create", make)
     async with docker_under_test() as engine:
         async with engine.instances.prepared("e1", ProfileName.STANDARD):
             made = await engine.instances.create(await engine.spec("runs", instance_labels()))
@@ -325,7 +325,7 @@ def test_another_process_with_the_number_is_not_asked() -> None:
             ("./r",),
             "`/nothing`",
         ),
-        ("", ("/not/there",), "There is no `/not/there`"),
+        ("", ("/not/there",), "The image has no file `/not/there`"),
         ("", ("gulp", "serve"), "no program `gulp`"),
         ('ENTRYPOINT ["echo"]', ("echo", "hunter2"), "`echo echo ...`"),
         ('ENTRYPOINT ["echo", "x"]\nCMD ["y"]', (), ""),

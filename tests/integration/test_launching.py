@@ -109,7 +109,7 @@ def test_launch_answers_at_once_when_asked_to(shared_stager: StagerUnderTest) ->
 
 BROKEN = [
     ({"EXIT": "3"}, {}, "exit code 3", "giving up: the database is missing"),
-    ({"DEAF": "1"}, {"start_timeout": 2}, "listened on no port", "booting"),
+    ({"DEAF": "1"}, {"start_timeout": 2}, "didn't listen on any port", "booting"),
     ({"STATUS": "500"}, {"start_timeout": 2}, "answered with status 500", "booting"),
     ({"STATUS": "404"}, {"start_timeout": 2, "health_path": "/ready"}, "answered with status 404", "booting"),
     ({}, {"command": "/bin/not-there"}, "", "not-there"),

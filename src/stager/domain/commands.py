@@ -1,4 +1,4 @@
-"""Commands: what the HTTP API and the calls of event listeners ask Stager to do."""
+"""Commands of the HTTP API and of the listeners' `action=` calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment: one attempt to bring one revision of an environment up; and the phase it is in."""
+"""A deployment: the attempt to bring one generation of an environment up, and its phase."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stager.domain.source import Revision
 
 
 class Phase(StrEnum):
-    """Where a deployment stands. Derived from what has happened, never set."""
+    """The phase of a deployment. It is derived from the timestamps, never stored."""
 
     QUEUED = "queued"
     BUILDING = "building"
@@ -21,22 +21,22 @@ class Phase(StrEnum):
     LIVE = "live"
     FAILED = "failed"
     SUPERSEDED = "superseded"
-    """A newer generation took its place, before or after it was live."""
+    """A newer generation replaced it, before or after it was live."""
     ENDED = "ended"
-    """Its environment was closed or killed."""
+    """Its environment was suspended or removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is remembered of one attempt: one for each generation of an environment.
+    """A deployment, as stored. Each generation of an environment has one.
 
     Args:
-        id: opaque, also in the engine's labels.
-        image: the id of the image, pinned at its first start; empty before.
-        created_at: when the wish was written down. The stamps after it are None until reached.
-        log: the instance's last lines, kept when it fails or is removed.
-        build: what the log of its image's build is kept by; empty where nothing is built.
-        manifest: what the repository's own file and the image said, as it was when the image was made.
+        id: opaque; part of the engine's labels.
+        image: the id of the image, fixed at the first start; empty before.
+        created_at: when the deployment was requested. The other timestamps are None until reached.
+        log: the last lines of the instance's log, saved when it fails or is removed.
+        build: the key of the build's log; empty if nothing is built.
+        manifest: the settings of the repository file and the image at the time of the build.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Deployment:
 
     @property
     def stage(self) -> str:
-        """How far it has come, as the word that follows "failed while"."""
+        """The stage that it reached, as the word after "failed while"."""
         if self.live_at is not None:
             return "running"
         if self.checking_at is not None:
@@ -78,10 +78,10 @@ def phase_of(deployment: Deployment, environment: Environment) -> Phase:
         return Phase.ENDED
     if deployment.generation < environment.desired.generation:
         return Phase.SUPERSEDED
-    return _phase_on_the_way(deployment)
+    return _phase_in_progress(deployment)
 
 
-def _phase_on_the_way(deployment: Deployment) -> Phase:
+def _phase_in_progress(deployment: Deployment) -> Phase:
     if deployment.checking_at is not None:
         return Phase.CHECKING
     if deployment.starting_at is not None:

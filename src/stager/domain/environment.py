@@ -1,4 +1,5 @@
-"""An environment: one preview, for one change or one name given by hand; what should be, and what is."""
+"""An environment: one preview, for one pull request or one name given at a launch, with its desired and
+observed state."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from stager.domain.source import Revision, Trust
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentKey:
-    """What tells an environment from every other.
+    """Identifies an environment.
 
     Args:
         app: the entry under `images:`.
         subject: `change:REPOSITORY_ID/N` for a pull request, such as `change:github:123/7`; `name:RAW` for a
-            name given by hand.
+            name given at a launch.
     """
 
     app: str
@@ -39,32 +40,32 @@ class EnvironmentKey:
 
 
 class SuspensionReason(StrEnum):
-    """Why an environment that is wanted may not run."""
+    """Why an environment is suspended."""
 
     KILLED = "killed"
-    """Killed by hand: until the next push, reopening or launch."""
+    """A user stopped it, until the next push, reopening or launch."""
     FORK = "fork"
-    """Its code comes from a fork, and previews of forks are switched off."""
+    """Its code comes from a fork, and previews of forks are off."""
     APPROVAL = "approval"
-    """Its code comes from a fork, and nobody has approved this commit."""
+    """Its code comes from a fork, and this commit isn't approved."""
     RULES = "rules"
-    """The configuration's rules for pull requests, or its author, want none."""
+    """The rules for pull requests in the configuration exclude it, or its author opted out."""
     CHECKS = "checks"
     """The checks of its commit haven't passed."""
     NO_ROOM = "no-room"
-    """There are `max_previews` others."""
+    """The limit of `max_previews` is reached."""
 
 
 UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
-"""Strangers' code: no launch by hand gets round these."""
+"""Untrusted code: a launch by a user doesn't override these."""
 
 BY_POLICY = UNAPPROVED | {SuspensionReason.RULES, SuspensionReason.CHECKS}
-"""What falls away by itself when policy no longer says no."""
+"""These end by themselves when the policy allows the preview."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A standing no, with the sentence that people are told."""
+    """A suspension with the sentence that users see."""
 
     reason: SuspensionReason
     message: str
@@ -73,7 +74,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLink:
-    """The pull request that an environment belongs to, as far as reports and names need it."""
+    """The facts about an environment's pull request that reports and names need."""
 
     repository_id: str
     owner: str
@@ -143,14 +144,14 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One preview, as remembered.
+    """One preview, as stored.
 
     Args:
-        id: opaque, also in the engine's names and labels.
-        name: what people call it: the branch, or the name given by hand, untouched.
-        host: where it answers for all its life, without port.
-        comment_id: the pull request's comment that we keep up to date; empty before the first.
-        approved_sha: the commit from a fork that somebody with push access let run; empty for none.
+        id: opaque; part of the engine's names and labels.
+        name: the branch, or the name given at a launch, unchanged.
+        host: the host of its URL, without port. It never changes.
+        comment_id: the pull request's comment that Stager keeps up to date; empty before the first.
+        approved_sha: the commit that a user with push access approved; empty for none.
         serving: the generation that the front sends requests to; None when it shows a page.
     """
 

@@ -1,6 +1,6 @@
-"""The three ways in which a step can end badly; anything else is a bug of ours.
+"""The three kinds of errors. Any other exception is a bug of Stager.
 
-`control` decides by the kind, `web/problems.py` and `cli` put them into words for people.
+`control` decides by the kind; `web/problems.py` and `cli` turn errors into text for users.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ Kind = Literal["refused", "retry", "fault"]
 
 
 class StagerError(Exception):
-    """Base of the three endings.
+    """Base class of the three kinds.
 
     Args:
-        message: what happened and where, one plain sentence.
+        message: what happened and where, one sentence.
         hint: what to do about it; may be empty.
         reason: a slug for metrics, logs and the docs, such as `image-missing`.
-        detail: what the person may want to read next, such as the last lines of a log.
+        detail: further text that helps, such as the last lines of a log.
     """
 
     kind: Kind = "fault"
@@ -34,11 +34,11 @@ class StagerError(Exception):
         return sentences(self.message, self.hint)
 
 
-class Refused(StagerError):  # noqa: N818 (the design's own word: an ending, not an error)
-    """Policy said no. Never shown with a traceback.
+class Refused(StagerError):  # noqa: N818 (the name of the kind)
+    """The request was refused, by a rule or because it is invalid. Never shown with a traceback.
 
     Args:
-        status: the HTTP status that fits, 400 unless told.
+        status: the HTTP status for it.
     """
 
     kind: Kind = "refused"
@@ -51,19 +51,19 @@ class Refused(StagerError):  # noqa: N818 (the design's own word: an ending, not
 
 
 class Retry(StagerError):  # noqa: N818
-    """Not now: something that Stager needs isn't answering. It is tried again by itself."""
+    """Something that Stager needs doesn't answer at the moment. Stager tries again."""
 
     kind: Kind = "retry"
 
 
 class Fault(StagerError):  # noqa: N818
-    """The user's application, image or configuration is broken; trying again won't help."""
+    """The user's application, image or configuration is broken. Trying again doesn't help."""
 
     kind: Kind = "fault"
 
 
 def sentences(first: str, second: str) -> str:
-    """Two sentences as one text, with what is missing between them; either may be empty."""
+    """Join two sentences, with a full stop between them if it is missing. Either may be empty."""
     if not first or not second:
         return first or second
     stop = "" if first[-1] in ".?!:" else "."
@@ -72,7 +72,7 @@ def sentences(first: str, second: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended, as it is remembered and shown."""
+    """A failure as it is stored and shown."""
 
     kind: Kind
     reason: str

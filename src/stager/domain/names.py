@@ -1,7 +1,7 @@
-"""Names people give, and the names that machines can bear.
+"""Makes DNS labels of the names that users give.
 
 The slug follows the first Stager's table (letters lower-cased and without accents, separators to dashes, all
-else dropped) wherever that gives a legal DNS label (RFC 1123, section 2.1), and is repaired where it doesn't.
+else dropped) if that gives a legal DNS label (RFC 1123, section 2.1), and is corrected otherwise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LABEL_LENGTH = 63
 
 HASH_LENGTH = 6
 RESERVED = frozenset({"default"})
-"""Slugs nobody gets: the first Stager's nginx kept its own vhost in a file called `default`."""
+"""Slugs that no preview gets: the first Stager's nginx kept its own vhost in a file called `default`."""
 
 _SEPARATORS = frozenset(" &(){}[],.;:=+<>~-_")
 _LIGATURES = str.maketrans(
@@ -25,12 +25,12 @@ _LIGATURES = str.maketrans(
 
 
 def slugify(name: str) -> str:
-    """`name` as a DNS label, or an empty string where nothing of it can be kept.
+    """Convert a name to a DNS label; an empty string if none of its characters can be kept.
 
     Args:
-        name: a branch, or the name given by hand; any text.
+        name: a branch, or the name given at a launch; any text.
     """
-    # Lower-cased once more in the end: letters for mathematics have a case only after normalising.
+    # Lower-cased again at the end: mathematical letters have a case only after normalising.
     plain = unicodedata.normalize("NFKD", name.lower().translate(_LIGATURES)).lower()
     kept = "".join("-" if c in _SEPARATORS else c for c in plain if c in _SEPARATORS or _is_plain(c))
     label = kept.strip("-")
@@ -42,44 +42,44 @@ def _is_plain(character: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether nobody may give this name by hand."""
+    """Whether this name is refused at a launch."""
     return slugify(name) in RESERVED
 
 
-LEAST_ROOM = HASH_LENGTH + 2
-"""Characters of a label that a preview's own part needs: a letter, a dash and the hash."""
+MIN_SLUG_LENGTH = HASH_LENGTH + 2
+"""Characters of a label that the slug needs at least: a letter, a dash and the hash."""
 
 
 def host_parts(template: str, app: str) -> tuple[str, int]:
-    """What a template of hosts leaves room for, so that none of its labels gets too long.
+    """Compute the lengths that keep every label of a host template legal.
 
     Args:
         template: such as `{slug}-{app}.{domain}`.
         app: the entry under `images:`.
 
     Returns:
-        The application's part, cut where the label would be full without the slug, and the characters that
-        the slug may have.
+        The application's part, shortened if it would leave no space for the slug, and the maximum length of
+        the slug.
     """
     app, room = slugify(app), LABEL_LENGTH
     for label in template.removesuffix(".{domain}").split("."):
         slugs, apps = label.count("{slug}"), label.count("{app}")
         fixed = len(label.replace("{slug}", "").replace("{app}", ""))
         if apps:
-            app = app[: (LABEL_LENGTH - fixed - slugs * LEAST_ROOM) // apps].rstrip("-")
+            app = app[: (LABEL_LENGTH - fixed - slugs * MIN_SLUG_LENGTH) // apps].rstrip("-")
         if slugs:
             room = min(room, (LABEL_LENGTH - fixed - apps * len(app)) // slugs)
     return app, room
 
 
 def labels(name: str, *, app: str, key: str, room: int = LABEL_LENGTH) -> Iterator[str]:
-    """The labels to try for a preview, best first: the slug, the slug with the app's, the slug with a hash.
+    """The candidate labels of a preview, best first: the slug, the slug with the app's, the slug with a hash.
 
     Args:
-        name: the branch, or the name given by hand.
+        name: the branch, or the name given at a launch.
         app: the entry under `images:`.
-        key: what tells this environment from every other; the hash is made of it, so it never changes.
-        room: characters that a label may have, `LEAST_ROOM` or more.
+        key: the environment's key, from which the hash is computed, so that it never changes.
+        room: maximum number of characters, `MIN_SLUG_LENGTH` or more.
     """
     slug = slugify(name)
     if slug and slug not in RESERVED and len(slug) <= room:
@@ -96,6 +96,6 @@ def _hash(key: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean "shop"?` when something known is like `name`, otherwise an empty string."""
+    """`did you mean "shop"?` if a known name is similar to `name`, otherwise an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f'did you mean "{close[0]}"?' if close else ""

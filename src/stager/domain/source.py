@@ -1,4 +1,4 @@
-"""Where an environment's code comes from: repository, change and revision, and whether it may run here."""
+"""The source of an environment's code: repository, change, revision, and whether it is trusted."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from datetime import datetime
 from enum import StrEnum
 
 COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-"""A whole commit id: of SHA-1, or of SHA-256 (git-config(1), `extensions.objectFormat`). Anybody can make two
-commits that share a shorter one: seven digits take 0.1 s."""
+"""A full commit id: of SHA-1, or of SHA-256 (git-config(1), `extensions.objectFormat`). Two commits with the
+same abbreviated id are easy to make: seven digits take 0.1 s."""
 
 
 def is_commit_id(text: str) -> bool:
-    """Whether this is a whole commit id, in lower case, as git prints it."""
+    """Whether this is a full commit id, in lower case, as git prints it."""
     return COMMIT_ID.fullmatch(text) is not None
 
 
 class Trust(StrEnum):
-    """Whether a change's code may run here."""
+    """Whose code it is. It decides about secrets and approval; see `Profile` for confinement."""
 
     TRUSTED = "trusted"
-    """Somebody with push access put it into the repository itself."""
+    """It is in the repository itself, so its author has push access."""
     FORK = "fork"
-    """It comes from another repository, so anybody may have written it."""
+    """It comes from another repository, so anyone may have written it."""
 
 
 class Access(StrEnum):
-    """What somebody may do with a repository. GitHub's `maintain` counts as write, `triage` as read."""
+    """A user's permission on a repository. GitHub's `maintain` counts as write, `triage` as read."""
 
     NONE = "none"
     READ = "read"
@@ -36,7 +36,7 @@ class Access(StrEnum):
 
     @property
     def may_push(self) -> bool:
-        """Whether whoever has it may put code into the repository."""
+        """Whether it includes pushing to the repository."""
         return self in (Access.WRITE, Access.ADMIN)
 
 
@@ -69,15 +69,15 @@ def forge_of(repository_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pull request as the forge last told it.
+    """The latest known state of a pull request.
 
     Args:
-        repository: the base: where the change is wanted, and whose settings count.
-        head_repository: where the code lies; None when that repository was deleted.
-        head_before: the head that this delivery replaced, when it says so.
-        updated_at: the forge's own time stamp, by which late deliveries are told from new ones.
-        labels: their names.
-        description: what its author wrote below the title.
+        repository: the base repository, whose settings apply.
+        head_repository: the repository of its code; None if it was deleted.
+        head_before: the head commit that this delivery replaced, if it contains it.
+        updated_at: the forge's timestamp, which tells late deliveries from new ones.
+        labels: the names of its labels.
+        description: the text below the title.
         author_is_bot: whether a program opened it, such as one that updates dependencies.
     """
 
@@ -101,13 +101,13 @@ class Change:
 
     @property
     def trust(self) -> Trust:
-        """By comparing repositories: `fork: true` only says that the head's repository was forked once."""
+        """Compares the repositories: `fork: true` only means that the head's repository is a fork."""
         head = self.head_repository
         return Trust.TRUSTED if head is not None and head.id == self.repository.id else Trust.FORK
 
     def is_older_than(self, seen: Change) -> bool:
-        """Whether this tells of a state before `seen`. The forge's stamps count whole seconds, so within
-        one the chain of heads decides where it can."""
+        """Whether this is an earlier state than `seen`. The forge's timestamps have a resolution of a second;
+        within one, the chain of head commits decides if it can."""
         if self.updated_at != seen.updated_at:
             return self.updated_at < seen.updated_at
         return bool(self.head_sha) and self.head_sha == seen.head_before
@@ -115,8 +115,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is to run: a commit and the ref that it came from. Both are empty for a launch by hand of a
-    prebuilt image: then the boot script decides, and the image's id tells what ran."""
+    """The commit to run, and the ref that it came from. Both are empty for a launch of a prebuilt image by
+    name: the boot script decides then, and the image's id identifies what ran."""
 
     sha: str = ""
     ref: str = ""

@@ -1,5 +1,7 @@
-"""What people are told of an environment. One table, from which the visitor's page, the pull request and the
-API are made, so that they never disagree."""
+"""The status of an environment for users.
+
+One table, from which the visitor's page, the pull request and the API are made, so that they agree.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class State(StrEnum):
     BUILDING = "building"
     LIVE = "live"
     UNRESPONSIVE = "unresponsive"
-    """Live, but its application has stopped answering."""
+    """Live, but its application no longer answers."""
     UPDATING = "updating"
     """Live with an older revision while a newer one comes up."""
     FAILED = "failed"
@@ -50,11 +52,11 @@ _PAGES: dict[State, PageState] = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state with its sentence.
+    """The state with a sentence that explains it.
 
     Args:
-        reason: a slug where something is the matter, empty otherwise.
-        lines: the last lines of the log where they explain the state.
+        reason: the reason slug of a failure or a suspension, empty otherwise.
+        lines: the last lines of the log if they explain the state.
     """
 
     state: State
@@ -65,7 +67,7 @@ class Status:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether the state changes only by an event from outside."""
         return self.state not in (State.STARTING, State.BUILDING, State.UPDATING)
 
 
@@ -73,7 +75,7 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
     """The status of an environment.
 
     Args:
-        deployment: of the desired generation; None before its first step.
+        deployment: of the desired generation; None before its first action.
     """
     desired = environment.desired
     if not desired.is_present:
@@ -82,11 +84,11 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
         return _suspended(desired.suspension)
     if deployment is not None and deployment.attempt.final:
         return _failed(environment, deployment)
-    return _coming_up(environment, deployment)
+    return _in_progress(environment, deployment)
 
 
 def page_of(environment: Environment, status: Status) -> Page:
-    """What a visitor of the environment's host sees while nothing serves there."""
+    """The page that visitors of the environment's host see while no instance serves."""
     return Page(
         state=_PAGES[status.state],
         name=environment.name,
@@ -100,7 +102,7 @@ def page_of(environment: Environment, status: Status) -> Page:
 
 def _gone(environment: Environment) -> str:
     if environment.change:
-        return f"Pull request #{environment.change.number} is closed, and its preview went with it."
+        return f"Pull request #{environment.change.number} is closed, so its preview was removed."
     return "This preview was removed."
 
 
@@ -113,27 +115,27 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
     outcome = deployment.attempt.outcome or Outcome("fault", "cause-unknown", "The deployment failed.")
     state = State.FAILED if environment.serving is None else State.FAILED_UPDATE
     text = outcome.detail or deployment.log
-    says_where = outcome.reason == "build-failed"
+    names_stage = outcome.reason == "build-failed"
     return Status(
         state,
-        outcome.message if says_where else f"Failed while {deployment.stage}: {outcome.message}",
+        outcome.message if names_stage else f"Failed while {deployment.stage}: {outcome.message}",
         outcome.hint,
         outcome.reason,
         tuple(lines_on_screen(text)[-LINES_SHOWN:]),
     )
 
 
-def _coming_up(environment: Environment, deployment: Deployment | None) -> Status:
+def _in_progress(environment: Environment, deployment: Deployment | None) -> Status:
     if environment.serving == environment.desired.generation:
         outcome = deployment.attempt.outcome if deployment else None
         if outcome is not None and outcome.reason == UNRESPONSIVE:
             return Status(State.UNRESPONSIVE, outcome.message, outcome.hint, outcome.reason)
         note = deployment.manifest.note if deployment else ""
         return Status(State.LIVE, "The preview is live.", note)
-    is_built = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING
-    first = State.BUILDING if is_built else State.STARTING
+    is_building = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING
+    first = State.BUILDING if is_building else State.STARTING
     state = first if environment.serving is None else State.UPDATING
     outcome = deployment.attempt.outcome if deployment else None
     if outcome is not None:
         return Status(state, f"{outcome.message} Trying again.", outcome.hint, outcome.reason)
-    return Status(state, "The preview is being built." if is_built else "The preview is starting.")
+    return Status(state, "The preview is being built." if is_building else "The preview is starting.")

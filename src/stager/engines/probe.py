@@ -1,7 +1,6 @@
-"""Asks an instance over HTTP whether it serves, by its address and with the Host that visitors will use.
+"""Probes an instance over HTTP, at its address and with the Host header of visitors.
 
-The front's own reader of responses decides what an answer is, so that nothing passes here that visitors
-wouldn't get, and nothing fails that they would.
+The front's parser reads the responses, so that the health check passes exactly if visitors get the response.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from stager.front.proxy.probe_request import Answer, ask
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT = 3.0
-"""Seconds in which a connection is accepted or refused."""
+"""Seconds until an attempt to connect is given up."""
 _MOST_REFUSALS = 1024
 _REQUEST = "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: stager-health-check\r\nAccept: */*\r\n\r\n"
 
 
 class HttpProber:
-    """See `ports.engine.Prober`. Redirects aren't followed: they would lead away from the instance."""
+    """See `ports.engine.Prober`. It doesn't follow redirects, which may lead to another server."""
 
     def __init__(self) -> None:
         self._refusals: dict[Endpoint, str] = {}
@@ -58,7 +57,7 @@ class HttpProber:
         return True
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """No effect: no connection is kept open."""
 
     def _remember(self, endpoint: Endpoint, host: str, answer: Answer) -> None:
         before = self._refusals.pop(endpoint, "")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stager.domain.names import (
     LABEL_LENGTH,
-    LEAST_ROOM,
+    MIN_SLUG_LENGTH,
     RESERVED,
     did_you_mean,
     host_parts,
@@ -101,7 +101,7 @@ def test_labels_of_any_length(length: int) -> None:
         "{slug}-{app}.{domain}",
         "pr-{slug}.{app}.preview.{domain}",
         "{app}-{slug}-{slug}.{domain}",
-        f"{'a' * (LABEL_LENGTH - LEAST_ROOM)}{{slug}}.{{domain}}",
+        f"{'a' * (LABEL_LENGTH - MIN_SLUG_LENGTH)}{{slug}}.{{domain}}",
     ],
 )
 @pytest.mark.parametrize("app", ["shop", "a" * 40, "a-" * 40])

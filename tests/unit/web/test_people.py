@@ -27,7 +27,7 @@ class TestWhoAmI:
 
         assert answer.json() == {
             "name": "ann",
-            "by": "BasicAuthentication",
+            "authenticated_by": "BasicAuthentication",
             "role": "administrator",
             "apps": {"shop": "administrator"},
         }
@@ -93,7 +93,7 @@ class TestTokens:
         ("body", "about"),
         [
             ({"role": "boss"}, "is no role"),
-            ({"role": "none"}, "of no use"),
+            ({"role": "none"}, "needs a role other than none"),
             ({"expires_in": 59}, "expires_in"),
             ({"expires_in": 10**9}, "expires_in"),
             ({"label": ""}, "label"),

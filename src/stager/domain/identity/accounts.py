@@ -94,13 +94,13 @@ class ShareLink:
 
     Args:
         id: part of the link's signed content.
-        made_by: who gave it out.
+        created_by: who gave it out.
         note: for whom or what it is.
     """
 
     id: str
     environment_id: str
-    made_by: str
+    created_by: str
     note: str
     created_at: datetime
     expires_at: datetime

@@ -1,4 +1,4 @@
-"""Docker, by its Engine API over the socket. Only what bears this installation's label is ever touched."""
+"""The Docker engine, by its API. Only resources with this installation's label are touched."""
 
 from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.client import connect

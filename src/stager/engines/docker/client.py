@@ -1,4 +1,4 @@
-"""The connection to Docker, and how its errors become ours."""
+"""The connection to Docker, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import aiohttp
 from stager.domain.errors import Retry
 
 CALL_TIMEOUT = 60.0
-"""Seconds for one call. Docker answers within a second or two unless the machine is in trouble."""
+"""Seconds for one call. Docker answers within two seconds unless the machine is overloaded."""
 
 UNREACHABLE = 900
-"""The status that aiodocker makes up when it can't connect."""
+"""The status that aiodocker uses when it can't connect."""
 
 
 def connect(address: str) -> aiodocker.Docker:
-    """A client of the engine at this address; no connection is made before the first call.
+    """Create a client of the engine at this address. It connects with the first call.
 
     Args:
         address: such as `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`.
@@ -28,8 +28,8 @@ def connect(address: str) -> aiodocker.Docker:
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Turns what goes wrong between us and Docker into `Retry`; its answers to us pass as they are, but for
-    those that tell of its own trouble (5xx)."""
+    """Translate connection errors, timeouts and Docker's 5xx answers to `Retry`. Other answers of Docker pass
+    unchanged."""
     try:
         yield
     except aiodocker.DockerError as error:
@@ -38,8 +38,8 @@ def engine_errors() -> Iterator[None]:
         if error.status < 500:
             raise
         raise Retry(
-            f"Docker reports an error of its own: {error.message}",
-            hint="Its log says more (`journalctl -u docker`).",
+            f"Docker reports an internal error: {error.message}",
+            hint="Check Docker's log: `journalctl -u docker`.",
             reason="engine-error",
         ) from error
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -49,7 +49,7 @@ def engine_errors() -> Iterator[None]:
 def _away(error: Exception) -> Retry:
     return Retry(
         "Docker doesn't answer.",
-        hint="Is it running, and may Stager's user open its socket? `docker version` tells.",
+        hint="Check that it runs and that Stager's user may open its socket: `docker version`.",
         reason="engine-away",
         detail=str(error),
     )

@@ -1,7 +1,8 @@
-"""The body of Docker's create call: our defaults, the administrator's parameters over them, ours last.
+"""The body of Docker's create call: Stager's defaults, the administrator's parameters over them, and last
+what Stager never leaves to them.
 
-What belongs together is completed in between. An administrator who gives `Memory` doesn't have to know that
-`MemorySwap` goes with it, and one who sets a single limit of `Ulimits` keeps the others.
+Related parameters are completed in between: `Memory` sets `MemorySwap` as well, and a single limit in
+`Ulimits` keeps the others.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ NO_CORE: Mapping[str, Any] = {"Name": "core", "Soft": 0, "Hard": 0}
 """No core dumps: the kernel writes them where the host's `core_pattern` says (core(5))."""
 
 OPEN_FILES: Mapping[str, Any] = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}
-"""Open files of one process: ten times what servers and databases take by default, and a small part of what
-the machine has (proc_sys_fs(5), `file-max`). Few engines run with less themselves."""
+"""Open files of a process: ten times the default of servers and databases, and a small part of the machine's
+limit (proc_sys_fs(5), `file-max`). Few engines have a lower limit themselves."""
 
 COMPLETED = (
     "Binds",
@@ -32,7 +33,7 @@ COMPLETED = (
     "Tmpfs",
     "Ulimits",
 )
-"""Parameters of `HostConfig` that are looked at here. Docker reads their names without regard to case."""
+"""The parameters of `HostConfig` that this module reads. Docker ignores the case of their names."""
 
 
 def create_body(
@@ -49,12 +50,12 @@ def create_body(
 
     Args:
         own_labels: further labels of the container.
-        publish: whether the port must be published on the loopback address, for a host that can't dial
-            the container's own.
-        seccomp_profile: used where the administrator names none; empty for the engine's own.
-        ulimits: those that hold where the administrator gives no others of their names.
-        volumes: paths that get a tmpfs of half the memory each, unless the administrator mounts something
-            there; with further options of that.
+        publish: whether to publish the port on the loopback address, for hosts that can't connect to the
+            container's own address.
+        seccomp_profile: used unless the administrator sets one; empty for the engine's.
+        ulimits: the limits that the administrator doesn't override.
+        volumes: further options by path, for paths that get a tmpfs of half the memory each unless the
+            administrator mounts something there.
     """
     body = merge(_defaults(spec), _with_known_names(spec.container.parameters))
     tmpfs = _tmpfs(body, volumes, spec.profile.limits.memory)
@@ -63,17 +64,17 @@ def create_body(
 
 
 def cleaned(path: str) -> str:
-    """A path as Docker compares it: without doubled slashes, dots and one at its end (Go's `path.Clean`)."""
+    """A path as Docker compares it: without double slashes, dots and a final slash (Go's `path.Clean`)."""
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def is_read_only(spec: InstanceSpec) -> bool:
-    """Whether the administrator has the instance's root file system read-only."""
+    """Whether the administrator makes the root file system read-only."""
     return bool(_with_known_names(spec.container.parameters)["HostConfig"].get("ReadonlyRootfs"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, maps within maps merged likewise; neither is changed."""
+    """A copy of `base` updated by `over`, nested maps recursively."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -83,8 +84,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_known_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with `COMPLETED` as they are written there: `memory` would otherwise stand beside our
-    `Memory`."""
+    """The parameters with the names of `COMPLETED` in their usual case: `memory` overrides `Memory`."""
     host = parameters.get("HostConfig") or {}
     known = {name.casefold(): name for name in COMPLETED}
     named = {known.get(key.casefold(), key): value for key, value in host.items()}
@@ -94,7 +94,7 @@ def _with_known_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _completion(
     host: Mapping[str, Any], seccomp_profile: str, ulimits: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What goes with the parameters that are there."""
+    """The parameters that complete the given ones."""
     given = list(host.get("Ulimits") or ())
     named = {value for each in given for key, value in each.items() if key.casefold() == "name"}
     completion: dict[str, Any] = {
@@ -110,8 +110,8 @@ def _completion(
 
 
 def _tmpfs(body: Mapping[str, Any], volumes: Mapping[str, str], memory: int) -> dict[str, Any]:
-    """The tmpfs mounts in the place of volumes. Half the memory each: one that is full has the application
-    fail to write, and not be killed."""
+    """The tmpfs mounts that replace volumes. Half the memory each: if one is full, writing fails, and the
+    application isn't killed."""
     host, mounted = body["HostConfig"], _mounted(body)
     size = (host.get("Memory") or memory) // 2
     wanted = {path: more for path, more in volumes.items() if cleaned(path) not in mounted}
@@ -122,7 +122,7 @@ def _tmpfs(body: Mapping[str, Any], volumes: Mapping[str, str], memory: int) -> 
 
 
 def _mounted(body: Mapping[str, Any]) -> set[str]:
-    """Where the administrator mounts something himself."""
+    """The paths at which the administrator mounts something."""
     host = body["HostConfig"]
     mounts = [
         value
@@ -157,8 +157,8 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
 
 
 def _checks_image(spec: InstanceSpec) -> bool:
-    """Whether Docker's own periodic check is switched off. Nothing reads what it finds, and each run costs
-    a process in every preview, for ever; a check that the administrator's parameters set stays."""
+    """Whether Docker's periodic HEALTHCHECK is switched off. Nothing reads its results, and each run costs a
+    process in every preview. A check in the administrator's parameters stays."""
     return spec.container.has_healthcheck and "Healthcheck" not in spec.container.parameters
 
 

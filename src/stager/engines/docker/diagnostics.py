@@ -1,4 +1,4 @@
-"""Looks at Docker: whether it answers, whether it is new enough, and what images are built with."""
+"""Checks Docker: whether it answers, is new enough and can build images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Finding, Verdict
 
 OLDEST = 20
-"""The first release of Docker that Stager is tested with, 20.10."""
+"""The oldest release of Docker that Stager is tested with, 20.10."""
 INSTALL_BUILDX = (
-    "Install it: `apt-get install docker-buildx`, or docker-buildx-plugin from Docker's own packages."
+    "Install it: `apt-get install docker-buildx`, or docker-buildx-plugin from Docker's packages."
 )
 
 
 class DockerCheck:
-    """Whether Docker answers, and is new enough.
+    """Checks that Docker answers and is new enough.
 
     Args:
-        address: the engine's.
+        address: the address of the engine.
     """
 
     subject = "Docker"
@@ -42,10 +42,10 @@ class DockerCheck:
 
 
 class BuildCheck:
-    """Whether images can be built, and builds be limited.
+    """Checks that images can be built and that builds are limited.
 
     Args:
-        cgroup_parent: the cgroup under which they are to run; empty for none of their own.
+        cgroup_parent: the cgroup for builds; empty for none.
     """
 
     subject = "builds"
@@ -68,32 +68,36 @@ class BuildCheck:
                 stderr=asyncio.subprocess.DEVNULL,
             )
         except OSError:
-            return Finding(self.subject, Verdict.WRONG, "There is no command `docker` here.", INSTALL_BUILDX)
-        said, _ = await process.communicate()
+            return Finding(
+                self.subject, Verdict.WRONG, "The command `docker` isn't installed.", INSTALL_BUILDX
+            )
+        output, _ = await process.communicate()
         if process.returncode:
-            return Finding(self.subject, Verdict.WRONG, "`docker buildx` isn't there.", INSTALL_BUILDX)
+            return Finding(self.subject, Verdict.WRONG, "`docker buildx` isn't installed.", INSTALL_BUILDX)
         return Finding(
-            self.subject, Verdict.FINE, f"buildx is there: {said.decode('utf-8', 'replace').strip()}."
+            self.subject, Verdict.FINE, f"buildx is installed: {output.decode('utf-8', 'replace').strip()}."
         )
 
     async def _limits(self) -> Finding:
         if not self._cgroup_parent:
-            hint = "`builds.cgroup_parent` names a cgroup whose limits are theirs."
-            return Finding(self.subject, Verdict.WARNING, "Builds may take all of the machine.", hint)
+            hint = "Set `builds.cgroup_parent` to a cgroup that limits them."
+            return Finding(
+                self.subject, Verdict.WARNING, "Builds may use all CPU and memory of the machine.", hint
+            )
         version = await version_of(self._address)
         if number_of(version) < HONOURS_CGROUPS:
-            hint = f"Docker {HONOURS_CGROUPS} and later do."
-            message = f"Docker {version} doesn't heed `builds.cgroup_parent`."
+            hint = f"Docker {HONOURS_CGROUPS} and later apply it."
+            message = f"Docker {version} ignores `builds.cgroup_parent`."
             return Finding(self.subject, Verdict.WARNING, message, hint)
-        return Finding(self.subject, Verdict.FINE, f"They run under {self._cgroup_parent}.")
+        return Finding(self.subject, Verdict.FINE, f"Builds run under {self._cgroup_parent}.")
 
 
 class UntrustedBuildCheck:
-    """Whether code from forks can be built, and where.
+    """Checks whether and where code from forks can be built.
 
     Args:
-        helper: starts the builder for it; None where it isn't used.
-        is_shared: whether it is built beside trusted code.
+        helper: starts the builder for untrusted code; None if it isn't used.
+        is_shared: whether untrusted code is built by the builder of trusted code.
     """
 
     subject = "builds of forks"
@@ -106,19 +110,19 @@ class UntrustedBuildCheck:
         """See `ports.diagnostics.Check.look`."""
         if self._is_shared:
             hint = (
-                "Set `forks.unsafe_shared_builder` to false, and have `stager-helper` build code from forks."
+                "Set `forks.unsafe_shared_builder` to false, and let `stager-helper` build code from forks."
             )
-            message = "Code from forks is built beside trusted code, and can change what trusted builds make."
+            message = "Code from forks is built together with trusted code, and can change its builds."
             return [Finding(self.subject, Verdict.WARNING, message, hint)]
         try:
             why = await self._why_not()
         except StagerError as error:
             why = f"{error.message} {error.hint}"
         if why:
-            hint = f"`stager-helper` has it; {SETUP_DOCS}."
+            hint = f"`stager-helper` provides the builder; {SETUP_DOCS}."
             message = f"Code from forks can't be built: {why}"
             return [Finding(self.subject, Verdict.WARNING, message, hint)]
-        return [Finding(self.subject, Verdict.FINE, "Code from forks has a builder of its own.")]
+        return [Finding(self.subject, Verdict.FINE, "Code from forks is built by a separate builder.")]
 
     async def _why_not(self) -> str:
         if self._helper is None:
@@ -140,6 +144,6 @@ async def version_of(address: str) -> str:
 
 
 def number_of(version: str) -> int:
-    """The first part of a version; 0 where it has none."""
+    """The major version; 0 if it can't be read."""
     found = re.match(r"\d+", version)
     return int(found[0]) if found else 0

@@ -1,4 +1,4 @@
-"""What happens inside a running container: commands that are run there, and what its own check says."""
+"""Runs commands in a running container, and the image's HEALTHCHECK."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from stager.engines.docker.client import engine_errors
 from stager.ports.engine import Checked, Ran
 
 OUTPUT_KEPT = 64 * 1024
-"""Bytes of a command's output that are kept, its last."""
+"""Maximum number of bytes of a command's output that are kept, from its end."""
 CANNOT_RUN = (126, 127)
-"""The exit codes of what can't be executed, or isn't there (POSIX, Shell & Utilities, 2.8.2)."""
+"""The exit codes for a program that can't be executed or isn't found (POSIX, Shell & Utilities, 2.8.2)."""
 
 
 NANOSECONDS = 1_000_000_000
 CHECK_TIMEOUT = 30.0
-"""Seconds that Docker gives a check that doesn't say (Dockerfile reference, HEALTHCHECK)."""
+"""Docker's default timeout of a HEALTHCHECK in seconds (Dockerfile reference, HEALTHCHECK)."""
 MISSING = re.compile(
     r"^(?:\S*/)?(?:ba|da|a|k|z)?sh: (?:(?:line )?\d+: )?\S+: "
     r"(?:(?:command )?not found|Permission denied)\s*$",
     re.MULTILINE,
 )
-"""How shells say that they can't run a program."""
+"""The messages of shells that can't run a program."""
 
 
 async def run_inside(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
     """See `ports.engine.Instances.run`."""
-    ran = await _executed(docker, container, command, timeout)
-    if _could_not_begin(ran):
+    ran = await _execute(docker, container, command, timeout)
+    if _could_not_start(ran):
         raise Fault(
             f"`{command[0]}` can't be run in the container.",
-            hint="Is the program in the image, and executable?",
+            hint="Check that the program is in the image, and executable.",
             reason="hook-failed",
             detail=ran.output,
         )
     return ran
 
 
-async def _executed(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
+async def _execute(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
     with engine_errors():
         try:
             execution = await docker.containers.container(container).exec(list(command))
@@ -52,18 +52,18 @@ async def _executed(docker: aiodocker.Docker, container: str, command: Sequence[
             code = (await execution.inspect())["ExitCode"] if ended else None
         except aiodocker.DockerError as error:
             if error.status in (404, 409):  # it is gone, or it doesn't run
-                raise Retry("The container doesn't run any more.", reason="instance-gone") from error
+                raise Retry("The container isn't running any more.", reason="instance-gone") from error
             raise
     return Ran(code, output)
 
 
-def _could_not_begin(ran: Ran) -> bool:
+def _could_not_start(ran: Ran) -> bool:
     """Whether Docker couldn't start the program."""
     return ran.exit_code in CANNOT_RUN and "exec failed" in ran.output
 
 
 async def _output_of(execution: aiodocker.execs.Exec, timeout: float) -> tuple[str, bool]:
-    """The end of what it prints, and whether it ended in time."""
+    """The end of the output, and whether the command ended in time."""
     kept = b""
     try:
         async with asyncio.timeout(timeout), execution.start(detach=False) as stream:
@@ -92,7 +92,7 @@ async def check(docker: aiodocker.Docker, container: str) -> Checked | None:
     if not command:
         return None
     try:
-        return judged(await _executed(docker, container, command, timeout))
+        return judged(await _execute(docker, container, command, timeout))
     except Retry as error:
         if error.reason != "instance-gone":
             raise
@@ -100,7 +100,7 @@ async def check(docker: aiodocker.Docker, container: str) -> Checked | None:
 
 
 def _command_of(config: Mapping[str, Any]) -> tuple[list[str], float]:
-    """The check's command and its time in seconds, as Docker runs it; no command where there is no check."""
+    """The command of the HEALTHCHECK and its timeout in seconds; an empty command if there is none."""
     healthcheck = config.get("Healthcheck") or {}
     timeout = (healthcheck.get("Timeout") or 0) / NANOSECONDS or CHECK_TIMEOUT
     match healthcheck.get("Test") or ["NONE"]:
@@ -113,8 +113,8 @@ def _command_of(config: Mapping[str, Any]) -> tuple[list[str], float]:
 
 
 def judged(ran: Ran) -> Checked:
-    """What a run of the check says. It couldn't be run where its program, or one that its shell line names,
-    isn't there: `curl ... || exit 1` hides that from the exit code."""
+    """The result of a run of the HEALTHCHECK. It couldn't be run if its program, or one that its shell line
+    names, doesn't exist; `curl ... || exit 1` hides that from the exit code."""
     if ran.exit_code == 0:
         return Checked(healthy=True, output=ran.output)
     if ran.exit_code in CANNOT_RUN or MISSING.search(ran.output):

@@ -1,4 +1,4 @@
-"""Reads files of containers, which need not run: by Docker's archive call, and no more than is wanted."""
+"""Reads files of containers, running or stopped, by Docker's archive call."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import aiodocker
 
 
 async def archive_of(docker: aiodocker.Docker, container: str, path: str, most: int) -> bytes | None:
-    """The first bytes of the tar archive of a path in a container; None when there is nothing at the path,
-    or no container.
+    """Read the beginning of the tar archive of a path in a container. Returns None if the path or the
+    container doesn't exist.
 
     Args:
-        most: bytes that are wanted; what comes may be a little more.
+        most: number of bytes to read; the result may be slightly longer.
 
     Raises:
-        DockerError: Docker says no for another reason.
+        DockerError: Docker refuses for another reason.
     """
     content = b""
     try:

@@ -1,4 +1,4 @@
-"""Which image a name means now."""
+"""Resolves the names of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stager.engines.docker.client import UNREACHABLE, engine_errors
 
 
 class DockerImages:
-    """The engine's images. One that is here is never fetched, so that one committed by hand works."""
+    """The engine's images. An image that exists locally is never pulled, so that a committed one works."""
 
     def __init__(self, docker: aiodocker.Docker) -> None:
         self._docker = docker
@@ -21,7 +21,7 @@ class DockerImages:
             await self._pull(reference)
             found = await self._find(reference)
         if found is None:
-            raise _missing(reference, "Docker fetched it, and still doesn't know it.")
+            raise _missing(reference, "Docker pulled it, but doesn't list it.")
         return found
 
     async def _find(self, reference: str) -> str | None:
@@ -34,7 +34,7 @@ class DockerImages:
                 if error.status >= 500:
                     raise
                 raise Fault(
-                    f'Docker doesn\'t take "{reference}" for the name of an image: {error.message}',
+                    f'Docker doesn\'t accept "{reference}" as the name of an image: {error.message}',
                     reason="image-missing",
                 ) from error
 
@@ -52,8 +52,8 @@ class DockerImages:
 
 def _missing(reference: str, why: str) -> Fault:
     return Fault(
-        f"The image \"{reference}\" isn't on this machine, and can't be fetched.",
-        hint=f"`docker images` lists what is here; `docker commit CONTAINER {reference}` makes one.",
+        f"The image \"{reference}\" isn't on this machine, and can't be pulled.",
+        hint=f"`docker images` lists the local ones; `docker commit CONTAINER {reference}` creates it.",
         reason="image-missing",
         detail=why,
     )

@@ -1,7 +1,7 @@
-"""Why a container ended right at its start, where Docker and the container's files tell that.
+"""Explains why a container ended at its start, from Docker's messages and the container's files.
 
-A script whose first line names an interpreter that isn't there "doesn't exist" to the kernel: execve(2) says
-ENOENT of the script. So the file itself is looked at, which Docker hands out from stopped containers as well.
+For a script whose first line names a missing interpreter, execve(2) returns ENOENT as if the script were
+missing. So the file itself is read, which Docker allows for stopped containers as well.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stager.domain.text import as_on_screen
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.files import archive_of
 
-LOOKED_AT = 8192
-"""Bytes that are read of a file with what Docker's archive puts before it."""
+READ_BYTES = 8192
+"""Bytes that are read of a file's archive, its header included."""
 MOST_LINKS = 5
 LONGEST_SHOWN = 200
 
@@ -30,14 +30,14 @@ _TROUBLE = (
     re.compile(r'exec: "(?P<program>[^"]+)": (?:stat \S+: )?(?P<why>[\w $]+)'),
     re.compile(r"^exec (?P<program>\S+): (?P<why>[\w ]+)", re.MULTILINE),
 )
-"""How Docker's init (https://github.com/krallin/tini) and runc say that they can't run a program."""
+"""Messages of Docker's init (https://github.com/krallin/tini) and of runc that can't run a program."""
 
 
 async def post_mortem(docker: aiodocker.Docker, container: str, words: str) -> str:
     """See `ports.engine.Instances.post_mortem`.
 
     Args:
-        words: what the container printed, or Docker said of its start.
+        words: the output of the container, or Docker's error at its start.
     """
     with engine_errors():
         try:
@@ -53,16 +53,16 @@ async def post_mortem(docker: aiodocker.Docker, container: str, words: str) -> s
 
 
 def _of_entrypoint(config: Mapping[str, Any], image: Mapping[str, Any]) -> str:
-    """That a configured command was an argument of the image's ENTRYPOINT."""
+    """Explain that a configured command was passed to the image's ENTRYPOINT."""
     entrypoint, command = config.get("Entrypoint") or [], config.get("Cmd") or []
     if not entrypoint or command == (image.get("Cmd") or []):
         return ""
-    # Only the first word of what the administrator may have written: it is shown in pull requests.
+    # Only the first word of the configured command: this is shown in pull requests.
     more = " ..." if command[1:] else ""
     ran = _shown(shlex.join([*entrypoint, *command[:1]])) + more
     return (
-        "`command` takes the place of the image's CMD alone, so behind its ENTRYPOINT this ran: "
-        f"`{ran}`. Leave out of `command` what the ENTRYPOINT has."
+        f"`command` replaces only the image's CMD. With its ENTRYPOINT, this ran: `{ran}`. "
+        "Remove the part from `command` that the ENTRYPOINT contains."
     )
 
 
@@ -73,43 +73,43 @@ async def _trouble(
     shown = _shown(program)
     if "permission denied" in why:
         return (
-            f"`{shown}` may not be run: `git update-index --chmod=+x FILE` in the repository, or "
-            "`RUN chmod +x FILE` in the Dockerfile, makes it executable."
+            f"`{shown}` isn't executable. Run `git update-index --chmod=+x FILE` in the repository, or add "
+            "`RUN chmod +x FILE` to the Dockerfile."
         )
     if "exec format error" in why:
-        return f"`{shown}` is made for another kind of processor, or is a script without a `#!` line."
+        return f"`{shown}` was built for another CPU architecture, or is a script without a `#!` line."
     if "no such file" not in why and "not found" not in why:
         return ""
     if "/" not in program:
-        return f"There is no program `{shown}` in the image."
+        return f"The image has no program `{shown}`."
     begins = await _beginning(docker, container, posixpath.join(config.get("WorkingDir") or "/", program))
     return await _of_file(docker, container, shown, begins)
 
 
 async def _of_file(docker: aiodocker.Docker, container: str, shown: str, begins: bytes | None) -> str:
     if begins is None:
-        return f"There is no `{shown}` in the image."
+        return f"The image has no file `{shown}`."
     line = begins.partition(b"\n")[0]
     if not line.startswith(b"#!"):
-        return f"`{shown}` is there, but not what it needs, such as the C library that it was made for."
+        return f"`{shown}` exists, but something that it needs is missing, such as its C library."
     if line.endswith(b"\r"):
         return (
-            f"The first line of `{shown}` ends with a carriage return, as on Windows, so its interpreter "
-            "isn't found. Save it with Unix line ends; `*.sh text eol=lf` in .gitattributes keeps them."
+            f"The first line of `{shown}` ends with a carriage return, so its interpreter isn't found. Save "
+            "it with Unix line ends, and add `*.sh text eol=lf` to .gitattributes."
         )
     interpreter = (line[2:].split() or [b""])[0].decode("utf-8", "replace")
     if await _beginning(docker, container, interpreter) is None:
         return (
             f"The first line of `{shown}` names the interpreter `{_shown(interpreter)}`, which isn't in the "
-            "image. Install it, or name one that is there, such as `/bin/sh`."
+            "image. Install it, or use one that is, such as `/bin/sh`."
         )
     return ""
 
 
 async def _beginning(docker: aiodocker.Docker, container: str, path: str) -> bytes | None:
-    """The first bytes of a file in the container, links followed; None when it isn't there."""
+    """The beginning of a file in the container, following links; None if it doesn't exist."""
     for _ in range(MOST_LINKS):
-        data = await archive_of(docker, container, path, LOOKED_AT)
+        data = await archive_of(docker, container, path, READ_BYTES)
         if data is None:
             return None
         member, content = _first_member(data)
@@ -131,5 +131,5 @@ def _first_member(data: bytes) -> tuple[tarfile.TarInfo | None, bytes]:
 
 
 def _shown(text: str) -> str:
-    """What an image's author wrote, as it may be shown between backticks."""
+    """A text of the image's author, made safe for display between backticks."""
     return as_on_screen(text.replace("`", "'").replace("\n", " "))[:LONGEST_SHOWN]

@@ -1,16 +1,16 @@
 """The system calls that instances may make: a seccomp profile in the form of Docker's own
 (https://docs.docker.com/engine/security/seccomp/), which its API takes inline.
 
-It is an allow-list: what isn't named here is refused, also what future kernels bring. The groups follow the
-sections of syscalls(2); what a capability opens is taken from capabilities(7). An instance has none of those
-capabilities unless an administrator gives it some by `CapAdd`, and then their calls come with them, as with
-Docker's own profile.
+It is an allow-list: other calls are refused, also those of future kernels. The groups follow the sections of
+syscalls(2); the calls that a capability allows are taken from capabilities(7). An instance has none of those
+capabilities unless an administrator grants them by `CapAdd`; then their calls are allowed, as in Docker's own
+profile.
 
-It differs from the profile that Docker 20.10 brings in three points. io_uring is refused: it makes other
-calls where no filter sees them, and many holes of the kernel were in it. Sockets are of five families; above
-all not of AF_VSOCK, which leads to the hypervisor past every network and firewall (vsock(7)), and not of
-AF_ALG and the rarely used protocols. `socketcall`, which hides the family from a filter, is refused on x86:
-32-bit programs of glibc have no network there.
+It differs from the profile of Docker 20.10 in three points. io_uring is refused: it makes other calls that no
+filter sees, and had many kernel vulnerabilities. Sockets are limited to five families, without AF_VSOCK,
+which reaches the hypervisor past every network and firewall (vsock(7)), AF_ALG and the rarely used protocols.
+`socketcall`, which hides the family from a filter, is refused on x86, where 32-bit programs of glibc have no
+network then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stager.engines.docker.client import engine_errors
 Rule = Mapping[str, Any]
 
 ENOSYS, EPERM = 38, 1
-"""ENOSYS has programs take another way, as on a kernel that is too old (errno(3))."""
+"""With ENOSYS, programs use a fallback, as on a kernel that is too old (errno(3))."""
 
 CALLS: Mapping[str, str] = {
     "reading and writing": """
@@ -188,13 +188,13 @@ def _rules() -> Iterator[Rule]:
         yield _allowed("personality", _argument(0, persona))
     yield from _new_processes()
     yield _refused("io_uring_setup io_uring_enter io_uring_register")
-    # Without this rule, libseccomp takes one for `socket` as leave for `socketcall` with any family.
+    # Without this rule, libseccomp takes one for `socket` as permission for `socketcall` with any family.
     yield _refused("socketcall", excludes={"arches": ["s390", "s390x"]})
 
 
 def _new_processes() -> Iterator[Rule]:
-    """New processes without namespaces of their own. The arguments of clone3 are out of a filter's sight, so
-    it is refused in a way that has the C library use clone."""
+    """New processes without namespaces of their own. A filter can't read the arguments of clone3, so it is
+    refused with an error that makes the C library use clone."""
     # Where the flags are the second argument (clone(2), "C library/kernel differences").
     on_s390 = {"arches": ["s390", "s390x"]}
     admins = {"caps": ["CAP_SYS_ADMIN"]}

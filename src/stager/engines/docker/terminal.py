@@ -1,4 +1,4 @@
-"""A terminal inside a running container, by Docker's exec."""
+"""A terminal in a running container, by Docker's exec."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from stager.ports.engine import Size
 
 HANG_UP = (b"\x03", b"\x04", b"\x04")
 """Interrupt, then end of file, twice for shells that ask back (POSIX, General Terminal Interface, 11.1.9).
-Docker leaves what runs in an exec alone when whoever started it goes, and has no call that ends it."""
+Docker doesn't end the process of an exec when its client disconnects, and has no call to end it."""
 HANG_UP_PAUSE = 0.1
-"""Seconds between them: an interrupt throws away what was typed behind it."""
+"""Seconds between them: an interrupt discards the input that follows it."""
 CODE_TRIES = 20
-"""Docker tells the end of the output a moment before it knows the exit code."""
+"""Docker reports the end of the output shortly before it has the exit code."""
 
 
 async def open_terminal(
@@ -33,10 +33,10 @@ async def open_terminal(
             )
             stream = execution.start(detach=False)
             terminal = DockerTerminal(execution, stream)
-            await stream.__aenter__()  # begins it; it is closed by whoever has the terminal
+            await stream.__aenter__()  # starts it; `DockerTerminal.close` ends it
         except aiodocker.DockerError as error:
             if error.status in (404, 409):  # it is gone, or it doesn't run
-                raise Retry("The container doesn't run any more.", reason="instance-gone") from error
+                raise Retry("The container isn't running any more.", reason="instance-gone") from error
             raise
     await terminal.resize(size)
     return terminal
@@ -59,7 +59,7 @@ class DockerTerminal:
 
     async def write(self, data: bytes) -> None:
         """See `ports.engine.Terminal.write`."""
-        # The last two are how aiodocker says that it has ended.
+        # aiodocker raises the last two if the command has ended.
         with suppress(aiohttp.ClientError, OSError, AssertionError, RuntimeError):
             await self._stream.write_in(data)
 

@@ -1,9 +1,9 @@
-"""The volumes that images declare (`VOLUME`), where the root file system is read-only.
+"""The volumes that images declare (`VOLUME`), for instances with a read-only root file system.
 
-Docker makes such a volume on its disk for each container, of any size, which undoes the bound that a
-read-only root gives. A tmpfs in its place is bounded, and its pages count as the instance's memory. It has to
-belong to the user to whom the image's folder belongs, which Docker doesn't see to and doesn't tell: a
-container that is never started shows it.
+Docker creates such a volume of unlimited size on its disk for each container, which undoes the limit of a
+read-only root. A tmpfs instead is limited, and its pages count as the instance's memory. It must belong to
+the owner of the image's folder, which Docker neither sets nor reports: Stager reads it from a container that
+is never started.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from stager.engines.docker.files import archive_of
 
 log = structlog.get_logger(__name__)
 
-MOST_REMEMBERED = 256
-"""Images whose folders are remembered. What is in an image never changes."""
+CACHE_SIZE = 256
+"""Maximum number of images whose folders are cached. The content of an image never changes."""
 
 FIRST_ENTRIES = 64 * 1024
-"""Bytes of a folder's archive that are read: its own entry and the next, with what may stand before them
+"""Bytes of a folder's archive that are read: its own entry and the next, with their extended headers
 (pax(1), "pax Extended Header")."""
 
 MOST_ENTRIES = 2
-"""A folder, and something in it."""
+"""A folder, and its first child."""
 
 Options = Mapping[str, str]
-"""Options of a tmpfs by the paths of the volumes."""
+"""The options of a tmpfs, by the path of the volume."""
 
 
 class ImageVolumes:
-    """Knows the folders of images that their `VOLUME` lines name.
+    """Reads the folders of images that their `VOLUME` lines name.
 
     Args:
-        installation: the id by which what is ours is known.
+        installation: the id of the installation.
     """
 
     def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
@@ -54,52 +54,53 @@ class ImageVolumes:
         self._turn = asyncio.Lock()
 
     async def options(self, image: str) -> Options:
-        """The options of tmpfs mounts that stand in for an image's volumes: owner, group and mode.
+        """The options of the tmpfs mounts that replace an image's volumes: owner, group and mode.
 
         Args:
             image: its id.
 
         Raises:
-            Fault: `volume-unbounded`: one of its volumes can't be bounded.
+            Fault: `volume-unbounded`: the size of one of its volumes can't be limited.
             Retry: the engine doesn't answer.
-            DockerError: the image isn't there, or is of no use.
+            DockerError: the image is missing or unusable.
         """
         if image not in self._known:
             async with self._turn:
-                while len(self._known) >= MOST_REMEMBERED:
+                while len(self._known) >= CACHE_SIZE:
                     self._known.pop(next(iter(self._known)))
-                self._known[image] = await self._asked(image)
+                self._known[image] = await self._read(image)
         return self._known[image]
 
-    async def _asked(self, image: str) -> Options:
+    async def _read(self, image: str) -> Options:
         with engine_errors():
             config = (await self._docker.images.inspect(image)).get("Config") or {}
         declared = config.get("Volumes") or ()
-        if strange := next((path for path in declared if not path.startswith("/")), None):
+        if relative := next((path for path in declared if not path.startswith("/")), None):
             raise Fault(
-                f'The image declares a volume with a relative path, "{strange[:200]}", so it has no bound.',
-                hint="Write the whole path after VOLUME in the Dockerfile. With a read-only root, volumes "
-                "are bounded.",
+                f'The image declares a volume with a relative path, "{relative[:200]}", so its size isn\'t '
+                "limited.",
+                hint="Write an absolute path after VOLUME in the Dockerfile. With a read-only root, the size "
+                "of volumes is limited.",
                 reason="volume-unbounded",
             )
-        # Docker takes a tmpfs for a volume's place only where both are written alike.
+        # Docker replaces a volume by a tmpfs only if both paths are spelled the same.
         paths = sorted({cleaned(path) for path in declared})
-        return await self._looked_at(image, paths) if paths else {}
+        return await self._read_folders(image, paths) if paths else {}
 
-    async def _looked_at(self, image: str, paths: list[str]) -> Options:
+    async def _read_folders(self, image: str, paths: list[str]) -> Options:
         name = f"stager-{self._installation}-volumes"
         body: dict[str, Any] = {
             "Image": image,
-            # It is never started, and wouldn't run anything of the image's.
+            # Never started, and it wouldn't run any program of the image.
             "Entrypoint": ["/"],
             "Cmd": [],
-            # By the image's own labels it could pass for an instance.
+            # The image's labels could make it look like an instance.
             "Labels": {labels.INSTALLATION: self._installation, labels.DEPLOYMENT: ""},
-            # Or Docker would make the volumes, and copy into them what the image has there.
+            # Without these, Docker would create the volumes and copy the image's content into them.
             "HostConfig": {"NetworkMode": "none", "Tmpfs": dict.fromkeys(paths, "")},
         }
         with engine_errors():
-            await self._remove(name)  # one that a killed Stager left
+            await self._remove(name)  # left over by a killed Stager
             container = (await self._docker.containers.create(body, name=name)).id
             try:
                 return {path: await self._folder(container, path) for path in paths}
@@ -110,11 +111,11 @@ class ImageVolumes:
         try:
             await self._docker.containers.container(name).delete(v=True, force=True)
         except aiodocker.DockerError as error:
-            if error.status not in (404, 409):  # it is gone, or going
+            if error.status not in (404, 409):  # it is gone, or being removed
                 raise
 
     async def _folder(self, container: str, path: str) -> str:
-        """The options for one folder. One that isn't in the image is for everybody, as tmpfs has it."""
+        """The options for one folder. The default of tmpfs, if the folder isn't in the image."""
         content = await archive_of(self._docker, container, path, FIRST_ENTRIES)
         return "" if content is None else _options(path, content)
 
@@ -122,7 +123,7 @@ class ImageVolumes:
 def _options(path: str, content: bytes) -> str:
     entries = _entries(content)
     if not entries or not entries[0].isdir():
-        return "mode=1777"  # such as a link: whose folder it leads to isn't known
+        return "mode=1777"  # such as a link, whose target isn't known
     folder = entries[0]
     if len(entries) > 1 or len(content) >= FIRST_ENTRIES:
         log.warning("volume_content_hidden", path=path)
@@ -130,7 +131,7 @@ def _options(path: str, content: bytes) -> str:
 
 
 def _entries(content: bytes) -> list[tarfile.TarInfo]:
-    """The entries at the beginning of an archive, the last of which may be cut off."""
+    """The first entries of an archive, whose end may be cut off."""
     found: list[tarfile.TarInfo] = []
     with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(content), mode="r|") as archive:
         while (entry := archive.next()) is not None and len(found) < MOST_ENTRIES:

@@ -18,9 +18,9 @@ Data = dict[str, "Data"] | list["Data"] | str | int | float | bool | None
 
 _OWN_TAGS = "tag:yaml.org,2002:"
 _MERGE = "tag:yaml.org,2002:merge"
-_TRUTH = {"true": True, "false": False}
-_NOTHING = frozenset({"", "~", "null"})
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_BOOLEANS = {"true": True, "false": False}
+_NULL = frozenset({"", "~", "null"})
+_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 """Characters that escapes in double quotes can produce and that UTF-8, processes and databases reject."""
 
 MAX_VALUES = 100_000
@@ -105,7 +105,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*trail, i)) for i, item in enumerate(node.value)]
         self._take(node.value)
-        if _NO_TEXT.search(node.value):
+        if _INVALID_CHARACTERS.search(node.value):
             self._refuse(trail, "has an invalid character")
             return None
         is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
@@ -118,7 +118,7 @@ class _Reader:
             if key.tag == _MERGE:
                 for data in self._merged(item, trail):
                     merged = {**data, **merged}
-            elif not isinstance(key, yaml.ScalarNode) or _NO_TEXT.search(key.value):
+            elif not isinstance(key, yaml.ScalarNode) or _INVALID_CHARACTERS.search(key.value):
                 self._refuse(trail, f"has a key that isn't text, at line {key.start_mark.line + 1}")
             elif key.value in own:
                 self._refuse((*trail, key.value), f"is given twice, again at line {key.start_mark.line + 1}")
@@ -148,10 +148,10 @@ class _Reader:
 
 def scalar(text: str) -> Data:
     """Convert a plain scalar to None, a boolean or a number, or return it as it is."""
-    if text in _NOTHING:
+    if text in _NULL:
         return None
-    if text in _TRUTH:
-        return _TRUTH[text]
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
     for number in (int, float):
         try:
             if str(value := number(text)) == text and text not in {"nan", "inf", "-inf"}:

@@ -31,21 +31,21 @@ class Expansion:
         self._environ = environ
         self._folder = folder
 
-    def fill(self, data: Data, trail: Trail = ()) -> Data:
+    def expand(self, data: Data, trail: Trail = ()) -> Data:
         """Return the data with references expanded, except invalid ones."""
         if isinstance(data, dict):
-            return {key: self.fill(value, (*trail, key)) for key, value in data.items()}
+            return {key: self.expand(value, (*trail, key)) for key, value in data.items()}
         if isinstance(data, list):
-            return [self.fill(value, (*trail, i)) for i, value in enumerate(data)]
+            return [self.expand(value, (*trail, i)) for i, value in enumerate(data)]
         return self._text(data, trail) if isinstance(data, str) else data
 
     def _text(self, text: str, trail: Trail) -> str:
         try:
-            filled = _REFERENCE.sub(self._variable, text)
-            filled = self._file(filled.removeprefix(FILE)) if text.startswith(FILE) else filled
-            return ReferencedText(filled) if filled != text else text
-        except _InvalidReference as why:
-            self.problems.append(Problem.at(trail, str(why)))
+            expanded = _REFERENCE.sub(self._variable, text)
+            expanded = self._file(expanded.removeprefix(FILE)) if text.startswith(FILE) else expanded
+            return ReferencedText(expanded) if expanded != text else text
+        except _InvalidReference as error:
+            self.problems.append(Problem.at(trail, str(error)))
             return text
 
     def _variable(self, match: re.Match[str]) -> str:

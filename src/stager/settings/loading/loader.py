@@ -95,7 +95,7 @@ def _text(path: Path) -> str:
 def _settings(written: Data, name: str, context: Context) -> Settings:
     _refuse_per_environment(written, name)
     expansion = Expansion(context.environ, context.folder)
-    data = expansion.fill(written)
+    data = expansion.expand(written)
     problems = [*_of_plugins(context.known.plugins), *expansion.problems]
     if problems and problems_with_sections(context.known.plugins):
         raise ConfigurationError(name, problems)
@@ -103,9 +103,9 @@ def _settings(written: Data, name: str, context: Context) -> Settings:
     try:
         settings = model.model_validate(data, context=context)
     except ValidationError as error:
-        unfilled = {problem.path for problem in problems}
+        unresolved = {problem.path for problem in problems}
         found = problems_of(error, model, written)
-        problems = [*problems, *(problem for problem in found if problem.path not in unfilled)]
+        problems = [*problems, *(problem for problem in found if problem.path not in unresolved)]
     if problems:
         raise ConfigurationError(name, problems)
     return settings

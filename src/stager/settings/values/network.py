@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from stager.domain.egress import Destination
-from stager.domain.names import LEAST_ROOM
+from stager.domain.names import MIN_SLUG_LENGTH
 from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.scalars import Form
 
@@ -230,5 +230,5 @@ def check_template(template: str) -> None:
         raise InvalidValue('should contain {slug} and end with ".{domain}"')
     if not is_dns_name(before.format(slug="a", app="a")):
         raise InvalidValue("should have only characters that are valid in a host name")
-    if not is_dns_name(before.format(slug="a" * LEAST_ROOM, app="a")):
-        raise InvalidValue(f"should leave {LEAST_ROOM} of a label's 63 characters to the slug")
+    if not is_dns_name(before.format(slug="a" * MIN_SLUG_LENGTH, app="a")):
+        raise InvalidValue(f"should leave {MIN_SLUG_LENGTH} of a label's 63 characters to the slug")

@@ -279,7 +279,7 @@ class TestFailures:
         await harness.rest(2)
         status = await harness.status()
         assert (status.state, status.reason) == (State.UNRESPONSIVE, "unresponsive")
-        assert "without an answer" in status.message
+        assert "didn't answer" in status.message
         # It is told again after a restart of the control plane, and forgotten after one of the front.
         await harness.rest(120)
         assert (await harness.status()).state is State.UNRESPONSIVE
