@@ -308,7 +308,7 @@ def test_a_call_may_launch_and_kill_but_not_by_a_link(make_stager: MakeStager) -
         auth=("testuser", "test:password"),
     )
     assert link.status_code == 405
-    assert "needs a POST" in link.text
+    assert "must be sent with POST" in link.text
     assert stager.containers() == []
     assert stager.post("/event_receiver", action="start", name="x").text == f"http://{stager.host('x')}"
     assert stager.post("/event_receiver", action="stop", name="x").text == "ok"

@@ -80,7 +80,7 @@ def test_one_that_ends_the_process_is_set_aside_after_the_second_time(make_stage
     assert ready["notices"] == {"deliveries": "1 set aside; `stager doctor` lists them."}
     [finding] = [f for f in stager.api("/doctor") if f["subject"] == "deliveries"]
     assert finding["verdict"] == "warning"
-    assert "bad-one (pull_request) was set aside: Stager ended or hung 2 times" in finding["message"]
+    assert "bad-one (pull_request) was set aside: Stager crashed or hung 2 times" in finding["message"]
     told = [json.loads(line) for line in stager.log.read_text().splitlines() if line.startswith("{")]
     assert [line["delivery"] for line in told if line["event"] == "delivery_set_aside"] == ["bad-one"]
 

@@ -18,7 +18,7 @@ class Mishaps:
     @classmethod
     def note(cls, _: WrappedLogger, level: str, event: EventDict) -> EventDict:
         # The machine kills control planes in the middle of a delivery, and after the second it is set aside.
-        is_killed_twice = event["event"] == "delivery_set_aside" and "ended or hung" in event["why"]
+        is_killed_twice = event["event"] == "delivery_set_aside" and "crashed or hung" in event["why"]
         if level in ("error", "exception", "critical") and not is_killed_twice:
             cls.seen.append(repr(event))
         raise structlog.DropEvent
