@@ -96,7 +96,7 @@ async def test_a_claim_gives_a_role_unless_the_configuration_does(
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
 
     who = (await scene.web.client.get("/api/v1/whoami")).json()
-    assert (who["name"], who["by"], who["role"]) == (name, "OpenIDConnectAuthentication", role)
+    assert (who["name"], who["authenticated_by"], who["role"]) == (name, "OpenIDConnectAuthentication", role)
     assert await scene.launch() == launched
 
 

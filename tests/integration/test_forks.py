@@ -215,11 +215,11 @@ def test_the_shared_builder_is_used_only_by_name_and_shown(town: MakeTown) -> No
     place.open()
     place.stager.wait_for(NAME, "live")
     assert place.get() == "first"
-    place.commented("built beside trusted code")
+    place.commented("built together with trusted code")
     [warning] = place.environment["warnings"]
     assert "forks.unsafe_shared_builder" in warning
     page = place.stager.preview_page(place.environment["id"])
-    assert "built beside trusted code" in page
+    assert "built together with trusted code" in page
 
     own = place.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
     place.stager.deliver(place.github.event("opened", place.github.open("own", own)))

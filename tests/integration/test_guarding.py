@@ -147,7 +147,7 @@ def test_what_was_blocked_is_shown_and_the_setting_opens_it(guarded: Guarded, se
     assert not reaches(stager, "a", "172.17.0.1", service)
     [blocked] = until(lambda: stager.environment("a")["blocked"], "it is told")
     opens = f"172.17.0.1:{service}"
-    assert (blocked["protocol"], blocked["count"], blocked["opens"]) == ("tcp", 1, opens)
+    assert (blocked["protocol"], blocked["count"], blocked["egress_allow"]) == ("tcp", 1, opens)
     page = stager._client.get(
         f"{stager.url}/previews/{stager.environment('a')['id']}", auth=("testuser", "test:password"),
         headers={"Host": f"localhost:{stager.port}"},

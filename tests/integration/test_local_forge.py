@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.web.forges.local_push import MOST_SHOWN
+from stager.web.forges.local_push import MAX_SHOWN
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.local_forge.workshop import Clone
@@ -86,10 +86,10 @@ def test_all_too_many_branches_arent_told_of_one_by_one(make_stager: MakeStager,
     rules = {"bases": ["release/*"]}  # which is none of theirs
     stager = make_stager(local_forge=str(bare.parent), images={"shop": {"pull_requests": rules}})
     clone = Clone(tmp_path / "clone", bare)
-    *shown, last = clone.push("main", *(f"main:b{number}" for number in range(MOST_SHOWN + 2)))
+    *shown, last = clone.push("main", *(f"main:b{number}" for number in range(MAX_SHOWN + 2)))
     assert last == "and 2 more"
-    assert len(shown) == MOST_SHOWN
-    until(lambda: len(stager.api()) == MOST_SHOWN + 2, "all are known")
+    assert len(shown) == MAX_SHOWN
+    until(lambda: len(stager.api()) == MAX_SHOWN + 2, "all are known")
 
 
 def test_over_http(make_stager: MakeStager, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_one_that_ends_the_process_is_set_aside_after_the_second_time(make_stage
 
     stager.wait_for("good", "live")
     ready = stager._client.get(f"{stager.url}/readyz").json()
-    assert ready["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
+    assert ready["notices"] == {"deliveries": "1 set aside; `stager doctor` lists them."}
     [finding] = [f for f in stager.api("/doctor") if f["subject"] == "deliveries"]
     assert finding["verdict"] == "warning"
     assert "bad-one (pull_request) was set aside: Stager ended or hung 2 times" in finding["message"]

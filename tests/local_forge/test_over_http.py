@@ -96,7 +96,7 @@ class TestPush:
     async def test_of_too_much_is_refused(
         self, clone: Clone, bare: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(web_git, "LARGEST_BODY", 3_000_000)
+        monkeypatch.setattr(web_git, "MAX_PUSH", 3_000_000)
         (clone.folder / "large").write_bytes(os.urandom(6_000_000))
         clone.git("add", "large")
         clone.git("commit", "--quiet", "--message=Much")

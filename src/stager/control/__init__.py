@@ -1,1 +1,1 @@
-"""What Stager does: it takes wishes in, and brings what is to what should be. It knows ports, no drivers."""
+"""The control plane: records desired state and reconciles actual state with it. Imports ports, no drivers."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import apprise
 
 STAGED = "{image_name}/{container_name} is now staged at {url}"
-_FIRST_SLACK = "isn't a setting any more; Slack gives a `webhook_url` for an incoming webhook instead"
+_FIRST_SLACK = "was removed; use `webhook_url` with the URL of an incoming webhook"
 
 
 class NotifyOnLaunch(PostLaunchHandler):

@@ -32,18 +32,18 @@ FEATURES: tuple[type[Feature], ...] = (Firewall, Builder)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT. The firewall's rules stay in place afterwards."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     try:
-        account = pwd.getpwnam(given.user)
+        account = pwd.getpwnam(options.user)
     except KeyError:
-        sys.exit(f"stager-helper: the user {given.user} doesn't exist; create it, or change --user")
+        sys.exit(f"stager-helper: the user {options.user} doesn't exist; create it, or change --user")
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     if account.pw_uid and (path := writable_by(account.pw_uid, groups)):
-        risk = f"{given.user} can change {path}, and could become root with that"
+        risk = f"{options.user} can change {path}, and could become root with that"
         sys.exit(f"stager-helper: {risk}; only root may write to it")
-    registry = Registry(__version__, [feature.of(given) for feature in FEATURES])
-    server = Server(given.socket, account.pw_uid, account.pw_gid, registry, tick=given.check_every)
+    registry = Registry(__version__, [feature.of(options) for feature in FEATURES])
+    server = Server(options.socket, account.pw_uid, account.pw_gid, registry, tick=options.check_every)
     try:
         asyncio.run(_serve(server))
     except (OSError, HelperError) as error:

@@ -141,9 +141,9 @@ class Server:
 
     async def _do(self, request: Request) -> Mapping[str, object]:
         verb = self._registry.find(request.verb)
-        given = verb.shape(request.fields, "fields")
+        values = verb.shape(request.fields, "fields")
         started = asyncio.Event()
-        task = asyncio.create_task(self._run_in_queue(verb, given, started))
+        task = asyncio.create_task(self._run_in_queue(verb, values, started))
         self._running.add(task)
         task.add_done_callback(self._done)
         finished, _ = await asyncio.wait({task}, timeout=verb.timeout)
@@ -161,11 +161,11 @@ class Server:
             log.info("request failed: %r", error)
 
     async def _run_in_queue(
-        self, verb: Verb, given: Mapping[str, object], started: asyncio.Event
+        self, verb: Verb, values: Mapping[str, object], started: asyncio.Event
     ) -> Mapping[str, object]:
         async with self._queues[verb.queue]:
             started.set()
-            return await asyncio.to_thread(verb.run, given)
+            return await asyncio.to_thread(verb.run, values)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -1,4 +1,4 @@
-"""What makes images of source trees, such as BuildKit by `docker buildx`."""
+"""Builds images from source trees, for example with BuildKit through `docker buildx`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import Protocol
 from stager.domain.recipe import Recipe
 
 Say = Callable[[str], None]
-"""Takes one line of a build's log, without its line end."""
+"""Receives one line of a build's log, without the newline."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOrder:
-    """One image to be made.
+    """The order to build one image.
 
     Args:
-        key: what tells this image from every other: lower-case letters and digits. The same commit built by
-            the same recipe has the same key.
-        app: the application it is for; becomes a label.
+        key: identifies the image: lower-case letters and digits. The same commit with the same recipe has the
+            same key.
+        app: its application; becomes a label.
         sha: the commit; becomes a label.
         tree: a folder with the commit's files.
-        timeout: seconds until it is given up.
-        untrusted: whether its code is a stranger's: what its steps keep for later builds is then kept for
-            strangers alone.
+        timeout: of the build, in seconds.
+        untrusted: whether the code is untrusted. Untrusted builds have a build cache of their own.
     """
 
     key: str
@@ -39,13 +38,13 @@ class BuildOrder:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What an image says of itself.
+    """The metadata of an image.
 
     Args:
-        ports: the TCP ports that it exposes, its base image's too, lowest first.
+        ports: the TCP ports that it exposes, including its base image's, in ascending order.
         first: the first TCP port that its own Dockerfile exposes, in the stage that was built; None where
-            that has no `EXPOSE` line.
-        others: what it exposes besides, such as `53/udp`.
+            there is no `EXPOSE` line.
+        others: other exposed ports, such as `53/udp`.
         has_healthcheck: whether it has a `HEALTHCHECK`.
     """
 
@@ -56,29 +55,28 @@ class ImageFacts:
 
 
 class Builder(Protocol):
-    """Makes images, and keeps those that it made until they are swept. Every method raises `Retry` while the
-    engine doesn't answer."""
+    """Builds images, and keeps them until `sweep` removes them. Every method raises `Retry` while the engine
+    doesn't answer."""
 
     async def find(self, app: str, key: str) -> str | None:
-        """The id of the image that was made for this application by this key; None when there is none (any
-        more)."""
+        """The id of the image that was built for this application with this key; None when there is none."""
 
     async def build(self, order: BuildOrder, say: Say) -> str:
-        """Make the image, and return its id. Cancelling it ends the build at once.
+        """Build the image. Returns its id. Cancelling stops the build immediately.
 
         Args:
-            say: hears the build's log, line by line, as it comes.
+            say: receives the build's log, line by line.
 
         Raises:
             Fault: `build-failed`: the message names stage and step, the hint a likely cause, and the detail
                 has the last lines; `build-too-slow`; `dockerfile-missing`; `build-refused`: the Dockerfile or
-                the context leads out of the tree; `disk-full`: less is free than the floor asks for;
-                `builder-missing`: `docker buildx` isn't there.
+                the context is outside the tree; `disk-full`: less than the configured minimum is free;
+                `builder-missing`: `docker buildx` isn't installed.
         """
 
     async def facts(self, image: str) -> ImageFacts:
-        """What an image says of itself. Raises `Fault` (`image-missing`) when it isn't there."""
+        """The metadata of an image. Raises `Fault` (`image-missing`) when there is no such image."""
 
     async def sweep(self, keep: Collection[str]) -> int:
-        """Remove the images that we made, but for these ids and those that a container uses. Never one that
-        bears another label, or none. Returns how many went."""
+        """Remove the images that Stager built, except these ids and those that a container uses. Images
+        without Stager's label are never removed. Returns the number of removed images."""

@@ -1,4 +1,4 @@
-"""Time and chance, so that tests can hold both still."""
+"""Time and random ids, which tests replace."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
 class Ids(Protocol):
-    """Where opaque ids come from."""
+    """Generates opaque ids."""
 
     def new(self) -> str:
-        """A fresh id: lower-case letters and digits, never used before."""
+        """A new unique id: lower-case letters and digits."""
 
 
 class RandomIds:
-    """Twelve characters of the system's randomness: 60 bits."""
+    """Generates ids of twelve random characters: 60 bits."""
 
     ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 

@@ -1,4 +1,4 @@
-"""What looks whether the things that Stager needs are as it needs them. It changes none of them."""
+"""Checks of what Stager depends on. They change nothing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """What is to be thought of it."""
+    """The result of a check."""
 
     FINE = "fine"
     WARNING = "warning"
-    """It works, but for how long, or how well?"""
+    """It works, but not well or not for long."""
     WRONG = "wrong"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing, as it is.
+    """A finding of a check.
 
     Args:
-        subject: what was looked at, in a word or two.
-        message: how it is, in a sentence.
-        hint: what to do about it; empty where that is nothing.
+        subject: what was checked, in one or two words.
+        message: its state, in a sentence.
+        hint: what to do; may be empty.
     """
 
     subject: str
@@ -34,11 +34,11 @@ class Finding:
 
 
 class Check(Protocol):
-    """Looks at something."""
+    """A check."""
 
     @property
     def subject(self) -> str:
-        """What it looks at, in a word or two."""
+        """What it checks, in one or two words."""
 
     async def look(self) -> Sequence[Finding]:
-        """What it found. What it raises is a finding, too: it is wrong."""
+        """Run the check. An exception counts as a finding, too: `WRONG`."""

@@ -1,4 +1,4 @@
-"""What keeps previews from what they mustn't reach: rules for all, and exceptions by application."""
+"""The firewall of the previews: rules for all, and exceptions by application."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from stager.domain.egress import Destination
 from stager.domain.environment import Instance, InstanceLabels
 
 UNGUARDED = "unguarded"
-"""The reason with which a start is put off, because nobody can say that the rules are in place."""
+"""The reason of a `Retry` when a start is delayed because the rules aren't known to be applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A destination that an environment's instances were kept from.
+    """A destination to which connections of an environment's instances were blocked.
 
     Args:
         protocol: `tcp`, `udp`, `icmp`, or a number.
         port: 0 where the protocol has none.
-        count: attempts, at least: of many within a second only some are counted.
-        last: when it was tried last.
+        count: the minimum number of attempts; of many within a second only some are counted.
+        last: the time of the last attempt.
     """
 
     environment: str
@@ -34,23 +34,23 @@ class Blocked:
 
     @property
     def opens(self) -> str:
-        """The entry of `egress_allow` that opens it; empty where there is none for its protocol."""
+        """The entry of `egress_allow` that allows it; empty where its protocol can't be allowed."""
         return str(Destination(self.address, self.port)) if self.port else ""
 
 
 class Firewall(Protocol):
-    """Rules for what instances may connect to. Each method raises `Retry` while it can't be done."""
+    """Applies the rules. Each method raises `Retry` while that fails."""
 
     async def guard(self, network: str, labels: InstanceLabels) -> None:
-        """Return once the rules for an instance with these labels, in this network, are known to be in place.
-        An instance is started after this only.
+        """Apply the rules for an instance with these labels in this network. An instance is only started
+        after this returns.
 
         Raises:
             Retry: `unguarded`.
         """
 
     async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
-        """Have the rules in place for all these instances and no others; names are looked up again."""
+        """Apply the rules of exactly these instances; host names are resolved again."""
 
     async def blocked(self) -> list[Blocked]:
-        """What instances were kept from lately, of those that `guard` and `renew` know."""
+        """Recently blocked destinations of the instances that `guard` and `renew` were called with."""

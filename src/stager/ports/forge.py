@@ -1,4 +1,4 @@
-"""Where pull requests live, such as GitHub."""
+"""The forge, such as GitHub."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from stager.ports.source import Origin
 
 
 class Progress(StrEnum):
-    """How a deployment stands, in the words of those forges that show deployments and statuses."""
+    """The state of a deployment, by GitHub's names."""
 
     WAITING = "waiting"
-    """It may not run yet: approval, room, a rule."""
+    """It may not run yet: approval, capacity, a rule."""
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     SUCCESS = "success"
     FAILURE = "failure"
     INACTIVE = "inactive"
-    """It was live, and is gone."""
+    """It was live and was removed."""
 
 
 Reaction = Literal["+1", "-1", "confused", "rocket", "eyes"]
 """GitHub's names (REST API, reactions)."""
 
 Checks = Literal["none", "pending", "success", "failure"]
-"""What a commit's checks and statuses amount to, our own left out."""
+"""The combined result of a commit's checks and statuses, without Stager's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """How one environment stands, for the forge's own places.
+    """The state of one environment, for the forge's deployments and commit statuses.
 
     Args:
         environment: its name there, such as `preview/shop/pr-7`.
-        sha: the commit that it is about.
+        sha: the commit.
         description: one plain sentence.
-        url: where the preview answers; empty while it doesn't.
-        log_url: where to read more.
+        url: the preview's URL; empty while it doesn't serve.
+        log_url: the URL of its page.
     """
 
     environment: str
@@ -56,7 +56,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How much may still be asked of the forge.
+    """The forge's rate limit.
 
     Args:
         resets_at: when `remaining` is `limit` again.
@@ -68,155 +68,153 @@ class RateLimit:
 
 
 class Signed(Protocol):
-    """A body of which the headers have told how it is signed, while it comes in."""
+    """Verifies a body's signature while it is received."""
 
     def update(self, piece: bytes) -> None:
-        """Take the next piece of it."""
+        """Process the next chunk."""
 
     def check(self) -> None:
-        """Return if all that came was signed as the headers say. Raises `Refused` (401)."""
+        """Check the signature of all chunks. Raises `Refused` (401)."""
 
 
 class Webhooks(Protocol):
-    """Verifies and reads what a forge sends."""
+    """Verifies and reads a forge's deliveries."""
 
     def expect(self, headers: Mapping[str, str]) -> Signed:
-        """What the body must be like, by the headers alone: a body that can't be a delivery's isn't read.
+        """The verifier for the body, from the headers alone: an invalid request's body isn't read.
 
         Args:
             headers: with lower-case names.
 
         Raises:
-            Refused: 401 for a signature or credentials that are missing, or that no body could make right.
+            Refused: 401 for missing or malformed signatures or credentials.
         """
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Delivery]:
-        """What was sent, once its signature over the raw bytes is right. It is one delivery, unless the forge
-        tells of several things at once.
+        """The deliveries in a request, after checking the signature over the raw bytes: usually one.
 
         Args:
             headers: with lower-case names.
 
         Raises:
-            Refused: 401 for a missing or wrong signature or credentials, 400 for a body that isn't readable.
-            Retry: the forge tells only that something happened, and can't be asked what.
+            Refused: 401 for a missing or wrong signature or credentials, 400 for an unreadable body.
+            Retry: the request only announces a change, and the forge doesn't answer what changed.
         """
 
     def read(self, delivery: Delivery) -> Event:
-        """What the delivery says; `Ignored` with a reason for everything that concerns nothing here. Pure: no
-        I/O."""
+        """The delivery's event; `Ignored` with a reason for irrelevant ones. No I/O."""
 
 
 class Changes(Protocol):
-    """Asks a forge what is the case now. Each method raises `Retry` when it can't tell for certain: an
-    empty, failing or partial answer is never taken for an answer."""
+    """Queries a forge's current state. Each method raises `Retry` when the answer isn't certain: an empty,
+    failed or partial response never counts as an answer."""
 
     async def change(self, repository: Repository, number: int) -> Change | None:
-        """The change as it is now; None only when the forge says that there is no such change."""
+        """The current change; None only when the forge confirms that there is none."""
 
     async def open_changes(self, repository: Repository) -> list[Change]:
         """Every open change, all pages."""
 
     async def repository(self, owner: str, name: str) -> Repository | None:
-        """The repository of this name; None when there is none, or none that we may see."""
+        """The repository with this name; None when there is none, or the credentials may not see it."""
 
 
 class Reports(Protocol):
-    """Tells people in the forge's own places."""
+    """Writes comments."""
 
     async def comment(self, change: ChangeLink, *, marker: str, body: str, known: str) -> str:
-        """Have exactly one comment that bears `marker`, with this body.
+        """Create or update the one comment that contains `marker`.
 
         Args:
-            marker: a hidden text by which the comment is found again when `known` is lost.
-            known: the comment's id from the last time; empty when there is none.
+            marker: a hidden text that identifies the comment when `known` is lost.
+            known: the id that the last call returned; empty when there is none.
 
         Returns:
             The comment's id.
 
         Raises:
             Retry: the forge can't be reached or asks to wait.
-            Refused: it says no, and will go on saying so.
+            Refused: the forge rejects it permanently.
         """
 
     async def uncomment(self, change: ChangeLink, *, marker: str, known: str) -> None:
-        """Have no comment of ours that bears `marker`; success when there is none.
+        """Delete Stager's comment that contains `marker`; success when there is none.
 
         Arguments and exceptions are those of `comment`.
         """
 
 
 class Origins(Protocol):
-    """Tells git where a repository's commits are."""
+    """Gives git access to a repository's commits."""
 
     async def origin(self, repository: Repository, number: int | None) -> Origin:
-        """How to reach it, with credentials that are good for the next minutes at least.
+        """The origin, with credentials that are valid for at least the next minutes.
 
         Args:
             number: the change whose commits are wanted, also from a fork; None for the repository's own.
 
         Raises:
-            Retry: the forge can't be asked for credentials.
-            Refused: it says no.
+            Retry: the forge doesn't issue credentials at present.
+            Refused: the forge rejects the request.
         """
 
 
 class People(Protocol):
-    """Asks a forge about people and what they say of a change."""
+    """Queries permissions, changed files and checks."""
 
     async def access(self, repository: Repository, login: str) -> Access:
-        """What this account may do with the repository. Raises `Retry` when that can't be told for certain;
-        whoever asks must then refuse."""
+        """The account's permission on the repository. Raises `Retry` when it isn't certain; the caller must
+        then refuse."""
 
     async def paths(self, repository: Repository, number: int) -> list[str]:
         """The files that a change touches. Raises as `Changes` does."""
 
     async def checks(self, repository: Repository, sha: str, ours: str) -> Checks:
-        """What the commit's checks amount to. Raises as `Changes` does.
+        """The combined result of the commit's checks. Raises as `Changes` does.
 
         Args:
-            ours: the context of our own status, which doesn't count.
+            ours: the context of Stager's own status, which is left out.
         """
 
 
 class Announcements(Protocol):
-    """The forge's own places for deployments. Each method may be repeated, and raises as `Reports` does."""
+    """Writes deployments, commit statuses and reactions. Each method is idempotent, and raises as `Reports`
+    does."""
 
     async def deployment(self, change: ChangeLink, announcement: Announcement, known: str) -> str:
-        """Have a deployment of this commit with this state; an older one's of this environment is marked
-        inactive.
+        """Create or update the deployment of this commit; older ones of this environment become inactive.
 
         Args:
-            known: what it returned for this environment the last time; empty at first.
+            known: the id that the last call for this environment returned; empty at first.
 
         Returns:
-            What to call it by.
+            The deployment's id.
         """
 
     async def status(self, change: ChangeLink, announcement: Announcement, context: str) -> None:
-        """Have the commit bear this status.
+        """Set the commit's status.
 
         Args:
             context: its name among the commit's other statuses, such as `stager/shop`.
         """
 
     async def react(self, repository: Repository, comment: str, reaction: Reaction) -> None:
-        """Have our reaction at somebody's comment."""
+        """Add Stager's reaction to a comment."""
 
 
 class Redelivery(Protocol):
-    """Fetches what was never delivered, where a forge remembers its deliveries."""
+    """Requests failed deliveries again, where the forge keeps them."""
 
     async def redeliver(self, since: datetime) -> int:
-        """Have the forge send again what failed since then. Returns how many. Raises as `Changes` does."""
+        """Redeliver what failed since then. Returns the number of deliveries. Raises as `Changes` does."""
 
     def limits(self) -> RateLimit | None:
-        """What the forge said last about how much we may still ask; None when it says nothing."""
+        """The rate limit in the forge's last response; None when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forge:
-    """All that a forge is asked and told, for as long as there is something to ask it with.
+    """The ports of one forge.
 
     Args:
         name: such as `github`; its deliveries are recorded under it, and the ids of its repositories begin

@@ -1,7 +1,7 @@
-"""The pluggable classes that the configuration names. Built-ins enter by these same doors.
+"""The base classes of plugins, which built-ins use, too.
 
 Each kind is a base class with one method. The method may be `async def`, or plain `def`, which runs in a
-thread; it has 30 seconds. A constructor may ask for what it needs by the names of its arguments: see
+thread; its timeout is 30 seconds. A constructor gets what it needs by the names of its arguments: see
 `stager.ports.plugins`.
 """
 
@@ -25,28 +25,28 @@ from stager.ports.login import SignIn
 
 T = TypeVar("T")
 Maybe: TypeAlias = Awaitable[T] | T
-"""What `async def` and plain `def` have in common."""
+"""The result of an `async def` or a plain `def`."""
 
 EVERY_ACTION = "*"
-"""In a listener's `actions`: it wants to hear every call."""
+"""In a listener's `actions`: it receives every call."""
 
 
 BUSY = "sign-in-busy"
-"""The reason of the `Retry` that a strategy raises when it has too much to compare; the answer is 503."""
+"""The reason of the `Retry` that an overloaded strategy raises; the response is 503."""
 
 TOKEN_PARAMETER = "github_token"  # noqa: S105
-"""The parameter that may hold a token, as with the first Stager."""
+"""The request parameter that may contain a token, as with the first Stager."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What came with a request by which its sender may be known.
+    """The credentials in a request.
 
     Args:
         authorization: the `Authorization` header; empty when there is none.
         parameters: the request's parameters.
-        address: the network address that it came from, as far as that is known.
-        session: the secret of a session at Stager's own pages; a good one counts before anything else.
+        address: the client's network address; empty when unknown.
+        session: the secret of a session of Stager's pages; a valid one takes precedence.
     """
 
     authorization: str = field(repr=False)
@@ -64,7 +64,7 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """`name:password` out of Basic credentials (RFC 7617); empty when there are no readable ones."""
+        """`name:password` from Basic credentials (RFC 7617); empty when there are none, or invalid ones."""
         scheme, _, token = self.authorization.partition(" ")
         if scheme.lower() != "basic":
             return ""
@@ -75,7 +75,7 @@ class Credentials:
 
     @property
     def without_parameter(self) -> Credentials:
-        """These without the parameter `github_token`."""
+        """The credentials without the parameter `github_token`."""
         rest = {name: value for name, value in self.parameters.items() if name != TOKEN_PARAMETER}
         return replace(self, parameters=rest)
 
@@ -87,10 +87,10 @@ class Preview:
     Args:
         id: the environment's, as in the API.
         image_name: the entry under `images:`.
-        container_name: the branch, or the name given by hand, untouched.
-        generation: 1 for its first launch; more for a refresh.
-        change: its pull request; None for a launch by hand.
-        parameters: what the launch gave.
+        container_name: the branch, or the name of the launch, unchanged.
+        generation: 1 for its first launch; each refresh adds one.
+        change: its pull request; None for a launch by name.
+        parameters: the parameters of the launch.
         started_at: when this generation was started; None before.
     """
 
@@ -107,29 +107,28 @@ class Preview:
 
 
 class Previews(Protocol):
-    """What a handler may ask about previews."""
+    """Queries previews, for handlers."""
 
     async def running(self, image_name: str = "") -> list[Preview]:
-        """Those that are reachable now, oldest first; all of them, or one application's. Private ones are
-        among them: what is shown to somebody is `seen_by` them."""
+        """The reachable previews, oldest first; all, or one application's. They include private ones: use
+        `seen_by` for what is shown to users."""
 
     async def seen_by(self, actor: Actor | None, image_name: str = "") -> list[Preview]:
-        """Those of them that the actor may see, by their role for each application and the bounds of their
-        token; none for nobody."""
+        """The reachable previews that the actor may see, by role and token scope; none for None."""
 
 
 class Handler(ABC):  # noqa: B024 (its kinds have the methods)
-    """What all pluggable classes have in common.
+    """The base class of all plugins.
 
-    A nested `class Settings(pydantic.BaseModel)` declares settings of its own. They stand in the
-    configuration under `handlers:` and the class's name, and are validated with the rest.
+    A nested `class Settings(pydantic.BaseModel)` declares its settings. They are in the configuration under
+    `handlers:` and the class's name, and are validated with the rest.
     """
 
     section: ClassVar[str] = ""
-    """A key of the configuration's top level that the settings may stand under instead."""
+    """A top-level key of the configuration that may contain the settings instead."""
 
     short_name: ClassVar[str] = ""
-    """What the configuration may call it besides the class's name."""
+    """Another name for it in the configuration."""
 
 
 class EventListener(Handler):
@@ -149,41 +148,41 @@ class EventListener(Handler):
 
 
 class PreLaunchHandler(Handler):
-    """May amend the variables of an instance that is about to be made, or refuse to have it made."""
+    """Adds or changes variables of an instance before it is created, or forbids the launch."""
 
     @abstractmethod
     def prepare(self, preview: Preview, variables: Mapping[str, str]) -> Maybe[Mapping[str, str] | None]:
-        """Variables to set in addition or instead, or None. Raises `Refused` to forbid the launch."""
+        """Variables to add or replace, or None. Raises `Refused` to forbid the launch."""
 
 
 class PostLaunchHandler(Handler):
-    """Hears of each preview that has become reachable, and of each that was refreshed."""
+    """Is called for each preview that became reachable or was refreshed."""
 
     @abstractmethod
     def launched(self, preview: Preview) -> Maybe[None]:
-        """It answers at its URL now."""
+        """The preview serves at its URL."""
 
 
 class PreKillHandler(Handler):
-    """Hears of each preview that is about to be removed, while it still runs."""
+    """Is called for each preview before its removal, while it still runs."""
 
     @abstractmethod
     def killing(self, preview: Preview) -> Maybe[None]:
-        """It is removed as soon as this returns."""
+        """The preview is removed once this returns."""
 
 
 class AuthenticationStrategy(Handler):
-    """Knows who sends a direct request, and what they may do."""
+    """Authenticates direct requests, and determines roles."""
 
     takes_token_parameter: ClassVar[bool] = False
-    """Whether a token may also come as the parameter `github_token`, which others don't get to see."""
+    """Whether it accepts a token in the parameter `github_token`, which is hidden from other strategies."""
 
     @abstractmethod
     def authenticate(self, credentials: Credentials) -> Maybe[Actor | None]:
-        """Who it is; None when these credentials aren't of this strategy's kind or aren't right."""
+        """The sender; None when the credentials are of another kind or wrong."""
 
     def role(self, actor: Actor, application: str, owner: str) -> Maybe[Role]:  # noqa: ARG002
-        """What somebody whom it knows may do; a developer's work, unless a strategy says otherwise.
+        """The role of an actor that it authenticated; by default `DEVELOPER`.
 
         Args:
             application: the entry under `images:`; empty for the installation as a whole.
@@ -192,17 +191,17 @@ class AuthenticationStrategy(Handler):
         return Role.DEVELOPER
 
     def sign_in(self) -> SignIn | None:
-        """Where those whom it knows sign in to Stager's own pages; None: nowhere, they have credentials."""
+        """The provider for signing in to Stager's pages; None for strategies with credentials only."""
         return None
 
     def signed_in_for(self) -> float | None:
-        """Seconds that a sign-in holds at most; None: as long as `sessions` in the configuration says."""
+        """The maximum duration of a sign-in in seconds; None for that of `sessions` in the configuration."""
         return None
 
 
 class ContainerRotationStrategy(Handler):
-    """Chooses which preview makes room for another when `max_previews` are there."""
+    """Chooses which preview is stopped for a new one when `max_previews` is reached."""
 
     @abstractmethod
     def to_rotate(self, previews: Sequence[Preview]) -> Maybe[Preview | None]:
-        """One of these, oldest first; None to keep them all, so that the new one gets no room."""
+        """One of these, oldest first; None to stop none, so that the new one is suspended."""

@@ -1,4 +1,4 @@
-"""How people sign in somewhere else, and what that place says of them."""
+"""Sign-in with a provider, such as GitHub or an OpenID Connect provider."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stager.domain.source import Access
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """One request to a provider to say who somebody is.
+    """An OAuth authorization request.
 
     Args:
-        state: comes back with the provider's answer; unguessable, good once.
-        verifier: PKCE's (RFC 7636); only we know it.
-        redirect: where the provider sends the browser back to, exactly.
-        nonce: what an ID token must say again (OpenID Connect Core, 3.1.2.1).
+        state: returned by the provider; unguessable, valid once.
+        verifier: PKCE's code verifier (RFC 7636); a secret.
+        redirect: the exact redirect URI.
+        nonce: must be repeated in the ID token (OpenID Connect Core, 3.1.2.1).
     """
 
     state: str
@@ -28,17 +28,17 @@ class AuthorizationRequest:
 
     @property
     def challenge(self) -> str:
-        """The verifier's, by S256."""
+        """The verifier's S256 challenge."""
         return challenge_of(self.verifier)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is.
+    """An authenticated user.
 
     Args:
-        name: as the provider knows them.
-        proof: what tells their role later on, such as the provider's token. A secret.
+        name: their name at the provider.
+        proof: a secret from which their role is determined later, such as the provider's token.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCode:
-    """A sign-in that was begun where there is no browser (RFC 8628, 3.2).
+    """A device authorization (RFC 8628, 3.2).
 
     Args:
-        secret: by which the provider is asked how it went.
-        user_code: what somebody types in at `verification_uri`.
-        interval: seconds to wait between two questions.
-        expires_in: seconds that it is good for.
+        secret: the device code, for polling.
+        user_code: the code that the user enters at `verification_uri`.
+        interval: seconds between two polls.
+        expires_in: its lifetime in seconds.
     """
 
     secret: str = field(repr=False)
@@ -65,11 +65,11 @@ class DeviceCode:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Nobody has said yes yet.
+    """The user hasn't confirmed yet.
 
     Args:
-        interval: seconds to wait before the next question, where the provider says so; else 0.
-        slower_by: seconds by which each wait is to be longer from now on (RFC 8628, 3.5).
+        interval: seconds until the next poll, if the provider gives them; else 0.
+        slower_by: seconds to add to the interval (RFC 8628, 3.5).
     """
 
     interval: float
@@ -77,11 +77,11 @@ class Pending:
 
 
 class SignIn(Protocol):
-    """A provider: where people sign in.
+    """A sign-in provider.
 
     Attributes:
-        name: in our own paths, such as `github`.
-        title: for people.
+        name: as in Stager's paths, such as `github`.
+        title: its display name.
     """
 
     name: str
@@ -89,57 +89,59 @@ class SignIn(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be used, as far as we know."""
+        """Whether it is configured."""
 
     @property
     def redirect_path(self) -> str:
-        """Where on our own host the provider sends browsers back to."""
+        """The path of the redirect URI."""
 
     async def address(self, asked: AuthorizationRequest) -> str:
-        """Where to send a browser. Raises `Refused` when it can't be used, `Retry` when it doesn't answer."""
+        """The URL to send the browser to. Raises `Refused` when the provider can't be used, `Retry` when it
+        doesn't answer."""
 
     async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
-        """Who came back with this code.
+        """Exchange an authorization code for the user's identity.
 
         Raises:
-            Refused: the provider doesn't know the code, or not for this verifier.
-            Retry: it doesn't answer, or not what it should.
+            Refused: the provider rejects the code or the verifier.
+            Retry: the provider doesn't answer as it should.
         """
 
 
 class DeviceSignIn(SignIn, Protocol):
-    """A provider that somebody without a browser can use, too (RFC 8628)."""
+    """A provider with the device flow (RFC 8628)."""
 
     async def begin(self) -> DeviceCode:
-        """Begin. Raises `Refused` when the provider doesn't offer it, `Retry` when it doesn't answer."""
+        """Start a device flow. Raises `Refused` when the provider doesn't offer it, `Retry` when it doesn't
+        answer."""
 
     async def poll(self, secret: str) -> Identity | Pending:
-        """How it went so far.
+        """The result of a device flow so far.
 
         Raises:
-            Refused: somebody said no, or it took too long.
+            Refused: the user declined, or the code expired.
             Retry: the provider doesn't answer.
         """
 
 
 class Accounts(DeviceSignIn, Protocol):
-    """The forge, asked with somebody's own token of it."""
+    """A forge's accounts, queried with a user's token."""
 
     async def who(self, proof: str) -> str:
-        """Whose token this is; empty when it is nobody's, or not good any more. Raises `Retry`."""
+        """The login of a token; empty when it isn't valid. Raises `Retry`."""
 
     async def access(self, proof: str, owner: str, name: str) -> Access:
-        """What its bearer may do with this repository. Raises `Retry` when the forge can't tell."""
+        """The permission of a token's user on this repository. Raises `Retry` when it isn't certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A sign-in that waits for somebody's browser.
+    """A sign-in that a command line has started.
 
     Args:
-        url: where the browser has to go.
-        state: by which it is spoken of.
-        code: what people compare: it is on the page that asks whether they agree.
+        url: the URL to open in a browser.
+        state: identifies the sign-in.
+        code: shown by the command line and on the confirmation page, for comparison.
         expires_in: seconds.
     """
 
@@ -151,11 +153,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What a command line gets in the end.
+    """The token that a command line gets.
 
     Args:
-        token: a secret that we give out, for `Authorization: Bearer`.
-        login: whose it is.
+        token: a secret of Stager's, for `Authorization: Bearer`.
+        login: its user.
     """
 
     token: str = field(repr=False)
@@ -163,34 +165,35 @@ class IssuedToken:
 
 
 class Logins(Protocol):
-    """Sign-ins under way, as handlers and strategies see them."""
+    """Pending sign-ins, for handlers and strategies."""
 
     @property
     def accounts(self) -> Accounts | None:
-        """GitHub's accounts; None where there is no GitHub."""
+        """GitHub's accounts; None where GitHub isn't configured."""
 
     async def start(self, challenge: str, address: str, provider: str = "") -> Started:
-        """Begin one for a command line.
+        """Start a sign-in for a command line.
 
         Args:
-            challenge: the command line's own, by S256 (RFC 7636): only who has its verifier gets the token.
-            address: the network address that it asks from, which is shown to whoever is to agree.
-            provider: the name of the one to sign in at; empty for GitHub.
+            challenge: the command line's S256 challenge (RFC 7636); the token is issued for its verifier
+                only.
+            address: the command line's network address, which the confirmation page shows.
+            provider: the provider's name; empty for GitHub.
 
         Raises:
-            Refused: the challenge isn't one; signing in isn't possible.
+            Refused: the challenge is invalid, or signing in isn't possible.
             Retry: the provider doesn't answer.
         """
 
     async def collect(self, state: str, verifier: str) -> IssuedToken | None:
-        """What came of it, once; None while nobody has agreed yet.
+        """The issued token, once; None while the user hasn't confirmed.
 
         Raises:
-            Refused: 403 for the wrong verifier, 410 when there is no such sign-in, or not any more.
+            Refused: 403 for the wrong verifier, 410 for an unknown or expired sign-in.
         """
 
 
 def challenge_of(verifier: str) -> str:
-    """A verifier's challenge by S256 (RFC 7636, 4.2)."""
+    """The S256 challenge of a verifier (RFC 7636, 4.2)."""
     digest = hashlib.sha256(verifier.encode("ascii", "replace")).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")

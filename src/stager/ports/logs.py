@@ -1,4 +1,4 @@
-"""Where the logs of builds are kept, so that they can be read while they are written and long after."""
+"""Storage of build logs, which can be read while they are written and afterwards."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Protocol
 
 
 class Logs(Protocol):
-    """One text for each key: lower-case letters and digits; another raises ValueError. A log has a few
-    megabytes at most, and says at its end what isn't kept."""
+    """One log for each key of lower-case letters and digits; other keys raise ValueError. A log has a few
+    megabytes at most; a truncated one says so at its end."""
 
     def begin(self, key: str) -> None:
-        """Have an empty log of this key, whatever there was."""
+        """Start an empty log."""
 
     def add(self, key: str, line: str) -> None:
-        """Add a line. A disk that is full costs lines, never the build."""
+        """Append a line. On a full disk lines are dropped; the build goes on."""
 
     def read(self, key: str, offset: int = 0) -> tuple[str, int]:
-        """What was added from this place on, and the place where it ends, to go on from; an empty text where
-        there is nothing."""
+        """The text from this offset on, and the offset of its end; empty when there is no more."""
 
     def sweep(self, keep: Collection[str]) -> int:
-        """Remove all logs but these. Returns how many went."""
+        """Remove all logs except these. Returns the number of removed logs."""

@@ -1,7 +1,7 @@
-"""How pluggable classes are found: built-ins, files beside the configuration, installed packages.
+"""Discovers pluggable classes: built-ins, files beside the configuration, installed packages.
 
-All come in by the same door. What can't be imported is collected, with file and line, and told with
-everything else that is wrong with a configuration. Nothing is registered: `discover` returns a value.
+All are found the same way. Import errors are collected with file and line, and reported with the
+configuration's other errors. There is no global registry: `discover` returns a value.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ BUILT_IN = (
     "stager.handlers.rotation",
     "stager.handlers.variables",
 )
-"""The modules that come with Stager; by name, like anybody's, because this floor lies below theirs."""
+"""Stager's own modules; by name, because the import contracts forbid importing them here."""
 
 FOLDERS = ("plugins", "custom_request_handlers")
-"""Where files are looked for beside the configuration; the second is the first Stager's."""
+"""Folders of plugins beside the configuration; the second name is the first Stager's."""
 
 GROUP = "stager.handlers"
-"""The group of entry points by which an installed package offers its classes."""
+"""The entry-point group of installed packages."""
 
 OFFERED = ("settings", "previews", "users", "logins")
-"""What a constructor may ask for, by the names of its arguments."""
+"""Names of arguments that a constructor may have."""
 
 OURS = "Stager"
 _packages = itertools.count(1)
@@ -82,7 +82,7 @@ class Plugin:
     """A class that the configuration may name.
 
     Args:
-        origin: where it comes from, in words: `Stager`, `plugins/hello.py`, `stager-hello 1.0`.
+        origin: where it was found: `Stager`, `plugins/hello.py`, `stager-hello 1.0`.
     """
 
     cls: type[Handler]
@@ -103,25 +103,25 @@ class Plugin:
 
     @property
     def summary(self) -> str:
-        """The first paragraph of what the class says of itself."""
+        """The first paragraph of the class's docstring."""
         return " ".join((inspect.getdoc(self.cls) or "").partition("\n\n")[0].split())
 
     @property
     def settings(self) -> type[Any] | None:
-        """The model of its settings, where it has any."""
+        """The model of its settings, if it has any."""
         return getattr(self.cls, "Settings", None)
 
     def make(self, offers: Mapping[str, object]) -> Handler:
-        """One of its kind.
+        """Create an instance.
 
         Args:
-            offers: what there is to ask for, by name.
+            offers: the available arguments, by name.
 
         Raises:
-            Refused: its constructor does.
+            Refused: the constructor raised an error.
         """
         try:
-            return self.cls(**{name: offers[name] for name in _asked_for(self.cls)})
+            return self.cls(**{name: offers[name] for name in _arguments_of(self.cls)})
         except Exception as error:
             raise Refused(
                 f"{self.name} ({self.origin}) can't be used: {error_in_words(error)}", reason="plugin-broken"
@@ -133,7 +133,7 @@ class PluginProblem:
     """Why a plugin can't be used.
 
     Args:
-        place: `plugins/hello.py:3`, or the package.
+        place: `plugins/hello.py:3`, or the package's name.
     """
 
     place: str
@@ -141,10 +141,10 @@ class PluginProblem:
 
 
 class Plugins:
-    """All pluggable classes that were found.
+    """The discovered pluggable classes.
 
     Args:
-        found: the usable ones; of two with one name, the second is a problem.
+        found: the usable ones; of two with the same name, the second is a problem.
     """
 
     def __init__(self, found: Iterable[Plugin] = (), problems: Iterable[PluginProblem] = ()) -> None:
@@ -161,8 +161,8 @@ class Plugins:
             others = next(p.origin for p in self if name in (p.name, p.short_name))
             self.problems.append(PluginProblem(plugin.origin, f"has {name}, which {others} has, too"))
             return
-        if (complaint := _complaint(plugin)) is not None:
-            self.problems.append(PluginProblem(plugin.origin, complaint))
+        if (problem := _problem_of(plugin)) is not None:
+            self.problems.append(PluginProblem(plugin.origin, problem))
             return
         self._by_name[plugin.name] = plugin
 
@@ -176,20 +176,20 @@ class Plugins:
         return hash(tuple(self))
 
     def get(self, name: str) -> Plugin:
-        """The one of this full name. Raises `KeyError`."""
+        """The class with this full name. Raises `KeyError`."""
         return self._by_name[name]
 
     def of_kind(self, kind: Kind) -> list[Plugin]:
-        """Those that this setting may name."""
+        """The classes that this setting may name."""
         return [plugin for plugin in self if kind in plugin.kinds]
 
 
 def discover(folder: Path | None = None, *, installed: bool = True) -> Plugins:
-    """Import all that there is.
+    """Import all plugins.
 
     Args:
-        folder: the configuration's own; None: there is no configuration that could name anything in it.
-        installed: whether to look at other packages, too.
+        folder: the configuration's folder; None without a configuration.
+        installed: whether to include installed packages.
     """
     problems: list[PluginProblem] = []
     found = [Plugin(cls, OURS) for name in BUILT_IN for cls in classes_of(importlib.import_module(name))]
@@ -200,35 +200,35 @@ def discover(folder: Path | None = None, *, installed: bool = True) -> Plugins:
     return Plugins(found, problems)
 
 
-def classes_of(thing: object) -> Iterator[type[Handler]]:
-    """A pluggable class itself, or those that a module defines."""
-    if isinstance(thing, types.ModuleType):
-        for _, cls in inspect.getmembers(thing, inspect.isclass):
-            if cls.__module__ == thing.__name__ and _is_of_a_kind(cls):
+def classes_of(found: object) -> Iterator[type[Handler]]:
+    """The object itself if it is a pluggable class, or the pluggable classes that a module defines."""
+    if isinstance(found, types.ModuleType):
+        for _, cls in inspect.getmembers(found, inspect.isclass):
+            if cls.__module__ == found.__name__ and _is_pluggable(cls):
                 yield cls
-    elif isinstance(thing, type) and _is_of_a_kind(thing):
-        yield thing
+    elif isinstance(found, type) and _is_pluggable(found):
+        yield found
 
 
-def _is_of_a_kind(cls: type) -> TypeGuard[type[Handler]]:
-    """Whether it derives from a kind's base class, and isn't a base for others itself."""
+def _is_pluggable(cls: type) -> TypeGuard[type[Handler]]:
+    """Whether it derives from a kind's base class, and isn't an abstract base of others."""
     is_base = inspect.isabstract(cls) and bool(cls.__subclasses__())
     return issubclass(cls, tuple(KINDS.values())) and not is_base
 
 
-def _complaint(plugin: Plugin) -> str | None:
+def _problem_of(plugin: Plugin) -> str | None:
     missing = ", ".join(sorted(getattr(plugin.cls, "__abstractmethods__", ())))
     if missing:
         return f"{plugin.name} lacks the method {missing}"
-    strange = [name for name in _asked_for(plugin.cls) if name not in OFFERED]
-    if strange:
-        return f"{plugin.name} asks for {strange[0]}; what a constructor may ask for is {', '.join(OFFERED)}"
-    if "settings" in _asked_for(plugin.cls) and plugin.settings is None:
+    unknown = [name for name in _arguments_of(plugin.cls) if name not in OFFERED]
+    if unknown:
+        return f"{plugin.name} asks for {unknown[0]}; what a constructor may ask for is {', '.join(OFFERED)}"
+    if "settings" in _arguments_of(plugin.cls) and plugin.settings is None:
         return f"{plugin.name} asks for settings, but has no class Settings"
     return None
 
 
-def _asked_for(cls: type[Handler]) -> list[str]:
+def _arguments_of(cls: type[Handler]) -> list[str]:
     if cls.__init__ is object.__init__:
         return []
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -236,7 +236,7 @@ def _asked_for(cls: type[Handler]) -> list[str]:
 
 
 def _in_folder(folder: Path, problems: list[PluginProblem]) -> Iterator[Plugin]:
-    """The classes in a folder's files. They belong to a package of their own, so that one may import another:
+    """The classes in a folder's files. The files form a package, so that one may import another:
     `from .helper import ...`."""
     files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not files:
@@ -260,7 +260,7 @@ def _imported(
 ) -> Iterator[Plugin]:
     try:
         found = list(classes_of(load()))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a stranger's module does at its import)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's module may raise anything at import)
         place = f"{origin}:{line}" if (line := _line_of(error, path)) else origin
         problems.append(PluginProblem(place, f"can't be imported: {error_in_words(error)}"))
         return

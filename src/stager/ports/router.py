@@ -1,5 +1,4 @@
-"""The data plane as control sees it: what holds the route table and serves by it, and what stands before
-that."""
+"""The data plane: the front, which serves by the route table, and the edge proxy before it."""
 
 from __future__ import annotations
 
@@ -10,62 +9,63 @@ from stager.domain.route import Endpoint, Health, RouteDiff, RouteTable
 
 
 class Router(Protocol):
-    """Holds one route table. Every method may be repeated, and raises `Retry` while it is away."""
+    """Serves by one route table. Every method is idempotent, and raises `Retry` while the data plane is
+    unreachable."""
 
     async def current(self) -> RouteTable:
-        """The table that is being served now. A data plane that was restarted still has it."""
+        """The current table. A restarted data plane still has it."""
 
     async def apply(self, table: RouteTable) -> Mapping[int, str]:
-        """Serve by `table`, whole; returns when every new request follows it.
+        """Replace the table. Returns once every new request follows it.
 
         Returns:
-            Those of the table's ports on which it can't listen, each with why. All else is done.
+            The ingress ports on which it can't listen, each with the reason. Everything else is applied.
         """
 
     async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
-        """Make these changes; returns when every new request follows them.
+        """Change the table. Returns once every new request follows the changes.
 
         Args:
             diff: the changes.
-            table: the result, for a data plane that can only take it whole, and for `home` and `domain`.
+            table: the resulting table, for data planes that replace it, and for `home` and `domain`.
 
         Returns:
             As `apply`.
         """
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
-        """Wait until no request to `endpoint` is open, for `timeout` seconds at most, then cut what is left.
+        """Wait at most `timeout` seconds until no request to `endpoint` is open, then close the remaining
+        ones.
 
-        Ends at once when nothing is open. The endpoint must no longer be a target in the table.
+        Returns at once when nothing is open. The endpoint must no longer be in the table.
 
         Returns:
-            How many requests and WebSockets had to be cut.
+            The number of closed requests and WebSockets.
         """
 
     async def health(self) -> Health:
-        """How it is now."""
+        """Its current state."""
 
     def unreachable(self) -> AsyncIterator[str]:
-        """The hosts whose endpoint refused a connection, or began or ceased to be unresponsive; an empty one
-        when the data plane was (re)connected to, first of all at the start: then send it the table. Never
-        ends."""
+        """The hosts whose endpoint refused a connection, or became responsive or unresponsive; an empty one,
+        first at the start, after each (re)connection, when the table must be sent. Never ends."""
 
 
 class EdgeProxy(Protocol):
-    """What stands before the data plane, such as nginx, and leads to it by the doors of the route table."""
+    """A proxy before the data plane, such as nginx, which forwards to it by the table's ingress ports."""
 
     name: str
-    """What people call it."""
+    """Its display name."""
 
     async def apply(self, table: RouteTable) -> Mapping[str, str]:
-        """Route each host of `table.ingress_ports()` to its port on the loopback interface, and no other
-        host of ours anywhere. Idempotent.
+        """Route each host of `table.ingress_ports()` to its port on the loopback interface, and remove
+        Stager's other hosts. Idempotent.
 
         Returns:
-            The hosts to which it can't lead, each with why, in a sentence that names none. They don't keep it
-            from leading to the others.
+            The hosts that can't be routed, each with the reason, a sentence without the host's name. The
+            others are routed.
 
         Raises:
-            Retry: it can't be told anything at the moment.
-            Fault: it can't be told anything before somebody puts something right.
+            Retry: it can't be configured at the moment.
+            Fault: it can't be configured until an operator corrects something.
         """

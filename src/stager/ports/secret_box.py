@@ -1,4 +1,4 @@
-"""Keeps secrets of others, such as tokens of the forge, so that the database alone gives none away."""
+"""Encrypts secrets, such as forge tokens, so that the database alone doesn't reveal them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class SecretBox(Protocol):
-    """Seals and opens. What is sealed is text that may be kept anywhere."""
+    """Encrypts and decrypts text."""
 
     def close(self, secret: str) -> str:
-        """The secret, sealed; nothing of nothing."""
+        """Encrypt a secret; an empty one stays empty."""
 
     def open(self, sealed: str) -> str:
-        """The secret again. Raises `Refused` when it was sealed by another, or isn't whole."""
+        """Decrypt a secret. Raises `Refused` when it was encrypted with another key or is damaged."""

@@ -1,4 +1,4 @@
-"""How a forge is connected from Stager's own pages, where the forge lets an App of ours be made."""
+"""Creation of a forge's App from Stager's pages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What somebody's browser brings to the forge, for the App to be made.
+    """The form that a browser posts to the forge to create the App.
 
     Args:
-        target: the address that the form is sent to.
-        manifest: what the form's field `manifest` holds.
-        reachable: whether the forge can bring deliveries to where Stager is.
-        permissions: what the App may do, and what for.
+        target: the form's URL.
+        manifest: the value of the field `manifest`.
+        reachable: whether the forge can reach Stager with deliveries.
+        permissions: the App's permissions, each with its purpose.
     """
 
     target: str
@@ -25,12 +25,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class MadeApp:
-    """An App of ours.
+    """The created App.
 
     Args:
-        url: its page at the forge.
-        install_url: where it is installed on repositories.
-        in_use: whether the forge is asked as this App already; if not, it will be after a restart.
+        url: its page on the forge.
+        install_url: the page on which it is installed.
+        in_use: whether Stager uses it already; otherwise after a restart.
     """
 
     name: str
@@ -40,43 +40,43 @@ class MadeApp:
 
 
 class AppSetup(Protocol):
-    """Has the forge make an App, and keeps what it gives out for it.
+    """Creates an App at the forge, and stores its credentials.
 
     Attributes:
-        forge_url: the forge that people see.
-        overridden: whether the configuration names another App, so that what is made here has no effect.
+        forge_url: the forge's web address.
+        overridden: whether the configuration names another App, which takes precedence.
     """
 
     forge_url: str
     overridden: bool
 
     def proposal(self, home: str, organization: str, state: str) -> Proposal:
-        """What to bring to the forge.
+        """The form to post to the forge.
 
         Args:
-            home: Stager's own address, as people and the forge see it.
-            organization: who is to own the App; empty for whoever brings it.
-            state: comes back with the forge's answer.
+            home: Stager's public address.
+            organization: the App's owner; empty for the user.
+            state: returned by the forge.
 
         Raises:
-            Refused: there can be no such organization.
+            Refused: the organization's name is invalid.
         """
 
     async def finish(self, code: str) -> MadeApp:
-        """Take what the forge has made, and keep it.
+        """Fetch and store the App's credentials.
 
         Args:
-            code: what the forge sent the browser back with. It is good once, for an hour.
+            code: the code from the forge's redirect; valid once, for an hour.
 
         Raises:
-            Refused: the forge doesn't know the code, or not any more.
-            Retry: the forge can't be asked.
-            Fault: it can't be kept.
+            Refused: the code is unknown or expired.
+            Retry: the forge doesn't answer.
+            Fault: the credentials can't be stored.
         """
 
     def made(self) -> MadeApp | None:
-        """The App that is kept; None when there is none.
+        """The stored App; None when there is none.
 
         Raises:
-            Fault: what is kept can't be read.
+            Fault: the stored App can't be read.
         """

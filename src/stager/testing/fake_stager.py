@@ -32,16 +32,17 @@ from stager.testing.control_plane import DOMAIN, Configuration, Fakes, control_p
 from stager.testing.fakes.login import FakeAccounts
 
 APP = "shop"
-"""The application that there is."""
+"""The only configured application."""
 TESTER = Actor("tester", "harness", role=Role.ADMINISTRATOR)
-PATIENCE = 60.0
+TIMEOUT = 60.0
+"""Seconds to wait for a preview."""
 
 
 class FakeStager:
     """A control plane over fakes, on real time.
 
     Args:
-        seconds: how long a handler may take.
+        seconds: timeout of one call of a handler.
     """
 
     def __init__(self, loaded: Loaded, seconds: float) -> None:
@@ -86,9 +87,9 @@ class FakeStager:
     async def kill(self, command: Kill, actor: Actor = TESTER) -> None:
         environment = await self._commands.kill(command, actor)
         if environment is not None:
-            await self._waiters.until_removed(environment, PATIENCE)
+            await self._waiters.until_removed(environment, TIMEOUT)
 
-    async def seen(self, event: ChangeSeen) -> Preview | None:
+    async def deliver(self, event: ChangeSeen) -> Preview | None:
         await self._control_plane.pull_requests.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())
@@ -96,13 +97,19 @@ class FakeStager:
         if found is None:
             return None
         if not found.desired.should_run:
-            await self._waiters.until_removed(found, PATIENCE)
+            await self._waiters.until_removed(found, TIMEOUT)
             return None
         return await self._up(found)
 
-    async def call(self, action: str, parameters: dict[str, str], *, known: bool) -> Reply | Preview | None:
+    async def call(
+        self, action: str, parameters: dict[str, str], *, authenticated: bool
+    ) -> Reply | Preview | None:
         async def tester() -> Actor:
-            return TESTER if known else await self.authenticator.authenticate(Credentials("", parameters))
+            return (
+                TESTER
+                if authenticated
+                else await self.authenticator.authenticate(Credentials("", parameters))
+            )
 
         answer = await self._control_plane.plugins.action_calls.answer(action, parameters, tester)
         match answer:
@@ -117,18 +124,18 @@ class FakeStager:
                 return reply
 
     async def _up(self, environment: Environment) -> Preview:
-        ending = await self._waiters.until_settled(environment, PATIENCE)
-        if not ending.is_live or ending.deployment is None:
-            status = status_of(ending.environment, ending.deployment)
+        result = await self._waiters.until_settled(environment, TIMEOUT)
+        if not result.is_live or result.deployment is None:
+            status = status_of(result.environment, result.deployment)
             raise Fault(status.message, hint=status.hint, reason=status.reason)
-        await self._until_told(environment.id, ending.deployment.generation)
-        return preview_of(ending.environment, ending.deployment, self.urls)
+        await self._until_handlers_called(environment.id, result.deployment.generation)
+        return preview_of(result.environment, result.deployment, self.urls)
 
-    async def _until_told(self, environment: str, generation: int) -> None:
-        """Wait until all post-launch handlers have heard of it."""
-        async with asyncio.timeout(PATIENCE):
-            while not await self._knows(environment, generation):  # noqa: ASYNC110 (it is only written down)
+    async def _until_handlers_called(self, environment: str, generation: int) -> None:
+        """Wait until all post-launch handlers have been called."""
+        async with asyncio.timeout(TIMEOUT):
+            while not await self._were_handlers_called(environment, generation):  # noqa: ASYNC110 (only the store has it)
                 await asyncio.sleep(0.005)
 
-    async def _knows(self, environment: str, generation: int) -> bool:
+    async def _were_handlers_called(self, environment: str, generation: int) -> bool:
         return (await self.store.read(lambda tx: completed_calls(tx, environment, generation))).launched

@@ -37,15 +37,15 @@ T = TypeVar("T")
 
 
 class Harness:
-    """A Stager with one application, `shop`, and these handlers switched on.
+    """A Stager with one application, `shop`, and these handlers enabled.
 
     Args:
-        handlers_on: the classes under test; each is named in the configuration where it belongs.
-        seconds: how long a handler may take.
+        handlers_on: the classes under test, which the configuration enables.
+        seconds: timeout of one call of a handler.
         configuration: further keys of `config.yml`, such as `handlers` or `max_previews`.
 
     Raises:
-        ConfigurationError: the configuration isn't one, as at Stager's own start.
+        ConfigurationError: the configuration is invalid, as at Stager's own start.
     """
 
     def __init__(
@@ -66,51 +66,51 @@ class Harness:
         self._loop.close()
 
     def launch(self, name: str = "my-branch", **parameters: str) -> Preview:
-        """Launch by hand, and wait until it is up and everybody has been told.
+        """Launch a preview, and wait until it serves and post-launch handlers have been called.
 
         Raises:
-            StagerError: it was refused, or failed; in the words that people are told.
+            StagerError: the launch was refused or has failed.
         """
         return self._do(self._running.launch(Launch(APP, name, parameters)))
 
     def kill(self, name: str = "my-branch") -> None:
-        """Kill by hand, and wait until it is gone."""
+        """Kill a preview, and wait until it is removed."""
         self._do(self._running.kill(Kill(APP, name)))
 
     def open_pull_request(self, branch: str = "my-branch") -> Preview | None:
-        """A pull request is opened; its preview, once that is up, where a listener wants one."""
+        """Open a pull request. Returns its preview once that serves; None if no listener launches one."""
         forge, repository = self._running.forge, self._running.repository
         self._pulls[branch] = forge.open(repository, branch, f"{len(self._pulls) + 1:040x}")
-        return self._do(self._running.seen(self._pulls[branch]))
+        return self._do(self._running.deliver(self._pulls[branch]))
 
     def push(self, branch: str = "my-branch") -> Preview | None:
-        """A commit is pushed to it; its preview, refreshed."""
+        """Push a commit to a pull request. Returns its updated preview."""
         event = self._pulls[branch]
         self._pulls[branch] = self._running.forge.push(event, f"{int(event.change.head_sha, 16) + 4096:040x}")
-        return self._do(self._running.seen(self._pulls[branch]))
+        return self._do(self._running.deliver(self._pulls[branch]))
 
     def close_pull_request(self, branch: str = "my-branch") -> None:
-        """It is closed; waits until its preview is gone, where a listener wants that."""
-        self._do(self._running.seen(self._running.forge.close(self._pulls[branch])))
+        """Close a pull request, and wait until its preview is removed if a listener removes it."""
+        self._do(self._running.deliver(self._running.forge.close(self._pulls[branch])))
 
-    def call(self, action: str, *, known: bool = True, **parameters: str) -> Reply | Preview | None:
-        """A request to `/event_receiver`. What a listener replied, or the preview that it asked for.
+    def call(self, action: str, *, authenticated: bool = True, **parameters: str) -> Reply | Preview | None:
+        """Send a request to `/event_receiver`. Returns a listener's reply, or the preview that it launched.
 
         Args:
-            known: whether the sender has credentials.
+            authenticated: whether the sender has valid credentials.
 
         Raises:
-            Refused: 401, for a sender who isn't known and must be.
+            Refused: 401, a listener requires authentication and there is none.
         """
-        return self._do(self._running.call(action, parameters, known=known))
+        return self._do(self._running.call(action, parameters, authenticated=authenticated))
 
     def authenticate(self, authorization: str = "", **parameters: str) -> Actor:
-        """Who sends a request with these credentials. Raises `Refused` (401) for nobody."""
+        """The actor with these credentials. Raises `Refused` (401) if no strategy accepts them."""
         return self._do(self._running.authenticator.authenticate(Credentials(authorization, parameters)))
 
     @property
     def running(self) -> list[Preview]:
-        """What is reachable now, oldest first."""
+        """The previews that serve now, oldest first."""
         return self._do(self._running.previews.running())
 
     def variables(self, preview: Preview) -> Mapping[str, str]:
@@ -119,7 +119,7 @@ class Harness:
         return self._running.engine.spec(max(instances, key=lambda i: i.generation).id).variables
 
     def notes(self, preview: Preview) -> tuple[str, ...]:
-        """What handlers failed at, as the API shows it."""
+        """Failures of handlers, as the API shows them."""
         return self._do(self._running.store.read(lambda tx: notes_of(tx, preview.id, preview.generation)))
 
     @property
@@ -133,7 +133,7 @@ class Harness:
 
 
 def _loaded(classes: tuple[type[Handler], ...], configuration: Mapping[str, object]) -> Loaded:
-    """The configuration, read as at Stager's own start."""
+    """The configuration, loaded as at Stager's own start."""
     ours = {plugin.cls for plugin in built_in()}
     plugins = Plugins([*built_in(), *(Plugin(cls, "a test") for cls in classes if cls not in ours)])
     named: dict[str, list[str]] = {}

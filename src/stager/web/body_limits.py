@@ -1,5 +1,5 @@
-"""Bounds what strangers can fill the memory with. A body is read before anybody knows who sent it, so it is
-bounded in size and in time, and only a few that aren't small are read at once."""
+"""Limits request bodies. Bodies are read before the sender is authenticated, so their size and duration are
+limited, and only a few large ones are read concurrently."""
 
 from __future__ import annotations
 
@@ -16,67 +16,67 @@ from stager.web.problems import BodyError
 from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
 
 SMALL: Final = 64 * 1024
-"""Bytes. As much as uvicorn buffers of a body that isn't read, so these cost no more by being read."""
+"""Bytes. uvicorn buffers as much of an unread body, so reading these costs nothing more."""
 
-MOST_FORMS, MOST_DELIVERIES = 32, 4
-"""How many bodies up to 1 MB, and how many larger ones, are read at once. One address may have half."""
+MAX_FORMS, MAX_DELIVERIES = 32, 4
+"""Concurrently read bodies up to 1 MB, and larger ones. One address may have half of them."""
 
-TURN_SECONDS: Final = 5.0
-"""How long a request waits for its turn to be read. GitHub waits 10 seconds for an answer."""
-IDLE_SECONDS: Final = 5.0
-"""How long the next piece of a body may take."""
-WHOLE_SECONDS: Final = 30.0
-"""How long a body may take from its first piece to its last."""
+SLOT_TIMEOUT: Final = 5.0
+"""Seconds that a request waits for a slot. GitHub waits 10 seconds for a response."""
+IDLE_TIMEOUT: Final = 5.0
+"""Seconds until the next chunk of a body."""
+TOTAL_TIMEOUT: Final = 30.0
+"""Seconds from the first chunk of a body to the last."""
 WEBHOOKS: Final = "/webhooks/"
 RECEIVER: Final = "/event_receiver"
 
 
-class Turns:
-    """Lets a few at a time have their turn, and no address more than half of them.
+class Slots:
+    """A limited number of slots, of which an address may take half.
 
     Args:
-        most: how many at once.
+        count: the number of slots.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._taken: Counter[str] = Counter()
         self._changed = asyncio.Condition()
 
-    async def take(self, address: str) -> None:
-        """Wait for a turn. Raises `BodyError` (503) when there is none for too long."""
+    async def acquire(self, address: str) -> None:
+        """Wait for a slot. Raises `BodyError` (503) after the timeout."""
         try:
-            async with asyncio.timeout(TURN_SECONDS), self._changed:
+            async with asyncio.timeout(SLOT_TIMEOUT), self._changed:
                 await self._changed.wait_for(lambda: self._is_free_for(address))
                 self._taken[address] += 1
         except TimeoutError:
             raise BodyError(
                 503,
                 "Too many large requests are being read.",
-                "Send it again in a moment.",
+                "Try again in a few seconds.",
                 reason="too-many-bodies",
             ) from None
 
-    async def give_back(self, address: str) -> None:
-        """End a turn."""
+    async def release(self, address: str) -> None:
+        """Release a slot."""
         async with self._changed:
             self._taken[address] -= 1
-            self._taken += Counter()  # drops what is at 0
+            self._taken += Counter()  # drops zero counts
             self._changed.notify_all()
 
     def _is_free_for(self, address: str) -> bool:
-        return self._taken.total() < self._most and self._taken[address] < max(self._most // 2, 1)
+        return self._taken.total() < self._count and self._taken[address] < max(self._count // 2, 1)
 
 
-class Bounded:
-    """Refuses bodies that are longer than they need be, come too slowly, or are too many at once."""
+class BodyLimits:
+    """Middleware that refuses bodies that are too large, too slow, or too many at once."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._forms, self._deliveries = Turns(MOST_FORMS), Turns(MOST_DELIVERIES)
+        self._forms, self._deliveries = Slots(MAX_FORMS), Slots(MAX_DELIVERIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # What git sends is handed on as it comes, and bounded there.
+        # git_http streams bodies and limits them itself.
         if scope["type"] != "http" or scope["path"].startswith(f"{git_http.PREFIX}/"):
             await self._app(scope, receive, send)
             return
@@ -84,83 +84,83 @@ class Bounded:
         try:
             await self._app(scope, body.receive, send)
         except ClientDisconnect:
-            return  # nobody is left to answer
+            return  # there is no client to respond to
         finally:
             await body.release()
 
 
 class _Body:
-    """The body of one request. It takes a turn when its first piece is asked for, not before: whoever is
-    refused by their headers costs nobody a turn."""
+    """The body of one request. It takes a slot when its first chunk is read, so a request that is refused by
+    its headers needs none."""
 
-    def __init__(self, request: Request, receive: Receive, forms: Turns, deliveries: Turns) -> None:
+    def __init__(self, request: Request, receive: Receive, forms: Slots, deliveries: Slots) -> None:
         self._receive = receive
         self._limit = _limit_of(request)
-        self._announced = _announced(request, self._limit)
-        self._turns = deliveries if self._announced > FORM_LIMIT else forms
+        self._declared = _declared_size(request, self._limit)
+        self._slots = deliveries if self._declared > FORM_LIMIT else forms
         self._address = address_of(request)
-        self._has_turn = False
+        self._has_slot = False
         self._size = 0
         self._ends_at: float | None = None
-        self._done = self._announced == 0
+        self._done = self._declared == 0
 
     async def receive(self) -> Message:
-        """See ASGI. Raises `BodyError`."""
-        if self._done:  # what comes then tells that the client has gone, whenever it does
+        """Receive an ASGI message. Raises `BodyError`."""
+        if self._done:  # the next message is the disconnect of the client
             return await self._receive()
-        if self._announced > self._limit:
-            raise self._too_long()
-        await self._begin()
+        if self._declared > self._limit:
+            raise self._too_large()
+        await self._start()
         message = await self._next()
         self._size += len(message.get("body", b""))
         if self._size > self._limit:
-            raise self._too_long()
+            raise self._too_large()
         self._done = message["type"] != "http.request" or not message.get("more_body", False)
-        if self._done and self._announced <= FORM_LIMIT:  # a launch may take minutes from here
+        if self._done and self._declared <= FORM_LIMIT:  # the request itself may take minutes
             await self.release()
         return message
 
     async def release(self) -> None:
-        """End its turn, if it has one."""
-        if self._has_turn:
-            self._has_turn = False
-            await self._turns.give_back(self._address)
+        """Release the slot, if it has one."""
+        if self._has_slot:
+            self._has_slot = False
+            await self._slots.release(self._address)
 
-    async def _begin(self) -> None:
+    async def _start(self) -> None:
         if self._ends_at is not None:
             return
-        if self._announced > SMALL:
-            await self._turns.take(self._address)
-            self._has_turn = True
-        self._ends_at = asyncio.get_running_loop().time() + WHOLE_SECONDS
+        if self._declared > SMALL:
+            await self._slots.acquire(self._address)
+            self._has_slot = True
+        self._ends_at = asyncio.get_running_loop().time() + TOTAL_TIMEOUT
 
     async def _next(self) -> Message:
         left = (self._ends_at or 0.0) - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(min(IDLE_SECONDS, left)):
+            async with asyncio.timeout(min(IDLE_TIMEOUT, left)):
                 return await self._receive()
         except TimeoutError:
             raise BodyError(
                 408,
-                "The body of the request came too slowly.",
-                f"Each piece may take {IDLE_SECONDS:g} seconds, the whole {WHOLE_SECONDS:g}.",
+                "The request body was sent too slowly.",
+                f"The limits are {IDLE_TIMEOUT:g} seconds per chunk and {TOTAL_TIMEOUT:g} seconds in total.",
                 reason="body-too-slow",
             ) from None
 
-    def _too_long(self) -> BodyError:
-        return BodyError(413, f"The body is longer than {self._limit} bytes.", reason="too-large")
+    def _too_large(self) -> BodyError:
+        return BodyError(413, f"The request body is larger than {self._limit} bytes.", reason="too-large")
 
 
 def _limit_of(request: Request) -> int:
-    """Bytes. Only what says that it is a delivery may be as long as one."""
+    """Return the limit in bytes; it is higher for webhook deliveries."""
     path = request.url.path
     if path.startswith(WEBHOOKS) or (path == RECEIVER and "x-github-event" in request.headers):
         return WEBHOOK_LIMIT
     return FORM_LIMIT
 
 
-def _announced(request: Request, limit: int) -> int:
-    """Bytes that the body will have at most, by its headers."""
+def _declared_size(request: Request, limit: int) -> int:
+    """Return the body's maximum size in bytes, by its headers."""
     if "transfer-encoding" in request.headers:
         return limit
     length = request.headers.get("content-length", "0")

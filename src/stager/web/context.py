@@ -20,18 +20,18 @@ from stager.ports.diagnostics import Check
 from stager.ports.handlers import Credentials
 from stager.ports.setup import AppSetup
 from stager.web.auth import cookies
-from stager.web.auth.csrf import SAFE_METHODS, is_from_elsewhere, is_ours
-from stager.web.auth.oauth_state import States
+from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
+from stager.web.auth.oauth_state import OAuthStates
 from stager.web.request_body import parameters_of
 
-GUESSES_OF_ALL = 200
-"""Wrong passwords a minute for one preview, from wherever: too few to guess by, too many to be in people's
-way."""
+TOTAL_FAILURES = 200
+"""Wrong passwords per minute for one preview from all addresses: too few for guessing, enough for real
+visitors."""
 
 
-def _guesses() -> tuple[Throttle, Throttle]:
+def _password_throttles() -> tuple[Throttle, Throttle]:
     now = SystemClock().now
-    return Throttle(now), Throttle(now, GUESSES_OF_ALL)
+    return Throttle(now), Throttle(now, TOTAL_FAILURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,16 @@ class WebContext:
         setup: connects the forge from Stager's own pages; None if that isn't possible.
         checks: the checks of `stager doctor`.
         oauth_states: the states of connections to the forge that are in progress.
-        guesses: throttles for passwords of previews: for each address, and for all addresses together.
+        password_throttles: throttles for passwords of previews: for each address, and for all addresses
+            together.
     """
 
     options: WebOptions
     front_stats: Callable[[], Awaitable[Mapping[str, object]]]
     setup: AppSetup | None = None
     checks: Sequence[Check] = ()
-    oauth_states: States = field(default_factory=States)
-    guesses: tuple[Throttle, Throttle] = field(default_factory=_guesses)
+    oauth_states: OAuthStates = field(default_factory=OAuthStates)
+    password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
 
 
 def control_plane_of(connection: HTTPConnection) -> ControlPlane:
@@ -96,7 +97,7 @@ async def _web(request: Request) -> WebContext:
 
 
 async def actor_of(request: Request, control: Annotated[ControlPlane, Depends(_control_plane)]) -> Actor:
-    """Who sends this request. Raises `Refused` (401) for whoever isn't known."""
+    """Authenticate a request. Raises `Refused` (401)."""
     actor = await control.identity.authenticator.authenticate(await credentials_of(request))
     await learn_domain(request, control)
     return actor
@@ -108,35 +109,35 @@ async def learn_domain(request: Request, control: ControlPlane) -> None:
 
 
 async def credentials_of(request: Request) -> Credentials:
-    """What the request has by which its sender may be known."""
+    """Return the credentials of a request."""
     authorization = request.headers.get("authorization", "")
     address = address_of(request)
     session = session_of(request, control_plane_of(request))
-    given = Credentials(authorization, await parameters_of(request), address, session)
-    return given.without_parameter if is_from_elsewhere(request.scope) else given
+    credentials = Credentials(authorization, await parameters_of(request), address, session)
+    return credentials.without_parameter if is_cross_site_request(request.scope) else credentials
 
 
 async def visitor_of(request: Request, control: ControlPlane) -> Actor | None:
-    """Who is signed in in the browser that sends this; None for nobody."""
+    """Return the user who is signed in in the browser; None when there is no session."""
     return await control.identity.sessions.actor(session_of(request, control))
 
 
 def session_of(request: Request, control: ControlPlane) -> str:
-    """The secret of the browser's session; empty for none. What changes something has one only when it
-    certainly comes from a page of ours, because a browser adds cookies by itself."""
-    if request.method not in SAFE_METHODS and not is_ours(request.scope):
+    """Return the secret of the browser's session; empty when there is none. For requests that change
+    something, the cookie is accepted only from Stager's own pages (CSRF)."""
+    if request.method not in SAFE_METHODS and not is_same_origin(request.scope):
         return ""
     return cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
 
 
 def as_basic(user: str, password: str) -> str:
-    """The value of an `Authorization` header (RFC 7617)."""
+    """Return the value of an `Authorization` header (RFC 7617)."""
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def address_of(request: HTTPConnection) -> str:
-    """The address that the request came from: the last that isn't a proxy's that we trust. Whatever stands
-    before that in `X-Forwarded-For` may be the sender's own invention; the front writes the last one."""
+    """Return the client's address: the last one in `X-Forwarded-For` that isn't a trusted proxy's. Earlier
+    ones may be forged; the front adds the last one."""
     peer = request.client.host if request.client else ""
     web = cast("WebContext | None", getattr(request.app.state, "web", None))
     trusted = web.options.trusted if web else ()
@@ -144,8 +145,8 @@ def address_of(request: HTTPConnection) -> str:
 
 
 def is_on_control_socket(request: HTTPConnection) -> bool:
-    """Whether it came by Stager's own socket, which nobody else can open, and not through the front: that
-    always says by which scheme it was asked."""
+    """Whether the request came through the control socket, which only Stager's user can open. The front
+    always adds forwarding headers."""
     return not {"x-forwarded-for", "x-forwarded-proto"} & set(request.headers)
 
 

@@ -1,4 +1,4 @@
-"""The one place where endings become HTTP: a plain sentence for curl, a problem (RFC 9457) for the API."""
+"""Turns errors into HTTP responses: plain text for curl, a problem document (RFC 9457) for the API."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from starlette.exceptions import HTTPException
 from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
 
 RETRY_AFTER = "5"
-AFTER_TOO_MANY = "60"
-"""Seconds in which wrong credentials are counted; see `stager.control.identity.throttle`."""
+RETRY_AFTER_THROTTLED = "60"
+"""Seconds in which failed logins are counted; see `stager.control.identity.throttle`."""
 API = "/api/"
-UNKEPT = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Problem(BaseModel):
-    """What went wrong, as RFC 9457 has it."""
+    """An error (RFC 9457)."""
 
     title: str
     """What happened, one sentence."""
     status: int
     """The HTTP status."""
     detail: str = ""
-    """What to do about it."""
+    """What to do about it; may be empty."""
     reason: str = ""
-    """A slug that stays the same from version to version."""
+    """A slug that is stable across versions."""
     lines: list[str] = []
-    """The last lines of the log, where they tell why."""
+    """The last lines of a log that explain the error."""
 
 
 class BodyError(HTTPException):
-    """A body that isn't read to its end. An HTTPException, because FastAPI makes a 400 of any other error
-    that it meets while it reads JSON.
+    """A request body that isn't read completely. FastAPI turns any error other than an HTTPException that
+    occurs while it reads JSON into a 400.
 
     Args:
         reason: a slug, as with `StagerError`.
@@ -50,28 +50,28 @@ class BodyError(HTTPException):
 
 
 def install(app: FastAPI) -> None:
-    """Have `app` answer every ending in these words."""
-    app.add_exception_handler(StagerError, _ending)
+    """Install the exception handlers."""
+    app.add_exception_handler(StagerError, _stager_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
 
 def status_of(error: StagerError) -> int:
-    """The HTTP status that says what kind of ending it is."""
+    """Return the HTTP status of an error."""
     return error.status if isinstance(error, Refused) else 503
 
 
-async def _ending(request: Request, error: Exception) -> Response:
+async def _stager_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, StagerError):
         raise error
-    if status_of(error) == 401 and _is_a_visitor(request):
-        back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-        return RedirectResponse(f"/login?{urlencode({'to': back})}", 303, headers=UNKEPT)
-    return answer_to(request.url.path, error)
+    if status_of(error) == 401 and _is_browser(request):
+        target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        return RedirectResponse(f"/login?{urlencode({'to': target})}", 303, headers=NO_STORE)
+    return response_to(request.url.path, error)
 
 
-def answer_to(path: str, error: StagerError) -> Response:
-    """What whoever asked for this path is answered."""
+def response_to(path: str, error: StagerError) -> Response:
+    """Return the response for an error."""
     status = status_of(error)
     problem = Problem(
         title=error.message,
@@ -80,13 +80,13 @@ def answer_to(path: str, error: StagerError) -> Response:
         reason=error.reason,
         lines=error.detail.splitlines(),
     )
-    response = worded(path, problem)
+    response = problem_response(path, problem)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
     if isinstance(error, Retry):
         response.headers["Retry-After"] = RETRY_AFTER
     elif status == 429:
-        response.headers["Retry-After"] = AFTER_TOO_MANY
+        response.headers["Retry-After"] = RETRY_AFTER_THROTTLED
     return response
 
 
@@ -94,9 +94,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = "; ".join(f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors())
-    return worded(
+    return problem_response(
         request.url.path,
-        Problem(title="The request isn't valid.", status=422, detail=found, reason="invalid"),
+        Problem(title="Invalid request.", status=422, detail=found, reason="invalid"),
     )
 
 
@@ -106,20 +106,20 @@ async def _http(request: Request, error: Exception) -> Response:
     problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
     if isinstance(error, BodyError):
         problem = problem.model_copy(update={"detail": error.hint, "reason": error.reason})
-    response = worded(request.url.path, problem)
+    response = problem_response(request.url.path, problem)
     response.headers.update(error.headers or {})
     return response
 
 
-def _is_a_visitor(request: Request) -> bool:
-    """Whether it is a person with a browser, who can sign in, and brought no credentials that were wrong."""
+def _is_browser(request: Request) -> bool:
+    """Whether it is a browser that requests a page without credentials, so that its user can sign in."""
     wants_page = "text/html" in request.headers.get("accept", "")
     is_page = request.method == "GET" and not request.url.path.startswith(API)
     return wants_page and is_page and "authorization" not in request.headers
 
 
-def worded(path: str, problem: Problem) -> Response:
-    """The problem as a response: JSON under the API, plain text elsewhere."""
+def problem_response(path: str, problem: Problem) -> Response:
+    """Return a problem as a response: JSON for the API, plain text for other routes."""
     if path.startswith(API):
         content = problem.model_dump(exclude_defaults=True)
         return JSONResponse(content, problem.status, media_type="application/problem+json")
@@ -132,5 +132,5 @@ def _plain(problem: Problem) -> str:
 
 
 def fault(message: str, hint: str, reason: str, lines: tuple[str, ...]) -> Fault:
-    """The fault that a failed launch is answered with."""
+    """Return the error for a failed launch."""
     return Fault(message, hint=hint, reason=reason, detail="\n".join(lines))

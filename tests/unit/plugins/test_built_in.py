@@ -105,14 +105,14 @@ class TestStatusReport:
             ]
             assert stager.call("status", image_name="other") == Reply("[]", "application/json")
             with pytest.raises(Refused, match="Unauthorized"):
-                stager.call("status", known=False)
+                stager.call("status", authenticated=False)
 
 
 class TestRequestInspector:
     def test_logs_names_but_no_values_and_takes_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "stager.handlers.inspector")
         with Harness(RequestInspector) as stager:
-            assert stager.call("anything", known=False, token="hunter2") is None
+            assert stager.call("anything", authenticated=False, token="hunter2") is None
             assert stager.open_pull_request("x") is not None
         assert "call anything with token" in caplog.text
         assert "opened of shop" in caplog.text

@@ -84,13 +84,13 @@ class TestEventListener:
 
     def test_a_call_is_answered_by_whoever_names_its_action(self) -> None:
         with Harness(OnlyFoo, Door) as stager:
-            assert stager.call("knock", known=False, a="1") == Reply("None {'a': '1'}")
+            assert stager.call("knock", authenticated=False, a="1") == Reply("None {'a': '1'}")
             assert stager.call("whoami") == Reply("tester (harness)")
-            assert stager.call("unheard-of", known=False) is None
+            assert stager.call("unheard-of", authenticated=False) is None
 
     def test_a_call_is_authenticated_before_it_is_heard(self) -> None:
         with Harness(OnlyFoo) as stager, pytest.raises(Refused, match="Unauthorized"):
-            stager.call("start", known=False, name="x")
+            stager.call("start", authenticated=False, name="x")
 
     def test_a_call_may_launch_and_kill(self) -> None:
         with Harness(OnlyFoo) as stager:

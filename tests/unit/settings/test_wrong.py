@@ -201,7 +201,7 @@ WRONG = [
     (
         "slack: {webhook_url: 'https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ',"
         " subdomain: acme}",
-        "slack.subdomain: isn't a setting any more; Slack gives a `webhook_url` for an incoming webhook",
+        "slack.subdomain: was removed; use `webhook_url` with the URL of an incoming webhook",
     ),
     (
         "slack: {webhook_url: 'https://example.org/x'}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.web.auth.user_agent import in_short
+from stager.web.auth.user_agent import describe
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 
@@ -19,12 +19,12 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
         ),
         (
             "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:132.0) Gecko/20100101 Firefox/132.0",
-            "Firefox on a Mac",
+            "Firefox on macOS",
         ),
         (
             "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
             " Version/18.0 Mobile/15E148 Safari/604.1",
-            "Safari on an iPhone",
+            "Safari on iPhone",
         ),
         (
             f"Mozilla/5.0 (Linux; Android 10; K) {WEBKIT} Chrome/130.0.0.0 Mobile Safari/537.36",
@@ -37,5 +37,5 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
         ("", ""),
     ],
 )
-def test_a_browser_in_short(agent: str, words: str) -> None:
-    assert in_short(agent) == words
+def test_a_browser_describe(agent: str, words: str) -> None:
+    assert describe(agent) == words

@@ -24,7 +24,7 @@ async def kept_from(web: WebHarness, *addresses: str) -> str:
 async def test_the_api_tells_it_with_the_entry_that_opens_it(web: WebHarness) -> None:
     environment = await kept_from(web, "10.0.0.5", "fd00::5")
     one = (await web.ask("GET", f"{API}/{environment}")).json()["blocked"]
-    assert [each["opens"] for each in one] == ["10.0.0.5:5432", "[fd00::5]:5432"]
+    assert [each["egress_allow"] for each in one] == ["10.0.0.5:5432", "[fd00::5]:5432"]
     assert (one[0]["count"], one[0]["last"]) == (7, "2026-01-02T03:04:05Z")
     [listed] = (await web.ask("GET", API)).json()
     assert listed["blocked"] == one

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from stager.web.body_limits import IDLE_SECONDS, MOST_DELIVERIES, MOST_FORMS, TURN_SECONDS, WHOLE_SECONDS
+from stager.web.body_limits import IDLE_TIMEOUT, MAX_DELIVERIES, MAX_FORMS, SLOT_TIMEOUT, TOTAL_TIMEOUT
 from stager.web.forges.webhooks import IN_MEMORY
 from tests.unit.web.harness import HOST, SECRET, WebHarness, basic, web
 
@@ -62,8 +62,8 @@ class TestByTheHeaders:
         ("headers", "says"),
         [
             ({"x-hub-signature-256": ""}, "isn't signed"),
-            ({"x-hub-signature-256": "sha256=x"}, "doesn't fit"),
-            ({"x-hub-signature-256": "sha1=" + "0" * 40}, "doesn't fit"),
+            ({"x-hub-signature-256": "sha256=x"}, "doesn't match"),
+            ({"x-hub-signature-256": "sha1=" + "0" * 40}, "doesn't match"),
             ({"x-hub-signature-256": "", "x-hub-signature": "sha1=" + "0" * 40}, "SHA-1 only"),
         ],
     )
@@ -147,8 +147,8 @@ class TestPatience:
         answer = await send(web, Body(1, hangs=True))
 
         assert answer.status_code == 408
-        assert asyncio.get_running_loop().time() - began == IDLE_SECONDS
-        assert f"{IDLE_SECONDS:g} seconds" in answer.text
+        assert asyncio.get_running_loop().time() - began == IDLE_TIMEOUT
+        assert f"{IDLE_TIMEOUT:g} seconds" in answer.text
 
     @pytest.mark.parametrize("path", [*DELIVERIES, "/launch", "/api/v1/environments"])
     async def test_one_that_drips_is_not_waited_for(self, web: WebHarness, path: str) -> None:
@@ -157,10 +157,10 @@ class TestPatience:
         answer = await send(web, Body(15, pause=4.0), path, **{"content-type": kind}, **basic())
 
         assert answer.status_code == 408
-        assert asyncio.get_running_loop().time() - began == WHOLE_SECONDS
+        assert asyncio.get_running_loop().time() - began == TOTAL_TIMEOUT
 
     async def test_an_answer_that_takes_long_is(self, web: WebHarness) -> None:
-        web.harness.engine.delays["start"] = 3 * WHOLE_SECONDS
+        web.harness.engine.delays["start"] = 3 * TOTAL_TIMEOUT
         answer = await web.post("/launch", image_name="shop", container_name="x")
 
         assert answer.status_code == 200
@@ -181,20 +181,20 @@ async def ended(bodies: list[Body], tasks: list[asyncio.Task[Any]]) -> list[int]
     return [answer.status_code for answer in await asyncio.gather(*tasks)]
 
 
-class TestTurns:
+class TestSlots:
     async def test_more_than_a_few_wait_and_are_told_to_come_again(self, web: WebHarness) -> None:
-        bodies = [Body(12, pause=2.0) for _ in range(MOST_DELIVERIES)]
+        bodies = [Body(12, pause=2.0) for _ in range(MAX_DELIVERIES)]
         tasks = await held(web, bodies)
         began, late = asyncio.get_running_loop().time(), Body(2)
         answer = await send(web, late, address="192.0.2.99")
 
         assert (answer.status_code, late.asked) == (503, 0)
-        assert asyncio.get_running_loop().time() - began <= TURN_SECONDS
+        assert asyncio.get_running_loop().time() - began <= SLOT_TIMEOUT
         assert answer.headers["retry-after"]
         await ended(bodies, tasks)
 
     async def test_one_that_ends_makes_room_for_one_that_waits(self, web: WebHarness) -> None:
-        bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
+        bodies = [Body(2, hangs=True) for _ in range(MAX_DELIVERIES)]
         tasks = await held(web, bodies)
         waiting = asyncio.create_task(send(web, Body(2), address="192.0.2.99"))
         await asyncio.sleep(1)
@@ -202,19 +202,19 @@ class TestTurns:
         bodies[0].free.set()
 
         assert (await waiting).status_code == 401
-        assert await ended(bodies, tasks) == [401] * MOST_DELIVERIES
+        assert await ended(bodies, tasks) == [401] * MAX_DELIVERIES
 
     async def test_one_address_does_not_take_them_all(self, web: WebHarness) -> None:
-        bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
+        bodies = [Body(2, hangs=True) for _ in range(MAX_DELIVERIES)]
         tasks = [asyncio.create_task(send(web, body, address="192.0.2.1")) for body in bodies]
         await asyncio.sleep(0.1)
 
-        assert [body.asked for body in bodies].count(2) == MOST_DELIVERIES // 2
+        assert [body.asked for body in bodies].count(2) == MAX_DELIVERIES // 2
         assert (await send(web, Body(2), address="192.0.2.2")).status_code == 401
         await ended(bodies, tasks)
 
     async def test_what_is_refused_by_its_headers_or_small_waits_for_nobody(self, web: WebHarness) -> None:
-        bodies = [Body(2, hangs=True) for _ in range(MOST_DELIVERIES)]
+        bodies = [Body(2, hangs=True) for _ in range(MAX_DELIVERIES)]
         tasks = await held(web, bodies)
         before = asyncio.get_running_loop().time()
 
@@ -226,7 +226,7 @@ class TestTurns:
 
     async def test_forms_have_turns_of_their_own(self, web: WebHarness) -> None:
         kind = {"content-type": "application/x-www-form-urlencoded"}
-        bodies = [Body(12, pause=2.0) for _ in range(MOST_FORMS)]
+        bodies = [Body(12, pause=2.0) for _ in range(MAX_FORMS)]
         tasks = [
             asyncio.create_task(send(web, body, "/kill", f"192.0.2.{number}", **kind))
             for number, body in enumerate(bodies)
@@ -239,12 +239,12 @@ class TestTurns:
         await asyncio.gather(*tasks)
 
     async def test_one_whose_client_goes_away_gives_its_turn_back(self, web: WebHarness) -> None:
-        for _ in range(3 * MOST_DELIVERIES):
+        for _ in range(3 * MAX_DELIVERIES):
             assert await gone_in_the_middle(web) == []
         assert (await send(web, Body(2))).status_code == 401
 
     async def test_one_that_came_too_slowly_gives_its_turn_back(self, web: WebHarness) -> None:
-        for _ in range(MOST_DELIVERIES):
+        for _ in range(MAX_DELIVERIES):
             assert (await send(web, Body(1, hangs=True))).status_code == 408
         assert (await send(web, Body(2))).status_code == 401
 

@@ -62,9 +62,9 @@ class TestLaunch:
             ({"image_name": "shop", "container_name": "a" * 40}, 400, "is a commit id"),
             ({"image_name": "shop", "container_name": "x", "PATH": "/tmp"}, 400, '"PATH"'),
             ({"image_name": "shop", "container_name": "x", "STAGER_URL": "u"}, 400, '"STAGER_URL"'),
-            ({"image_name": "shop", "container_name": "x", "wait": "soon"}, 400, "wait should be"),
-            ({"image_name": "shop", "container_name": "x", "wait": "-1"}, 400, "wait should be"),
-            ({"image_name": "shop", "container_name": "x", "wait": "nan"}, 400, "wait should be"),
+            ({"image_name": "shop", "container_name": "x", "wait": "soon"}, 400, "wait must be"),
+            ({"image_name": "shop", "container_name": "x", "wait": "-1"}, 400, "wait must be"),
+            ({"image_name": "shop", "container_name": "x", "wait": "nan"}, 400, "wait must be"),
         ],
     )
     async def test_what_makes_no_sense_is_said_in_a_plain_sentence(

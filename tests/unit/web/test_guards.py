@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from stager.web import problems
 from stager.web.app import SameOrigin
-from stager.web.body_limits import Bounded
+from stager.web.body_limits import BodyLimits
 from stager.web.request_body import FORM_LIMIT, parameters_of
 from tests.unit.web.harness import HOST, basic, web
 
@@ -23,7 +23,7 @@ class Anything(BaseModel):
 def guarded() -> FastAPI:
     app = FastAPI()
     problems.install(app)
-    app.add_middleware(Bounded)
+    app.add_middleware(BodyLimits)
     app.add_middleware(SameOrigin)
 
     @app.post("/form")

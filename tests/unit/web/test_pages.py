@@ -94,7 +94,7 @@ class TestHealth:
         answer = await web.client.get("/readyz")
 
         assert answer.status_code == 200
-        assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` names them."}
+        assert answer.json()["notices"] == {"deliveries": "1 set aside; `stager doctor` lists them."}
 
     async def test_a_page_that_isnt_there(self, web: WebHarness) -> None:
         answer = await web.client.get("/nothing")

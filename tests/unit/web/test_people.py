@@ -27,7 +27,7 @@ class TestWhoAmI:
 
         assert answer.json() == {
             "name": "ann",
-            "by": "BasicAuthentication",
+            "authenticated_by": "BasicAuthentication",
             "role": "administrator",
             "apps": {"shop": "administrator"},
         }
@@ -92,8 +92,8 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("body", "about"),
         [
-            ({"role": "boss"}, "is no role"),
-            ({"role": "none"}, "of no use"),
+            ({"role": "boss"}, "isn't a role"),
+            ({"role": "none"}, "needs a role other than none"),
             ({"expires_in": 59}, "expires_in"),
             ({"expires_in": 10**9}, "expires_in"),
             ({"label": ""}, "label"),

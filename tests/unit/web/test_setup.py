@@ -12,7 +12,7 @@ import pytest
 
 from stager.domain.identity.actor import Actor
 from stager.testing.fakes.setup import CODE
-from stager.web.auth.oauth_state import GOOD_FOR, MOST_EXPECTED, States
+from stager.web.auth.oauth_state import LIFETIME, MAX_STATES, OAuthStates
 from tests.unit.web.harness import WebHarness, basic, web
 
 ANN, BOB = Actor("ann", "basic"), Actor("bob", "basic")
@@ -174,21 +174,21 @@ class TestComingBack:
 class TestStates:
     def test_end_after_an_hour(self) -> None:
         now = [0.0]
-        states = States(lambda: now[0])
-        (early, cookie), (late, _) = states.give(ANN), states.give(ANN)
-        now[0] = GOOD_FOR - 1
-        assert states.take(early, ANN, cookie)
+        states = OAuthStates(lambda: now[0])
+        (early, cookie), (late, _) = states.issue(ANN), states.issue(ANN)
+        now[0] = LIFETIME - 1
+        assert states.accept(early, ANN, cookie)
         now[0] += 1
-        assert not states.take(late, ANN, cookie)
+        assert not states.accept(late, ANN, cookie)
 
     def test_are_few(self) -> None:
-        states = States()
-        given = [states.give(ANN, "cookie")[0] for _ in range(MOST_EXPECTED + 1)]
-        assert not states.take(given[0], ANN, "cookie")
-        assert states.take(given[1], ANN, "cookie")
+        states = OAuthStates()
+        given = [states.issue(ANN, "cookie")[0] for _ in range(MAX_STATES + 1)]
+        assert not states.accept(given[0], ANN, "cookie")
+        assert states.accept(given[1], ANN, "cookie")
 
     def test_are_for_one_actor_and_one_browser(self) -> None:
-        states = States()
+        states = OAuthStates()
         for actor, cookie in ((BOB, "mine"), (ANN, "other"), (ANN, ""), (ANN, "é")):
-            state, _ = states.give(ANN, "mine")
-            assert not states.take(state, actor, cookie)
+            state, _ = states.issue(ANN, "mine")
+            assert not states.accept(state, actor, cookie)

@@ -65,7 +65,7 @@ async def test_a_link_opens_the_preview_at_once(web: WebHarness) -> None:
     times = [datetime.fromisoformat(new[name]) for name in ("created_at", "expires_at")]
     assert (times[1] - times[0]).total_seconds() == 3600
     assert times[1].timestamp() == visitor.expires
-    assert (new["note"], new["made_by"]) == ("for the customer", "ann (BasicAuthentication)")
+    assert (new["note"], new["created_by"]) == ("for the customer", "ann (BasicAuthentication)")
     [listed] = (await web.ask("GET", path)).json()
     assert listed == {name: value for name, value in new.items() if name != "url"}
 

@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 
 class GarbageCollection:
-    """Removes images, mirrors and logs that no environment needs any more."""
+    """Removes images, mirrors and logs that no environment needs."""
 
     def __init__(self, store: Store, ports: BuildPorts, queue: BuildQueue) -> None:
         self._store = store

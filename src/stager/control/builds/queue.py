@@ -253,7 +253,7 @@ class BuildQueue:
             _notify(build)
 
     def _leave(self, build: _Build) -> None:
-        """Cancel the build if no request waits for it any more."""
+        """Cancel the build if no request waits for it."""
         if build.waiting or build.task.done():
             return
         if self._queue:

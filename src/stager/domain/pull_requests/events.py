@@ -1,4 +1,4 @@
-"""What a forge tells us, read out of its wire format."""
+"""Events of a forge, parsed from its wire format."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from stager.domain.source import Change, Repository
 
 
 class ChangeAction(StrEnum):
-    """What happened to a change. What isn't listed has no effect on previews."""
+    """What happened to a change. Other actions have no effect on previews."""
 
     OPENED = "opened"
     REOPENED = "reopened"
     SYNCHRONIZE = "synchronize"
-    """New commits; also what a resync says of an open change that it finds."""
+    """New commits; also the action of a resync's events about open changes."""
     CLOSED = "closed"
     EDITED = "edited"
-    """Something about it changed that rules may look at: labels, draft or not, title, description, base. The
-    head is the same, so by itself it asks for nothing new."""
+    """A change of something that rules use: labels, draft state, title, description, base. The head is the
+    same, so the preview isn't restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class ChangeSeen:
     """A change was opened, pushed to, edited, reopened or closed.
 
     Args:
-        app: the entry under `images:` that the base repository belongs to; empty until intake has found it.
-        confirmed: whether the forge was asked just now, so that its stamp alone says how new this is.
+        app: the entry under `images:` that the base repository belongs to; empty until it has been looked up.
+        confirmed: whether the state was just read from the forge, so that `updated_at` alone decides how new
+        it is.
     """
 
     action: ChangeAction
@@ -41,13 +42,13 @@ class ChangeSeen:
 
 @dataclass(frozen=True, slots=True)
 class CommandSaid:
-    """Somebody commented on a change, beginning with `/stager`. What its author may do isn't known yet.
+    """A comment on a change that begins with `/stager`. The author's permissions aren't checked yet.
 
     Args:
         author: the login.
-        text: the comment from its first line on, of bounded length.
-        comment: its id, to react to.
-        said_at: when it was written; None where the forge doesn't tell.
+        text: the beginning of the comment.
+        comment: its id.
+        said_at: when it was written; None if unknown.
     """
 
     repository: Repository
@@ -60,7 +61,7 @@ class CommandSaid:
 
 @dataclass(frozen=True, slots=True)
 class ChecksEnded:
-    """Some check of a commit came to its end; whether all of them have, the forge tells who asks."""
+    """A check of a commit ended; others may still run."""
 
     repository: Repository
     sha: str
@@ -68,7 +69,7 @@ class ChecksEnded:
 
 @dataclass(frozen=True, slots=True)
 class MergeQueued:
-    """A merge queue made a commit of several changes, and waits for the required checks of it."""
+    """A merge queue created a commit of several changes, and waits for its required checks."""
 
     repository: Repository
     sha: str
@@ -76,7 +77,7 @@ class MergeQueued:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A delivery that concerns nothing here, with the reason that its record keeps."""
+    """A delivery without effect, with the reason for its record."""
 
     reason: str
     repository: Repository | None = None
@@ -87,14 +88,14 @@ Event = ChangeSeen | CommandSaid | ChecksEnded | MergeQueued | Ignored
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to `/event_receiver` with a parameter `action`, for a listener to answer.
+    """A request to `/event_receiver` with the parameter `action`, for a listener to answer.
 
     Args:
         name: the action.
         parameters: all the others.
-        actor: who asks; None for a listener that doesn't require authentication.
+        actor: the caller; None for a listener that doesn't require authentication.
         method: the request's.
-        address: the network address that it came from, as far as that is known.
+        address: the caller's network address; empty if unknown.
     """
 
     name: str
@@ -106,10 +107,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message of a forge, verified but not yet read.
+    """A message of a forge, verified but not yet parsed.
 
     Args:
-        id: the forge's own, by which repetitions are told; a redelivery bears the same one.
+        id: the forge's id, the same for redeliveries.
         event: the forge's name for the kind of event, such as `pull_request`.
         payload: the body as JSON text.
     """

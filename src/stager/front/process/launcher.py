@@ -60,10 +60,13 @@ class FrontOptions:
             "--tls-key": self.tls_key,
             "--state-dir": str(state_dir),
         }
-        given = [f"--listen={self.listen}", *(f"{name}={value}" for name, value in named.items() if value)]
-        given += [f"--trusted-proxy={network}" for network in self.trusted_proxies] or [NO_PROXIES]
-        given += [] if self.access_log else ["--no-access-log"]
-        return given + limits.to_arguments(self.limits)
+        arguments = [
+            f"--listen={self.listen}",
+            *(f"{name}={value}" for name, value in named.items() if value),
+        ]
+        arguments += [f"--trusted-proxy={network}" for network in self.trusted_proxies] or [NO_PROXIES]
+        arguments += [] if self.access_log else ["--no-access-log"]
+        return arguments + limits.to_arguments(self.limits)
 
 
 class FrontLauncher:

@@ -123,9 +123,9 @@ class Builder(Feature):
         """See `Feature.stop`."""
         self._end()
 
-    def _start(self, given: Mapping[str, Any]) -> Result:
+    def _start(self, values: Mapping[str, Any]) -> Result:
         """Start the engine unless it runs. The firewall's rules are set first."""
-        del given
+        del values
         if why := self.unavailable():
             raise HelperError(why, kind="fault", reason="builder-unavailable")
         self._ensure_firewall()
@@ -136,8 +136,8 @@ class Builder(Feature):
             self._begin()
         return {"socket": str(self._socket), "size": self._size, "free": self._free()}
 
-    def _stop(self, given: Mapping[str, Any]) -> Result:
-        del given
+    def _stop(self, values: Mapping[str, Any]) -> Result:
+        del values
         was_started = self._process.was_started
         self._end()
         return {"stopped": was_started}

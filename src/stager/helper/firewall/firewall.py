@@ -168,8 +168,8 @@ class Firewall(Feature):
         self._applied[family] = (desired, found)
         return True
 
-    def _apply(self, given: Mapping[str, Any]) -> Result:
-        policy = policy_of(given)
+    def _apply(self, values: Mapping[str, Any]) -> Result:
+        policy = policy_of(values)
         if self._options.tag and policy.tag != self._options.tag:
             raise refused(
                 f"This helper protects only the installation {self._options.tag}.", "other-installation"
@@ -195,8 +195,8 @@ class Firewall(Feature):
         log.info("policy of installation %s, which has no previews, removed", evicted)
         del self._policies[evicted]
 
-    def _rejected(self, given: Mapping[str, Any]) -> Result:
-        return {"blocked": self._blocked.rows(given["tag"]), "unavailable": self._log_trouble}
+    def _rejected(self, values: Mapping[str, Any]) -> Result:
+        return {"blocked": self._blocked.rows(values["tag"]), "unavailable": self._log_trouble}
 
     def _load(self) -> None:
         try:

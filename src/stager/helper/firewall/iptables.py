@@ -33,7 +33,7 @@ def restore(family: int, text: str) -> None:
     _run(family, "-restore", ["--noflush", "-w", str(LOCK)], text)
 
 
-def _run(family: int, which: str, arguments: list[str], given: str = "") -> str:
+def _run(family: int, which: str, arguments: list[str], stdin: str = "") -> str:
     name = f"{COMMANDS[family]}{which}"
     command = shutil.which(name, path=PATH)
     if command is None:
@@ -44,7 +44,7 @@ def _run(family: int, which: str, arguments: list[str], given: str = "") -> str:
         )
     try:
         done = subprocess.run(  # noqa: S603 (no argument is from a caller)
-            [command, *arguments], input=given, capture_output=True, text=True,
+            [command, *arguments], input=stdin, capture_output=True, text=True,
             timeout=TIMEOUT, check=False, env={"PATH": PATH, "LC_ALL": "C"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -73,23 +73,23 @@ class Policy:
     builder_allow: tuple[Allowed, ...] = ()
 
 
-def policy_of(given: Mapping[str, Any]) -> Policy:
+def policy_of(values: Mapping[str, Any]) -> Policy:
     """Make a policy from fields that `POLICY` has validated.
 
     Raises:
         HelperError: a bridge belongs to another installation.
     """
-    tag = given["tag"]
+    tag = values["tag"]
     own_bridges = list_of(text(rf"pv[tf]{tag}[0-9a-f]{{8}}", f"a bridge of the installation {tag}"), BRIDGES)
-    for group in given["groups"]:
+    for group in values["groups"]:
         own_bridges(list(group["bridges"]), "bridges")
     return Policy(
         tag,
-        tuple(sorted(set(given["ports"]))),
-        tuple(Group(each["egress"], _allowed(each["allow"]), each["bridges"]) for each in given["groups"]),
-        _allowed(given["builder_allow"]),
+        tuple(sorted(set(values["ports"]))),
+        tuple(Group(each["egress"], _allowed(each["allow"]), each["bridges"]) for each in values["groups"]),
+        _allowed(values["builder_allow"]),
     )
 
 
-def _allowed(given: tuple[Mapping[str, Any], ...]) -> tuple[Allowed, ...]:
-    return tuple(Allowed(each["address"], each["port"]) for each in given)
+def _allowed(values: tuple[Mapping[str, Any], ...]) -> tuple[Allowed, ...]:
+    return tuple(Allowed(each["address"], each["port"]) for each in values)

@@ -177,7 +177,7 @@ def _link_row(link: ShareLink) -> dict[str, object]:
     return {
         "id": link.id,
         "environment_id": link.environment_id,
-        "made_by": link.made_by,
+        "created_by": link.created_by,
         "note": link.note,
         "created_at": stamp(link.created_at),
         "expires_at": stamp(link.expires_at),
@@ -186,9 +186,9 @@ def _link_row(link: ShareLink) -> dict[str, object]:
 
 
 def _link_of(columns: Sequence[Any]) -> ShareLink:
-    link_id, environment_id, made_by, note, created, expires, revoked = columns
+    link_id, environment_id, created_by, note, created, expires, revoked = columns
     return ShareLink(
-        link_id, environment_id, made_by, note, moment(created), moment(expires), _moment(revoked)
+        link_id, environment_id, created_by, note, moment(created), moment(expires), _moment(revoked)
     )
 
 

@@ -225,7 +225,7 @@ share_links = Table(
     metadata,
     Column("id", Text, primary_key=True),
     _environment_id(index=True),
-    Column("made_by", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False),

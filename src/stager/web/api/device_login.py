@@ -1,4 +1,4 @@
-"""Signing in without a browser: the device flow (RFC 8628), for the command line."""
+"""The device flow (RFC 8628): signing in a command line without a browser."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from stager.web.problems import Problem
 router = APIRouter(prefix="/api/v1/login", tags=["signing in"])
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The request can't be read.", "model": Problem},
-    403: {"description": "Somebody said no.", "model": Problem},
-    404: {"description": "Nobody can sign in like this here.", "model": Problem},
-    410: {"description": "There is no such sign-in, or not any more.", "model": Problem},
-    413: {"description": "The body is too long.", "model": Problem},
-    422: {"description": "The request isn't valid.", "model": Problem},
-    429: {"description": "Too many sign-ins are under way from this address.", "model": Problem},
-    503: {"description": "The provider doesn't answer.", "model": Problem},
+    400: {"description": "Bad request.", "model": Problem},
+    403: {"description": "Denied by the user.", "model": Problem},
+    404: {"description": "Not configured.", "model": Problem},
+    410: {"description": "Unknown or expired sign-in.", "model": Problem},
+    413: {"description": "Body too large.", "model": Problem},
+    422: {"description": "Invalid request.", "model": Problem},
+    429: {"description": "Too many sign-ins in progress from this address.", "model": Problem},
+    503: {"description": "The provider is unavailable.", "model": Problem},
 }
 
 
 class DeviceView(BaseModel):
-    """A sign-in that waits for somebody."""
+    """A pending sign-in."""
 
-    handle: str = Field(description="Asks how it went. A secret.")
-    user_code: str = Field(description="What somebody types in.")
-    verification_uri: str = Field(description="Where they do.")
-    interval: float = Field(description="Seconds to wait between two questions.")
-    expires_in: float = Field(description="Seconds that it is good for.")
+    handle: str = Field(description="Identifies the sign-in when polling. A secret.")
+    user_code: str = Field(description="The code that the user enters.")
+    verification_uri: str = Field(description="The URL at which the user enters the code.")
+    interval: float = Field(description="Minimum seconds between two polls.")
+    expires_in: float = Field(description="Seconds until it expires.")
 
 
 class HandleBody(BaseModel):
-    """Which sign-in."""
+    """The sign-in to poll."""
 
     handle: str = Field(max_length=100)
 
 
 class SignedInView(BaseModel):
-    """What whoever signed in gets."""
+    """A completed sign-in."""
 
-    token: str = Field(description="For `Authorization: Bearer`. It is told once.")
-    login: str = Field(description="Who that is.")
+    token: str = Field(description="The token for `Authorization: Bearer`. Returned once.")
+    login: str = Field(description="The user's name at the provider.")
 
 
 class PendingView(BaseModel):
-    """Nobody has agreed yet."""
+    """The user hasn't answered yet."""
 
-    interval: float = Field(description="Seconds to wait before the next question.")
+    interval: float = Field(description="Seconds until the next poll.")
 
 
 @router.post("/device", responses=_ANSWERS, openapi_extra={"security": []})
 async def begin(request: Request, control: Control) -> DeviceView:
-    """Begin to sign in where there is no browser."""
+    """Start a device flow."""
     handle, code = await control.identity.sign_in.start_device(address_of(request))
     return DeviceView(
         handle=handle,
@@ -69,13 +69,13 @@ async def begin(request: Request, control: Control) -> DeviceView:
 
 @router.post(
     "/device/poll",
-    responses={**_ANSWERS, 202: {"description": "Nobody has agreed yet.", "model": PendingView}},
+    responses={**_ANSWERS, 202: {"description": "Pending.", "model": PendingView}},
     openapi_extra={"security": []},
 )
 async def poll(
     request: Request, response: Response, control: Control, body: HandleBody
 ) -> SignedInView | PendingView:
-    """How it went."""
+    """Poll a device flow."""
     address, agent = address_of(request), request.headers.get("user-agent", "")
     response.headers["Cache-Control"] = "no-store"
     answer = await control.identity.sign_in.poll_device(body.handle, address, agent)

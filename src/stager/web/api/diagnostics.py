@@ -1,4 +1,4 @@
-"""What the installation's doctor finds, for whoever sees to it."""
+"""Diagnostics of the installation, for administrators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
 
 
 class FindingView(BaseModel):
-    """One thing that Stager needs, as it is."""
+    """The result of a check."""
 
     subject: str
     verdict: Verdict = Field(description="`fine`, `warning` or `wrong`.")
@@ -26,7 +26,7 @@ class FindingView(BaseModel):
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
-        """The view of this one."""
+        """Return the view of a finding."""
         return cls(
             subject=finding.subject, verdict=finding.verdict, message=finding.message, hint=finding.hint
         )
@@ -34,6 +34,6 @@ class FindingView(BaseModel):
 
 @router.get("/doctor")
 async def doctor(control: Control, web: Web, actor: Known) -> list[FindingView]:
-    """Look whether all that Stager needs is as it should be. Takes up to 15 seconds. For administrators."""
+    """Run the checks of `stager doctor`. Takes up to 15 seconds. For administrators."""
     await control.identity.authorizer.check(actor, Action.SET_UP)
     return [FindingView.of(finding) for finding in await examine(web.checks)]

@@ -1,4 +1,4 @@
-"""The JSON API. Ids are opaque; what is listed here stays from version to version."""
+"""The JSON API. Ids are opaque; fields and routes are stable across versions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from stager.web.api.views import (
 from stager.web.context import Control, Known
 from stager.web.problems import Problem
 
-LONGEST_LOG = 5_000
+MAX_LOG_LINES = 5_000
 UNBUFFERED = {"X-Accel-Buffering": "no"}
-"""Has an nginx before us pass on each piece as it comes (nginx docs, `proxy_buffering`)."""
+"""Disables the buffering of responses in nginx (nginx docs, `proxy_buffering`)."""
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The request makes no sense here.", "model": Problem},
-    401: {"description": "Nobody that we know.", "model": Problem},
-    403: {"description": "Whoever asks may not.", "model": Problem},
-    404: {"description": "There is none of this id.", "model": Problem},
-    409: {"description": "It can't be, as things stand.", "model": Problem},
-    422: {"description": "The request isn't valid.", "model": Problem},
-    429: {"description": "Too many wrong credentials came from this address.", "model": Problem},
-    503: {"description": "Not now.", "model": Problem},
+    400: {"description": "Bad request.", "model": Problem},
+    401: {"description": "Unauthenticated.", "model": Problem},
+    403: {"description": "Permission denied.", "model": Problem},
+    404: {"description": "Not found.", "model": Problem},
+    409: {"description": "Conflict.", "model": Problem},
+    422: {"description": "Invalid request.", "model": Problem},
+    429: {"description": "Too many failed logins from this address.", "model": Problem},
+    503: {"description": "Service unavailable.", "model": Problem},
 }
 
 router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
@@ -43,20 +43,18 @@ Id = Annotated[str, Path(description="The environment's id.", max_length=64)]
 
 
 class ApprovalBody(BaseModel):
-    """What to approve."""
+    """The commit to approve."""
 
-    sha: str = Field(
-        max_length=64, description="The whole id of the commit that was read, 40 or 64 hex digits."
-    )
+    sha: str = Field(max_length=64, description="The full id of the reviewed commit, 40 or 64 hex digits.")
 
 
 class LaunchBody(BaseModel):
-    """What to launch."""
+    """The preview to launch."""
 
-    image_name: str = Field(description="The entry under `images:`.")
-    container_name: str = Field(description="The branch or the tag, or any other name.")
+    image_name: str = Field(description="The application: its entry in `images:`.")
+    container_name: str = Field(description="A branch, a tag, or any other name.")
     parameters: dict[str, str] = Field(
-        default_factory=dict, description="Environment variables for the instance."
+        default_factory=dict, description="Environment variables of the instance."
     )
 
 
@@ -64,10 +62,10 @@ class LaunchBody(BaseModel):
 async def list_environments(
     control: Control,
     actor: Known,
-    app: Annotated[str, Query(description="Only this application's.")] = "",
-    gone: Annotated[bool, Query(description="Also those that are gone.")] = False,
+    app: Annotated[str, Query(description="Only environments of this application.")] = "",
+    gone: Annotated[bool, Query(description="Include removed environments.")] = False,
 ) -> list[EnvironmentView]:
-    """All environments that whoever asks may see, oldest first."""
+    """List the environments that the user may see, oldest first."""
     queries = control.environments.queries
     rows = await queries.listing(actor, app=app, gone=gone)
     blocked = await queries.blocked() if any(row.visibility.logs for row in rows) else {}
@@ -76,7 +74,7 @@ async def list_environments(
 
 @router.post("/environments", status_code=202)
 async def launch(control: Control, actor: Known, body: LaunchBody) -> EnvironmentView:
-    """Have a preview running, afresh when it runs already. Answers at once."""
+    """Launch a preview, or redeploy it when it is running. Responds without waiting."""
     command = Launch(body.image_name, body.container_name, body.parameters)
     environment = await control.environments.commands.launch(command, actor)
     return await current(control, environment.id, actor)
@@ -84,64 +82,66 @@ async def launch(control: Control, actor: Known, body: LaunchBody) -> Environmen
 
 @router.get("/environments/{environment}")
 async def get_environment(control: Control, actor: Known, environment: Id) -> EnvironmentView:
-    """One environment."""
+    """Get an environment."""
     return await current(control, environment, actor)
 
 
 @router.delete("/environments/{environment}", status_code=202)
 async def kill(control: Control, actor: Known, environment: Id) -> EnvironmentView:
-    """Have an environment removed. Answers at once."""
+    """Remove an environment. Responds without waiting."""
     await control.environments.commands.kill_by_id(environment, actor)
     return await current(control, environment, actor)
 
 
 @router.post("/environments/{environment}/redeploy", status_code=202)
 async def redeploy(control: Control, actor: Known, environment: Id) -> EnvironmentView:
-    """Have an environment started afresh, with what it was last wished for. Answers at once."""
+    """Redeploy an environment with its last parameters. Responds without waiting."""
     await control.environments.commands.redeploy(environment, actor)
     return await current(control, environment, actor)
 
 
 @router.post("/environments/{environment}/approve", status_code=202)
 async def approve(control: Control, actor: Known, environment: Id, body: ApprovalBody) -> EnvironmentView:
-    """Let this very commit run, which comes from a fork. Answers at once."""
+    """Approve a commit of a fork. Responds without waiting."""
     await control.environments.commands.approve(environment, body.sha, actor)
     return await current(control, environment, actor)
 
 
 @router.get("/environments/{environment}/deployments")
 async def list_deployments(control: Control, actor: Known, environment: Id) -> list[DeploymentView]:
-    """An environment's deployments, newest first."""
+    """List an environment's deployments, newest first."""
     return await deployments_of(control, environment, actor)
 
 
 @router.get(
     "/environments/{environment}/log",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {}}, "description": "The last lines."}},
+    responses={200: {"content": {"text/plain": {}}, "description": "The last lines of the log."}},
 )
 async def get_log(
     control: Control,
     actor: Known,
     environment: Id,
-    lines: Annotated[int, Query(ge=1, le=LONGEST_LOG, description="How many lines.")] = 200,
+    lines: Annotated[int, Query(ge=1, le=MAX_LOG_LINES, description="Number of lines.")] = 200,
     *,
-    follow: Annotated[bool, Query(description="Go on, from instance to instance.")] = False,
-    deployment: Annotated[str, Query(description="Only this deployment's, by its id; not followed.")] = "",
+    follow: Annotated[bool, Query(description="Follow the log, also across instances.")] = False,
+    deployment: Annotated[
+        str, Query(description="Only the log of the deployment with this id. It can't be followed.")
+    ] = "",
 ) -> Response:
-    """The last lines of the newest instance's output; of the newest deployment's, when nothing is there."""
+    """Get the log of the latest instance, or of the latest deployment if there is no instance."""
     if not follow or deployment:
-        so_far = await control.environments.queries.log_of(environment, lines, actor, deployment)
-        return PlainTextResponse("\n".join(so_far))
+        log = await control.environments.queries.log_of(environment, lines, actor, deployment)
+        return PlainTextResponse("\n".join(log))
     await control.environments.queries.readable(environment, actor)
-    # Fails here, while there still is a status code for it.
+    # Raises before the response starts, so that the status code is right.
     await control.environments.attach.newest(environment)
-    pieces = _until_trouble(control.environments.attach.follow(environment, lines))
+    pieces = _until_error(control.environments.attach.follow(environment, lines))
     return StreamingResponse(pieces, media_type="text/plain", headers=UNBUFFERED)
 
 
-async def _until_trouble(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
-    """What can't go on just ends: it is too late for another status."""
+async def _until_error(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """End the stream at an error: it is too late for another status code."""
     with suppress(StagerError):
         async for piece in pieces:
             yield piece
@@ -156,9 +156,9 @@ async def get_build_log(
     control: Control,
     actor: Known,
     environment: Id,
-    follow: Annotated[bool, Query(description="Go on until the build is over.")] = False,
+    follow: Annotated[bool, Query(description="Follow the log until the build ends.")] = False,
 ) -> Response:
-    """The log of the newest build; empty where nothing was built."""
+    """Get the log of the latest build; empty if there was no build."""
     key = await control.environments.queries.build_of(environment, actor)
     if control.builds.queue is None or not key:
         return PlainTextResponse("")

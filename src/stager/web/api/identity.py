@@ -1,4 +1,4 @@
-"""The API about people: who asks, the tokens that they made, and what everybody did."""
+"""The API for the signed-in user, API tokens and the audit log."""
 
 from __future__ import annotations
 
@@ -17,35 +17,39 @@ from stager.web.context import Control, Known, credentials_of
 
 router = APIRouter(prefix="/api/v1", tags=["people"], responses=ANSWERS)
 
-A_MONTH = int(timedelta(days=30).total_seconds())
-MOST_LINES = 1_000
+DEFAULT_LIFETIME = int(timedelta(days=30).total_seconds())
+MAX_RECORDS = 1_000
 
 TokenId = Annotated[str, Path(description="The token's id.", max_length=64)]
 
 
 class WhoView(BaseModel):
-    """Who asks."""
+    """The signed-in user."""
 
     name: str
-    by: str = Field(description="How we know.")
-    role: str = Field(description="For the installation: `none`, `viewer`, `developer` or `administrator`.")
-    apps: dict[str, str] = Field(description="The role for each application; without those that give none.")
+    authenticated_by: str = Field(description="The authentication strategy, and the token if one was used.")
+    role: str = Field(
+        description="The role for the installation: `none`, `viewer`, `developer` or `administrator`."
+    )
+    apps: dict[str, str] = Field(
+        description="The roles by application, without those in which the role is `none`."
+    )
 
 
 class TokenView(BaseModel):
-    """A personal access token. The token itself is only ever shown once."""
+    """An API token, without its secret."""
 
     id: str
     label: str
     role: str
-    apps: list[str] | None = Field(description="The only applications that it is good for; null for all.")
+    apps: list[str] | None = Field(description="The applications that it is limited to; null for all.")
     created_at: datetime
     expires_at: datetime
-    used_at: datetime | None = Field(description="To the minute; null when it never was.")
+    used_at: datetime | None = Field(description="The time of last use, to the minute; null if unused.")
 
     @classmethod
     def of(cls, token: Token) -> Self:
-        """The view of this one."""
+        """Return the view of a token."""
         return cls(
             id=token.id,
             label=token.label,
@@ -58,61 +62,61 @@ class TokenView(BaseModel):
 
 
 class NewTokenView(TokenView):
-    """A token that was just made."""
+    """A new token, with its secret."""
 
-    token: str = Field(description="The token. Nobody can look it up afterwards.")
+    token: str = Field(description="The token's secret. It can't be retrieved later.")
 
 
 class TokenBody(BaseModel):
-    """What kind of token to make."""
+    """The token to create."""
 
-    label: str = Field(description="What to call it.", min_length=1, max_length=100)
-    role: str = Field("developer", description="The most that it lets anybody do.")
+    label: str = Field(description="A name.", min_length=1, max_length=100)
+    role: str = Field("developer", description="The maximum role.")
     apps: list[str] | None = Field(
-        None, description="The only applications that it is good for; null for all.", max_length=1_000
+        None, description="The applications that it is limited to; null for all.", max_length=1_000
     )
     expires_in: int = Field(
-        A_MONTH, ge=60, le=int(MAX_LIFETIME.total_seconds()), description="Seconds that it is good for."
+        DEFAULT_LIFETIME, ge=60, le=int(MAX_LIFETIME.total_seconds()), description="Lifetime in seconds."
     )
 
     @field_validator("role")
     @classmethod
     def _is_one(cls, role: str) -> str:
         if Role.named(role) is Role.NONE:
-            raise ValueError("a token that allows nothing is of no use")
+            raise ValueError("a token needs a role other than none")
         return role
 
 
-class EntryView(BaseModel):
-    """A line of the audit log."""
+class AuditRecordView(BaseModel):
+    """A record of the audit log."""
 
-    seq: int = Field(description="Its number; grows.")
+    seq: int = Field(description="Sequence number, increasing.")
     at: datetime
-    actor: str = Field(description="Who, and how we know.")
-    address: str = Field(description="From where; empty where that isn't known.")
+    actor: str = Field(description="The user and the authentication strategy.")
+    address: str = Field(description="The client's address; may be empty.")
     action: str
     app: str
-    subject: str = Field(description="What it was about.")
+    subject: str = Field(description="What the action was applied to.")
     result: str = Field(description="`done`, `refused` or `failed`.")
     detail: str = Field(
-        description="The reason's slug where it wasn't done; and how often in a minute, where that was more"
-        " than once."
+        description="The reason slug if the result isn't `done`; with the number of requests in a minute"
+        " if there were several."
     )
 
     @classmethod
     def of(cls, entry: AuditRecord) -> Self:
-        """The view of this one."""
+        """Return the view of a record."""
         return cls(**{name: getattr(entry, name) for name in cls.model_fields})
 
 
 @router.get("/whoami")
 async def whoami(control: Control, actor: Known) -> WhoView:
-    """Who asks, and what they may do."""
+    """Get the signed-in user and their roles."""
     names = [application.name for application in control.applications]
     roles = {name: await control.identity.authorizer.role(actor, name) for name in names}
     return WhoView(
         name=actor.name,
-        by=actor.by,
+        authenticated_by=actor.by,
         role=str(await control.identity.authorizer.role(actor)),
         apps={name: str(role) for name, role in roles.items() if role},
     )
@@ -120,29 +124,29 @@ async def whoami(control: Control, actor: Known) -> WhoView:
 
 @router.delete("/session", status_code=204)
 async def end_session(request: Request, control: Control, actor: Known) -> Response:
-    """End the session that this request is known by, at once."""
-    given = await credentials_of(request)
-    session = await control.identity.sessions.find(given.session) or await control.identity.sessions.find(
-        given.bearer
-    )
+    """End the session of this request immediately."""
+    credentials = await credentials_of(request)
+    session = await control.identity.sessions.find(
+        credentials.session
+    ) or await control.identity.sessions.find(credentials.bearer)
     if session is None:
-        raise Refused("There is no session to end.", reason="session-missing", status=404)
+        raise Refused("This request has no session.", reason="session-missing", status=404)
     await control.identity.sessions.end(actor, session.id)
     return Response(status_code=204)
 
 
 @router.get("/tokens")
 async def list_tokens(control: Control, actor: Known) -> list[TokenView]:
-    """One's own tokens that are good still, oldest first."""
+    """List the user's valid tokens, oldest first."""
     return [TokenView.of(token) for token in await control.identity.tokens.of(actor)]
 
 
 @router.post("/tokens", status_code=201)
-async def make_token(control: Control, actor: Known, body: TokenBody, response: Response) -> NewTokenView:
-    """Make a token, which never gives more than its owner has at the time of its use."""
-    good_for = timedelta(seconds=body.expires_in)
+async def create_token(control: Control, actor: Known, body: TokenBody, response: Response) -> NewTokenView:
+    """Create a token. It never has more permissions than its owner has at the time of use."""
+    lifetime = timedelta(seconds=body.expires_in)
     token, secret = await control.identity.tokens.create(
-        actor, body.label, Role.named(body.role), body.apps, good_for
+        actor, body.label, Role.named(body.role), body.apps, lifetime
     )
     response.headers["Cache-Control"] = "no-store"
     return NewTokenView(**TokenView.of(token).model_dump(), token=secret)
@@ -150,7 +154,7 @@ async def make_token(control: Control, actor: Known, body: TokenBody, response: 
 
 @router.delete("/tokens/{token}", status_code=204)
 async def revoke_token(control: Control, actor: Known, token: TokenId) -> None:
-    """Take a token back, at once: one's own, and an administrator anybody's."""
+    """Revoke a token immediately. Administrators can revoke any token, others only their own."""
     of_anyone = await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR
     await control.identity.tokens.revoke(actor, token, of_anyone=of_anyone)
 
@@ -159,11 +163,14 @@ async def revoke_token(control: Control, actor: Known, token: TokenId) -> None:
 async def read_audit(
     control: Control,
     actor: Known,
-    limit: Annotated[int, Query(ge=1, le=MOST_LINES, description="How many lines.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_RECORDS, description="Maximum number of records.")] = 100,
     before: Annotated[
-        int | None, Query(ge=1, le=1 << 62, description="Only those with a smaller `seq`.")
+        int | None, Query(ge=1, le=1 << 62, description="Only records with a smaller `seq`.")
     ] = None,
-) -> list[EntryView]:
-    """Who did what, newest first. For administrators."""
+) -> list[AuditRecordView]:
+    """List the audit log, newest first. For administrators."""
     await control.identity.authorizer.check(actor, Action.READ_AUDIT)
-    return [EntryView.of(entry) for entry in await control.identity.audit.entries(limit=limit, before=before)]
+    return [
+        AuditRecordView.of(entry)
+        for entry in await control.identity.audit.entries(limit=limit, before=before)
+    ]

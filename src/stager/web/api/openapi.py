@@ -1,5 +1,5 @@
-"""The OpenAPI description of the API, made true: FastAPI can't be told of a problem's own media type, nor of
-credentials that several strategies may read."""
+"""The OpenAPI description of the API. Adds what FastAPI can't describe: the media type of problem documents,
+and credentials for several strategies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROBLEM = "application/problem+json"
 
 
 def described(app: FastAPI) -> dict[str, Any]:
-    """The description of this application; made once, and kept in it."""
+    """Return the description of the application; created once and cached."""
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schema["components"]["securitySchemes"] = {
         "basic": {"type": "http", "scheme": "basic"},

@@ -1,7 +1,7 @@
-"""A terminal inside a preview's instance, over a WebSocket.
+"""A terminal in a preview's instance, over a WebSocket.
 
-Bytes are what is typed and what is printed. Text is about them, as JSON: `{"rows": 24, "columns": 80}` from
-whoever types, `{"exit_code": 0}` at the end.
+Binary messages are input and output. Text messages are JSON: `{"rows": 24, "columns": 80}` from the client
+when the window changes, `{"exit_code": 0}` from the server at the end.
 """
 
 from __future__ import annotations
@@ -21,71 +21,72 @@ from stager.ports.engine import Size, Terminal
 from stager.ports.handlers import Credentials
 from stager.web.api.environments import Id
 from stager.web.context import address_of, control_plane_of
-from stager.web.problems import answer_to
+from stager.web.problems import response_to
 
 router = APIRouter()
 
-LONGEST = 1000
-"""Rows or columns; whoever says more has no such screen."""
-LONGEST_COMMAND = 100
+MAX_SIZE = 1000
+"""Rows or columns."""
+MAX_COMMAND = 100
+"""Words."""
 
 
 class SizeBody(BaseModel):
-    """How much the terminal shows."""
+    """The size of the terminal."""
 
-    rows: int = Field(ge=1, le=LONGEST)
-    columns: int = Field(ge=1, le=LONGEST)
+    rows: int = Field(ge=1, le=MAX_SIZE)
+    columns: int = Field(ge=1, le=MAX_SIZE)
 
     @property
     def size(self) -> Size:
         return Size(self.rows, self.columns)
 
 
-class Wanted(SizeBody):
-    """What is to run, and before what kind of terminal."""
+class ExecQuery(SizeBody):
+    """The command to run, and the terminal."""
 
-    command: list[str] = Field(default=[], max_length=LONGEST_COMMAND)
-    rows: int = Field(default=24, ge=1, le=LONGEST)
-    columns: int = Field(default=80, ge=1, le=LONGEST)
+    command: list[str] = Field(default=[], max_length=MAX_COMMAND)
+    rows: int = Field(default=24, ge=1, le=MAX_SIZE)
+    columns: int = Field(default=80, ge=1, le=MAX_SIZE)
     kind: str = Field(default="xterm", max_length=64, pattern=r"^[\w.+-]*$")
 
 
 @router.websocket("/api/v1/environments/{environment}/exec")
-async def exec_(socket: WebSocket, environment: Id, wanted: Annotated[Wanted, Query()]) -> None:
-    """Run a command inside what runs of an environment."""
+async def exec_(socket: WebSocket, environment: Id, query: Annotated[ExecQuery, Query()]) -> None:
+    """Run a command in an environment's instance."""
     control = control_plane_of(socket)
     try:
-        terminal = await _opened(control, socket, environment, wanted)
+        terminal = await _open(control, socket, environment, query)
     except StagerError as error:
-        await socket.send_denial_response(answer_to(socket.url.path, error))
+        await socket.send_denial_response(response_to(socket.url.path, error))
         return
     try:
         await socket.accept()
-        await _joined(socket, terminal)
+        await _connect(socket, terminal)
     finally:
         await terminal.close()
 
 
-async def _opened(control: ControlPlane, socket: WebSocket, environment: str, wanted: Wanted) -> Terminal:
+async def _open(control: ControlPlane, socket: WebSocket, environment: str, query: ExecQuery) -> Terminal:
     authorization = socket.headers.get("authorization", "")
     actor = await control.identity.authenticator.authenticate(
         Credentials(authorization, {}, address_of(socket))
     )
     found = await control.environments.queries.visible(environment, actor)
-    subject = _subject(found.name, wanted.command)
+    subject = _subject(found.name, query.command)
     async with control.identity.authorizer.authorized(actor, Action.EXEC, found.app, subject):
-        return await control.environments.attach.open(found, wanted.command, wanted.size, wanted.kind)
+        return await control.environments.attach.open(found, query.command, query.size, query.kind)
 
 
 def _subject(name: str, command: list[str]) -> str:
-    """What the audit log has of it: the program, without its arguments, in which secrets may be."""
+    """Return the subject for the audit log: the program without its arguments, which may contain secrets."""
     return " ".join([name, *command[:1]])
 
 
-async def _joined(socket: WebSocket, terminal: Terminal) -> None:
-    """Carry both ways until either end has had enough."""
-    typing = asyncio.create_task(_type(socket, terminal))
-    printing = asyncio.create_task(_print(socket, terminal))
+async def _connect(socket: WebSocket, terminal: Terminal) -> None:
+    """Pass on input and output until either end closes."""
+    typing = asyncio.create_task(_forward_input(socket, terminal))
+    printing = asyncio.create_task(_forward_output(socket, terminal))
     try:
         await asyncio.wait((typing, printing), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -94,15 +95,15 @@ async def _joined(socket: WebSocket, terminal: Terminal) -> None:
         await asyncio.gather(typing, printing, return_exceptions=True)
 
 
-async def _print(socket: WebSocket, terminal: Terminal) -> None:
-    with suppress(WebSocketDisconnect, RuntimeError):  # whoever typed has gone
+async def _forward_output(socket: WebSocket, terminal: Terminal) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):  # the client disconnected
         while printed := await terminal.read():
             await socket.send_bytes(printed)
         await socket.send_json({"exit_code": await terminal.exit_code()})
         await socket.close()
 
 
-async def _type(socket: WebSocket, terminal: Terminal) -> None:
+async def _forward_input(socket: WebSocket, terminal: Terminal) -> None:
     while (message := await socket.receive())["type"] == "websocket.receive":
         if (typed := message.get("bytes")) is not None:
             await terminal.write(typed)

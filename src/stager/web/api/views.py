@@ -1,4 +1,4 @@
-"""Environments and deployments as the API and Stager's own pages show them."""
+"""Environments and deployments as the API and the pages show them."""
 
 from __future__ import annotations
 
@@ -28,38 +28,40 @@ class ChangeView(BaseModel):
 
 
 class BlockedView(BaseModel):
-    """Something that an environment's instances were kept from connecting to."""
+    """A destination that the firewall blocked for an environment's instances."""
 
     address: str
-    port: int = Field(description="0 where the protocol has none.")
+    port: int = Field(description="0 if the protocol has no ports.")
     protocol: str = Field(description="`tcp`, `udp`, `icmp`, or a number.")
-    count: int = Field(description="Attempts, at least.")
+    count: int = Field(description="Minimum number of attempts.")
     last: datetime
-    opens: str = Field(description="The entry of `egress_allow` that opens it; may be empty.")
+    egress_allow: str = Field(description="The entry of `egress_allow` that allows it; may be empty.")
 
 
 class EnvironmentView(BaseModel):
-    """One preview, as it stands."""
+    """A preview with its current state."""
 
     id: str
-    app: str = Field(description="The entry under `images:`.")
-    name: str = Field(description="The branch, or the name given by hand.")
+    app: str = Field(description="The application: its entry in `images:`.")
+    name: str = Field(description="The branch, or the name of the launch.")
     url: str
     state: State
-    message: str = Field(description="The state in a sentence.")
+    message: str = Field(description="A description of the state.")
     hint: str = Field(description="What to do about it; may be empty.")
-    reason: str = Field(description="A slug where something is the matter.")
-    generation: int = Field(description="Grows with each wish for a new deployment.")
-    serving: int | None = Field(description="The generation that visitors see; null when they see a page.")
+    reason: str = Field(description="A reason slug; may be empty.")
+    generation: int = Field(description="Increases with each requested deployment.")
+    serving: int | None = Field(
+        description="The generation that visitors see; null if they see a status page."
+    )
     sha: str
     withheld: list[str] = Field(
-        description="The names of the secrets that code from forks doesn't get, for whoever may read them."
+        description="The names of secrets withheld from code of forks; requires permission to read them."
     )
     warnings: list[str] = Field(
-        description="What people should know of it, such as that its code was built beside trusted code."
+        description="Warnings, such as that untrusted code was built in the shared builder."
     )
     blocked: list[BlockedView] = Field(
-        description="What the firewall kept it from lately, for whoever may read its logs."
+        description="Recently blocked connections; requires permission to read logs."
     )
     change: ChangeView | None
     created_at: datetime
@@ -67,7 +69,7 @@ class EnvironmentView(BaseModel):
 
 
 class DeploymentView(BaseModel):
-    """One attempt to bring one revision up."""
+    """A deployment of an environment."""
 
     id: str
     generation: int
@@ -78,32 +80,30 @@ class DeploymentView(BaseModel):
     reason: str
     message: str
     created_at: datetime
-    building_at: datetime | None = Field(
-        description="Since then its image is made; null where nothing is built."
-    )
+    building_at: datetime | None = Field(description="The start of the build; null if nothing is built.")
     starting_at: datetime | None
     checking_at: datetime | None
     live_at: datetime | None
     ended_at: datetime | None
-    notes: list[str] = Field(description="What handlers failed at; it cost the preview nothing.")
+    notes: list[str] = Field(description="Failures of handlers, which didn't affect the preview.")
 
 
 async def current(control: ControlPlane, environment_id: str, actor: Actor) -> EnvironmentView:
-    """The view of an environment as it is now. Raises `Refused` (404) unless the actor may see it."""
+    """Return the current view of an environment. Raises `Refused` (404) unless the actor may see it."""
     row = await control.environments.queries.row(environment_id, actor)
     blocked = await control.environments.queries.blocked() if row.visibility.logs else {}
     return view_of(control, row, blocked.get(environment_id, ()))
 
 
 async def deployments_of(control: ControlPlane, environment_id: str, actor: Actor) -> list[DeploymentView]:
-    """The views of an environment's deployments, newest first. Raises `Refused` (404) unless the actor may
-    see it."""
+    """Return the views of an environment's deployments, newest first. Raises `Refused` (404) unless the actor
+    may see it."""
     environment, deployments = await control.environments.queries.deployments(environment_id, actor)
     return [deployment_view_of(environment, deployment, notes) for deployment, notes in deployments]
 
 
 def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) -> EnvironmentView:
-    """The view of an environment with the deployment of its desired generation.
+    """Return the view of an environment with the deployment of its desired generation.
 
     Args:
         blocked: connections that the firewall has blocked; shown to those who may read its logs.
@@ -148,14 +148,14 @@ def _blocked_view_of(blocked: Blocked) -> BlockedView:
         protocol=blocked.protocol,
         count=blocked.count,
         last=blocked.last,
-        opens=blocked.opens,
+        egress_allow=blocked.opens,
     )
 
 
 def deployment_view_of(
     environment: Environment, deployment: Deployment, notes: tuple[str, ...]
 ) -> DeploymentView:
-    """The view of one of this environment's deployments."""
+    """Return the view of a deployment."""
     outcome = deployment.attempt.outcome
     return DeploymentView(
         id=deployment.id,

@@ -1,7 +1,6 @@
-"""Our own cookies: the session's, and one by which a browser is known that was sent away to sign in.
+"""Stager's cookies: the session, and one that identifies a browser during a sign-in at a provider.
 
-Over HTTPS their names begin with `__Host-`, so that no preview on a subdomain can set them (RFC 6265bis,
-4.1.3.2).
+Over HTTPS, their names start with `__Host-`, so previews on subdomains can't set them (RFC 6265bis, 4.1.3.2).
 """
 
 from __future__ import annotations
@@ -14,28 +13,30 @@ PREFIX = "__Host-"
 
 
 def name_of(cookie: str, *, secure: bool) -> str:
-    """The cookie's full name."""
+    """Return the cookie's full name."""
     return f"{PREFIX}{cookie}" if secure else cookie
 
 
 def read(request: Request, cookie: str, *, secure: bool) -> str:
-    """The cookie's value; empty where there is none, and where there are two of its name: then another host
-    has put one beside ours, and nobody can tell which is which."""
-    wanted = name_of(cookie, secure=secure)
+    """Return the cookie's value; empty when there is none, or several of this name: then another host has set
+    one, and they can't be told apart."""
+    full_name = name_of(cookie, secure=secure)
     pairs = (
         pair.strip().partition("=")
         for header in request.headers.getlist("cookie")
         for pair in header.split(";")
     )
-    values = [value for name, _, value in pairs if name.strip() == wanted]
+    values = [value for name, _, value in pairs if name.strip() == full_name]
     return values[0].strip() if len(values) == 1 else ""
 
 
-def give(response: Response, cookie: str, value: str, *, secure: bool, seconds: float | None = None) -> None:
-    """Have the browser keep it: for our host alone, for no script, and not for what other sites post.
+def set_cookie(
+    response: Response, cookie: str, value: str, *, secure: bool, seconds: float | None = None
+) -> None:
+    """Set a cookie for this host only, hidden from scripts, and not sent with cross-site POST requests.
 
     Args:
-        seconds: None for as long as the browser runs.
+        seconds: lifetime; None: until the browser is closed.
     """
     response.set_cookie(
         name_of(cookie, secure=secure),
@@ -44,12 +45,12 @@ def give(response: Response, cookie: str, value: str, *, secure: bool, seconds: 
         path="/",
         secure=secure,
         httponly=True,
-        samesite="lax",  # the provider sends the browser back, and the cookie must come along
+        samesite="lax",  # needed when the provider redirects the browser back
     )
 
 
-def take(response: Response, cookie: str, *, secure: bool) -> None:
-    """Have the browser forget it."""
+def delete_cookie(response: Response, cookie: str, *, secure: bool) -> None:
+    """Delete a cookie."""
     response.delete_cookie(
         name_of(cookie, secure=secure), path="/", secure=secure, httponly=True, samesite="lax"
     )

@@ -1,4 +1,4 @@
-"""Whether a request comes from a page of ours, as browsers tell it."""
+"""CSRF protection: whether a request comes from one of Stager's own pages, by the headers of browsers."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from collections.abc import Iterator, Mapping
 from starlette.types import Scope
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-"""Of an ASGI server's scope, and of the page that it speaks with."""
+"""The scheme of the page, by the scheme in the ASGI scope."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 BEHIND_TLS = (
-    "Behind a proxy with TLS set `scheme: https`, or have the proxy send X-Forwarded-Proto and name it in"
+    "Behind a TLS proxy, set `scheme: https`, or have the proxy send X-Forwarded-Proto and add it to"
     " `trusted_proxies`."
 )
 
 
-def is_foreign(scope: Scope) -> bool:
-    """Whether a page of another origin sends it: of another scheme, host or port (RFC 6454, section 4).
-    Clients that aren't browsers say nothing of it."""
+def is_cross_origin(scope: Scope) -> bool:
+    """Whether a page with another scheme, host or port sends the request (RFC 6454, section 4). Other clients
+    than browsers send no Origin."""
     headers = _headers(scope)
     origin = headers.get(b"origin")
     return origin is not None and origin not in _origins(scope, headers)
 
 
 def _origins(scope: Scope, headers: Mapping[bytes, str]) -> Iterator[str]:
-    """Those that pages of ours have at this host: by the scheme that the request came with, as the front has
-    it from whoever asked or from a proxy that it trusts; and the one that the configuration says, for a proxy
-    that doesn't tell."""
+    """Yield the origins of Stager's own pages at this host: with the request's scheme, as the front
+    determined it from the client or a trusted proxy, and the configured one, for a proxy that doesn't forward
+    the scheme."""
     host = headers.get(b"host", "")
-    told = headers.get(b"x-forwarded-proto", "").rpartition(",")[2].strip()
-    yield f"{told or _SCHEMES.get(scope.get('scheme', ''), 'http')}://{host}"
+    scheme = headers.get(b"x-forwarded-proto", "").rpartition(",")[2].strip()
+    yield f"{scheme or _SCHEMES.get(scope.get('scheme', ''), 'http')}://{host}"
     control = getattr(scope["app"].state, "control_plane", None) if "app" in scope else None
     if control is not None and control.routing.urls.home.partition("://")[2] == host:
         yield control.routing.urls.home
 
 
-def is_ours(scope: Scope) -> bool:
-    """Whether it certainly is a page of ours that sends it: only then may what changes something go by a
-    cookie (OWASP, Cross-Site Request Forgery Prevention). Browsers say so of every form and script."""
+def is_same_origin(scope: Scope) -> bool:
+    """Whether one of Stager's own pages certainly sends the request. Requests that change something are
+    authenticated by a cookie only then (OWASP, Cross-Site Request Forgery Prevention)."""
     headers = _headers(scope)
     if b"origin" in headers:
-        return not is_foreign(scope)
+        return not is_cross_origin(scope)
     return headers.get(b"sec-fetch-site") == "same-origin"
 
 
-def is_from_elsewhere(scope: Scope) -> bool:
-    """Whether a page that isn't ours has a browser send it, a link in it included (Fetch Metadata, section
-    2.3). A preview's page is of our site in the browser's eyes, and not ours either."""
+def is_cross_site_request(scope: Scope) -> bool:
+    """Whether a page of another origin makes a browser send the request, also by a link (Fetch Metadata,
+    section 2.3). That includes the pages of previews, which are the same site."""
     site = _headers(scope).get(b"sec-fetch-site")
     return site is not None and site not in ("same-origin", "none")
 

@@ -1,4 +1,4 @@
-"""Who was sent to another site and is expected back, so that nobody else is taken for them."""
+"""OAuth states of redirects to a forge, which protect the callback against CSRF."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from stager.domain.identity.actor import Actor
 from stager.expiring_map import ExpiringMap
 
-GOOD_FOR = 3600.0
-"""Seconds. GitHub's codes are good for as long."""
-MOST_EXPECTED = 100
-"""Whoever is sent away after that pushes out the oldest."""
+LIFETIME = 3600.0
+"""Seconds, as long as GitHub's codes are valid."""
+MAX_STATES = 100
+"""The oldest is dropped when there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +23,30 @@ class _Expected:
     actor: Actor
 
 
-class States:
-    """Gives out unguessable states, and takes each back once: from the browser that it was given to, for the
-    same actor, within `GOOD_FOR`. In memory only: a restart forgets them.
+class OAuthStates:
+    """Issues random states. Each is accepted once, from the same browser and actor, within `LIFETIME`. In
+    memory only.
 
     Args:
-        clock: seconds; never goes back.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._expected: ExpiringMap[str, _Expected, float] = ExpiringMap(clock, MOST_EXPECTED)
+        self._expected: ExpiringMap[str, _Expected, float] = ExpiringMap(clock, MAX_STATES)
 
-    def give(self, actor: Actor, cookie: str = "") -> tuple[str, str]:
-        """A new state, and the cookie that its browser is to have.
+    def issue(self, actor: Actor, cookie: str = "") -> tuple[str, str]:
+        """Issue a state. Returns it with the cookie to set in the browser.
 
         Args:
-            cookie: the one that the browser has already, from another of its pages.
+            cookie: the browser's current one, from another tab.
         """
         state, cookie = secrets.token_urlsafe(32), cookie or secrets.token_urlsafe(32)
-        self._expected.put(state, _Expected(cookie, actor), self._clock() + GOOD_FOR)
+        self._expected.put(state, _Expected(cookie, actor), self._clock() + LIFETIME)
         return state, cookie
 
-    def take(self, state: str, actor: Actor, cookie: str) -> bool:
-        """Whether this state was given to this actor in this browser. It is gone afterwards."""
+    def accept(self, state: str, actor: Actor, cookie: str) -> bool:
+        """Consume a state. Returns whether it was issued to this actor in this browser."""
         expected = self._expected.pop(state)
         if expected is None:
             return False

@@ -1,7 +1,6 @@
-"""Where the front sends strangers of a private preview: asks them who they are, and sends them back with a
-grant.
+"""Login to private previews: the front redirects visitors without access here; they return with a grant.
 
-Anybody may open this page. It says no more of a preview than its host, which whoever comes knows already.
+The page is public, so it shows nothing about a preview but its host, which the visitor knows.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ To = Annotated[str, Query(max_length=3 * MAX_PATH)]
 
 @router.get(PAGE)
 async def ask(control: Control, host: Host, to: To = "/") -> Response:
-    """The page that asks."""
+    """Show the login page of a private preview."""
     environment, privacy = await _private(control, host)
     if privacy is None:
         return RedirectResponse(
@@ -56,62 +55,68 @@ async def answer(
     to: Annotated[str, Form(max_length=3 * MAX_PATH)] = "/",
     password: Annotated[str, Form(max_length=LONGEST_PASSWORD)] = "",
 ) -> Response:
-    """Takes the password."""
+    """Check the password of a private preview."""
     environment, privacy = await _private(control, host)
     if privacy is None or "password" not in privacy.ways:
-        raise Refused("There is no password for this preview.", reason="no-password", status=404)
+        raise Refused("This preview has no password.", reason="no-password", status=404)
     address = address_of(request)
     try:
-        is_right = await _is_right(web.guesses, environment.host, address, password, privacy)
+        is_correct = await _is_password(web.password_throttles, environment.host, address, password, privacy)
     except Refused as error:
-        _not_let_in(control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, error.reason)
+        _record_refusal(control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, error.reason)
         raise
-    if not is_right:
-        _not_let_in(control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, "password-wrong")
-        return _page(control, environment, privacy, to, trouble="Wrong password.", status=403)
+    if not is_correct:
+        _record_refusal(
+            control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, "password-wrong"
+        )
+        return _page(control, environment, privacy, to, error="Wrong password.", status=403)
     return _admitted(control, environment, "password", "", to)
 
 
 @router.get(f"{PAGE}/sign-in")
 async def signed_in(control: Control, actor: Known, host: Host, to: To = "/") -> Response:
-    """Lets in whoever Stager knows, and who may see the application's previews."""
+    """Admit a signed-in user who may see the application's previews."""
     environment, privacy = await _private(control, host)
     if privacy is None or "sign-in" not in privacy.ways:
-        raise Refused("Signing in doesn't open this preview.", reason="no-sign-in", status=404)
+        raise Refused("Signing in doesn't give access to this preview.", reason="no-sign-in", status=404)
     await control.identity.authorizer.check(actor, Action.SEE, environment.app)
     if await control.identity.authorizer.role(actor, environment.app) < privacy.viewers:
-        _not_let_in(control, actor, environment, "not-permitted")
+        _record_refusal(control, actor, environment, "not-permitted")
         raise Refused(
-            f"{actor.name} may not see this preview.",
-            hint=f"That takes the role {privacy.viewers} for its application.",
+            f"{actor.name} has no access to this preview.",
+            hint=f"It requires the role {privacy.viewers} for its application.",
             reason="not-permitted",
             status=403,
         )
     return _admitted(control, environment, "sign-in", actor.name, to)
 
 
-async def _is_right(
-    guesses: tuple[Throttle, Throttle], host: str, address: str, password: str, privacy: Privacy
+async def _is_password(
+    throttles: tuple[Throttle, Throttle], host: str, address: str, password: str, privacy: Privacy
 ) -> bool:
-    """Whether this is the preview's password. Raises `Refused` (429) after too many that weren't, from this
-    address or from all together."""
-    from_there, from_all = guesses
-    async with from_there.attempt(f"{host} {holder(address)}") as of_one, from_all.attempt(host) as of_all:
-        of_one.is_successful = of_all.is_successful = same(password, privacy.password)
-    return of_one.is_successful
+    """Whether this is the preview's password. Raises `Refused` (429) after too many failures from this
+    address or from all addresses together."""
+    per_address, total = throttles
+    async with (
+        per_address.attempt(f"{host} {holder(address)}") as address_attempt,
+        total.attempt(host) as total_attempt,
+    ):
+        address_attempt.is_successful = total_attempt.is_successful = same(password, privacy.password)
+    return address_attempt.is_successful
 
 
-def _not_let_in(control: ControlPlane, actor: Actor, environment: Environment, reason: str) -> None:
+def _record_refusal(control: ControlPlane, actor: Actor, environment: Environment, reason: str) -> None:
     subject = f"{environment.name} ({environment.id})"
     control.identity.audit.refused(actor, Action.SEE, app=environment.app, subject=subject, reason=reason)
 
 
 async def _private(control: ControlPlane, host: str) -> tuple[Environment, Privacy | None]:
-    """The environment of this host, and what it asks. Raises `Refused` (404) when there is none."""
+    """Return the environment of this host and its privacy settings. Raises `Refused` (404) when there is
+    none."""
     name = normalise_host(host)
     environment = await control.ports.store.read(lambda tx: tx.environment_by_host(name))
     if environment is None:
-        raise Refused("There is no preview at this address.", reason="address-unknown", status=404)
+        raise Refused("There is no preview at this host.", reason="address-unknown", status=404)
     return environment, control.routing.visitor_access.privacy(environment)
 
 
@@ -127,7 +132,7 @@ def _page(
     privacy: Privacy,
     to: str,
     *,
-    trouble: str = "",
+    error: str = "",
     status: int = 200,
 ) -> Response:
     path = safe_path(to)
@@ -138,14 +143,14 @@ def _page(
         action=PAGE,
         sign_in=f"{PAGE}/sign-in?{urlencode({'host': environment.host, 'to': path}, quote_via=quote)}",
         ways=privacy.ways,
-        trouble=trouble,
+        error=error,
     )
     return HTMLResponse(html, status, headers=_headers(control.routing.urls.url(environment.host)))
 
 
 def _headers(preview: str) -> dict[str, str]:
-    """Those of a page with a form. Browsers hold the way on to the preview against `form-action` as well, and
-    tell the form's own origin only where the policy for referrers lets them (Fetch Standard, section 4.5)."""
+    """Return the headers of the page. Browsers check the redirect to the preview against `form-action`, too,
+    and send the form's Origin only if the referrer policy permits it (Fetch Standard, section 4.5)."""
     policy = SECURITY["Content-Security-Policy"].replace(
         "form-action 'none'", f"form-action 'self' {preview}"
     )

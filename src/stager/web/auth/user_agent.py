@@ -1,5 +1,4 @@
-"""What a browser says of itself, in a few words: the account page tells people by it where they are signed
-in."""
+"""Short descriptions of User-Agent headers, for the list of sessions."""
 
 from __future__ import annotations
 
@@ -16,21 +15,21 @@ _BROWSERS = (
     ("HeadlessChrome", "Chrome"),
     ("Safari", "Safari"),
 )
-"""What stands before the slash, and the browser; the first one that is there counts, because most of them say
-that they are the others, too."""
+"""Tokens before the slash, with the browser. The first match counts, because most browsers also send the
+tokens of others."""
 _SYSTEMS = (
-    ("iPhone", "an iPhone"),
-    ("iPad", "an iPad"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
     ("Android", "Android"),
     ("Windows", "Windows"),
     ("CrOS", "ChromeOS"),
-    ("Mac OS X", "a Mac"),
+    ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
 
 
-def in_short(agent: str) -> str:
-    """A browser and its system, such as `Firefox on Linux`; whatever else it is, as it is.
+def describe(agent: str) -> str:
+    """Return browser and system, such as `Firefox on Linux`; other agents are returned unchanged.
 
     Args:
         agent: the header `User-Agent`.

@@ -1,7 +1,8 @@
-"""git over HTTP, for the repositories of the local forge: git's own program behind our authentication.
+"""Git over HTTP for the repositories of the local forge: runs `git http-backend` behind Stager's
+authentication.
 
-Fetches and pushes are streamed both ways, so that neither has to fit into the memory. A push runs the same
-hook as one over a path.
+Fetches and pushes are streamed, so they needn't fit into memory. A push runs the same hook as one over a
+path.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from stager.ports.handlers import Credentials
 from stager.web.context import address_of, control_plane_of, learn_domain, web_of
 
 PREFIX = "/git"
-LARGEST_BODY = 2 * 1024**3
-"""Bytes of one push."""
+MAX_PUSH = 2 * 1024**3
+"""Bytes."""
 
-LONGEST_SECONDS = 3600.0
-SILENCE_SECONDS = 120.0
-"""How long whoever pushes may send nothing."""
+TIMEOUT = 3600.0
+IDLE_TIMEOUT = 120.0
+"""Seconds until the next chunk of a push."""
 
 PUSH = "/git-receive-pack"
 _CHUNK = 64 * 1024
 _CALL = re.compile(r"/(?P<name>[^/]+?)(?:\.git)?(?P<call>/info/refs|/git-upload-pack|/git-receive-pack)")
-"""What git's newer, "smart" way of HTTP asks for (git-http-backend(1))."""
+"""The paths of git's smart HTTP protocol (git-http-backend(1))."""
 
 
 class GitOverHttp:
@@ -48,36 +49,38 @@ class GitOverHttp:
         actor = await control.identity.authenticator.authenticate(Credentials(authorization, {}, address))
         await learn_domain(request, control)
         seen = await control.identity.authorizer.visible(actor, repositories)
-        name, call = _asked(scope, {name: repositories[name] for name in seen})
-        # What is pushed becomes a preview, so a push takes what a launch does.
+        name, call = _target(scope, {name: repositories[name] for name in seen})
+        # A pushed branch gets a preview, so a push needs the permission to launch.
         await control.identity.authorizer.check(
             actor, Action.LAUNCH if _is_push(request, call) else Action.SEE, name
         )
         variables = _variables(request, repositories[name], call, actor)
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
+            async with asyncio.timeout(TIMEOUT):
                 await _answer(request, variables, send)
         except BaseExceptionGroup as group:
             first = group.exceptions[0]
-            if not isinstance(first, ClientDisconnect | TimeoutError):  # then there is nobody to tell
+            if not isinstance(
+                first, ClientDisconnect | TimeoutError
+            ):  # otherwise the client has disconnected
                 raise first from None
 
 
 def _is_push(request: Request, call: str) -> bool:
-    """Whether this is a push, or the question before one."""
+    """Whether this is a push, or the request for refs before one."""
     return PUSH in (call, f"/{request.query_params.get('service', '')}")
 
 
-def _asked(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
-    """The repository's name, and git's own word for what is wanted."""
+def _target(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
+    """Return the repository's name and the path of the git service."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     match = _CALL.fullmatch(path)
     if match is not None and match["name"] in repositories:
         return match["name"], match["call"]
     if not repositories:
-        hint = "`local_forge` in the configuration has none."
+        hint = "`local_forge` in the configuration is empty."
     else:
-        hint = f"There are: {', '.join(f'{PREFIX}/{name}.git' for name in sorted(repositories))}."
+        hint = f"The repositories are: {', '.join(f'{PREFIX}/{name}.git' for name in sorted(repositories))}."
     raise Refused(
         f"There is no git repository at {PREFIX}{path[:200]}.",
         hint=hint,
@@ -87,7 +90,7 @@ def _asked(scope: Scope, repositories: Mapping[str, Path]) -> tuple[str, str]:
 
 
 def _variables(request: Request, repository: Path, call: str, actor: Actor) -> dict[str, str]:
-    """What git is told, after the rules of CGI (RFC 3875)."""
+    """Return the CGI variables (RFC 3875) for git."""
     variables = {
         "GIT_PROJECT_ROOT": str(repository),
         "GIT_HTTP_EXPORT_ALL": "1",
@@ -100,7 +103,7 @@ def _variables(request: Request, repository: Path, call: str, actor: Actor) -> d
         "REMOTE_USER": actor.name,
         "REMOTE_ADDR": request.client.host if request.client else "",
     }
-    # The hook is what it is all about. Its folder is relative to the repository.
+    # Pushes are detected by the hook. The path is relative to the repository.
     return environment({"core.hooksPath": "hooks", "http.getanyfile": "false"}) | variables
 
 
@@ -108,9 +111,9 @@ async def _answer(request: Request, variables: Mapping[str, str], send: Send) ->
     async with started(["http-backend"], variables, has_input=True) as process, asyncio.TaskGroup() as tasks:
         output = cast("asyncio.StreamReader", process.stdout)
         feeding = tasks.create_task(_feed(request, cast("asyncio.StreamWriter", process.stdin)))
-        tasks.create_task(_drained(process.stderr))
+        tasks.create_task(_drain(process.stderr))
         status, headers = _read_head(await _head(output))
-        if variables["PATH_INFO"] == PUSH:  # a push that is too large must still be answered so
+        if variables["PATH_INFO"] == PUSH:  # so that a push that is too large gets a 413
             await feeding
         await send({"type": "http.response.start", "status": status, "headers": headers})
         while chunk := await output.read(_CHUNK):
@@ -119,17 +122,17 @@ async def _answer(request: Request, variables: Mapping[str, str], send: Send) ->
 
 
 async def _feed(request: Request, stream: asyncio.StreamWriter) -> None:
-    """Hand the body on, as it comes.
+    """Stream the body to git.
 
     Raises:
-        Refused: 413, it is larger than `LARGEST_BODY`.
+        Refused: 413, it is larger than `MAX_PUSH`.
     """
     size = 0
-    async for chunk in _in_time(request.stream()):
+    async for chunk in _with_timeout(request.stream()):
         size += len(chunk)
-        if size > LARGEST_BODY:
-            raise Refused(f"This push is larger than {LARGEST_BODY} bytes.", reason="too-large", status=413)
-        with contextlib.suppress(ConnectionError):  # git has read enough, and says why
+        if size > MAX_PUSH:
+            raise Refused(f"The push is larger than {MAX_PUSH} bytes.", reason="too-large", status=413)
+        with contextlib.suppress(ConnectionError):  # git has closed its input, and reports why
             stream.write(chunk)
             await stream.drain()
     stream.close()
@@ -137,9 +140,9 @@ async def _feed(request: Request, stream: asyncio.StreamWriter) -> None:
         await stream.wait_closed()
 
 
-async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _with_timeout(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     while True:
-        async with asyncio.timeout(SILENCE_SECONDS):
+        async with asyncio.timeout(IDLE_TIMEOUT):
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:
@@ -147,7 +150,7 @@ async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _drained(stream: asyncio.StreamReader | None) -> None:
+async def _drain(stream: asyncio.StreamReader | None) -> None:
     while stream is not None and await stream.read(_CHUNK):
         pass
 
@@ -156,11 +159,11 @@ async def _head(output: asyncio.StreamReader) -> bytes:
     try:
         return await output.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise Retry("git gives no answer.", reason="repository-away") from error
+        raise Retry("git http-backend didn't respond.", reason="repository-away") from error
 
 
 def _read_head(head: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
-    """Status and headers of CGI's answer."""
+    """Parse the status and headers of a CGI response."""
     lines = (line.partition(b":") for line in head.split(b"\r\n") if line)
     headers = [(name.lower(), value.strip()) for name, _, value in lines]
     status = next((value for name, value in headers if name == b"status"), b"200")

@@ -1,5 +1,5 @@
-"""Reads a forge's delivery: what the headers can tell first, then the body, which is checked as it comes. A
-large one waits for that in a file."""
+"""Receives webhook deliveries: checks the headers first, then the signature while the body is read. Large
+bodies are spooled to a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stager.ports.forge import Signed, Webhooks
 from stager.web.context import web_of
 
 IN_MEMORY: Final = 1024 * 1024
-"""Bytes of a body that isn't known to be signed. Most deliveries of GitHub have some 20 kB."""
+"""Bytes of an unverified body to keep in memory. Most of GitHub's deliveries have about 20 kB."""
 
 
 async def deliveries_of(request: Request, control: ControlPlane, webhooks: Webhooks) -> Sequence[Delivery]:
-    """The deliveries that this request brings.
+    """Verify a request and return its deliveries.
 
     Raises:
         Refused, Retry: see `Webhooks.receive`.
@@ -36,9 +36,9 @@ async def deliveries_of(request: Request, control: ControlPlane, webhooks: Webho
 
 async def _signed_body(request: Request, signed: Signed, folder: str) -> bytes:
     with SpooledTemporaryFile(IN_MEMORY, dir=folder or None) as file:
-        async for piece in request.stream():
-            signed.update(piece)
-            file.write(piece)
+        async for chunk in request.stream():
+            signed.update(chunk)
+            file.write(chunk)
         signed.check()
         file.seek(0)
         return file.read()

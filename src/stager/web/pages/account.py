@@ -1,4 +1,4 @@
-"""The page of whoever is signed in: who they are, what they may do, their sessions and tokens."""
+"""The account page: the user's roles, sessions and API tokens."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from stager.web.request_body import form_of
 router = APIRouter(include_in_schema=False)
 
 PATH = "/account"
-MOST_APPLICATIONS = 50
+MAX_APPLICATIONS = 50
 Id = Annotated[str, Path(max_length=64)]
 
 
 @router.get(PATH)
 async def account(request: Request, control: Control, actor: Known) -> Response:
-    """Who somebody is, and where."""
+    """Show the account page."""
     return await _page(request, control, actor)
 
 
 @router.post(PATH + "/sessions/{session}/end")
 async def end_session(request: Request, control: Control, actor: Known, session: Id) -> Response:
-    """Sign out there."""
+    """End a session."""
     check_origin(request)
     await control.identity.sessions.end(actor, session)
     return RedirectResponse(PATH, 303, headers=FORMS)
@@ -44,16 +44,16 @@ async def end_session(request: Request, control: Control, actor: Known, session:
 
 @router.post(PATH + "/sessions/end")
 async def end_sessions(request: Request, control: Control, actor: Known) -> Response:
-    """Sign out everywhere."""
+    """End all sessions."""
     check_origin(request)
     await control.identity.sessions.end_all(actor)
     response = RedirectResponse("/", 303, headers=FORMS)
-    cookies.take(response, cookies.SESSION, secure=control.routing.urls.is_https)
+    cookies.delete_cookie(response, cookies.SESSION, secure=control.routing.urls.is_https)
     return response
 
 
 class TokenForm(BaseModel):
-    """What somebody wants of a new token."""
+    """The form for a new token."""
 
     label: str = Field("", max_length=100)
     role: str = Field("developer", max_length=20)
@@ -62,12 +62,12 @@ class TokenForm(BaseModel):
 
 
 @router.post(PATH + "/tokens")
-async def make_token(request: Request, control: Control, actor: Known) -> Response:
-    """Make a token, and show it this once."""
+async def create_token(request: Request, control: Control, actor: Known) -> Response:
+    """Create a token and show it once."""
     check_origin(request)
     form = await form_of(request, TokenForm)
     try:
-        secret = await _made(control, actor, form)
+        secret = await _create(control, actor, form)
     except StagerError as error:
         return await _page(request, control, actor, error=error)
     return await _page(request, control, actor, secret=secret)
@@ -75,29 +75,29 @@ async def make_token(request: Request, control: Control, actor: Known) -> Respon
 
 @router.post(PATH + "/tokens/{token}/revoke")
 async def revoke_token(request: Request, control: Control, actor: Known, token: Id) -> Response:
-    """Take a token back."""
+    """Revoke a token."""
     check_origin(request)
     await control.identity.tokens.revoke(actor, token)
     return RedirectResponse(PATH, 303, headers=FORMS)
 
 
-async def _made(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
+async def _create(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
     label = form.label.strip()
     if not label:
         raise Refused("A token needs a name.", reason="token-label")
-    apps = [await _seen(control, actor, form.app)] if form.app else None
+    apps = [await _visible_app(control, actor, form.app)] if form.app else None
     _, secret = await control.identity.tokens.create(
         actor, label, _role(form.role), apps, timedelta(days=form.days)
     )
     return secret
 
 
-async def _seen(control: ControlPlane, actor: Actor, app: str) -> str:
-    """The application of this name. Raises `Refused` unless there is one that they may see."""
+async def _visible_app(control: ControlPlane, actor: Actor, app: str) -> str:
+    """Return the name of an application. Raises `Refused` (404) unless the user may see it."""
     if control.applications.find(app) is None or not await control.identity.authorizer.may(
         actor, Action.SEE, app
     ):
-        raise Refused("You may see no application of this name.", reason="image-unknown", status=404)
+        raise Refused("There is no application of this name.", reason="image-unknown", status=404)
     return app
 
 
@@ -105,7 +105,7 @@ def _role(name: str) -> Role:
     try:
         return Role.named(name)
     except ValueError as error:
-        raise Refused(f"There is no such role: {error}.", reason="role-unknown") from None
+        raise Refused(f"Unknown role: {error}.", reason="role-unknown") from None
 
 
 async def _page(
@@ -121,7 +121,7 @@ async def _page(
     )
     known = [application.name for application in control.applications]
     roles = [(name, role) for name in known if (role := await control.identity.authorizer.role(actor, name))]
-    roles = roles[:MOST_APPLICATIONS]
+    roles = roles[:MAX_APPLICATIONS]
     html = templates.get_template("account.html").render(
         version=__version__,
         actor=actor,

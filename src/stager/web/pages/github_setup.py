@@ -1,4 +1,4 @@
-"""Connects GitHub with one click: says what will happen, sends the browser there, takes what comes back."""
+"""Pages that connect GitHub: create a GitHub App from a manifest and store its credentials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.roles import Action
 from stager.ports.setup import AppSetup, Proposal
 from stager.version import __version__
-from stager.web.auth.oauth_state import GOOD_FOR
+from stager.web.auth.oauth_state import LIFETIME
 from stager.web.context import Control, Known, Web, WebContext
 from stager.web.pages.home import SECURITY, templates
 from stager.web.problems import status_of
@@ -27,23 +27,23 @@ COOKIE = "stager-setup"
 async def offer(
     request: Request, control: Control, web: Web, actor: Known, organization: str = ""
 ) -> Response:
-    """The page that says what will happen, with the button."""
+    """Show what happens, with the button that creates the App."""
     try:
         await control.identity.authorizer.check(actor, Action.SET_UP)
         setup = _setup(web)
-        state, cookie = web.oauth_states.give(actor, request.cookies.get(COOKIE, ""))
+        state, cookie = web.oauth_states.issue(actor, request.cookies.get(COOKIE, ""))
         proposal = setup.proposal(control.routing.urls.home, organization.strip(), state)
         response = _page(control, setup, proposal, organization=organization.strip())
     except StagerError as error:
-        return _sorry(error)
+        return _error_page(error)
     response.set_cookie(
         COOKIE,
         cookie,
-        max_age=int(GOOD_FOR),
+        max_age=int(LIFETIME),
         path=PATH,
         secure=control.routing.urls.is_https,
         httponly=True,
-        samesite="lax",  # GitHub sends the browser back, and the cookie must come along
+        samesite="lax",  # needed when GitHub redirects the browser back
     )
     return response
 
@@ -52,27 +52,29 @@ async def offer(
 async def callback(
     request: Request, control: Control, web: Web, actor: Known, code: str = "", state: str = ""
 ) -> Response:
-    """Where GitHub sends the browser back to, once the App is made."""
+    """Handle GitHub's redirect after the App was created."""
     try:
         await control.identity.authorizer.check(actor, Action.SET_UP)
         setup = _setup(web)
-        if not web.oauth_states.take(state, actor, request.cookies.get(COOKIE, "")):
+        if not web.oauth_states.accept(state, actor, request.cookies.get(COOKIE, "")):
             raise Refused(
-                "Nobody was sent to GitHub from here with this state, or it is too long ago.",
-                hint=f"Begin again at {PATH}, in the same browser. An App that was made may be removed.",
+                "Unknown or expired OAuth state.",
+                hint=f"Start again at {PATH} in the same browser. Delete an App that was created.",
                 reason="setup-state-unknown",
                 status=403,
             )
         async with control.identity.audit.recorded(actor, Action.SET_UP, subject="GitHub App"):
             await setup.finish(code)
     except StagerError as error:
-        return _sorry(error)
+        return _error_page(error)
     return RedirectResponse(PATH, 303, headers=SECURITY)
 
 
 def _setup(web: WebContext) -> AppSetup:
     if web.setup is None:
-        raise Refused("There is no GitHub to be connected with.", reason="setup-unavailable", status=404)
+        raise Refused(
+            "Connecting GitHub isn't available in this installation.", reason="setup-unavailable", status=404
+        )
     return web.setup
 
 
@@ -90,7 +92,7 @@ def _page(control: ControlPlane, setup: AppSetup, proposal: Proposal, *, organiz
     return HTMLResponse(html, headers=_allowing_forms_to(setup.forge_url))
 
 
-def _sorry(error: StagerError) -> HTMLResponse:
+def _error_page(error: StagerError) -> HTMLResponse:
     html = templates.get_template("setup-failed.html").render(version=__version__, path=PATH, error=error)
     return HTMLResponse(html, status_of(error), headers=SECURITY)
 

@@ -1,4 +1,4 @@
-"""Stager's own page for people, and the answers for machines that watch over it."""
+"""Stager's start page, and the endpoints for monitoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stager.domain.identity.client_addresses import is_among
 from stager.domain.identity.roles import Action, Role
 from stager.domain.text import with_code
 from stager.version import __version__
-from stager.web.auth.user_agent import in_short
+from stager.web.auth.user_agent import describe
 from stager.web.context import (
     Control,
     Web,
@@ -32,7 +32,7 @@ router = APIRouter(include_in_schema=False)
 templates = Environment(
     loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
 )
-templates.filters["browser"] = in_short
+templates.filters["browser"] = describe
 templates.filters["code"] = lambda text: Markup(with_code(str(escape(text))))  # noqa: S704 (it is escaped)
 
 SECURITY = {
@@ -48,7 +48,7 @@ SECURITY = {
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
-    """Says that Stager runs, and what is left to do. Anybody may see it, so it names no preview."""
+    """Show whether Stager is running and configured. The page is public, so it names no preview."""
     troubles = dict(control.reconciler.troubles.by_part)
     visitor = await visitor_of(request, control)
     html = templates.get_template("home.html").render(
@@ -67,18 +67,18 @@ async def home(request: Request, control: Control, web: Web) -> Response:
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> Response:
-    """Stager's process answers."""
+    """Respond when the control plane is running."""
     return PlainTextResponse("ok")
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(control: Control) -> Response:
-    """Whether Stager can do its work: its database, the front and the engine answer. Anybody may ask, so what
-    is worth a look is counted and not named: also previews that fail by an error of Stager's own, because one
-    preview's code mustn't have all of Stager count as broken."""
+    """Report whether the database, the front and the engine work. The endpoint is public, so notices are
+    counts without names. Previews that fail by an error of Stager's are notices as well, so that one
+    preview's code can't make Stager unready."""
     troubles = dict(control.reconciler.troubles.by_part)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
-    notices = {"deliveries": f"{aside} set aside; `stager doctor` names them."} if aside else {}
+    notices = {"deliveries": f"{aside} set aside; `stager doctor` lists them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
     answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
     return JSONResponse(answer, 503 if troubles else 200)
@@ -86,14 +86,15 @@ async def readyz(control: Control) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request, control: Control, web: Web) -> Response:
-    """What is counted, for Prometheus: on the control socket, for `metrics.allow`, and for whoever has
-    credentials, of the applications that they may see. The front's figures are left out while it is away."""
+    """Return Prometheus metrics: all of them on the control socket and for `metrics.allow`; with credentials,
+    those of the applications that the user may see. The front's metrics are omitted while it doesn't
+    respond."""
     apps = await _apps_counted(request, control)
     figures: Mapping[str, object] = {}
     with suppress(Retry):
         figures = await web.front_stats()
     by_state = await control.environments.queries.count_by_state(apps)
-    # Nothing is awaited from here on: these are counted for this answer.
+    # There is no await from here on: these counts are for this response.
     control.metrics.environments(by_state)
     control.metrics.front(figures)
     for forge in control.ports.forges:
@@ -103,7 +104,7 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
 
 
 async def _apps_counted(request: Request, control: ControlPlane) -> frozenset[str] | None:
-    """The applications whose figures the sender may read; None for all of them."""
+    """Return the applications whose metrics the sender may read; None for all."""
     address = address_of(request)
     if is_on_control_socket(request) or is_among(address, web_of(request).options.metrics_for):
         return None

@@ -1,6 +1,6 @@
-"""Stager's own page for one preview, to which the pull request links: how it stands, and the logs.
+"""A preview's page, to which the pull request links: status, deployments and logs.
 
-It is for whoever may call the API. Nothing can be done here, so that it needs no guard against foreign pages.
+It needs the same permission as the API, and changes nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from stager.web.pages.home import SECURITY, templates
 
 router = APIRouter(include_in_schema=False)
 
-LINES_SHOWN = 200
+LOG_LINES = 200
 SCRIPTED = SECURITY | {
     "Content-Security-Policy": SECURITY["Content-Security-Policy"] + "; script-src 'self'; connect-src 'self'"
 }
-"""Our own script may run, and ask us."""
+"""Allows Stager's own script, and its requests."""
 
 TONES = {
     State.LIVE: "good",
@@ -42,18 +42,18 @@ TONES = {
     State.FAILED_UPDATE: "bad",
     State.REFUSED: "bad",
 }
-"""The colour of each state's mark, where it doesn't just wait."""
+"""The colour of each state's mark; `wait` for others."""
 UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 
 
 @router.get("/previews/{environment}")
 async def preview(control: Control, actor: Known, environment: Id) -> Response:
-    """One preview, for people. Its script looks again, and follows the build's log."""
+    """Show a preview. The page's script refreshes it and follows the build log."""
     view = await current(control, environment, actor)
-    sight = await control.environments.queries.visibility(actor, view.app)
+    visibility = await control.environments.queries.visibility(actor, view.app)
     deployments = await deployments_of(control, environment, actor)
     build, is_in_progress, lines = (
-        await _build(control, environment, actor) if sight.logs else ("", False, [])
+        await _build(control, environment, actor) if visibility.logs else ("", False, [])
     )
     html = templates.get_template("preview.html").render(
         version=__version__,
@@ -64,35 +64,35 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
         build=build,
         is_in_progress=is_in_progress,
         build_lines=lines,
-        log_lines=await _log(control, environment, actor) if sight.logs else [],
+        log_lines=await _log(control, environment, actor) if visibility.logs else [],
         qr=_qr(view.url) if view.serving is not None else "",
     )
     return HTMLResponse(html, headers=SCRIPTED)
 
 
 async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple[str, bool, list[str]]:
-    """The key of the newest build, whether it goes on, and the end of its log where it doesn't."""
+    """Return the key of the latest build, whether it is in progress, and otherwise the end of its log."""
     key = await control.environments.queries.build_of(environment, actor)
     if control.builds.queue is None or not key:
         return "", False, []
     if control.builds.queue.progress(key) is not None:
         return key, True, []
-    return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LINES_SHOWN:]
+    return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LOG_LINES:]
 
 
 async def _log(control: ControlPlane, environment: str, actor: Actor) -> list[str]:
-    """The last lines of its instance; none while the engine doesn't answer."""
+    """Return the last lines of the instance's log; none while the engine doesn't respond."""
     with suppress(Retry):
         return [
             as_on_screen(line)
-            for line in await control.environments.queries.log_of(environment, LINES_SHOWN, actor)
+            for line in await control.environments.queries.log_of(environment, LOG_LINES, actor)
         ]
     return []
 
 
 def _qr(url: str) -> str:
-    """The URL's QR code as SVG, for telephones; empty where none could get there."""
-    # Costs a few megabytes, which only those who look at such a page pay.
+    """Return the URL's QR code as SVG; empty where a phone couldn't reach it."""
+    # segno costs a few megabytes, and only this page needs it.
     import segno  # noqa: PLC0415
 
     if not is_reachable_elsewhere(url):
@@ -102,7 +102,7 @@ def _qr(url: str) -> str:
 
 
 def _spans(deployment: DeploymentView) -> Iterator[tuple[str, float]]:
-    """What a deployment has done so far, each with the seconds that it took."""
+    """Yield the completed steps of a deployment with their durations in seconds."""
     stamps: list[tuple[str, datetime | None]] = [
         ("queued", deployment.created_at),
         ("image", deployment.building_at),

@@ -1,4 +1,4 @@
-"""The pages for signing in and out: who comes here has a browser."""
+"""The pages for signing in and out in a browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
 from stager.version import __version__
 from stager.web.auth import cookies
-from stager.web.auth.csrf import SAFE_METHODS, is_ours
+from stager.web.auth.csrf import SAFE_METHODS, is_same_origin
 from stager.web.context import Control, address_of, as_basic, learn_domain, visitor_of
 from stager.web.pages.home import SECURITY, templates
 from stager.web.problems import status_of
@@ -31,31 +31,31 @@ FORMS = SECURITY | {
     "Content-Security-Policy": SECURITY["Content-Security-Policy"].replace(
         "form-action 'none'", "form-action 'self'"
     ),
-    # With `no-referrer` a browser says `Origin: null` of a form, and nobody could tell ours from others'.
+    # With `no-referrer`, browsers send `Origin: null` for forms, so Stager's own couldn't be recognized.
     "Referrer-Policy": "same-origin",
 }
-LONGEST = 4_000
-"""Characters of a path that somebody is sent on to, and of what a provider sends back."""
+MAX_LENGTH = 4_000
+"""Characters of a path to redirect to, and of a provider's parameters."""
 
 
 @router.get(PATH)
 async def login(request: Request, control: Control, to: str = "/") -> Response:
-    """Where to sign in."""
+    """Show the sign-in page."""
     if await visitor_of(request, control) is not None:
         return RedirectResponse(safe_path(to), 303, headers=SECURITY)
     return _form(control, safe_path(to))
 
 
 class PasswordForm(BaseModel):
-    """What somebody typed in."""
+    """The form with a name and a password."""
 
     user: str = Field("", max_length=300)
-    password: str = Field("", max_length=LONGEST)
-    to: str = Field("/", max_length=LONGEST)
+    password: str = Field("", max_length=MAX_LENGTH)
+    to: str = Field("/", max_length=MAX_LENGTH)
 
 
 class AnswerForm(BaseModel):
-    """What somebody says to a command line that wants in."""
+    """The user's answer to a command line's request for access."""
 
     state: str = Field("", max_length=200)
     answer: str = Field("", max_length=10)
@@ -63,29 +63,29 @@ class AnswerForm(BaseModel):
 
 @router.post(PATH)
 async def login_with_password(request: Request, control: Control) -> Response:
-    """Sign in with a name and a password, as they would be sent with HTTP Basic."""
+    """Sign in with a name and a password, as for HTTP Basic."""
     check_origin(request)
     form, agent = await form_of(request, PasswordForm), request.headers.get("user-agent", "")
     given = Credentials(as_basic(form.user, form.password), {}, address_of(request))
     try:
-        begun = await control.identity.sign_in.with_credentials(given, agent)
+        started = await control.identity.sign_in.with_credentials(given, agent)
     except Refused as error:
         return _form(control, safe_path(form.to), error=error, user=form.user)
     await learn_domain(request, control)
-    return await _entered(request, control, begun, safe_path(form.to))
+    return await _start_session(request, control, started, safe_path(form.to))
 
 
 @router.get(PATH + "/{provider}")
-async def go(request: Request, control: Control, provider: str, to: str = "/") -> Response:
-    """Off to a provider."""
+async def redirect_to_provider(request: Request, control: Control, provider: str, to: str = "/") -> Response:
+    """Redirect the browser to a provider."""
     browser = new_secret()
     address = address_of(request)
     try:
         url = await control.identity.sign_in.redirect_url(provider, browser, safe_path(to), address)
     except StagerError as error:
-        return sorry(error)
+        return error_page(error)
     response = RedirectResponse(url, 303, headers=SECURITY)
-    cookies.give(
+    cookies.set_cookie(
         response,
         cookies.SIGN_IN,
         browser,
@@ -97,13 +97,13 @@ async def go(request: Request, control: Control, provider: str, to: str = "/") -
 
 @router.get(PATH + "/{provider}/callback")
 async def callback(request: Request, control: Control, provider: str) -> Response:
-    """Where a provider sends the browser back to."""
-    return await came_back(request, control, provider)
+    """Handle a provider's redirect back."""
+    return await handle_callback(request, control, provider)
 
 
 @router.post(PATH + "/authorize")
 async def authorize(request: Request, control: Control) -> Response:
-    """Whoever came back says whether the command line is theirs."""
+    """Authorize a command line, or deny it access."""
     check_origin(request)
     form = await form_of(request, AnswerForm)
     browser = cookies.read(request, cookies.SIGN_IN, secure=control.routing.urls.is_https)
@@ -112,45 +112,46 @@ async def authorize(request: Request, control: Control) -> Response:
         if form.answer != "yes":
             await control.identity.sign_in.deny(form.state, browser, address)
             return _signed_in(control, "denied", "")
-        one = await control.identity.sign_in.authorize(form.state, browser, address)
+        login = await control.identity.sign_in.authorize(form.state, browser, address)
     except StagerError as error:
-        return sorry(error)
-    response = _signed_in(control, "done", one.identity.name if one.identity else "")
-    cookies.take(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
+        return error_page(error)
+    response = _signed_in(control, "done", login.identity.name if login.identity else "")
+    cookies.delete_cookie(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
     return response
 
 
 @router.post("/logout")
 async def logout(request: Request, control: Control) -> Response:
-    """Sign out in this browser."""
+    """End the browser's session."""
     check_origin(request)
     secret = cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
     session, actor = await control.identity.sessions.find(secret), await visitor_of(request, control)
     if session is not None and actor is not None:
         await control.identity.sessions.end(actor, session.id)
     response = RedirectResponse("/", 303, headers=SECURITY)
-    cookies.take(response, cookies.SESSION, secure=control.routing.urls.is_https)
+    cookies.delete_cookie(response, cookies.SESSION, secure=control.routing.urls.is_https)
     return response
 
 
-async def came_back(request: Request, control: ControlPlane, provider: str = "") -> Response:
-    """What a browser gets to see that a provider has sent back."""
-    query = {name: value[:LONGEST] for name, value in request.query_params.items()}
+async def handle_callback(request: Request, control: ControlPlane, provider: str = "") -> Response:
+    """Complete a sign-in after a provider's redirect: start a session, or ask to authorize the command
+    line."""
+    query = {name: value[:MAX_LENGTH] for name, value in request.query_params.items()}
     browser = cookies.read(request, cookies.SIGN_IN, secure=control.routing.urls.is_https) or new_secret()
     address, agent = address_of(request), request.headers.get("user-agent", "")
     state, code = query.get("state", ""), query.get("code", "")
     try:
         if "error" in query or not code:
             await control.identity.sign_in.fail(state, browser, address, query.get("error", ""))
-        one = await control.identity.sign_in.complete(state, code, browser, address, provider)
-        if not one.is_for_command_line:
-            begun = await control.identity.sign_in.start_session(one, address, agent)
-            return await _entered(request, control, begun, one.target)
+        login = await control.identity.sign_in.complete(state, code, browser, address, provider)
+        if not login.is_for_command_line:
+            started = await control.identity.sign_in.start_session(login, address, agent)
+            return await _start_session(request, control, started, login.target)
     except StagerError as error:
-        return sorry(error)
-    name = one.identity.name if one.identity else ""
-    response = _signed_in(control, "confirm", name, address=one.address, code=one.code, state=state)
-    cookies.give(
+        return error_page(error)
+    name = login.identity.name if login.identity else ""
+    response = _signed_in(control, "confirm", name, address=login.address, code=login.code, state=state)
+    cookies.set_cookie(
         response,
         cookies.SIGN_IN,
         browser,
@@ -160,9 +161,11 @@ async def came_back(request: Request, control: ControlPlane, provider: str = "")
     return response
 
 
-async def _entered(request: Request, control: ControlPlane, begun: tuple[Session, str], to: str) -> Response:
-    """Off to where somebody wanted to go, signed in. Whoever was signed in here before is so no more."""
-    session, secret = begun
+async def _start_session(
+    request: Request, control: ControlPlane, started: tuple[Session, str], to: str
+) -> Response:
+    """Set the session cookie and redirect to the target. Ends the browser's previous session."""
+    session, secret = started
     old = await control.identity.sessions.find(
         cookies.read(request, cookies.SESSION, secure=control.routing.urls.is_https)
     )
@@ -170,24 +173,24 @@ async def _entered(request: Request, control: ControlPlane, begun: tuple[Session
         before = Actor(old.person.name, old.person.by, strategy=old.person.strategy, address=session.address)
         await control.identity.sessions.end(before, old.id)
     response = RedirectResponse(to, 303, headers=SECURITY)
-    cookies.give(response, cookies.SESSION, secret, secure=control.routing.urls.is_https)
-    cookies.take(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
+    cookies.set_cookie(response, cookies.SESSION, secret, secure=control.routing.urls.is_https)
+    cookies.delete_cookie(response, cookies.SIGN_IN, secure=control.routing.urls.is_https)
     return response
 
 
 def check_origin(request: Request) -> None:
-    """Raise `Refused` unless the form certainly comes from a page of ours."""
-    if request.method not in SAFE_METHODS and not is_ours(request.scope):
+    """Raise `Refused` (403) unless the form comes from one of Stager's own pages."""
+    if request.method not in SAFE_METHODS and not is_same_origin(request.scope):
         raise Refused(
-            "This form is only for Stager's own pages.",
-            hint="Commands use the API, with a token.",
+            "This form can only be used from Stager's own pages.",
+            hint="Programs use the API with a token.",
             reason="cross-origin",
             status=403,
         )
 
 
-def sorry(error: StagerError) -> HTMLResponse:
-    """A page that says why nobody was signed in."""
+def error_page(error: StagerError) -> HTMLResponse:
+    """Return a page with the reason of a failed sign-in."""
     html = templates.get_template("sign-in-failed.html").render(version=__version__, path=PATH, error=error)
     return HTMLResponse(html, status_of(error), headers=SECURITY)
 
@@ -198,21 +201,21 @@ def _form(control: ControlPlane, to: str, *, error: Refused | None = None, user:
         version=__version__,
         to=to,
         providers=[
-            (place.title, f"{PATH}/{place.name}?{urlencode({'to': to})}")
-            for place in providers
-            if place.is_ready
+            (provider.title, f"{PATH}/{provider.name}?{urlencode({'to': to})}")
+            for provider in providers
+            if provider.is_ready
         ],
-        waiting=[place.title for place in providers if not place.is_ready],
+        waiting=[provider.title for provider in providers if not provider.is_ready],
         passwords=control.identity.sign_in.takes_passwords,
         error=error,
         user=user,
         insecure=not control.routing.urls.is_https and not control.routing.urls.is_local,
     )
-    return HTMLResponse(html, error.status if error else 200, headers=_on_to(control))
+    return HTMLResponse(html, error.status if error else 200, headers=_form_headers(control))
 
 
-def _on_to(control: ControlPlane) -> dict[str, str]:
-    """Headers of a form from which one may be sent on to a private preview: browsers hold all of that way
+def _form_headers(control: ControlPlane) -> dict[str, str]:
+    """Return the headers of the form. It may redirect to a private preview, and browsers check redirects
     against `form-action`."""
     policy = FORMS["Content-Security-Policy"]
     return FORMS | {

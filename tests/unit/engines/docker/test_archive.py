@@ -124,7 +124,7 @@ BAD_NAME = f"blobs/sha256/{'a' * 64}", b"not that"
         ([*WHOLE[:-1], ("manifest.json", json.dumps([{}, {}]).encode())], GOOD, "isn't one image's"),
         ([*WHOLE, blob(OTHER)], OTHER, "another image's"),
         ([blob(OTHER), *map(blob, LAYERS), manifest(OTHER)], OTHER, "labels of this build"),
-        ([BAD_NAME, *WHOLE], GOOD, "isn't what its name says"),
+        ([BAD_NAME, *WHOLE], GOOD, "doesn't match its digest"),
         ([*WHOLE[:-1], manifest(GOOD, Layers=["../../etc/passwd"])], GOOD, "another image's"),
         ([*WHOLE[:-1], manifest(GOOD, Layers=7)], GOOD, "isn't one image's"),
     ],
@@ -154,5 +154,5 @@ async def test_one_that_ends_too_early(cut: int) -> None:
 
 
 async def test_what_is_no_archive() -> None:
-    with pytest.raises(Fault, match="no tar archive"):
+    with pytest.raises(Fault, match="isn't a tar archive"):
         await passed(b"x" * 4_096, GOOD)

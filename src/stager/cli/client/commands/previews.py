@@ -108,5 +108,6 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
 def _blocked(attempt: dict[str, object]) -> str:
     """A blocked destination, the number of attempts, and the setting that allows it."""
     port = f" port {attempt['port']}" if attempt.get("port") else ""
-    opens = f'; egress_allow: ["{attempt["opens"]}"] allows it' if attempt.get("opens") else ""
-    return f"{attempt.get('address')}{port}/{attempt.get('protocol')}, {attempt.get('count')} times{opens}"
+    entry = attempt.get("egress_allow")
+    hint = f'; egress_allow: ["{entry}"] allows it' if entry else ""
+    return f"{attempt.get('address')}{port}/{attempt.get('protocol')}, {attempt.get('count')} times{hint}"

@@ -29,14 +29,14 @@ def mount(app: typer.Typer) -> None:
 def whoami(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
     """Show the signed-in user and their roles.
 
-    With --json: `name`, `by` (the authentication method), `role`, and `apps` (the role for each application).
+    With --json: `name`, `authenticated_by`, `role`, and `apps` (the role for each application).
     """
     with server(endpoint) as api:
         found = api.connection.get(WHO)
     if as_json:
         echo_json(found)
         return
-    echo(f"{found['name']} (by {found['by']}), {found['role']}")
+    echo(f"{found['name']} (by {found['authenticated_by']}), {found['role']}")
     for app, role in sorted(found["apps"].items()):
         echo(f"  {app}: {role}")
 

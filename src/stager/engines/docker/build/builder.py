@@ -21,7 +21,7 @@ from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Recipe
 from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
-from stager.engines.docker.build.built_images import MadeImages, facts
+from stager.engines.docker.build.built_images import BuiltImages, facts
 from stager.engines.docker.build.dockerfile import declared
 from stager.engines.docker.build.progress import Progress
 from stager.engines.docker.client import engine_errors
@@ -80,7 +80,7 @@ class BuildxBuilder:
         self.installation = installation
         self._docker = docker
         self._engine = engine
-        self._images = MadeImages(docker, installation)
+        self._images = BuiltImages(docker, installation)
         self._disk_floor = disk_floor
         self._cgroup_parent = cgroup_parent
         self._cache_limit = cache_limit
@@ -248,7 +248,7 @@ async def _failure(progress: Progress) -> StagerError:
         return _engine_away(complaint)
     if step is None and "rawjson" in complaint:
         return _builder_missing("The installed `docker buildx` is too old: it has no `--progress=rawjson`.")
-    if step is None and not await buildx.is_there():
+    if step is None and not await buildx.is_installed():
         return _builder_missing()
     words = f"{step.error if step else complaint}\n{progress.last_lines}"
     return Fault(

@@ -1,4 +1,4 @@
-"""`docker buildx` as a process: what it is told, and that nothing of it is left in the end."""
+"""Runs `docker buildx`: its arguments, environment and process group."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ from stager.domain.recipe import Recipe
 from stager.engines.docker.build.build_context import Context
 
 CHUNK = 1 << 16
-"""Bytes that are read at once."""
+"""Bytes per read."""
 
 GRACE = 3.0
-"""Seconds between the polite end of a build that is cancelled and the other one."""
+"""Seconds between SIGTERM and SIGKILL for a cancelled build."""
 
-_HANDED_ON = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_HANDED_ON_BEGINNINGS = ("DOCKER_", "XDG_")
+_PASSED = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PASSED_PREFIXES = ("DOCKER_", "XDG_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
-"""Of our own environment, which has secrets in it, the process gets this alone."""
+"""The part of Stager's environment that is passed on; the rest may contain secrets."""
 
 _PLAIN_IMAGES = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "0"}
-"""Attestations make an index of an image, which not every engine can keep."""
+"""Attestations turn an image into an index, which not every engine can store."""
 
 _SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE") - 1
-"""Bytes of one argument or variable that a program is given, without the zero at its end (execve(2):
-MAX_ARG_STRLEN)."""
+"""Maximum bytes of an argument or variable, without the terminating NUL (execve(2): MAX_ARG_STRLEN)."""
 
-STRANGERS_CACHE = ("--build-arg", "BUILDKIT_CACHE_MOUNT_NS=stager-strangers")
-"""Gives cache mounts a namespace of their own (Dockerfile reference, "BuildKit built-in build args")."""
+UNTRUSTED_CACHE = ("--build-arg", "BUILDKIT_CACHE_MOUNT_NS=stager-untrusted")
+"""A separate namespace for cache mounts (Dockerfile reference, "BuildKit built-in build args")."""
 
 
 def command(
@@ -53,17 +52,16 @@ def command(
     cgroup_parent: str,
     untrusted: bool = False,
 ) -> list[str]:
-    """The process's arguments, what `program` gives aside. The values of secrets aren't among them: those are
-    in `environment`.
+    """The arguments after those of `program`. Values of secrets are passed in `environment` instead.
 
     Args:
         tag: the image's name; empty for none.
-        id_file: where the image's id is to be written.
+        id_file: the file for the image's id.
         cgroup_parent: the cgroup under which steps run; empty for the engine's own.
-        untrusted: whether its cache mounts are apart from those of others.
+        untrusted: whether cache mounts are separate from those of trusted builds.
 
     Raises:
-        Fault: `build-refused`: a name that can't be one of an argument or a secret.
+        Fault: `build-refused`: an invalid name of an argument or a secret.
     """
     return [
         *("build", "--builder", "default", "--progress", "rawjson", "--load"),
@@ -72,7 +70,7 @@ def command(
         *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
         *(("--target", recipe.target) if recipe.target else ()),
         *_arguments(recipe),
-        *(STRANGERS_CACHE if untrusted else ()),
+        *(UNTRUSTED_CACHE if untrusted else ()),
         *(word for name, variable in _secrets(recipe) for word in ("--secret", f"id={name},env={variable}")),
         *(("--cgroup-parent", cgroup_parent) if cgroup_parent else ()),
         str(context.folder),
@@ -80,13 +78,13 @@ def command(
 
 
 def environment(recipe: Recipe, engine: str, folder: Path) -> dict[str, str]:
-    """The process's environment variables; they hold the values of secrets.
+    """The process's environment variables, including values of secrets.
 
     Args:
-        engine: the engine's address, so that the process speaks with the same one as we do.
-        folder: where buildx may keep its notes, which nobody needs after the build.
+        engine: the engine's address.
+        folder: buildx's state, which is deleted after the build.
     """
-    ours = {name: value for name, value in os.environ.items() if _is_handed_on(name)}
+    ours = {name: value for name, value in os.environ.items() if _is_passed(name)}
     return ours | {
         "DOCKER_HOST": engine,
         "BUILDX_CONFIG": str(folder),
@@ -96,8 +94,8 @@ def environment(recipe: Recipe, engine: str, folder: Path) -> dict[str, str]:
 
 
 def isolated_environment(engine: str, folder: Path) -> dict[str, str]:
-    """The process's environment variables where the engine isn't trusted. Of ours there is the search path
-    alone. The Docker configuration is an empty folder: there are no credentials, proxies or headers.
+    """The process's environment variables for an untrusted engine: only the search path is passed on. The
+    Docker configuration is an empty folder, without credentials, proxies or headers.
 
     Args:
         folder: see `environment`.
@@ -114,10 +112,10 @@ def isolated_environment(engine: str, folder: Path) -> dict[str, str]:
     }
 
 
-def _is_handed_on(name: str) -> bool:
+def _is_passed(name: str) -> bool:
     if name in ("DOCKER_CONTEXT", "DOCKER_HOST"):
         return False
-    return name in _HANDED_ON or name.startswith(_HANDED_ON_BEGINNINGS) or name.lower() in _PROXIES
+    return name in _PASSED or name.startswith(_PASSED_PREFIXES) or name.lower() in _PROXIES
 
 
 def _arguments(recipe: Recipe) -> Iterator[str]:
@@ -128,7 +126,7 @@ def _arguments(recipe: Recipe) -> Iterator[str]:
 
 
 def _secrets(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Each secret's id, with the variable that has its value."""
+    """Each secret's id and the variable with its value."""
     for number, name in enumerate(recipe.secrets):
         if not _SECRET_ID.fullmatch(name):
             raise _bad_name("secret", name, "letters, digits, `_`, `.` and `-`")
@@ -138,20 +136,20 @@ def _secrets(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _fitting(kind: str, name: str, text: str) -> str:
-    """The text, if a program can be given it."""
+    """The text, if it is short enough for execve(2)."""
     if (length := len(os.fsencode(text))) <= LONGEST_STRING:
         return text
     raise Fault(
-        f'The build {kind} "{name}" is too large: with its name it has {length:,} bytes.',
-        hint=f"Linux lets a program have {LONGEST_STRING:,} at most in one piece. Have the build fetch it.",
+        f'The build {kind} "{name}" is too large: {length:,} bytes with its name.',
+        hint=f"Linux allows {LONGEST_STRING:,} bytes at most. Let the build fetch the value instead.",
         reason="value-too-large",
     )
 
 
 def _bad_name(kind: str, name: str, allowed: str) -> Fault:
     return Fault(
-        f'"{name}" can\'t be the name of a build {kind}.',
-        hint=f"Names are made of {allowed}.",
+        f'"{name}" isn\'t a valid name of a build {kind}.',
+        hint=f"Names consist of {allowed}.",
         reason="build-refused",
     )
 
@@ -160,23 +158,23 @@ BY_DOCKER = ("docker", "buildx")
 
 
 async def program(variables: Mapping[str, str]) -> Sequence[str]:
-    """The words that run it: the plugin's own file, where `docker` tells where that is. By way of `docker`,
-    which starts it a second time to ask what it is, each build would take some 40 ms longer.
+    """The command that runs buildx: the plugin's own file if `docker` reports its path. Through `docker`,
+    which starts the plugin twice, each build takes 40 ms longer.
 
     Args:
-        variables: of the environment of `docker`, and of the other plugins, which it asks as well.
+        variables: the environment of `docker`, which also runs the other plugins.
     """
-    said: list[str] = []
-    await run(["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"], variables, said.append)
-    for line in "".join(said).splitlines():  # among complaints, where the engine is away
+    output: list[str] = []
+    await run(["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"], variables, output.append)
+    for line in "".join(output).splitlines():  # Among error messages, if the engine doesn't answer.
         with suppress(ValueError, TypeError, KeyError, StopIteration):
             path = next(plugin["Path"] for plugin in json.loads(line) if plugin["Name"] == "buildx")
             return (path,) if shutil.which(path) else BY_DOCKER
     return BY_DOCKER
 
 
-async def is_there() -> bool:
-    """Whether `docker buildx` can be run."""
+async def is_installed() -> bool:
+    """Whether `docker buildx` is installed."""
     try:
         process = await asyncio.create_subprocess_exec(
             *(*BY_DOCKER, "version"),
@@ -189,11 +187,13 @@ async def is_there() -> bool:
     return await process.wait() == 0
 
 
-async def run(arguments: Sequence[str], variables: Mapping[str, str], hear: Callable[[str], None]) -> int:
-    """Run it to its end, and return its exit code. Cancelling this ends it, and whatever it started.
+async def run(
+    arguments: Sequence[str], variables: Mapping[str, str], on_output: Callable[[str], None]
+) -> int:
+    """Run a command and return its exit code. Cancellation ends the command and its children.
 
     Args:
-        hear: takes its output in pieces, as they come.
+        on_output: called with each piece of output.
     """
     process = await asyncio.create_subprocess_exec(
         *arguments,
@@ -201,32 +201,32 @@ async def run(arguments: Sequence[str], variables: Mapping[str, str], hear: Call
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        # A group of its own, so that it can be ended with all that it started.
+        # A process group of its own, to end it with its children.
         start_new_session=True,
     )
     try:
-        await _listen(process, hear)
+        await _listen(process, on_output)
         return await process.wait()
     finally:
         if process.returncode is None:
             await asyncio.shield(_end(process))
 
 
-async def _listen(process: asyncio.subprocess.Process, hear: Callable[[str], None]) -> None:
+async def _listen(process: asyncio.subprocess.Process, on_output: Callable[[str], None]) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while process.stdout and (chunk := await process.stdout.read(CHUNK)):
-        hear(decoder.decode(chunk))
+        on_output(decoder.decode(chunk))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask it to end, which makes the engine give up the build's steps; then insist."""
+    """SIGTERM, which makes the engine cancel the build's steps; then SIGKILL."""
     _signal(process, signal.SIGTERM)
     try:
         await asyncio.wait_for(process.wait(), GRACE)
     except TimeoutError:
         _signal(process, signal.SIGKILL)
         await process.wait()
-    _signal(process, signal.SIGKILL)  # what it started and didn't wait for
+    _signal(process, signal.SIGKILL)  # Children that are left.
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

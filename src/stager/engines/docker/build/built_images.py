@@ -1,4 +1,4 @@
-"""The images that builds of ours made: found again, looked at, and removed."""
+"""Built images: finding, inspecting, tagging and removing them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts
 
 NAME_LENGTH = 60
-"""Characters of an application's name that a tag shows."""
+"""Maximum characters of an application's name in a tag."""
 
 
-class MadeImages:
+class BuiltImages:
     """The images of one installation.
 
     Args:
-        installation: the id by which what is ours is known.
+        installation: the installation's id, for names and labels.
     """
 
     def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
@@ -46,7 +46,7 @@ class MadeImages:
         }
 
     def tag(self, order: BuildOrder) -> str:
-        """Its name, for people who read `docker images`."""
+        """The image's tag."""
         return self._tag(order.app, order.key)
 
     def _tag(self, app: str, key: str) -> str:
@@ -54,7 +54,7 @@ class MadeImages:
         return f"stager/{self._installation}-{slug}:{key}"
 
     async def name(self, image: str, order: BuildOrder) -> None:
-        """Give an image without a name its own. Raises `Fault` (`image-missing`) when it isn't there."""
+        """Tag an image without a name. Raises `Fault` (`image-missing`) if it doesn't exist."""
         repository, _, tag = self.tag(order).rpartition(":")
         with engine_errors():
             try:
@@ -63,8 +63,8 @@ class MadeImages:
                 raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
 
     async def find(self, app: str, key: str) -> str | None:
-        """The id of the image with this key; None when there is none. By its name, which is the newest one's:
-        a list of all images takes Docker 100 us for each that there is."""
+        """The id of the image with this key; None for none. Looked up by its tag: listing all images takes
+        Docker 100 us per image."""
         with suppress(Fault):
             found = await self.inspect(self._tag(app, key))
             if self._is_ours(_Row.of(found, (found.get("Config") or {}).get("Labels"))):
@@ -72,7 +72,7 @@ class MadeImages:
         return None
 
     async def inspect(self, image: str) -> dict[str, Any]:
-        """All that Docker knows of an image. Raises `Fault` (`image-missing`) when it isn't there."""
+        """Inspect an image. Raises `Fault` (`image-missing`) if it doesn't exist."""
         with engine_errors():
             try:
                 return await self._docker.images.inspect(image)
@@ -82,7 +82,7 @@ class MadeImages:
                 raise Fault(f"There is no image {image} on this machine.", reason="image-missing") from error
 
     async def sweep(self, keep: Collection[str], building: Collection[str]) -> int:
-        """Remove the images that aren't kept, aren't used and aren't being made. Returns how many went.
+        """Remove images that are neither kept nor used nor being built. Returns the number of removed ones.
 
         Args:
             keep: images' ids.
@@ -97,8 +97,8 @@ class MadeImages:
         return sum([await self._remove(row) for row in unwanted])
 
     async def _remove(self, row: _Row) -> bool:
-        """Remove an image. By its id, for which Docker refuses where the image has another name by now; so
-        all its names but one go first."""
+        """Remove an image: all its tags but one, then its id. Docker refuses to remove an id with several
+        tags."""
         return all([await self._delete(name) for name in (*row.names[1:], row.id)])
 
     async def _delete(self, image: str) -> bool:
@@ -106,14 +106,14 @@ class MadeImages:
             try:
                 await self._docker.images.delete(image)
             except aiodocker.DockerError as error:
-                if error.status not in (404, 409):  # it is gone, or it has come into use
+                if error.status not in (404, 409):  # It was removed, or is in use.
                     raise
                 return False
         return True
 
     async def _list(self) -> list[_Row]:
-        """All that builds of ours made: those with our labels, and those with a name of ours. A Dockerfile's
-        `# syntax=` line may choose a frontend that sets no labels, or wrong ones."""
+        """All images of this installation's builds, by label and by name. A Dockerfile's `# syntax=` line
+        may choose a frontend that sets no labels, or wrong ones."""
         by_label = {"label": [f"{labels.INSTALLATION}={self._installation}", labels.BUILD]}
         by_name = {"reference": [f"{self._prefix}*"]}
         with engine_errors():
@@ -127,13 +127,13 @@ class MadeImages:
 
     @property
     def _prefix(self) -> str:
-        """How each name of ours begins, and no other installation's: ids have no `-` in them."""
+        """The prefix of this installation's names; unique, because installation ids contain no `-`."""
         return f"stager/{self._installation}-"
 
     def _is_ours(self, row: _Row) -> bool:
-        """Whether a build of ours made it. Its names decide, for we alone give them. What people commit or
-        build from one of ours has our labels as well, but not the name, or another one besides; and without
-        a name, it has a parent."""
+        """Whether a build of this installation created it. Names decide, because only Stager gives them.
+        Images that people commit or build from one of these inherit the labels, but have no such name, or
+        another one, too; without a name, they have a parent."""
         if not row.names:
             return row.marks.get(labels.INSTALLATION) == self._installation and not row.has_parent
         other = row.marks.get(labels.INSTALLATION, self._installation)
@@ -141,7 +141,7 @@ class MadeImages:
         return all(name.startswith(self._prefix) for name in row.names) and not is_anothers
 
     async def _used(self) -> set[str]:
-        """The ids of the images of which there are containers."""
+        """Ids of the images of existing containers."""
         with engine_errors():
             containers = await self._docker.containers.list(all=1)
         return {container._container["ImageID"] for container in containers}  # noqa: SLF001 (the only way)
@@ -152,9 +152,9 @@ class _Row:
     """An image as Docker lists it.
 
     Args:
-        names: its tags; it may have none.
+        names: its tags; may be empty.
         marks: its labels.
-        has_parent: whether it was made from another image on this machine, as `docker commit` does.
+        has_parent: whether it was created from another image on this machine, as by `docker commit`.
     """
 
     id: str
@@ -169,12 +169,12 @@ class _Row:
 
     @property
     def keys(self) -> set[str]:
-        """The keys that it was made by: those in its names, or what its label says where it has none."""
+        """The keys of its builds: those in its names, or in its label if it has no name."""
         return {name.rpartition(":")[2] for name in self.names} or {self.marks.get(labels.BUILD, "")}
 
 
 def facts(inspected: Mapping[str, Any]) -> ImageFacts:
-    """What an image says of itself, from Docker's inspect call."""
+    """The facts in the response of Docker's inspect call."""
     config = inspected.get("Config") or {}
     numbers = [port.partition("/") for port in config.get("ExposedPorts") or ()]
     ports = tuple(sorted(int(port) for port, _, protocol in numbers if protocol in ("", "tcp")))
@@ -183,7 +183,7 @@ def facts(inspected: Mapping[str, Any]) -> ImageFacts:
     check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     return ImageFacts(
         ports=ports,
-        first=first if first in ports else None,  # Docker has the last word on what is exposed
+        first=first if first in ports else None,  # Docker's list of exposed ports decides.
         others=tuple(sorted("".join(port) for port in numbers if port[2] not in ("", "tcp"))),
         has_healthcheck=check != ["NONE"],
     )

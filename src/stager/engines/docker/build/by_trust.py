@@ -8,7 +8,7 @@ from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.build.untrusted import UntrustedBuilder
 from stager.ports.builder import BuildOrder, ImageFacts, Say
 
-UNSAFE = "WARNING: code from a fork is built beside trusted code (forks.unsafe_shared_builder)"
+UNSAFE = "WARNING: code from a fork is built together with trusted code (forks.unsafe_shared_builder)"
 
 
 class BuilderByTrust:

@@ -1,8 +1,8 @@
-"""Reads which ports a Dockerfile exposes, in their order. Docker keeps them as a set, without one.
+"""Parses a Dockerfile's exposed ports in their order, which Docker doesn't keep, and its build arguments.
 
 The syntax is that of the Dockerfile reference, https://docs.docker.com/reference/dockerfile/: parser
-directives, line continuation, here-documents, and the environment replacement of `ARG` and `ENV`. Strangers
-write Dockerfiles, too: what variables make of each other stays within bounds.
+directives, line continuation, here-documents, and the environment replacement of `ARG` and `ENV`. Dockerfiles
+are untrusted input: expansion of variables is limited.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 LONGEST = 4096
-"""Characters of a value that are looked at; no port needs as many."""
+"""Characters of a value that are read; no port needs as many."""
 MOST_PORTS, LONGEST_PORT = 64, 100
 """Words of `EXPOSE` lines that are kept, and the characters of one."""
 MOST_STAGES = 256
-"""Stages of a Dockerfile that is read at all."""
+"""Maximum number of stages; Dockerfiles with more aren't read."""
 
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
@@ -30,12 +30,12 @@ _PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/(\w+))?")
 
 @dataclass(slots=True)
 class _Stage:
-    """One `FROM` and what follows it.
+    """A stage: a `FROM` and the instructions after it.
 
     Args:
-        base: what its `FROM` names.
+        base: the image or stage in its `FROM`.
         arguments: the values of its `ARG` lines so far.
-        environment: those of its `ENV` lines, which win over the former.
+        environment: the values of its `ENV` lines, which override arguments.
         exposed: the words of its `EXPOSE` lines, with the known variables replaced.
     """
 
@@ -51,16 +51,16 @@ class _Stage:
 
 
 def exposed(text: str, arguments: Mapping[str, str], target: str = "") -> tuple[str, ...]:
-    """The words of the `EXPOSE` lines of the stage that is built, in their order. Where that stage has none,
-    those of the stage of the same Dockerfile that it is made from.
+    """The words of the `EXPOSE` lines of the target stage, in their order; without any, those of the stage
+    that it is based on.
 
     Args:
         arguments: the values of build arguments.
         target: the stage, by its name or number; the last one if empty.
 
     Returns:
-        Words such as `8080`, `53/udp` and `8000-8005`. A variable that only the base image can set stays as
-        it stands, such as `$PORT`.
+        Words such as `8080`, `53/udp` and `8000-8005`. Variables that only the base image can set are kept,
+        such as `$PORT`.
     """
     stages = _stages(text, arguments)
     stage = _named(stages, target) if target else next(reversed(stages), None)
@@ -70,16 +70,16 @@ def exposed(text: str, arguments: Mapping[str, str], target: str = "") -> tuple[
 
 
 def declared(text: str) -> frozenset[str]:
-    """The names of all build arguments that the Dockerfile declares, in whatever stage."""
+    """The names of all build arguments of the Dockerfile, in any stage."""
     lines = (rest for keyword, rest in instructions(text) if keyword == "ARG")
     return frozenset(word.partition("=")[0] for rest in lines for word in _words(rest))
 
 
 def first_port(words: Iterable[str], variables: Mapping[str, str]) -> int | None:
-    """The first TCP port of these words; None where there is none.
+    """The first TCP port of these words; None for none.
 
     Args:
-        variables: of the finished image, for what the Dockerfile alone doesn't tell.
+        variables: of the built image, for variables of the base image.
     """
     for word in " ".join(_replaced(word, variables, keep=False) for word in words).split():
         found = _PORT.fullmatch(word)
@@ -90,7 +90,7 @@ def first_port(words: Iterable[str], variables: Mapping[str, str]) -> int | None
 
 def _stages(text: str, given: Mapping[str, str]) -> list[_Stage]:
     first = _Stage()
-    """What stands before the first `FROM`: `ARG` lines alone."""
+    """The part before the first `FROM`: `ARG` lines only."""
     stages: list[_Stage] = []
     for keyword, rest in instructions(text):
         stage = stages[-1] if stages else first
@@ -125,7 +125,7 @@ def _begun(rest: str, first: _Stage, before: list[_Stage]) -> _Stage:
 
 
 def _named(stages: list[_Stage], name: str) -> _Stage | None:
-    """The stage of this name or number; names don't distinguish case."""
+    """The stage of this name or number; names are case-insensitive."""
     for stage in reversed(stages):
         if stage.name and stage.name.lower() == name.lower():
             return stage
@@ -135,7 +135,7 @@ def _named(stages: list[_Stage], name: str) -> _Stage | None:
 def _arguments(
     rest: str, known: Mapping[str, str], given: Mapping[str, str], shared: Mapping[str, str]
 ) -> dict[str, str]:
-    """What an `ARG` line sets: the given value, else its default, else that from before the first `FROM`."""
+    """The values of an `ARG` line: given ones, else its defaults, else those from before the first `FROM`."""
     values: dict[str, str] = {}
     for word in _words(rest):
         name, has_default, default = word.partition("=")
@@ -149,7 +149,7 @@ def _arguments(
 
 
 def _environment(rest: str, known: Mapping[str, str]) -> dict[str, str]:
-    """What an `ENV` line sets, in both of its forms: `NAME=value ...` and `NAME value`."""
+    """The values of an `ENV` line in both forms: `NAME=value ...` and `NAME value`."""
     name, _, value = rest.partition(" ")
     if "=" not in name:
         return {name: _replaced(value.strip(), known)}
@@ -162,15 +162,15 @@ def _words(rest: str) -> list[str]:
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
     try:
         return list(lexer)
-    except ValueError:  # a quotation mark that isn't closed
+    except ValueError:  # An unclosed quotation mark.
         return rest.split()
 
 
 def _replaced(text: str, variables: Mapping[str, str], *, keep: bool = True) -> str:
-    """The text with the values of variables in their places.
+    """Expand variables in a text.
 
     Args:
-        keep: whether a variable that isn't known stays; otherwise nothing takes its place, as in Docker.
+        keep: whether unknown variables are kept; otherwise they become empty, as in Docker.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -191,7 +191,7 @@ def _replaced(text: str, variables: Mapping[str, str], *, keep: bool = True) -> 
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each instruction's keyword in capitals, with the rest of it on one line."""
+    """Each instruction as its keyword in upper case and the rest on one line."""
     lines = iter(text.removeprefix("\ufeff").splitlines())
     escape, so_far, at_top = "\\", "", True
     for line in lines:

@@ -1,8 +1,8 @@
-"""Images on their way from one engine to another, where the first isn't trusted.
+"""Verifies image archives from an untrusted engine.
 
-What `docker save` writes could name any tags, so that loading it would replace other images; or leave out
-layers, so that those of another image are taken. So nothing is passed on but blobs that are what their names
-say, and a manifest of our own, without tags.
+The output of `docker save` could contain any tags, so that loading it replaces other images; or omit layers,
+so that another image's are used. Therefore only blobs that match their digests are passed on, with a
+manifest that is written here, without tags.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from stager.domain.errors import Fault
 
 BLOCK = tarfile.BLOCKSIZE
 CHUNK = 1 << 18
-"""Bytes that are passed on at once."""
+"""Bytes per read."""
 TEXT_LIMIT = 4 << 20
-"""Bytes of a manifest or an image's configuration."""
+"""Maximum bytes of a manifest or an image's configuration."""
 MANIFEST = "manifest.json"
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
-"""Docker 25 and later write all blobs so, layers uncompressed,
+"""The name of blobs in Docker 25 and later, with uncompressed layers,
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md."""
 
 
 class Reader(Protocol):
-    """Where the bytes come from, such as aiohttp's `StreamReader`."""
+    """The source of bytes, such as aiohttp's `StreamReader`."""
 
     async def readexactly(self, n: int) -> bytes:
-        """So many bytes. Raises asyncio.IncompleteReadError at the end."""
+        """Exactly n bytes. Raises asyncio.IncompleteReadError at the end."""
 
     async def read(self, n: int) -> bytes:
-        """At most so many; none at the end."""
+        """At most n bytes; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What may pass.
+    """The expected image.
 
     Args:
         image: its id, `sha256:...`.
-        labels: what it must bear.
-        limit: bytes at most.
+        labels: its required labels.
+        limit: maximum bytes of the archive.
     """
 
     image: str
@@ -61,10 +61,10 @@ class _Seen:
 
 
 async def checked(source: Reader, expected: Expected) -> AsyncIterator[bytes]:
-    """An archive for `docker load` that has this image, and nothing besides.
+    """Verify an archive, and return one for `docker load` with only this image.
 
     Raises:
-        Fault: `image-refused`: the source isn't that; `image-too-large`.
+        Fault: `image-refused`: the archive is invalid; `image-too-large`.
     """
     seen, wanted = _Seen(), expected.image.removeprefix("sha256:")
     while (member := await _header(source, seen, expected.limit)) is not None:
@@ -87,15 +87,15 @@ async def _header(source: Reader, seen: _Seen, limit: int) -> tarfile.TarInfo | 
     try:
         member = tarfile.TarInfo.frombuf(block, "ascii", "replace")
     except tarfile.HeaderError as error:
-        raise _refused("it is no tar archive") from error
+        raise _refused("it isn't a tar archive") from error
     if member.size < 0:
-        raise _refused("a file has a size below zero")
+        raise _refused("a file has a negative size")
     seen.size += member.size + BLOCK
     if seen.size > limit:
         raise Fault(
             f"The image is larger than {limit / 1e9:.1f} GB.",
-            hint="`forks.max_image_size` in the configuration allows more; a .dockerignore and fewer"
-            " packages make it smaller.",
+            hint="Raise `forks.max_image_size` in the configuration, or make the image smaller with a"
+            " .dockerignore and fewer packages.",
             reason="image-too-large",
         )
     return member
@@ -104,7 +104,7 @@ async def _header(source: Reader, seen: _Seen, limit: int) -> tarfile.TarInfo | 
 async def _blob(
     source: Reader, member: tarfile.TarInfo, digest: str, kept: _Seen | None
 ) -> AsyncIterator[bytes]:
-    """One blob with its header and padding. Raises `Fault` when it isn't what its name says."""
+    """A blob with its header and padding. Raises `Fault` if it doesn't match its digest."""
     if kept and member.size > TEXT_LIMIT:
         raise _refused("its configuration is too large")
     yield _head(member.name, member.size)
@@ -119,7 +119,7 @@ async def _blob(
             text += chunk
         yield chunk
     if sum_.hexdigest() != digest:
-        raise _refused(f"blob {digest[:12]} isn't what its name says")
+        raise _refused(f"blob {digest[:12]} doesn't match its digest")
     if kept:
         kept.texts[digest] = bytes(text)
     padding = -member.size % BLOCK

@@ -1,4 +1,4 @@
-"""Reads what `docker buildx build --progress=rawjson` prints: a log for people, and which step failed.
+"""Parses the output of `docker buildx build --progress=rawjson` into a log, and finds the failed step.
 
 It prints one JSON object after another, each over several lines, and between them plain lines of its own.
 An object has any of `vertexes` (steps), `statuses` (of what a step transfers), `logs` (what a step's command
@@ -21,13 +21,13 @@ from stager.domain.text import as_on_screen
 from stager.ports.builder import Say
 
 LINE_LIMIT = 2_000
-"""Characters of one line of a log that are worth keeping."""
+"""Maximum characters of a log line."""
 OBJECT_LIMIT = 4 << 20
-"""Characters that one object may have. BuildKit cuts what a step prints at 2 MiB, and sends it in pieces."""
+"""Maximum characters of an object. BuildKit cuts a step's output at 2 MiB, and sends it in pieces."""
 ERROR_LIMIT = 8_000
-"""Characters of a step's error that are read. It quotes the step's command, which may be of any length."""
+"""Maximum characters of a step's error. It quotes the step's command, which can be long."""
 LAST_LINES = 30
-"""Lines that a failure shows."""
+"""Log lines of a failure."""
 
 _CANCELLED = re.compile(r"context canceled|code = Canceled")
 """A step that ended because another failed."""
@@ -37,11 +37,11 @@ _EXIT_CODE = re.compile(r"exit code: (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a build: an instruction of the Dockerfile, or something that BuildKit does besides.
+    """A step of a build: an instruction of the Dockerfile, or an internal step of BuildKit.
 
     Args:
         name: as BuildKit has it, such as `[build 3/5] RUN npm ci`.
-        error: how it failed, in BuildKit's words; empty when it didn't.
+        error: BuildKit's error; empty for success.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Step:
 
     @property
     def stage(self) -> str:
-        """The stage's name; empty where there is one stage only."""
+        """The stage's name; empty for a single stage."""
         found = _STEP.fullmatch(self.name)
         return (found["stage"] or "") if found else ""
 
     @property
     def number(self) -> str:
-        """Such as `3/5`; empty for what isn't an instruction."""
+        """Such as `3/5`; empty for internal steps."""
         found = _STEP.fullmatch(self.name)
         return found["number"] if found else ""
 
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def exit_code(self) -> int | None:
-        """Of its command; None where it didn't fail by that."""
+        """The exit code of its command; None for other failures."""
         found = _EXIT_CODE.search(self.error)
         return int(found[1]) if found else None
 
@@ -79,14 +79,14 @@ class Step:
 
 
 class Objects:
-    """Takes the output apart, in whatever pieces it comes."""
+    """Splits the output, which arrives in arbitrary pieces."""
 
     def __init__(self) -> None:
         self._rest = ""
         self._decoder = json.JSONDecoder()
 
     def feed(self, text: str, *, last: bool = False) -> Iterator[dict[str, Any] | str]:
-        """The objects, and the lines that aren't any, that are whole by now.
+        """The complete objects and plain lines so far.
 
         Args:
             last: whether nothing will follow: then whatever is left is a line.
@@ -128,15 +128,15 @@ class _Vertex:
     began: bool = False
     ended: bool = False
     pieces: dict[int, str] = field(default_factory=dict)
-    """What its command printed and didn't end with a new line, by stream."""
+    """Unfinished lines of its command, by stream."""
 
 
 class Progress:
-    """A build as it goes on.
+    """The progress of a build.
 
     Args:
-        say: hears each line of its log.
-        mask: hides what nobody may read; called before anything is cut, so that no half of it is left.
+        say: called with each log line.
+        mask: hides secrets; called before lines are cut, so that no part of a secret remains.
 
     Attributes:
         failed: the step that failed first; None while none has.
@@ -155,17 +155,17 @@ class Progress:
 
     @property
     def last_lines(self) -> str:
-        """The end of the log."""
+        """The last lines of the log."""
         return "\n".join(self._last)
 
     @property
     def current(self) -> Step | None:
-        """The last step that began and hasn't ended."""
+        """The last step that is still running."""
         open_ones = [v for v in self._vertices.values() if v.began and not v.ended]
         return Step(self._mask(open_ones[-1].name)) if open_ones else None
 
     def feed(self, text: str, *, last: bool = False) -> None:
-        """Take the next piece of the output.
+        """Process the next piece of the output.
 
         Args:
             last: whether it is the last one.
@@ -214,7 +214,7 @@ class Progress:
             self.failed = self.failed or Step(self._mask(vertex.name), _both_ends(self._mask(error)))
 
     def _transfer(self, facts: dict[str, Any]) -> None:
-        """Said once, when it is over; progress bars are for those who watch."""
+        """Log a transfer once, when it is finished."""
         mark = f"{facts.get('vertex')} {facts.get('id')}"
         if facts.get("completed") and mark not in self._finished:
             self._finished.add(mark)
@@ -245,13 +245,13 @@ class Progress:
 
 
 def shortened(text: str, length: int = 120) -> str:
-    """The text on one line, cut with an ellipsis where it is longer than so many characters."""
+    """The text on one line, cut with an ellipsis after this many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def _both_ends(text: str) -> str:
-    """The text without its middle where it is too long: why a step failed stands at an end."""
+    """The text without its middle if it is too long: the cause of a failure is at its beginning or end."""
     half = ERROR_LIMIT // 2
     return text if len(text) <= ERROR_LIMIT else f"{text[:half]} … {text[-half:]}"
 
@@ -264,7 +264,7 @@ def _decoded(data: str) -> str:
 
 
 def _size(count: int) -> str:
-    """Bytes for people; empty for none."""
+    """A formatted number of bytes; empty for none."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

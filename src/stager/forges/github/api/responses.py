@@ -166,7 +166,7 @@ def read_login(answer: object) -> str:
 
 
 def read_access(repository: object) -> Access:
-    """What whoever asked may do with a repository. Raises `Unreadable`."""
+    """The token owner's access to a repository. Raises `Unreadable`."""
     may = parse(_Permitted, repository).permissions
     if may.admin:
         return Access.ADMIN

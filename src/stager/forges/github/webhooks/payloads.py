@@ -280,7 +280,7 @@ class _Check(Wire):
 
 
 class _CheckEvent(Wire):
-    """One of three kinds, told by what it bears: `check_suite`, `check_run`, or a status's `sha`."""
+    """One of three kinds, by its field: `check_suite`, `check_run`, or a status's `sha`."""
 
     repository: _Repository
     action: Text = ""

@@ -219,7 +219,7 @@ def _create_share_links() -> None:
         "share_links",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("environment_id", sa.Text(), nullable=False),
-        sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.Integer(), nullable=False),

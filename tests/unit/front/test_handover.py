@@ -1,0 +1,119 @@
+"""The hand-over of client connections from a front to its successor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from stager.front.process.handover import (
+    RETIRE,
+    RETIRED,
+    ConnectionSender,
+    handed_connections,
+    request_retirement,
+)
+
+TOO_LONG = 1 << 15
+
+
+@dataclass
+class Client:
+    """A client with a connection to the predecessor, on which reading is paused."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    transport: asyncio.Transport
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    accepted: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
+
+    class Accepting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.pause_reading()
+            accepted.set_result(transport)
+
+    server = await asyncio.get_running_loop().create_server(Accepting, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        transport = await accepted
+        yield Client(reader, writer, transport)
+        writer.close()
+        transport.abort()
+
+
+@pytest.fixture
+async def channel() -> AsyncIterator[tuple[socket.socket, socket.socket]]:
+    """The predecessor's end, and the successor's."""
+    with contextlib.ExitStack() as stack:
+        ends = [stack.enter_context(end) for end in socket.socketpair()]
+        for end in ends:
+            end.setblocking(False)
+        yield ends[0], ends[1]
+
+
+async def test_a_connection_arrives_with_what_was_received(
+    client: Client, channel: tuple[socket.socket, socket.socket]
+) -> None:
+    predecessor, successor = channel
+    client.writer.write(b" / HTTP/1.1\r\n")
+    sender = ConnectionSender(predecessor)
+    sender.send(client.transport, 3201, b"GET")
+    handed = await asyncio.wait_for(anext(handed_connections(successor)), 5)
+    with handed.socket:
+        assert (handed.ingress_port, handed.received) == (3201, b"GET")
+        loop = asyncio.get_running_loop()
+        assert await asyncio.wait_for(loop.sock_recv(handed.socket, 99), 5) == b" / HTTP/1.1\r\n"
+        await loop.sock_sendall(handed.socket, b"response")
+        assert await asyncio.wait_for(client.reader.readexactly(8), 5) == b"response"
+    sender.close()
+
+
+async def test_the_successor_reads_until_the_channel_is_closed(
+    client: Client, channel: tuple[socket.socket, socket.socket]
+) -> None:
+    predecessor, successor = channel
+    sender = ConnectionSender(predecessor)
+    sender.send(client.transport, 0, b"")
+    received = []
+    async for handed in handed_connections(successor):
+        received.append(handed.received)
+        handed.socket.close()
+        sender.close()
+    assert received == [b""]
+
+
+@pytest.mark.parametrize("received", [b"", bytes(TOO_LONG)])
+async def test_a_connection_that_cannot_be_sent_is_closed(
+    client: Client, channel: tuple[socket.socket, socket.socket], received: bytes
+) -> None:
+    predecessor, successor = channel
+    if not received:
+        successor.close()
+    ConnectionSender(predecessor).send(client.transport, 0, received)
+    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+
+
+async def test_the_successor_waits_for_the_reply(channel: tuple[socket.socket, socket.socket]) -> None:
+    predecessor, successor = channel
+    waiting = asyncio.create_task(request_retirement(successor, 5))
+    loop = asyncio.get_running_loop()
+    assert await loop.sock_recv(predecessor, 99) == RETIRE
+    assert not waiting.done()
+    await loop.sock_sendall(predecessor, RETIRED)
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_predecessor_that_closes_the_channel_has_retired(
+    channel: tuple[socket.socket, socket.socket],
+) -> None:
+    predecessor, successor = channel
+    predecessor.close()
+    await asyncio.wait_for(request_retirement(successor, 5), 1)
