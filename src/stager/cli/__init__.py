@@ -1,1 +1,1 @@
-"""The command `stager`: what people type, and what they are told."""
+"""The command line `stager`."""

@@ -1,1 +1,1 @@
-"""Stager's own pages and API. It reads requests, calls control, and puts the answer into words."""
+"""Stager's HTTP API and pages."""

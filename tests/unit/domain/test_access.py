@@ -61,5 +61,7 @@ def test_names(role: Role) -> None:
 
 
 def test_a_name_that_is_none() -> None:
-    with pytest.raises(ValueError, match="'boss' is no role; there are viewer, developer, administrator"):
+    with pytest.raises(
+        ValueError, match="'boss' isn't a role; the roles are viewer, developer, administrator"
+    ):
         Role.named("boss")

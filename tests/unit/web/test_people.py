@@ -92,7 +92,7 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("body", "about"),
         [
-            ({"role": "boss"}, "is no role"),
+            ({"role": "boss"}, "isn't a role"),
             ({"role": "none"}, "needs a role other than none"),
             ({"expires_in": 59}, "expires_in"),
             ({"expires_in": 10**9}, "expires_in"),

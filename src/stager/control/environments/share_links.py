@@ -101,7 +101,7 @@ class ShareLinks:
 
     def _valid(self, tx: Transaction, environment_id: str) -> list[ShareLink]:
         now = self._clock.now()
-        return [link for link in tx.share_links(environment_id) if link.is_good(now)]
+        return [link for link in tx.share_links(environment_id) if link.is_valid(now)]
 
 
 def _subject(environment: Environment) -> str:

@@ -43,7 +43,7 @@ class Tokens:
         if not secret.startswith(PREFIX):
             return None
         token = await self._store.read(lambda tx: tx.token(digest_of(secret)))
-        if token is None or not token.is_good(self._clock.now()):
+        if token is None or not token.is_valid(self._clock.now()):
             return None
         await self._record_use(token)
         owner = token.owner
@@ -119,7 +119,7 @@ class Tokens:
 
     def _valid(self, tx: Transaction, owner: Person) -> list[Token]:
         now = self._clock.now()
-        return [t for t in tx.tokens() if t.owner.is_same(owner) and t.is_good(now)]
+        return [t for t in tx.tokens() if t.owner.is_same(owner) and t.is_valid(now)]
 
 
 def _save_use(tx: Transaction, known: Token, used: Token) -> None:

@@ -121,7 +121,7 @@ class VisitorAccess:
         if not environment.desired.should_run:
             return frozenset()
         now = self._clock.now()
-        return frozenset(link.id for link in links if link.is_good(now))
+        return frozenset(link.id for link in links if link.is_valid(now))
 
     def _guard(
         self, environment: Environment, application: Application, links: Sequence[ShareLink]

@@ -1,1 +1,1 @@
-"""Actors, roles, accounts, and who may visit a preview."""
+"""Actors, roles, accounts, client addresses, and access to private previews."""

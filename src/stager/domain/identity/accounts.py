@@ -1,4 +1,4 @@
-"""What is written down about people: sessions, tokens, share links, and who did what."""
+"""Sessions, API tokens, share links and audit records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stager.domain.identity.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom a session or a token stands for.
+    """The person of a session or token.
 
     Args:
-        name: as the strategy knows them.
-        by: the strategy's name, for people.
-        strategy: its class, which is asked for their role.
-        proof: what it needs for that, sealed; empty when it needs nothing.
+        name: the name at the strategy.
+        by: the strategy's display name.
+        strategy: the strategy's class, which determines the role.
+        proof: what the strategy needs for that, encrypted; may be empty.
     """
 
     name: str
@@ -27,28 +27,28 @@ class Person:
 
     @classmethod
     def of(cls, actor: Actor, proof: str = "") -> Person:
-        """Whom this actor stands for.
+        """Return the person of an actor.
 
         Args:
-            proof: the actor's own, sealed.
+            proof: the actor's proof, encrypted.
         """
         return cls(actor.name, actor.by, actor.strategy, proof)
 
     def is_same(self, other: Person) -> bool:
-        """Whether it is the same person; proofs are renewed."""
+        """Whether it is the same person. Proofs are ignored, because they are renewed."""
         return (self.name, self.strategy) == (other.name, other.strategy)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is signed in, in one browser.
+    """A session of a browser or command line.
 
     Args:
-        digest: of the secret in the browser's cookie.
-        id: by which it is spoken of; opens nothing.
-        renewed_at: when the secret was last replaced.
-        address: from where they signed in.
-        agent: the browser's own words about itself.
+        id: identifies the session; not a secret.
+        digest: of the session's secret.
+        renewed_at: the last rotation of the secret.
+        address: the address of the sign-in.
+        agent: the `User-Agent` of the sign-in.
     """
 
     id: str
@@ -63,13 +63,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A personal access token.
+    """An API token.
 
     Args:
-        digest: of the token, which isn't kept.
-        label: what its owner calls it.
-        role: the most that it lets anybody do; never more than its owner may at that time.
-        apps: the only applications that it is good for; None for all.
+        digest: of the secret, which isn't stored.
+        label: its name.
+        role: the maximum role; the permissions never exceed those of the owner at the time of use.
+        apps: the applications that it is limited to; None for all.
     """
 
     id: str
@@ -83,19 +83,19 @@ class Token:
     used_at: datetime | None = None
     revoked_at: datetime | None = None
 
-    def is_good(self, now: datetime) -> bool:
-        """Whether it opens anything."""
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and now < self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
 class ShareLink:
-    """A link by which anybody may see a private preview for a while.
+    """A link that gives access to a private preview for a limited time.
 
     Args:
         id: part of the link's signed content.
-        created_by: who gave it out.
-        note: for whom or what it is.
+        created_by: the actor.
+        note: for whom or what the link is.
     """
 
     id: str
@@ -106,22 +106,22 @@ class ShareLink:
     expires_at: datetime
     revoked_at: datetime | None = None
 
-    def is_good(self, now: datetime) -> bool:
-        """Whether it opens anything."""
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and now < self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """A line of the audit log. Nothing here changes one.
+    """A record of the audit log, never changed.
 
     Args:
-        actor: who, with how we know.
-        action: what they wanted, such as `launch` or `sign-in`.
-        subject: what it was about: an environment's id, a name, a token's id.
+        actor: the name, with how the actor was identified.
+        action: such as `launch` or `sign-in`.
+        subject: what the action was applied to: an environment's id, a name, a token's id.
         result: `done`, `refused` or `failed`.
-        detail: the reason's slug where it wasn't done.
-        seq: its number, given by the store.
+        detail: the reason slug unless the result is `done`.
+        seq: the sequence number, assigned by the store.
     """
 
     at: datetime

@@ -1,4 +1,4 @@
-"""Who asks."""
+"""Actors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from stager.domain.identity.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who a command comes from.
+    """The sender of a request or command.
 
     Args:
         name: a user's name, or the forge's login.
-        by: how we know: the authentication strategy's name, `comment`, `webhook`, or `resync`.
-        role: the most that they may do, whatever else would give them more; None: nothing bounds it. For whom
-            no strategy knows, it is the role itself.
-        apps: the only applications that they may do it with; None for all.
-        strategy: the class that knows them, which is asked for their role; empty where none is.
-        proof: what the strategy needs to tell their role, such as a token of the forge. A secret.
-        address: the network address that the request came from; empty where there was none.
+        by: how the actor was identified: the authentication strategy's name, `comment`, `webhook`, or
+            `resync`.
+        role: the maximum role; None: no maximum. Without a strategy, it is the actor's role.
+        apps: the only applications with permissions; None for all.
+        strategy: the class of the strategy that authenticated the actor and determines the role; empty
+            without one.
+        proof: what the strategy needs to determine the role, such as a token of the forge. A secret.
+        address: the network address of the request; empty without one.
     """
 
     name: str

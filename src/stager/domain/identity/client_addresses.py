@@ -1,8 +1,8 @@
-"""Where requests come from: one reading of network addresses, for throttling and for trusted proxies alike.
+"""Parses client addresses, for throttling and for trusted proxies.
 
 A proxy may write `192.0.2.1:4711`, `[2001:db8::1]:4711` or `"[2001:db8::1]"` (RFC 7239, section 6); a socket
 for both versions of IP writes `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2), a link-local one `fe80::1%eth0`
-(RFC 4007, section 11). All of these are one client.
+(RFC 4007, section 11). All of these are the same client.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 Network = IPv4Network | IPv6Network
 
-ONE_HOLDER = 64
-"""The prefix length that a holder of IPv6 addresses has at least (RFC 6177); within it addresses are free."""
+SUBSCRIBER_PREFIX = 64
+"""The longest prefix that is assigned to one subscriber (RFC 6177), who can use any address in it."""
 LONGEST = 64
-"""Characters of what isn't an address."""
+"""Characters of text that isn't an address."""
 _MAPPED = 96
 
 
 @functools.lru_cache(maxsize=4096)
 def canonical(text: str) -> str:
-    """The address in its usual form, without port, brackets and zone; what isn't one stays, but shortened."""
+    """Return the address in canonical form, without port, brackets and zone. Other text is returned
+    shortened."""
     bare = text.strip().strip('"').strip()
     if bare.startswith("["):
         host = bare[1:].partition("]")[0]
@@ -38,20 +39,24 @@ def canonical(text: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def holder(address: str) -> str:
-    """Who is counted by this address: the address itself, or the network of 64 bits that it is in, because
-    whoever has one such address has all of them."""
+    """Return what failed logins are counted by: the IPv4 address, or the /64 network of an IPv6 address,
+    because a subscriber can use all addresses in it."""
     plain = canonical(address)
-    return str(ip_network(f"{plain}/{ONE_HOLDER}", strict=False)) if ":" in plain and _is_ip(plain) else plain
+    return (
+        str(ip_network(f"{plain}/{SUBSCRIBER_PREFIX}", strict=False))
+        if ":" in plain and _is_ip(plain)
+        else plain
+    )
 
 
 def is_among(address: str, networks: Iterable[Network]) -> bool:
-    """Whether the address is in one of these networks; no for what isn't an address."""
+    """Whether the address is in one of these networks; false for text that isn't an address."""
     plain = canonical(address)
     return _is_ip(plain) and any(ip_address(plain) in plain_network(network) for network in networks)
 
 
 def plain_network(network: Network) -> Network:
-    """The network of IPv4 that one of IPv4-mapped addresses means; any other as it is."""
+    """Return the IPv4 network of a network of IPv4-mapped addresses; others are returned unchanged."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _MAPPED:
         return network
@@ -59,16 +64,16 @@ def plain_network(network: Network) -> Network:
 
 
 def sender(forwarded: str, trusted: Sequence[Network], peer: str) -> str:
-    """The address that a request came from: the last one that isn't a trusted proxy's.
+    """Return the client's address: the last one that isn't a trusted proxy's.
 
     Args:
-        forwarded: `X-Forwarded-For`; whatever stands before the last stranger may be their own invention.
+        forwarded: `X-Forwarded-For`; addresses before the client's may be forged.
         trusted: the proxies' networks.
-        peer: whoever is connected, for where nothing was forwarded.
+        peer: the peer of the connection, for requests without that header.
     """
-    told = [canonical(part) for part in forwarded.split(",") if part.strip()]
-    stranger = next((address for address in reversed(told) if not is_among(address, trusted)), "")
-    return stranger or (told[0] if told else canonical(peer))
+    addresses = [canonical(part) for part in forwarded.split(",") if part.strip()]
+    client = next((address for address in reversed(addresses) if not is_among(address, trusted)), "")
+    return client or (addresses[0] if addresses else canonical(peer))
 
 
 def _is_ip(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""Who may do what: roles, actions, and the one table between them.
+"""Roles, actions, and the table of the role that each action requires.
 
-A role is held for one application, mostly because of what the forge lets somebody do with its repository; or
-for the whole installation. What isn't in the table nobody may do.
+A role applies to one application, usually derived from the access to its repository on the forge, or to the
+whole installation. Actions that aren't in the table are never permitted.
 """
 
 from __future__ import annotations
@@ -14,51 +14,51 @@ from stager.domain.source import Access
 
 
 class Role(IntEnum):
-    """How much somebody may do; each includes those below it."""
+    """Roles; each includes the permissions of those below it."""
 
     NONE = 0
     VIEWER = 1
-    """Sees previews: read access to the repository."""
+    """May see previews: read access to the repository."""
     DEVELOPER = 2
-    """Decides about previews: push access to the repository."""
+    """May launch and remove previews: push access to the repository."""
     ADMINISTRATOR = 3
-    """Sees to the installation. Nobody is one by a repository's rights alone."""
+    """May manage the installation. Never derived from access to a repository."""
 
     def __str__(self) -> str:
         return self.name.lower()
 
     @classmethod
     def named(cls, name: str) -> Role:
-        """The role that people call this, such as `viewer`. Raises `ValueError`."""
+        """Return the role of this name, such as `viewer`. Raises `ValueError`."""
         try:
             return cls[name.upper()]
         except KeyError:
             known = ", ".join(str(role) for role in cls if role is not cls.NONE)
-            raise ValueError(f"{name!r} is no role; there are {known}") from None
+            raise ValueError(f"{name!r} isn't a role; the roles are {known}") from None
 
 
 class Action(StrEnum):
-    """What somebody may want to do."""
+    """Actions that require a permission."""
 
     SEE = "see"
-    """That a preview is there, how it stands, and the preview itself where it is private."""
+    """See a preview and its status, and visit it if it is private."""
     LAUNCH = "launch"
     KILL = "kill"
     REDEPLOY = "redeploy"
     APPROVE = "approve"
-    """Let a commit from a fork run."""
+    """Approve a commit from a fork."""
     KEEP = "keep"
-    """Pin and extend."""
+    """Pin and extend previews."""
     READ_LOGS = "read-logs"
     READ_SECRET_NAMES = "read-secret-names"  # noqa: S105
     EXEC = "exec"
-    """Run commands inside an instance."""
+    """Run commands in an instance."""
     SHARE = "share"
-    """Give others a link to a private preview."""
+    """Create share links to a private preview."""
     READ_METRICS = "read-metrics"
     READ_AUDIT = "read-audit"
     SET_UP = "set-up"
-    """Connect the forge; see what is the matter with the installation."""
+    """Connect the forge and run diagnostics."""
 
 
 NEEDED: Mapping[Action, Role] = MappingProxyType(
@@ -78,17 +78,17 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.SET_UP: Role.ADMINISTRATOR,
     }
 )
-"""The least role for each action."""
+"""The minimum role for each action."""
 
 
 def may(role: Role, action: Action) -> bool:
-    """Whether somebody with this role may do this; no for what isn't in the table."""
+    """Whether a role permits an action."""
     return action in NEEDED and role >= NEEDED[action]
 
 
 def role_by(access: Access) -> Role:
-    """The role that rights in a repository give for its previews: whoever may push decides about them,
-    because their code runs there anyway."""
+    """Return the role for a repository's previews by the access to the repository: with push access, a user's
+    code runs in previews anyway."""
     if access.may_push:
         return Role.DEVELOPER
     return Role.VIEWER if access is Access.READ else Role.NONE

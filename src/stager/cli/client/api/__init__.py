@@ -1,1 +1,1 @@
-"""The server's API as the client calls it."""
+"""Client of the server's API."""

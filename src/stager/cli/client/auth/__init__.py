@@ -1,1 +1,1 @@
-"""Authentication strategies of the client, and where it keeps secrets."""
+"""Authentication strategies of the client, and its secret store."""
