@@ -84,7 +84,7 @@ def test_one_that_fails_isnt_told_with_the_lines_of_the_older_one(pull: Pull, ru
     pull.push(SECOND)
     failed = run("wait", "shop", "feature", "--sha", SECOND, "--timeout", "60")
     assert failed.exit_code == 1
-    assert "ended with exit code 3" in failed.stderr
+    assert "exited with exit code 3" in failed.stderr
     assert "all is well" not in failed.stderr  # that is the older one's, which goes on serving
 
 
