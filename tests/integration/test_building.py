@@ -54,7 +54,7 @@ class Town:
 
     def built(self) -> int:
         """How often a build was begun."""
-        return self.stager.log.read_text().count('"build_begins"')
+        return self.stager.log.read_text().count('"build_started"')
 
 
 MakeTown = Any

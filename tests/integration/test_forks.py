@@ -167,10 +167,10 @@ def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     assert place.say(f"/stager approve {first}", "mallory") == "refused: no push access"
     assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
     assert "isn't a full commit id" in place.say(f"/stager approve {first[:7]}", "olga")
-    assert "names the commit" in place.say("/stager approve", "olga")
+    assert "doesn't name a commit" in place.say("/stager approve", "olga")
     assert "comes from a fork" in place.say("/stager launch", "olga")
     assert place.stager.containers() == []
-    assert "build_begins" not in place.stager.log.read_text()
+    assert "build_started" not in place.stager.log.read_text()
 
     place.say(f"/stager approve {first}", "olga")
     place.stager.wait_for(NAME, "live")
@@ -204,8 +204,8 @@ def test_without_a_builder_of_its_own_it_is_not_built(
     failed = place.stager.wait_for(NAME, "failed")
     assert failed["reason"] == "untrusted-builder-missing"
     assert "stager-helper" in failed["hint"]
-    place.commented("there is no builder for it")
-    until(lambda: "there is no builder for it" in place.get(), "its page says so")
+    place.commented("the builder for untrusted code isn't set up")
+    until(lambda: "the builder for untrusted code isn" in place.get(), "its page says so")
     assert "untrusted-builder-missing" in place.stager.log.read_text()
     assert place.stager.containers() == []
 

@@ -39,7 +39,7 @@ def test_a_password_opens_it_and_the_app_never_hears_of_that(private: StagerUnde
     visitor = Visitor(private)
     url = visitor.url("a", "/echo?x=1&y=%2F")
     assert visitor.ask(url).status_code == 401
-    assert "the password." in give_password(visitor, url, "wrong")[1]
+    assert "Wrong password." in give_password(visitor, url, "wrong")[1]
     seen, _ = give_password(visitor, url)
     assert seen == url
     for method in ("GET", "POST"):

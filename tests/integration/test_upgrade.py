@@ -23,7 +23,7 @@ from tests.integration.load import Load
 from tests.integration.pulls import Pull
 from tests.integration.stager import Process, StagerUnderTest, until
 
-BASE = "9c6dd17"
+BASE = "0416ae79156cc051ee2acba113ec913d88ab5165"
 """The commit from which upgrades are supported. It only moves where the changelog says that previews are
 relaunched."""
 

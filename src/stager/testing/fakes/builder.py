@@ -1,6 +1,6 @@
-"""A builder that builds nothing: what would come of a commit is told to it beforehand, in a few facts.
+"""A fake builder: tests set the results of builds.
 
-Its images are those of a `FakeEngine`, which runs them as it runs any other.
+Its images are images of a `FakeEngine`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from stager.testing.fakes.engine import FakeEngine, Program
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What comes of a build.
+    """The result of a build.
 
     Args:
         program: what the image does once it is started.
-        facts: what the image says of itself.
-        lines: what is said while it is built.
-        failure: what it ends with instead of an image.
-        seconds: how long it takes.
+        facts: the image's metadata.
+        lines: the build's log.
+        failure: the error that it raises.
+        seconds: its duration.
     """
 
     program: Program = field(default_factory=Program)
@@ -39,13 +39,13 @@ class FakeBuilder:
     """See `stager.ports.builder.Builder`.
 
     Args:
-        engine: what runs its images; while that is away, so is this.
+        engine: runs its images; while it is away, builds fail, too.
 
     Attributes:
-        results: what comes of a build, by the order's key, or by its commit.
-        default: what comes of every other.
-        orders: each build that began, in order, however it ended.
-        running: the keys that are being built now.
+        results: results by the order's key or commit.
+        default: the result of other builds.
+        orders: all started builds, in order.
+        running: the keys of running builds.
         cancelled: how often a build was cancelled, by key.
     """
 
@@ -60,27 +60,27 @@ class FakeBuilder:
         self._facts: dict[str, ImageFacts] = {}
         self._ordered: dict[str, BuildOrder] = {}
 
-    # What happens to it.
+    # Called by tests.
 
     def builds(self, key: str) -> int:
-        """How often a build by this key began."""
+        """The number of started builds with this key."""
         return sum(order.key == key for order in self.orders)
 
     def lose(self, key: str) -> None:
-        """Somebody removes the images of this key behind our back."""
+        """Remove the images of this key, as if outside Stager."""
         for image in self._made.pop(key, []):
             self._engine.remove_image(image)
 
     @property
     def images(self) -> set[str]:
-        """The ids of all images that it made and that are still there."""
+        """The ids of all its images that still exist."""
         return {image for made in self._made.values() for image in made}
 
     def made_by(self, image: str) -> BuildOrder:
-        """The order that the image with this id was made by, whether it is still there or not."""
+        """The order of the image with this id, even if it was removed."""
         return self._ordered[image]
 
-    # What it is asked.
+    # The port.
 
     async def find(self, app: str, key: str) -> str | None:
         self._turn()

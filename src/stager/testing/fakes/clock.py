@@ -1,15 +1,15 @@
-"""Time and chance that stand still until a test moves them."""
+"""A clock and ids that tests control."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-"""When a `FakeClock` begins unless told: as good a day as any."""
+"""The default start of a `FakeClock`."""
 
 
 class FakeClock:
-    """A `stager.ports.clock.Clock` that shows the same time until it is moved.
+    """A `stager.ports.clock.Clock` whose time changes only by `advance`.
 
     Args:
         now: with a time zone.
@@ -22,7 +22,7 @@ class FakeClock:
         return self._now
 
     def advance(self, seconds: float) -> datetime:
-        """Move on by this many seconds. Returns the new time."""
+        """Advance by this many seconds. Returns the new time."""
         self._now += timedelta(seconds=seconds)
         return self._now
 

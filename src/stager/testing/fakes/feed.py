@@ -1,4 +1,5 @@
-"""A stream of events that anybody may follow, as engines and data planes have one; it may be interrupted."""
+"""A stream of events with any number of followers, like those of engines and data planes; it can be
+interrupted."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 
 
 class Feed:
-    """Hands each event to whoever follows. What is told during an interruption is lost."""
+    """Sends each event to all followers. Events during an interruption are lost."""
 
     def __init__(self) -> None:
         self._followers: set[asyncio.Queue[str]] = set()
@@ -15,26 +16,26 @@ class Feed:
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there are followers."""
         return bool(self._followers)
 
     def tell(self, event: str) -> None:
-        """Something happened."""
+        """Send an event."""
         if not self._interrupted:
             for follower in self._followers:
                 follower.put_nowait(event)
 
     def interrupt(self) -> None:
-        """Tell nothing until `resume`."""
+        """Drop events until `resume`."""
         self._interrupted = True
 
     def resume(self) -> None:
-        """Go on. Followers get an empty event, because they may have missed some."""
+        """Continue. Followers get an empty event, because they may have missed some."""
         self._interrupted = False
         self.tell("")
 
     async def follow(self) -> AsyncIterator[str]:
-        """An empty event first, as soon as there is a connection, then whatever happens. Never ends."""
+        """An empty event once connected, then all events. Never ends."""
         events: asyncio.Queue[str] = asyncio.Queue()
         self._followers.add(events)
         try:

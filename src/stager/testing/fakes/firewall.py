@@ -1,4 +1,4 @@
-"""A firewall that keeps nobody from anything, but remembers whom it was asked to guard."""
+"""A fake firewall, which records the environments that it guards."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class FakeFirewall:
     """See `ports.firewall.Firewall`.
 
     Attributes:
-        guarded: the environments whose instances' rules are in place, by network.
-        renewals: how often all of it was renewed.
+        guarded: guarded environments by network.
+        renewals: the number of calls of `renew`.
     """
 
     def __init__(self) -> None:
@@ -24,14 +24,14 @@ class FakeFirewall:
         self._blocked: list[Blocked] = []
 
     def leave(self) -> None:
-        """Be away: every call fails, until `come_back`."""
+        """Make every call fail until `come_back`."""
         self._away = True
 
     def come_back(self) -> None:
         self._away = False
 
     def block(self, blocked: Blocked) -> None:
-        """An instance was kept from this."""
+        """Record a blocked destination."""
         self._blocked.append(blocked)
 
     async def guard(self, network: str, labels: InstanceLabels) -> None:

@@ -1,4 +1,4 @@
-"""People's accounts in memory: a provider where everybody agrees at once, unless a test says otherwise."""
+"""A fake sign-in provider, at which users confirm at once unless a test says otherwise."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class FakeAccounts:
     """See `stager.ports.login.Accounts`.
 
     Attributes:
-        tokens: whose each token is.
-        rights: what somebody may do with a repository, by login and `owner/name`.
-        is_ready: whether anybody can sign in.
+        tokens: logins by token.
+        rights: permissions by login and `owner/name`.
+        is_ready: whether signing in is possible.
         fault_mode: `FaultMode.NEVER`: it doesn't answer.
-        waits: what it says next to whoever asks before anybody has agreed; then only that nobody has.
-        agreed: who has typed in a device flow's code, by that code; None for whoever said no.
-        asked: how many questions there were about people and repositories.
-        polled: how many about device flows.
+        waits: the next results of `poll` before the user confirms.
+        agreed: logins by user code; None for a user who declined.
+        asked: the number of queries about users and repositories.
+        polled: the number of polls.
     """
 
     name = "github"
@@ -40,13 +40,13 @@ class FakeAccounts:
         self._devices: dict[str, str] = {}
 
     def token(self, login: str) -> str:
-        """A good token of this account."""
+        """A valid token of this account."""
         token = f"gho_{login.replace('-', '_')}{len(self.tokens):016d}"
         self.tokens[token] = login
         return token
 
     def agree(self, login: str, address: str) -> str:
-        """Somebody signs in at this address, and agrees. Returns the code that the browser brings back."""
+        """Sign a user in at this URL. Returns the authorization code."""
         code = f"code-{len(self._codes)}"
         query = dict(pair.split("=", 1) for pair in address.partition("?")[2].split("&"))
         self._codes[code] = (login, query["code_challenge"], query["redirect_uri"])

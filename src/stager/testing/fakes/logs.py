@@ -1,4 +1,4 @@
-"""Logs of builds in memory."""
+"""In-memory build logs."""
 
 from __future__ import annotations
 

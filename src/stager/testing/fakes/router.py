@@ -1,4 +1,4 @@
-"""A data plane without a network: a table, and visitors that a test sends through it."""
+"""A fake data plane: a route table, and requests that a test sends through it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stager.testing.fakes.feed import Feed
 
 @dataclass(eq=False, slots=True)
 class Visit:
-    """One request under way.
+    """An open request.
 
     Args:
-        target: where it was led; None for a host that isn't in the table.
-        cut: set when it was cut short by a drain.
+        target: its target; None for an unknown host.
+        cut: set when a drain closed it.
     """
 
     target: Target | None
@@ -29,11 +29,11 @@ class FakeRouter:
     """See `stager.ports.router.Router`.
 
     Attributes:
-        table: what is served now.
+        table: the current table.
         refusing: endpoints that refuse connections.
-        delay: seconds that each change of the table takes.
-        taken: ports that other programs have.
-        state: what `health` says.
+        delay: seconds per change of the table.
+        taken: ports that other programs use.
+        state: the result of `health`.
     """
 
     def __init__(self) -> None:
@@ -47,27 +47,27 @@ class FakeRouter:
         self._feed = Feed()
         self._away = False
 
-    # What happens to it.
+    # Called by tests.
 
     def leave(self) -> None:
-        """Be away: every call fails until `come_back`. Visitors are served all the same."""
+        """Make every call fail until `come_back`. Requests are still served."""
         self._away = True
         self._feed.interrupt()
 
     def come_back(self) -> None:
-        """Be there again, with the table that it had."""
+        """Answer again, with the same table."""
         self._away = False
         self._feed.resume()
 
     def change(self, state: Health) -> None:
-        """Be in this state from now on, and tell of the hosts with which something else is the matter."""
+        """Set the state, and report the hosts whose responsiveness changed."""
         before, self.state = self.state, state
         for host in before.unresponsive ^ state.unresponsive:
             self._feed.tell(host)
 
     @asynccontextmanager
     async def visit(self, host: str) -> AsyncIterator[Visit]:
-        """A request to this host, open for as long as the block lasts."""
+        """A request to this host, open during the block."""
         visit = Visit(self.table.routes.get(normalise_host(host)))
         if visit.target in self.refusing:
             self._feed.tell(normalise_host(host))
@@ -79,7 +79,7 @@ class FakeRouter:
             async with self._left:
                 self._left.notify_all()
 
-    # What it is asked.
+    # The port.
 
     async def current(self) -> RouteTable:
         await self._turn()
@@ -91,7 +91,7 @@ class FakeRouter:
         return self._closed()
 
     async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
-        """See `Router.update`. Only what `diff` says is changed, so that a wrong one shows."""
+        """See `Router.update`. Only `diff` is applied, so that tests notice a wrong one."""
         await self._turn()
         kept = {h: t for h, t in self.table.routes.items() if h not in diff.deletes}
         frame = table if diff.frame else self.table

@@ -1,4 +1,4 @@
-"""A seal for tests: it hides nothing from those who look, but is a seal by all that its contract says."""
+"""A fake secret box: it doesn't encrypt, but meets the contract."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stager.domain.errors import Refused
 
 
 class FakeSecretBox:
-    """A `stager.ports.secret_box.Seal` without a key."""
+    """A `stager.ports.secret_box.SecretBox` without a key."""
 
     def close(self, secret: str) -> str:
         if not secret:

@@ -1,4 +1,4 @@
-"""A forge that makes Apps in memory."""
+"""A fake of the creation of Apps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories in memory: commits that a test adds, at hosts of any fault_mode."""
+"""In-memory repositories with fault modes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from stager.ports.source import Origin, Sources
 
 SLOW_SECONDS = 10.0
 LARGEST_FILE = 1024 * 1024
-"""Bytes of a file that is read alone."""
+"""Maximum size in bytes of a file that `read` returns."""
 
 
 class SourceFaultMode(Enum):
-    """How repositories' hosts answer."""
+    """How the repositories' hosts answer."""
 
     WELL = auto()
     SLOW = auto()
     """After `SLOW_SECONDS`."""
     NEVER = auto()
     AWAY = auto()
-    """They can't be reached."""
+    """They are unreachable."""
     REFUSING = auto()
-    """The credentials are no good."""
+    """They reject the credentials."""
     LARGE = auto()
-    """Everything is over the limit of size."""
+    """The size limit is exceeded."""
     TOO_SLOW = auto()
-    """Everything is over the limit of time."""
+    """The time limit is exceeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class Link:
 
 
 Files = Mapping[str, str | bytes | Link]
-"""A commit's files by their paths."""
+"""A commit's files by path."""
 
 
 class FakeSources(Sources):
     """See `stager.ports.source`.
 
     Args:
-        everywhere: the files of every commit that wasn't added; None: there are no such commits.
+        everywhere: the files of all commits that weren't added; None: there are no others.
 
     Attributes:
         fault_mode: how it answers.
-        fetched: key and id of each commit that was fetched, in order; what is here isn't fetched again.
-        folders: the checkouts that are open.
+        fetched: key and id of each fetched commit, in order; a commit is fetched once.
+        folders: the open checkouts.
     """
 
     def __init__(self, everywhere: Files | None = None) -> None:
@@ -69,23 +69,23 @@ class FakeSources(Sources):
         self._refs: dict[tuple[str, str], str] = {}
         self._mirrors: dict[str, dict[str, Files]] = {}
 
-    # What happens in the repositories.
+    # Called by tests.
 
     def add(self, url: str, sha: str, files: Files, *refs: str) -> None:
-        """A commit is pushed to the repository of this URL.
+        """Push a commit to the repository with this URL.
 
         Args:
-            refs: full names, such as `refs/heads/main`, that point to it from now on.
+            refs: full names, such as `refs/heads/main`, that now point to it.
         """
         self._commits[url, sha] = files
         self._refs.update({(url, ref): sha for ref in refs})
 
     def remove(self, url: str, *refs: str) -> None:
-        """These refs are deleted."""
+        """Delete these refs."""
         for ref in refs:
             del self._refs[url, ref]
 
-    # What it is asked.
+    # The port.
 
     async def resolve(self, origin: Origin, name: str) -> str:
         await self._turn()

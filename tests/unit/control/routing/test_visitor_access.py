@@ -65,5 +65,5 @@ async def test_one_that_waits_for_what_is_blocked_says_so_without_addresses(
     await harness.rest(2_000)
     status = await harness.status(environment)
     assert status.state is State.FAILED
-    assert "connections were blocked" in status.hint
+    assert "The firewall blocked some of its connections" in status.hint
     assert "10.0.0.5" not in str(harness.target(environment.host)), "visitors may be anybody"
