@@ -114,7 +114,7 @@ def test_what_is_left_in_a_terminal_is_interrupted(person: Person, stager: Stage
 def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     waiting = person.sit("wait", "shop", "x")
-    waiting.wait_for("There is no such preview yet")
+    waiting.wait_for("Waiting for the preview to be created")
     assert stager.launched("x")
     assert waiting.ends() == 0
     assert f"http://x.localhost:{stager.port}" in waiting.said
@@ -130,7 +130,7 @@ def test_the_server_goes_and_comes_back_in_the_middle_of_a_launch(
 ) -> None:
     person.sign_in(USER, PASSWORD)
     launching = person.sit("launch", "shop", "slow", "--set", "BOOT=4", "--no-open")
-    launching.wait_for("Waiting for its first answer")
+    launching.wait_for("Waiting for the health check")
     stager.restart()
     assert launching.ends() == 0
     assert f"http://slow.localhost:{stager.port}" in launching.said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stager.control.reconciler.config_retries import OF_THE_INSTALLATION
+from stager.control.reconciler.config_retries import INSTALLATION_REASONS
 from tests.unit.docs.pages import ROOT
 from tests.unit.docs.reasons import reasons, sites
 
@@ -59,7 +59,7 @@ def test_a_reason_belongs_to_one_module_or_is_listed_with_its_meaning() -> None:
 
 
 def test_reasons_that_are_retried_after_a_restart_exist() -> None:
-    assert reasons(ROOT / "src" / "stager").keys() >= OF_THE_INSTALLATION
+    assert reasons(ROOT / "src" / "stager").keys() >= INSTALLATION_REASONS
 
 
 def test_no_reason_is_too_general() -> None:

@@ -1,7 +1,8 @@
-"""What failed is tried once more at a start, where something has changed since that may help: the entry under
-`images:`, or Stager itself.
+"""Retries failed deployments at a start, if a change since may have removed the cause: of the configuration
+or of Stager.
 
-A digest of each entry is kept, made with a key that isn't in the database: entries have secrets in them.
+A digest of each entry under `images:` is stored. It is keyed with a key outside the database, because entries
+contain secrets.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from stager.ports.store import Store, Transaction
 log = structlog.get_logger(__name__)
 
 ABSENT = "absent"
-"""The digest of an entry that isn't there: putting it back changes something."""
-OF_THE_INSTALLATION = {
+"""The digest of a missing entry, so that adding it again is a change."""
+INSTALLATION_REASONS = {
     *(INTERNAL_ERROR, "disk-full", "source-disk-full"),
     *("builder-missing", "git-missing", "lfs-missing"),
     *("forge-missing", "source-unknown", "source-refused", "repository-missing", "image-missing"),
 }
-"""Reasons that another version of Stager, a program that was installed, room that was made, or credentials
-elsewhere in the configuration may take away."""
+"""Reasons that another version of Stager, an installed program, free disk space or credentials elsewhere in
+the configuration may remove."""
 
 
 class ConfigRetries:
-    """Compares the configuration with the one before.
+    """Compares the configuration with that of the last start.
 
     Args:
         key: of the digests.
@@ -49,9 +50,11 @@ class ConfigRetries:
         self._key = key
 
     async def begin(self) -> None:
-        """Wish once more for what failed, where that may help. Raises what the store does."""
+        """Request a new deployment of what failed, if that may help. Raises the store's errors."""
         for environment in await self._store.write(self._tried):
-            log.info("tried_again", environment=environment.id, app=environment.app, name=environment.name)
+            log.info(
+                "deployment_retried", environment=environment.id, app=environment.app, name=environment.name
+            )
 
     def _tried(self, tx: Transaction) -> list[Environment]:
         present = tx.environments(present=True)
@@ -61,7 +64,7 @@ class ConfigRetries:
         return [self._desired_state.request(tx, repeated(e, e.desired.parameters)) for e in failed]
 
     def _changed(self, tx: Transaction, apps: Iterable[str]) -> set[str]:
-        """Those of which another entry was known before; none was before the first start."""
+        """The applications whose entry has changed; none at the first start."""
         changed = set()
         for app in sorted(apps):
             before, now = tx.fact(_fact(app)), self._digest(self._applications.find(app))
@@ -79,16 +82,16 @@ class ConfigRetries:
 
 
 def _has_failed(tx: Transaction, environment: Environment, changed: set[str]) -> bool:
-    """Whether its deployment was given up for a reason that may have gone."""
+    """Whether its deployment was given up for a reason that may be gone."""
     deployment = tx.deployment_of(environment.id, environment.desired.generation)
     if deployment is None or not deployment.attempt.final or not environment.desired.should_run:
         return False
     outcome = deployment.attempt.outcome
-    return environment.app in changed or (outcome is not None and outcome.reason in OF_THE_INSTALLATION)
+    return environment.app in changed or (outcome is not None and outcome.reason in INSTALLATION_REASONS)
 
 
 def _plain(value: object) -> object:
-    """A value that JSON has no word for: sets have no order."""
+    """A JSON value for other types; sets are sorted, because they have no order."""
     return sorted(value) if isinstance(value, frozenset | set) else str(value)
 
 

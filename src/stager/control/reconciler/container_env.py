@@ -1,4 +1,4 @@
-"""The environment variables of an instance: the administrator's, the launch's, and those that we document."""
+"""The environment variables of an instance: those of the configuration, of the launch and of Stager."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def of_instance(
     url: str,
     amended: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """All variables of an environment's next instance; the later ones win, so that nobody can forge ours.
+    """All variables of an environment's next instance. Later ones win, so that Stager's can't be forged.
 
     Args:
-        revision: what the instance is made of.
-        amended: those that handlers have set.
+        revision: the revision of the instance.
+        amended: the variables that handlers set.
     """
     is_ours = environment.desired.trust is Trust.TRUSTED
     return {
@@ -35,7 +35,7 @@ def of_instance(
 
 
 def _documented(application: Application, environment: Environment) -> dict[str, str]:
-    """Those of the walkthrough, with its lower-case names; `container_name` is the branch, untouched."""
+    """The lower-case variables of the walkthrough. `container_name` is the unchanged branch."""
     variables = {"image_name": application.name, "container_name": environment.name, "action": "launch"}
     change = environment.change
     if change is not None:

@@ -1,4 +1,4 @@
-"""Runs an application's own commands inside its instances."""
+"""Runs the hooks of an application inside its instances."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LAST_LINES = 30
 KILLED = 137
 """128 + SIGKILL."""
 KILLED_HINT = (
-    "It was killed, most likely because it and the application together exceeded `memory`, which the "
-    "configuration sets."
+    "It was killed, most likely because it and the application together exceeded their limit, `memory` in "
+    "the configuration."
 )
 
 
@@ -29,10 +29,10 @@ async def run_hooks(
     """Run these commands in the instance, one after the other.
 
     Args:
-        moment: when that is, such as `after_launch`, for people.
+        moment: the name of the hook for users, such as `after_launch`.
 
     Raises:
-        Fault: `hook-failed`: one of them failed or took too long; the rest isn't run then.
+        Fault: `hook-failed`: one of them failed or took too long; the others aren't run then.
         Retry: the engine doesn't answer.
     """
     for command in commands:
@@ -48,7 +48,7 @@ async def run_hooks(
                 f"The {moment} hook `{shlex.join(command)}` {ended}.",
                 hint=KILLED_HINT
                 if ran.exit_code == KILLED
-                else "It runs inside the instance, in its working directory; its last lines tell more.",
+                else "It runs in the working directory of the instance. Check the last lines of its output.",
                 reason="hook-failed",
                 detail="\n".join(ran.output.splitlines()[-LAST_LINES:]),
             )

@@ -1,4 +1,4 @@
-"""Remembers which live previews have stopped answering, as the front sees it from its visitors' requests."""
+"""Records which live previews no longer answer, as the front observes from visitors' requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = structlog.get_logger(__name__)
 
 
 class Liveness:
-    """Keeps what is remembered in step with what the front says.
+    """Keeps the stored deployments up to date with the front's observations.
 
     Args:
-        store: where it is remembered, with the deployment that serves.
+        store: has the deployments that serve.
     """
 
     def __init__(self, store: Store) -> None:
@@ -25,25 +25,26 @@ class Liveness:
         self._known: frozenset[str] | None = None
 
     async def compare(self, unresponsive: frozenset[str]) -> list[str]:
-        """The ids of the environments for which something changed.
+        """Store the changes. Returns the ids of the environments that changed.
 
         Args:
-            unresponsive: all hosts that are it now.
+            unresponsive: all hosts that are unresponsive now.
         """
         before = self._known
         if before == unresponsive:
             return []
-        changed = await self._store.write(lambda tx: _remember(tx, unresponsive, before))
+        changed = await self._store.write(lambda tx: _save(tx, unresponsive, before))
         self._known = unresponsive
-        for environment_id, is_silent in changed:
-            log.warning("unresponsive" if is_silent else "responsive", environment=environment_id)
+        for environment_id, is_unresponsive in changed:
+            log.warning("unresponsive" if is_unresponsive else "responsive", environment=environment_id)
         return [environment_id for environment_id, _ in changed]
 
 
-def _remember(
+def _save(
     tx: Transaction, unresponsive: frozenset[str], before: frozenset[str] | None
 ) -> list[tuple[str, bool]]:
-    """Those that changed, each with whether it is silent now. The first time, all are looked at."""
+    """Returns the environments that changed, each with whether it is unresponsive now. The first call
+    compares all."""
     hosts: Iterable[str] = (
         {environment.host for environment in tx.environments(present=True)}
         if before is None
@@ -54,11 +55,15 @@ def _remember(
         environment = tx.environment_by_host(host)
         serving = environment.serving if environment else None
         deployment = tx.deployment_of(environment.id, serving) if environment and serving else None
-        is_silent = host in unresponsive
-        if environment is None or deployment is None or has_gone_silent(deployment.attempt) == is_silent:
+        is_unresponsive = host in unresponsive
+        if (
+            environment is None
+            or deployment is None
+            or has_gone_silent(deployment.attempt) == is_unresponsive
+        ):
             continue
-        attempt = after_silence(deployment.attempt) if is_silent else after_sound(deployment.attempt)
+        attempt = after_silence(deployment.attempt) if is_unresponsive else after_sound(deployment.attempt)
         if attempt != deployment.attempt:
             tx.save_deployment(replace(deployment, attempt=attempt))
-            changed.append((environment.id, is_silent))
+            changed.append((environment.id, is_unresponsive))
     return changed

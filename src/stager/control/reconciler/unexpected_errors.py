@@ -1,6 +1,6 @@
-"""What steps fail at without being told by a driver: errors of Stager's own, and of the machine under it.
+"""Unexpected errors of actions: bugs of Stager, and failures of its machine.
 
-`doctor` shows them to administrators; `/readyz`, which anybody may ask, only says how many there are.
+`doctor` shows them to administrators; `/readyz`, which is public, only shows their number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from stager.ports.diagnostics import Finding, Verdict
 
 
 class UnexpectedErrors:
-    """The newest failure of each environment, until the environment is at rest without it. A
+    """The latest error of each environment, until the environment comes to rest without it. A
     `stager.ports.diagnostics.Check`."""
 
     subject = "previews"
@@ -21,29 +21,29 @@ class UnexpectedErrors:
         self._by_environment: dict[str, Finding] = {}
 
     def note(self, environment_id: str, which: str, error: StagerError) -> None:
-        """A step of this environment failed so.
+        """Record an error of this environment.
 
         Args:
-            which: the environment, for people.
+            which: the environment's name for users.
         """
         self._by_environment[environment_id] = Finding(
             self.subject, Verdict.WRONG, f"{which}: {error.message}", error.hint
         )
 
     def forget(self, environment_id: str) -> None:
-        """It doesn't fail any more."""
+        """Remove the error of this environment."""
         self._by_environment.pop(environment_id, None)
 
     @property
     def notices(self) -> dict[str, str]:
-        """What anybody may know of them, by part; empty when there are none."""
+        """The public summary, by part; empty without errors."""
         count = len(self._by_environment)
         if not count:
             return {}
         what = "1 preview fails" if count == 1 else f"{count} previews fail"
-        return {self.subject: f"{what} with an error of Stager's own or of its machine; its log tells more."}
+        return {self.subject: f"{what} with an internal error; see the server's log."}
 
     async def look(self) -> Sequence[Finding]:
         """See `Check.look`."""
-        fine = Finding(self.subject, Verdict.FINE, "None fails with an error of Stager's own.")
+        fine = Finding(self.subject, Verdict.FINE, "No preview fails with an internal error.")
         return list(self._by_environment.values()) or [fine]
