@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stager.domain.identity.actor import Actor
     from stager.domain.identity.roles import Role
     from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
-    from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
+    from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent
     from stager.domain.source import Change, Repository, Revision, Trust
     from stager.ports.handlers import (
         AuthenticationStrategy,
@@ -40,7 +40,7 @@ _HOMES = {
     "stager.domain.environment": ("ChangeLink",),
     "stager.domain.errors": ("Fault", "Refused", "Retry", "StagerError"),
     "stager.domain.pull_requests.decisions": ("Decision", "LaunchPreview", "RemovePreview", "Skip"),
-    "stager.domain.pull_requests.events": ("Call", "ChangeAction", "ChangeSeen"),
+    "stager.domain.pull_requests.events": ("Call", "ChangeAction", "ChangeEvent"),
     "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
     "stager.ports.handlers": (
         "AuthenticationStrategy",
@@ -66,8 +66,8 @@ __all__ = [
     "Call",
     "Change",
     "ChangeAction",
+    "ChangeEvent",
     "ChangeLink",
-    "ChangeSeen",
     "Command",
     "ContainerRotationStrategy",
     "Credentials",

@@ -14,7 +14,7 @@ import aiohttp
 
 from stager.control.environments.desired_state import link_of
 from stager.domain.environment import ChangeLink
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.source import Access, Change, Repository
 from stager.forges.github.account import GithubServer, with_app, with_token
 from stager.forges.github.api.announcements import DEPLOYMENT_STATES
@@ -113,7 +113,7 @@ class FakeForgeUnderTest:
         self.repository = self._forge.add_repository("acme", "shop")
         self.page, self.has_places = "/acme/shop/pull/1", True
         self._fork = self._forge.add_repository("mallory", "shop")
-        self._events: dict[int, ChangeSeen] = {}
+        self._events: dict[int, ChangeEvent] = {}
 
     def sha(self, sha: str) -> str:
         return sha

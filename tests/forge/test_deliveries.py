@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeSeen, ChecksEnded, CommandSaid, Ignored
+from stager.domain.pull_requests.events import ChangeEvent, ChecksCompleted, CommentAdded, Ignored
 from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.github import received, signed
 from tests.forge.conftest import Example
@@ -49,12 +49,12 @@ def test_r74_every_example_is_verified_and_read(examples: list[Example], form: b
         body = (example.form if form else example.body).encode()
         event = webhooks.read(received(webhooks, example.headers(str(number), form=form), body))
         read[type(event)] += 1
-        assert isinstance(event, ChangeSeen) == concerns_us(example), (example.set, example.event, event)
-        assert isinstance(event, ChecksEnded) == is_the_end_of_a_check(example), (example.event, event)
+        assert isinstance(event, ChangeEvent) == concerns_us(example), (example.set, example.event, event)
+        assert isinstance(event, ChecksCompleted) == is_the_end_of_a_check(example), (example.event, event)
         if isinstance(event, Ignored) and "repository" in example.payload:
             assert event.repository is not None, (example.set, example.event)
-    assert read[ChangeSeen] >= 9
-    assert read[ChecksEnded] >= 11
+    assert read[ChangeEvent] >= 9
+    assert read[ChecksCompleted] >= 11
     assert len([e for e in examples if e.set == "api.github.com"]) == 329
 
 
@@ -66,7 +66,7 @@ def test_a_comment_on_a_pull_request_may_be_a_command(examples: list[Example]) -
     payload["comment"]["body"] = "/stager restart"
     webhooks = GithubWebhooks(SECRET)
     event = webhooks.read(received(webhooks, *signed("issue_comment", payload, SECRET)))
-    assert isinstance(event, CommandSaid)
+    assert isinstance(event, CommentAdded)
     assert (event.number, event.text) == (payload["issue"]["number"], "/stager restart")
     assert event.author == payload["comment"]["user"]["login"]
     assert event.comment == str(payload["comment"]["id"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.pull_requests.comment_command import ALIASES, LONGEST_WORD, PREFIX, Verb, parse_command
-from stager.domain.pull_requests.events import CommandSaid, Delivery, Ignored
+from stager.domain.pull_requests.events import CommentAdded, Delivery, Ignored
 from stager.forges.github.webhooks.events import LONGEST_COMMAND, GithubWebhooks
 from tests.doubles.github import GithubComment, GithubDouble
 from tests.fuzz.junk import damaged
@@ -66,11 +66,11 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
-def told(body: str) -> CommandSaid | Ignored:
+def told(body: str) -> CommentAdded | Ignored:
     """What becomes of a comment that GitHub tells of."""
     payload = GITHUB.comment_event("created", PULL, GithubComment(1, "octocat", body))
     event = WEBHOOKS.read(Delivery("1", "github", "issue_comment", json.dumps(payload)))
-    assert isinstance(event, CommandSaid | Ignored)
+    assert isinstance(event, CommentAdded | Ignored)
     return event
 
 
@@ -78,7 +78,7 @@ def told(body: str) -> CommandSaid | Ignored:
 @given(COMMANDS, st.sampled_from(["", " ", "   ", "\n", "\r\n \n"]))
 def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
     event = told(before + command)
-    assert isinstance(event, CommandSaid), event
+    assert isinstance(event, CommentAdded), event
     speech = parse_command(event.text)
     assert speech is not None
     word = command.split()[1]
@@ -98,8 +98,8 @@ def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
 @given(TEXTS)
 def test_any_text_is_heard_by_all_or_none(text: str) -> None:
     event, speech = told(text), parse_command(text)
-    assert isinstance(event, CommandSaid) is (speech is not None)
-    if speech is None or not isinstance(event, CommandSaid):
+    assert isinstance(event, CommentAdded) is (speech is not None)
+    if speech is None or not isinstance(event, CommentAdded):
         return
     first = re.split(r"[\r\n]", text.lstrip())[0]
     assert first.lower().startswith(PREFIX)

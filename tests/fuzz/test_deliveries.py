@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stager.domain.pull_requests.events import ChangeSeen, Delivery
+from stager.domain.pull_requests.events import ChangeEvent, Delivery
 from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.stores.sqlite.store import SqliteStore, open_store
 from tests.doubles.github import GithubComment, GithubDouble
@@ -214,7 +214,7 @@ def test_what_is_read_can_be_kept(
     kind, body = delivery
     event = GithubWebhooks(SECRET).read(Delivery("1", "github", kind, body.decode()))
     assert f"{event}".encode(), "and it can be told to people"
-    if not isinstance(event, ChangeSeen):
+    if not isinstance(event, ChangeEvent):
         return
     change = event.change
     loop.run_until_complete(database.write(lambda tx: tx.save_change(change)))

@@ -16,13 +16,13 @@ from tests.integration.stager import StagerUnderTest, until
 pytestmark = pytest.mark.docker
 
 LAUNCH_NAMED_FOO = '''
-from stager import ChangeSeen, EventListener, LaunchPreview
+from stager import ChangeEvent, EventListener, LaunchPreview
 
 class LaunchNamedFoo(EventListener):
     """Launches only branches with foo in their name."""
 
     def handle(self, event):
-        if isinstance(event, ChangeSeen) and "foo" in event.change.head_ref:
+        if isinstance(event, ChangeEvent) and "foo" in event.change.head_ref:
             return LaunchPreview(parameters={"VERSION": "by-foo"})
 '''
 

@@ -16,13 +16,13 @@ from tests.integration.stager import StagerUnderTest, until
 BRANCH = "deadly"
 DEADLY = f'''
 import os, signal
-from stager import ChangeSeen, EventListener
+from stager import ChangeEvent, EventListener
 
 class Deadly(EventListener):
     """Ends the process, as a bug in a library would."""
 
     async def handle(self, event):
-        if isinstance(event, ChangeSeen) and event.change.head_ref == "{BRANCH}":
+        if isinstance(event, ChangeEvent) and event.change.head_ref == "{BRANCH}":
             os.kill(os.getpid(), signal.SIGKILL)
 '''
 

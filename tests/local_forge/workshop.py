@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from stager.domain.errors import Refused, Retry
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.forges.local.forge import LocalForge
 from stager.git import environment
 from tests.doubles.git import WHO
@@ -34,7 +34,7 @@ class Ear:
     forge: LocalForge
     url: str = ""
     answer: str = "{} it, http://feature.localhost:8000"
-    heard: list[ChangeSeen] = field(default_factory=list)
+    heard: list[ChangeEvent] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     pause: threading.Event | None = None
     media_type: str = "text/plain; charset=utf-8"
@@ -47,7 +47,7 @@ class Ear:
             return error.status, error.message
         except Retry as error:
             return 503, error.message
-        events = [event for event in told if isinstance(event, ChangeSeen)]
+        events = [event for event in told if isinstance(event, ChangeEvent)]
         assert events == told
         self.heard += events
         if self.pause:

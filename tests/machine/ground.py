@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from stager.domain.application import Application, ForkMode
 from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceState
-from stager.domain.pull_requests.events import CommandSaid
+from stager.domain.pull_requests.events import CommentAdded
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Recipe
 from stager.domain.source import Access, Change, Trust
@@ -208,7 +208,7 @@ class Ground(RuleBasedStateMachine):
         """Whether it has yet to do what a comment on this pull request says."""
         receipts = self.harness.store._tables.receipts.values()
         waiting = [self.harness.forge.read(r.delivery) for r in receipts if r.finished_at is None]
-        return any(isinstance(event, CommandSaid) and event.number == number for event in waiting)
+        return any(isinstance(event, CommentAdded) and event.number == number for event in waiting)
 
     def _knows_repository(self) -> bool:
         """Whether it has heard of it, so that it knows it by another name as well."""

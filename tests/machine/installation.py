@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, Event
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Event
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Change
 from tests.machine.expected import Held
@@ -74,12 +74,12 @@ class OutOfTouch(Machine):
     def _truths(self) -> list[Change]:
         return list(self.told.values())
 
-    def _know(self, event: ChangeSeen) -> None:
+    def _know(self, event: ChangeEvent) -> None:
         """What happens is nothing until it is told."""
 
     def _heard(self, event: Event) -> None:
         """Only what is newer than everything before changes anything."""
-        if not isinstance(event, ChangeSeen):
+        if not isinstance(event, ChangeEvent):
             return
         change = event.change
         known = self.told.get(change.number)

@@ -14,7 +14,7 @@ from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, parse_command
-from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
+from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
 from stager.testing import FaultMode
 from tests.machine.expected import Held
 from tests.machine.ground import OURS, STRANGERS
@@ -63,7 +63,7 @@ class People(Pulls):
 
     @rule(change=CHANGES, stale=st.booleans())
     @precondition(lambda self: self._alive)
-    def approve(self, change: ChangeSeen, stale: bool = False) -> None:
+    def approve(self, change: ChangeEvent, stale: bool = False) -> None:
         """By the API: the commit that it has, or one that it had before."""
         number, sha = change.change.number, self._read(change, stale=stale)
         environment = self._of_change(number)
@@ -83,7 +83,7 @@ class People(Pulls):
 
     @rule(target=MESSAGES, change=CHANGES)
     @precondition(lambda self: self._alive)
-    def approve_and_push(self, change: ChangeSeen) -> Told:
+    def approve_and_push(self, change: ChangeEvent) -> Told:
         """What was approved comes up, and then its author pushes what nobody has read."""
         self.approve(change)
         self.do(self.harness.rest(ENOUGH))
@@ -91,18 +91,18 @@ class People(Pulls):
 
     @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), told=TELLINGS)
     def approve_by_comment(
-        self, change: ChangeSeen, author: str = OURS, stale: bool = False, told: Telling = Telling.YES
-    ) -> CommandSaid:
+        self, change: ChangeEvent, author: str = OURS, stale: bool = False, told: Telling = Telling.YES
+    ) -> CommentAdded:
         sha = self._read(change, stale=stale)
         return self._said(change, f"/stager approve {sha}", author, told)
 
     @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, verb=VERBS, told=TELLINGS)
     def comment(
-        self, change: ChangeSeen, verb: Verb, author: str = OURS, told: Telling = Telling.YES
-    ) -> CommandSaid:
+        self, change: ChangeEvent, verb: Verb, author: str = OURS, told: Telling = Telling.YES
+    ) -> CommentAdded:
         return self._said(change, f"/stager {verb}", author, told)
 
-    def _said(self, change: ChangeSeen, text: str, author: str, told: Telling) -> CommandSaid:
+    def _said(self, change: ChangeEvent, text: str, author: str, told: Telling) -> CommentAdded:
         event = self.harness.forge.say(change, text, author)
         calm = self._is_calm(event)
         self._told(event, told)
@@ -110,7 +110,7 @@ class People(Pulls):
             self._is_heard_out(event)
         return event
 
-    def _is_calm(self, event: CommandSaid) -> bool:
+    def _is_calm(self, event: CommentAdded) -> bool:
         """Whether it will be parse_command at once, and by somebody who knows how things stand."""
         if not (self.credentials and self._alive and self._knows_everything()):
             return False
@@ -118,7 +118,7 @@ class People(Pulls):
         is_up_to_date = known is not None and known.desired.revision.sha == truth.head_sha
         return self.harness.forge.fault_mode is FaultMode.WELL and truth.is_open and is_up_to_date
 
-    def _is_heard_out(self, event: CommandSaid) -> None:
+    def _is_heard_out(self, event: CommentAdded) -> None:
         """Its author waits for the answer, and relies on it."""
         if self._answered(self._worked_through()) is None or "rocket" not in self._reactions(event):
             return
@@ -131,12 +131,12 @@ class People(Pulls):
             await asyncio.sleep(0.01)
         return True
 
-    def _reactions(self, event: CommandSaid) -> list[str]:
+    def _reactions(self, event: CommentAdded) -> list[str]:
         return [r for c in self.harness.forge.comments if c.id == event.comment for r in c.reactions]
 
     # What that means for what should run.
 
-    def _listens(self, event: CommandSaid) -> None:
+    def _listens(self, event: CommentAdded) -> None:
         if event.author != OURS or not self.credentials:
             return
         speech = parse_command(event.text)
@@ -187,7 +187,7 @@ class People(Pulls):
             if version is not None:
                 self._may_be_anything(number)
 
-    def _read(self, change: ChangeSeen, *, stale: bool) -> str:
+    def _read(self, change: ChangeEvent, *, stale: bool) -> str:
         """The commit that whoever approves it has read."""
         heads = self.heads[change.change.number]
         return heads[-2:][0] if stale else heads[-1]

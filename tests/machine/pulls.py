@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, multiple, precondition, rule
 
 from stager.domain.errors import Fault
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, CommandSaid, Event
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, CommentAdded, Event
 from stager.domain.source import Change, Repository
 from stager.ports.forge import Checks
 from stager.testing.fakes.builder import Result
@@ -24,7 +24,7 @@ REFS = st.sampled_from(["red", "feature/x", "featurex", "default"])
 OWNERS, REPOSITORY_NAMES = st.sampled_from(["acme", "acme-corp"]), st.sampled_from(["shop", "store"])
 LABELS = st.sampled_from([(), ("preview",), ("preview", "docs"), ("wip",)])
 
-Told = ChangeSeen | MultipleResults[ChangeSeen]
+Told = ChangeEvent | MultipleResults[ChangeEvent]
 
 
 class Telling(Enum):
@@ -73,31 +73,31 @@ class Pulls(Ground):
         draft: bool = False,
         built: Built = Built.SOON,
         told: Telling = Telling.YES,
-    ) -> ChangeSeen:
+    ) -> ChangeEvent:
         return self._opened(ref, self._commit(built), fork, labels, draft, told)
 
     @rule(target=CHANGES, ref=REFS, fork=st.sampled_from([None, None, 0]))
-    def open_and_wait(self, ref: str, fork: int | None) -> ChangeSeen:
+    def open_and_wait(self, ref: str, fork: int | None) -> ChangeEvent:
         """As on most days, with the time that it takes to come up: much can only go wrong with what runs."""
         event = self._opened(ref, self._commit(Built.SOON), fork, ("preview",), False, Telling.YES)
         self.do(self.harness.rest(ENOUGH))
         return event
 
     @rule(target=MESSAGES, change=CHANGES)
-    def push_and_wait(self, change: ChangeSeen) -> Told:
+    def push_and_wait(self, change: ChangeEvent) -> Told:
         told = self.push(change)
         self.do(self.harness.rest(ENOUGH))
         return told
 
     @rule(target=CHANGES, ref=REFS, fork=FORKS, like=CHANGES, told=TELLINGS)
-    def open_like_another(self, ref: str, fork: int | None, like: ChangeSeen, told: Telling) -> ChangeSeen:
+    def open_like_another(self, ref: str, fork: int | None, like: ChangeEvent, told: Telling) -> ChangeEvent:
         """With the very commit of another one, which may be a stranger's."""
         change = self._now(like)
         return self._opened(ref, change.head_sha, fork, change.labels, change.draft, told)
 
     def _opened(
         self, ref: str, sha: str, fork: int | None, labels: tuple[str, ...], draft: bool, told: Telling
-    ) -> ChangeSeen:
+    ) -> ChangeEvent:
         forge, head = self.harness.forge, None if fork is None else self.forks[fork]
         event = forge.open(self._repository(), ref, sha, fork=head, labels=labels, draft=draft)
         if fork is not None:
@@ -105,7 +105,7 @@ class Pulls(Ground):
         return self._happened(event, told)
 
     @rule(target=MESSAGES, change=CHANGES, built=BUILT, told=TELLINGS)
-    def push(self, change: ChangeSeen, built: Built = Built.SOON, told: Telling = Telling.YES) -> Told:
+    def push(self, change: ChangeEvent, built: Built = Built.SOON, told: Telling = Telling.YES) -> Told:
         if not self._is_open(change):
             return multiple()
         return self._happened(self.harness.forge.push(change, self._commit(built)), told)
@@ -113,7 +113,7 @@ class Pulls(Ground):
     @rule(target=MESSAGES, change=CHANGES, merged=st.booleans(), head_goes=st.booleans(), told=TELLINGS)
     def close(
         self,
-        change: ChangeSeen,
+        change: ChangeEvent,
         merged: bool = False,
         head_goes: bool = False,
         told: Telling = Telling.YES,
@@ -126,20 +126,20 @@ class Pulls(Ground):
         return self._happened(event, told)
 
     @rule(target=MESSAGES, change=CHANGES, told=TELLINGS)
-    def reopen(self, change: ChangeSeen, told: Telling = Telling.YES) -> Told:
+    def reopen(self, change: ChangeEvent, told: Telling = Telling.YES) -> Told:
         if self._is_open(change):
             return multiple()
         return self._happened(self.harness.forge.reopen(change), told)
 
     @rule(target=MESSAGES, change=CHANGES, labels=LABELS, draft=st.booleans(), told=TELLINGS)
     def edit(
-        self, change: ChangeSeen, labels: tuple[str, ...], draft: bool, told: Telling = Telling.YES
-    ) -> ChangeSeen:
+        self, change: ChangeEvent, labels: tuple[str, ...], draft: bool, told: Telling = Telling.YES
+    ) -> ChangeEvent:
         return self._happened(self.harness.forge.edit(change, labels=labels, draft=draft), told)
 
     @rule(change=CHANGES, outcome=st.sampled_from(["pending", "success", "failure"]), told=TELLINGS)
     @precondition(lambda self: self.terms.rules.wait_for_checks)
-    def checks_end(self, change: ChangeSeen, outcome: Checks, told: Telling) -> None:
+    def checks_end(self, change: ChangeEvent, outcome: Checks, told: Telling) -> None:
         """As no commit's checks end twice, it is clear what should come of it."""
         sha = self._now(change).head_sha
         if sha in self.checked:
@@ -151,7 +151,7 @@ class Pulls(Ground):
         self._told(self.harness.forge.check(self._repository(), sha, outcome), told)
 
     @rule(change=CHANGES)
-    def head_repository_is_deleted(self, change: ChangeSeen) -> None:
+    def head_repository_is_deleted(self, change: ChangeEvent) -> None:
         if change.change.number in self.foreign:
             self.harness.forge.delete_head(change)
 
@@ -174,7 +174,7 @@ class Pulls(Ground):
     # Messages that come late, once more, or after all.
 
     @rule(message=MESSAGES | CHANGES, afresh=st.booleans())
-    def deliver(self, message: ChangeSeen | CommandSaid, afresh: bool) -> None:
+    def deliver(self, message: ChangeEvent | CommentAdded, afresh: bool) -> None:
         """Late, or once more, with the id that it had or with another one."""
         self.repeated += afresh
         self._tell(message, f"again-{self.repeated}" if afresh else "")
@@ -186,7 +186,7 @@ class Pulls(Ground):
         for delivery in again:
             self._tell(self.harness.forge.read(delivery), delivery.id)
 
-    def _happened(self, event: ChangeSeen, told: Telling) -> ChangeSeen:
+    def _happened(self, event: ChangeEvent, told: Telling) -> ChangeEvent:
         self._witness(event)
         self._know(event)
         self._told(event, told)
@@ -210,7 +210,7 @@ class Pulls(Ground):
 
     # What that means for what should run.
 
-    def _witness(self, event: ChangeSeen) -> None:
+    def _witness(self, event: ChangeEvent) -> None:
         """What is true whoever knows of it."""
         change = event.change
         self.heads.setdefault(change.number, []).append(change.head_sha)
@@ -219,7 +219,7 @@ class Pulls(Ground):
         if event.action is ChangeAction.CLOSED:
             self.closed_once.add(change.number)
 
-    def _know(self, event: ChangeSeen) -> None:
+    def _know(self, event: ChangeEvent) -> None:
         """The forge can be asked, so a push is found even if nobody tells of it."""
         number = event.change.number
         if event.action is ChangeAction.SYNCHRONIZE:
@@ -228,12 +228,12 @@ class Pulls(Ground):
             self._may_come_back(number)
 
     def _heard(self, event: Event) -> None:
-        if isinstance(event, CommandSaid):
+        if isinstance(event, CommentAdded):
             self._listens(event)
-        elif isinstance(event, ChangeSeen) and event.action is ChangeAction.REOPENED:
+        elif isinstance(event, ChangeEvent) and event.action is ChangeAction.REOPENED:
             self._may_come_back(event.change.number)
 
-    def _listens(self, event: CommandSaid) -> None:
+    def _listens(self, event: CommentAdded) -> None:
         """What a comment says may be done."""
 
     def _may_come_back(self, number: int) -> None:
@@ -242,11 +242,11 @@ class Pulls(Ground):
 
     # Small things.
 
-    def _now(self, change: ChangeSeen) -> Change:
+    def _now(self, change: ChangeEvent) -> Change:
         """How it stands at the forge."""
         return next(c for c in self.harness.forge.changes if c.number == change.change.number)
 
-    def _is_open(self, change: ChangeSeen) -> bool:
+    def _is_open(self, change: ChangeEvent) -> bool:
         return self._now(change).is_open
 
     def _repository(self) -> Repository:

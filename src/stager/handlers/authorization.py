@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stager.domain.commands import Reply
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.ports.handlers import EventListener
 from stager.ports.login import Logins
 
@@ -27,8 +27,8 @@ class GithubAuthorization(EventListener):
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
 
-    async def handle(self, event: ChangeSeen | Call) -> Reply | None:
-        if isinstance(event, ChangeSeen) or event.parameters.get("provider", "") != self.provider:
+    async def handle(self, event: ChangeEvent | Call) -> Reply | None:
+        if isinstance(event, ChangeEvent) or event.parameters.get("provider", "") != self.provider:
             return None
         return await (self._start(event) if event.name == URL else self._collect(event))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from stager.domain.commands import Reply
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.ports.handlers import EventListener, Preview, Previews
 
 
@@ -18,8 +18,8 @@ class StatusReport(EventListener):
     def __init__(self, previews: Previews) -> None:
         self._previews = previews
 
-    async def handle(self, event: ChangeSeen | Call) -> Reply | None:
-        if isinstance(event, ChangeSeen):
+    async def handle(self, event: ChangeEvent | Call) -> Reply | None:
+        if isinstance(event, ChangeEvent):
             return None
         visible = await self._previews.seen_by(event.actor, event.parameters.get("image_name", ""))
         return Reply(json.dumps([_row(preview) for preview in visible]), "application/json")

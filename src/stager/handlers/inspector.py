@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.ports.handlers import EVERY_ACTION, EventListener
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ class RequestInspector(EventListener):
     actions = (EVERY_ACTION,)
     requires_authentication = False
 
-    async def handle(self, event: ChangeSeen | Call) -> None:
+    async def handle(self, event: ChangeEvent | Call) -> None:
         if isinstance(event, Call):
             # Values may be tokens.
             log.info("call %s with %s", event.name, ", ".join(sorted(event.parameters)) or "no parameters")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview
-from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent
 from stager.ports.handlers import EventListener
 
 
@@ -11,7 +11,7 @@ class LaunchOnGithubPullRequestOpened(EventListener):
     """Launches a preview when a pull request is opened or reopened, and refreshes it at each push. An edit,
     such as a new label, doesn't restart it."""
 
-    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
+    async def handle(self, event: ChangeEvent | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is ChangeAction.CLOSED:
             return None
         return LaunchPreview()
@@ -24,7 +24,7 @@ class ReLaunchOnGithubPullRequestSynchronized(EventListener):
     the first Stager required, or that want no preview before a push.
     """
 
-    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
+    async def handle(self, event: ChangeEvent | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is not ChangeAction.SYNCHRONIZE:
             return None
         return LaunchPreview()
@@ -33,7 +33,7 @@ class ReLaunchOnGithubPullRequestSynchronized(EventListener):
 class KillOnGithubPullRequestClosed(EventListener):
     """Removes the preview when its pull request is closed, merged or not."""
 
-    async def handle(self, event: ChangeSeen | Call) -> Decision | None:
+    async def handle(self, event: ChangeEvent | Call) -> Decision | None:
         if isinstance(event, Call) or event.action is not ChangeAction.CLOSED:
             return None
         return RemovePreview()

@@ -19,7 +19,7 @@ from stager.domain.environment import ChangeLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.decisions import Decision
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.domain.source import Revision, Trust
 from stager.ports.login import SignIn
 
@@ -142,7 +142,7 @@ class EventListener(Handler):
     """Whether a call must be authenticated before the listener receives it."""
 
     @abstractmethod
-    def handle(self, event: ChangeSeen | Call) -> Maybe[Decision | Command | None]:
+    def handle(self, event: ChangeEvent | Call) -> Maybe[Decision | Command | None]:
         """A decision about a pull request's event, a command in answer to a call, or None to leave it to the
         next listener. Any other combination is an error."""
 

@@ -18,7 +18,7 @@ from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.profile import Limits
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.route import Endpoint
 from stager.domain.status import status_of
 from stager.ports.clock import SystemClock
@@ -89,7 +89,7 @@ class FakeStager:
         if environment is not None:
             await self._waiters.until_removed(environment, TIMEOUT)
 
-    async def deliver(self, event: ChangeSeen) -> Preview | None:
+    async def deliver(self, event: ChangeEvent) -> Preview | None:
         await self._control_plane.pull_requests.change_events.apply(event)
         number = event.change.number
         present = await self.store.read(lambda tx: tx.environments())

@@ -20,7 +20,7 @@ from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.identity.actor import Actor
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.ports.handlers import (
     Credentials,
     Handler,
@@ -54,7 +54,7 @@ class Harness:
         self._loaded = _loaded(handlers_on, configuration)
         self._seconds = seconds
         self._loop = asyncio.new_event_loop()
-        self._pulls: dict[str, ChangeSeen] = {}
+        self._pulls: dict[str, ChangeEvent] = {}
         self._stager: FakeStager | None = None
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from stager import (
     Actor,
     AuthenticationStrategy,
     Call,
-    ChangeSeen,
+    ChangeEvent,
     Command,
     ContainerRotationStrategy,
     Credentials,
@@ -47,8 +47,8 @@ class OnlyFoo(EventListener):
 
     actions = ("greet", "start", "stop", "whoami", "broken", "decide")
 
-    def handle(self, event: ChangeSeen | Call) -> Decision | Command | None:
-        if isinstance(event, ChangeSeen):
+    def handle(self, event: ChangeEvent | Call) -> Decision | Command | None:
+        if isinstance(event, ChangeEvent):
             return LaunchPreview(parameters={"BY": "foo"}) if "foo" in event.change.head_ref else None
         if event.name == "broken":
             raise ValueError("at a loss")
@@ -69,7 +69,7 @@ class Door(EventListener):
     actions = ("knock",)
     requires_authentication = False
 
-    async def handle(self, event: ChangeSeen | Call) -> Command | None:
+    async def handle(self, event: ChangeEvent | Call) -> Command | None:
         return Reply(f"{event.actor} {event.parameters}") if isinstance(event, Call) else None
 
 

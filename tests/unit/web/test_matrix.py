@@ -23,7 +23,7 @@ from stager.domain.identity.accounts import ShareLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role, may
 from stager.domain.pull_requests.comment_command import Verb
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.domain.source import Access
 from stager.ports.handlers import EventListener
 from stager.testing.fakes.setup import CODE
@@ -180,7 +180,7 @@ class Go(EventListener):
 
     actions = ("go",)
 
-    async def handle(self, event: ChangeSeen | Call) -> Launch | None:
+    async def handle(self, event: ChangeEvent | Call) -> Launch | None:
         return Launch("shop", "x", {"wait": "0"}) if isinstance(event, Call) else None
 
 

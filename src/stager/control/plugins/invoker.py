@@ -18,7 +18,7 @@ from stager.control.plugins.threads import Threads
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.errors import Fault, StagerError, sentences
 from stager.domain.pull_requests.decisions import Decision, problem_of
-from stager.domain.pull_requests.events import Call, ChangeSeen
+from stager.domain.pull_requests.events import Call, ChangeEvent
 from stager.ports.handlers import EventListener, Handler
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Invoker:
         self.failures.clear(name)
         return answer
 
-    async def decision(self, listener: EventListener, event: ChangeSeen) -> Decision | None:
+    async def decision(self, listener: EventListener, event: ChangeEvent) -> Decision | None:
         """Call a listener with a pull request's event and return its decision. Raises what `ask` does, and
         `Fault` (`listener-answer-invalid`) for anything but a valid decision."""
         answer = await self.ask(listener, "handle", event)

@@ -21,7 +21,7 @@ from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
 from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, ChecksEnded
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, ChecksCompleted
 from stager.domain.source import Change, Repository, Revision
 from stager.ports.store import Store, Transaction
 
@@ -69,7 +69,7 @@ class ChangeEvents:
         self._listeners = listeners
         self._changed = changed
 
-    async def apply(self, event: ChangeSeen) -> str:
+    async def apply(self, event: ChangeEvent) -> str:
         """Let the listeners decide about an event, and write the desired state. Returns the outcome."""
         if not await self.concerns_us(event):
             return await self._not_ours(event.change.repository)
@@ -85,17 +85,17 @@ class ChangeEvents:
             await self._changed(environment)
         return "; ".join((outcome, *decided.by_listeners.failures))
 
-    async def concerns_us(self, event: ChangeSeen) -> bool:
+    async def concerns_us(self, event: ChangeEvent) -> bool:
         """Whether its repository belongs to an application, or did when a preview of the change was made."""
         return await self._application(event) is not None or bool(await self._former(event))
 
-    async def _former(self, event: ChangeSeen) -> str:
+    async def _former(self, event: ChangeEvent) -> str:
         """The application that a preview of this change was made for; empty when it has none."""
         change = event.change
         found = await self._store.read(lambda tx: previews_of(tx, change.repository, change.number))
         return found[0].app if found else ""
 
-    async def _application(self, event: ChangeSeen) -> Application | None:
+    async def _application(self, event: ChangeEvent) -> Application | None:
         repository = event.change.repository
         return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
 
@@ -105,7 +105,7 @@ class ChangeEvents:
             log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
         return why
 
-    async def _decided(self, application: Application | None, event: ChangeSeen) -> _Decided:
+    async def _decided(self, application: Application | None, event: ChangeEvent) -> _Decided:
         decided = await self._listeners.decide(event)
         launches = isinstance(decided.decision, LaunchPreview | Skip) and not _skips_close(decided, event)
         if application is None or not launches:
@@ -116,7 +116,7 @@ class ChangeEvents:
         return _Decided(decided, suspension)
 
     def _write(
-        self, tx: Transaction, application: Application | None, event: ChangeSeen, decided: _Decided
+        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: _Decided
     ) -> tuple[list[Environment], str]:
         """Write the desired state. Returns the environments that changed, and the outcome."""
         if _is_stale(tx, event):
@@ -131,7 +131,7 @@ class ChangeEvents:
         return [*changed, *(one for one in noted if one.id not in known)], outcome
 
     def _carry_out(
-        self, tx: Transaction, application: Application | None, event: ChangeSeen, decided: _Decided
+        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: _Decided
     ) -> tuple[list[Environment], str]:
         """Without an application, removing is all that can be done; it goes by what was stored when the
         previews were made."""
@@ -153,7 +153,7 @@ class ChangeEvents:
         self,
         tx: Transaction,
         application: Application,
-        event: ChangeSeen,
+        event: ChangeEvent,
         decided: _Decided,
         decision: LaunchPreview | Skip,
     ) -> tuple[list[Environment], str]:
@@ -172,7 +172,7 @@ class ChangeEvents:
         return [held], f"refused: {suspension.reason.value}"
 
 
-def _skips_close(by_listeners: ListenerDecision, event: ChangeSeen) -> bool:
+def _skips_close(by_listeners: ListenerDecision, event: ChangeEvent) -> bool:
     """Whether a listener wants nothing done about a change that was closed."""
     return event.action is ChangeAction.CLOSED and isinstance(by_listeners.decision, Skip)
 
@@ -197,11 +197,11 @@ def _request(
     return PreviewRequest(key, name, revision, parameters, change.trust, link_of(change))
 
 
-def _key(application: Application, event: ChangeSeen) -> EnvironmentKey:
+def _key(application: Application, event: ChangeEvent) -> EnvironmentKey:
     return EnvironmentKey.of_change(application.name, event.change.repository.id, event.change.number)
 
 
-def _asks_for_more(before: Environment, event: ChangeSeen, suspension: Suspension | None) -> bool:
+def _asks_for_more(before: Environment, event: ChangeEvent, suspension: Suspension | None) -> bool:
     """Whether the event differs from the desired state: a new head, a head in another repository, a removed
     preview, or another decision of policy. A preview that somebody stopped stays stopped until the change is
     reopened."""
@@ -222,7 +222,7 @@ def _with_link(tx: Transaction, before: Environment, change: Change) -> Environm
     return renamed
 
 
-def waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
+def waiting_for_checks(tx: Transaction, event: ChecksCompleted) -> list[Change]:
     """The open changes whose preview waits for the checks of this commit."""
     waiting = (
         environment
@@ -237,7 +237,7 @@ def waiting_for_checks(tx: Transaction, event: ChecksEnded) -> list[Change]:
     return [change for change in changes if change is not None and change.is_open]
 
 
-def _is_stale(tx: Transaction, event: ChangeSeen) -> bool:
+def _is_stale(tx: Transaction, event: ChangeEvent) -> bool:
     """Whether something newer is known. A closed change can only be reopened: an `opened` or a push of the
     same second happened before."""
     change = event.change

@@ -29,7 +29,7 @@ from stager.domain.pull_requests.comment_command import (
     first_line,
     parse_command,
 )
-from stager.domain.pull_requests.events import CommandSaid
+from stager.domain.pull_requests.events import CommentAdded
 from stager.ports.forge import Forge, Reaction
 from stager.ports.store import StateKind, Store, Transaction
 
@@ -96,7 +96,7 @@ class CommentCommands:
         self._commands, self._queries = environments.commands, environments.queries
         self._change_feed = environments.change_feed
 
-    async def run(self, event: CommandSaid) -> str:
+    async def run(self, event: CommentAdded) -> str:
         """Carry out a comment's command and answer it. Returns the outcome of the delivery."""
         command, forge = parse_command(event.text), self._forges.of(event.repository.id)
         is_ours, environment = await self._store.read(lambda tx: self._find(tx, event))
@@ -116,7 +116,7 @@ class CommentCommands:
         self._change_feed.changed(environment.id)
         return answer.outcome
 
-    def _find(self, tx: Transaction, event: CommandSaid) -> tuple[bool, Environment | None]:
+    def _find(self, tx: Transaction, event: CommentAdded) -> tuple[bool, Environment | None]:
         """Whether the repository belongs to an application, or did, and the preview of the change. A preview
         of an application that is no longer configured can still be removed."""
         application = application_of(tx, self._applications, event.repository)
@@ -127,13 +127,13 @@ class CommentCommands:
         former = previews_of(tx, event.repository, event.number)
         return application is not None or bool(former), former[0] if former else None
 
-    def _save(self, tx: Transaction, event: CommandSaid, environment_id: str, answer: _Answer) -> None:
+    def _save(self, tx: Transaction, event: CommentAdded, environment_id: str, answer: _Answer) -> None:
         _save(tx, environment_id, answer.note)
         if answer.is_final:
             self._once.remember(tx, event)
 
     async def _answer(
-        self, forge: Forge, event: CommandSaid, command: CommentCommand, environment: Environment
+        self, forge: Forge, event: CommentAdded, command: CommentCommand, environment: Environment
     ) -> _Answer:
         try:
             access = await forge.people.access(event.repository, event.author)
@@ -161,7 +161,7 @@ class CommentCommands:
         log.info("comment_command", verb=command.verb, environment=environment.id, author=event.author)
         return _Answer(_reaction(command.verb), f"done: {command.verb}", note)
 
-    async def _execute(self, verb: Verb, event: CommandSaid, environment: Environment) -> Note | None:
+    async def _execute(self, verb: Verb, event: CommentAdded, environment: Environment) -> Note | None:
         actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:
@@ -186,7 +186,7 @@ class CommentCommands:
         return None
 
     @staticmethod
-    async def _react(forge: Forge, event: CommandSaid, reaction: Reaction) -> None:
+    async def _react(forge: Forge, event: CommentAdded, reaction: Reaction) -> None:
         try:
             await forge.announcements.react(event.repository, event.comment, reaction)
         except StagerError as error:

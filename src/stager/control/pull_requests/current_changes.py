@@ -9,7 +9,7 @@ import structlog
 
 from stager.control.forges import Forges
 from stager.domain.errors import StagerError
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent
 from stager.domain.source import Change
 from stager.ports.clock import Clock
 
@@ -28,7 +28,7 @@ class CurrentChanges:
         self._clock = clock
         self._paused_until = datetime.min.replace(tzinfo=UTC)
 
-    async def refresh(self, event: ChangeSeen) -> ChangeSeen:
+    async def refresh(self, event: ChangeEvent) -> ChangeEvent:
         """The event with the change's current state; unchanged where the forge can't be asked."""
         forge = self._forges.of(event.change.repository.id)
         if forge is None or self._clock.now() < self._paused_until:
@@ -42,7 +42,7 @@ class CurrentChanges:
         if current is None or current.updated_at < event.change.updated_at:
             return event
         fresh = replace(current, head_before=event.change.head_before)
-        return ChangeSeen(action_for(current, event.action), fresh, confirmed=True)
+        return ChangeEvent(action_for(current, event.action), fresh, confirmed=True)
 
 
 def action_for(change: Change, reported: ChangeAction) -> ChangeAction:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
+from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
 from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction
 
@@ -26,7 +26,7 @@ class Deduplication:
         self._store = store
         self._clock = clock
 
-    async def repeated(self, event: CommandSaid | ChangeSeen) -> str:
+    async def repeated(self, event: CommentAdded | ChangeEvent) -> str:
         """Why the event must be ignored; empty when it mustn't."""
         repository, name, at = _identity(event)
         if at is not None and at < self._clock.now() - OLDEST:
@@ -34,16 +34,16 @@ class Deduplication:
         known = await self._store.read(lambda tx: tx.is_processed(repository, name))
         return "it took effect before" if known else ""
 
-    def remember(self, tx: Transaction, event: CommandSaid | ChangeSeen) -> None:
+    def remember(self, tx: Transaction, event: CommentAdded | ChangeEvent) -> None:
         """Record that the event took effect."""
         repository, name, _ = _identity(event)
         tx.mark_processed(repository, name, self._clock.now())
 
 
-def _identity(event: CommandSaid | ChangeSeen) -> tuple[str, str, datetime | None]:
+def _identity(event: CommentAdded | ChangeEvent) -> tuple[str, str, datetime | None]:
     """The repository's id, the event's name within the repository, and its time."""
-    if isinstance(event, CommandSaid):
-        return event.repository.id, f"comment:{event.comment}", event.said_at
+    if isinstance(event, CommentAdded):
+        return event.repository.id, f"comment:{event.comment}", event.created_at
     change = event.change
     stamp = change.updated_at.isoformat()
     return change.repository.id, f"{event.action}:{change.number}:{stamp}", change.updated_at

@@ -11,7 +11,7 @@ from stager.control.plugins.invoker import Invoker
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import StagerError, sentences
 from stager.domain.pull_requests.decisions import Decision, Skip
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.ports.handlers import EventListener
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Listeners:
         self._listeners = listeners
         self._invoker = invoker
 
-    async def decide(self, event: ChangeSeen) -> ListenerDecision:
+    async def decide(self, event: ChangeEvent) -> ListenerDecision:
         """The decision of the first listener that takes the event. A listener that fails, hangs or returns
         something invalid is passed over."""
         failures: list[str] = []

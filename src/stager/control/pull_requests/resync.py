@@ -17,7 +17,7 @@ from stager.control.pull_requests.change_events import ChangeEvents
 from stager.control.pull_requests.repositories import application_of, remember
 from stager.domain.application import Application, Applications
 from stager.domain.errors import StagerError
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent
 from stager.domain.source import Change, Repository
 from stager.ports.clock import Clock
 from stager.ports.forge import Changes
@@ -118,7 +118,7 @@ class Resync:
             return
         listed = await forge.changes.open_changes(repository)
         for change in listed:
-            await self._apply(ChangeSeen(ChangeAction.SYNCHRONIZE, change, confirmed=True))
+            await self._apply(ChangeEvent(ChangeAction.SYNCHRONIZE, change, confirmed=True))
         numbers = {change.number for change in listed}
         believed = await self._store.read(lambda tx: _believed_open(tx, repository))
         for change in believed:
@@ -133,9 +133,9 @@ class Resync:
             stamp = max(believed.updated_at, self._clock.now().replace(microsecond=0))
             now = replace(believed, is_open=False, updated_at=stamp)
         action = ChangeAction.SYNCHRONIZE if now.is_open else ChangeAction.CLOSED
-        await self._apply(ChangeSeen(action, now, confirmed=True))
+        await self._apply(ChangeEvent(action, now, confirmed=True))
 
-    async def _apply(self, event: ChangeSeen) -> None:
+    async def _apply(self, event: ChangeEvent) -> None:
         outcome = await self._change_events.apply(event)
         if not outcome.startswith(("nothing", "ignored")):
             log.info(

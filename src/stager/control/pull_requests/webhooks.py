@@ -16,9 +16,9 @@ from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
     ChangeAction,
-    ChangeSeen,
-    ChecksEnded,
-    CommandSaid,
+    ChangeEvent,
+    ChecksCompleted,
+    CommentAdded,
     Delivery,
     Ignored,
     MergeQueued,
@@ -92,25 +92,25 @@ class WebhookConsumer:
         reader = self._webhooks.get(delivery.forge)
         event = reader.read(delivery) if reader else Ignored(f"no forge {delivery.forge} is configured")
         match event:
-            case ChangeSeen():
+            case ChangeEvent():
                 return await self._changed(event)
-            case CommandSaid():
+            case CommentAdded():
                 return await self._handlers.comment_commands.run(event)
-            case ChecksEnded():
+            case ChecksCompleted():
                 return await self._checked(event)
             case MergeQueued():
                 return await self._handlers.merge_queue.queued(event)
             case Ignored(reason):
                 return f"ignored: {reason}"
 
-    async def _checked(self, event: ChecksEnded) -> str:
+    async def _checked(self, event: ChecksCompleted) -> str:
         """Decide again about the changes that wait for the checks of this commit."""
         waiting = await self._store.read(lambda tx: waiting_for_checks(tx, event))
         for change in waiting:
-            await self._apply(ChangeSeen(ChangeAction.EDITED, change))
+            await self._apply(ChangeEvent(ChangeAction.EDITED, change))
         return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
 
-    async def _changed(self, event: ChangeSeen) -> str:
+    async def _changed(self, event: ChangeEvent) -> str:
         """Apply an event. A repeated reopening counts as a push: otherwise it would start again what somebody
         stopped since."""
         reopened = event.action is ChangeAction.REOPENED
@@ -120,7 +120,7 @@ class WebhookConsumer:
             await self._store.write(lambda tx: self._once.remember(tx, event))
         return outcome
 
-    async def _apply(self, event: ChangeSeen) -> str:
+    async def _apply(self, event: ChangeEvent) -> str:
         changes = self._handlers.change_events
         concerns_us = await changes.concerns_us(event)
         return await changes.apply(await self._current.refresh(event) if concerns_us else event)

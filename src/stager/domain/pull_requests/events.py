@@ -25,7 +25,7 @@ class ChangeAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeSeen:
+class ChangeEvent:
     """A change was opened, pushed to, edited, reopened or closed.
 
     Args:
@@ -41,14 +41,14 @@ class ChangeSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandSaid:
+class CommentAdded:
     """A comment on a change that begins with `/stager`. The author's permissions aren't checked yet.
 
     Args:
         author: the login.
         text: the beginning of the comment.
         comment: its id.
-        said_at: when it was written; None if unknown.
+        created_at: when it was written; None if unknown.
     """
 
     repository: Repository
@@ -56,11 +56,11 @@ class CommandSaid:
     author: str
     text: str
     comment: str
-    said_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ChecksEnded:
+class ChecksCompleted:
     """A check of a commit ended; others may still run."""
 
     repository: Repository
@@ -83,7 +83,7 @@ class Ignored:
     repository: Repository | None = None
 
 
-Event = ChangeSeen | CommandSaid | ChecksEnded | MergeQueued | Ignored
+Event = ChangeEvent | CommentAdded | ChecksCompleted | MergeQueued | Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeSeen, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import ChangeEvent, Delivery, Event, Ignored
 from stager.domain.source import Access, Change, Repository
 from stager.forges.local import deliveries
 from stager.forges.local.deliveries import FORGE, change_of, repository_of
@@ -104,7 +104,7 @@ class LocalForge(Webhooks, Changes, Reports, Origins, People, Announcements, Red
         if message is None:
             return Ignored("the push can't be read")
         change = change_of(message.repository, message.change, self._home())
-        return ChangeSeen(message.action, replace(change, head_before=message.change.before))
+        return ChangeEvent(message.action, replace(change, head_before=message.change.before))
 
     async def change(self, repository: Repository, number: int) -> Change | None:
         register = await self._of(repository).changes()

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, CommandSaid, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import (
+    ChangeAction,
+    ChangeEvent,
+    CommentAdded,
+    Delivery,
+    Event,
+    Ignored,
+)
 from stager.domain.source import Change, Repository, repository_id
 from stager.ports.forge import Forge, RateLimit, Signed
 from stager.ports.source import Origin
@@ -122,7 +129,7 @@ class FakeForge(FakeReports, FakePeople):
         draft: bool = False,
         description: str = "",
         author_is_bot: bool = False,
-    ) -> ChangeSeen:
+    ) -> ChangeEvent:
         """Open a change. Returns the event, as the following methods do.
 
         Args:
@@ -151,13 +158,13 @@ class FakeForge(FakeReports, FakePeople):
 
     def edit(
         self,
-        event: ChangeSeen,
+        event: ChangeEvent,
         *,
         labels: tuple[str, ...] | None = None,
         draft: bool | None = None,
         title: str | None = None,
         description: str | None = None,
-    ) -> ChangeSeen:
+    ) -> ChangeEvent:
         """Edit the change without its code. None leaves a field as it is."""
         change = self._change_of(event)
         edited = replace(
@@ -172,40 +179,40 @@ class FakeForge(FakeReports, FakePeople):
         # Events of a closed change are read as `CLOSED`.
         return self._recorded(ChangeAction.EDITED if change.is_open else ChangeAction.CLOSED, edited)
 
-    def push(self, event: ChangeSeen, sha: str) -> ChangeSeen:
+    def push(self, event: ChangeEvent, sha: str) -> ChangeEvent:
         """Push a new head to the change."""
         change = self._change_of(event)
         pushed = replace(change, head_sha=sha, head_before=change.head_sha, updated_at=self._moment())
         return self._recorded(ChangeAction.SYNCHRONIZE, pushed)
 
-    def close(self, event: ChangeSeen, *, merged: bool = False) -> ChangeSeen:
+    def close(self, event: ChangeEvent, *, merged: bool = False) -> ChangeEvent:
         change = replace(
             self._change_of(event), is_open=False, merged=merged, head_before="", updated_at=self._moment()
         )
         return self._recorded(ChangeAction.CLOSED, change)
 
-    def reopen(self, event: ChangeSeen) -> ChangeSeen:
+    def reopen(self, event: ChangeEvent) -> ChangeEvent:
         change = replace(self._change_of(event), is_open=True, head_before="", updated_at=self._moment())
         return self._recorded(ChangeAction.REOPENED, change)
 
-    def delete_head(self, event: ChangeSeen) -> None:
+    def delete_head(self, event: ChangeEvent) -> None:
         """Delete the repository of the change's head, without an event."""
         change = replace(self._change_of(event), head_repository=None)
         self._changes[change.repository.id, change.number] = change
 
-    def forget(self, event: ChangeSeen) -> None:
+    def forget(self, event: ChangeEvent) -> None:
         """Delete the change."""
         del self._changes[event.change.repository.id, event.change.number]
 
-    def add_comment(self, event: ChangeSeen, body: str) -> Comment:
+    def add_comment(self, event: ChangeEvent, body: str) -> Comment:
         """Add a person's comment."""
         change = event.change
         return self._add(change.repository.id, change.number, body, ours=False)
 
-    def say(self, event: ChangeSeen, text: str, author: str = "octocat") -> CommandSaid:
+    def say(self, event: ChangeEvent, text: str, author: str = "octocat") -> CommentAdded:
         """Add a person's comment with a command, such as `/stager logs`."""
         change = event.change
-        return CommandSaid(change.repository, change.number, author, text, self.add_comment(event, text).id)
+        return CommentAdded(change.repository, change.number, author, text, self.add_comment(event, text).id)
 
     def lose(self, event: Event) -> Delivery:
         """Record the event's delivery as failed. Returns it."""
@@ -275,12 +282,12 @@ class FakeForge(FakeReports, FakePeople):
     def limits(self) -> RateLimit | None:
         return self.rate_limit
 
-    def _change_of(self, event: ChangeSeen) -> Change:
+    def _change_of(self, event: ChangeEvent) -> Change:
         return self._changes[event.change.repository.id, event.change.number]
 
-    def _recorded(self, action: ChangeAction, change: Change) -> ChangeSeen:
+    def _recorded(self, action: ChangeAction, change: Change) -> ChangeEvent:
         self._changes[change.repository.id, change.number] = change
-        return ChangeSeen(action, change)
+        return ChangeEvent(action, change)
 
     def _moment(self) -> datetime:
         self._now += self._tick

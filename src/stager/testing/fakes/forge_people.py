@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stager.domain.pull_requests.events import ChangeSeen, ChecksEnded
+from stager.domain.pull_requests.events import ChangeEvent, ChecksCompleted
 from stager.domain.source import Access, Repository
 from stager.ports.forge import Checks
 from stager.testing.fakes.faults import Faulty
@@ -23,16 +23,16 @@ class FakePeople(Faulty):
         """Set a user's access to the repository. Logins are case-insensitive."""
         self._allowed[repository.id, login.lower()] = access
 
-    def touch(self, event: ChangeSeen, *paths: str) -> None:
+    def touch(self, event: ChangeEvent, *paths: str) -> None:
         """Set the files that the change touches."""
         self._paths[event.change.repository.id, event.change.number] = list(paths)
 
     def check(
         self, repository: Repository, sha: str, outcome: Checks = "success", *, context: str = "ci"
-    ) -> ChecksEnded:
+    ) -> ChecksCompleted:
         """Set the outcome of one of the commit's checks. Returns the event of its end."""
         self._checks.setdefault((repository.id, sha), {})[context] = outcome
-        return ChecksEnded(repository, sha)
+        return ChecksCompleted(repository, sha)
 
     # The ports.
 

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from stager.control.control_plane import ControlPlane
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent
 from stager.web.context import Control
 from stager.web.forges.webhooks import deliveries_of
 
@@ -45,14 +45,14 @@ async def local(request: Request, control: Control) -> Response:
     deliveries = await deliveries_of(request, control, webhooks)
     for delivery in deliveries:
         await control.pull_requests.webhooks.receive(delivery)
-    events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeSeen)]
+    events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeEvent)]
     shown, more = events[:MAX_SHOWN], len(events[MAX_SHOWN:])
     timeout = URL_TIMEOUT if len(events) <= MAX_WITH_URL else 0.0
     lines = await asyncio.gather(*(_line(control, event, timeout) for event in shown))
     return PlainTextResponse("\n".join([*lines, *([f"and {more} more"] if more else [])]), 202)
 
 
-async def _line(control: ControlPlane, event: ChangeSeen, timeout: float) -> str:
+async def _line(control: ControlPlane, event: ChangeEvent, timeout: float) -> str:
     change = event.change
     what = f"{WORDS[event.action]} change {change.number}"
     application = control.applications.of_repository(change.repository)

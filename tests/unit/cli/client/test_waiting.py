@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from stager.auth.basic import BasicAuthentication
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.testing import Program
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import USERS, Served, served
@@ -24,7 +24,7 @@ class Pull:
     """An open pull request, of which the server has heard."""
 
     server: Served
-    seen: ChangeSeen
+    seen: ChangeEvent
 
     def push(self, sha: str) -> None:
         harness = self.server.harness

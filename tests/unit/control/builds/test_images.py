@@ -15,7 +15,7 @@ from stager.control.reconciler.rollout import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.route import Page
 from stager.domain.source import Repository, Revision
@@ -53,14 +53,14 @@ class Works(Harness):
         """The commits whose build began."""
         return [order.sha for order in self.builder.orders]
 
-    async def opened(self, sha: str = "a1", **given: Any) -> ChangeSeen:
+    async def opened(self, sha: str = "a1", **given: Any) -> ChangeEvent:
         """A pull request was opened, and all of it came to rest."""
         event = self.forge.open(self.repository, "feature-x", sha, **given)
         await self.tell(event)
         await self.rest()
         return event
 
-    async def opened_by_fork(self, sha: str = "f1") -> ChangeSeen:
+    async def opened_by_fork(self, sha: str = "f1") -> ChangeEvent:
         return await self.opened(sha, fork=self.forge.add_repository("mallory", "shop"))
 
     async def spec(self) -> InstanceSpec:

@@ -13,7 +13,7 @@ from stager.control.environments.lookup import MAX_NAME_LENGTH
 from stager.domain.commands import Kill
 from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Refused, Retry
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.status import State
 from stager.testing import Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
@@ -57,7 +57,7 @@ async def refusal(asked: Awaitable[object]) -> tuple[str, int]:
 
 async def opened(
     harness: Harness, ref: str = "feature-x", owner: str = "acme", name: str = "shop"
-) -> ChangeSeen:
+) -> ChangeEvent:
     event = harness.forge.open(harness.forge.add_repository(owner, name), ref, "a1")
     await harness.tell(event)
     await harness.rest()
@@ -212,7 +212,7 @@ class TestKill:
 class TestKillOfAChange:
     """It holds until somebody wants the preview again."""
 
-    async def held(self, harness: Harness) -> ChangeSeen:
+    async def held(self, harness: Harness) -> ChangeEvent:
         event = await opened(harness)
         await harness.stop("feature-x")
         await harness.rest()

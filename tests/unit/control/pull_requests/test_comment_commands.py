@@ -15,7 +15,7 @@ from stager.control.pull_requests.deduplication import OLDEST
 from stager.control.reconciler.retention import MIN_DELIVERY_RETENTION
 from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, Verb
-from stager.domain.pull_requests.events import ChangeSeen, CommandSaid
+from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access, Change, Repository
 from stager.domain.status import State
@@ -40,37 +40,37 @@ class Talk(Harness):
         self.forge.allow(self.repository, "root", Access.ADMIN)
         self.forge.allow(self.repository, "bob", Access.READ)
 
-    async def opened(self, ref: str = "feature-x", sha: str = SHA, **given: Any) -> ChangeSeen:
+    async def opened(self, ref: str = "feature-x", sha: str = SHA, **given: Any) -> ChangeEvent:
         event = self.forge.open(self.repository, ref, sha, **given)
         await self.tell(event)
         await self.rest(30)
         return event
 
-    async def opened_by_fork(self, sha: str = SHA) -> ChangeSeen:
+    async def opened_by_fork(self, sha: str = SHA) -> ChangeEvent:
         return await self.opened(sha=sha, fork=self.forge.add_repository("mallory", "shop"))
 
-    async def say(self, event: ChangeSeen, text: str, author: str = "ann") -> Reaction | None:
+    async def say(self, event: ChangeEvent, text: str, author: str = "ann") -> Reaction | None:
         """Somebody says this; our reaction at it, once all has come to rest."""
         return await self.told(self.forge.say(event, text, author))
 
-    async def told(self, said: CommandSaid) -> Reaction | None:
+    async def told(self, said: CommentAdded) -> Reaction | None:
         await self.tell(said)
         await self.rest(30)
         [comment] = [c for c in self.forge.comments if c.id == said.comment]
         assert len(comment.reactions) <= 1
         return next(iter(comment.reactions), None)
 
-    async def of(self, event: ChangeSeen) -> Environment:
+    async def of(self, event: ChangeEvent) -> Environment:
         """The environment of a change."""
         every = await self.environments()
         [found] = [e for e in every if e.change and e.change.number == event.change.number]
         return found
 
-    async def note(self, event: ChangeSeen) -> Note | None:
+    async def note(self, event: ChangeEvent) -> Note | None:
         environment = await self.of(event)
         return await self.store.read(lambda tx: note_of(tx, environment))
 
-    async def state(self, event: ChangeSeen) -> State:
+    async def state(self, event: ChangeEvent) -> State:
         return (await self.status(await self.of(event))).state
 
 
@@ -284,7 +284,7 @@ class TestWho:
 class TestOnce:
     """A copy of a delivery may come under an id of its own, because that isn't signed."""
 
-    async def again(self, talk: Talk, said: CommandSaid, number: int = 1) -> None:
+    async def again(self, talk: Talk, said: CommentAdded, number: int = 1) -> None:
         await talk.running.webhooks.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
@@ -361,7 +361,9 @@ class TestOnce:
     ) -> None:
         """By then it isn't remembered for certain."""
         event = await talk.opened()
-        said = replace(talk.forge.say(event, "/stager kill", "ann"), said_at=talk.running.clock.now() - age)
+        said = replace(
+            talk.forge.say(event, "/stager kill", "ann"), created_at=talk.running.clock.now() - age
+        )
         await talk.told(said)
 
         assert (await talk.state(event) is State.STOPPED) is acts

@@ -10,7 +10,7 @@ import pytest
 
 from stager.domain.application import Application
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.source import Access, Repository
 from tests.unit.control.harness import SHOP, Harness
 
@@ -29,7 +29,7 @@ TWO_ROUNDS = 700.0
 
 
 @pytest.fixture
-async def opened() -> AsyncIterator[tuple[Harness, ChangeSeen]]:
+async def opened() -> AsyncIterator[tuple[Harness, ChangeEvent]]:
     """A preview of a pull request that is live."""
     async with Harness([OURS]).open() as harness:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
@@ -48,7 +48,7 @@ async def restarted(harness: Harness, configured: Sequence[Application]) -> None
 @CONFIGURATIONS
 @pytest.mark.parametrize("credentials", [True, False])
 async def test_a_closed_change_takes_its_preview_along(
-    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application], credentials: bool
+    opened: tuple[Harness, ChangeEvent], configured: Sequence[Application], credentials: bool
 ) -> None:
     harness, event = opened
     harness.credentials = credentials
@@ -63,7 +63,7 @@ async def test_a_closed_change_takes_its_preview_along(
 
 @CONFIGURATIONS
 async def test_a_close_that_nobody_told_of_is_found(
-    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
+    opened: tuple[Harness, ChangeEvent], configured: Sequence[Application]
 ) -> None:
     harness, event = opened
     await harness.kill()
@@ -75,7 +75,7 @@ async def test_a_close_that_nobody_told_of_is_found(
 
 
 async def test_an_entry_that_was_renamed_with_its_repository(
-    opened: tuple[Harness, ChangeSeen],
+    opened: tuple[Harness, ChangeEvent],
 ) -> None:
     harness, event = opened
     harness.forge.rename(event.change.repository, "acme", "store")
@@ -93,7 +93,7 @@ async def test_an_entry_that_was_renamed_with_its_repository(
 
 @CONFIGURATIONS
 async def test_nothing_else_of_it_is_done(
-    opened: tuple[Harness, ChangeSeen], configured: Sequence[Application]
+    opened: tuple[Harness, ChangeEvent], configured: Sequence[Application]
 ) -> None:
     harness, event = opened
     await restarted(harness, configured)
@@ -113,7 +113,7 @@ async def test_nothing_else_of_it_is_done(
     result="no effect: a preview is found by its repository's id",
 )
 async def test_another_repositorys_change_with_its_number_ends_nothing(
-    opened: tuple[Harness, ChangeSeen],
+    opened: tuple[Harness, ChangeEvent],
 ) -> None:
     harness, event = opened
     await restarted(harness, [])
@@ -139,7 +139,7 @@ async def test_killed_by_the_old_name() -> None:
             await harness.stop("master", "shopp")
 
 
-async def test_killed_in_a_comment(opened: tuple[Harness, ChangeSeen]) -> None:
+async def test_killed_in_a_comment(opened: tuple[Harness, ChangeEvent]) -> None:
     harness, event = opened
     await restarted(harness, [])
     harness.forge.allow(event.change.repository, "ann", Access.WRITE)

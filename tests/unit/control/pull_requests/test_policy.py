@@ -11,7 +11,7 @@ import pytest
 from stager.control.pull_requests.current_changes import PAUSE_AFTER_FAILURE
 from stager.domain.environment import UNAPPROVED, SuspensionReason
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.route import Page
 from stager.domain.source import Repository
@@ -47,16 +47,16 @@ class Gate(Harness):
 
         setattr(self.forge, name, noting)
 
-    async def opened(self, sha: str = SHA, ref: str = "feature-x", **given: Any) -> ChangeSeen:
+    async def opened(self, sha: str = SHA, ref: str = "feature-x", **given: Any) -> ChangeEvent:
         event = self.forge.open(self.repository, ref, sha, **given)
         await self.tell(event)
         await self.rest(30)
         return event
 
-    async def opened_by_fork(self, sha: str = SHA, **given: Any) -> ChangeSeen:
+    async def opened_by_fork(self, sha: str = SHA, **given: Any) -> ChangeEvent:
         return await self.opened(sha, fork=self.forge.add_repository("mallory", "shop"), **given)
 
-    async def happened(self, event: ChangeSeen) -> ChangeSeen:
+    async def happened(self, event: ChangeEvent) -> ChangeEvent:
         """This happened, was told, and came to rest."""
         await self.tell(event)
         await self.rest(30)
@@ -666,14 +666,14 @@ class TestRenamed:
                 url="https://forge.test/acme-corp/Shop/pull/1",
             )
             gate.forge._changes[gate.repository.id, 1] = change
-            await gate.happened(ChangeSeen(ChangeAction.EDITED, change))
+            await gate.happened(ChangeEvent(ChangeAction.EDITED, change))
 
             link = (await gate.the()).change
             assert link is not None
             assert (link.owner, link.repository, link.url) == ("acme-corp", "Shop", change.url)
             assert (await gate.assert_live()).id == before.id
             assert len(await gate.environments()) == 1
-            pushed = gate.forge.push(ChangeSeen(ChangeAction.EDITED, change), OTHER)
+            pushed = gate.forge.push(ChangeEvent(ChangeAction.EDITED, change), OTHER)
             await gate.happened(pushed)
             instance = await gate.assert_live()
             assert gate.engine.spec(instance.id).variables["STAGER_REPOSITORY"] == "acme-corp/Shop"

@@ -11,7 +11,7 @@ import pytest
 from stager.control.forges import Forges
 from stager.control.pull_requests.resync import REDELIVER, Resync
 from stager.domain.errors import Retry
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.source import Change, Repository
 from stager.testing import FakeForge, FaultMode
 from stager.testing.fakes.forge import as_forge
@@ -28,7 +28,7 @@ async def harness() -> AsyncIterator[Harness]:
         yield opened
 
 
-async def live(harness: Harness, *refs: str) -> list[ChangeSeen]:
+async def live(harness: Harness, *refs: str) -> list[ChangeEvent]:
     """Changes that are open, told of, and live."""
     repository = harness.forge.add_repository("acme", "shop")
     opened = [harness.forge.open(repository, ref, f"{ref}1") for ref in refs]

@@ -20,7 +20,7 @@ from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
-from stager.domain.pull_requests.events import Call, ChangeAction, ChangeSeen, Ignored
+from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent, Ignored
 from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
@@ -32,36 +32,36 @@ from stager.ports.handlers import EventListener
 from stager.testing import FakeForge, FaultMode
 from tests.unit.control.harness import SHOP, Harness, listeners
 
-Event = ChangeSeen | Call
-Story = Callable[[FakeForge], list[ChangeSeen]]
+Event = ChangeEvent | Call
+Story = Callable[[FakeForge], list[ChangeEvent]]
 
 
-def pushed_and_closed(forge: FakeForge) -> list[ChangeSeen]:
+def pushed_and_closed(forge: FakeForge) -> list[ChangeEvent]:
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
     return [opened, forge.push(opened, "a"), forge.push(opened, "b"), forge.close(opened)]
 
 
-def pushed(forge: FakeForge) -> list[ChangeSeen]:
+def pushed(forge: FakeForge) -> list[ChangeEvent]:
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
     return [opened, forge.push(opened, "a"), forge.push(opened, "b")]
 
 
-def reopened(forge: FakeForge) -> list[ChangeSeen]:
+def reopened(forge: FakeForge) -> list[ChangeEvent]:
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
     return [opened, forge.close(opened), forge.reopen(opened)]
 
 
-def pushed_while_closed(forge: FakeForge) -> list[ChangeSeen]:
+def pushed_while_closed(forge: FakeForge) -> list[ChangeEvent]:
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
     return [opened, forge.close(opened), forge.push(opened, "a"), forge.reopen(opened)]
 
 
-def merged(forge: FakeForge) -> list[ChangeSeen]:
+def merged(forge: FakeForge) -> list[ChangeEvent]:
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
     return [opened, forge.push(opened, "a"), forge.close(opened, merged=True)]
 
 
-def pushed_back(forge: FakeForge) -> list[ChangeSeen]:
+def pushed_back(forge: FakeForge) -> list[ChangeEvent]:
     """A head that was pushed, replaced, and pushed again."""
     opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "a")
     return [opened, forge.push(opened, "b"), forge.push(opened, "a")]
@@ -70,14 +70,14 @@ def pushed_back(forge: FakeForge) -> list[ChangeSeen]:
 STORIES = [pushed, pushed_and_closed, reopened, pushed_while_closed, merged, pushed_back]
 
 
-def orders(events: Sequence[ChangeSeen]) -> list[Sequence[ChangeSeen]]:
+def orders(events: Sequence[ChangeEvent]) -> list[Sequence[ChangeEvent]]:
     """Every order; and, where one comes twice, every order of that."""
     repeated = [[*events, event] for event in events] if len(events) < 4 else []
     every = itertools.chain(itertools.permutations(events), *map(itertools.permutations, repeated))
     return list(every)
 
 
-async def assert_as_the_last_says(harness: Harness, last: ChangeSeen) -> None:
+async def assert_as_the_last_says(harness: Harness, last: ChangeEvent) -> None:
     environments = await harness.environments(present=True)
     if not last.change.is_open:
         assert environments == []
@@ -111,10 +111,10 @@ class TestAnyOrder:
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
     async def test_two_within_one_second_by_what_it_tells_alone(self, pause: float) -> None:
-        def one_push(forge: FakeForge) -> list[ChangeSeen]:
+        def one_push(forge: FakeForge) -> list[ChangeEvent]:
             return pushed(forge)[:2]
 
-        def one_close(forge: FakeForge) -> list[ChangeSeen]:
+        def one_close(forge: FakeForge) -> list[ChangeEvent]:
             opened = forge.open(forge.add_repository("acme", "shop"), "feature-x", "o")
             return [opened, forge.close(opened)]
 
@@ -235,7 +235,7 @@ class TestWithoutAnEnd:
         monkeypatch.setattr(harness.forge, "open_changes", _nothing)  # or the resync would repair it all
         return Hang(harness, monkeypatch)
 
-    async def tell_both(self, harness: Harness) -> tuple[ChangeSeen, ChangeSeen]:
+    async def tell_both(self, harness: Harness) -> tuple[ChangeEvent, ChangeEvent]:
         bad = harness.forge.open(harness.forge.add_repository("acme", "shop"), "bad", "a")
         good = harness.forge.open(bad.change.repository, "good", "b")
         await harness.tell(bad, good)
@@ -474,7 +474,7 @@ class TestListeners:
         async with heard(Deciding(LaunchPreview(), Skip("kept for a demonstration"))) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
             with capture_logs() as logs:
-                await harness.tell(harness.forge.close(ChangeSeen(ChangeAction.OPENED, change)))
+                await harness.tell(harness.forge.close(ChangeEvent(ChangeAction.OPENED, change)))
                 await harness.rest(1)
             outcomes = [line["outcome"] for line in logs if line["event"] == "delivery_done"]
             assert outcomes == ["ignored: skipped by Deciding: kept for a demonstration"]
@@ -547,7 +547,7 @@ class TestListeners:
     async def test_a_failure_is_noted_once_and_forgotten_by_the_next_success(self) -> None:
         async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-            await harness.tell(ChangeSeen(ChangeAction.EDITED, change))
+            await harness.tell(ChangeEvent(ChangeAction.EDITED, change))
             await harness.rest(5)
             environment = await harness.the()
             picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
@@ -563,7 +563,9 @@ class TestListeners:
     @staticmethod
     async def push(harness: Harness) -> None:
         [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-        await harness.tell(harness.forge.push(ChangeSeen(ChangeAction.OPENED, change), change.head_sha + "0"))
+        await harness.tell(
+            harness.forge.push(ChangeEvent(ChangeAction.OPENED, change), change.head_sha + "0")
+        )
         await harness.rest(5)  # less than to the next resync, which asks the listeners again
 
     @pytest.mark.requirement("R65")
@@ -575,7 +577,7 @@ class TestListeners:
     async def test_without_the_one_that_kills_a_preview_outlives_its_change(self) -> None:
         async with heard(LaunchOnGithubPullRequestOpened(), only=True) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-            await harness.tell(harness.forge.close(ChangeSeen("closed", change)))  # type: ignore[arg-type]
+            await harness.tell(harness.forge.close(ChangeEvent("closed", change)))  # type: ignore[arg-type]
             await harness.rest()
 
             await harness.assert_live()

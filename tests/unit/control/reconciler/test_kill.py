@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.route import Endpoint
 from stager.domain.status import State
 from stager.testing import Program
@@ -48,7 +48,7 @@ class Scenario:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.repository = harness.forge.add_repository("acme", "shop")
-        self.unanswered: ChangeSeen | None = None
+        self.unanswered: ChangeEvent | None = None
 
     async def before(self) -> None:
         self.event = await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
@@ -59,7 +59,7 @@ class Scenario:
     async def at_the_end(self) -> None:
         raise NotImplementedError
 
-    async def tell(self, event: ChangeSeen) -> ChangeSeen:
+    async def tell(self, event: ChangeEvent) -> ChangeEvent:
         self.unanswered = event
         await self.harness.tell(event)
         self.unanswered = None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.errors import Fault
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.recipe import Hooks, Recipe
 from stager.domain.source import Access
 from stager.domain.status import State
@@ -106,7 +106,7 @@ class Approved(Built):
     async def before(self) -> None:
         fork = self.harness.forge.add_repository("mallory", "shop")
         self.harness.forge.allow(self.repository, "ann", Access.WRITE)
-        self.event: ChangeSeen = await self.tell(
+        self.event: ChangeEvent = await self.tell(
             self.harness.forge.open(self.repository, "feature-x", SHA, fork=fork)
         )
 

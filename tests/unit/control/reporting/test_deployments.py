@@ -14,7 +14,7 @@ from stager.control.reporting.announcements import PROGRESS
 from stager.control.reporting.commit_status import OVERTAKEN
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
@@ -28,7 +28,7 @@ URL = "http://feature-x.preview.test"
 PLACE = "preview/shop/pr-1"
 
 
-async def opened(harness: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeSeen:
+async def opened(harness: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeEvent:
     """A pull request, and so much time after it."""
     event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", sha, **how)
     await harness.tell(event)
@@ -36,7 +36,7 @@ async def opened(harness: Harness, sha: str = A, seconds: float = 300, **how: An
     return event
 
 
-async def told(harness: Harness, event: ChangeSeen, seconds: float = 300) -> None:
+async def told(harness: Harness, event: ChangeEvent, seconds: float = 300) -> None:
     await harness.tell(event)
     await harness.rest(seconds)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stager.domain.pull_requests.events import ChangeSeen
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Access
 from stager.domain.status import State
@@ -19,7 +19,7 @@ URL = "http://feature-x.preview.test"
 SHA = "c0ffee1234" * 4
 
 
-async def opened(harness: Harness, ref: str = "feature-x") -> ChangeSeen:
+async def opened(harness: Harness, ref: str = "feature-x") -> ChangeEvent:
     event = harness.forge.open(harness.forge.add_repository("acme", "shop"), ref, SHA)
     await harness.tell(event)
     await harness.rest()
@@ -68,7 +68,7 @@ class TestOneComment:
         harness.engine.add_image(IMAGE)
         assert await self.told(harness, harness.forge.reopen(event), "is live") == first
 
-    async def told(self, harness: Harness, event: ChangeSeen, says: str) -> str:
+    async def told(self, harness: Harness, event: ChangeEvent, says: str) -> str:
         """Deliver this. Returns the id of the one comment, which says so then."""
         await harness.tell(event)
         await harness.rest()
@@ -147,7 +147,7 @@ class TestOneComment:
 class TestRefusals:
     """Whoever has to do something is notified; whoever can know already isn't."""
 
-    async def opened(self, harness: Harness, **how: Any) -> ChangeSeen:
+    async def opened(self, harness: Harness, **how: Any) -> ChangeEvent:
         repository = harness.forge.add_repository("acme", "shop")
         event = harness.forge.open(repository, "feature-x", SHA, **how)
         await harness.tell(event)

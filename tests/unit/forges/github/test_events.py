@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChecksEnded, CommandSaid, Delivery, Event, Ignored, MergeQueued
+from stager.domain.pull_requests.events import (
+    ChecksCompleted,
+    CommentAdded,
+    Delivery,
+    Event,
+    Ignored,
+    MergeQueued,
+)
 from stager.domain.source import Repository
 from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.github import GithubDouble, received, signed
@@ -55,12 +62,12 @@ def status(state: str, context: str = "ci/build", **changes: object) -> dict[str
 )
 def test_a_comment_that_begins_with_stager_is_a_command(body: str) -> None:
     event = said(body)
-    assert isinstance(event, CommandSaid)
+    assert isinstance(event, CommentAdded)
     assert (event.repository, event.author, event.text) == (REPOSITORY, "mona", body.strip())
     assert event.number > 0
     assert event.comment.isdigit()
-    assert event.said_at is not None
-    assert timedelta(0) <= datetime.now(UTC) - event.said_at < timedelta(minutes=1)
+    assert event.created_at is not None
+    assert timedelta(0) <= datetime.now(UTC) - event.created_at < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +106,13 @@ def test_a_bot_commands_nothing() -> None:
 
 def test_nobody_any_more_is_called_ghost() -> None:
     event = said("/stager", author=None)
-    assert isinstance(event, CommandSaid)
+    assert isinstance(event, CommentAdded)
     assert event.author == "ghost"
 
 
 def test_a_long_command_is_cut() -> None:
     event = said("/stager " + "x" * 65_000)
-    assert isinstance(event, CommandSaid)
+    assert isinstance(event, CommentAdded)
     assert len(event.text) == 2_000
 
 
@@ -119,7 +126,7 @@ def test_a_long_command_is_cut() -> None:
     ],
 )
 def test_the_end_of_a_check_is_read(event: str, payload: dict[str, Any]) -> None:
-    assert read(payload, event) == ChecksEnded(REPOSITORY, SHA)
+    assert read(payload, event) == ChecksCompleted(REPOSITORY, SHA)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeAction, ChangeSeen, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Delivery, Event, Ignored
 from stager.domain.source import Repository, Trust
 from stager.forges.github.webhooks.events import LARGEST_BODY, GithubWebhooks
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository, received, signed
@@ -43,9 +43,9 @@ def read(payload: object, event: str = "pull_request") -> Event:
     return WEBHOOKS.read(Delivery("1", "github", event, json.dumps(payload)))
 
 
-def seen(payload: object) -> ChangeSeen:
+def seen(payload: object) -> ChangeEvent:
     event = read(payload)
-    assert isinstance(event, ChangeSeen), event
+    assert isinstance(event, ChangeEvent), event
     return event
 
 
@@ -312,7 +312,7 @@ def test_a_title_that_cannot_be_stored_becomes_one_that_can(title: str) -> None:
     payload = GITHUB.event("opened", pull_request(title=title))
     headers, body = signed("pull_request", payload, SECRET)
     event = WEBHOOKS.read(received(WEBHOOKS, headers, body))
-    assert isinstance(event, ChangeSeen)
+    assert isinstance(event, ChangeEvent)
     assert event.change.title == "a?b"
 
 

@@ -11,9 +11,9 @@ from stager.domain.errors import Refused
 from stager.domain.pull_requests.comment_command import parse_command
 from stager.domain.pull_requests.events import (
     ChangeAction,
-    ChangeSeen,
-    ChecksEnded,
-    CommandSaid,
+    ChangeEvent,
+    ChecksCompleted,
+    CommentAdded,
     Delivery,
     Event,
     Ignored,
@@ -138,7 +138,7 @@ def _change_seen(payload: dict[str, object]) -> Event | str:
     change = payloads.read_event(payload).change
     if action is ChangeAction.EDITED and not change.is_open:
         action = ChangeAction.CLOSED
-    return ChangeSeen(action, change)
+    return ChangeEvent(action, change)
 
 
 def _command_said(payload: dict[str, object]) -> Event | str:
@@ -151,7 +151,7 @@ def _command_said(payload: dict[str, object]) -> Event | str:
     if comment.by_bot or parse_command(comment.body) is None:
         return "is no command"
     text = comment.body.strip()[:LONGEST_COMMAND]
-    return CommandSaid(event.repository, event.number, comment.author, text, comment.id, comment.created_at)
+    return CommentAdded(event.repository, event.number, comment.author, text, comment.id, comment.created_at)
 
 
 def _checks_ended(payload: dict[str, object]) -> Event | str:
@@ -160,7 +160,7 @@ def _checks_ended(payload: dict[str, object]) -> Event | str:
         return "isn't the end of a check"
     if event.context.startswith(OWN_CONTEXT):
         return "is our own"
-    return ChecksEnded(event.repository, event.sha)
+    return ChecksCompleted(event.repository, event.sha)
 
 
 def _merge_queued(payload: dict[str, object]) -> Event | str:
