@@ -86,7 +86,7 @@ def test_an_interpreter_of_the_user_s_own_isnt_the_helper_s(tmp_path: Path) -> N
     first, *told = done.stdout.splitlines()
     assert first.startswith("#!/usr/"), done
     assert first.endswith(" -IS"), "without the packages of /usr/local, which the group staff may change"
-    assert "Does what Stager needs root for" in "".join(told)
+    assert "Performs the operations of Stager that need root" in "".join(told)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the helper is for Linux")

@@ -58,7 +58,7 @@ class TestExamine:
         assert (found[1].message, found[1].hint) == ("Away.", "Wait.")
 
     async def test_waits_for_nobody_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(diagnostics, "PATIENCE", 0.01)
+        monkeypatch.setattr(diagnostics, "TIMEOUT", 0.01)
         assert await verdicts(Says("hangs", 60)) == [WRONG]
 
 

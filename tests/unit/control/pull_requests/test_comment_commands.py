@@ -361,9 +361,8 @@ class TestOnce:
     ) -> None:
         """By then it isn't remembered for certain."""
         event = await talk.opened()
-        said = replace(
-            talk.forge.say(event, "/stager kill", "ann"), created_at=talk.running.clock.now() - age
-        )
+        created_at = talk.running.clock.now() - age
+        said = replace(talk.forge.say(event, "/stager kill", "ann"), created_at=created_at)
         await talk.told(said)
 
         assert (await talk.state(event) is State.STOPPED) is acts

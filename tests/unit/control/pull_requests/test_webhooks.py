@@ -563,9 +563,8 @@ class TestListeners:
     @staticmethod
     async def push(harness: Harness) -> None:
         [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-        await harness.tell(
-            harness.forge.push(ChangeEvent(ChangeAction.OPENED, change), change.head_sha + "0")
-        )
+        seen = ChangeEvent(ChangeAction.OPENED, change)
+        await harness.tell(harness.forge.push(seen, change.head_sha + "0"))
         await harness.rest(5)  # less than to the next resync, which asks the listeners again
 
     @pytest.mark.requirement("R65")
