@@ -186,6 +186,14 @@ class Pulls(Ground):
         for delivery in again:
             self._tell(self.harness.forge.read(delivery), delivery.id)
 
+    def _set_aside_ones_arrive(self) -> None:
+        """A person has the forge send again what was set aside. Comments are out of date by then."""
+        receipts = self.harness.store._tables.receipts
+        for found in self._peek(lambda tx: tx.deliveries_set_aside()):
+            event = self.harness.forge.read(receipts[found.forge, found.delivery].delivery)
+            if isinstance(event, ChangeEvent):
+                self._tell(event, found.delivery)
+
     def _happened(self, event: ChangeEvent, told: Telling) -> ChangeEvent:
         self._witness(event)
         self._know(event)

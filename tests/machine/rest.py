@@ -95,6 +95,7 @@ class Rest(People, Faults):
         self.do(self._start(None))
         self.do(self.harness.rest(RESYNCED))
         self.lost_ones_arrive()
+        self._set_aside_ones_arrive()
         self.do(self.harness.rest(QUIET))
         self.nothing_breaks()
         self.no_code_runs_that_may_not()
