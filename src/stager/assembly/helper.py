@@ -157,13 +157,13 @@ async def _hello(client: HelperClient, patience: float) -> dict[str, str]:
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         try:
-            told = await client.call("hello")
+            reply = await client.call("hello")
         except Retry:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
             await asyncio.sleep(PAUSE)
         else:
-            return {str(name): str(lack) for name, lack in told["features"].items()}
+            return {str(name): str(lack) for name, lack in reply["features"].items()}
 
 
 def _why(settings: Settings, error: StagerError) -> str:

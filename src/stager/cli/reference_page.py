@@ -38,7 +38,7 @@ They talk to the server that `stager configure` has named. `--endpoint`, or the 
 Results are on standard output, everything else on standard error. With `--json`, standard output has one JSON
 document: a preview, or a list of previews, as the [HTTP API](http-api.md) has them, unless the command says
 otherwise; and an error is an object on standard error, `{"error": {"message", "hint", "reason", "code",
-"lines"}}`. `NO_COLOR` is obeyed. Where there is no terminal, nobody is asked anything.
+"lines"}}`. `NO_COLOR` is obeyed. Without a terminal, commands never ask questions.
 
 | exit code | what it means |
 |---|---|

@@ -176,7 +176,7 @@ def _name(key: str) -> str:
 def _submodule(origin: Origin) -> str:
     """The name of its mirror. Commits that were fetched with credentials aren't shared with untrusted
     changes."""
-    return _name(f"{origin.url} for strangers" if origin.untrusted else origin.url)
+    return _name(f"{origin.url} for untrusted code" if origin.untrusted else origin.url)
 
 
 def _to_delete(path: Path) -> Path:

@@ -16,7 +16,7 @@ class FileLogs:
     """See `ports.logs.Logs`.
 
     Args:
-        folder: made when it isn't there, for nobody else to read: builds print what they like.
+        folder: created if missing, and readable by its owner only, because build logs may contain anything.
     """
 
     def __init__(self, folder: Path) -> None:

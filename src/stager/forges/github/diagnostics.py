@@ -56,8 +56,8 @@ class GithubCheck:
     async def _rights(self, session: aiohttp.ClientSession) -> Finding:
         if self._app is not None:
             rest = Rest(session, self._server.api_url, AppJwt(self._app))
-            told = await rest.read("/app", {})
-            return _of_app(told.get("permissions") if isinstance(told, dict) else None)
+            response = await rest.read("/app", {})
+            return _of_app(response.get("permissions") if isinstance(response, dict) else None)
         if not self._user:
             hint = "Create a GitHub App at /setup/github; without one, only public repositories work."
             return Finding(self.subject, Verdict.WARNING, "No credentials for GitHub are configured.", hint)

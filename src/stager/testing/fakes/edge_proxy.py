@@ -1,4 +1,4 @@
-"""What stands before the data plane, without a network: where it leads, and what may be wrong with it."""
+"""An edge proxy in memory: its upstream ports, and the faults that a test gives it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from stager.domain.route import RouteTable
 
 
 class FakeEdgeProxy:
-    """See `stager.ports.router.Outpost`.
+    """See `stager.ports.router.EdgeProxy`.
 
     Attributes:
-        doors: host to port, as it leads now.
-        refusing: hosts that it takes nothing for, each with why.
-        failing: what every call ends with; None when all is well.
-        delay: seconds that it takes.
-        told: how often it was told.
+        upstreams: the ingress port of each host in its present configuration.
+        refusing: the hosts that it refuses, with the reason.
+        failing: the error that every call raises; None without a fault.
+        delay: seconds that a call takes.
+        updates: the number of calls.
     """
 
-    name = "outpost"
+    name = "edge proxy"
 
     def __init__(self) -> None:
-        self.doors: dict[str, int] = {}
+        self.upstreams: dict[str, int] = {}
         self.refusing: dict[str, str] = {}
         self.failing: StagerError | None = None
         self.delay = 0.0
-        self.told = 0
+        self.updates = 0
 
     async def apply(self, table: RouteTable) -> Mapping[str, str]:
-        """See `Outpost.apply`. A host that it refuses stays as it was."""
-        self.told += 1
+        """See `EdgeProxy.apply`. A refused host keeps its configuration."""
+        self.updates += 1
         await asyncio.sleep(self.delay)
         if self.failing is not None:
             raise self.failing
-        doors = table.ingress_ports()
-        kept = {host: port for host, port in self.doors.items() if host in self.refusing}
-        self.doors = {host: port for host, port in doors.items() if host not in self.refusing} | kept
-        return {host: why for host, why in self.refusing.items() if host in doors}
+        wanted = table.ingress_ports()
+        kept = {host: port for host, port in self.upstreams.items() if host in self.refusing}
+        self.upstreams = {host: port for host, port in wanted.items() if host not in self.refusing} | kept
+        return {host: why for host, why in self.refusing.items() if host in wanted}

@@ -158,7 +158,7 @@ class FakeEngine:
         self._programs[self._containers[instance].spec.image] = program
 
     def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
-        """The instance's process ends, as by itself or by somebody else's hand.
+        """End the instance's process, as if it exited or was stopped from outside.
 
         Args:
             hungry: because it exceeded its memory limit.
@@ -191,7 +191,7 @@ class FakeEngine:
         return [terminal for _, terminal in self._terminals]
 
     def leave(self) -> None:
-        """Be away: every call fails, and nothing is told, until `come_back`."""
+        """Be unavailable until `come_back`: every call fails, and there are no events."""
         self._away = True
         self._printed.tell("")
         self._feed.interrupt()
@@ -423,7 +423,7 @@ class FakeEngine:
 
     def _running(self, container: _Container) -> Instance:
         self._starts += 1
-        # Two starts never bear the same stamp, even where the clock stands still.
+        # Two starts never have the same timestamp, even with a stopped clock.
         started = self._clock.now() + timedelta(microseconds=self._starts)
         return replace(
             container.instance,

@@ -56,9 +56,9 @@ def now() -> float:
 async def test_what_is_shown_is_reached_when_that_returns(place: Place) -> None:
     await place.routes.show(A, FIRST)
     assert place.router.table.routes == {A: FIRST}
-    assert place.edge_proxy.doors == place.router.table.ingress_ports() == {A: 1}
+    assert place.edge_proxy.upstreams == place.router.table.ingress_ports() == {A: 1}
     await place.routes.show(A, GONE)
-    assert place.edge_proxy.doors == {}
+    assert place.edge_proxy.upstreams == {}
 
 
 async def test_what_merely_starts_isn_t_waited_for(place: Place) -> None:
@@ -67,7 +67,7 @@ async def test_what_merely_starts_isn_t_waited_for(place: Place) -> None:
     await place.routes.show(A, Page("starting"))
     assert now() == before
     await asyncio.sleep(5)
-    assert place.edge_proxy.doors == {A: 1}
+    assert place.edge_proxy.upstreams == {A: 1}
     before = now()
     await place.routes.show(A, FIRST)
     assert now() == before, "it leads there already"
@@ -75,20 +75,20 @@ async def test_what_merely_starts_isn_t_waited_for(place: Place) -> None:
 
 async def test_a_refresh_is_none_of_its_business(place: Place) -> None:
     await place.routes.show(A, FIRST)
-    told = place.edge_proxy.told
+    updates = place.edge_proxy.updates
     await place.routes.show(A, SECOND)
     await asyncio.sleep(60)
-    assert place.edge_proxy.told == told
+    assert place.edge_proxy.updates == updates
 
 
 async def test_changes_are_gathered(place: Place) -> None:
-    told, before = place.edge_proxy.told, now()
+    updates, before = place.edge_proxy.updates, now()
     await asyncio.gather(*(place.routes.show(host, FIRST) for host in (A, B, C)))
     await place.routes.show(A, GONE)
     await place.routes.show(B, GONE)
     await asyncio.sleep(0)
-    assert place.edge_proxy.doors == {C: 3}
-    assert place.edge_proxy.told - told <= 2 + (now() - before) / MIN_INTERVAL
+    assert place.edge_proxy.upstreams == {C: 3}
+    assert place.edge_proxy.updates - updates <= 2 + (now() - before) / MIN_INTERVAL
 
 
 async def test_one_that_is_slow_isn_t_waited_for_long(place: Place) -> None:
@@ -97,7 +97,7 @@ async def test_one_that_is_slow_isn_t_waited_for_long(place: Place) -> None:
     await place.routes.show(A, FIRST)
     assert now() - before <= SYNC_TIMEOUT
     await asyncio.sleep(61)
-    assert place.edge_proxy.doors == {A: 1}
+    assert place.edge_proxy.upstreams == {A: 1}
 
 
 @pytest.mark.parametrize("error", [Fault("It says no.", hint="Ask.", reason="x"), Retry("Away.", reason="x")])
@@ -112,18 +112,18 @@ async def test_one_that_says_no_costs_nobody_the_preview(place: Place, error: Fa
     assert now() - before <= MIN_INTERVAL, "nobody waits for what has been tried"
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    assert place.edge_proxy.doors == {A: 1}
+    assert place.edge_proxy.upstreams == {A: 1}
     assert place.trouble == ""
 
 
 async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
     place.edge_proxy.failing = Retry("Away.", reason="x")
     await place.routes.show(A, FIRST)
-    told = place.edge_proxy.told
+    updates = place.edge_proxy.updates
     await asyncio.sleep(3600)
     assert (
         3600 / (MAX_RETRY_INTERVAL + MIN_INTERVAL) - 1
-        <= place.edge_proxy.told - told
+        <= place.edge_proxy.updates - updates
         <= 3600 / MAX_RETRY_INTERVAL + 6
     )
 
@@ -134,24 +134,24 @@ async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
     assert "a bug in Stager" in place.trouble
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    assert (place.edge_proxy.doors, place.trouble) == ({A: 1}, "")
+    assert (place.edge_proxy.upstreams, place.trouble) == ({A: 1}, "")
 
 
 async def test_one_host_that_it_refuses_costs_no_other(place: Place) -> None:
     place.edge_proxy.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
     for host in (A, B, C):
         await place.routes.show(host, FIRST)
-    assert place.edge_proxy.doors == {A: 1}
+    assert place.edge_proxy.upstreams == {A: 1}
     assert place.trouble == "2 previews are left out: nginx refuses its file."
     assert B not in place.trouble, "anybody may read this"
 
 
 async def test_what_was_done_to_it_is_put_right_by_the_next_look(place: Place) -> None:
     await place.routes.show(A, FIRST)
-    place.edge_proxy.doors = {}
+    place.edge_proxy.upstreams = {}
     await place.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.edge_proxy.doors == {A: 1}
+    assert place.edge_proxy.upstreams == {A: 1}
 
 
 async def test_a_door_stays_open_for_as_long_as_something_leads_there(place: Place) -> None:
@@ -178,7 +178,7 @@ async def test_another_life_takes_no_door_away_before_it_knows(place: Place) -> 
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     await heir.routes.tidy()
-    assert (place.router.table.ports, place.edge_proxy.doors) == ({}, {})
+    assert (place.router.table.ports, place.edge_proxy.upstreams) == ({}, {})
     running.cancel()
 
 
@@ -188,7 +188,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     assert place.router.table.ports == {3: A}
     await place.routes.show(B, FIRST)
     assert place.router.table.routes == {A: FIRST, B: FIRST}
-    assert place.edge_proxy.doors == {A: 3}
+    assert place.edge_proxy.upstreams == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.trouble == (
         "One preview is left out: no ingress port is free; configure more under `ports`."
@@ -197,7 +197,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     place.router.taken = set()
     await place.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.edge_proxy.doors.keys() == {A, B}
+    assert place.edge_proxy.upstreams.keys() == {A, B}
     assert place.trouble == ""
 
 

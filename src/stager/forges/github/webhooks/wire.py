@@ -35,7 +35,7 @@ def _in_utc(stamp: datetime) -> datetime:
     try:
         return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:  # within a day of the first moment that there is, or of the last
-        raise ValueError("isn't a moment that can be told in UTC") from None
+        raise ValueError("isn't a time that can be converted to UTC") from None
 
 
 Text = Annotated[str, BeforeValidator(text_of)]

@@ -1,6 +1,6 @@
 """Migrates an older database to `schema`, with Alembic and without a configuration file.
 
-Each file in `versions/` is one migration, written by hand; one that is on `main` is never changed.
+Each file in `versions/` is one migration, written manually; one that is on `main` is never changed.
 `schema.VERSION` names the newest. A new migration comes with a run of `tests/integration/test_upgrade.py`.
 """
 

@@ -26,7 +26,7 @@ class Place(Protocol):
 
     edge_proxy: EdgeProxy
 
-    def doors(self) -> Mapping[str, int]:
+    def upstreams(self) -> Mapping[str, int]:
         """Where it leads."""
 
     def refuse(self, host: str) -> None:
@@ -41,8 +41,8 @@ class FakePlace:
         self._fake = FakeEdgeProxy()
         self.edge_proxy: EdgeProxy = self._fake
 
-    def doors(self) -> Mapping[str, int]:
-        return self._fake.doors
+    def upstreams(self) -> Mapping[str, int]:
+        return self._fake.upstreams
 
     def refuse(self, host: str) -> None:
         self._fake.refusing[host] = "It won't."
@@ -65,7 +65,7 @@ class NginxPlace:
             nginx=Nginx(folder / "scratch", [], reload),
         )
 
-    def doors(self) -> Mapping[str, int]:
+    def upstreams(self) -> Mapping[str, int]:
         found = {}
         for path in self._sites.glob("[!.]*"):
             text = path.read_text()
@@ -97,23 +97,23 @@ def table(**ports: int) -> RouteTable:
 
 async def test_it_leads_to_every_door_and_to_no_other(place: Place) -> None:
     assert await place.edge_proxy.apply(table(a=1, b=2)) == {}
-    assert place.doors() == {A: 1, B: 2}
+    assert place.upstreams() == {A: 1, B: 2}
     assert await place.edge_proxy.apply(table(b=3, c=1)) == {}
-    assert place.doors() == {B: 3, C: 1}
+    assert place.upstreams() == {B: 3, C: 1}
     assert await place.edge_proxy.apply(RouteTable()) == {}
-    assert place.doors() == {}
+    assert place.upstreams() == {}
 
 
 async def test_what_is_gone_has_no_door(place: Place) -> None:
     await place.edge_proxy.apply(table(a=1, b=2))
     await place.edge_proxy.apply(table(a=1, b=2).upsert(A, Page("gone")))
-    assert place.doors() == {B: 2}
+    assert place.upstreams() == {B: 2}
 
 
 async def test_the_same_again_changes_nothing(place: Place) -> None:
     for _ in range(3):
         assert await place.edge_proxy.apply(table(a=1)) == {}
-        assert place.doors() == {A: 1}
+        assert place.upstreams() == {A: 1}
 
 
 async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
@@ -122,7 +122,7 @@ async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
     assert problems.keys() == {B}
     assert problems[B].endswith(".")
     assert B not in problems[B]
-    assert place.doors() == {A: 1, C: 3}
+    assert place.upstreams() == {A: 1, C: 3}
 
 
 async def test_what_fails_changes_nothing(place: Place) -> None:
@@ -130,4 +130,4 @@ async def test_what_fails_changes_nothing(place: Place) -> None:
     place.fail()
     with pytest.raises(StagerError):
         await place.edge_proxy.apply(table(b=5, c=3))
-    assert place.doors() == {A: 1, B: 2}
+    assert place.upstreams() == {A: 1, B: 2}
