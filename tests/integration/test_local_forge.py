@@ -35,7 +35,7 @@ def test_a_branch_from_its_first_push_to_its_end(make_stager: MakeStager, tmp_pa
     assert lines == [f"updated change 1, http://{stager.host('warm-welcome')}"]
     until(lambda: stager.get("warm-welcome").text == f"warm-welcome {second}", "the push is shown")
 
-    assert clone.push("--delete", "warm-welcome") == ["closed change 1, its preview goes"]
+    assert clone.push("--delete", "warm-welcome") == ["closed change 1, its preview is being removed"]
     until(lambda: stager.get("warm-welcome").status_code == 410, "it is gone")
     until(lambda: not stager.containers() and not stager.networks(), "nothing is left", 90)
 
@@ -69,14 +69,14 @@ def test_many_branches_at_once(make_stager: MakeStager, tmp_path: Path) -> None:
     for name in names:
         clone.branch(name)
     lines = clone.push(*names)
-    assert sorted(lines) == [f"opened change {n}, its preview comes in a moment" for n in (1, 2, 3, 4)]
+    assert sorted(lines) == [f"opened change {n}, its preview is being launched" for n in (1, 2, 3, 4)]
     for name in names:
         stager.wait_for(name, "live")
     clone.branch("five")
     few = clone.push(":one", ":two", "five")
     assert sorted(few) == [
-        "closed change 2, its preview goes",
-        "closed change 4, its preview goes",
+        "closed change 2, its preview is being removed",
+        "closed change 4, its preview is being removed",
         f"opened change 5, http://{stager.host('five')}",
     ]
 
@@ -109,7 +109,7 @@ def test_over_http(make_stager: MakeStager, tmp_path: Path) -> None:
 def test_a_repository_of_its_own_that_isnt_configured(make_stager: MakeStager) -> None:
     stager = make_stager()
     answer = stager.post("/git/shop.git/git-receive-pack")
-    assert (answer.status_code, "`local_forge` in the configuration has none" in answer.text) == (404, True)
+    assert (answer.status_code, "`local_forge` in the configuration is empty" in answer.text) == (404, True)
 
 
 def test_a_launch_by_hand_finds_branches_and_tags_only(make_stager: MakeStager, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def up(
     """
     path = folder.absolute().resolve()
     if not (path / "Dockerfile").is_file():
-        _fail(f"There is no Dockerfile in {path}.")
+        _fail(f"There is no Dockerfile in {path}. Add one, or give the folder that has it.")
     try:
         asyncio.run(_Up(path, port, app_port).run())
     except (StagerError, ConfigurationError) as error:
