@@ -149,4 +149,4 @@ async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(scene: Scene) 
     answer = await scene.web.client.get(CALLBACK, params={"code": code, "state": state})
 
     assert answer.status_code == 403
-    assert "know this code" in answer.text
+    assert "code is unknown to the provider" in answer.text

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = "stager-demo"
 CLIENT_SECRET = "github-secret"
 SCOPE = "openid repo"
-CODE = re.compile(r"and type in: (\S+)\s")
+CODE = re.compile(r"and enter this code: (\S+)\s")
 
 
 class Guest(Person):
@@ -205,13 +205,13 @@ def test_the_section_on_the_command_line(server: Server, meet: Meet) -> None:
     assert launching.ends() == 0, launching.said
 
     # What the terminal and the browser have said on the way.
-    assert "Is this your command line?" in asked.text
+    assert "Authorize the command line?" in asked.text
     assert "as octocat" in asked.text
     assert urlsplit(asked.url)._replace(query="").geturl() == f"{server.home}/event_receiver"
-    code = launching.said.partition("The page shows this code: ")[2][:9]
+    code = launching.said.partition("the page shows this code: ")[2][:9]
     assert code.replace("-", "").isalpha()
     assert code in asked.text
-    assert "You may close this window" in agreed.text
+    assert "You can close this window" in agreed.text
     assert "Signed in as octocat." in launching.said
     assert "Waiting for its first answer" in launching.said or "Starting" in launching.said
     assert "Live after" in launching.said
@@ -317,8 +317,8 @@ def test_where_there_is_no_browser_a_code_does(server: Server, meet: Meet) -> No
     for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
         guest.environ.pop(name, None)
     login = guest.sit("login")
-    said = login.wait_for("and type in: ")
-    address = said.partition("Open ")[2].partition(" anywhere")[0]
+    said = login.wait_for("and enter this code: ")
+    address = said.partition("Open ")[2].partition(" in any browser")[0]
     code = until(lambda: CODE.search(login.said), "the code is whole").group(1)
     assert address.startswith(server.provider.url)
     asyncio.run(_type_in(server, address, code))

@@ -139,7 +139,7 @@ class TestAnswer:
         answer = await client.get(path)
         assert answer.status_code == 404
         if "/../" not in path:
-            assert answer.text.endswith("There are: /git/shop.git.")
+            assert answer.text.endswith("The repositories are: /git/shop.git.")
 
     async def test_to_whoever_isnt_known(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/git/shop.git/info/refs?service=git-upload-pack", auth=("ann", "wrong"))
