@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -54,12 +55,17 @@ class Terminal:
         os.close(self._ours)
 
 
+def _with_default_sigint() -> None:
+    """A shell starts background jobs, such as a run of all tests, with SIGINT ignored; terminals don't."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _on_terminal(command: list[str], environ: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ | {"TERM": "xterm-256color"},
-        start_new_session=True,
+        start_new_session=True, preexec_fn=_with_default_sigint,
     )  # fmt: skip
     os.close(theirs)
     return process, ours
