@@ -65,7 +65,7 @@ def _on_terminal(command: list[str], environ: dict[str, str]) -> tuple[subproces
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ | {"TERM": "xterm-256color"},
-        start_new_session=True, preexec_fn=_with_default_sigint,
+        start_new_session=True, preexec_fn=_with_default_sigint,  # noqa: PLW1509 (it takes no lock)
     )  # fmt: skip
     os.close(theirs)
     return process, ours
