@@ -139,7 +139,7 @@ def _answers(hub: Hub) -> bool:
 
 
 def _remove(installation: str) -> None:
-    mark = f"--filter=label=stager.instance={installation}"
+    mark = f"--filter=label=stager-bench={installation}"
     for container in docker("ps", "--all", "--quiet", mark).split():
         docker("rm", "--force", "--volumes", container)
     for network in docker("network", "ls", "--quiet", mark).split():

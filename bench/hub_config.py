@@ -12,7 +12,7 @@ from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped,unu
 
 folder = os.environ["BENCH_FOLDER"]
 subnets = IPv4Network(os.environ["BENCH_POOL"]).subnets(new_prefix=28)
-label = {"stager.instance": os.environ["BENCH_INSTALLATION"]}
+label = {"stager-bench": os.environ["BENCH_INSTALLATION"]}
 
 
 async def make_network(spawner: Any) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from bench.byhand import LOOK_EVERY, ByHand
 from bench.ground import PORT
+from stager.engines.docker import labels
 from tests.integration.images import base_image
 from tests.integration.stager import PATIENCE, StagerUnderTest, docker
 from tests.local_forge.workshop import Clone
@@ -135,7 +136,7 @@ class Watcher:
     async def next_start(self) -> None:
         """Wait until a container of Stager's is started. Told by Docker: to ask for its preview all the while
         would take a fifth of a processor from the build, and by hand nobody asks before, either."""
-        label = f"stager.instance={self._stager.installation}"
+        label = f"{labels.INSTALLATION}={self._stager.installation}"
         told = await asyncio.create_subprocess_exec(
             *("docker", "events", "--filter", f"label={label}", "--filter", "event=start"),
             stdout=asyncio.subprocess.PIPE,

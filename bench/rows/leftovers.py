@@ -17,6 +17,7 @@ from bench.ground import Ground
 from bench.row import Figures, Line, Row
 from stager.domain.errors import Retry
 from stager.domain.route import Endpoint, RouteTable
+from stager.engines.docker import labels
 from stager.front.process.client import FrontClient
 from tests.integration.pulls import Pull
 from tests.integration.stager import StagerUnderTest, docker, until
@@ -121,7 +122,7 @@ def _watching(path: Path) -> Iterator[Path]:
 
 
 def _left(stager: StagerUnderTest, events: Path) -> dict[str, int]:
-    ours = f"--filter=label=stager.instance={stager.installation}"
+    ours = f"--filter=label={labels.INSTALLATION}={stager.installation}"
     return {
         "containers": len(stager.containers()),
         "networks": len(stager.networks()),
@@ -158,7 +159,7 @@ def _events(path: Path, kind: str, action: str) -> list[dict[str, Any]]:
 
 def _containers(stager: StagerUnderTest, events: Path) -> set[str]:
     made = _events(events, "container", "create")
-    return {a["ID"] for a in made if a["Attributes"].get("stager.instance") == stager.installation}
+    return {a["ID"] for a in made if a["Attributes"].get(labels.INSTALLATION) == stager.installation}
 
 
 def _volumes(stager: StagerUnderTest, events: Path) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.integration.images import application_image
 from tests.integration.installed import installed
 from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
 from tests.integration.stager import StagerUnderTest
+from tests.unit.front.harness import App
 
 MakeStager = Callable[..., StagerUnderTest]
 
@@ -86,6 +87,15 @@ def shared_stager(one_stager: StagerUnderTest) -> Iterator[StagerUnderTest]:
     yield one_stager
     one_stager.show_log()
     one_stager.empty()
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    """An upstream of the front, in this process."""
+    app = App()
+    await app.start()
+    yield app
+    await app.stop()
 
 
 @pytest.fixture

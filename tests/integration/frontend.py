@@ -5,7 +5,7 @@ It asks BuildKit itself for steps, by gRPC over its standard input and output. O
     cache: the id of a cache mount, which it lists, reads and writes to.
     command: a container in the host's network runs it.
     privileged: "yes": that container asks for all rights instead of the host's network.
-    unlabelled: "yes": the image bears none of the labels that were asked for.
+    unlabelled: "yes": the image has none of the requested labels.
     step: "host": the host's network for a step of the build as well.
 The image that it makes has what it found in /found.
 

@@ -17,7 +17,7 @@ import pytest
 
 import stager
 from tests.integration.own_builder import OwnBuilder, own_builder
-from tests.integration.stager import StagerUnderTest
+from tests.integration.stager import ChildProcess, StagerUnderTest
 
 USER = "nobody"
 AS_USER = ("setpriv", f"--reuid={USER}", "--regid=nogroup", "--groups=docker")
@@ -26,32 +26,15 @@ PYTHONS = (sys.executable, "/usr/bin/python3")
 """The tests' own may lie in a folder of root's alone."""
 
 
-class ServingAsUser:
+class ServingAsUser(ChildProcess):
     """As `serving.Serving`, by a user without root."""
 
     def __init__(self, config: Path, folder: Path, log: Path) -> None:
         variables = os.environ | {"HOME": str(folder), "USER": USER, "PYTHONPATH": os.pathsep.join(PATHS)}
         command = [*AS_USER, str(python()), "-m", "stager", "serve", "--config", str(config)]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=output)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """End it as a power cut would, and wait for that."""
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self, patience: float) -> int:
-        """Ask it to end; its exit code."""
-        self._process.terminate()
-        return self._process.wait(patience)
+            process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=output)
+        super().__init__(process)
 
 
 def python() -> str | None:

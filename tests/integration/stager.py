@@ -63,6 +63,31 @@ class Process(Protocol):
     def terminate(self, patience: float) -> int: ...
 
 
+class ChildProcess:
+    """A `Process` that was started as a program."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it like a power cut, and wait for that."""
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self, patience: float) -> int:
+        """Terminate it; returns its exit code."""
+        self._process.terminate()
+        return self._process.wait(patience)
+
+
 class StagerUnderTest:
     """One installation.
 

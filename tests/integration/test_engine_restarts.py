@@ -28,7 +28,7 @@ def test_what_ran_runs_again(engine: OwnEngine, make_stager: MakeStager, way: st
     for name in names:
         stager.launched(name, VERSION="1")
     GOING[way](engine)
-    until(lambda: not is_ready(stager), "it is told")
+    until(lambda: not is_ready(stager), "it is reported")
     engine.start()
     until(lambda: all(shows(stager, name, f"{name} 1") for name in names), "all run again")
     until(lambda: is_ready(stager), "it is ready again")

@@ -32,14 +32,6 @@ HOME = Endpoint(path="/run/no-such.sock")
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
-    await app.start()
-    yield app
-    await app.stop()
-
-
-@pytest.fixture
 async def home() -> AsyncIterator[App]:
     home = App("home")
     await home.start()

@@ -41,18 +41,23 @@ from tests.unit.front.harness import (
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
-    await app.start()
-    yield app
-    await app.stop()
-
-
-@pytest.fixture
 async def front(tmp_path: Path, app: App) -> AsyncIterator[Rig]:
     async with rig(tmp_path) as running:
         await running.serve({HOST: app.endpoint})
         yield running
+
+
+def with_tls(folder: Path) -> tuple[FrontOptions, int]:
+    """Options of a front that serves HTTPS too, and its port for that."""
+    certificate, key = certificate_in(folder)
+    secure = free_port()
+    options = FrontOptions(
+        listen=f"127.0.0.1:{free_port()}",
+        tls_listen=f"127.0.0.1:{secure}",
+        tls_certificate=str(certificate),
+        tls_key=str(key),
+    )
+    return options, secure
 
 
 class Load:
@@ -292,14 +297,7 @@ class TestLife:
         await new.stop()
 
     async def test_an_idle_tls_connection_is_closed(self, tmp_path: Path, app: App) -> None:
-        certificate, key = certificate_in(tmp_path)
-        secure = free_port()
-        options = FrontOptions(
-            listen=f"127.0.0.1:{free_port()}",
-            tls_listen=f"127.0.0.1:{secure}",
-            tls_certificate=str(certificate),
-            tls_key=str(key),
-        )
+        options, secure = with_tls(tmp_path)
         async with rig(tmp_path, options) as running:
             await running.serve({HOST: app.endpoint})
             reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=trusting())
@@ -572,14 +570,7 @@ class TestTls:
             assert await _forwarded_proto(secure) == "https"
 
     async def test_big_bodies_over_tls(self, tmp_path: Path, app: App) -> None:
-        certificate, key = certificate_in(tmp_path)
-        secure = free_port()
-        options = FrontOptions(
-            listen=f"127.0.0.1:{free_port()}",
-            tls_listen=f"127.0.0.1:{secure}",
-            tls_certificate=str(certificate),
-            tls_key=str(key),
-        )
+        options, secure = with_tls(tmp_path)
         async with rig(tmp_path, options) as running:
             await running.serve({HOST: app.endpoint})
             reader, writer = await asyncio.open_connection("127.0.0.1", secure, ssl=trusting())

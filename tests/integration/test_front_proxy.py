@@ -30,14 +30,6 @@ from tests.unit.front.harness import (
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
-    await app.start()
-    yield app
-    await app.stop()
-
-
-@pytest.fixture
 async def front(tmp_path: Path, app: App) -> AsyncIterator[Rig]:
     async with rig(tmp_path) as running:
         await running.serve({HOST: app.endpoint})

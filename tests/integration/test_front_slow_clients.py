@@ -38,14 +38,6 @@ FLAT = 16 << 20
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
-    await app.start()
-    yield app
-    await app.stop()
-
-
-@pytest.fixture
 async def front(tmp_path: Path, app: App) -> AsyncIterator[Rig]:
     """A front that is short of patience."""
     port = free_port()

@@ -39,14 +39,6 @@ SECONDS = 4.5
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    app = App()
-    await app.start()
-    yield app
-    await app.stop()
-
-
-@pytest.fixture
 async def front(tmp_path: Path, app: App) -> AsyncIterator[tuple[Rig, int]]:
     """A front, and its port for HTTPS."""
     certificate, key = certificate_in(tmp_path)

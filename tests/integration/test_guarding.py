@@ -145,7 +145,7 @@ def test_what_was_blocked_is_shown_and_the_setting_opens_it(guarded: Guarded, se
     stager.launched("a")
     assert stager.environment("a")["blocked"] == []
     assert not reaches(stager, "a", "172.17.0.1", service)
-    [blocked] = until(lambda: stager.environment("a")["blocked"], "it is told")
+    [blocked] = until(lambda: stager.environment("a")["blocked"], "the API shows it")
     opens = f"172.17.0.1:{service}"
     assert (blocked["protocol"], blocked["count"], blocked["egress_allow"]) == ("tcp", 1, opens)
     page = stager._client.get(

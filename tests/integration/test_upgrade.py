@@ -21,7 +21,7 @@ import pytest
 from stager.stores.sqlite import schema
 from tests.integration.load import Load
 from tests.integration.pulls import Pull
-from tests.integration.stager import Process, StagerUnderTest, until
+from tests.integration.stager import ChildProcess, Process, StagerUnderTest, until
 
 BASE = "0416ae79156cc051ee2acba113ec913d88ab5165"
 """The commit from which upgrades are supported. It only moves where the changelog says that previews are
@@ -32,31 +32,16 @@ QUIET_SECONDS = 7.0
 """Longer than a full reconciliation's interval in these tests."""
 
 
-class Subprocess:
+class Subprocess(ChildProcess):
     """`stager serve` with the code below a folder."""
 
     def __init__(self, source: Path, config: Path, log: Path) -> None:
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "stager", "serve", "--config", str(config)],
                 env=environment_of(source), cwd=config.parent, stdout=output, stderr=output,
             )  # fmt: skip
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self, patience: float) -> int:
-        self._process.terminate()
-        return self._process.wait(patience)
+        super().__init__(process)
 
 
 class UpgradedStager(StagerUnderTest):

@@ -60,7 +60,7 @@ class Rest(People, Faults):
         sha = labels.revision.sha
         assert sha in self.heads[number], "it runs what never was in it"
         if number in self.foreign:
-            assert self._is_allowed(number, sha), f"strangers' code runs: {labels}"
+            assert self._is_allowed(number, sha), f"unapproved code runs: {labels}"
 
     def _is_told_what_it_may_know(self, spec: InstanceSpec, is_foreign: bool) -> None:
         assert (SECRET in spec.variables.items()) is not (is_foreign or spec.labels.trust is Trust.FORK)
@@ -73,9 +73,9 @@ class Rest(People, Faults):
         if order.untrusted:
             assert not order.recipe.secrets
             heads = [(n, order.sha) for n, shas in self.heads.items() if order.sha in shas]
-            assert any(self._is_allowed(*head) for head in heads), f"strangers' code is built: {order}"
+            assert any(self._is_allowed(*head) for head in heads), f"unapproved code is built: {order}"
         else:
-            assert order.sha in self.ours, f"strangers' code is built as ours: {order}"
+            assert order.sha in self.ours, f"untrusted code is built as trusted: {order}"
 
     def _is_allowed(self, number: int, sha: str) -> bool:
         forks = self.terms.forks

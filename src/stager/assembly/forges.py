@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from stager.control.routing.urls import Urls
+from stager.domain.route import reached_at
 from stager.forges.github.account import GithubServer, anonymous, with_app, with_token
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.app_setup.setup import GithubSetup
@@ -14,9 +15,6 @@ from stager.forges.local.forge import LocalForge
 from stager.ports.forge import Forge
 from stager.settings.model import Settings
 from stager.state import StateDirectory
-
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 (a name)
-"""The address at which a server that listens on all addresses is reached from this machine."""
 
 
 def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
@@ -83,5 +81,6 @@ async def local_forge_of(settings: Settings, listen: str, urls: Urls) -> LocalFo
         return None
     forge = LocalForge(settings.local_forge, lambda: urls.home)
     host, _, port = listen.rpartition(":")
-    await forge.open(f"http://{LOOPBACK.get(host, host)}:{port}")
+    host = reached_at(host.strip("[]"))
+    await forge.open(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     return forge

@@ -8,11 +8,11 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from stager.domain.route import reached_at
 from stager.ports.diagnostics import Finding, Verdict
 
 WARN_BELOW, FAIL_BELOW = 5 << 30, 1 << 30
 """Free bytes below which there is a warning, and below which Stager is about to fail."""
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 (only compared)
 GIGABYTE = 1 << 30
 
 
@@ -63,8 +63,7 @@ class PortCheck:
 
     async def _answers(self, where: str) -> Finding:
         try:
-            host = LOOPBACK.get(self._host, self._host)
-            _, writer = await asyncio.open_connection(host, self._port)
+            _, writer = await asyncio.open_connection(reached_at(self._host), self._port)
         except OSError as error:
             hint = "`stager status` shows whether the front runs; its log is in the `state_dir`."
             return Finding(

@@ -54,6 +54,17 @@ class Page:
 
 Target = Endpoint | Page
 
+_REACHED_AT = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (only compared)
+
+
+def reached_at(host: str) -> str:
+    """Return the host at which this machine reaches a listener: the loopback address if it listens on all.
+
+    Args:
+        host: an address without brackets, or a name.
+    """
+    return _REACHED_AT.get(host, host)
+
 
 @dataclass(frozen=True, slots=True)
 class RouteDiff:

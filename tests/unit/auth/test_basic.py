@@ -174,7 +174,7 @@ class TestHashed:
         refused = [answer for answer in answers if isinstance(answer, Retry)]
         assert len(refused) == 100 - basic_module.AT_ONCE
         assert {error.reason for error in refused} == {BUSY}
-        assert await hashed.matches("ann", "word"), "and nobody is in the way afterwards"
+        assert await hashed.matches("ann", "word"), "a later check succeeds"
 
     def test_a_broken_hash_is_told(self) -> None:
         with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash but isn't one"):

@@ -14,6 +14,7 @@ import structlog
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
 from stager.control.environments.lookup import previews_of
 from stager.control.plugins.lifecycle import add_notes
+from stager.control.pull_requests.current_changes import CurrentChanges
 from stager.control.pull_requests.listeners import ListenerDecision, Listeners
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.repositories import application_of, remember, why_not
@@ -49,6 +50,7 @@ class ChangeEvents:
     """Applies events about changes.
 
     Args:
+        current: refreshes events that the forge didn't confirm.
         changed: called with each environment whose desired state changed.
     """
 
@@ -60,6 +62,7 @@ class ChangeEvents:
         policy: Policy,
         listeners: Listeners,
         *,
+        current: CurrentChanges,
         changed: Changed,
     ) -> None:
         self._store = store
@@ -67,14 +70,18 @@ class ChangeEvents:
         self._desired_state = desired_state
         self._policy = policy
         self._listeners = listeners
+        self._current = current
         self._changed = changed
 
     async def apply(self, event: ChangeEvent) -> str:
         """Let the listeners decide about an event, and write the desired state. Returns the outcome."""
-        if not await self.concerns_us(event):
+        application, name = await self._application(event)
+        if name and not event.confirmed:
+            event = await self._current.refresh(event)
+            application, name = await self._application(event)
+        if not name:
             return await self._not_ours(event.change.repository)
-        application = await self._application(event)
-        event = replace(event, app=application.name if application else await self._former(event))
+        event = replace(event, app=name)
         if await self._store.read(lambda tx: _is_stale(tx, event)):
             return STALE
         decided = await self._decided(application, event)
@@ -85,19 +92,19 @@ class ChangeEvents:
             await self._changed(environment)
         return "; ".join((outcome, *decided.by_listeners.failures))
 
-    async def concerns_us(self, event: ChangeEvent) -> bool:
-        """Whether its repository belongs to an application, or did when a preview of the change was made."""
-        return await self._application(event) is not None or bool(await self._former(event))
-
-    async def _former(self, event: ChangeEvent) -> str:
-        """The application that a preview of this change was made for; empty when it has none."""
+    async def _application(self, event: ChangeEvent) -> tuple[Application | None, str]:
+        """The application of the change's repository, and its name: that of the application that a preview
+        of the change was made for, if there is none now; empty if there never was."""
         change = event.change
-        found = await self._store.read(lambda tx: previews_of(tx, change.repository, change.number))
-        return found[0].app if found else ""
 
-    async def _application(self, event: ChangeEvent) -> Application | None:
-        repository = event.change.repository
-        return await self._store.read(lambda tx: application_of(tx, self._applications, repository))
+        def read(tx: Transaction) -> tuple[Application | None, str]:
+            application = application_of(tx, self._applications, change.repository)
+            if application is not None:
+                return application, application.name
+            previews = previews_of(tx, change.repository, change.number)
+            return None, previews[0].app if previews else ""
+
+        return await self._store.read(read)
 
     async def _not_ours(self, repository: Repository) -> str:
         why = await self._store.read(lambda tx: why_not(tx, self._applications, repository))

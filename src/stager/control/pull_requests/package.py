@@ -19,7 +19,7 @@ from stager.control.pull_requests.listeners import Listeners
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Policy
 from stager.control.pull_requests.resync import Resync
-from stager.control.pull_requests.webhooks import EventHandlers, WebhookConsumer
+from stager.control.pull_requests.webhooks import WebhookConsumer
 from stager.domain.application import Applications
 
 
@@ -48,6 +48,7 @@ class PullRequests:
             environments.desired_state,
             Policy(ports.forges),
             Listeners(plugins.configured.listeners, plugins.invoker),
+            current=CurrentChanges(ports.forges, ports.clock),
             changed=environments.scheduler.schedule,
         )
         comment_commands = CommentCommands(
@@ -58,8 +59,9 @@ class PullRequests:
             store,
             Inbox(store, ports.clock, metrics),
             ports.webhooks,
-            EventHandlers(self.change_events, comment_commands, merge_queue),
-            current=CurrentChanges(ports.forges, ports.clock),
+            self.change_events,
+            comment_commands,
+            merge_queue,
             once=once,
         )
         self._forges = ports.forges

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.current_changes import CurrentChanges
 from stager.control.pull_requests.deduplication import Deduplication
 from stager.control.pull_requests.inbox import Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
@@ -29,26 +28,13 @@ from stager.ports.store import Store
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EventHandlers:
-    """Who handles which event.
-
-    Args:
-        comment_commands: carries out comments.
-        merge_queue: sets the status of a merge queue's commits.
-    """
-
-    change_events: ChangeEvents
-    comment_commands: CommentCommands
-    merge_queue: MergeQueue
-
-
 class WebhookConsumer:
     """Consumes deliveries.
 
     Args:
         webhooks: read deliveries, by the forge that they are recorded under.
-        current: refreshes events.
+        comment_commands: carries out comments.
+        merge_queue: sets the status of a merge queue's commits.
     """
 
     def __init__(
@@ -56,16 +42,18 @@ class WebhookConsumer:
         store: Store,
         inbox: Inbox,
         webhooks: Mapping[str, Webhooks],
-        handlers: EventHandlers,
+        change_events: ChangeEvents,
+        comment_commands: CommentCommands,
+        merge_queue: MergeQueue,
         *,
-        current: CurrentChanges,
         once: Deduplication,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._webhooks = webhooks
-        self._handlers = handlers
-        self._current = current
+        self._change_events = change_events
+        self._comment_commands = comment_commands
+        self._merge_queue = merge_queue
         self._once = once
 
     async def receive(self, delivery: Delivery) -> bool:
@@ -95,11 +83,11 @@ class WebhookConsumer:
             case ChangeEvent():
                 return await self._changed(event)
             case CommentAdded():
-                return await self._handlers.comment_commands.run(event)
+                return await self._comment_commands.run(event)
             case ChecksCompleted():
                 return await self._checked(event)
             case MergeQueued():
-                return await self._handlers.merge_queue.queued(event)
+                return await self._merge_queue.queued(event)
             case Ignored(reason):
                 return f"ignored: {reason}"
 
@@ -107,7 +95,7 @@ class WebhookConsumer:
         """Decide again about the changes that wait for the checks of this commit."""
         waiting = await self._store.read(lambda tx: waiting_for_checks(tx, event))
         for change in waiting:
-            await self._apply(ChangeEvent(ChangeAction.EDITED, change))
+            await self._change_events.apply(ChangeEvent(ChangeAction.EDITED, change))
         return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
 
     async def _changed(self, event: ChangeEvent) -> str:
@@ -115,12 +103,8 @@ class WebhookConsumer:
         stopped since."""
         reopened = event.action is ChangeAction.REOPENED
         repeated = await self._once.repeated(event) if reopened else ""
-        outcome = await self._apply(replace(event, action=ChangeAction.SYNCHRONIZE) if repeated else event)
+        effective = replace(event, action=ChangeAction.SYNCHRONIZE) if repeated else event
+        outcome = await self._change_events.apply(effective)
         if reopened:
             await self._store.write(lambda tx: self._once.remember(tx, event))
         return outcome
-
-    async def _apply(self, event: ChangeEvent) -> str:
-        changes = self._handlers.change_events
-        concerns_us = await changes.concerns_us(event)
-        return await changes.apply(await self._current.refresh(event) if concerns_us else event)

@@ -124,7 +124,7 @@ class EdgeProxySync:
 
     def _no_port(self) -> str:
         cause = next(iter(self.ports.taken.values()), "")
-        return sentences("no ingress port is free; configure more under `ports`", cause)
+        return sentences("no ingress port is free; configure more under `ingress_ports`", cause)
 
 
 def _summary(problem: str, count: int) -> str:

@@ -85,13 +85,7 @@ async def redirect_to_provider(request: Request, control: Control, provider: str
     except StagerError as error:
         return error_page(error)
     response = RedirectResponse(url, 303, headers=SECURITY)
-    cookies.set_cookie(
-        response,
-        cookies.SIGN_IN,
-        browser,
-        secure=control.routing.urls.is_https,
-        seconds=LIFETIME.total_seconds(),
-    )
+    _set_browser_cookie(response, control, browser)
     return response
 
 
@@ -151,14 +145,14 @@ async def handle_callback(request: Request, control: ControlPlane, provider: str
         return error_page(error)
     name = login.identity.name if login.identity else ""
     response = _signed_in(control, "confirm", name, address=login.address, code=login.code, state=state)
-    cookies.set_cookie(
-        response,
-        cookies.SIGN_IN,
-        browser,
-        secure=control.routing.urls.is_https,
-        seconds=LIFETIME.total_seconds(),
-    )
+    _set_browser_cookie(response, control, browser)
     return response
+
+
+def _set_browser_cookie(response: Response, control: ControlPlane, browser: str) -> None:
+    """Tie the sign-in to this browser, until it is completed or expires."""
+    secure, seconds = control.routing.urls.is_https, LIFETIME.total_seconds()
+    cookies.set_cookie(response, cookies.SIGN_IN, browser, secure=secure, seconds=seconds)
 
 
 async def _start_session(
