@@ -191,7 +191,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     assert place.edge_proxy.upstreams == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.trouble == (
-        "One preview is left out: no ingress port is free; configure more under `ports`."
+        "One preview is left out: no ingress port is free; configure more under `ingress_ports`."
         " Another program has it."
     )
     place.router.taken = set()

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiodocker
+import structlog
 
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Recipe
@@ -26,6 +27,8 @@ from stager.engines.docker.build.dockerfile import declared
 from stager.engines.docker.build.progress import Progress
 from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts, Say
+
+log = structlog.get_logger(__name__)
 
 SHORTEST_MASKED = 4
 """Minimum characters of a secret, or of a line of one, that is masked in the log: shorter ones match
@@ -98,8 +101,11 @@ class BuildxBuilder:
         return facts(await self._images.inspect(image))
 
     async def sweep(self, keep: Collection[str]) -> int:
-        """See `Builder.sweep`."""
-        return await self._images.sweep(keep, self._building.keys())
+        """See `Builder.sweep`. The build cache is pruned to its limit, too."""
+        removed = await self._images.sweep(keep, self._building.keys())
+        if freed := await self.prune_cache():
+            log.info("build_cache_pruned", bytes=freed)
+        return removed
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`. Values of secrets are masked in the log."""
