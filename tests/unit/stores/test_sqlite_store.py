@@ -225,6 +225,7 @@ class TestIndexes:
             tx.environment("env1")
             tx.environment_by_key(environment().key)
             tx.environment_by_host("h1.preview.test")
+            tx.environments_of(environment().key.subject)
             tx.environment_by_host("unknown.preview.test")
             tx.save_deployment(deployment())
             tx.deployment("dep1")
