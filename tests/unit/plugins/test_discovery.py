@@ -120,7 +120,7 @@ class TestFiles:
         with pytest.raises(ConfigurationError) as caught:
             load(folder / "config.yml", environ={})
         assert [problem.path for problem in caught.value.problems] == [
-            "plugins/mine.py",
+            "plugins/mine.py:1",
             "images.shop.port",
             "event_listeners[0]",
         ]
