@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from tests.integration.test_figures import REQUESTS, asked
 
 PATH = "/control/login-link"
 LINK = re.compile(r"^(http://\S+)(/login/link\?secret=([\w-]{43}))$", re.MULTILINE)
-WITHOUT_SIGN_IN = {"authentication_strategy": [], "users": []}
+WITHOUT_SIGN_IN: dict[str, Any] = {"authentication_strategy": [], "users": []}
 
 
 def command(stager: StagerUnderTest) -> subprocess.CompletedProcess[str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from stager.control.identity.login_links import LIFETIME
 from stager.domain.errors import StagerError
-from stager.version import __version__
 from stager.web.context import Control, address_of, is_on_control_socket
-from stager.web.pages.home import templates
-from stager.web.pages.sign_in import FORMS, check_origin, error_page, start_browser_session
+from stager.web.pages.rendering import render
+from stager.web.pages.sign_in import check_origin, error_page, start_browser_session
 from stager.web.request_body import form_of
 
 router = APIRouter(include_in_schema=False)
@@ -55,10 +54,7 @@ async def create(request: Request, control: Control, if_unused: bool = False) ->
 @router.get(PATH)
 async def confirm(secret: str = "") -> Response:
     """Ask whether to sign in. Opening a link doesn't use it, because chats and mail scanners open links."""
-    html = templates.get_template("login-link.html").render(
-        version=__version__, path=PATH, secret=secret[:100]
-    )
-    return HTMLResponse(html, headers=FORMS)
+    return render("login-link.html", path=PATH, secret=secret[:100])
 
 
 @router.post(PATH)
