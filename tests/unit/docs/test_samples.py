@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import ReportState
+from stager.control.reporting.reporter import ReportState
 from stager.domain.names import slugify
 from stager.engines.docker import labels
 from stager.settings.loading.loader import Loaded, load

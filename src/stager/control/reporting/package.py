@@ -48,11 +48,6 @@ class Reporting:
             sinks["status"] = CommitStatusSink(*parts)
         self.reporter = Reporter(sinks) if ports.forges and sinks else None
 
-    def environment_changed(self, environment_id: str) -> None:
-        """Report the state of this environment in the background."""
-        if self.reporter:
-            self.reporter.changed(environment_id)
-
     async def close(self) -> None:
         """Cancel reports that run; they are repeated after the next start."""
         if self.reporter:
