@@ -16,7 +16,7 @@ CASES = [
         "images: {a: {port: 1, allow_create_params: [Binds]}}",
         "weakens the isolation of its containers: Binds",
     ),
-    ("", "`authentication_strategy` is missing"),
+    ("", "`authentication_strategy` and `event_listeners` are missing"),
     ("users: ['joe:x']", "`users` has no effect"),
     ("authentication_strategy: basic", "`users` is empty"),
     ("authentication_strategy: basic\nusers: ['joe:x']", "plain text"),
@@ -28,10 +28,10 @@ CASES = [
         "{authentication_strategy: oidc, oidc: {issuer: 'https://x', client_id: x, client_secret: y}}",
         "none of them has a role",
     ),
-    ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo_owner`"),
+    ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo`"),
     (
         f"images: {{shop: {{port: 1}}}}\nevent_listeners: LaunchOnGithubPullRequestOpened\n{HOOKED}",
-        "`images.shop` has no `repo_owner`, so it is bound to the first repository",
+        "`images.shop` has no `repo`, so it is bound to the first repository",
     ),
     (
         f"images: {{shop: {{port: 1}}}}\nlocal_forge: {{shop: /srv/shop.git}}\n{HOOKED}",
