@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from stager.control.loops import Loop, Troubles
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
 

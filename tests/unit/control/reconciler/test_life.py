@@ -10,8 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.reconciler.worker import Worker
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Worker, Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
