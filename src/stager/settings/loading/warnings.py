@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stager.settings.model import Settings
+from stager.settings.sections.pull_requests import LISTENERS
+from stager.state import StateDirectory
 
+COMMENT = "AddGithubPullRequestCommentOnLaunch"
 GITHUB_LISTENERS = frozenset(
     {
         "LaunchOnGithubPullRequestOpened",
@@ -37,14 +40,14 @@ def _images(settings: Settings) -> Iterator[str]:
 
 def _owners(settings: Settings) -> Iterator[str]:
     """Applications that any repository of their name may be bound to, with access to their secrets."""
-    if not set(settings.event_listeners) & GITHUB_LISTENERS:
+    takes_deliveries = settings.github.incoming_auth.hook_secret or _has_app(settings)
+    if not set(settings.event_listeners) & GITHUB_LISTENERS or not takes_deliveries:
         return
-    github = bool(settings.github.incoming_auth.hook_secret or settings.github.app_id)
     for key, app in settings.images.items():
-        if not app.repo_owner and (github or key not in settings.local_forge):
+        if not app.repo_owner:
             yield (
-                f"`images.{key}` has no `repo_owner`, so it is bound to the first repository named {key} that"
-                " sends a signed delivery, regardless of its owner."
+                f"`images.{key}` has no `repo`, so it is bound to the first repository named {key} that"
+                f" sends a signed delivery, regardless of its owner. Set `repo: OWNER/{key}`."
             )
 
 
@@ -62,7 +65,7 @@ def _sign_in(settings: Settings) -> Iterator[str]:
     if "GithubAuthentication" in settings.authentication_strategy:
         for key, app in settings.images.items():
             if not app.repo_owner and key not in settings.local_forge:
-                yield f"`images.{key}` has no `repo_owner`, so GithubAuthentication rejects its launches."
+                yield f"`images.{key}` has no `repo`, so GithubAuthentication rejects its launches."
     if "OpenIDConnectAuthentication" in settings.authentication_strategy and not _has_oidc_roles(settings):
         yield "Neither `oidc.roles` nor `roles` lists users of OpenID Connect, so none of them has a role."
     if settings.users and not basic:
@@ -77,14 +80,47 @@ def _has_oidc_roles(settings: Settings) -> bool:
 
 def _github(settings: Settings) -> Iterator[str]:
     listeners = set(settings.event_listeners)
-    if listeners & GITHUB_LISTENERS and not settings.github.incoming_auth.hook_secret:
-        yield "`github.incoming_auth.hook_secret` is missing, so every delivery from GitHub is rejected."
+    if _expects_deliveries(settings) and not settings.github.incoming_auth.hook_secret:
+        yield (
+            "`github.incoming_auth.hook_secret` is missing, so every delivery from GitHub is rejected. Set it"
+            " to the webhook's secret, or create a GitHub App at /setup/github."
+        )
+    if listeners and all(name.endswith("Authorization") for name in listeners) and _has_account(settings):
+        yield (
+            "`event_listeners` replaces the default, so pull requests get no preview. Add"
+            f" {' and '.join(LISTENERS)}."
+        )
     for provider in ("Github", "OpenIDConnect"):
         listener, strategy = f"{provider}Authorization", f"{provider}Authentication"
         if listener in listeners and strategy not in settings.authentication_strategy:
             yield f"{listener} has no effect, because `authentication_strategy` lacks {strategy}."
-    if settings.comments and not (settings.github.outgoing_auth.user or settings.github.app_id):
-        yield "`github.outgoing_auth` is missing, so no comments can be written."
+    wants_comments = settings.github.comments or COMMENT in settings.post_launch_handlers
+    if wants_comments and not _has_account(settings):
+        yield (
+            "`github.outgoing_auth` is missing, so no comments can be written. Set it, or create a GitHub App"
+            " at /setup/github."
+        )
+
+
+def _has_account(settings: Settings) -> bool:
+    """Whether there are credentials for GitHub's API."""
+    return bool(settings.github.outgoing_auth.user or _has_app(settings))
+
+
+def _has_app(settings: Settings) -> bool:
+    """Whether there is a GitHub App: a configured one, or one created at /setup/github."""
+    return bool(settings.github.app_id) or StateDirectory(settings.state_dir).github_app.exists()
+
+
+def _expects_deliveries(settings: Settings) -> bool:
+    """Whether GitHub's deliveries should be accepted: there are credentials, or the configuration names a
+    listener. An App created at /setup/github has a webhook secret of its own."""
+    if not set(settings.event_listeners) & GITHUB_LISTENERS:
+        return False
+    is_named = "event_listeners" in settings.model_fields_set and not settings.local_forge
+    github = settings.github
+    has_stored_app = not github.app_id and _has_app(settings)
+    return not has_stored_app and bool(is_named or github.app_id or github.outgoing_auth.user)
 
 
 def _serving(settings: Settings) -> Iterator[str]:
