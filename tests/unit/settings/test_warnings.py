@@ -18,7 +18,7 @@ CASES = [
         "images: {a: {port: 1, allow_create_params: [Binds]}}",
         "weakens the isolation of its containers: Binds",
     ),
-    ("", "`authentication_strategy` is missing"),
+    ("", "`authentication_strategy` is missing and no forge is connected"),
     ("users: ['joe:x']", "`users` has no effect"),
     ("authentication_strategy: basic", "`users` is empty"),
     ("authentication_strategy: basic\nusers: ['joe:x']", "plain text"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
-from stager.control.environments.lookup import previews_of
+from stager.control.environments.records import previews_of
 from stager.control.plugins.lifecycle import add_notes
 from stager.control.pull_requests.current_changes import CurrentChanges
 from stager.control.pull_requests.listeners import ListenerDecision, Listeners

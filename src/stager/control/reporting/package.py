@@ -50,7 +50,7 @@ class Reporting:
         self._forges = ports.forges
 
     def environment_changed(self, environment_id: str) -> None:
-        """Report the state of this environment in the background."""
+        """Report the state of this environment in the background, if a forge is connected."""
         if self.reporter and self._forges:
             self.reporter.changed(environment_id)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.application import LOCAL_OWNER, Application
+from stager.domain.names import slugify
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
 from stager.settings.sections.create_params import (
@@ -19,6 +20,7 @@ from stager.settings.sections.create_params import (
     check_parameters,
 )
 from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
 from stager.settings.sections.pull_requests import PullRequests
 from stager.settings.values.scalars import (
@@ -65,8 +67,10 @@ class App(Defaults):
     """One application. Its key is the `image_name` of a launch and the name of its GitHub repository."""
 
     unknown_key_hint: ClassVar = "an environment variable goes under `env`"
+    misplaced: ClassVar = FOREIGN_KEYS
+    form: ClassVar = "{port: 3000}"
 
-    port: PortNumber | None = None
+    port: Annotated[PortNumber | None, Field(examples=["3000"])] = None
     """Port that the application listens on inside the container. Required without `build`; with it, the
     Dockerfile's `EXPOSE` is the default."""
 
@@ -87,11 +91,11 @@ class App(Defaults):
     build: OptionalBuild = None
     """Build the image from the commit: a folder of the repository, or a mapping."""
 
-    env: dict[str, Secret] = Field(default_factory=dict)
+    env: dict[str, Secret] = Field(default_factory=dict, examples=["{RAILS_ENV: staging}"])
     """Environment variables of each instance. Values that refer to a variable or a file, such as `${TOKEN}`
     or `file:token`, count as `secrets`."""
 
-    secrets: dict[str, Secret] = Field(default_factory=dict)
+    secrets: dict[str, Secret] = Field(default_factory=dict, examples=['{STRIPE_KEY: "${STRIPE_KEY}"}'])
     """Environment variables that code from forks doesn't get."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
@@ -183,6 +187,13 @@ class App(Defaults):
         return data
 
     @model_validator(mode="after")
+    def _one_source_of_the_image(self) -> Self:
+        named = next((key for key in ("image", "image_name") if getattr(self, key)), "")
+        if self.build and named:
+            refuse(((named,), "has no effect, because `build` makes the image; remove one of them"))
+        return self
+
+    @model_validator(mode="after")
     def _one_owner(self) -> Self:
         owner = self.repo.partition("/")[0]
         if self.repo and self.repo_owner and owner.lower() != self.repo_owner.lower():
@@ -254,7 +265,9 @@ def _shared_repositories(images: Mapping[str, App]) -> Iterator[tuple[Path, str]
 
 def _invalid_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
     for key, app in images.items():
+        example = slugify(key) or "shop"
         if not re.fullmatch(r"[!-~]+", key):
-            yield (key,), "should have a name of ASCII characters without spaces"
+            yield (key,), f"should have a name of ASCII characters without spaces, such as `{example}`"
         elif not (app.image or app.image_name or is_reference(key)):
-            yield (key, "image"), "is required, because the entry's name isn't a valid image name"
+            repository = f", with the repository as `repo: owner/{key}`" if app.build else ", or add `image`"
+            yield (key,), f"should be lower-case, such as `{example}`{repository}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, model_validator
 
@@ -58,6 +58,20 @@ class OutgoingAuth(Credentials):
 
 class GitHub(Section):
     """The connection to GitHub."""
+
+    misplaced: ClassVar = {
+        **dict.fromkeys(
+            ("token", "access_token", "pat"),
+            "is called `outgoing_auth.password`; write"
+            ' `outgoing_auth: {user: NAME, password: "${STAGER_GITHUB_TOKEN}"}`',
+        ),
+        **dict.fromkeys(
+            ("hook_secret", "webhook_secret", "secret"),
+            'belongs under `incoming_auth`; write `incoming_auth: {hook_secret: "${STAGER_HOOK_SECRET}"}`',
+        ),
+        **dict.fromkeys(("user", "password"), "belongs under `outgoing_auth`"),
+        "repo": "belongs under an entry of `images`; write `repo: owner/name`",
+    }
 
     incoming_auth: IncomingAuth = IncomingAuth()
     """Authentication of webhook deliveries."""

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.pull_requests.inbox import LONGEST_SECONDS
-from stager.control.reporting.report_state import report_state_of
+from stager.control.reporting.reporter import report_state_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry

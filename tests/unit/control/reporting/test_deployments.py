@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stager.control.reporting.announcements import PROGRESS
 from stager.control.reporting.commit_status import OVERTAKEN
+from stager.control.reporting.deployments import PROGRESS
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeEvent
