@@ -11,14 +11,11 @@ from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
-from stager.control.pull_requests.change_events import ChangeEvents
+from stager.control.pull_requests.change_events import ChangeEvents, CurrentChanges
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.current_changes import CurrentChanges
-from stager.control.pull_requests.deduplication import Deduplication
-from stager.control.pull_requests.inbox import Inbox
-from stager.control.pull_requests.listeners import Listeners
+from stager.control.pull_requests.inbox import Deduplication, Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
-from stager.control.pull_requests.policy import Policy
+from stager.control.pull_requests.policy import Listeners, Policy
 from stager.control.pull_requests.resync import Resync
 from stager.control.pull_requests.webhooks import EventConsumers, WebhookConsumer
 from stager.domain.application import Applications

@@ -9,8 +9,7 @@ import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.deduplication import Deduplication
-from stager.control.pull_requests.inbox import Inbox
+from stager.control.pull_requests.inbox import Deduplication, Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
