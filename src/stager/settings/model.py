@@ -68,8 +68,8 @@ class Settings(
     @property
     def comments(self) -> bool:
         """Whether pull requests get a comment."""
-        by_handler = "AddGithubPullRequestCommentOnLaunch" in self.post_launch_handlers
-        return by_handler if self.github.comments is None else self.github.comments
+        is_off = "post_launch_handlers" in self.model_fields_set and not self.post_launch_handlers
+        return not is_off if self.github.comments is None else self.github.comments
 
 
 TASKS = tuple(reversed(cast("tuple[type[Task], ...]", Settings.__bases__)))

@@ -29,7 +29,7 @@ def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "config.yml: valid",
-        "  warning: `authentication_strategy` and `event_listeners` are missing, so nothing can launch a"
+        "  warning: `authentication_strategy` is missing and no forge is connected, so nothing can launch a"
         " preview. Add `authentication_strategy: BasicAuthentication` and `users`, or connect GitHub.",
     ]
 

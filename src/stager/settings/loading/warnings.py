@@ -10,8 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from stager.settings.loading.problems import Problem, Trail, path_of
 from stager.settings.model import Settings
+from stager.settings.sections.pull_requests import LISTENERS
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section
+from stager.state import StateDirectory
+
+COMMENT = "AddGithubPullRequestCommentOnLaunch"
 
 GITHUB_LISTENERS = frozenset(
     {
@@ -63,24 +67,41 @@ def _listens(settings: Settings) -> bool:
     return bool(set(settings.event_listeners) & GITHUB_LISTENERS)
 
 
-def _uses_github(settings: Settings) -> bool:
-    """Whether an application may get pull requests from GitHub: not all are repositories on this machine."""
-    return _listens(settings) and (
-        not settings.local_forge or bool(settings.images.keys() - settings.local_forge.keys())
-    )
+def _expects_deliveries(settings: Settings) -> bool:
+    """Whether GitHub's deliveries should be accepted: there are credentials, or the configuration names a
+    listener and has an application whose repository isn't on this machine. An App created at /setup/github
+    has a webhook secret of its own."""
+    github = settings.github
+    if not _listens(settings) or (not github.app_id and _has_app(settings)):
+        return False
+    elsewhere = not settings.local_forge or bool(settings.images.keys() - settings.local_forge.keys())
+    is_named = "event_listeners" in settings.model_fields_set and elsewhere
+    return bool(is_named or github.app_id or github.outgoing_auth.user)
 
 
 def _has_credentials(settings: Settings) -> bool:
-    return bool(settings.github.outgoing_auth.user or settings.github.app_id)
+    """Whether there are credentials for GitHub's API."""
+    return bool(settings.github.outgoing_auth.user or _has_app(settings))
+
+
+def _has_forge(settings: Settings) -> bool:
+    """Whether pull requests can launch previews."""
+    hook_secret = settings.github.incoming_auth.hook_secret
+    return bool(hook_secret or settings.local_forge) or _has_credentials(settings)
+
+
+def _has_app(settings: Settings) -> bool:
+    """Whether there is a GitHub App: a configured one, or one created at /setup/github."""
+    return bool(settings.github.app_id) or StateDirectory(settings.state_dir).github_app.exists()
 
 
 def _owners(settings: Settings) -> Iterator[Problem]:
     """Applications that any repository of their name may be bound to, with access to their secrets."""
-    if not _listens(settings):
+    takes_deliveries = settings.github.incoming_auth.hook_secret or _has_app(settings)
+    if not _listens(settings) or not takes_deliveries:
         return
-    github = bool(settings.github.incoming_auth.hook_secret or settings.github.app_id)
     for key, app in settings.images.items():
-        if not app.repo_owner and (github or key not in settings.local_forge):
+        if not app.repo_owner:
             yield Problem.at(
                 ("images", key),
                 f"`images.{key}` has no `repo`, so it is bound to the first repository named {key} that"
@@ -113,10 +134,10 @@ def _secrets(value: object, trail: Trail) -> Iterator[tuple[Trail, Secret]]:
 
 def _sign_in(settings: Settings) -> Iterator[Problem]:
     basic = "BasicAuthentication" in settings.authentication_strategy
-    if not settings.authentication_strategy and not settings.event_listeners:
+    if not settings.authentication_strategy and not (settings.event_listeners and _has_forge(settings)):
         yield Problem(
             "authentication_strategy",
-            "`authentication_strategy` and `event_listeners` are missing, so nothing can launch a preview."
+            "`authentication_strategy` is missing and no forge is connected, so nothing can launch a preview."
             " Add `authentication_strategy: BasicAuthentication` and `users`, or connect GitHub.",
         )
     if basic:
@@ -181,11 +202,18 @@ def _private(settings: Settings) -> Iterator[Problem]:
 
 def _github(settings: Settings) -> Iterator[Problem]:
     listeners = set(settings.event_listeners)
-    if _uses_github(settings) and not settings.github.incoming_auth.hook_secret:
+    if _expects_deliveries(settings) and not settings.github.incoming_auth.hook_secret:
         yield Problem(
             "github.incoming_auth" if "github" in settings.model_fields_set else "event_listeners",
             "`github.incoming_auth.hook_secret` is missing, so every delivery from GitHub is rejected. Set it"
             " to the webhook's secret, or create a GitHub App at /setup/github.",
+        )
+    is_sign_in_only = listeners and all(name.endswith("Authorization") for name in listeners)
+    if is_sign_in_only and _has_credentials(settings):
+        yield Problem(
+            "event_listeners",
+            "`event_listeners` replaces the default, so pull requests get no preview. Add"
+            f" {' and '.join(LISTENERS)}.",
         )
     for provider in ("Github", "OpenIDConnect"):
         listener, strategy = f"{provider}Authorization", f"{provider}Authentication"
@@ -195,9 +223,10 @@ def _github(settings: Settings) -> Iterator[Problem]:
                 f"{listener} has no effect, because `authentication_strategy` lacks {strategy}. Add it, or"
                 " remove the listener.",
             )
-    if settings.comments and not _has_credentials(settings):
+    is_named = COMMENT in settings.post_launch_handlers
+    if (is_named or settings.github.comments) and not _has_credentials(settings):
         yield Problem(
-            "post_launch_handlers",
+            "post_launch_handlers" if is_named else "github.comments",
             "`github.outgoing_auth` is missing, so no comments can be written. Add `user` and `password`, or"
             " create a GitHub App at /setup/github.",
         )

@@ -39,10 +39,28 @@ from stager.settings.values.secret import Secret
 RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks"]
 
 
+_URL = re.compile(r"(?:[a-z+]+://(?:[^/@]*@)?[^/]+/|git@[^:/]+:)(.+?)(?:\.git)?/?", re.ASCII)
+"""The address of a repository, as a browser or git shows it."""
+
+
 def _full_name(value: str) -> str:
-    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
-        raise InvalidValue('should be a repository such as "acme/shop"')
-    return value
+    if not value or re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        return value
+    address = _URL.fullmatch(value)
+    if address and re.fullmatch(r"[\w.-]+/[\w.-]+", address[1], re.ASCII):
+        raise ValueError(f"should be a name without address; write `repo: {address[1]}`")
+    raise InvalidValue('should be a repository such as "acme/shop"')
+
+
+def _owner(value: str) -> str:
+    """Refuse a repository's name, with which no owner would match."""
+    if "/" not in value:
+        return value
+    address = _URL.fullmatch(value)
+    name = address[1] if address else value.strip("/")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+        raise ValueError(f"is the owner alone; write `repo: {name}` instead")
+    raise InvalidValue('should be an owner such as "acme"')
 
 
 class App(Defaults):
@@ -71,7 +89,7 @@ class App(Defaults):
     """The first Stager's name for `image`."""
 
     build: OptionalBuild = None
-    """Build the image from the commit: a folder of the repository, or a mapping."""
+    """Build the image from the commit: `auto`, a folder of the repository, or a mapping."""
 
     env: dict[str, Secret] = Field(default_factory=dict, examples=["{RAILS_ENV: staging}"])
     """Environment variables of each instance. Values that refer to a variable or a file, such as `${TOKEN}`
@@ -87,13 +105,13 @@ class App(Defaults):
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
 
-    repo_owner: str = ""
-    """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
-    repository of this name that sends a signed delivery, regardless of its owner, until this is set."""
-
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
-    """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
-    belongs to one application."""
+    """GitHub repository as `owner/name`. One repository belongs to one application."""
+
+    repo_owner: Annotated[str, AfterValidator(_owner)] = ""
+    """Owner of the GitHub repository, where its name is the entry's; `repo` replaces it. If both are empty,
+    the application is bound to the first repository of this name that sends a signed delivery, regardless of
+    its owner, until one of them is set."""
 
     pull_requests: PullRequests = PullRequests()
     """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
@@ -177,8 +195,9 @@ class App(Defaults):
 
     @model_validator(mode="after")
     def _one_owner(self) -> Self:
-        if self.repo and self.repo_owner:
-            refuse((("repo_owner",), "conflicts with `repo`, which contains the owner; remove one of them"))
+        owner = self.repo.partition("/")[0]
+        if self.repo and self.repo_owner and owner.lower() != self.repo_owner.lower():
+            refuse((("repo_owner",), f"conflicts with `repo`, whose owner is {owner}; remove `repo_owner`"))
         return self
 
     def named(self, key: str) -> Self:

@@ -103,8 +103,8 @@ class GitHub(Section):
     """URL of GitHub's pages; change it for GitHub Enterprise Server."""
 
     comments: bool | None = None
-    """Whether each pull request gets one comment, kept up to date. If absent, `true` if
-    `AddGithubPullRequestCommentOnLaunch` is among the `post_launch_handlers`."""
+    """Whether each pull request gets one comment, kept up to date. If absent, `true`, unless
+    `post_launch_handlers` is an empty list."""
 
     deployments: bool = True
     """Whether each preview is reported as a GitHub deployment."""
