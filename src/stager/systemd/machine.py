@@ -8,6 +8,7 @@ import pwd
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,15 @@ class Machine:
     def exists(self, path: Path) -> bool:
         """Whether there is a file or folder."""
         return self.at(path).exists()
+
+    def has_appeared(self, path: Path, seconds: float) -> bool:
+        """Whether there is a file, after waiting at most that many seconds for it."""
+        deadline = time.monotonic() + seconds
+        while not self.exists(path):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def write(self, path: Path, text: str, mode: int = 0o644, group: str = "") -> bool:
         """Write a file with this content. Returns whether it changed."""

@@ -7,12 +7,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from stager.domain.errors import Refused
+from stager.domain.errors import Fault, Refused
 from stager.systemd.machine import Machine
 from stager.systemd.units import BUILDER, FOLDER, HELPER, STAGER, Program, units
 
 USER, DOCKER = "stager", "docker"
 STATE = Path("/var/lib/stager")
+HELPER_SOCKET = Path("/run/stager/helper.sock")
+HELPER_SECONDS = 15.0
 HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
 """Folders that a unit with `ProtectHome` can't see (systemd.exec)."""
 PRIVATE_TMP = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 (compared only)
@@ -69,9 +71,19 @@ class Service:
         for name, text in units(self.program).items():
             self.machine.write(FOLDER / name, text)
         self.machine.run("systemctl", "daemon-reload")
-        for unit in (HELPER, STAGER):
-            self.machine.run("systemctl", "enable", unit)
-            self.machine.run("systemctl", "restart", unit)
+        self._start(HELPER)
+        if not self.machine.has_appeared(HELPER_SOCKET, HELPER_SECONDS):
+            # Started without it, Stager would leave the first previews without firewall rules.
+            raise Fault(
+                f"The root helper didn't start within {HELPER_SECONDS:g} s.",
+                hint="Its log says why: journalctl -u stager-helper -n 20 -o cat",
+                reason="service-helper-failed",
+            )
+        self._start(STAGER)
+
+    def _start(self, unit: str) -> None:
+        self.machine.run("systemctl", "enable", unit)
+        self.machine.run("systemctl", "restart", unit)
 
     def uninstall(self) -> None:
         """Stop both services and the front, and remove the units. Nothing else is removed.

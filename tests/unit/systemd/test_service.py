@@ -24,11 +24,15 @@ class Recorded(Machine):
 
     commands: list[str] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
+    helper_starts: bool = True
 
     def run(self, *command: str) -> None:
         self.commands.append(" ".join(command))
         if command[0] in ("useradd", "usermod"):
             self.members.add(command[-1])
+
+    def has_appeared(self, path: Path, seconds: float) -> bool:
+        return "systemctl restart stager-helper.service" in self.commands and self.helper_starts
 
     def folder(self, path: Path, mode: int, owner: str, group: str) -> None:
         Machine.folder(self, path, mode, ME, ME)
@@ -86,6 +90,12 @@ class TestInstall:
             "systemctl enable stager.service",
             "systemctl restart stager.service",
         ]
+
+    def test_stager_isnt_started_without_the_helper(self, tmp_path: Path) -> None:
+        machine = Recorded(lambda _: None, tmp_path, helper_starts=False)
+        with pytest.raises(Fault, match="journalctl -u stager-helper"):
+            Service(machine, Program()).install()
+        assert machine.commands[-1] == "systemctl restart stager-helper.service"
 
     def test_again_changes_no_file(self, service: Service, machine: Recorded, said: list[str]) -> None:
         service.prepare(80)
