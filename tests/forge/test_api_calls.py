@@ -141,7 +141,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
                 account = with_token(session, place, USER, PASSWORD)
                 app = with_app(session, place, AppCredentials(github.app.id, github.app.pem))
                 keyring = Keyring(tmp_path / "github-app.json")
-                setup = GithubSetup(anonymous(session, place), keyring, github.web_url)
+                setup = GithubSetup(anonymous(session, place), keyring, github.web_url, use=lambda _: None)
                 shop = github.add_repository("acme", "shop")
                 yield Scene(account, app, setup, session, prism, github, shop, asked)
 

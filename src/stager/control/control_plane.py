@@ -105,8 +105,7 @@ class ControlPlane:
         self.reconciler = self._reconciler(options)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
-        if self.reporting.reporter:
-            self.environments.change_feed.listen(self.reporting.reporter.changed)
+        self.environments.change_feed.listen(self.reporting.environment_changed)
         self.controller = self.reconciler.controller(self._loops(options.intervals))
 
     def _reconciler(self, options: Options) -> Reconciler:

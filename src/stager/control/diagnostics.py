@@ -1,4 +1,5 @@
-"""Runs the checks of `stager doctor`, concurrently and with a time limit."""
+"""The checks of `stager doctor`, which run concurrently and with a time limit; and the check of the
+reconciler's unexpected errors."""
 
 from __future__ import annotations
 
@@ -33,3 +34,44 @@ async def _run(check: Check) -> Sequence[Finding]:
     except Exception as error:
         log.exception("check_failed", subject=check.subject)
         return [Finding(check.subject, Verdict.WARNING, f"The check failed: {error}")]
+
+
+class UnexpectedErrors:
+    """Unexpected errors of actions: bugs of Stager, and failures of its machine. A
+    `stager.ports.diagnostics.Check`, which only administrators see; `/readyz` shows their number.
+
+    The latest error of each environment is kept until the environment comes to rest without it.
+    """
+
+    subject = "previews"
+
+    def __init__(self) -> None:
+        self._by_environment: dict[str, Finding] = {}
+
+    def note(self, environment_id: str, which: str, error: StagerError) -> None:
+        """Record an error of this environment.
+
+        Args:
+            which: the environment's name for users.
+        """
+        self._by_environment[environment_id] = Finding(
+            self.subject, Verdict.WRONG, f"{which}: {error.message}", error.hint
+        )
+
+    def forget(self, environment_id: str) -> None:
+        """Remove the error of this environment."""
+        self._by_environment.pop(environment_id, None)
+
+    @property
+    def notices(self) -> dict[str, str]:
+        """The public summary, by part; empty without errors."""
+        count = len(self._by_environment)
+        if not count:
+            return {}
+        what = "1 preview fails" if count == 1 else f"{count} previews fail"
+        return {self.subject: f"{what} with an internal error; see the server's log."}
+
+    async def look(self) -> Sequence[Finding]:
+        """See `Check.look`."""
+        fine = Finding(self.subject, Verdict.FINE, "No preview fails with an internal error.")
+        return list(self._by_environment.values()) or [fine]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 
@@ -16,12 +17,14 @@ class Loop:
         interval: time between two runs; None: `run` is a stream, which is restarted when it ends.
         after_adoption: whether it starts only after running instances were adopted. Without this, a delivery
             could launch a preview that runs already but isn't in the database.
+        wake: ends the pause between two runs when it is set.
     """
 
     name: str
     run: Callable[[], Awaitable[object]]
     interval: timedelta | None = None
     after_adoption: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Troubles:

@@ -162,7 +162,7 @@ class TestGithub:
             yield github
 
     def check(self, there: Stranger, user: str = "bot") -> GithubCheck:
-        return GithubCheck(GithubServer(there.url), user, "token" if user else "", None)
+        return GithubCheck(GithubServer(there.url), user, "token" if user else "", lambda: None)
 
     @pytest.mark.parametrize(
         ("status", "scopes", "verdict"),
@@ -196,7 +196,7 @@ class TestGithub:
         assert "s behind" in found[1].message
 
     async def test_nobody_there(self) -> None:
-        nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", None)
+        nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", lambda: None)
         assert await verdicts(nowhere) == [WRONG]
 
 

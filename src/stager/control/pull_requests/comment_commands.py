@@ -13,7 +13,7 @@ from stager.control.environments.package import Environments
 from stager.control.environments.records import Note, previews_of, save_note
 from stager.control.forges import Forges
 from stager.control.identity.audit import Audit
-from stager.control.pull_requests.deduplication import Deduplication
+from stager.control.pull_requests.inbox import Deduplication
 from stager.control.pull_requests.repositories import application_of, why_not
 from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 
 from stager.control.loops import Loop, Troubles
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
 
@@ -49,7 +50,7 @@ class Controller:
         if loop.interval is None:
             await self._stream(loop.name, loop.run)
         else:
-            await self._repeat(loop.name, loop.run, loop.interval)
+            await self._repeat(loop, loop.interval)
 
     async def _stream(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
         """Restart a stream whenever it ends: the end of one task would end the whole controller."""
@@ -62,11 +63,14 @@ class Controller:
             pause = MIN_PAUSE if is_fine else min(MAX_PAUSE, pause * 2)
             await asyncio.sleep(pause)
 
-    async def _repeat(self, name: str, run: Callable[[], Awaitable[object]], interval: timedelta) -> None:
+    async def _repeat(self, loop: Loop, interval: timedelta) -> None:
         while True:
-            if await self._run_once(name, run):
-                self._troubles.report(name, "")
-            await asyncio.sleep(interval.total_seconds())
+            loop.wake.clear()
+            if await self._run_once(loop.name, loop.run):
+                self._troubles.report(loop.name, "")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval.total_seconds()):
+                    await loop.wake.wait()
 
     async def _run_once(self, name: str, run: Callable[[], Awaitable[object]]) -> bool:
         """Run it once. False after an unexpected error, which becomes a trouble."""

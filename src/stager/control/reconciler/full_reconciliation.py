@@ -15,7 +15,7 @@ from stager.control.ports import Ports
 from stager.control.reconciler.adoption import adopt
 from stager.control.reconciler.config_retries import ConfigRetries
 from stager.control.reconciler.front_events import FrontEvents
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.control.routing.package import Routing
 from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
@@ -78,6 +78,18 @@ class FullReconciliation:
         await self._routing.visitor_access.renew()
         await self._routing.routes.tidy()
         await self._front_events.read_health()
+
+    async def follow_engine(self) -> None:
+        """Wake the worker of each environment whose instances change; reconcile everything if events may have
+        been missed."""
+        async for environment_id in self._instances.events():
+            try:
+                if environment_id:
+                    self._workers.wake(environment_id)
+                else:
+                    await self.run()
+            except StagerError as error:
+                log.warning("event_failed", source="engine", reason=error.reason, error=error.message)
 
     async def _adopt(self) -> list[Environment]:
         """Adopt instances that the store doesn't have. Returns all environments."""

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-
 from stager.control.builds.package import Builds
+from stager.control.diagnostics import UnexpectedErrors
 from stager.control.environments.package import Environments
 from stager.control.loops import Loop, Troubles
 from stager.control.metrics import Metrics
@@ -21,13 +20,9 @@ from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.front_events import FrontEvents
 from stager.control.reconciler.full_reconciliation import FullReconciliation
 from stager.control.reconciler.retention import Retention
-from stager.control.reconciler.unexpected_errors import UnexpectedErrors
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.control.routing.package import Routing
 from stager.domain.application import Applications
-from stager.domain.errors import StagerError
-
-log = structlog.get_logger(__name__)
 
 RETENTION_INTERVAL = timedelta(hours=1)
 
@@ -61,7 +56,6 @@ class Reconciler:
         builds: Builds,
         options: ReconcilerOptions,
     ) -> None:
-        self._instances = ports.instances
         self._interval = options.interval
         self.troubles, self.unexpected_errors = Troubles(), UnexpectedErrors()
         self.actions = Actions(
@@ -103,20 +97,8 @@ class Reconciler:
 
     def _loops(self) -> list[Loop]:
         return [
-            Loop("engine events", self._follow_engine),
+            Loop("engine events", self._full.follow_engine),
             Loop("front events", self._front_events.follow),
             Loop("full reconciliation", self._full.run, self._interval),
             Loop("retention", self._retention.delete_old, RETENTION_INTERVAL),
         ]
-
-    async def _follow_engine(self) -> None:
-        """Wake the worker of each environment whose instances change; reconcile everything if events may have
-        been missed."""
-        async for environment_id in self._instances.events():
-            try:
-                if environment_id:
-                    self.workers.wake(environment_id)
-                else:
-                    await self._full.run()
-            except StagerError as error:
-                log.warning("event_failed", source="engine", reason=error.reason, error=error.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -30,12 +30,14 @@ class GithubCheck:
 
     Args:
         user, password: the account's; both empty for none.
-        app: the App's; None for none.
+        app: returns the App's; None for none.
     """
 
     subject = "GitHub"
 
-    def __init__(self, server: GithubServer, user: str, password: str, app: AppCredentials | None) -> None:
+    def __init__(
+        self, server: GithubServer, user: str, password: str, app: Callable[[], AppCredentials | None]
+    ) -> None:
         self._server = server
         self._user, self._password = user, password
         self._app = app
@@ -54,8 +56,9 @@ class GithubCheck:
             return [reached, *_clock(date), await self._rights(session)]
 
     async def _rights(self, session: aiohttp.ClientSession) -> Finding:
-        if self._app is not None:
-            rest = Rest(session, self._server.api_url, AppJwt(self._app))
+        app = self._app()
+        if app is not None:
+            rest = Rest(session, self._server.api_url, AppJwt(app))
             response = await rest.read("/app", {})
             return _of_app(response.get("permissions") if isinstance(response, dict) else None)
         if not self._user:

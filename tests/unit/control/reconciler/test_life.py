@@ -10,8 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.reconciler.worker import Worker
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Worker, Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -125,8 +124,8 @@ class TestLaunch:
                 "STAGER_APP": "shop",
                 "STAGER_ENVIRONMENT": environment.id,
                 "STAGER_NAME": "feature/x",
-                "STAGER_URL": "http://featurex.preview.test",
-                "STAGER_HOST": "featurex.preview.test",
+                "STAGER_URL": "http://feature-x.preview.test",
+                "STAGER_HOST": "feature-x.preview.test",
                 "STAGER_PORT": "3000",
                 "STAGER_TRUST": "trusted",
                 "STAGER_SHA": "",
@@ -663,7 +662,7 @@ class TestRemoval:
         first = await harness.launch("feature/x")
         await harness.rest()
         await harness.stop("feature/x")
-        second = await harness.launch("featurex")
+        second = await harness.launch("feature-x")
         await harness.rest()
         await harness.launch("feature/x")
         await harness.rest()
