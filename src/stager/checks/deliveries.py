@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stager.ports.diagnostics import Finding, Verdict
-from stager.ports.store import SetAside, Store
+from stager.ports.store import SetAsideDelivery, Store
 
 
 class DeliveryCheck:
@@ -30,6 +30,6 @@ HINT = (
 )
 
 
-def _message(one: SetAside) -> str:
+def _message(one: SetAsideDelivery) -> str:
     when = one.at.isoformat(sep=" ", timespec="seconds")
     return f"{one.forge}'s delivery {one.delivery} ({one.event}) was {one.outcome}, at {when}."

@@ -45,7 +45,7 @@ class SeenRepository:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAsideDelivery:
     """A delivery that is no longer processed because its processing never ended.
 
     Args:
@@ -138,7 +138,7 @@ class Transaction(AccountRecords, Protocol):
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         """Record why it isn't processed; `next_delivery` no longer returns it."""
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         """Those that are set aside, in the order of their arrival."""
 
     def is_processed(self, repository_id: str, event: str) -> bool:

@@ -30,7 +30,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.ports.store import SeenRepository, SetAsideDelivery, StateKind
 from stager.stores.sqlite.accounts import SqliteAccountRecords
 from stager.stores.sqlite.rows import (
     ChangeRow,
@@ -316,7 +316,7 @@ class SqliteTransaction(SqliteAccountRecords):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
 
     def is_processed(self, repository_id: str, event: str) -> bool:
@@ -360,9 +360,9 @@ def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
 
 
-def _set_aside_of(columns: Sequence[Any]) -> SetAside:
+def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:
     forge, delivery, event, at, outcome = columns
-    return SetAside(forge, delivery, event, moment(at), outcome)
+    return SetAsideDelivery(forge, delivery, event, moment(at), outcome)
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:

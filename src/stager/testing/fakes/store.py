@@ -14,7 +14,7 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.ports.store import SeenRepository, SetAsideDelivery, StateKind
 from stager.testing.fakes.accounts import AccountTables, MemoryAccountRecords
 
 T = TypeVar("T")
@@ -209,9 +209,9 @@ class MemoryTransaction(MemoryAccountRecords):
             ended = replace(receipts[key], finished_at=at, outcome=outcome, attempts=0)
             receipts[key] = replace(ended, is_set_aside=is_set_aside)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return [
-            SetAside(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
+            SetAsideDelivery(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
             for r in self._tables.receipts.values()
             if r.is_set_aside and r.finished_at is not None
         ]
