@@ -62,6 +62,12 @@ COMMANDS = (
     _client(ACCOUNT, "logout", "login", "Sign out of a server."),
     _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
+    _server(
+        "init",
+        "init",
+        "Write a repository's .stager.yml from what its files say.",
+        client_module="stager.cli.init",
+    ),
     _server("up", "up", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("stop", "server", "Stop the server."),
