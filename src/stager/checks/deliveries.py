@@ -25,14 +25,14 @@ class DeliveryCheck:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         aside, recent, refused = await self._store.read(
             lambda tx: (tx.deliveries_set_aside(), tx.recent_deliveries(RECENT), tx.refused_deliveries())
         )
         newest = {one.forge: one.received_at for one in reversed(recent)}
         return [
-            Finding(self.subject, Verdict.FINE, _last(recent)),
+            Finding(self.subject, Verdict.OK, _last(recent)),
             *(Finding(self.subject, Verdict.WARNING, _set_aside(one), HINT) for one in aside),
             *(_of_refused(one) for one in refused if one.forge not in newest or one.at > newest[one.forge]),
             *_without_application(recent),

@@ -124,7 +124,7 @@ class ControlPlane:
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.builds.loops(),
-            *self.routing.loops(self.reconciler.troubles),
+            *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
         ]
 

@@ -20,6 +20,7 @@ from stager.settings.sections.builds import (
     HookCommands,
     RepositoryBuild,
     Variables,
+    as_build,
     without_buildkit_arguments,
 )
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
@@ -64,12 +65,12 @@ class RepositoryFile(Section):
     build: Annotated[
         RepositoryBuild | None,
         BeforeValidator(
-            lambda data: {"context": data} if isinstance(data, str) else data,
+            as_build,
             json_schema_input_type=RepositoryBuild | str | None,
         ),
         AfterValidator(without_buildkit_arguments),
     ] = None
-    """How the image is built: a folder of the repository, or a mapping."""
+    """How the image is built: `auto`, a folder of the repository, or a mapping."""
 
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""

@@ -44,7 +44,7 @@ async def test_deliveries_that_are_set_aside() -> None:
     await store.write(lambda tx: tx.add_delivery(delivery, START))
     await store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: it hangs", START))
 
-    _, found = await DeliveryCheck(store).look()
+    _, found = await DeliveryCheck(store).run()
     assert found.verdict is WARNING
     assert found.message.startswith("github's delivery d1 (pull_request) was set aside: it hangs, at 20")
     assert "Redeliver" in found.hint
@@ -59,7 +59,7 @@ async def test_deliveries_without_effect() -> None:
             lambda tx, d=delivery, o=outcome: tx.finish_delivery(d, o, START, "acme/a#7")  # type: ignore[misc]
         )
 
-    last, ignored = await DeliveryCheck(store).look()
+    last, ignored = await DeliveryCheck(store).run()
     assert (last.verdict, ignored.verdict) == (FINE, WARNING)
     assert "(pull_request of acme/a#7) arrived at" in last.message
     assert ignored.message == "A delivery was ignored: no application is for acme/a."
@@ -71,7 +71,7 @@ async def test_refused_deliveries_until_one_is_accepted() -> None:
     refused = RefusedDeliveries("github", "signature-wrong", 3, START, "The signature is wrong.", "Set it.")
     await store.write(lambda tx: tx.count_refused(refused))
     assert await verdicts(DeliveryCheck(store)) == [FINE, WARNING]
-    _, found = await DeliveryCheck(store).look()
+    _, found = await DeliveryCheck(store).run()
     assert found.message.startswith("3 deliveries were refused (signature-wrong), last at 20")
     assert found.hint == "Set it."
 
@@ -100,7 +100,7 @@ class Says:
         self.subject = subject
         self._seconds, self._error = seconds, error
 
-    async def look(self) -> Sequence[Finding]:
+    async def run(self) -> Sequence[Finding]:
         await asyncio.sleep(self._seconds)
         if self._error:
             raise self._error
@@ -109,7 +109,7 @@ class Says:
 
 class TestMachine:
     async def test_the_disk(self, tmp_path: Path) -> None:
-        [finding] = await DiskCheck(tmp_path / "not" / "yet").look()
+        [finding] = await DiskCheck(tmp_path / "not" / "yet").run()
         assert "GB are free" in finding.message
 
     async def test_a_port_that_is_to_be_had(self) -> None:

@@ -238,10 +238,10 @@ def test_the_comment_in_the_walkthrough_is_the_generated_one() -> None:
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
-        ("Fix/The_Thing", "fixthe-thing"),
+        ("Fix/The_Thing", "fix-the-thing"),
         ("Fix login", "fix-login"),
         ("warm-welcome", "warm-welcome"),
-        ("feature/Warm_Welcome", "featurewarm-welcome"),
+        ("feature/Warm_Welcome", "feature-warm-welcome"),
     ],
 )
 def test_names_become_the_documented_hosts(name: str, slug: str) -> None:

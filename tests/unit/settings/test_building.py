@@ -27,6 +27,9 @@ class TestBuild:
             ("build: {}", Recipe()),
             ("build: .", Recipe()),
             ("build: web/app", Recipe("web/app")),
+            ("build: auto", Recipe(auto=True)),
+            ("build: ./auto", Recipe("auto")),
+            ("build: {auto: true, context: web}", Recipe("web", auto=True)),
             ("build: {context: web, dockerfile: docker/Dockerfile}", Recipe("web", "docker/Dockerfile")),
             ("build: {target: runtime}", Recipe(target="runtime")),
             ("build: {args: {NODE: 22, CI: true}}", Recipe(arguments={"NODE": "22", "CI": "true"})),
@@ -113,6 +116,11 @@ class TestBuild:
                 "build: {dokcerfile: x}",
                 'images.shop.build.dokcerfile: unknown key; did you mean "dockerfile"?',
             ),
+            (
+                "build: {auto: true, dockerfile: x}",
+                "images.shop.build.dockerfile: conflicts with `auto`, which finds the Dockerfile",
+            ),
+            ("build: {auto: 'yes'}", "images.shop.build.auto: should be true or false"),
             ("build: {timeout: 0}", "images.shop.build.timeout: should be more than 0"),
             ("build: {args: [a]}", "images.shop.build.args: should be a mapping, not a list"),
             (

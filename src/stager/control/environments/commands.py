@@ -34,7 +34,7 @@ from stager.domain.environment import (
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF, check_approval
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF, check_approval
 from stager.domain.source import Trust
 from stager.ports.store import Store, Transaction
 

@@ -89,7 +89,7 @@ class App(Defaults):
     """The first Stager's name for `image`."""
 
     build: OptionalBuild = None
-    """Build the image from the commit: a folder of the repository, or a mapping."""
+    """Build the image from the commit: `auto`, a folder of the repository, or a mapping."""
 
     env: dict[str, Secret] = Field(default_factory=dict, examples=["{RAILS_ENV: staging}"])
     """Environment variables of each instance. Values that refer to a variable or a file, such as `${TOKEN}`

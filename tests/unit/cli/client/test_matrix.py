@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "open": (Action.SEE, ("x",)),
     "logs": (Action.READ_LOGS, ("x",)),
     "deliveries": (Action.READ_DELIVERIES, ()),
+    "share": (Action.SHARE, ("x", "--for", "1d")),
     "exec": (Action.EXEC, ("x", "--", "speaks")),
 }
 FOR_WHOEVER_IS_KNOWN = {"list": (), "whoami": (), "token list": (), "token create": ("CI",)}

@@ -25,7 +25,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read

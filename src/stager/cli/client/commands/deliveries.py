@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, server
-from stager.cli.client.commands.previews import local_time
-from stager.cli.client.output import echo_json, echo_table, note
+from stager.cli.client.output import echo_json, echo_table, local_time, note
 
 DELIVERIES = "/api/v1/deliveries"
 MAX_LIMIT = 200

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stager.domain.attempts import (
+from stager.domain.deployment import (
     CRASHES_ALLOWED,
     LONG_RUN,
     LONGEST_PAUSE,
