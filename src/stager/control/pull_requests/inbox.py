@@ -46,7 +46,7 @@ LONGEST_OUTCOME: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Processed:
     """What became of a delivery.
 
     Args:
@@ -58,7 +58,7 @@ class Outcome:
     about: str = ""
 
 
-Handle = Callable[[Delivery], Awaitable[Outcome]]
+Handle = Callable[[Delivery], Awaitable[Processed]]
 """Processes a delivery."""
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.inbox import Deduplication, Inbox, Outcome
+from stager.control.pull_requests.inbox import Deduplication, Inbox, Processed
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
@@ -76,20 +76,20 @@ class WebhookConsumer:
         """Process the deliveries until cancelled, those left over by an earlier process first."""
         await self._inbox.run(self._process)
 
-    async def _process(self, delivery: Delivery) -> Outcome:
+    async def _process(self, delivery: Delivery) -> Processed:
         """Process a delivery and return its outcome. A failure ends this delivery only."""
         about = ""
         try:
             event = self._read(delivery)
             about = about_of(event)
-            return Outcome(await self._handle(event), about)
+            return Processed(await self._handle(event), about)
         except Retry:
             raise  # The store failed: the delivery stays in the inbox.
         except StagerError as error:
-            return Outcome(f"{error.kind}: {error.message}", about)
+            return Processed(f"{error.kind}: {error.message}", about)
         except Exception:
             log.exception("delivery_failed", delivery=delivery.id)
-            return Outcome("failed: a bug of Stager's, see its log", about)
+            return Processed("failed: a bug of Stager's, see its log", about)
 
     def _read(self, delivery: Delivery) -> Event:
         reader = self._webhooks.get(delivery.forge)
