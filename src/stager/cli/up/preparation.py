@@ -1,0 +1,245 @@
+"""Puts together what `stager up` builds and runs, before its server starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
+from stager.cli.up.last_stage import read_last_stage
+from stager.cli.up.run_choice import BaseImage, RunChoice, RunChooser
+from stager.cli.up.terminal import Terminal, listed
+from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
+from stager.project.compose import Compose
+from stager.project.dockerfile import declared
+from stager.project.survey import Project, survey
+from stager.project.tree import Tree
+from stager.project.variables import Variable, read_variables
+from stager.settings.repository_file import ParsedFile, names_of, read_file
+
+REPOSITORY_FILE = ".stager.yml"
+KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+INSPECT_TIMEOUT = 10.0
+"""Seconds that Docker may take to describe an image."""
+
+VALUE = "STAGER_UP_VALUE_{}"
+"""The name under which the configuration refers to a variable's value, which no file has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the command."""
+
+    build: BuildOptions = BuildOptions()
+    port: int | None = None
+    given: Given = Given()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is built and run.
+
+    Args:
+        application: the entry under `images:`.
+        environ: the values that it refers to.
+        forced: what replaces keys of the repository file, because an option says so.
+        generated: files that are generated, by their path.
+        notes: what to tell the user, one sentence each.
+        default_command: see `RunChoice`.
+    """
+
+    application: Mapping[str, Any]
+    environ: Mapping[str, str] = field(repr=False)
+    forced: Mapping[str, Any]
+    generated: Mapping[str, bytes]
+    notes: tuple[str, ...]
+    default_command: str = ""
+
+    def overlay(self, folder: Path) -> dict[str, bytes]:
+        """Return the files that replace those of the folder."""
+        files = dict(self.generated)
+        if self.forced:
+            name, content = repository_file(folder)
+            with suppress(yaml.YAMLError, ValueError):  # the server reports it
+                data = yaml.safe_load(content) or {}
+                if isinstance(data, dict):
+                    files[name or REPOSITORY_FILE] = yaml.safe_dump(_merged(data, self.forced)).encode()
+        return files
+
+
+def prepare(
+    folder: Path, key: Path, options: Options, terminal: Terminal, *, is_env_tracked: bool
+) -> Prepared:
+    """Decide what is built and run.
+
+    Args:
+        folder: absolute.
+        key: the file with the key of generated secrets.
+        is_env_tracked: whether the folder's own repository has its `.env`.
+
+    Raises:
+        Refused: `no-build`, `build-option-invalid`, `port-unknown`, `variable-invalid`.
+        Fault: `repository-file-invalid`.
+    """
+    name, content = repository_file(folder)
+    file = read_file(content, name, KEYS) if name else ParsedFile()
+    project, tree = survey(folder), Tree(folder)
+    build = BuildChooser(folder, project, file, terminal).choose(options.build)
+    missing = _missing_services(project.compose, build)
+    given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
+    known = _declared(project, tree, build, file)
+    variables = completed(given, known, missing, SecretGenerator(key), terminal)
+    text = build.detected.dockerfile if build.detected else ""
+    text = tree.text(build.dockerfile.path) if build.dockerfile else text
+    arguments = {**(file.build.args if file.build else {}), **variables.values}
+    run = RunChooser(tree, project, file, terminal, inspect).choose(build, options.port, arguments)
+    application, environ = _application(build, run, text, variables, variables.confidential(known))
+    return Prepared(
+        application,
+        environ,
+        _forced(options, build, application),
+        _generated(tree, build),
+        tuple(_notes(build, run, missing, project.compose, tree, variables)),
+        run.default_command,
+    )
+
+
+def repository_file(folder: Path) -> tuple[str, bytes]:
+    """Return the name and the content of the folder's repository file; empty without one."""
+    for name in names_of(REPOSITORY_FILE):
+        with suppress(OSError):
+            return name, (folder / name).read_bytes()
+    return "", b""
+
+
+def inspect(image: str) -> BaseImage | None:
+    """Describe a base image on this machine; None if it isn't there, or Docker doesn't answer."""
+    command = ["docker", "image", "inspect", "--format", "{{json .Config}}", image]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=INSPECT_TIMEOUT
+        )  # fmt: skip
+        config = json.loads(done.stdout) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    if not isinstance(config, dict):
+        return None
+    words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
+    return BaseImage(words, bool(config.get("ExposedPorts")))
+
+
+def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile) -> tuple[Variable, ...]:
+    """The variables that the repository declares, those of the context's own folder first."""
+    own = () if build.context == "." else read_variables(tree.below(build.context))
+    found = {each.name: each for each in (*project.variables, *own)}
+    return tuple(each for each in found.values() if each.name not in file.manifest.variables)
+
+
+def _missing_services(compose: Compose | None, build: BuildChoice) -> tuple[str, ...]:
+    """The Compose services that aren't started. Without a `service`, the one with the same Dockerfile is."""
+    if compose is None:
+        return ()
+    path = build.dockerfile.path if build.dockerfile else ""
+    same = (each for each in compose.built if each.build and path.startswith(each.build.context.lstrip(".")))
+    started = build.service or next(same, None)
+    return tuple(each.name for each in compose.services if each is not started)
+
+
+def _application(
+    build: BuildChoice, run: RunChoice, text: str, variables: Variables, confidential: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The entry under `images:`, and the values that it refers to.
+
+    Args:
+        text: the Dockerfile's.
+    """
+    references = {name: VALUE.format(number) for number, name in enumerate(variables.values)}
+    environ = {reference: variables.values[name] for name, reference in references.items()}
+    values = {name: f"${{{reference}}}" for name, reference in references.items()}
+    arguments = {name: values[name] for name in values.keys() & declared(text)}
+    # A secret is masked in the build's log, also where it is passed as an argument.
+    wanted = read_last_stage(text, {}).secrets | (arguments.keys() & confidential)
+    built: dict[str, Any] = {
+        "context": build.context,
+        "dockerfile": build.dockerfile.dockerfile if build.dockerfile else "Dockerfile",
+        "target": build.target,
+        "args": arguments,
+        "secrets": {name: values[name] for name in values.keys() & wanted},
+    }
+    given = {"port": run.port, "command": list(run.command)}
+    return {"build": built, **{key: value for key, value in given.items() if value}, "secrets": values}, environ
+
+
+def _forced(options: Options, build: BuildChoice, application: Mapping[str, Any]) -> dict[str, Any]:
+    forced: dict[str, Any] = {"port": options.port} if options.port else {}
+    if options.build != BuildOptions():
+        forced["build"] = {
+            key: application["build"][key] for key in ("context", "dockerfile", "target")
+        }  # fmt: skip
+    return forced
+
+
+def _merged(data: dict[Any, Any], forced: Mapping[str, Any]) -> dict[Any, Any]:
+    build = data.get("build")
+    old = build if isinstance(build, dict) else {}
+    return {**data, **forced, **({"build": {**old, **forced["build"]}} if "build" in forced else {})}
+
+
+def _generated(tree: Tree, build: BuildChoice) -> dict[str, bytes]:
+    if build.dockerfile is not None or build.detected is None:
+        return {}
+    below = tree.below(build.context)
+    prefix = "" if build.context == "." else f"{build.context}/"
+    files = {f"{prefix}Dockerfile": build.detected.dockerfile.encode()}
+    if not below.has(".dockerignore"):
+        files[f"{prefix}.dockerignore"] = build.detected.dockerignore.encode()
+    return files
+
+
+def _notes(
+    build: BuildChoice,
+    run: RunChoice,
+    missing: tuple[str, ...],
+    compose: Compose | None,
+    tree: Tree,
+    variables: Variables,
+) -> Iterator[str]:
+    path = build.dockerfile.path if build.dockerfile else "generated"
+    within = f", built in {build.context}" if build.dockerfile and build.context != "." else ""
+    why = f" ({build.why})" if build.why else ""
+    yield f"Dockerfile: {path}{within}{why}"
+    if build.dockerfile is None and build.detected:
+        yield from build.detected.notes
+    if build.dockerfile and build.dockerfile.missing:
+        yield f"{path} copies files that don't exist: {listed(build.dockerfile.missing)}."
+    if run.port:
+        yield f"Port: {run.port} ({run.port_why})"
+    if run.command:
+        shown = shlex.join(run.command) if len(run.command) != 3 else run.command[-1].splitlines()[-1]
+        yield f"Command: {shown} ({run.command_why}; {path} has no CMD)"
+    if missing and compose:
+        yield f"Not started: {listed(missing)}. The other services of {compose.path} aren't supported yet."
+    if empty := _empty_submodules(tree):
+        yield f"Not checked out: {listed(empty)}. Run `git submodule update --init --recursive`."
+    yield from variables.notes
+
+
+def _empty_submodules(tree: Tree) -> tuple[str, ...]:
+    lines = (line.partition("=") for line in tree.text(".gitmodules").splitlines())
+    paths = [value.strip() for key, _, value in lines if key.strip() == "path"]
+    return tuple(path for path in paths if tree.has_folder(path) and not _has_files(tree.root / path))
+
+
+def _has_files(folder: Path) -> bool:
+    with suppress(OSError):
+        return any(os.scandir(folder))
+    return True
