@@ -81,6 +81,9 @@ class Transaction(AccountRecords, Protocol):
             present: True for the present ones only, False for the absent ones only.
         """
 
+    def environments_of(self, subject: str) -> list[Environment]:
+        """Present environments of this subject (see `EnvironmentKey`), of any application, oldest first."""
+
     def environments_with_deployments(
         self, *, present: bool | None = None
     ) -> list[tuple[Environment, Deployment | None]]:

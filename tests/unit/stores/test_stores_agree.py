@@ -191,6 +191,7 @@ def picture(tx: Transaction) -> dict[str, object]:
         "links": tx.all_share_links(),
         "by id": [tx.environment(i) for i in IDS],
         "by key": [tx.environment_by_key(EnvironmentKey(app, subject)) for app in IDS for subject in IDS],
+        "of": [tx.environments_of(subject) for subject in IDS],
         "by host": [tx.environment_by_host(host) for host in HOSTS],
         "deployment": [tx.deployment(i) for i in IDS],
         "deployments": [tx.deployments(i) for i in IDS],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from stager.domain.application import Application
-from stager.domain.environment import UNAPPROVED, Environment
+from stager.domain.environment import UNAPPROVED, Environment, EnvironmentKey
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
 from stager.domain.pull_requests.git_refs import ids_in, named_outside
@@ -45,11 +45,7 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
 def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
     """The present environments of this pull request, of any application: it may have been renamed, or removed
     from the configuration, since."""
-    return [
-        environment
-        for environment in tx.environments(present=True)
-        if (link := environment.change) and (link.repository_id, link.number) == (repository.id, number)
-    ]
+    return tx.environments_of(EnvironmentKey.subject_of_change(repository.id, number))
 
 
 def _described(environment: Environment) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v1"
+VERSION = "v2"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -60,6 +60,7 @@ environments = Table(
     Column("approved_sha", Text, nullable=False),
     UniqueConstraint("app", "subject"),
     Index("ix_environments_host", "host", "updated_at"),
+    Index("ix_environments_subject", "subject", "created_at"),
     Index("uq_environments_present_host", "host", unique=True, sqlite_where=text("run <> 'absent'")),
 )
 

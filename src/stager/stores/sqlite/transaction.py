@@ -88,6 +88,7 @@ _PRESENCE = {None: (), True: (_is_present,), False: (not_(_is_present),)}
 
 _ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
 _ENVIRONMENTS_BY_PRESENCE = {present: _ENVIRONMENTS.where(*where) for present, where in _PRESENCE.items()}
+_ENVIRONMENTS_OF = _ENVIRONMENTS.where(environments.c.subject == bindparam("subject"), _is_present)
 _ENVIRONMENT = _rows_of(environments, EnvironmentRow).where(environments.c.id == bindparam("id"))
 _ENVIRONMENT_BY_KEY = _rows_of(environments, EnvironmentRow).where(
     environments.c.app == bindparam("app"), environments.c.subject == bindparam("subject")
@@ -238,6 +239,9 @@ class SqliteTransaction(SqliteAccountRecords):
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
         return self._all(_ENVIRONMENTS_BY_PRESENCE[present], environment_of)
+
+    def environments_of(self, subject: str) -> list[Environment]:
+        return self._all(_ENVIRONMENTS_OF, environment_of, subject=subject)
 
     def environments_with_deployments(
         self, *, present: bool | None = None

@@ -112,6 +112,9 @@ class MemoryTransaction(MemoryAccountRecords):
         found = (e for e in self._tables.environments.values() if present in (None, e.desired.is_present))
         return sorted(found, key=attrgetter("created_at"))
 
+    def environments_of(self, subject: str) -> list[Environment]:
+        return [e for e in self.environments(present=True) if e.key.subject == subject]
+
     def environments_with_deployments(
         self, *, present: bool | None = None
     ) -> list[tuple[Environment, Deployment | None]]:

@@ -23,10 +23,10 @@ from stager.domain.recipe import Recipe
 from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
 from stager.engines.docker.build.built_images import BuiltImages, facts
-from stager.engines.docker.build.dockerfile import declared
 from stager.engines.docker.build.progress import Progress
 from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts, Say
+from stager.project.dockerfile import declared
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stager.engines.docker.build.dockerfile import declared, exposed, first_port
+from stager.project.dockerfile import declared, exposed, first_port
 
 RANGED = "FROM x\nEXPOSE 8000-8005 22"
 
