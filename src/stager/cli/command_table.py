@@ -62,7 +62,7 @@ COMMANDS = (
     _client(ACCOUNT, "logout", "login", "Sign out of a server."),
     _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
-    _server("up", "up", "Preview a local folder and update it when files change."),
+    _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),

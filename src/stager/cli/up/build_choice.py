@@ -112,7 +112,7 @@ class BuildChooser:
         if not self._tree.has(path):
             raise Refused(
                 f"The Dockerfile {path}, which .stager.yml names, doesn't exist.",
-                hint=f"Correct `build` in .stager.yml, or choose another one with --dockerfile. {self._found()}",
+                hint=f"Correct it there, or choose another one with --dockerfile. {self._found()}",
                 reason="no-build",
             )
         chosen = self._with(read_dockerfile(self._tree, path, build.context), ".stager.yml")

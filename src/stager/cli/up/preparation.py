@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,9 +12,10 @@ from typing import Any
 
 import yaml
 
+from stager.cli.up.base_image import inspect
 from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
 from stager.cli.up.last_stage import read_last_stage
-from stager.cli.up.run_choice import BaseImage, RunChoice, RunChooser
+from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
 from stager.project.compose import Compose
@@ -28,8 +27,6 @@ from stager.settings.repository_file import ParsedFile, names_of, read_file
 
 REPOSITORY_FILE = ".stager.yml"
 KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
-INSPECT_TIMEOUT = 10.0
-"""Seconds that Docker may take to describe an image."""
 
 VALUE = "STAGER_UP_VALUE_{}"
 """The name under which the configuration refers to a variable's value, which no file has."""
@@ -39,9 +36,9 @@ VALUE = "STAGER_UP_VALUE_{}"
 class Options:
     """The options of the command."""
 
-    build: BuildOptions = BuildOptions()
-    port: int | None = None
-    given: Given = Given()
+    build: BuildOptions
+    port: int | None
+    given: Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def prepare(
     return Prepared(
         application,
         environ,
-        _forced(options, build, application),
+        _forced(options, application),
         _generated(tree, build),
         tuple(_notes(build, run, missing, project.compose, tree, variables)),
         run.default_command,
@@ -119,22 +116,6 @@ def repository_file(folder: Path) -> tuple[str, bytes]:
         with suppress(OSError):
             return name, (folder / name).read_bytes()
     return "", b""
-
-
-def inspect(image: str) -> BaseImage | None:
-    """Describe a base image on this machine; None if it isn't there, or Docker doesn't answer."""
-    command = ["docker", "image", "inspect", "--format", "{{json .Config}}", image]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=INSPECT_TIMEOUT
-        )  # fmt: skip
-        config = json.loads(done.stdout) if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
-    if not isinstance(config, dict):
-        return None
-    words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
-    return BaseImage(words, bool(config.get("ExposedPorts")))
 
 
 def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile) -> tuple[Variable, ...]:
@@ -176,10 +157,14 @@ def _application(
         "secrets": {name: values[name] for name in values.keys() & wanted},
     }
     given = {"port": run.port, "command": list(run.command)}
-    return {"build": built, **{key: value for key, value in given.items() if value}, "secrets": values}, environ
+    return {
+        "build": built,
+        **{key: value for key, value in given.items() if value},
+        "secrets": values,
+    }, environ
 
 
-def _forced(options: Options, build: BuildChoice, application: Mapping[str, Any]) -> dict[str, Any]:
+def _forced(options: Options, application: Mapping[str, Any]) -> dict[str, Any]:
     forced: dict[str, Any] = {"port": options.port} if options.port else {}
     if options.build != BuildOptions():
         forced["build"] = {

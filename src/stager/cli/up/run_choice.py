@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from stager.cli.up.base_image import BaseImage
 from stager.cli.up.build_choice import BuildChoice
 from stager.cli.up.last_stage import LastStage, port_in, read_last_stage, reads_port
 from stager.cli.up.terminal import Terminal
@@ -20,7 +21,9 @@ from stager.settings.repository_file import ParsedFile
 USUAL_PORT = 8080
 """The port of an application that listens on `$PORT`, whatever it is."""
 
-SERVERS = re.compile(r"(^|/)(nginx|httpd|caddy|traefik|tomcat|jetty|haproxy|wordpress|ghost|varnish)([:@-]|$)")
+SERVERS = re.compile(
+    r"(^|/)(nginx|httpd|caddy|traefik|tomcat|jetty|haproxy|wordpress|ghost|varnish)([:@-]|$)"
+)
 APACHE = re.compile(r":[\w.-]*(apache|fpm|nginx)")
 """Base images that serve by themselves: they have a command and a port of their own."""
 
@@ -58,19 +61,6 @@ class RunChoice:
     command: tuple[str, ...] = ()
     command_why: str = ""
     default_command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BaseImage:
-    """A base image on this machine.
-
-    Args:
-        command: its entrypoint and command.
-        has_port: whether it exposes a port.
-    """
-
-    command: tuple[str, ...]
-    has_port: bool
 
 
 Inspect = Callable[[str], BaseImage | None]
@@ -141,9 +131,7 @@ class RunChooser:
             return None, ""
         return self._asked(build.dockerfile.path), "your answer"
 
-    def _named_port(
-        self, build: BuildChoice, stage: LastStage, command: str
-    ) -> tuple[int, str] | None:
+    def _named_port(self, build: BuildChoice, stage: LastStage, command: str) -> tuple[int, str] | None:
         """Return the port that a file names, and the file."""
         tree = self._tree.below(build.context)
         samples = {each.name: each for each in self._project.variables}
@@ -155,7 +143,7 @@ class RunChooser:
             (build.service.ports[0] if build.service and build.service.ports else None, "the Compose file"),
             (int(sample) if sample.isdecimal() else None, samples["PORT"].source if sample else ""),
             (USUAL_PORT if reads_port(f"{command} {stage.command}") else None, "its command reads $PORT"),
-            (build.detected.port if build.detected else None, build.detected.framework if build.detected else ""),
+            (build.detected.port, build.detected.framework) if build.detected else (None, ""),
             (USUAL_PORT if _reads_port(tree) else None, "its code reads $PORT"),
         )  # fmt: skip
         return next(((port, why) for port, why in candidates if port), None)

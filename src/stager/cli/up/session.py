@@ -1,8 +1,5 @@
-"""`stager up`: previews a local folder while the command runs.
-
-Runs a server in the foreground with a temporary Git repository, into which the folder is committed when a
-file has changed. The preview is built, checked and replaced like any other.
-"""
+"""Runs a server in the foreground with a temporary Git repository, into which the folder is committed when a
+file has changed. The preview is built, checked and replaced like any other."""
 
 from __future__ import annotations
 
@@ -12,98 +9,93 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any
 
 import httpx
-import typer
 import yaml
 
 from stager.cli import log_output
-from stager.cli.working_tree import WorkingTree
-from stager.domain.errors import Fault, Refused, StagerError
+from stager.cli.up.preparation import Options, Prepared, prepare
+from stager.cli.up.progress import Progress
+from stager.cli.up.terminal import Terminal
+from stager.cli.up.variables import ENV_FILE
+from stager.cli.up.working_tree import WorkingTree, tracked_env_files
+from stager.domain.errors import Fault, Refused
 from stager.domain.names import slugify
 from stager.forges.local.push_client import report_push
 from stager.front.process.launcher import FrontLauncher
 from stager.settings.loading.loader import load
-from stager.settings.loading.problems import ConfigurationError
 from stager.state import StateDirectory
 
 POLL_INTERVAL = 1.0
+"""Seconds between two looks at the files."""
 REMOVAL_TIMEOUT = 60.0
 PORTS = range(8000, 8100)
-MAX_LOG = 4_000
-"""Characters of a log to show."""
 USER = "up"
+SECRETS_KEY = "generated-secrets.key"
 
 
-def mount(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(up)
-
-
-def up(
-    folder: Annotated[Path, typer.Argument(help="The folder; it must contain a Dockerfile.")] = Path(),
-    port: Annotated[
-        int | None, typer.Option(help="The port to listen on; by default the first free one from 8000.")
-    ] = None,
-    app_port: Annotated[
-        int | None,
-        typer.Option(
-            help="The port of the application in the container; by default the Dockerfile's EXPOSE."
-        ),
-    ] = None,
-) -> None:
-    """Preview a local folder and update it when files change.
-
-    Ctrl-C removes the preview.
-    """
-    path = folder.absolute().resolve()
-    if not (path / "Dockerfile").is_file():
-        _fail(f"There is no Dockerfile in {path}. Add one, or give the folder that has it.")
-    try:
-        asyncio.run(_Up(path, port, app_port).run())
-    except (StagerError, ConfigurationError) as error:
-        _fail(str(error))
-
-
-class _Up:
-    """A run of `stager up`.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What runs where.
 
     Args:
         folder: absolute, without symbolic links.
+        name: of the application and its preview.
+        port: of the URL; None for the first free one of `PORTS`, 0 for any free one.
+        opens: whether the browser is opened.
     """
 
-    def __init__(self, folder: Path, port: int | None, app_port: int | None) -> None:
-        self._folder = folder
-        self._name = slugify(folder.name) or "up"
-        self._state = StateDirectory(state_of(folder))
-        self._port, self._app_port = port, app_port
-        self._password = secrets.token_urlsafe(16)
-        self._tree = WorkingTree(folder, self._state.path / "files.git", self._name)
-        self._shown = ""
+    folder: Path
+    name: str
+    port: int | None = None
+    opens: bool = False
 
-    async def run(self) -> None:
-        """Run until SIGINT or SIGTERM. Raises `StagerError` when the server can't run."""
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+
+class Session:
+    """A run of `stager up`."""
+
+    def __init__(self, settings: Settings, terminal: Terminal) -> None:
+        self._folder, self._name, self._opens = settings.folder, settings.name, settings.opens
+        self._terminal = terminal
+        self._state = StateDirectory(state_of(settings.folder))
+        self._port = settings.port
+        self._password = secrets.token_urlsafe(16)
+
+    async def run(self, options: Options) -> None:
+        """Run until SIGINT or SIGTERM. Raises `StagerError` when the folder can't be built, or the server
+        can't run."""
         self._state.lock()
-        await self._tree.begin()
+        is_tracked = ENV_FILE in await tracked_env_files(self._folder)
+        prepared = prepare(
+            self._folder,
+            self._state.path / SECRETS_KEY,
+            options,
+            self._terminal,
+            is_env_tracked=is_tracked,
+        )
+        for note in prepared.notes:
+            self._terminal.say(note)
+        repository = self._state.path / "files.git"
+        tree = WorkingTree(self._folder, repository, self._name, lambda: prepared.overlay(self._folder))
+        ended = _signalled()
+        await tree.begin()
         # Before the server starts: without the branch, it would take the change of a killed run for closed.
-        first = await self._tree.commit()
-        async with self._serving() as client:
+        first = await tree.commit()
+        async with self._serving(prepared, repository) as client:
             try:
-                await self._notify(first)
-                await self._follow(client, ended)
+                await _notify(tree, first)
+                await self._follow(client, tree, prepared, ended)
             finally:
-                await self._remove(client)
-        self._tree.remove()
+                await self._remove(client, tree)
+        tree.remove()
 
     @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def _serving(self, prepared: Prepared, repository: Path) -> AsyncIterator[httpx.AsyncClient]:
         """Run a server for this folder; yields a client of its API."""
         # Importing the server takes most of a second, which a usage error saves.
         from stager.assembly import serve, tidy  # noqa: PLC0415
@@ -112,8 +104,8 @@ class _Up:
         await front.stop()  # left by a killed run
         self._port = _free_port(self._port)
         configuration = self._state.path / "config.yml"
-        configuration.write_text(yaml.safe_dump(self._configuration()))
-        loaded = load(configuration, environ=os.environ)
+        configuration.write_text(yaml.safe_dump(self._configuration(prepared, repository)))
+        loaded = load(configuration, environ={**os.environ, **prepared.environ})
         log_output.configure("json", self._state.log)
         stopped = asyncio.Event()
         server = asyncio.create_task(serve(loaded, self._state, stopped))
@@ -132,69 +124,68 @@ class _Up:
         await server  # raises its error
         await tidy(loaded.settings, self._state)
 
-    def _configuration(self) -> dict[str, Any]:
-        app = {"build": True, **({"port": self._app_port} if self._app_port else {})}
+    def _configuration(self, prepared: Prepared, repository: Path) -> dict[str, Any]:
         return {
             "state_dir": str(self._state.path),
             "listen": f"127.0.0.1:{self._port}",
             "domain": f"localhost:{self._port}",
-            "local_forge": {self._name: str(self._tree.repository)},
-            "images": {self._name: app},
+            "local_forge": {self._name: str(repository)},
+            "images": {self._name: dict(prepared.application)},
             "authentication_strategy": "BasicAuthentication",
             "users": [f"{USER}:{self._password}"],
             "access_log": False,
         }
 
-    async def _follow(self, client: httpx.AsyncClient, ended: asyncio.Event) -> None:
-        """Commit changed files and show the preview's status."""
-        while not ended.is_set():
-            with suppress(
-                Fault
-            ):  # a file may be removed while it is read; the next poll commits what there is
-                await self._notify(await self._tree.commit())
-            await self._show(client)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), POLL_INTERVAL)
+    async def _follow(
+        self, client: httpx.AsyncClient, tree: WorkingTree, prepared: Prepared, ended: asyncio.Event
+    ) -> None:
+        """Commit changed files and show the preview's progress, until the end."""
+        progress = Progress(client, self._terminal, prepared.default_command, opens=self._opens)
+        shown = asyncio.create_task(progress.follow())
+        waiting = asyncio.create_task(ended.wait())
+        try:
+            while not waiting.done() and not shown.done():
+                with suppress(
+                    Fault
+                ):  # a file may be removed while it is read; the next poll commits the rest
+                    await _notify(tree, await tree.commit())
+                await asyncio.wait(
+                    (waiting, shown), timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+                )
+        finally:
+            waiting.cancel()
+            shown.cancel()
+            await _raise_first(await asyncio.gather(waiting, shown, return_exceptions=True))
 
-    async def _notify(self, update: str | None) -> None:
-        """Notify the server of a push, as the repository's hook does."""
-        if update is None:
-            return
-        await asyncio.to_thread(report_push, self._tree.repository, [update], lambda _: None)
-
-    async def _show(self, client: httpx.AsyncClient) -> None:
-        environment = await self._environment(client)
-        if environment is None:
-            return
-        state = environment["state"]
-        lines = [f"{state}: {environment['message']}", environment["hint"], environment["url"]]
-        if state in ("failed", "failed-update"):
-            lines[2:] = [await self._log_tail(client, f"/api/v1/environments/{environment['id']}")]
-        text = "\n".join(filter(None, lines))
-        if text != self._shown:
-            self._shown = text
-            typer.echo(text)
-
-    async def _log_tail(self, client: httpx.AsyncClient, preview: str) -> str:
-        """Return the end of the log of the failed deployment: its build log or the log of its instance."""
-        newest = next(iter((await client.get(f"{preview}/deployments")).json()), {"id": ""})
-        answer = await client.get(f"{preview}/log", params={"deployment": newest["id"]})
-        return answer.text[-MAX_LOG:]
-
-    async def _remove(self, client: httpx.AsyncClient) -> None:
-        typer.echo("Removing the preview ...")
+    async def _remove(self, client: httpx.AsyncClient, tree: WorkingTree) -> None:
+        self._terminal.say("Removing the preview ...")
         form = {"image_name": self._name, "container_name": self._name, "wait": str(REMOVAL_TIMEOUT)}
         answer = await client.post("/kill", data=form, timeout=REMOVAL_TIMEOUT + 10)
         if not answer.is_success:
-            typer.echo(f"stager: {answer.text}", err=True)
+            self._terminal.say(f"stager: {answer.text}")
         with suppress(Fault):
-            await self._notify(await self._tree.end())
+            await _notify(tree, await tree.end())
 
-    async def _environment(self, client: httpx.AsyncClient) -> dict[str, Any] | None:
-        """Return the preview's current state; None when there is none."""
-        answer = await client.get("/api/v1/environments")
-        found: list[dict[str, Any]] = answer.json() if answer.is_success else []
-        return next(iter(found), None)
+
+async def _raise_first(results: Iterable[object]) -> None:
+    """Raise the first error of cancelled tasks that isn't the cancellation."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _notify(tree: WorkingTree, update: str | None) -> None:
+    """Notify the server of a push, as the repository's hook does."""
+    if update is not None:
+        await asyncio.to_thread(report_push, tree.repository, [update], lambda _: None)
+
+
+def _signalled() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    return ended
 
 
 async def _ready(client: httpx.AsyncClient, server: asyncio.Task[None]) -> None:
@@ -229,8 +220,3 @@ def _free_port(port: int | None) -> int:
         hint="Choose one with --port.",
         reason="all-ports-taken",
     )
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"stager: {sentence}", err=True)
-    raise typer.Exit(1)
