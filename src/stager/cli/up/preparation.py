@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,6 +28,12 @@ from stager.settings.repository_file import ParsedFile, names_of, read_file
 
 REPOSITORY_FILE = ".stager.yml"
 KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+
+IN_PAGES = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "VITE_", "REACT_APP_", "GATSBY_", "PUBLIC_", "VUE_APP_")
+"""Prefixes of variables that frameworks write into pages when they build them."""
+
+WORD = re.compile(r"\w+")
+FROM_LINE = re.compile(r"^FROM .*$", re.MULTILINE)
 
 VALUE = "STAGER_UP_VALUE_{}"
 """The name under which the configuration refers to a variable's value, which no file has."""
@@ -63,7 +70,7 @@ class Prepared:
 
     def overlay(self, folder: Path) -> dict[str, bytes]:
         """Return the files that replace those of the folder."""
-        files = dict(self.generated)
+        files = {path: text for path, text in self.generated.items() if not (folder / path).exists()}
         if self.forced:
             name, content = repository_file(folder)
             with suppress(yaml.YAMLError, ValueError):  # the server reports it
@@ -95,8 +102,7 @@ def prepare(
     given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
     known = _declared(project, tree, build, file)
     variables = completed(given, known, missing, SecretGenerator(key), terminal)
-    text = build.detected.dockerfile if build.detected else ""
-    text = tree.text(build.dockerfile.path) if build.dockerfile else text
+    text = _dockerfile(tree, build, variables, given)
     arguments = {**(file.build.args if file.build else {}), **variables.values}
     run = RunChooser(tree, project, file, terminal, inspect).choose(build, options.port, arguments)
     application, environ = _application(build, run, text, variables, variables.confidential(known))
@@ -104,7 +110,7 @@ def prepare(
         application,
         environ,
         _forced(options, application),
-        _generated(tree, build),
+        _generated(tree, build, text),
         tuple(_notes(build, run, missing, project.compose, tree, variables)),
         run.default_command,
     )
@@ -150,18 +156,23 @@ def _application(
     # A secret is masked in the build's log, also where it is passed as an argument.
     wanted = read_last_stage(text, {}).secrets | (arguments.keys() & confidential)
     built: dict[str, Any] = {
-        "context": build.context,
-        "dockerfile": build.dockerfile.dockerfile if build.dockerfile else "Dockerfile",
+        "context": _literal(build.context),
+        "dockerfile": _literal(build.dockerfile.dockerfile) if build.dockerfile else "Dockerfile",
         "target": build.target,
         "args": arguments,
         "secrets": {name: values[name] for name in values.keys() & wanted},
     }
-    given = {"port": run.port, "command": list(run.command)}
+    given = {"port": run.port, "command": [_literal(word) for word in run.command]}
     return {
         "build": built,
         **{key: value for key, value in given.items() if value},
         "secrets": values,
     }, environ
+
+
+def _literal(text: str) -> str:
+    """A text as it is written in the configuration, where `${` begins a reference."""
+    return text.replace("${", "$${")
 
 
 def _forced(options: Options, application: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,12 +190,23 @@ def _merged(data: dict[Any, Any], forced: Mapping[str, Any]) -> dict[Any, Any]:
     return {**data, **forced, **({"build": {**old, **forced["build"]}} if "build" in forced else {})}
 
 
-def _generated(tree: Tree, build: BuildChoice) -> dict[str, bytes]:
+def _dockerfile(tree: Tree, build: BuildChoice, variables: Variables, given: Variables) -> str:
+    """The Dockerfile's text. A generated one declares the variables that a build may need: given ones, and
+    those that a framework's build puts into pages."""
+    if build.dockerfile is not None:
+        return tree.text(build.dockerfile.path)
+    text = build.detected.dockerfile if build.detected else ""
+    names = [name for name in variables.values if name in given.values or name.startswith(IN_PAGES)]
+    lines = "".join(f"\nARG {name}" for name in names if name not in declared(text))
+    return FROM_LINE.sub(lambda found: found[0] + lines, text)
+
+
+def _generated(tree: Tree, build: BuildChoice, text: str) -> dict[str, bytes]:
     if build.dockerfile is not None or build.detected is None:
         return {}
     below = tree.below(build.context)
     prefix = "" if build.context == "." else f"{build.context}/"
-    files = {f"{prefix}Dockerfile": build.detected.dockerfile.encode()}
+    files = {f"{prefix}Dockerfile": text.encode()}
     if not below.has(".dockerignore"):
         files[f"{prefix}.dockerignore"] = build.detected.dockerignore.encode()
     return files
@@ -203,9 +225,12 @@ def _notes(
     why = f" ({build.why})" if build.why else ""
     yield f"Dockerfile: {path}{within}{why}"
     if build.dockerfile is None and build.detected:
-        yield from build.detected.notes
+        set_ones = variables.values.keys()
+        yield from (note for note in build.detected.notes if not set_ones & set(WORD.findall(note)))
     if build.dockerfile and build.dockerfile.missing:
         yield f"{path} copies files that don't exist: {listed(build.dockerfile.missing)}."
+    if lacking := sorted(run.secrets - variables.values.keys()):
+        yield f"Not set: the build secrets {listed(lacking)}. Set them with --env NAME=VALUE or --env-file."
     if run.port:
         yield f"Port: {run.port} ({run.port_why})"
     if run.command:

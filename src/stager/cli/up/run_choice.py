@@ -54,6 +54,7 @@ class RunChoice:
         command: empty for the image's own.
         command_why: where it is from.
         default_command: what runs in an image without a command of its own; empty if it has one, or unknown.
+        secrets: the ids of the build secrets that the Dockerfile uses.
     """
 
     port: int | None
@@ -61,6 +62,7 @@ class RunChoice:
     command: tuple[str, ...] = ()
     command_why: str = ""
     default_command: str = ""
+    secrets: frozenset[str] = frozenset()
 
 
 Inspect = Callable[[str], BaseImage | None]
@@ -100,7 +102,7 @@ class RunChooser:
         base = self._inspect(stage.base) if stage.base else None
         command, why, runs = self._command(build, stage, base)
         found, found_why = (port, "--app-port") if port else self._port(build, stage, base, " ".join(command))
-        return RunChoice(found, found_why, command, why, runs)
+        return RunChoice(found, found_why, command, why, runs, stage.secrets)
 
     def _command(
         self, build: BuildChoice, stage: LastStage, base: BaseImage | None
@@ -109,13 +111,12 @@ class RunChooser:
         assert build.dockerfile is not None  # noqa: S101 (the caller has looked)
         if build.dockerfile.has_command or self._file.manifest.command or _is_server(stage.base):
             return (), "", ""
-        runs = " ".join(base.command) if base else ""
         web = self._project.procfile.get(WEB, "")
         if web and build.context == ".":
-            return with_port(web, build.detected.port if build.detected else USUAL_PORT), "Procfile", runs
+            return with_port(web, build.detected.port if build.detected else USUAL_PORT), "Procfile", ""
         if build.detected and build.detected.command != STATIC_COMMAND:
-            return _of_framework(build.detected), build.detected.framework, runs
-        return (), "", runs
+            return _of_framework(build.detected), build.detected.framework, ""
+        return (), "", " ".join(base.command) if base else ""
 
     def _port(
         self, build: BuildChoice, stage: LastStage, base: BaseImage | None, command: str

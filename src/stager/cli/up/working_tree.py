@@ -118,7 +118,8 @@ class WorkingTree:
         if not inner:
             return tree
         await self._git("read-tree", tree)
-        await self._git("update-index", "--force-remove", "--", *inner)
+        removed = "".join(f"0 {NO_COMMIT}\t{path}\0" for path in inner)
+        await self._git("update-index", "-z", "--index-info", given=os.fsencode(removed))
         for path, files in inner.items():
             await self._git("read-tree", f"--prefix={path}/", files)
         return (await self._git("write-tree")).text
@@ -140,7 +141,8 @@ class WorkingTree:
         index: str = "stager-up-composed",
     ) -> Result:
         """Run git on the temporary repository, with a folder as its working tree and one of its indices."""
-        ignored = (folder or self.folder) / ".git" / "info" / "exclude"
+        folder = folder or self.folder
+        ignored = folder / ".git" / "info" / "exclude"
         environ = environment(
             {
                 # Commit the files byte by byte, without converting line ends.
@@ -150,16 +152,8 @@ class WorkingTree:
             }
         )
         variables = {**environ, **_IDENTITY, "GIT_INDEX_FILE": str(self.repository / index)}
-        tree = ("--work-tree", str(folder)) if folder else ()
-        done = await git(
-            "--git-dir",
-            self.repository,
-            *tree,
-            *arguments,
-            environ=variables,
-            cwd=folder or self.folder,
-            input_=given,
-        )
+        where = ("--git-dir", self.repository, "--work-tree", folder)
+        done = await git(*where, *arguments, environ=variables, cwd=folder, input_=given)
         return await self._checked(done)
 
     async def _checked(self, done: Result) -> Result:
