@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -91,7 +90,7 @@ def prepare(
         is_env_tracked: whether the folder's own repository has its `.env`.
 
     Raises:
-        Refused: `no-build`, `build-option-invalid`, `port-unknown`, `variable-invalid`.
+        Refused: `no-build`, `build-option-invalid`, `app-port-unknown`, `variable-invalid`.
         Fault: `repository-file-invalid`.
     """
     name, content = repository_file(folder)
@@ -234,7 +233,7 @@ def _notes(
     if run.port:
         yield f"Port: {run.port} ({run.port_why})"
     if run.command:
-        shown = shlex.join(run.command) if len(run.command) != 3 else run.command[-1].splitlines()[-1]
+        shown = run.command[-1].splitlines()[-1].removeprefix("exec ")
         yield f"Command: {shown} ({run.command_why}; {path} has no CMD)"
     if missing and compose:
         yield f"Not started: {listed(missing)}. The other services of {compose.path} aren't supported yet."

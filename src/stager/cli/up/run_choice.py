@@ -94,7 +94,7 @@ class RunChooser:
             arguments: the values of build arguments.
 
         Raises:
-            Refused: `port-unknown`: nothing says the port, and there is no terminal to ask.
+            Refused: `app-port-unknown`: nothing says the port, and there is no terminal to ask.
         """
         if build.dockerfile is None:
             return RunChoice(port, "--app-port" if port else "")
@@ -158,7 +158,7 @@ class RunChooser:
             raise Refused(
                 f"{path} has no EXPOSE line, and nothing else says on which port the application listens.",
                 hint="Add --app-port with the port, such as --app-port 8000, or an EXPOSE line.",
-                reason="port-unknown",
+                reason="app-port-unknown",
             )
         while True:
             answer = self._terminal.ask("On which port does the application listen?")
