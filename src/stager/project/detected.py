@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+GENERATOR_EDITION = 1
+"""Change it with the generated Dockerfiles: commits that were built with earlier ones are built again."""
+
 DOCKERIGNORE = """\
 .git
 .env

@@ -56,6 +56,8 @@ class Dockerfile:
         context: the folder to build it in, relative to the root.
         port: its first `EXPOSE`; None without one.
         has_command: whether it has a `CMD` or an `ENTRYPOINT`. Without one, the base image's applies.
+        is_secondary: whether its name or folder is that of something beside the application, such as a
+            database, or of development and tests.
         missing: sources of its `COPY` lines that don't exist in the context.
     """
 
@@ -63,6 +65,7 @@ class Dockerfile:
     context: str
     port: int | None = None
     has_command: bool = True
+    is_secondary: bool = False
     missing: tuple[str, ...] = ()
 
     @property
@@ -94,6 +97,7 @@ def read_dockerfile(tree: Tree, path: str, context: str | None = None) -> Docker
         context=context,
         port=first_port(exposed(text, {}), {}),
         has_command=bool({"CMD", "ENTRYPOINT"} & set(keywords[last:])),
+        is_secondary=_rank(path)[0],
         missing=tuple(source for source in sources if not _exists(tree, context, source)),
     )
 

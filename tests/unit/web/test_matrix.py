@@ -155,6 +155,7 @@ BY_FORM = {
     ("POST", "/account/tokens/{token}/revoke"),
     ("POST", "/login"),
     ("POST", "/login/authorize"),
+    ("POST", "/login/link"),  # test_login_link.py
     ("POST", "/logout"),
 }
 FOR_EVERYBODY = {
@@ -163,6 +164,8 @@ FOR_EVERYBODY = {
     ("POST", "/preview-access"),
     ("GET", "/preview-access/sign-in"),
     ("GET", "/login"),  # by these one becomes somebody
+    ("GET", "/login/link"),
+    ("POST", "/control/login-link"),  # on the control socket only: test_login_link.py
     ("GET", "/login/{provider}"),
     ("GET", "/login/{provider}/callback"),
     ("POST", "/api/v1/login/device"),

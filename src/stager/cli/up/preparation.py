@@ -177,9 +177,8 @@ def _literal(text: str) -> str:
 def _forced(options: Options, application: Mapping[str, Any]) -> dict[str, Any]:
     forced: dict[str, Any] = {"port": options.port} if options.port else {}
     if options.build != BuildOptions():
-        forced["build"] = {
-            key: application["build"][key] for key in ("context", "dockerfile", "target")
-        }  # fmt: skip
+        build = application["build"]
+        forced["build"] = {"auto": False, **{key: build[key] for key in ("context", "dockerfile", "target")}}
     return forced
 
 

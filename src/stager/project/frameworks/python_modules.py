@@ -14,6 +14,13 @@ MOST_MODULES, MOST_TEXT = 300, 1 << 22
 
 _PREFERRED = ("wsgi", "asgi", "app", "main", "application", "server", "run", "api", "__init__")
 _NOT_APPLICATIONS = frozenset({"test", "tests", "docs", "examples", "scripts", "migrations", "alembic"})
+_MADE = re.compile(
+    r"^([A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w.]+)?[ \t]*=[ \t]*(?:\w+\.)*(\w+)\(", re.MULTILINE | re.ASCII
+)
+_CALLED = re.compile(
+    r"^(app|application|asgi_app|wsgi_app)[ \t]*=[ \t]*[\w.]{0,80}(?:app|application)\w{0,80}\(",
+    re.MULTILINE | re.ASCII,
+)
 _FACTORY = re.compile(
     r"^(?:async )?def (create_app|make_app|build_app|get_app)\((?:\)|\w{1,40}[^)\n]{0,200}=)", re.MULTILINE
 )
@@ -42,18 +49,12 @@ class Target:
 
 def find_target(tree: Tree, *kinds: str) -> Target | None:
     """Return the application object made with one of these classes, such as `Flask`; None for none."""
-    made = re.compile(
-        rf"^([A-Za-z_]\w*)(?:\s*:\s*[\w.]+)?\s*=\s*(?:\w+\.)*(?:{'|'.join(kinds)})\(", re.MULTILINE | re.ASCII
-    )
-    called = re.compile(
-        r"^(app|application|asgi_app|wsgi_app)\s*=\s*[\w.]*(?:app|application)\w*\(", re.MULTILINE
-    )
     modules = list(_texts(tree))
-    for pattern, is_factory in ((made, False), (called, False), (_FACTORY, True)):
+    for pattern, is_factory in ((_MADE, False), (_CALLED, False), (_FACTORY, True)):
         for path, text in modules:
-            found = pattern.search(text)
-            if found:
-                return _target(tree, path, text, found[1], is_factory)
+            for found in pattern.finditer(text):
+                if pattern is not _MADE or found[2] in kinds:
+                    return _target(tree, path, text, found[1], is_factory)
     return None
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from stager.control.control_plane import ControlPlane
-from stager.control.reporting.qr import QUIET, is_reachable_elsewhere
+from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
