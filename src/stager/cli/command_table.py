@@ -74,7 +74,7 @@ COMMANDS = (
         "Write a repository's .stager.yml from what its files say.",
         client_module="stager.cli.init",
     ),
-    _server("up", "up", "Preview a local folder and update it when files change."),
+    _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
