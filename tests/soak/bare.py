@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.integration.stager import docker
 
 LABEL = "stager.test"
-FEWEST = ("systemd", "systemd-sysv")
+FEWEST = ("systemd", "systemd-sysv", "sudo")
 """What debootstrap's smallest variant lacks and every machine has."""
 STAND_INS = ("stager-base/static:1", "stager-base/python-build:1", "stager-base/node:1")
 """The base images, which other machines pull from a registry."""
@@ -120,8 +120,8 @@ def bare_machine(release: str) -> Iterator[BareMachine]:
     """One that has booted."""
     name = f"test-bare-{secrets.token_hex(4)}"
     boot = f"{REMOUNT}; exec /sbin/init"
-    container = docker("run", "--detach", f"--name={name}", f"--label={LABEL}=bare", *capabilities(), *BOOTABLE,
-                       image_of(release), "sh", "-c", boot)  # fmt: skip
+    options = ["--detach", f"--name={name}", f"--label={LABEL}=bare", *capabilities(), *BOOTABLE]
+    container = docker("run", *options, image_of(release), "sh", "-c", boot)
     try:
         machine = BareMachine(container)
         machine.copy(CERTIFICATES, "/usr/local/share/ca-certificates/machine.crt")

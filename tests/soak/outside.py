@@ -1,8 +1,8 @@
-"""What is outside the bare machine in the way by GitHub: GitHub itself, with one repository and a pull request.
+"""What is outside the bare machine in the way by GitHub: GitHub, with one repository and a pull request.
 
-It runs on the machine, because that is the only network that both have: `python -m tests.soak.outside FOLDER
-CONFIG`, as root. Somebody writes the configuration, restarts Stager, pushes a branch and opens a pull request;
-GitHub delivers, signed. It ends when the preview is live, and prints what its visitors get.
+It runs on the machine itself, as root: `python -m tests.soak.outside FOLDER CONFIG`. It writes the
+configuration, and waits for a line on standard input, until Stager was restarted. Then a branch is pushed, a
+pull request opened, and GitHub delivers that, signed. It prints what the preview's visitors get.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.doubles.git import BareRepository
 from tests.doubles.github import signed
 from tests.integration.github import Github, running_github
 
-DOMAIN, SECRET, BRANCH = "demo.example.org", "hook-secret", "by-github"
+DOMAIN, SECRET = "demo.example.org", "hook-secret"
 PATIENCE = 300.0
 
 
@@ -31,16 +31,17 @@ def main(folder: Path, config: Path) -> None:
         github.serve(Path(git))
         files = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
         repository.commit(files, "refs/heads/main")
-        number = github.open(BRANCH, repository.commit(files, "refs/pull/1/head", f"refs/heads/{BRANCH}"))
-        config.write_text(yaml.safe_dump(configuration(github)))
+        branch = f"by-github-{folder.name}"
+        number = github.open(branch, repository.commit(files, "refs/pull/1/head", f"refs/heads/{branch}"))
+        config.write_text(yaml.safe_dump(configuration(github, folder.name)))
         print("written", flush=True)
         input()  # until Stager runs with it
         deliver(github, number)
-        print(visit(), flush=True)
+        print(visit(branch), flush=True)
         input()
 
 
-def configuration(github: Github) -> dict[str, object]:
+def configuration(github: Github, app: str) -> dict[str, object]:
     """The file that somebody writes."""
     return {
         "listen": "0.0.0.0:80",
@@ -49,7 +50,7 @@ def configuration(github: Github) -> dict[str, object]:
         "log_format": "json",
         "github": github.settings,
         "event_listeners": ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"],
-        "images": {"shop": {"build": ".", "repo": "acme/shop"}},
+        "images": {app: {"build": ".", "repo": "acme/shop"}},
     }
 
 
@@ -61,11 +62,11 @@ def deliver(github: Github, number: int) -> None:
     assert answer.status_code == 202, answer.text
 
 
-def visit() -> str:
+def visit(branch: str) -> str:
     """What the preview answers as soon as it is live."""
     deadline, text = time.monotonic() + PATIENCE, ""
     while time.monotonic() < deadline:
-        answer = httpx.get("http://127.0.0.1/", headers={"Host": f"{BRANCH}.{DOMAIN}"}, trust_env=False)
+        answer = httpx.get("http://127.0.0.1/", headers={"Host": f"{branch}.{DOMAIN}"}, trust_env=False)
         text = answer.text
         if answer.status_code == 200:
             return text

@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.stager import until
 from tests.soak.bare import BareMachine, bare_machine
+from tests.unit.docs.pages import samples, sections
 
 pytestmark = [
     pytest.mark.docker,
@@ -102,7 +103,9 @@ def install(machine: BareMachine) -> str:
 
 def restart(machine: BareMachine) -> None:
     """`systemctl restart stager`, and wait until it is ready."""
-    machine.run("systemctl restart stager; until curl -sf http://127.0.0.1/readyz; do sleep 0.2; done")
+    machine.run(
+        "systemctl restart stager; timeout 90 sh -c 'until curl -sf http://127.0.0.1/readyz; do sleep 1; done'"
+    )
 
 
 def page(machine: BareMachine, host: str, port: int, text: str) -> None:
@@ -150,9 +153,9 @@ def test_by_stager_up(machine: BareMachine, project: str) -> None:
     assert "live" in said
 
 
-@pytest.mark.parametrize("project", PROJECTS)
-def test_by_the_local_forge(machine: BareMachine, project: str) -> None:
-    machine.write(CONFIG, f"""\
+def local_forge(project: str) -> str:
+    """The configuration with a repository on the machine."""
+    return f"""\
 listen: 0.0.0.0:80
 domain: demo.example.org
 state_dir: /var/lib/stager
@@ -164,38 +167,30 @@ images:
 authentication_strategy: BasicAuthentication
 users:
   - ann:a-password
-""")  # fmt: skip
+"""
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_by_the_local_forge(machine: BareMachine, project: str) -> None:
+    machine.write(CONFIG, local_forge(project))
+    restart(machine)
     commands = [
-        ("root", "systemctl restart stager"),
-        ("ann", f"cd {project} && git remote add stager http://ann:a-password@localhost/git/{project}.git"),
-        ("ann", f"cd {project} && git push -q stager main"),
-        ("ann", f"cd {project} && git switch -qc by-push-{project}"),
-        (
-            "ann",
-            f"cd {project} && git commit -qm Change --allow-empty && git push -q stager by-push-{project}",
-        ),
+        f"git remote add stager http://ann:a-password@localhost/git/{project}.git",
+        "git push -q stager main",
+        f"git switch -qc by-push-{project}",
+        f"git push -q stager by-push-{project}",
     ]
-    assert len(commands) <= MOST_COMMANDS
-    for user, command in commands:
-        if command.startswith("systemctl"):
-            machine.run(f"{command} && until curl -sf http://localhost/readyz; do sleep 0.2; done", user=user)
-        else:
-            machine.run(command, user=user)
+    assert 1 + len(commands) <= MOST_COMMANDS
+    for command in commands:
+        machine.run(f"cd {project} && {command}", user="ann")
     page(machine, f"by-push-{project}.demo.example.org", 80, PROJECTS[project][1])
 
 
 @pytest.mark.parametrize("project", PROJECTS)
 def test_by_github(machine: BareMachine, project: str) -> None:
     """One file, `systemctl restart stager`, `git push`, and a pull request."""
-    program = f"/opt/stager/.venv/bin/python -m tests.soak.outside /home/ann/{project} {CONFIG}"
-    command = [
-        "docker",
-        "exec",
-        "--interactive",
-        "--workdir=/opt/stager",
-        machine.container,
-        *program.split(),
-    ]
+    words = f"/opt/stager/.venv/bin/python -m tests.soak.outside /home/ann/{project} {CONFIG}".split()
+    command = ["docker", "exec", "--interactive", "--workdir=/opt/stager", machine.container, *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outside:
         assert outside.stdin is not None
         assert outside.stdout is not None
@@ -209,3 +204,47 @@ def test_by_github(machine: BareMachine, project: str) -> None:
         outside.communicate("\n")
     assert PROJECTS[project][1] in said
     assert outside.returncode == 0
+
+
+SERVED = "by-push-static.demo.example.org"
+
+
+def commands_of(page: str, heading: str) -> str:
+    """The first sample of a page under a heading, as written but for the repository's URL."""
+    text = sections(ROOT / "docs" / "how-to" / page)[heading]
+    found = re.search(r"```bash\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1].replace("https://git.example.org/stager.git", "/stager.git")
+
+
+def test_upgrade_and_roll_back_as_documented(machine: BareMachine) -> None:
+    """The previews of the local forge are served before, between and after."""
+    machine.write(CONFIG, local_forge("static"))
+    restart(machine)
+    page(machine, SERVED, 80, PROJECTS["static"][1])
+    before = machine.run("git -C /opt/stager rev-parse HEAD")
+    machine.run("git clone -q /stager.git /tmp/next")
+    author = "-c user.name=x -c user.email=x@example.org"
+    machine.run(f"cd /tmp/next && git {author} commit -q --allow-empty -m Newer && git push -q")
+
+    machine.run(commands_of("upgrade-and-recover.md", "Upgrade"))
+    assert machine.run("git -C /opt/stager rev-parse HEAD") != before
+    page(machine, SERVED, 80, PROJECTS["static"][1])
+
+    machine.run(commands_of("upgrade-and-recover.md", "Roll back"))
+    assert machine.run("git -C /opt/stager rev-parse HEAD") == before
+    page(machine, SERVED, 80, PROJECTS["static"][1])
+
+
+def test_uninstall_as_documented(machine: BareMachine) -> None:
+    """The last test: nothing of Stager is left."""
+    steps = [s.text for s in samples("bash") if s.page.name == "uninstall.md"]
+    assert len(steps) == 4
+    for step in steps:
+        machine.run(step)
+    assert machine.run("systemctl list-unit-files 'stager*' --no-legend; getent passwd stager || true") == ""
+    assert machine.run("pgrep -af '[s]tager' || true") == ""
+    assert machine.run("docker ps -aq; docker network ls -q --filter label=stager.installation") == ""
+    assert "STAGER" not in machine.run("iptables-save; ip6tables-save")
+    places = "/opt/stager /etc/stager /var/lib/stager* /usr/local/bin/stager /etc/systemd/system/stager*"
+    assert machine.run(f"ls -d {places} 2>/dev/null || true") == ""
