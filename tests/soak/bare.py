@@ -116,10 +116,14 @@ class BareMachine:
 
 
 @contextlib.contextmanager
-def bare_machine(release: str) -> Iterator[BareMachine]:
-    """One that has booted."""
+def bare_machine(release: str, *, boots: bool = True) -> Iterator[BareMachine]:
+    """A running one.
+
+    Args:
+        boots: with systemd; otherwise nothing runs on it.
+    """
     name = f"test-bare-{secrets.token_hex(4)}"
-    boot = f"{REMOUNT}; exec /sbin/init"
+    boot = f"{REMOUNT}; exec {'/sbin/init' if boots else 'sleep infinity'}"
     options = ["--detach", f"--name={name}", f"--label={LABEL}=bare", *capabilities(), *BOOTABLE]
     container = docker("run", *options, image_of(release), "sh", "-c", boot)
     try:
@@ -127,7 +131,10 @@ def bare_machine(release: str) -> Iterator[BareMachine]:
         machine.copy(CERTIFICATES, "/usr/local/share/ca-certificates/machine.crt")
         if PIP.exists():
             machine.copy(PIP, str(PIP))
-        machine.run("systemctl is-system-running --wait || systemctl is-system-running | grep -x degraded")
+        if boots:
+            machine.run(
+                "systemctl is-system-running --wait || systemctl is-system-running | grep -x degraded"
+            )
         yield machine
     finally:
         docker("rm", "--force", "--volumes", container)

@@ -67,10 +67,10 @@ PROJECTS = {"flask": (FLASK, "Hello from Flask"), "node": (NODE, "Hello from Nod
 
 
 @pytest.fixture(scope="module", params=RELEASES)
-def machine(request: pytest.FixtureRequest) -> Iterator[BareMachine]:
+def machine(request: pytest.FixtureRequest, repository: Path) -> Iterator[BareMachine]:
     """A machine on which Stager is installed, with a user ann, who has three repositories."""
     with bare_machine(request.param) as made:
-        made.copy(clone_of(ROOT, request.getfixturevalue("tmp_path_factory").mktemp("clone")), "/stager.git")
+        made.copy(repository, "/stager.git")
         install(made)
         assert RELEASES[request.param] in made.run("/opt/stager/.venv/bin/python --version")
         made.load()
@@ -86,26 +86,36 @@ def machine(request: pytest.FixtureRequest) -> Iterator[BareMachine]:
         yield made
 
 
-def clone_of(repository: Path, folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare clone of this checkout's commit, as a server has it."""
-    target = folder / "stager.git"
+    target = tmp_path_factory.mktemp("clone") / "stager.git"
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(target)], check=True)
-    push = ["git", "-C", str(repository), "push", "--quiet", str(target), "HEAD:refs/heads/main"]
+    push = ["git", "-C", str(ROOT), "push", "--quiet", str(target), "HEAD:refs/heads/main"]
     subprocess.run(push, check=True)
     return target
 
 
 def install(machine: BareMachine) -> str:
-    """The one line of the documentation, whose script comes by a pipe."""
+    """The one line of the documentation, whose script comes by a pipe; what it prints."""
     script = (ROOT / "scripts" / "install").read_text()
     return machine.run("sh", given=script, STAGER_SOURCE="/stager.git")
 
 
+def sign_in(machine: BareMachine, output: str) -> None:
+    """Follow the link in this output with a browser."""
+    [(url, secret)] = re.findall(r"(http://\S+/login/link)\?secret=(\S+)", output)
+    with httpx.Client(trust_env=False) as browser:
+        origin = url.removesuffix("/login/link")
+        assert machine.address in origin
+        assert browser.post(url, data={"secret": secret}, headers={"Origin": origin}).status_code == 303
+        assert browser.get(f"{origin}/api/v1/whoami").json()["role"] == "administrator"
+
+
 def restart(machine: BareMachine) -> None:
     """`systemctl restart stager`, and wait until it is ready."""
-    machine.run(
-        "systemctl restart stager; timeout 90 sh -c 'until curl -sf http://127.0.0.1/readyz; do sleep 1; done'"
-    )
+    machine.run("systemctl restart stager")
+    machine.run("timeout 90 sh -c 'until curl -sf http://127.0.0.1/readyz; do sleep 1; done'")
 
 
 def page(machine: BareMachine, host: str, port: int, text: str) -> None:
@@ -124,11 +134,7 @@ def page(machine: BareMachine, host: str, port: int, text: str) -> None:
 def test_the_administrator_signs_in_by_the_link(machine: BareMachine) -> None:
     output = install(machine)  # again: an upgrade
     assert "Stager is running" in output
-    [(url, secret)] = re.findall(r"(http://\S+/login/link)\?secret=(\S+)", output)
-    with httpx.Client(trust_env=False) as browser:
-        origin = url.removesuffix("/login/link")
-        assert browser.post(url, data={"secret": secret}, headers={"Origin": origin}).status_code == 303
-        assert browser.get(f"{origin}/api/v1/whoami").json()["role"] == "administrator"
+    sign_in(machine, output)
     assert "login/link" not in install(machine)
 
 
@@ -248,3 +254,14 @@ def test_uninstall_as_documented(machine: BareMachine) -> None:
     assert "STAGER" not in machine.run("iptables-save; ip6tables-save")
     places = "/opt/stager /etc/stager /var/lib/stager* /usr/local/bin/stager /etc/systemd/system/stager*"
     assert machine.run(f"ls -d {places} 2>/dev/null || true") == ""
+
+
+def test_without_systemd(repository: Path) -> None:
+    """By the commands that it prints then."""
+    with bare_machine("trixie", boots=False) as machine:
+        machine.copy(repository, "/stager.git")
+        output = install(machine)
+        commands = [line.strip() for line in output.splitlines() if line.startswith("  ")]
+        assert len(commands) == 3, output
+        sign_in(machine, "".join(machine.run(f"{command} 2>&1 | cat") for command in commands))
+        assert machine.run("ls /etc/systemd/system | grep -c stager || true") == "0\n"
