@@ -97,7 +97,7 @@ def status(config: ConfigOption = None) -> None:
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
     answer = readiness(state) if process else None
-    reported = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    reported = {**answer["problems"], **answer.get("notices", {})} if answer else {}
     for part, sentence in reported.items():
         typer.echo(f"{part}: {sentence}")
     if not (process and front and answer and answer["ready"]):

@@ -99,7 +99,7 @@ class ControlPlane:
             self.metrics,
             self.plugins,
             self.environments,
-            self.identity.audit,
+            self.identity,
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
@@ -124,7 +124,7 @@ class ControlPlane:
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.builds.loops(),
-            *self.routing.loops(self.reconciler.troubles),
+            *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
         ]
 

@@ -1,10 +1,9 @@
-"""The checks of `stager doctor`, which run concurrently and with a time limit; and the check of the
-reconciler's unexpected errors."""
+"""What doesn't work: the checks of `stager doctor`, the problems in `/readyz`, and unexpected errors."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -18,7 +17,7 @@ TIMEOUT = 15.0
 
 
 async def examine(checks: Sequence[Check]) -> list[Finding]:
-    """Run these checks. Returns their findings, in the order of the checks."""
+    """Run these checks concurrently. Returns their findings, in the order of the checks."""
     found = await asyncio.gather(*(_run(check) for check in checks))
     return [finding for findings in found for finding in findings]
 
@@ -26,14 +25,37 @@ async def examine(checks: Sequence[Check]) -> list[Finding]:
 async def _run(check: Check) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(TIMEOUT):
-            return await check.look()
+            return await check.run()
     except StagerError as error:
-        return [Finding(check.subject, Verdict.WRONG, error.message, error.hint)]
+        return [Finding(check.subject, Verdict.ERROR, error.message, error.hint)]
     except TimeoutError:
-        return [Finding(check.subject, Verdict.WRONG, f"The check didn't finish within {TIMEOUT:g} s.")]
+        return [Finding(check.subject, Verdict.ERROR, f"The check didn't finish within {TIMEOUT:g} s.")]
     except Exception as error:
         log.exception("check_failed", subject=check.subject)
         return [Finding(check.subject, Verdict.WARNING, f"The check failed: {error}")]
+
+
+class Readiness:
+    """Which parts don't work, for `/readyz`."""
+
+    def __init__(self) -> None:
+        self._problems = {"engine": "Not checked yet."}
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """One sentence for each part that doesn't work."""
+        return self._problems
+
+    def report(self, part: str, problem: str) -> None:
+        """Replace what is reported for a part.
+
+        Args:
+            problem: a sentence; empty if the part works.
+        """
+        if problem:
+            self._problems[part] = problem
+        else:
+            self._problems.pop(part, None)
 
 
 class UnexpectedErrors:
@@ -55,7 +77,7 @@ class UnexpectedErrors:
             which: the environment's name for users.
         """
         self._by_environment[environment_id] = Finding(
-            self.subject, Verdict.WRONG, f"{which}: {error.message}", error.hint
+            self.subject, Verdict.ERROR, f"{which}: {error.message}", error.hint
         )
 
     def forget(self, environment_id: str) -> None:
@@ -71,7 +93,7 @@ class UnexpectedErrors:
         what = "1 preview fails" if count == 1 else f"{count} previews fail"
         return {self.subject: f"{what} with an internal error; see the server's log."}
 
-    async def look(self) -> Sequence[Finding]:
-        """See `Check.look`."""
-        fine = Finding(self.subject, Verdict.FINE, "No preview fails with an internal error.")
-        return list(self._by_environment.values()) or [fine]
+    async def run(self) -> Sequence[Finding]:
+        """See `Check.run`."""
+        ok = Finding(self.subject, Verdict.OK, "No preview fails with an internal error.")
+        return list(self._by_environment.values()) or [ok]

@@ -263,7 +263,7 @@ class RunningControlPlane:
         self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
         self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
-        self.troubles = plane.reconciler.troubles.by_part
+        self.problems = plane.reconciler.readiness.problems
         self.change_feed = plane.environments.change_feed
         self.task = asyncio.create_task(self._run())
 

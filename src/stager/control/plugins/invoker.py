@@ -170,10 +170,10 @@ class HandlerFailures:
         what = "1 handler" if count == 1 else f"{count} handlers"
         return {self.subject: f"{what} failed at the last call; the log has `handler_failed` with the error."}
 
-    async def look(self) -> Sequence[Finding]:
-        """See `Check.look`."""
-        fine = Finding(self.subject, Verdict.FINE, "No handler failed at its last call.")
-        return list(self._by_handler.values()) or [fine]
+    async def run(self) -> Sequence[Finding]:
+        """See `Check.run`."""
+        ok = Finding(self.subject, Verdict.OK, "No handler failed at its last call.")
+        return list(self._by_handler.values()) or [ok]
 
 
 MAX_CALLS = 16

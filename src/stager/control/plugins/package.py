@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from stager.control.coalescing_tasks import CoalescingTasks
+from stager.control.loops import CoalescingTasks
 from stager.control.metrics import Metrics
 from stager.control.plugins.action_calls import ActionCalls
 from stager.control.plugins.invoker import Invoker

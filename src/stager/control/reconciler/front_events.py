@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import structlog
 
+from stager.control.diagnostics import Readiness
 from stager.control.environments.change_feed import ChangeFeed
-from stager.control.loops import Troubles
 from stager.control.ports import Ports
 from stager.control.routing.route_table import Routes
 from stager.domain.deployment import after_silence, after_sound, has_gone_silent
@@ -31,13 +31,13 @@ class FrontEvents:
         ports: Ports,
         routes: Routes,
         change_feed: ChangeFeed,
-        troubles: Troubles,
+        readiness: Readiness,
         wake: Callable[[str], None],
     ) -> None:
         self._store, self._router = ports.store, ports.router
         self._routes = routes
         self._change_feed = change_feed
-        self._troubles = troubles
+        self._readiness = readiness
         self._wake = wake
         self._liveness = Liveness(ports.store)
 
@@ -63,7 +63,7 @@ class FrontEvents:
     async def read_health(self) -> None:
         """Report how the front is, and store which previews stopped answering."""
         health = await self._router.health()
-        self._troubles.report("routes", health.trouble)
+        self._readiness.report("routes", health.problem)
         for environment_id in await self._liveness.compare(health.unresponsive):
             self._change_feed.changed(environment_id)
 

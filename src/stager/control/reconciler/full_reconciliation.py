@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
+from stager.control.diagnostics import Readiness
 from stager.control.environments.change_feed import ChangeFeed
-from stager.control.loops import Troubles
 from stager.control.ports import Ports
 from stager.control.reconciler.adoption import adopt
 from stager.control.reconciler.config_retries import ConfigRetries
@@ -39,7 +39,7 @@ class FullReconciliation:
         ports: Ports,
         routing: Routing,
         change_feed: ChangeFeed,
-        troubles: Troubles,
+        readiness: Readiness,
         workers: Workers,
         front_events: FrontEvents,
         retries: ConfigRetries,
@@ -48,7 +48,7 @@ class FullReconciliation:
         self._instances, self._firewall = ports.instances, ports.firewall
         self._routing = routing
         self._change_feed = change_feed
-        self._troubles = troubles
+        self._readiness = readiness
         self._workers = workers
         self._front_events = front_events
         self._retries = retries
@@ -71,9 +71,9 @@ class FullReconciliation:
             await self._wake_changed(environments)
             await self._instances.sweep()
         except Retry as error:
-            self._troubles.report("engine", error.message)
+            self._readiness.report("engine", error.message)
             raise
-        self._troubles.report("engine", "")
+        self._readiness.report("engine", "")
         await self._drop_routes(routed - {environment.host for environment in environments})
         await self._routing.visitor_access.renew()
         await self._routing.routes.tidy()
@@ -114,10 +114,10 @@ class FullReconciliation:
         try:
             await self._firewall.renew(instances)
         except StagerError as error:
-            self._troubles.report("firewall", error.message)
+            self._readiness.report("firewall", error.message)
             log.warning("firewall_not_renewed", reason=error.reason, error=error.message)
         else:
-            self._troubles.report("firewall", "")
+            self._readiness.report("firewall", "")
 
     async def _wake_changed(self, environments: Sequence[Environment]) -> None:
         """Wake the worker of each environment that has changed since the last run, or isn't in its desired

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
-from stager.control.diagnostics import UnexpectedErrors
+from stager.control.diagnostics import Readiness, UnexpectedErrors
 from stager.control.environments.package import Environments
-from stager.control.loops import Loop, Troubles
+from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
@@ -57,7 +57,7 @@ class Reconciler:
         options: ReconcilerOptions,
     ) -> None:
         self._interval = options.interval
-        self.troubles, self.unexpected_errors = Troubles(), UnexpectedErrors()
+        self.readiness, self.unexpected_errors = Readiness(), UnexpectedErrors()
         self.actions = Actions(
             WorkerContext(
                 records=environments.records,
@@ -78,13 +78,13 @@ class Reconciler:
         )
         self.workers = Workers(self.actions)
         self._front_events = FrontEvents(
-            ports, routing.routes, environments.change_feed, self.troubles, self.workers.wake
+            ports, routing.routes, environments.change_feed, self.readiness, self.workers.wake
         )
         self._full = FullReconciliation(
             ports,
             routing,
             environments.change_feed,
-            self.troubles,
+            self.readiness,
             self.workers,
             self._front_events,
             ConfigRetries(ports.store, environments.desired_state, applications, options.key),
@@ -93,7 +93,7 @@ class Reconciler:
 
     def controller(self, contributed: Sequence[Loop]) -> Controller:
         """The controller over this package's loops and those of other packages."""
-        return Controller([*self._loops(), *contributed], self.workers, self.troubles, self._full.adopted)
+        return Controller([*self._loops(), *contributed], self.workers, self.readiness, self._full.adopted)
 
     def _loops(self) -> list[Loop]:
         return [

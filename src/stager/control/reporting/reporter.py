@@ -14,8 +14,8 @@ from typing import Protocol
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from stager.control.coalescing_tasks import CoalescingTasks
 from stager.control.environments.records import Note, note_of
+from stager.control.loops import CoalescingTasks
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment

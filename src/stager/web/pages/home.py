@@ -29,7 +29,7 @@ router = APIRouter(include_in_schema=False)
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
     """Show whether Stager is running and configured. The page is public, so it names no preview."""
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     visitor = await visitor_of(request, control)
     return render(
         "home.html",
@@ -39,7 +39,7 @@ async def home(request: Request, control: Control, web: Web) -> Response:
         domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
-        troubles=troubles,
+        problems=problems,
         warnings=len(web.options.warnings),
     )
 
@@ -55,12 +55,12 @@ async def readyz(control: Control) -> Response:
     """Report whether the database, the front and the engine work. The endpoint is public, so notices are
     counts without names. Previews that fail by an error of Stager's are notices as well, so that one
     preview's code can't make Stager unready."""
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` lists them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
-    answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
-    return JSONResponse(answer, 503 if troubles else 200)
+    answer = {"ready": not problems, "problems": problems, "notices": notices}
+    return JSONResponse(answer, 503 if problems else 200)
 
 
 @router.get("/metrics")

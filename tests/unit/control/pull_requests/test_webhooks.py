@@ -532,7 +532,7 @@ class TestListeners:
                 await harness.assert_live()
                 environment = await harness.the()
                 picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
-                [finding] = await harness.running.control_plane.plugins.invoker.failures.look()
+                [finding] = await harness.running.control_plane.plugins.invoker.failures.run()
                 notices = harness.running.control_plane.plugins.invoker.failures.notices
         assert picture is not None
         assert picture.handler_failures == (sentence,)

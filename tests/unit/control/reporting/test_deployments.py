@@ -233,7 +233,7 @@ class WithoutDeployments(FakeForge):
         raise Refused("The token may not deploy.", reason="forge-refused", status=403)
 
 
-class TestTrouble:
+class TestFailures:
     @pytest.fixture
     async def quiet(self) -> AsyncIterator[Harness]:
         async with Harness(reports=False).open() as opened:
