@@ -66,6 +66,9 @@ missing_packages() {
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     has iptables || echo iptables
+    has ip || echo iproute2
+    has mkfs.ext4 || echo e2fsprogs
+    has sysctl || echo procps
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3
     { has python3 && python3 -c 'import ensurepip, venv'; } >/dev/null 2>&1 || has_venv || echo python3-venv

@@ -273,16 +273,14 @@ class GithubUnderTest:
 
     def fail(self) -> None:
         for method in ("GET", "POST", "PATCH"):
-            self._double.trouble(method, "", times=10**6, status=502)
+            self._double.fail(method, "", times=10**6, status=502)
 
     def break_off_lists(self) -> None:
-        self._double.trouble("GET", "/(pulls|files|status|check-runs)$", times=10**6, truncate=True)
+        self._double.fail("GET", "/(pulls|files|status|check-runs)$", times=10**6, truncate=True)
 
     def refuse_to_write(self) -> None:
         for method in ("POST", "PATCH"):
-            self._double.trouble(
-                method, "/(comments|reactions|deployments|statuses)", times=10**6, status=403
-            )
+            self._double.fail(method, "/(comments|reactions|deployments|statuses)", times=10**6, status=403)
 
 
 @asynccontextmanager

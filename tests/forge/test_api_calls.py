@@ -141,7 +141,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
                 account = with_token(session, place, USER, PASSWORD)
                 app = with_app(session, place, AppCredentials(github.app.id, github.app.pem))
                 keyring = Keyring(tmp_path / "github-app.json")
-                setup = GithubSetup(anonymous(session, place), keyring, github.web_url)
+                setup = GithubSetup(anonymous(session, place), keyring, github.web_url, use=lambda _: None)
                 shop = github.add_repository("acme", "shop")
                 yield Scene(account, app, setup, session, prism, github, shop, asked)
 
@@ -169,7 +169,7 @@ async def asks_for_changes(scene: Scene) -> None:
     assert await client.change(scene.repository, 121) is None
     assert await client.repository("acme", "shop") == scene.repository
     assert await client.repository("acme", "nothing") is None
-    github.trouble("GET", "/pulls$", status=500, times=2)
+    github.fail("GET", "/pulls$", status=500, times=2)
     assert len(await client.open_changes(scene.repository)) == 119
     scene.shop.visible = False
     with pytest.raises(StagerError):
@@ -189,7 +189,7 @@ async def keeps_a_comment(scene: Scene) -> None:
     pull.comments.pop()
     second = await client.comment(link, marker=marker, body="once more", known=first)
     assert second != first
-    github.trouble("PATCH", "/comments/", status=403, times=1)
+    github.fail("PATCH", "/comments/", status=403, times=1)
     with pytest.raises(Refused):
         await client.comment(link, marker=marker, body="refused", known=second)
     await client.uncomment(link, marker=marker, known=second)

@@ -23,7 +23,7 @@ class Github:
         self._double = double
         self._repository = double.add_repository("acme", "shop")
         self._pulls: dict[int, GithubPull] = {}
-        self._troubles: list[Any] = []
+        self._failures: list[Any] = []
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -98,16 +98,16 @@ class Github:
     def event(self, action: str, number: int, before: str = "") -> dict[str, Any]:
         return self._double.event(action, self._pulls[number], before=before)
 
-    def trouble(self, method: str, path: str, **how: Any) -> None:
-        self._troubles.append(self._double.trouble(method, path, **how))
+    def fail(self, method: str, path: str, **how: Any) -> None:
+        self._failures.append(self._double.fail(method, path, **how))
 
-    def no_more_troubles(self) -> None:
+    def stop_failing(self) -> None:
         """Answer well from now on."""
-        for trouble in self._troubles:
-            trouble.times = 0
+        for failure in self._failures:
+            failure.times = 0
 
-    def troubles_left(self) -> int:
-        return sum(trouble.times for trouble in self._troubles)
+    def failures_left(self) -> int:
+        return sum(failure.times for failure in self._failures)
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class Ground(RuleBasedStateMachine):
         self.forks = [forge.add_repository(owner, "shop") for owner in (STRANGERS, "nobody")]
         forge.allow(self.repository, OURS, Access.WRITE)
         forge.origins[self.repository.id] = ORIGIN
-        refs = [f"refs/heads/{name}" for name in ("main", "red", "featurex", "by-hand")]
+        refs = [f"refs/heads/{name}" for name in ("main", "red", "feature-x", "by-hand")]
         self.harness.sources.add(ORIGIN.url, BASE, {OWN_FILE: f"env: {{{SAID_BY_BASE}: '1'}}"}, *refs)
 
     # How pull requests stand.

@@ -22,7 +22,7 @@ from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, TELLINGS, Pulls, Tell
 
 T = TypeVar("T")
 
-NAMES = st.sampled_from(["red", "featurex", "by-hand"])
+NAMES = st.sampled_from(["red", "feature-x", "by-hand"])
 AUTHORS = st.sampled_from([OURS, OURS, STRANGERS])
 VERBS = st.sampled_from([Verb.LAUNCH, Verb.REDEPLOY, Verb.KILL, Verb.LOGS])
 

@@ -19,7 +19,7 @@ from stager.testing.fakes.builder import Result
 from tests.machine.expected import Held
 from tests.machine.ground import Ground
 
-REFS = st.sampled_from(["red", "feature/x", "featurex", "default"])
+REFS = st.sampled_from(["red", "feature/x", "feature-x", "default"])
 """Two of them make the same slug, and one is reserved."""
 OWNERS, REPOSITORY_NAMES = st.sampled_from(["acme", "acme-corp"]), st.sampled_from(["shop", "store"])
 LABELS = st.sampled_from([(), ("preview",), ("preview", "docs"), ("wip",)])

@@ -105,7 +105,7 @@ class Rest(People, Faults):
 
     async def _is_at_rest(self) -> None:
         harness = self.harness
-        assert harness.running.troubles == {}
+        assert harness.running.problems == {}
         assert await harness.store.read(lambda tx: tx.next_delivery()) is None
         running: list[Instance] = []
         for environment in await harness.environments():

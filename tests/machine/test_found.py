@@ -103,7 +103,7 @@ def test_renamed_and_its_database_lost(state: Installation) -> None:
     """What ran was known by its old name alone, so nothing of the new name was heard of again."""
     state.open(ref="red")
     state.time_passes(45.0)
-    other = state.open(ref="featurex", told=Telling.NO)
+    other = state.open(ref="feature-x", told=Telling.NO)
     state.repository_is_renamed(owner="acme", name="store")
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
     state.push(change=other)

@@ -16,11 +16,11 @@ class DeliveryCheck:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         found = await self._store.read(lambda tx: tx.deliveries_set_aside())
         if not found:
-            return [Finding(self.subject, Verdict.FINE, "No delivery is set aside.")]
+            return [Finding(self.subject, Verdict.OK, "No delivery is set aside.")]
         return [Finding(self.subject, Verdict.WARNING, _message(one), HINT) for one in found]
 
 

@@ -66,6 +66,8 @@ COMMANDS = (
     _server("serve", "server", "Run the server."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
+    _server("service", "service", "Run Stager as a systemd service."),
+    _server("login-link", "server", "Print a link that signs in an administrator."),
     _server(
         "doctor",
         "doctor",

@@ -43,7 +43,7 @@ async def test_deliveries_that_are_set_aside() -> None:
     await store.write(lambda tx: tx.add_delivery(delivery, START))
     await store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: it hangs", START))
 
-    [found] = await DeliveryCheck(store).look()
+    [found] = await DeliveryCheck(store).run()
     assert found.verdict is WARNING
     assert found.message.startswith("github's delivery d1 (pull_request) was set aside: it hangs, at 20")
     assert "Redeliver" in found.hint
@@ -69,7 +69,7 @@ class Says:
         self.subject = subject
         self._seconds, self._error = seconds, error
 
-    async def look(self) -> Sequence[Finding]:
+    async def run(self) -> Sequence[Finding]:
         await asyncio.sleep(self._seconds)
         if self._error:
             raise self._error
@@ -78,7 +78,7 @@ class Says:
 
 class TestMachine:
     async def test_the_disk(self, tmp_path: Path) -> None:
-        [finding] = await DiskCheck(tmp_path / "not" / "yet").look()
+        [finding] = await DiskCheck(tmp_path / "not" / "yet").run()
         assert "GB are free" in finding.message
 
     async def test_a_port_that_is_to_be_had(self) -> None:
@@ -162,7 +162,7 @@ class TestGithub:
             yield github
 
     def check(self, there: Stranger, user: str = "bot") -> GithubCheck:
-        return GithubCheck(GithubServer(there.url), user, "token" if user else "", None)
+        return GithubCheck(GithubServer(there.url), user, "token" if user else "", lambda: None)
 
     @pytest.mark.parametrize(
         ("status", "scopes", "verdict"),
@@ -196,7 +196,7 @@ class TestGithub:
         assert "s behind" in found[1].message
 
     async def test_nobody_there(self) -> None:
-        nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", None)
+        nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", lambda: None)
         assert await verdicts(nowhere) == [WRONG]
 
 

@@ -119,8 +119,8 @@ class TestFiles:
         folder = write("config.yml", "images: {shop: {}}\nevent_listeners: [Mine]\n")
         with pytest.raises(ConfigurationError) as caught:
             load(folder / "config.yml", environ={})
-        assert [str(problem).partition(":")[0] for problem in caught.value.problems] == [
-            "plugins/mine.py",
+        assert [problem.path for problem in caught.value.problems] == [
+            "plugins/mine.py:1",
             "images.shop.port",
             "event_listeners[0]",
         ]

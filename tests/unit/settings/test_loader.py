@@ -83,7 +83,8 @@ def test_a_configuration_error_is_a_refusal_that_lists_its_problems(load_text: L
     with pytest.raises(Refused) as caught:
         load_text("a: 1\nscheme: ftp\n")
     assert str(caught.value) == (
-        'config.yml: 2 problems\n  scheme: should be "http" or "https", not "ftp"\n  a: unknown key'
+        "config.yml: 2 problems\n  line 1: a: unknown key\n"
+        '  line 2: scheme: should be "http" or "https", not "ftp"'
     )
 
 

@@ -166,6 +166,7 @@ BY_FORM = {
     ("POST", "/account/tokens/{token}/revoke"),
     ("POST", "/login"),
     ("POST", "/login/authorize"),
+    ("POST", "/login/link"),  # test_login_link.py
     ("POST", "/logout"),
 }
 FOR_EVERYBODY = {
@@ -174,6 +175,8 @@ FOR_EVERYBODY = {
     ("POST", "/preview-access"),
     ("GET", "/preview-access/sign-in"),
     ("GET", "/login"),  # by these one becomes somebody
+    ("GET", "/login/link"),
+    ("POST", "/control/login-link"),  # on the control socket only: test_login_link.py
     ("GET", "/login/{provider}"),
     ("GET", "/login/{provider}/callback"),
     ("POST", "/api/v1/login/device"),

@@ -63,7 +63,7 @@ class TestPage:
 
         for shown in (
             "The preview is live.",
-            "http://featurex.preview.test",
+            "http://feature-x.preview.test",
             "listening on 3000",
             "<td>live",
         ):

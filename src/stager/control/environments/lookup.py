@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from stager.domain.application import Application
-from stager.domain.environment import UNAPPROVED, Environment, EnvironmentKey
+from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
 from stager.domain.pull_requests.git_refs import ids_in, named_outside
-from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
 MAX_NAME_LENGTH = 255
@@ -40,12 +39,6 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
             status=409,
         )
     return candidates[0] if candidates else None
-
-
-def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
-    """The present environments of this pull request, of any application: it may have been renamed, or removed
-    from the configuration, since."""
-    return tx.environments_of(EnvironmentKey.subject_of_change(repository.id, number))
 
 
 def _described(environment: Environment) -> str:

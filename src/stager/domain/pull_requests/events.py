@@ -83,7 +83,12 @@ class Ignored:
     repository: Repository | None = None
 
 
-Event = ChangeEvent | CommentAdded | ChecksCompleted | MergeQueued | Ignored
+@dataclass(frozen=True, slots=True)
+class AccessGranted:
+    """Stager gained access to repositories, which may have open changes: its App was installed."""
+
+
+Event = ChangeEvent | CommentAdded | ChecksCompleted | MergeQueued | AccessGranted | Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ async def dashboard(control: ControlPlane, web: WebContext, actor: Actor, query:
         limit=MAX_ITEMS,
         position=position,
         events=EVENTS,
-        troubles=dict(control.reconciler.troubles.by_part),
+        problems=dict(control.reconciler.readiness.problems),
         warnings=len(web.options.warnings) if is_administrator else 0,
         has_images=bool(list(control.applications)),
         is_administrator=is_administrator,

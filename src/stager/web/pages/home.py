@@ -35,7 +35,7 @@ async def home(request: Request, control: Control, web: Web, q: str = "") -> Res
     visitor = await _signed_in(request, control)
     if visitor is not None:
         return await dashboard(control, web, visitor, q)
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     return render(
         "home.html",
         configured=bool(web.options.configuration),
@@ -43,7 +43,7 @@ async def home(request: Request, control: Control, web: Web, q: str = "") -> Res
         domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
-        troubles=troubles,
+        problems=problems,
         warnings=len(web.options.warnings),
     )
 
@@ -70,12 +70,12 @@ async def readyz(control: Control) -> Response:
     """Report whether the database, the front and the engine work. The endpoint is public, so notices are
     counts without names. Previews that fail by an error of Stager's are notices as well, so that one
     preview's code can't make Stager unready."""
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` lists them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
-    answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
-    return JSONResponse(answer, 503 if troubles else 200)
+    answer = {"ready": not problems, "problems": problems, "notices": notices}
+    return JSONResponse(answer, 503 if problems else 200)
 
 
 @router.get("/metrics")

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
-from stager.control.reporting.qr import QUIET, is_reachable_elsewhere
+from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.identity.access_policy import MAX_PATH, safe_path
 from stager.domain.identity.actor import Actor

@@ -64,7 +64,7 @@ async def login_with_password(request: Request, control: Control) -> Response:
     except Refused as error:
         return _form(control, safe_path(form.to), error=error, user=form.user)
     await learn_domain(request, control)
-    return await _start_session(request, control, started, safe_path(form.to))
+    return await start_browser_session(request, control, started, safe_path(form.to))
 
 
 @router.get(PATH + "/{provider}")
@@ -132,7 +132,7 @@ async def handle_callback(request: Request, control: ControlPlane, provider: str
         login = await control.identity.sign_in.complete(state, code, browser, address, provider)
         if not login.is_for_command_line:
             started = await control.identity.sign_in.start_session(login, address, agent)
-            return await _start_session(request, control, started, login.target)
+            return await start_browser_session(request, control, started, login.target)
     except StagerError as error:
         return error_page(error)
     name = login.identity.name if login.identity else ""
@@ -147,7 +147,7 @@ def _set_browser_cookie(response: Response, control: ControlPlane, browser: str)
     cookies.set_cookie(response, cookies.SIGN_IN, browser, secure=secure, seconds=seconds)
 
 
-async def _start_session(
+async def start_browser_session(
     request: Request, control: ControlPlane, started: tuple[Session, str], to: str
 ) -> Response:
     """Set the session cookie and redirect to the target. Ends the browser's previous session."""

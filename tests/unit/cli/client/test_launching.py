@@ -14,7 +14,7 @@ SHA = "c0ffee1234" * 4
 
 def test_a_launch_ends_with_the_url_on_standard_output(signed_in: Served, run: Run) -> None:
     done = run("launch", "shop", "Feature/X")
-    assert (done.exit_code, done.stdout) == (0, "http://featurex.preview.test\n")
+    assert (done.exit_code, done.stdout) == (0, "http://feature-x.preview.test\n")
     assert "The preview is live." in done.stderr  # what came before may be over too soon to be seen
     assert "Live after" in done.stderr
 

@@ -534,3 +534,10 @@ class TestClose:
 
     async def test_of_none(self, yard: Yard) -> None:
         await yard.builds.close()
+
+
+def test_a_key_for_a_generated_dockerfile_depends_on_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, auto = wanted(), wanted(recipe=Recipe(auto=True))
+    before = (plain.key, auto.key)
+    monkeypatch.setattr("stager.control.builds.queue.GENERATOR_EDITION", 999)
+    assert (plain.key == before[0], auto.key == before[1], plain.key == auto.key) == (True, False, False)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from stager.control.environments.pins import Pin, pin_of, save_pin
-from stager.control.pull_requests.comment_commands import LOG_LINES, Note, note_of
-from stager.control.pull_requests.deduplication import OLDEST
+from stager.control.environments.records import Note, note_of
+from stager.control.pull_requests.comment_commands import LOG_LINES
+from stager.control.pull_requests.inbox import OLDEST
 from stager.control.reconciler.retention import MIN_DELIVERY_RETENTION
 from stager.domain.environment import Environment, SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, Verb

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.pull_requests.current_changes import PAUSE_AFTER_FAILURE
+from stager.control.pull_requests.change_events import PAUSE_AFTER_FAILURE
 from stager.domain.environment import UNAPPROVED, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent

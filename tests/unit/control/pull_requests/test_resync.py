@@ -48,13 +48,13 @@ class TestRedelivery:
     ) -> None:
         """The one that fails is asked for all of the time, once it can be; the other for what is new."""
         asked: dict[str, list[datetime]] = {"broken": [], "well": []}
-        trouble: list[Exception] = [error]
+        failure: list[Exception] = [error]
 
         class Broken(FakeForge):
             async def redeliver(self, since: datetime) -> int:
                 asked["broken"].append(since)
-                if trouble:
-                    raise trouble[0]
+                if failure:
+                    raise failure[0]
                 return 0
 
         class Well(FakeForge):
@@ -75,7 +75,7 @@ class TestRedelivery:
         await resync.run()
         await harness.rest()
         await resync.run()
-        trouble.clear()
+        failure.clear()
         await resync.run()
 
         assert asked["broken"] == [start] * 3

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.pull_requests.inbox import LONGEST_SECONDS
-from stager.control.reporting.report_state import report_state_of
+from stager.control.reporting.reporter import report_state_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
@@ -532,7 +532,7 @@ class TestListeners:
                 await harness.assert_live()
                 environment = await harness.the()
                 picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
-                [finding] = await harness.running.control_plane.plugins.invoker.failures.look()
+                [finding] = await harness.running.control_plane.plugins.invoker.failures.run()
                 notices = harness.running.control_plane.plugins.invoker.failures.notices
         assert picture is not None
         assert picture.handler_failures == (sentence,)
@@ -698,7 +698,7 @@ class TestApplications:
 class TestNames:
     async def test_names_that_look_alike_get_hosts_of_their_own(self, harness: Harness) -> None:
         repository = harness.forge.add_repository("acme", "shop")
-        refs = ["feature/x", "featurex", "Feature/X", "feature\\x", "feature@x", "féaturex"]
+        refs = ["feature/x", "feature-x", "Feature/X", "feature\\x", "feature@x", "féature_x"]
         for ref in refs:
             await harness.tell(harness.forge.open(repository, ref, "a"))
         await harness.rest()

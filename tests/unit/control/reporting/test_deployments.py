@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stager.control.reporting.announcements import PROGRESS
 from stager.control.reporting.commit_status import OVERTAKEN
+from stager.control.reporting.deployments import PROGRESS
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeEvent
@@ -233,7 +233,7 @@ class WithoutDeployments(FakeForge):
         raise Refused("The token may not deploy.", reason="forge-refused", status=403)
 
 
-class TestTrouble:
+class TestFailures:
     @pytest.fixture
     async def quiet(self) -> AsyncIterator[Harness]:
         async with Harness(reports=False).open() as opened:

@@ -232,7 +232,7 @@ class TestEnds:
         assert "was removed" in the_comment(harness).body
 
 
-class TestTrouble:
+class TestFailures:
     @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
     async def test_costs_nobody_the_preview(self, harness: Harness, mode: FaultMode) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")

@@ -28,16 +28,16 @@ class Place:
         self.edge_proxy = edge_proxy
         self.sync = EdgeProxySync(edge_proxy, IngressPortPool(ports))
         self.routes = Routes(router, self.sync)
-        self.trouble = ""
+        self.problem = ""
 
     async def run(self) -> None:
         await self.routes.adopt()
         await self.routes.set_home("stage.test", HOME)
         await self.sync.run(self._report)
 
-    def _report(self, name: str, trouble: str) -> None:
+    def _report(self, name: str, problem: str) -> None:
         assert name == self.edge_proxy.name
-        self.trouble = trouble
+        self.problem = problem
 
 
 @pytest.fixture
@@ -107,13 +107,13 @@ async def test_one_that_says_no_costs_nobody_the_preview(place: Place, error: Fa
     await place.routes.show(A, FIRST)
     assert now() - before <= MIN_INTERVAL
     assert place.router.table.routes == {A: FIRST}
-    assert place.trouble == str(error)
+    assert place.problem == str(error)
     await place.routes.show(A, SECOND)
     assert now() - before <= MIN_INTERVAL, "nobody waits for what has been tried"
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     assert place.edge_proxy.upstreams == {A: 1}
-    assert place.trouble == ""
+    assert place.problem == ""
 
 
 async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
@@ -131,10 +131,10 @@ async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
 async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
     place.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
     await place.routes.show(A, FIRST)
-    assert "a bug in Stager" in place.trouble
+    assert "a bug in Stager" in place.problem
     place.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    assert (place.edge_proxy.upstreams, place.trouble) == ({A: 1}, "")
+    assert (place.edge_proxy.upstreams, place.problem) == ({A: 1}, "")
 
 
 async def test_one_host_that_it_refuses_costs_no_other(place: Place) -> None:
@@ -142,8 +142,8 @@ async def test_one_host_that_it_refuses_costs_no_other(place: Place) -> None:
     for host in (A, B, C):
         await place.routes.show(host, FIRST)
     assert place.edge_proxy.upstreams == {A: 1}
-    assert place.trouble == "2 previews are left out: nginx refuses its file."
-    assert B not in place.trouble, "anybody may read this"
+    assert place.problem == "2 previews are left out: nginx refuses its file."
+    assert B not in place.problem, "anybody may read this"
 
 
 async def test_what_was_done_to_it_is_put_right_by_the_next_look(place: Place) -> None:
@@ -190,7 +190,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     assert place.router.table.routes == {A: FIRST, B: FIRST}
     assert place.edge_proxy.upstreams == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.trouble == (
+    assert place.problem == (
         "One preview is left out: no ingress port is free; configure more under `ingress_ports`."
         " Another program has it."
     )
@@ -198,7 +198,7 @@ async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
     await place.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
     assert place.edge_proxy.upstreams.keys() == {A, B}
-    assert place.trouble == ""
+    assert place.problem == ""
 
 
 async def test_without_one_there_are_no_doors() -> None:

@@ -90,7 +90,7 @@ async def test_what_was_said_already_costs_nothing(
 async def test_what_failed_isnt_taken_for_said(
     github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
-    github.trouble("POST", "/statuses/", status=502)
+    github.fail("POST", "/statuses/", status=502)
     with pytest.raises(Retry):
         await account.announcements.status(link, LIVE, "stager/shop")
     await account.announcements.status(link, LIVE, "stager/shop")
@@ -103,7 +103,7 @@ async def test_what_failed_isnt_taken_for_said(
 async def test_a_deployment_whose_answer_is_lost_isnt_made_twice(
     github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository, how: dict[str, Any]
 ) -> None:
-    github.trouble("POST", "/deployments$", **how)
+    github.fail("POST", "/deployments$", **how)
     with pytest.raises(Retry):
         await account.announcements.deployment(link, LIVE, "")
     await account.announcements.deployment(link, LIVE, "")
@@ -114,7 +114,7 @@ async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
     github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")
-    github.trouble("POST", "/deployments/[0-9]+/statuses$", status=502, times=1)
+    github.fail("POST", "/deployments/[0-9]+/statuses$", status=502, times=1)
     newer = replace(LIVE, sha=B)
     with pytest.raises(Retry):
         await account.announcements.deployment(link, newer, known)
@@ -124,7 +124,7 @@ async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
 
 async def test_a_post_is_tried_once(github: GithubDouble, account: Forge, link: ChangeLink) -> None:
     """Another try after a failure might do it twice."""
-    github.trouble("POST", "", times=9, status=503)
+    github.fail("POST", "", times=9, status=503)
     for attempt in (
         account.announcements.deployment(link, LIVE, ""),
         account.announcements.status(link, LIVE, "stager/shop"),

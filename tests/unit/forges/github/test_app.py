@@ -156,7 +156,7 @@ class TestTokens:
         self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         github.app.install("acme", "shop")
-        github.trouble("GET", "/pulls", times=9, status=401)
+        github.fail("GET", "/pulls", times=9, status=401)
         with pytest.raises(Retry) as caught:
             await client_of(app).open_changes(repository)
         assert caught.value.reason == "forge-credentials-wrong"
@@ -241,7 +241,7 @@ class TestInstallation:
     ) -> None:
         github.app.install("acme", "shop")
         for method in ("GET", "POST"):
-            github.trouble(method, path, times=9, **how)
+            github.fail(method, path, times=9, **how)
         with pytest.raises(Retry):
             await app.origins.origin(repository, None)
 
@@ -291,7 +291,7 @@ async def test_secrets_show_nowhere(
     caplog.set_level(logging.DEBUG)
     github.app.install("acme", "shop")
     origin = await app.origins.origin(repository, None)
-    github.trouble("GET", "/pulls", times=9, drop=True)
+    github.fail("GET", "/pulls", times=9, drop=True)
     with pytest.raises(Retry) as caught:
         await client_of(app).open_changes(repository)
     shown = repr((caught.value, caught.value.__cause__, credentials, origin, app)) + caplog.text

@@ -73,7 +73,7 @@ class TestAccess:
         how: dict[str, Any],
     ) -> None:
         shop.places.people["mona"] = ("admin", "admin")
-        github.trouble("GET", "/permission$", times=9, **how)
+        github.fail("GET", "/permission$", times=9, **how)
         with pytest.raises(Retry):
             await account.people.access(repository, "mona")
 
@@ -95,7 +95,7 @@ class TestAccess:
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         shop.places.people["mona"] = ("write", "write")
-        github.trouble("GET", "/permission$", times=3, status=500)
+        github.fail("GET", "/permission$", times=3, status=500)
         with pytest.raises(Retry):
             await account.people.access(repository, "mona")
         assert await account.people.access(repository, "mona") is Access.WRITE
@@ -200,6 +200,6 @@ class TestChecks:
         path: str,
         body: str,
     ) -> None:
-        github.trouble("GET", path, times=9, status=200, body=body)
+        github.fail("GET", path, times=9, status=200, body=body)
         with pytest.raises(Retry):
             await account.people.checks(repository, SHA, "stager/shop")
