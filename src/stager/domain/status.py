@@ -129,8 +129,12 @@ _FAILURES = {
 """By the stage that a deployment had reached."""
 
 
-def page_of(environment: Environment, status: Status) -> Page:
-    """The page that visitors of the environment's host see while no instance serves."""
+def page_of(environment: Environment, status: Status, log_url: str = "") -> Page:
+    """The page that visitors of the environment's host see while no instance serves.
+
+    Args:
+        log_url: Stager's own page about the environment.
+    """
     return Page(
         state=_PAGES[status.state],
         name=environment.name,
@@ -139,6 +143,7 @@ def page_of(environment: Environment, status: Status) -> Page:
         hint=status.hint,
         lines=status.lines,
         url=environment.change.url if environment.change else "",
+        log_url=log_url,
     )
 
 
