@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from stager.control.metrics import Metrics
-from stager.control.pull_requests.inbox import BURST_SECONDS, LONGEST_DEFERRAL, Inbox
+from stager.control.pull_requests.inbox import BURST_SECONDS, LONGEST_DEFERRAL, Inbox, Processed
 from stager.domain.pull_requests.events import Delivery
 from stager.testing import MemoryStore
 from tests.unit.control.virtual_time import LoopClock, VirtualTimeLoop
@@ -29,9 +29,9 @@ class Running:
         self.inbox = Inbox(MemoryStore(), LoopClock(), Metrics())
         self.processed: dict[str, float] = {}
 
-    async def handle(self, delivery: Delivery) -> str:
+    async def handle(self, delivery: Delivery) -> Processed:
         self.processed[delivery.id] = asyncio.get_running_loop().time()
-        return "done"
+        return Processed("done")
 
     async def arrive(self, count: int, every: float) -> list[float]:
         """Receive deliveries, one after the other; when each arrived."""
