@@ -201,7 +201,7 @@ class TestList:
             cookie = await session_of(opened)
             async with streaming(opened, cookie) as stream:
                 base = opened.harness.forge.add_repository("acme", "shop")
-                await opened.harness.tell(
+                await opened.harness.deliver(
                     opened.harness.forge.open(base, "x", FIRST, title=TITLE, author="<b>eve")
                 )
                 await opened.harness.rest()
@@ -219,7 +219,7 @@ class TestList:
             change = opened.harness.forge.open(
                 base, "checkout", FIRST, title="Faster payment", author="octocat"
             )
-            await opened.harness.tell(change)
+            await opened.harness.deliver(change)
             await opened.harness.launch("other", "blog")
             await opened.harness.rest()
             cookie = await session_of(opened)
@@ -257,14 +257,14 @@ class TestList:
         async with web(users=PEOPLE, roles=ROLES, applications=(BUILT,), credentials=True) as opened:
             base = opened.harness.forge.add_repository("acme", "shop")
             change = opened.harness.forge.open(base, "x", FIRST)
-            await opened.harness.tell(change)
+            await opened.harness.deliver(change)
             await opened.harness.rest()
             cookie = await session_of(opened)
             assert "Commit d455750 is live." in await page(opened, cookie)
 
             failure = Fault("Building failed at step 2/2.", reason="build-failed")
             opened.harness.builder.default = Result(failure=failure)
-            await opened.harness.tell(opened.harness.forge.push(change, SECOND))
+            await opened.harness.deliver(opened.harness.forge.push(change, SECOND))
             await opened.harness.rest()
             text = await page(opened, cookie)
             assert "Commit bfc6578 failed to build. Visitors still see d455750." in text
