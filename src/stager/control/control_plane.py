@@ -99,7 +99,7 @@ class ControlPlane:
             self.metrics,
             self.plugins,
             self.environments,
-            self.identity.audit,
+            self.identity,
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)

@@ -6,13 +6,14 @@ import asyncio
 from datetime import timedelta
 
 from stager.control.environments.package import Environments
-from stager.control.identity.audit import Audit
+from stager.control.identity.package import Identity
 from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.pull_requests.change_events import ChangeEvents, CurrentChanges
 from stager.control.pull_requests.comment_commands import CommentCommands
+from stager.control.pull_requests.delivery_log import DeliveryLog
 from stager.control.pull_requests.inbox import Deduplication, Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Listeners, Policy
@@ -35,7 +36,7 @@ class PullRequests:
         metrics: Metrics,
         plugins: Plugins,
         environments: Environments,
-        audit: Audit,
+        identity: Identity,
         *,
         statuses: bool,
     ) -> None:
@@ -51,7 +52,7 @@ class PullRequests:
             changed=environments.scheduler.schedule,
         )
         comment_commands = CommentCommands(
-            store, ports.forges, applications, environments, audit=audit, once=once
+            store, ports.forges, applications, environments, audit=identity.audit, once=once
         )
         merge_queue = MergeQueue(store, ports.forges, applications, enabled=statuses)
         self.webhooks = WebhookConsumer(
@@ -61,6 +62,7 @@ class PullRequests:
             EventConsumers(self.change_events, comment_commands, merge_queue, self._resync_soon.set),
             once=once,
         )
+        self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer)
         self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
         ports.forges.on_connected(self._resync_soon.set)
 

@@ -18,7 +18,7 @@ _MADE = re.compile(
     r"^([A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w.]+)?[ \t]*=[ \t]*(?:\w+\.)*(\w+)\(", re.MULTILINE | re.ASCII
 )
 _CALLED = re.compile(
-    r"^(app|application|asgi_app|wsgi_app)[ \t]*=[ \t]*[\w.]*(?:app|application)\w*\(",
+    r"^(app|application|asgi_app|wsgi_app)[ \t]*=[ \t]*[\w.]{0,80}(?:app|application)\w{0,80}\(",
     re.MULTILINE | re.ASCII,
 )
 _FACTORY = re.compile(
