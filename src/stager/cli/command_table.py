@@ -64,6 +64,7 @@ COMMANDS = (
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
     _server("up", "up", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
+    _server("front", "server", "Run the front alone."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
     _server(
