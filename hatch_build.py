@@ -69,7 +69,7 @@ class Metadata(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
         """Add them."""
         url = os.environ.get("STAGER_REPOSITORY_URL", "").rstrip("/")
-        version = re.search('"(.*)"', (Path(self.root) / "src/stager/version.py").read_text())
+        version = re.search('__version__ = "(.*)"', (Path(self.root) / "src/stager/version.py").read_text())
         assert version is not None  # noqa: S101 (the build reads the version from there)
         tree = f"{url}/blob/v{version[1]}" if url else ""
         readme = (Path(self.root) / "README.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import pytest
 from demo import Demo
 from demo_stage import APP, CONFIGURATION, ROOT, Checkout, Server, Visitor, wait_until
 
+from tests.integration.own_builder import OwnBuilder, own_builder, why_not
 from tests.integration.stager import docker
 from tests.unit.front.harness import free_port
 
@@ -25,9 +27,19 @@ VISITORS = 4
 
 
 class ComposedServer(Server):
-    """One installation in containers, as compose.yaml describes it."""
+    """One installation in containers, as compose.yaml describes it.
+
+    Args:
+        helper: the root helper on this machine; None without one.
+    """
+
+    def __init__(self, folder: Path, port: int, installation: str, helper: OwnBuilder | None) -> None:
+        super().__init__(folder, port)
+        self._installation, self._helper = installation, helper
 
     def start(self) -> None:
+        self.state.mkdir(mode=0o700)
+        (self.state / "instance_id").write_text(self._installation)
         self.config.write_text(
             CONFIGURATION.format(port=self.port)
             + f"authentication_strategy: BasicAuthentication\nusers: ['{USER}:{PASSWORD}']\n"
@@ -37,8 +49,10 @@ class ComposedServer(Server):
 
     def compose(self, *words: str, timeout: float = 280) -> str:
         """Run `docker compose` in the repository, with this installation's folder."""
+        helper = self._helper.folder if self._helper else self.config.parent / "no-helper"
         variables = os.environ | {
             "STAGER_DIR": str(self.config.parent), "STAGER_IMAGE": IMAGE, "STAGER_BASE": BASE,
+            "STAGER_HELPER_DIR": str(helper),
         }  # fmt: skip
         done = subprocess.run(
             ["docker", "compose", "--project-name", PROJECT, *words],
@@ -55,6 +69,13 @@ class ComposedServer(Server):
     def pid(self, service: str) -> int:
         return int(docker("inspect", "--format", "{{.State.Pid}}", self.container(service)))
 
+    @property
+    def has_helper(self) -> bool:
+        return self._helper is not None
+
+    def doctor_finds_the_helper(self) -> bool:
+        return "✓ helper" in self.compose("exec", "-T", CONTROL_PLANE, "stager", "doctor")
+
     def log_tails(self) -> str:
         return self.compose("logs", "--tail", "40") + super().log_tails()
 
@@ -64,13 +85,17 @@ class ComposedServer(Server):
 
 
 class ComposedDemo(Demo):
-    """The demo on it. Branches are pushed over HTTP: git's hook runs Stager's Python, which is in the image."""
+    """The demo on it. Branches are pushed over HTTP: git's hook needs Stager's Python, which is in the image.
+
+    Args:
+        helper: the root helper on this machine; None without one.
+    """
 
     server: ComposedServer
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, installation: str, helper: OwnBuilder | None) -> None:
         super().__init__(folder, port)
-        self.server = ComposedServer(folder, port)
+        self.server = ComposedServer(folder, port, installation, helper)
         self.checkout = Checkout(folder / APP, f"http://{USER}:{PASSWORD}@localhost:{port}/git/{APP}.git")
 
 
@@ -81,20 +106,21 @@ def demo(tmp_path: Path) -> Iterator[ComposedDemo]:
     for command in (["docker", "compose", "version"], ["docker", "image", "inspect", BASE]):
         if subprocess.run(command, capture_output=True, check=False).returncode != 0:
             pytest.skip(f"{' '.join(command)} fails; scripts/test prepares it")
-    made = ComposedDemo(tmp_path / "s", free_port())
-    try:
-        yield made
-    except BaseException:
-        print(made.server.log_tails())
-        raise
-    finally:
-        made.clean_up()
-        subprocess.run(["docker", "image", "rm", IMAGE], capture_output=True, check=False)
+    installation = f"test-{secrets.token_hex(4)}"
+    with ExitStack() as stack:
+        helper = None if why_not() else stack.enter_context(own_builder(installation=installation))
+        made = ComposedDemo(tmp_path / "s", free_port(), installation, helper)
+        try:
+            yield made
+        finally:
+            made.clean_up()
+            subprocess.run(["docker", "image", "rm", IMAGE], capture_output=True, check=False)
 
 
 def test_the_image_runs_the_demo_and_its_control_plane_restarts_unseen(demo: ComposedDemo) -> None:
     try:
         demo.prepare()
+        assert demo.server.doctor_finds_the_helper() == demo.server.has_helper
         demo.open()
         demo.refresh("winter")
         restart_under_load(demo.server, "winter.localhost")

@@ -55,14 +55,20 @@ class ExternalFront:
         Args:
             report: called with what is wrong, a sentence, or with an empty string, at each change.
         """
+        reported = ""
         while True:
             client = FrontClient(self._state_dir)
             try:
-                report(self._trouble(await client.connect()))
-                await client.until_gone()
+                trouble = self._trouble(await client.connect())
             except Retry:
-                report(AWAY)
+                trouble = AWAY
                 await asyncio.sleep(_POLL_SECONDS)
+            try:
+                if trouble != reported:
+                    report(trouble)
+                    reported = trouble
+                if trouble != AWAY:
+                    await client.until_gone()
             finally:
                 await client.close()
 
@@ -93,8 +99,8 @@ def _of_another_version(hello: Hello) -> str:
 def _unusable(hello: Hello | None, folder: Path) -> Fault:
     if hello is None:
         return Fault(
-            AWAY, hint=f"Both need the same state_dir; the front's is {folder}.", reason="front-start"
+            AWAY, hint=f"Both need the same state_dir; the front's is {folder}.", reason="front-external"
         )
     return Fault(
-        _of_another_version(hello), hint="Restart `stager front` with this version.", reason="front-start"
+        _of_another_version(hello), hint="Restart `stager front` with this version.", reason="front-external"
     )
