@@ -64,9 +64,13 @@ missing_packages() {
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
     [ -z "${NEEDS_REGISTRY:-}" ] || has docker-registry || echo docker-registry
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
-    [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
+    [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
+    [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has capsh || echo libcap2-bin
     has iptables || echo iptables
+    has ip || echo iproute2
+    has mkfs.ext4 || echo e2fsprogs
+    has sysctl || echo procps
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3
     { has python3 && python3 -c 'import ensurepip, venv'; } >/dev/null 2>&1 || has_venv || echo python3-venv

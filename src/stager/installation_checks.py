@@ -53,7 +53,7 @@ def checks_for(
     if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
         nginx = settings.nginx
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
-    if any(app.repo_owner for app in settings.images.values()):
+    if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
 
 
@@ -63,5 +63,5 @@ def _github(settings: Settings, state: StateDirectory) -> GithubCheck:
         GithubServer(given.api_url, given.web_url),
         outgoing.user,
         outgoing.password.reveal(),
-        app_in_force(given.app_id, given.private_key.reveal(), Keyring(state.github_app)),
+        lambda: app_in_force(given.app_id, given.private_key.reveal(), Keyring(state.github_app)),
     )

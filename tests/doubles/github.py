@@ -1,13 +1,13 @@
-"""A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with troubles.
+"""A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with failures.
 
-It keeps repositories, pull requests and comments (and, in `github_places`, people, checks, deployments and
+It keeps repositories, pull requests and comments (and, in `github_routes`, people, checks, deployments and
 statuses), answers in pages with ETags as GitHub does, demands the credentials of an account or of an App (see
 `github_app`), records every request, and misbehaves where a test asks for it.
 
     async with GithubDouble() as github:
         repository = github.add_repository("acme", "shop")
         pull = github.open_pull(repository, "feature/x")
-        github.trouble("GET", "/pulls$", status=503)
+        github.fail("GET", "/pulls$", status=503)
         headers, body = signed("pull_request", github.event("opened", pull), "secret")
 """
 
@@ -34,7 +34,7 @@ from stager.domain.pull_requests.events import Delivery
 from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
-from tests.doubles.github_places import GithubPlaces, Places
+from tests.doubles.github_routes import RepositoryRoutes, RepositoryState
 from tests.doubles.serving import listen
 
 CUT = 499
@@ -52,7 +52,7 @@ class GithubRepository:
     owner: str
     name: str
     visible: bool = True
-    places: GithubPlaces = field(default_factory=GithubPlaces)
+    state: RepositoryState = field(default_factory=RepositoryState)
 
 
 @dataclass
@@ -109,17 +109,17 @@ class Recorded:
 
 
 @dataclass
-class Trouble:
-    """How the next `times` requests that fit are answered instead.
+class Failure:
+    """How the next `times` matching requests are answered.
 
     Args:
         path: a regular expression, searched in the path.
         query: what the query must have, such as `{"page": "2"}`.
-        status: with `headers` and `body`; 0 for the true answer.
-        drop: the connection is cut without an answer.
-        truncate: the answer breaks off in the middle.
-        after: only once the request has had its effect.
-        delay: seconds before anything else happens.
+        status: of the response, with `headers` and `body`; 0: the real response.
+        drop: the connection is closed without a response.
+        truncate: the response ends in the middle.
+        after: the request takes effect before it fails.
+        delay: seconds before the response.
     """
 
     method: str
@@ -128,15 +128,15 @@ class Trouble:
     query: Mapping[str, str] = field(default_factory=dict)
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = '{"message": "Trouble."}'
+    body: str = '{"message": "Failure."}'
     drop: bool = False
     truncate: bool = False
     after: bool = False
     delay: float = 0.0
 
-    def fits(self, request: web.Request) -> bool:
-        asked = self.method == request.method and re.search(self.path, request.path) is not None
-        return self.times > 0 and asked and self.query.items() <= request.query.items()
+    def matches(self, request: web.Request) -> bool:
+        is_same = self.method == request.method and re.search(self.path, request.path) is not None
+        return self.times > 0 and is_same and self.query.items() <= request.query.items()
 
 
 class GithubDouble:
@@ -164,7 +164,7 @@ class GithubDouble:
         self.app = GithubApp(self.web_url)
         self._repositories: list[GithubRepository] = []
         self._pulls: list[GithubPull] = []
-        self._troubles: list[Trouble] = []
+        self._failures: list[Failure] = []
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
@@ -196,13 +196,13 @@ class GithubDouble:
         number = 1 + sum(pull.base is base for pull in self._pulls)
         pull = GithubPull(base, number, ref, sha or _sha(ref), fork or base, title, author, self._tick())
         self._pulls.append(pull)
-        base.places.shas.add(pull.sha)
+        base.state.shas.add(pull.sha)
         return pull
 
     def push(self, pull: GithubPull, sha: str) -> str:
         """Give it a new head; returns the one before."""
         before, pull.sha, pull.updated_at = pull.sha, sha, self._tick()
-        pull.base.places.shas.add(sha)
+        pull.base.state.shas.add(sha)
         return before
 
     def close(self, pull: GithubPull, *, merged: bool = False) -> None:
@@ -221,11 +221,11 @@ class GithubDouble:
         pull.comments.append(comment)
         return comment
 
-    def trouble(self, method: str, path: str, **how: Any) -> Trouble:
-        """Have the next requests that fit answered badly; see `Trouble`."""
-        trouble = Trouble(method, path, **how)
-        self._troubles.append(trouble)
-        return trouble
+    def fail(self, method: str, path: str, **how: Any) -> Failure:
+        """Make the next matching requests fail; see `Failure`."""
+        failure = Failure(method, path, **how)
+        self._failures.append(failure)
+        return failure
 
     def event(self, action: str, pull: GithubPull, *, before: str = "") -> Json:
         """The payload of a `pull_request` delivery about the pull request as it is now."""
@@ -270,7 +270,7 @@ class GithubDouble:
         app.router.add_post(prefix + "/issues/{number}/comments", self._create_comment)
         app.router.add_patch(prefix + "/issues/comments/{comment}", self._edit_comment)
         app.router.add_delete(prefix + "/issues/comments/{comment}", self._delete_comment)
-        Places(self).add_to(app.router, prefix)
+        RepositoryRoutes(self).add_to(app.router, prefix)
         self.app.add_to(app.router, prefix)
         app.router.add_route("*", "/{owner}/{repo}.git/{rest:.*}", self._git)
         return app
@@ -293,23 +293,23 @@ class GithubDouble:
 
     @web.middleware
     async def _misbehave(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        trouble = next((t for t in self._troubles if t.fits(request)), None)
-        if trouble is None:
+        failure = next((f for f in self._failures if f.matches(request)), None)
+        if failure is None:
             return await handler(request)
-        trouble.times -= 1
-        await asyncio.sleep(trouble.delay)
+        failure.times -= 1
+        await asyncio.sleep(failure.delay)
         answer = (
             await handler(request)
-            if trouble.after or not (trouble.status or trouble.drop)
+            if failure.after or not (failure.status or failure.drop)
             else web.Response()
         )
-        if trouble.drop:
+        if failure.drop:
             return _cut(request)
-        if trouble.truncate:  # in the middle of a 304 is before its end
+        if failure.truncate:  # in the middle of a 304 is before its end
             return _cut(request) if answer.status == 304 else await _send_half(request, answer)
-        if trouble.status:
-            headers = {"content-type": "application/json; charset=utf-8"} | dict(trouble.headers)
-            return web.Response(status=trouble.status, body=trouble.body.encode(), headers=headers)
+        if failure.status:
+            headers = {"content-type": "application/json; charset=utf-8"} | dict(failure.headers)
+            return web.Response(status=failure.status, body=failure.body.encode(), headers=headers)
         return answer
 
     @web.middleware

@@ -70,7 +70,7 @@ class OpenIDDouble:
         self._free = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        application = web.Application(middlewares=[self._troubled])
+        application = web.Application(middlewares=[self._fails])
         application.router.add_get("/.well-known/openid-configuration", self._discovery)
         application.router.add_get("/keys", self._keys)
         application.router.add_post("/token", self._token)
@@ -100,7 +100,7 @@ class OpenIDDouble:
         return jwt.encode({"alg": alg, "kid": by.kid, **header}, claims, by)
 
     @web.middleware
-    async def _troubled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _fails(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.asked[request.path] += 1
         if request.path in self.hangs:
             await self._free.wait()

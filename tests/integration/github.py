@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.doubles.github import GithubDouble, GithubPull, Recorded
 from tests.doubles.github_app import GithubApp
-from tests.doubles.github_places import GithubDeployment
+from tests.doubles.github_routes import GithubDeployment
 
 USER, TOKEN = "bot", "T0ken-of-the-bot-41c"
 
@@ -23,7 +23,7 @@ class Github:
         self._double = double
         self._repository = double.add_repository("acme", "shop")
         self._pulls: dict[int, GithubPull] = {}
-        self._troubles: list[Any] = []
+        self._failures: list[Any] = []
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Github:
         self._double.git = folder
 
     def let_push(self, login: str) -> None:
-        self._repository.places.people[login] = ("write", "write")
+        self._repository.state.people[login] = ("write", "write")
 
     def say(self, number: int, text: str, author: str) -> dict[str, Any]:
         """Somebody comments; the delivery that tells of it."""
@@ -85,11 +85,11 @@ class Github:
 
     def deployments(self) -> list[GithubDeployment]:
         """Oldest first."""
-        return list(self._repository.places.deployments)
+        return list(self._repository.state.deployments)
 
     def statuses(self, sha: str) -> list[dict[str, Any]]:
         """Whatever was said of a commit, oldest first."""
-        return list(self._repository.places.statuses.get(sha, []))
+        return list(self._repository.state.statuses.get(sha, []))
 
     @property
     def app(self) -> GithubApp:
@@ -98,16 +98,16 @@ class Github:
     def event(self, action: str, number: int, before: str = "") -> dict[str, Any]:
         return self._double.event(action, self._pulls[number], before=before)
 
-    def trouble(self, method: str, path: str, **how: Any) -> None:
-        self._troubles.append(self._double.trouble(method, path, **how))
+    def fail(self, method: str, path: str, **how: Any) -> None:
+        self._failures.append(self._double.fail(method, path, **how))
 
-    def no_more_troubles(self) -> None:
+    def stop_failing(self) -> None:
         """Answer well from now on."""
-        for trouble in self._troubles:
-            trouble.times = 0
+        for failure in self._failures:
+            failure.times = 0
 
-    def troubles_left(self) -> int:
-        return sum(trouble.times for trouble in self._troubles)
+    def failures_left(self) -> int:
+        return sum(failure.times for failure in self._failures)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ async def test_it_serves_on_and_comes_back(small: Path) -> None:
         big = RouteTable({**changed.routes, **{f"n{n}.{DOMAIN}": app.endpoint for n in range(200)}}, DOMAIN)
         await front.client.update(table.changes_to(big), big)
         assert (await front.ask(host=OTHER)).status == 200
-        assert "No space left" in (await front.client.health()).trouble
+        assert "No space left" in (await front.client.health()).problem
         # It dies, and is back by itself with what could be read.
         os.kill(front.hello.pid, signal.SIGKILL)
         await front.client.until_gone()
@@ -65,7 +65,7 @@ async def test_it_serves_on_and_comes_back(small: Path) -> None:
         assert (await front.ask(host=OTHER)).status == 200
         filler.unlink()
         async with asyncio.timeout(15):
-            while (await front.client.health()).trouble:
+            while (await front.client.health()).problem:
                 await asyncio.sleep(0.1)
         pid = (await front.client.connect()).pid
         os.kill(pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ def form_of(page: httpx.Response) -> tuple[str, dict[str, Any]]:
     return html.unescape(target), json.loads(html.unescape(manifest))
 
 
-def told(stager: StagerUnderTest, payload: dict[str, Any], secret: str) -> int:
+def status_of(stager: StagerUnderTest, payload: dict[str, Any], secret: str) -> int:
     """The answer to a delivery with this secret."""
     headers, _ = signed("pull_request", payload, secret)
     given = {"X-Hub-Signature-256": headers["x-hub-signature-256"]}
@@ -39,10 +39,10 @@ def told(stager: StagerUnderTest, payload: dict[str, Any], secret: str) -> int:
 @pytest.mark.requirement("R77", "R80")
 def test_an_app_with_one_click(make_stager: MakeStager, github: Github) -> None:
     settings = {key: value for key, value in github.settings.items() if key != "outgoing_auth"}
-    stager = make_stager(github=settings, post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"])
+    stager = make_stager(github=settings, images={"shop": {"repo": "acme/shop"}}, event_listeners=None)
     browser = httpx.Client(base_url=stager.url, auth=(USER, PASSWORD), trust_env=False, timeout=30)
     number = github.open("my-branch")
-    assert told(stager, github.event("opened", number), APP_SECRET) == 401
+    assert status_of(stager, github.event("opened", number), APP_SECRET) == 401
 
     # The page sends us to GitHub, which asks us, makes the App, and sends us back.
     target, manifest = form_of(browser.get("/setup/github"))
@@ -57,14 +57,12 @@ def test_an_app_with_one_click(make_stager: MakeStager, github: Github) -> None:
     kept = stager.state / "github-app.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     page = browser.get("/setup/github").text
-    assert "Restart Stager" in page
+    assert "GitHub is connected" in page
     assert APP_SECRET not in page + stager.log.read_text()
 
-    # Its deliveries are taken at once; after a restart it speaks for us.
+    # It is in use at once, without a restart and without names of handlers in the configuration.
     github.app.install("acme", "shop")
-    stager.restart()
-    assert "GitHub is connected" in browser.get("/setup/github").text
-    assert told(stager, github.event("opened", number), APP_SECRET) == 202
+    assert status_of(stager, github.event("opened", number), APP_SECRET) == 202
     live = stager.wait_for("my-branch", "live")
     until(lambda: live["url"] in "".join(github.comments(number)), "the comment says where it is")
     assert github.commenters(number) == ["stager-acme[bot]"]
@@ -77,7 +75,6 @@ def test_an_app_of_the_configuration(make_stager: MakeStager, github: Github) ->
     stager = make_stager(
         github={**settings, "app_id": int(github.app.id), "private_key": github.app.pem},
         images={"shop": {"repo_owner": "acme"}},
-        post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         resync_interval="2s",
     )
     number = github.open("untold")

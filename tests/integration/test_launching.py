@@ -13,7 +13,7 @@ from tests.integration.stager import StagerUnderTest, docker, until
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
-        ("feature/login-form", "featurelogin-form"),
+        ("feature/login-form", "feature-login-form"),
         ("release/1.2.3", "release1-2-3"),
         ("-lead and trail-", "lead-and-trail"),
         ("émile", "emile"),

@@ -27,10 +27,10 @@ pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scr
 __all__ = ["behind", "nginx"]
 
 
-def trouble(stager: StagerUnderTest) -> str:
+def problem(stager: StagerUnderTest) -> str:
     """What /readyz says of nginx; empty when nothing."""
-    troubles: dict[str, str] = stager._client.get(f"{stager.url}/readyz").json()["troubles"]
-    return troubles.get("nginx", "")
+    problems: dict[str, str] = stager._client.get(f"{stager.url}/readyz").json()["problems"]
+    return problems.get("nginx", "")
 
 
 @pytest.mark.requirement("R24", "R44", "R45", "R46", "R57", "R60")
@@ -179,13 +179,13 @@ def test_a_reload_that_fails_costs_nobody_anything(
     url = stager.launched("late")
     assert curl(url).startswith("late"), "the one for all leads there all the same"
     assert curl(good).startswith("good")
-    said = until(lambda: trouble(stager), "it is told")
+    said = until(lambda: problem(stager), "it is told")
     assert "not today" in said
     assert "nginx.reload_command" in said
     assert "not today" in stager._client.get(stager.url, headers={"Accept": "text/html"}).text
     assert nginx.files() == ["default", "good"]
     sulk.unlink()
-    until(lambda: not trouble(stager), "it is over")
+    until(lambda: not problem(stager), "it is over")
     assert nginx.files() == ["default", "good", "late"]
     assert curl(url).startswith("late")
 
@@ -198,10 +198,10 @@ def test_nginx_may_die_and_come_back(nginx: NginxUnderTest, behind: Behind, vhos
     second = stager.launched("second")
     assert stager.get("second").text.startswith("second"), "the front leads there all the same"
     if vhosts:
-        until(lambda: "isn't running" in trouble(stager), "it is told")
+        until(lambda: "isn't running" in problem(stager), "it is told")
     nginx.start()
     until(lambda: answers(first) == "200" and answers(second) == "200", "nginx has them")
-    until(lambda: not trouble(stager), "it is over")
+    until(lambda: not problem(stager), "it is over")
     assert nginx.files() == ["default", *(["first", "second"] if vhosts else [])]
 
 
@@ -261,12 +261,12 @@ def test_a_port_that_a_stranger_has(nginx: NginxUnderTest, behind: Behind) -> No
         stager.start()
         url = stager.launched("test")
         assert curl(url).startswith("test"), "the one for all leads there"
-        said = until(lambda: trouble(stager), "it is told")
+        said = until(lambda: problem(stager), "it is told")
         assert f"another program uses port {taken}" in said
         assert nginx.files() == ["default"]
     stager.restart()
     until(lambda: nginx.files() == ["default", "test"], "it has its ingress port")
-    until(lambda: not trouble(stager), "it is over")
+    until(lambda: not problem(stager), "it is over")
     assert curl(url).startswith("test")
 
 

@@ -242,8 +242,8 @@ def test_r77_a_failing_comment_costs_nobody_the_preview(make_stager: MakeStager,
         github=github.settings,
     )
     number = github.open("my-branch")
-    github.trouble("POST", "/comments$", status=500, times=1000)
-    github.trouble("GET", "/comments$", status=403, times=1000)
+    github.fail("POST", "/comments$", status=500, times=1000)
+    github.fail("GET", "/comments$", status=403, times=1000)
     stager.deliver(github.event("opened", number))
     stager.wait_for("my-branch", "live")
     assert stager.get("my-branch").status_code == 200
@@ -258,9 +258,9 @@ def test_what_was_missed_is_healed_both_ways(make_stager: MakeStager, github: Gi
     first, second = github.open("first"), github.open("second")
     stager.wait_for("first", "live")
     stager.wait_for("second", "live")
-    github.trouble("GET", "/pulls$", status=500, times=3)
-    github.trouble("GET", "/pulls$", body="[]", status=200, times=3)
-    until(lambda: github.troubles_left() == 0, "the list failed and was empty for a while")
+    github.fail("GET", "/pulls$", status=500, times=3)
+    github.fail("GET", "/pulls$", body="[]", status=200, times=3)
+    until(lambda: github.failures_left() == 0, "the list failed and was empty for a while")
     assert {e["name"] for e in stager.api() if e["state"] == "live"} == {"first", "second"}
     github.close(first)
     github.push(second)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from stager.cli.main import app
 from stager.forges.local.push_client import AWAY
+from stager.settings.loading.loader import load
 from tests.local_forge.workshop import Clone
 
 
@@ -22,7 +23,11 @@ def test_makes_a_repository_that_can_be_pushed_to(tmp_path: Path, monkeypatch: p
     bare = tmp_path / "git" / "shop.git"
 
     assert (done.exit_code, done.output.splitlines()[0]) == (0, f"Created {bare}.")
-    assert f"local_forge:\n    shop: {bare}" in done.output
+    lines = done.output.partition("restart Stager:\n\n")[2].partition("\n\n")[0]
+    (tmp_path / "config.yml").write_text(lines)
+    loaded = load(tmp_path / "config.yml", environ={})
+    assert loaded.settings.local_forge == {"shop": bare}
+    assert loaded.warnings == ()
     assert f"git remote add stager {bare}" in done.output
     clone = Clone(tmp_path / "clone", bare)
     clone.branch("x")

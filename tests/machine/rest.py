@@ -11,10 +11,10 @@ from stager.domain.source import Change, Trust
 from stager.domain.status import State
 from stager.ports.builder import BuildOrder
 from stager.ports.engine import InstanceSpec
+from tests.machine.base import SAID_BY_BASE, SAID_BY_HEAD, SECRET
 from tests.machine.conftest import Mishaps
 from tests.machine.expected import Held
 from tests.machine.faults import Faults
-from tests.machine.ground import SAID_BY_BASE, SAID_BY_HEAD, SECRET
 from tests.machine.people import People
 
 RESYNCED = 700.0
@@ -105,7 +105,7 @@ class Rest(People, Faults):
 
     async def _is_at_rest(self) -> None:
         harness = self.harness
-        assert harness.running.troubles == {}
+        assert harness.running.problems == {}
         assert await harness.store.read(lambda tx: tx.next_delivery()) is None
         running: list[Instance] = []
         for environment in await harness.environments():

@@ -71,7 +71,7 @@ class Simulation:
     def rest(self) -> None:
         """Nothing happens any more; then everything must be as it should, and stay so."""
         self.history.append("rest")
-        self._github.no_more_troubles()
+        self._github.stop_failing()
         deadline = time.monotonic() + PATIENCE
         while self._wrong():
             assert time.monotonic() < deadline, self._wrong()
@@ -306,14 +306,14 @@ class Simulation:
 
     def _forge_fails(self) -> None:
         method = self._dice.choice(["GET", "GET", "POST", "PATCH"])
-        self._github.trouble(method, "", status=self._dice.choice([500, 502, 503]), times=4)
+        self._github.fail(method, "", status=self._dice.choice([500, 502, 503]), times=4)
 
     def _forge_answers_partly(self) -> None:
         how: dict[str, Any] = self._dice.choice([{"truncate": True}, {"status": 200, "body": "[]"}])
-        self._github.trouble("GET", "/pulls$", times=2, **how)
+        self._github.fail("GET", "/pulls$", times=2, **how)
 
     def _answer_is_lost(self) -> None:
-        self._github.trouble("POST", "/comments$", after=True, drop=True)
+        self._github.fail("POST", "/comments$", after=True, drop=True)
 
     def _one(self, things: Sequence[T], fits: Callable[[T], bool] = lambda _: True) -> T | None:
         """One of those that fit, if there are any."""

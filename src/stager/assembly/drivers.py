@@ -94,8 +94,9 @@ async def drivers_of(
     firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
     instances = await _instances(settings, state, docker, firewall)
     stack.push_async_callback(_remove_unused_networks, instances)
-    github, setup = github_of(settings, state, session)
     local = await local_forge_of(settings, listen, urls)
+    forges = Forges([local.parts] if local else [])
+    setup = github_of(settings, state, session, forges)
     ports = Ports(
         store=store,
         images=DockerImages(docker),
@@ -106,7 +107,7 @@ async def drivers_of(
         ids=RandomIds(),
         secret_box=FileSecretBox(state.seal_key),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
-        forges=Forges([forge for forge in (github, local and local.parts) if forge]),
+        forges=forges,
         builds=build_ports_of(settings, state, docker),
         edge_proxy=edge_proxy,
         firewall=firewall,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
+from stager.control.forges import Forges
 from stager.control.routing.urls import Urls
 from stager.domain.route import reached_at
 from stager.forges.github.account import GithubServer, anonymous, with_app, with_token
@@ -12,7 +13,6 @@ from stager.forges.github.app_setup.setup import GithubSetup
 from stager.forges.github.sign_in import GithubSignIn, OAuthClient
 from stager.forges.github.webhooks.events import GithubWebhooks
 from stager.forges.local.forge import LocalForge
-from stager.ports.forge import Forge
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 
@@ -30,9 +30,10 @@ def webhooks_of(settings: Settings, setup: GithubSetup) -> GithubWebhooks:
 
 
 def github_of(
-    settings: Settings, state: StateDirectory, session: aiohttp.ClientSession
-) -> tuple[Forge | None, GithubSetup]:
-    """GitHub's API, None without credentials; and the setup of a GitHub App.
+    settings: Settings, state: StateDirectory, session: aiohttp.ClientSession, forges: Forges
+) -> GithubSetup:
+    """Add GitHub to the forges, if there are credentials. Returns the setup of a GitHub App, which adds it
+    later.
 
     Raises:
         Fault: the App's credentials are invalid.
@@ -46,13 +47,14 @@ def github_of(
         keyring,
         given.web_url,
         running=app,
+        use=lambda made: forges.use(with_app(session, server, made)),
         overridden=bool(given.app_id),
     )
     if app:
-        return with_app(session, server, app), setup
-    if outgoing.user:
-        return with_token(session, server, outgoing.user, outgoing.password.reveal()), setup
-    return None, setup
+        forges.use(with_app(session, server, app))
+    elif outgoing.user:
+        forges.use(with_token(session, server, outgoing.user, outgoing.password.reveal()))
+    return setup
 
 
 def accounts_of(settings: Settings, session: aiohttp.ClientSession, setup: GithubSetup) -> GithubSignIn:

@@ -32,6 +32,7 @@ def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
         fallback=f"localhost:{port}",
         scheme=settings.scheme,
         template=settings.host_template,
+        slugs=settings.slug,
     )
 
 

@@ -14,12 +14,12 @@ from stager.assembly.drivers import Drivers, drivers_of
 from stager.assembly.web_server import WebServer
 from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane, Intervals, Options
+from stager.control.diagnostics import Readiness
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.identity.sessions import Lifetimes
-from stager.control.loops import Troubles
 from stager.control.plugins.package import PluginSet
 from stager.control.reporting.package import ReportOptions
 from stager.domain.application import Application, Applications
@@ -64,7 +64,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             server = WebServer(create_app(control_plane, web), state)
             running = [
-                tasks.create_task(front.keep(partial(_report_front, control_plane.reconciler.troubles))),
+                tasks.create_task(front.keep(partial(_report_front, control_plane.reconciler.readiness))),
                 tasks.create_task(control_plane.controller.run()),
                 tasks.create_task(server.listen()),
             ]
@@ -76,10 +76,10 @@ async def serve(
                 task.cancel()
 
 
-def _report_front(troubles: Troubles, trouble: str) -> None:
-    if trouble:
-        log.error("front_not_started", error=trouble)
-    troubles.report("front", trouble)
+def _report_front(readiness: Readiness, problem: str) -> None:
+    if problem:
+        log.error("front_not_started", error=problem)
+    readiness.report("front", problem)
 
 
 async def tidy(settings: Settings, state: StateDirectory) -> None:

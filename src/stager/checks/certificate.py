@@ -22,19 +22,19 @@ class CertificateCheck:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         try:
             expiry = expiry_of(self._path)
         except (OSError, ValueError) as error:
-            return [Finding(self.subject, Verdict.WRONG, f"{self._path} can't be read: {error}", HINT)]
+            return [Finding(self.subject, Verdict.ERROR, f"{self._path} can't be read: {error}", HINT)]
         left = expiry - datetime.now(UTC)
         if left < timedelta(0):
-            return [Finding(self.subject, Verdict.WRONG, f"It expired on {expiry:%Y-%m-%d}.", HINT)]
+            return [Finding(self.subject, Verdict.ERROR, f"It expired on {expiry:%Y-%m-%d}.", HINT)]
         message = f"It expires on {expiry:%Y-%m-%d}."
         if left < WARN_BEFORE:
             return [Finding(self.subject, Verdict.WARNING, message, HINT)]
-        return [Finding(self.subject, Verdict.FINE, message)]
+        return [Finding(self.subject, Verdict.OK, message)]
 
 
 def expiry_of(path: Path) -> datetime:

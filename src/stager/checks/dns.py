@@ -24,8 +24,8 @@ class DnsCheck:
     def __init__(self, domain: Callable[[], str]) -> None:
         self._domain = domain
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         domain = self._domain()
         if not domain:
             hint = "Set `domain`; otherwise it is taken from the first authenticated request."
@@ -33,7 +33,7 @@ class DnsCheck:
         if domain == "localhost" or domain.endswith(".localhost"):
             return [
                 Finding(
-                    self.subject, Verdict.FINE, f"*.{domain} is this machine, for browsers on this machine."
+                    self.subject, Verdict.OK, f"*.{domain} is this machine, for browsers on this machine."
                 )
             ]
         name = f"stager-doctor-{secrets.token_hex(4)}.{domain}"
@@ -42,7 +42,7 @@ class DnsCheck:
             return [
                 Finding(
                     self.subject,
-                    Verdict.WRONG,
+                    Verdict.ERROR,
                     f"{name} doesn't resolve, so previews can't be reached.",
                     HINT,
                 )
@@ -54,7 +54,7 @@ async def finding_for(domain: str, addresses: set[str]) -> Finding:
     """Return the finding for a domain whose names resolve to these addresses."""
     listed = ", ".join(sorted(addresses))
     if addresses & await own_addresses():
-        return Finding(DnsCheck.subject, Verdict.FINE, f"*.{domain} resolves to this machine, {listed}.")
+        return Finding(DnsCheck.subject, Verdict.OK, f"*.{domain} resolves to this machine, {listed}.")
     return Finding(
         DnsCheck.subject,
         Verdict.WARNING,

@@ -34,23 +34,23 @@ class HelperCheck:
         self._mode, self._socket, self._tag = mode, socket, tag
         self._is_required = mode == "required" or was_used
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         if self._mode == "off":
             return [self._finding(Verdict.WARNING, f"{UNPROTECTED}, because of `helper: off`.", INSTALL)]
         client = HelperClient(self._socket)
         try:
             reply = await client.call("hello")
         except StagerError as error:
-            verdict = Verdict.WRONG if self._is_required else Verdict.WARNING
+            verdict = Verdict.ERROR if self._is_required else Verdict.WARNING
             return [self._finding(verdict, f"{UNPROTECTED}: {error.message}", INSTALL)]
         return [*self._features(reply), *await self._blocked(client)]
 
     def _features(self, reply: dict[str, Any]) -> list[Finding]:
-        found = [self._finding(Verdict.FINE, f"stager-helper {reply['version']} answers at {self._socket}.")]
+        found = [self._finding(Verdict.OK, f"stager-helper {reply['version']} answers at {self._socket}.")]
         for name, reason in reply["features"].items():
             if reason:
-                verdict = Verdict.WRONG if self._is_required and name == "firewall" else Verdict.WARNING
+                verdict = Verdict.ERROR if self._is_required and name == "firewall" else Verdict.WARNING
                 found.append(self._finding(verdict, f"The helper's {name} isn't available: {reason}"))
         return found
 
@@ -74,7 +74,7 @@ class HelperCheck:
         where = f"{Destination(address, port)}" if port else address
         hint = f'To allow it, set `egress_allow: ["{where}"]` for the application.' if port else ""
         message = f"The firewall rejected connections to {where} ({protocol}), at least {count} times."
-        return self._finding(Verdict.FINE, message, hint)
+        return self._finding(Verdict.OK, message, hint)
 
     def _finding(self, verdict: Verdict, message: str, hint: str = "") -> Finding:
         return Finding(self.subject, verdict, message, hint)

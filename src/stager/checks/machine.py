@@ -28,14 +28,12 @@ class DiskCheck:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         existing = next(path for path in (self._path, *self._path.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free
-        verdict = (
-            Verdict.WRONG if free < FAIL_BELOW else Verdict.WARNING if free < WARN_BELOW else Verdict.FINE
-        )
-        hint = "" if verdict is Verdict.FINE else "`docker system df` shows what uses the space."
+        verdict = Verdict.ERROR if free < FAIL_BELOW else Verdict.WARNING if free < WARN_BELOW else Verdict.OK
+        hint = "" if verdict is Verdict.OK else "`docker system df` shows what uses the space."
         return [Finding(self.subject, verdict, f"{free / GIGABYTE:.1f} GB are free in {self._path}.", hint)]
 
 
@@ -52,11 +50,11 @@ class PortCheck:
         self._host, self._port = host, port
         self._is_ours = is_ours
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         where = f"{self._host}:{self._port}"
         if not self._port:
-            return [Finding(self.subject, Verdict.FINE, "The system chooses the port.")]
+            return [Finding(self.subject, Verdict.OK, "The system chooses the port.")]
         if self._is_ours:
             return [await self._answers(where)]
         return [self._is_free(where)]
@@ -67,10 +65,10 @@ class PortCheck:
         except OSError as error:
             hint = "`stager status` shows whether the front runs; its log is in the `state_dir`."
             return Finding(
-                self.subject, Verdict.WRONG, f"Nothing answers at {where}: {error.strerror}.", hint
+                self.subject, Verdict.ERROR, f"Nothing answers at {where}: {error.strerror}.", hint
             )
         writer.close()
-        return Finding(self.subject, Verdict.FINE, f"The front answers at {where}.")
+        return Finding(self.subject, Verdict.OK, f"The front answers at {where}.")
 
     def _is_free(self, where: str) -> Finding:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -80,10 +78,10 @@ class PortCheck:
                 probe.bind((self._host, self._port))
         except PermissionError:
             hint = "Ports below 1024 require root, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in the unit."
-            return Finding(self.subject, Verdict.WRONG, f"Stager isn't permitted to listen on {where}.", hint)
+            return Finding(self.subject, Verdict.ERROR, f"Stager isn't permitted to listen on {where}.", hint)
         except OSError as error:
             hint = f"`ss -ltnp 'sport = :{self._port}'` shows the program that uses it; or change `listen`."
             return Finding(
-                self.subject, Verdict.WRONG, f"Stager can't listen on {where}: {error.strerror}.", hint
+                self.subject, Verdict.ERROR, f"Stager can't listen on {where}: {error.strerror}.", hint
             )
-        return Finding(self.subject, Verdict.FINE, f"{where} is free.")
+        return Finding(self.subject, Verdict.OK, f"{where} is free.")

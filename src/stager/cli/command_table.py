@@ -27,9 +27,12 @@ SERVER = "Server (on this machine)"
 class Entry:
     """A command in the list of commands.
 
-    Args: module: has `mount(app)`, which adds the command to a Typer application. summary: the first sentence
-        of the command's help. client_module: implements the command where the server isn't installed; empty:
-        the command is unavailable.
+    Args:
+        module: has `mount(app)`, which adds the command to a Typer application.
+        summary: the first sentence of the command's help.
+        client_module: implements the command where the server isn't installed; empty: the command is
+            unavailable.
+        aliases: other names.
     """
 
     section: str
@@ -37,11 +40,12 @@ class Entry:
     module: str
     summary: str
     client_module: str = ""
+    aliases: tuple[str, ...] = ()
 
 
-def _client(section: str, name: str, module: str, summary: str) -> Entry:
+def _client(section: str, name: str, module: str, summary: str, *aliases: str) -> Entry:
     path = f"stager.cli.client.commands.{module}"
-    return Entry(section, name, path, summary, client_module=path)
+    return Entry(section, name, path, summary, client_module=path, aliases=aliases)
 
 
 def _server(name: str, module: str, summary: str, *, client_module: str = "") -> Entry:
@@ -50,12 +54,13 @@ def _server(name: str, module: str, summary: str, *, client_module: str = "") ->
 
 COMMANDS = (
     _client(PREVIEWS, "launch", "launch", "Launch or update a preview and print its URL."),
-    _client(PREVIEWS, "list", "previews", "List previews."),
+    _client(PREVIEWS, "list", "previews", "List previews.", "ls", "ps"),
     _client(PREVIEWS, "show", "previews", "Show a preview's status and deployments."),
     _client(PREVIEWS, "open", "previews", "Open a preview in the browser."),
     _client(PREVIEWS, "logs", "logs", "Show the log of a preview or of its build."),
     _client(PREVIEWS, "exec", "exec_command", "Run a command or a shell in a preview."),
     _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
+    _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
     _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),
     _client(PREVIEWS, "kill", "launch", "Remove a preview."),
@@ -64,11 +69,20 @@ COMMANDS = (
     _client(ACCOUNT, "logout", "login", "Sign out of a server."),
     _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
-    _server("up", "up", "Preview a local folder and update it when files change."),
+    _client(ACCOUNT, "deliveries", "deliveries", "List webhook deliveries and their outcomes."),
+    _server(
+        "init",
+        "init",
+        "Write a repository's .stager.yml from what its files say.",
+        client_module="stager.cli.init",
+    ),
+    _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("front", "server", "Run the front alone."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
+    _server("service", "service", "Run Stager as a systemd service."),
+    _server("login-link", "server", "Print a link that signs in an administrator."),
     _server(
         "doctor",
         "doctor",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stager.ports.plugins import discover
 from stager.settings.loading.loader import Loaded, find, load
 from stager.settings.loading.problems import ConfigurationError
-from stager.settings.schema import json_schema, to_yaml
+from stager.settings.schema import json_schema, repository_schema, to_yaml
 
 config_commands = typer.Typer(no_args_is_help=True)
 
@@ -64,8 +65,22 @@ def show(config: Config = None, as_json: Json = False) -> None:
 
 
 @config_commands.command()
-def schema() -> None:
-    """Print the JSON Schema of config.yml, for completion and checks in an editor."""
+def schema(
+    repository: Annotated[
+        bool, typer.Option("--repository", help="The schema of .stager.yml instead of config.yml.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of the configuration for editors.
+
+    An editor with a YAML language server completes and checks a file whose first line names the schema:
+
+    \b
+      stager config schema > config.schema.json
+      # yaml-language-server: $schema=config.schema.json
+    """
+    if repository:
+        typer.echo(json.dumps(repository_schema(), indent=2))
+        return
     path = find(None, os.environ, Path.cwd())
     plugins = discover(path.absolute().parent if path else None)
     typer.echo(json.dumps(json_schema(plugins), indent=2))
@@ -80,14 +95,14 @@ def _load(config: Path | None, *, as_json: bool) -> Loaded:
 
 def _fail(error: ConfigurationError, *, as_json: bool) -> NoReturn:
     if as_json:
-        _print_report(error.name, problems=[{"path": p.path, "message": p.message} for p in error.problems])
+        _print_report(error.name, problems=[asdict(problem) for problem in error.problems])
     else:
         typer.echo(str(error), err=True)
     raise typer.Exit(1)
 
 
 def _print_report(
-    name: str, *, problems: list[dict[str, str]] | None = None, warnings: tuple[str, ...] = ()
+    name: str, *, problems: list[dict[str, Any]] | None = None, warnings: tuple[str, ...] = ()
 ) -> None:
     report = {"file": name, "valid": not problems, "problems": problems or [], "warnings": warnings}
     typer.echo(json.dumps(report, indent=2))

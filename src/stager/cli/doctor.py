@@ -49,8 +49,8 @@ def doctor(
     Checks this machine when a configuration file is found or no endpoint is configured; the server needn't be
     running. Otherwise the endpoint's server runs the checks, for which you must be an administrator.
 
-    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
-    `warning` or `wrong`), `message` and `hint`.
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`ok`,
+    `warning` or `error`), `message` and `hint`.
     """
     findings = findings_of(endpoint) if _is_remote(config, endpoint) else _local_findings(config)
     report(findings, as_json=as_json)
@@ -70,7 +70,7 @@ def _local_findings(config: Path | None) -> Sequence[Mapping[str, Any]]:
         loaded = load(find(config, os.environ, Path.cwd()), environ=os.environ)
     except ConfigurationError as error:
         hint = "`stager config check` lists all problems."
-        return [asdict(Finding("configuration", Verdict.WRONG, str(error).replace("\n", " "), hint))]
+        return [asdict(Finding("configuration", Verdict.ERROR, str(error).replace("\n", " "), hint))]
     return [asdict(finding) for finding in asyncio.run(_findings(loaded))]
 
 
@@ -106,13 +106,13 @@ def _configuration(loaded: Loaded) -> Finding:
         warnings = "1 warning" if count == 1 else f"{count} warnings"
         hint = "`stager config check` lists them."
         return Finding("configuration", Verdict.WARNING, f"{name}: {warnings}.", hint)
-    return Finding("configuration", Verdict.FINE, f"{name}: valid.")
+    return Finding("configuration", Verdict.OK, f"{name}: valid.")
 
 
 def _processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
     process = state.running() if state.path.exists() else None
     if process and is_up:
-        return [Finding("Stager", Verdict.FINE, f"Running, process {process}.")]
+        return [Finding("Stager", Verdict.OK, f"Running, process {process}.")]
     if process or is_up:
         hint = (
             "The control plane restarts the front. If that fails, see its log."
@@ -124,21 +124,21 @@ def _processes(state: StateDirectory, *, is_up: bool) -> list[Finding]:
             if process
             else "The control plane isn't running. Running previews stay reachable through the front."
         )
-        return [Finding("Stager", Verdict.WRONG, message, hint)]
+        return [Finding("Stager", Verdict.ERROR, message, hint)]
     return [Finding("Stager", Verdict.WARNING, "Not running.", "Start the server: `stager serve`.")]
 
 
 def _reported(state: StateDirectory) -> list[Finding]:
-    """The troubles and notices that the running server reports."""
+    """The problems and notices that the running server reports."""
     answer = readiness(state) if state.path.exists() else None
-    reported = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    reported = {**answer["problems"], **answer.get("notices", {})} if answer else {}
     return [
         Finding(part, _verdict(part), sentence, _hint(part, state)) for part, sentence in reported.items()
     ]
 
 
 def _verdict(part: str) -> Verdict:
-    return Verdict.WARNING if part == HANDLERS else Verdict.WRONG
+    return Verdict.WARNING if part == HANDLERS else Verdict.ERROR
 
 
 def _hint(part: str, state: StateDirectory) -> str:

@@ -13,6 +13,7 @@ from stager.domain.errors import StagerError
 from stager.forges.local.repository import LocalRepository
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
+from stager.settings.model import Settings
 
 forge_commands = typer.Typer(no_args_is_help=True)
 
@@ -56,10 +57,8 @@ def init(
         _fail(str(error))
     repository.introduce(name)
     typer.echo(f"{'Created' if new else 'Registered'} {repository_path}.")
-    if not _is_configured(config, name, repository_path):
-        typer.echo(
-            f"\nAdd it to config.yml and restart Stager:\n\n  local_forge:\n    {name}: {repository_path}"
-        )
+    if lines := _lines_to_add(config, name, repository_path):
+        typer.echo(f"\nAdd to config.yml and restart Stager:\n\n{lines}")
     typer.echo(
         f"\nThen, in your working copy:\n\n  git remote add stager {repository_path}\n"
         "  git push stager main        # the default branch, which other branches are compared with\n"
@@ -67,12 +66,16 @@ def init(
     )
 
 
-def _is_configured(config: Path | None, name: str, path: Path) -> bool:
+def _lines_to_add(config: Path | None, name: str, path: Path) -> str:
+    """The lines that the configuration lacks, valid on their own; empty if it has them."""
     try:
         settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
     except ConfigurationError:
-        return False
-    return settings.local_forge.get(name) == path
+        settings = Settings()
+    if settings.local_forge.get(name) == path:
+        return ""
+    application = "" if name in settings.images else f"images:\n  {name}:\n    build: .\n"
+    return f"{application}local_forge:\n  {name}: {path}\n"
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -10,6 +10,12 @@ from typer.core import TyperCommand, TyperGroup
 from stager.cli.command_table import COMMANDS, Entry, has_server, install_command, load
 from stager.version import __version__
 
+ALIASES = {alias: entry.name for entry in COMMANDS for alias in entry.aliases}
+
+
+def _names(entry: Entry) -> str:
+    return ", ".join((entry.name, *entry.aliases))
+
 
 class _Placeholder(TyperCommand):
     """A command in the list whose module isn't imported yet."""
@@ -30,16 +36,16 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that `args` name, and import it."""
-        name, command, rest = super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
         return name, load(command.entry) if isinstance(command, _Placeholder) else command, rest
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """Write the commands, by section."""
         shown = [command for command in self._placeholders() if not command.hidden]
-        width = max(len(command.entry.name) for command in shown)
+        width = max(len(_names(command.entry)) for command in shown)
         for section in dict.fromkeys(command.entry.section for command in shown):
             rows = [
-                (command.entry.name.ljust(width), command.entry.summary)
+                (_names(command.entry).ljust(width), command.entry.summary)
                 for command in shown
                 if command.entry.section == section
             ]
@@ -75,6 +81,12 @@ def stager(
     ] = False,
 ) -> None:
     """Preview environments for pull requests, each at its own URL."""
+
+
+@app.command("version", hidden=True)
+def _version_command() -> None:
+    """Show the version and exit."""
+    _version(True)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ no sense.
 
 REST = {
     "stager up": "[Preview a folder](../how-to/preview-a-folder.md)",
+    "stager service install": "[Run it as a service](../how-to/run-as-a-service.md)",
+    "stager service uninstall": "[Uninstall](../how-to/uninstall.md)",
     "stager forge init": "[Previews of a local repository](../how-to/local-forge.md)",
     "stager nginx config": "[nginx and HTTPS](../how-to/nginx-and-https.md)",
 }

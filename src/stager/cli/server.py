@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +16,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stager.cli import log_output
+from stager.cli import log_output, login_link
+from stager.cli.control_socket import request
 from stager.domain.errors import StagerError
 from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher
@@ -45,6 +43,7 @@ def mount(app: typer.Typer) -> None:
     app.command()(front)
     app.command()(stop)
     app.command()(status)
+    app.command("login-link")(print_login_link)
 
 
 def serve(
@@ -139,11 +138,23 @@ def status(config: ConfigOption = None) -> None:
     typer.echo(f"control plane: {f'running, process {process}' if process else 'not running'}")
     typer.echo(f"front:         {front or 'not running'}")
     answer = readiness(state) if process else None
-    reported = {**answer["troubles"], **answer.get("notices", {})} if answer else {}
+    reported = {**answer["problems"], **answer.get("notices", {})} if answer else {}
     for part, sentence in reported.items():
         typer.echo(f"{part}: {sentence}")
     if not (process and front and answer and answer["ready"]):
         raise typer.Exit(NOT_RUNNING)
+
+
+def print_login_link(config: ConfigOption = None) -> None:
+    """Print a link that signs in an administrator.
+
+    The link works once, for an hour, and replaces the last one. Run it as the user that runs the server, or
+    as root; the server must be running.
+    """
+    try:
+        typer.echo(login_link.create(_state(config)))
+    except StagerError as error:
+        _fail(str(error))
 
 
 def _loaded(config: Path | None, host: str | None = None, port: int | None = None) -> Loaded:
@@ -173,6 +184,7 @@ def _run(loaded: Loaded, state: StateDirectory, *, external_front: bool) -> None
         typer.echo(f"warning: {warning}", err=True)
     try:
         state.lock()
+        login_link.print_first(state)
         asyncio.run(_until_signalled(partial(serve_until, loaded, state, external_front=external_front)))
     except StagerError as error:
         _fail(str(error))
@@ -210,6 +222,7 @@ def _detach(state: StateDirectory) -> None:
     while time.monotonic() < deadline:
         if state.running() == child.pid and readiness(state) is not None:
             typer.echo(f"Stager is running, process {child.pid}. Its log is {state.log}.")
+            login_link.print_if_unused(state)
             return
         if child.poll() is not None:
             break
@@ -239,18 +252,10 @@ async def _greet_front(state: StateDirectory) -> str | None:
 def readiness(state: StateDirectory) -> dict[str, Any] | None:
     """Return the response of the local control plane to `/readyz` on its socket; None when it doesn't
     answer."""
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.sock.settimeout(5)
     try:
-        connection.sock.connect(str(state.control_socket))
-        connection.request("GET", "/readyz")
-        answer: dict[str, Any] = json.loads(connection.getresponse().read())
-    except (OSError, ValueError, http.client.HTTPException):
+        return request(state, "GET", "/readyz").json()
+    except StagerError:
         return None
-    finally:
-        connection.close()
-    return answer
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -99,13 +99,13 @@ class ControlPlane:
             self.metrics,
             self.plugins,
             self.environments,
-            self.identity.audit,
+            self.identity,
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
         self.reporting = Reporting(ports, urls, applications, options.reports)
-        for listener in (self.plugins.environment_changed, self.reporting.environment_changed):
-            self.environments.change_feed.listen(listener)
+        self.environments.change_feed.listen(self.plugins.post_launch.request)
+        self.environments.change_feed.listen(self.reporting.environment_changed)
         self.controller = self.reconciler.controller(self._loops(options.intervals))
 
     def _reconciler(self, options: Options) -> Reconciler:
@@ -124,7 +124,7 @@ class ControlPlane:
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.builds.loops(),
-            *self.routing.loops(self.reconciler.troubles),
+            *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
         ]
 

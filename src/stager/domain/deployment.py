@@ -1,14 +1,31 @@
-"""A deployment: the attempt to bring one generation of an environment up, and its phase."""
+"""A deployment: the attempt to bring one generation of an environment up, its phase, and the retry policy,
+which says whether and when it is tried again after a failure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from stager.domain.environment import Attempt, Environment
+from stager.domain.environment import Attempt, Environment, Instance
+from stager.domain.errors import Outcome, Retry, StagerError
 from stager.domain.recipe import Manifest
 from stager.domain.source import Revision
+from stager.domain.text import binary_size
+from stager.domain.unexpected import INTERNAL_ERROR
+
+UNRESPONSIVE = "unresponsive"
+"""The reason of an attempt whose live instance no longer answers requests."""
+LONGEST_PAUSE = timedelta(seconds=60)
+CRASHES_ALLOWED = 5
+"""How many times in a row an instance that was healthy may end before its deployment is given up."""
+INTERNAL_ERRORS_ALLOWED = 3
+"""How many times an action that failed with an unexpected error is tried again. A cause that persists at the
+fourth try, 7 seconds after the first, seldom goes away by itself."""
+KILLED = (137, 143)
+"""128 + SIGKILL, 128 + SIGTERM: it was stopped from outside, as by `docker stop`."""
+LONG_RUN = timedelta(seconds=60)
+"""An instance that ran this long is taken to have ended for a new reason, so the count starts again."""
 
 
 class Phase(StrEnum):
@@ -87,3 +104,120 @@ def _phase_in_progress(deployment: Deployment) -> Phase:
     if deployment.starting_at is not None:
         return Phase.STARTING
     return Phase.BUILDING if deployment.building_at is not None else Phase.QUEUED
+
+
+def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
+    """The attempt after one of its actions raised this error. `Retry` is tried again, an unexpected error
+    `INTERNAL_ERRORS_ALLOWED` times, anything else never."""
+    failures = attempt.failures + 1 if _repeats(attempt, error) else 1
+    again = isinstance(error, Retry) and not (
+        error.reason == INTERNAL_ERROR and failures > INTERNAL_ERRORS_ALLOWED
+    )
+    return replace(
+        attempt,
+        failures=failures,
+        retry_at=now + pause(failures) if again else None,
+        outcome=Outcome.of(error),
+        final=not again,
+    )
+
+
+def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hint: str = "") -> Attempt:
+    """The attempt after its instance ended. Before the first passed health check this is final if the
+    instance ended by itself or exceeded its memory limit. Otherwise it is started again.
+
+    Args:
+        log: the last lines of the instance's log.
+        hint: the likely cause of an end at boot; empty if unknown.
+    """
+    long_run = _ran_for(instance, now) >= LONG_RUN
+    failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
+    own_end = not attempt.has_been_healthy(instance) and (
+        bool(instance.memory_exceeded) or instance.exit_code not in KILLED
+    )
+    final = own_end or failures > CRASHES_ALLOWED
+    return replace(
+        attempt,
+        failures=failures,
+        retry_at=None if final else now + pause(failures),
+        outcome=_exit_outcome(attempt, instance, log, hint),
+        final=final,
+    )
+
+
+def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
+    """The attempt after its instance passed the health check. This resets the count of failed starts, but not
+    that of crashes."""
+    failures = attempt.failures if attempt.has_been_healthy(instance) else 0
+    healthy_runs = {**attempt.healthy_runs, instance.service: instance.run}
+    return replace(attempt, healthy_runs=healthy_runs, failures=failures, retry_at=None, outcome=None)
+
+
+def after_silence(attempt: Attempt) -> Attempt:
+    """The attempt after its live instance left the last requests unanswered."""
+    if attempt.outcome is not None:
+        return attempt
+    outcome = Outcome(
+        "fault",
+        UNRESPONSIVE,
+        "The application is running, but didn't answer the last requests.",
+        "Check its log. Raise `response_timeout` in Stager's configuration if the application is slow.",
+    )
+    return replace(attempt, outcome=outcome)
+
+
+def after_sound(attempt: Attempt) -> Attempt:
+    """The attempt after its instance answered again."""
+    return replace(attempt, outcome=None) if has_gone_silent(attempt) else attempt
+
+
+def has_gone_silent(attempt: Attempt) -> bool:
+    """Whether its instance is unresponsive."""
+    return attempt.outcome is not None and attempt.outcome.reason == UNRESPONSIVE
+
+
+def pause(failures: int) -> timedelta:
+    """The delay after this many failures in a row: 1 s, 2 s, 4 s, up to one minute."""
+    return min(LONGEST_PAUSE, timedelta(seconds=2 ** min(failures - 1, 10)))
+
+
+def _repeats(attempt: Attempt, error: StagerError) -> bool:
+    """Whether the error continues the attempt's row of failures. Those of an unreachable engine don't count
+    towards the limit of internal errors."""
+    before = attempt.outcome.reason if attempt.outcome else error.reason
+    return INTERNAL_ERROR not in (before, error.reason) or before == error.reason
+
+
+def _waited(attempt: Attempt) -> bool:
+    """Whether its last failure was that of something it needs, such as an unreachable engine."""
+    return attempt.outcome is not None and attempt.outcome.kind == "retry"
+
+
+def _ran_for(instance: Instance, now: datetime) -> timedelta:
+    try:
+        return now - datetime.fromisoformat(instance.started_at)
+    except ValueError:  # never started, or an engine with another format
+        return timedelta()
+
+
+def _exit_outcome(attempt: Attempt, instance: Instance, log: str, hint: str) -> Outcome:
+    if instance.memory_exceeded:
+        return Outcome(
+            "fault",
+            "out-of-memory",
+            f"The application was killed because it exceeded its memory limit of "
+            f"{binary_size(instance.memory_exceeded)}.",
+            "Raise `memory` in the configuration, for one application under `images` or for all under "
+            "`defaults`.",
+            log,
+        )
+    code = "" if instance.exit_code is None else f" with exit code {instance.exit_code}"
+    if attempt.has_been_healthy(instance):
+        return Outcome("fault", "crashed", f"The application exited{code}.", detail=log)
+    return Outcome(
+        "fault",
+        "exited",
+        f"The application exited{code} before it answered a request.",
+        hint or "Check the last lines of its log. The command must stay in the foreground.",
+        log,
+    )

@@ -29,7 +29,12 @@ class EnvironmentKey:
 
     @classmethod
     def of_change(cls, app: str, repository_id: str, number: int) -> EnvironmentKey:
-        return cls(app, f"change:{repository_id}/{number}")
+        return cls(app, cls.subject_of_change(repository_id, number))
+
+    @staticmethod
+    def subject_of_change(repository_id: str, number: int) -> str:
+        """The subject of this pull request, in keys of any application."""
+        return f"change:{repository_id}/{number}"
 
     @classmethod
     def of_name(cls, app: str, name: str) -> EnvironmentKey:

@@ -1,15 +1,18 @@
-"""Makes DNS labels of the names that users give.
+"""Makes DNS labels (RFC 1123, section 2.1) of the names that users give.
 
-The slug follows the first Stager's table (letters lower-cased and without accents, separators to dashes, all
-else dropped) if that gives a legal DNS label (RFC 1123, section 2.1), and is corrected otherwise.
+`standard` slugs have letters lower-cased and without accents, and one dash for everything between letters and
+digits. `legacy` slugs follow the first Stager's table, corrected where that gives no legal label: separators
+become dashes, and everything else is dropped, slashes included.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 LABEL_LENGTH = 63
 """The longest label that DNS allows (RFC 1035, section 2.3.4)."""
@@ -18,20 +21,31 @@ HASH_LENGTH = 6
 RESERVED = frozenset({"default"})
 """Slugs that no preview gets: the first Stager's nginx kept its own vhost in a file called `default`."""
 
+SlugRule = Literal["standard", "legacy"]
+SLUG_RULES: tuple[SlugRule, ...] = ("standard", "legacy")
+
 _SEPARATORS = frozenset(" &(){}[],.;:=+<>~-_")
+_BETWEEN = re.compile(r"[^a-z0-9]+")
 _LIGATURES = str.maketrans(
-    {"ß": "b", "æ": "ae", "œ": "oe", "ø": "o", "þ": "th", "ð": "d", "đ": "d", "ł": "l", "ı": "i", "ħ": "h"}
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "þ": "th", "ð": "d", "đ": "d", "ł": "l", "ı": "i", "ħ": "h"}
 )
 
 
-def slugify(name: str) -> str:
+def slugify(name: str, rule: SlugRule = "standard") -> str:
     """Convert a name to a DNS label; an empty string if none of its characters can be kept.
 
     Args:
         name: a branch, or the name given at a launch; any text.
     """
-    # Lower-cased again at the end: mathematical letters have a case only after normalising.
+    if rule == "legacy":
+        return _legacy_slug(name)
     plain = unicodedata.normalize("NFKD", name.lower().translate(_LIGATURES)).lower()
+    return _BETWEEN.sub("-", "".join(c for c in plain if not unicodedata.combining(c))).strip("-")
+
+
+def _legacy_slug(name: str) -> str:
+    # Lower-cased again at the end: mathematical letters have a case only after normalising.
+    plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "b").translate(_LIGATURES)).lower()
     kept = "".join("-" if c in _SEPARATORS else c for c in plain if c in _SEPARATORS or _is_plain(c))
     label = kept.strip("-")
     return label.replace("xn--", "xn-", 1) if label.startswith("xn--") else label
@@ -42,15 +56,15 @@ def _is_plain(character: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether this name is refused at a launch."""
-    return slugify(name) in RESERVED
+    """Whether this name is refused at a launch, whichever rule makes the slugs."""
+    return any(slugify(name, rule) in RESERVED for rule in SLUG_RULES)
 
 
 MIN_SLUG_LENGTH = HASH_LENGTH + 2
 """Characters of a label that the slug needs at least: a letter, a dash and the hash."""
 
 
-def host_parts(template: str, app: str) -> tuple[str, int]:
+def host_parts(template: str, app: str, rule: SlugRule = "standard") -> tuple[str, int]:
     """Compute the lengths that keep every label of a host template legal.
 
     Args:
@@ -61,7 +75,7 @@ def host_parts(template: str, app: str) -> tuple[str, int]:
         The application's part, shortened if it would leave no space for the slug, and the maximum length of
         the slug.
     """
-    app, room = slugify(app), LABEL_LENGTH
+    app, room = slugify(app, rule), LABEL_LENGTH
     for label in template.removesuffix(".{domain}").split("."):
         slugs, apps = label.count("{slug}"), label.count("{app}")
         fixed = len(label.replace("{slug}", "").replace("{app}", ""))
@@ -72,7 +86,9 @@ def host_parts(template: str, app: str) -> tuple[str, int]:
     return app, room
 
 
-def labels(name: str, *, app: str, key: str, room: int = LABEL_LENGTH) -> Iterator[str]:
+def labels(
+    name: str, *, app: str, key: str, room: int = LABEL_LENGTH, rule: SlugRule = "standard"
+) -> Iterator[str]:
     """The candidate labels of a preview, best first: the slug, the slug with the app's, the slug with a hash.
 
     Args:
@@ -81,10 +97,10 @@ def labels(name: str, *, app: str, key: str, room: int = LABEL_LENGTH) -> Iterat
         key: the environment's key, from which the hash is computed, so that it never changes.
         room: maximum number of characters, `MIN_SLUG_LENGTH` or more.
     """
-    slug = slugify(name)
+    slug = slugify(name, rule)
     if slug and slug not in RESERVED and len(slug) <= room:
         yield slug
-        with_app = f"{slug}-{slugify(app)}".rstrip("-")
+        with_app = f"{slug}-{slugify(app, rule)}".rstrip("-")
         if with_app != slug and len(with_app) <= room:
             yield with_app
     kept = slug[: room - HASH_LENGTH - 1].rstrip("-")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+DOCKERFILE = "Dockerfile"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -17,13 +19,15 @@ class Recipe:
         arguments: values of `ARG` lines.
         secrets: BuildKit secrets by their ids. They are only available to `RUN --mount=type=secret`, and are
             never in a layer, a process's arguments or a file of Stager's.
+        auto: whether another Dockerfile is used, or one is generated, if the context has no `Dockerfile`.
     """
 
     context: str = "."
-    dockerfile: str = "Dockerfile"
+    dockerfile: str = DOCKERFILE
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auto: bool = False
 
 
 @dataclass(frozen=True, slots=True)

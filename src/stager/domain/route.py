@@ -151,11 +151,11 @@ class Health:
 
     Args:
         unresponsive: the hosts whose instance didn't answer the last requests.
-        trouble: a sentence on what is wrong with the data plane itself; empty if nothing is.
+        problem: a sentence on what is wrong with the data plane itself; empty if nothing is.
     """
 
     unresponsive: frozenset[str] = frozenset()
-    trouble: str = ""
+    problem: str = ""
 
 
 def needs_ingress_port(target: Target | None) -> bool:

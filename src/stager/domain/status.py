@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stager.domain.attempts import UNRESPONSIVE
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import UNRESPONSIVE, Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState

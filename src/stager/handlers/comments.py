@@ -1,7 +1,7 @@
 """Switches for the pull-request comment.
 
-The comment itself is written by `stager.control.reporting.pr_comment`, at each change of state. These classes
-switch it on, and its removal, when the configuration names them.
+The comment itself is written by `stager.control.reporting.pr_comment`, at each change of state, and is on by
+default. These classes switch it on, and its removal, when the configuration names them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from stager.ports.handlers import PostLaunchHandler, PreKillHandler, Preview
 
 
 class AddGithubPullRequestCommentOnLaunch(PostLaunchHandler):
-    """Keeps one comment in the pull request up to date. Needs `github.outgoing_auth`."""
+    """Keeps one comment in the pull request up to date. On by default; needs a GitHub App or
+    `github.outgoing_auth`."""
 
     async def launched(self, preview: Preview) -> None:
         """Do nothing: the reporter writes the comment."""

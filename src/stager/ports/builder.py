@@ -69,7 +69,8 @@ class Builder(Protocol):
 
         Raises:
             Fault: `build-failed`: the message names stage and step, the hint a likely cause, and the detail
-                has the last lines; `build-too-slow`; `dockerfile-missing`; `build-refused`: the Dockerfile or
+                has the last lines; `build-too-slow`; `dockerfile-missing`;
+                `application-ambiguous`: with `auto`, there are several; `build-refused`: the Dockerfile or
                 the context is outside the tree; `disk-full`: less than the configured minimum is free;
                 `builder-missing`: `docker buildx` isn't installed.
         """

@@ -11,10 +11,10 @@ from typing import Protocol
 class Verdict(StrEnum):
     """The result of a check."""
 
-    FINE = "fine"
+    OK = "ok"
     WARNING = "warning"
     """It works, but not well or not for long."""
-    WRONG = "wrong"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +40,5 @@ class Check(Protocol):
     def subject(self) -> str:
         """What it checks, in one or two words."""
 
-    async def look(self) -> Sequence[Finding]:
-        """Run the check. An exception counts as a finding, too: `WRONG`."""
+    async def run(self) -> Sequence[Finding]:
+        """Run the check. An exception counts as a finding, too: `ERROR`."""

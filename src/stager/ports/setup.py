@@ -30,7 +30,7 @@ class MadeApp:
     Args:
         url: its page on the forge.
         install_url: the page on which it is installed.
-        in_use: whether Stager uses it already; otherwise after a restart.
+        in_use: whether Stager uses it; otherwise the configuration names another App.
     """
 
     name: str
@@ -63,7 +63,7 @@ class AppSetup(Protocol):
         """
 
     async def finish(self, code: str) -> MadeApp:
-        """Fetch and store the App's credentials.
+        """Fetch and store the App's credentials, and use them from now on, unless `overridden`.
 
         Args:
             code: the code from the forge's redirect; valid once, for an hour.

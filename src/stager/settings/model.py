@@ -6,8 +6,10 @@ from typing import ClassVar, cast
 
 from stager.domain.application import Applications
 from stager.settings.sections.access import PreviewAccess
+from stager.settings.sections.applications import App
 from stager.settings.sections.builds import ImagesAndBuilds
 from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import ForksAndIsolation
 from stager.settings.sections.getting_started import GettingStarted
 from stager.settings.sections.operation import LimitSettings, Notifications, Operation
@@ -32,7 +34,12 @@ class Settings(
 ):
     """The content of `config.yml`. Every key has a default: Stager starts without a configuration."""
 
+    form: ClassVar = "images: {shop: {port: 3000}}"
     misplaced: ClassVar = {
+        **FOREIGN_KEYS,
+        **dict.fromkeys(App.model_fields, "belongs under an entry of `images`"),
+        **dict.fromkeys(("token", "password"), "belongs under `github.outgoing_auth`"),
+        **dict.fromkeys(("applications", "apps"), "is called `images`"),
         **dict.fromkeys(Defaults.model_fields, "belongs under `defaults`, or under one of the `images`"),
         "haproxy": "isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
     }
@@ -61,8 +68,8 @@ class Settings(
     @property
     def comments(self) -> bool:
         """Whether pull requests get a comment."""
-        by_handler = "AddGithubPullRequestCommentOnLaunch" in self.post_launch_handlers
-        return by_handler if self.github.comments is None else self.github.comments
+        is_off = "post_launch_handlers" in self.model_fields_set and not self.post_launch_handlers
+        return not is_off if self.github.comments is None else self.github.comments
 
 
 TASKS = tuple(reversed(cast("tuple[type[Task], ...]", Settings.__bases__)))

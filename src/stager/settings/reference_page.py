@@ -33,8 +33,15 @@ HEAD = """\
 
 Stager reads `config.yml` in its working directory, or the file named by `--config` or the environment
 variable `STAGER_CONFIG`, once, at its start. It starts without a configuration, too. `stager config check`
-reports all problems of a file and exits with 1 if there are any, `stager config show` prints the settings in
-force, and `stager config schema` prints a JSON Schema for editors.
+reports all problems of a file with their lines and exits with 1 if there are any, and `stager config show`
+prints the settings in force. `config.sample.yml` shows the common case.
+
+Editors with a YAML language server complete and check the file: write the JSON Schema with `stager config
+schema > config.schema.json`, and begin the file with
+
+```yaml
+# yaml-language-server: $schema=config.schema.json
+```
 
 - A key without a value counts as absent. An unknown key is an error.
 - A value may be or contain `${NAME}`: the environment variable of that name. `${NAME:-text}` has a default
@@ -66,6 +73,8 @@ too. Symbolic links, and files with both endings side by side, are rejected. All
 - Without a value in either place, the Dockerfile is used: the first `EXPOSE` of the built stage is the port,
   and a `HEALTHCHECK` is the health check, unless there is a `health_path`.
 - An invalid file fails the deployment; the pull request shows every problem with its line.
+- `stager config schema --repository > .stager.schema.json` writes the JSON Schema for editors, which the
+  first line `# yaml-language-server: $schema=.stager.schema.json` refers to.
 
 ```yaml
 # .stager.yml

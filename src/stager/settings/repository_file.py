@@ -3,29 +3,29 @@ the keys that the configuration allows. Every problem has its line."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import EMPTY_MANIFEST, Manifest, Recipe
 from stager.settings.loading import document
-from stager.settings.loading.problems import ConfigurationError, Problem, Trail, path_of, problems_of
+from stager.settings.loading.lines import with_lines
+from stager.settings.loading.problems import ConfigurationError, Problem, problems_of
+from stager.settings.sections.applications import App
 from stager.settings.sections.builds import (
     HookCommands,
     RepositoryBuild,
     Variables,
+    as_build,
     without_buildkit_arguments,
 )
+from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.values.scalars import Form, PortNumber, UrlPath, Words
 from stager.settings.values.section import Section
-
-MAX_DEPTH = 20
-"""Levels of nesting whose lines are recorded: deeper than any valid file."""
 
 MAX_SIZE = 32 * 1024
 """Bytes of a file. Parsing the worst file of this size blocks the event loop for about two seconds."""
@@ -36,10 +36,20 @@ MAX_PROBLEMS, MAX_PROBLEM_LENGTH = 100, 500
 NOT_ALLOWED = "isn't allowed in this file by `repository_file_keys` in the configuration"
 
 
+CONFIGURED = "belongs to the server's configuration, under an entry of `images`"
+
+
 class RepositoryFile(Section):
     """The content of `.stager.yml`."""
 
-    port: PortNumber | None = None
+    form: ClassVar = "port: 3000"
+    misplaced: ClassVar = {
+        **dict.fromkeys(App.model_fields, CONFIGURED),
+        "secrets": f"{CONFIGURED}, because every reader of the repository reads this file",
+        **FOREIGN_KEYS,
+    }
+
+    port: Annotated[PortNumber | None, Field(examples=["3000"])] = None
     """Port that the application listens on inside the container."""
 
     command: Words = ()
@@ -49,18 +59,18 @@ class RepositoryFile(Section):
     health_path: Annotated[UrlPath | None, Form("path")] = None
     """Path of the health check, healthy with status 2xx or 3xx."""
 
-    env: Variables = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict, examples=["{RAILS_ENV: staging}"])
     """Environment variables of each instance. Those of the configuration take precedence."""
 
     build: Annotated[
         RepositoryBuild | None,
         BeforeValidator(
-            lambda data: {"context": data} if isinstance(data, str) else data,
+            as_build,
             json_schema_input_type=RepositoryBuild | str | None,
         ),
         AfterValidator(without_buildkit_arguments),
     ] = None
-    """How the image is built: a folder of the repository, or a mapping."""
+    """How the image is built: `auto`, a folder of the repository, or a mapping."""
 
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
@@ -126,20 +136,21 @@ def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str
         return [f"is larger than {MAX_SIZE >> 10} KiB"], RepositoryFile()
     try:
         text = content.decode("utf-8-sig")
-        data = document.read(text, name)
+        problems, file = _validated(document.read(text, name), allowed)
     except UnicodeDecodeError:
         return ["isn't text in UTF-8"], RepositoryFile()
     except ConfigurationError as error:
-        lines = _lines(text)
-        return [_with_line(problem, lines) for problem in error.problems], RepositoryFile()
-    lines = _lines(text)
+        problems, file = list(error.problems), RepositoryFile()
+    return [str(problem) for problem in with_lines(problems, text)], file
+
+
+def _validated(data: document.Data, allowed: Collection[str]) -> tuple[list[Problem], RepositoryFile]:
     given = data.keys() & RepositoryFile.model_fields.keys() if isinstance(data, dict) else set()
-    problems = [_with_line(Problem(key, NOT_ALLOWED), lines) for key in sorted(given - set(allowed))]
+    problems = [Problem(key, NOT_ALLOWED) for key in sorted(given - set(allowed))]
     try:
         return problems, RepositoryFile.model_validate(data)
     except ValidationError as error:
-        found = problems_of(error, RepositoryFile, data)
-        return [*problems, *(_with_line(problem, lines) for problem in found)], RepositoryFile()
+        return [*problems, *problems_of(error, RepositoryFile, data)], RepositoryFile()
 
 
 def _invalid(name: str, problems: list[str]) -> Fault:
@@ -155,41 +166,3 @@ def _invalid(name: str, problems: list[str]) -> Fault:
             shown if len(problems) == len(shown) else [*shown, f"and {len(problems) - len(shown)} more"]
         ),
     )
-
-
-def _with_line(problem: Problem, lines: Mapping[str, int]) -> str:
-    """Prefix a problem with its line, or with that of the enclosing mapping if the key is missing."""
-    path = problem.path
-    while path and path not in lines:
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return f"line {lines[path]}: {problem}" if path else str(problem)
-
-
-def _lines(text: str) -> dict[str, int]:
-    """The line of each key, by its path."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return {}
-    found: dict[str, int] = {}
-    for path, line in _marks(node, (), set()):
-        found.setdefault(path, line)
-    return found
-
-
-def _marks(node: Any, trail: Trail, seen: set[int]) -> Iterator[tuple[str, int]]:
-    """Path and line of everything in this node; aliased nodes only at their first occurrence."""
-    if id(node) in seen or len(trail) > MAX_DEPTH:
-        return
-    seen.add(id(node))
-    for place, mark, value in _inner(node, trail):
-        yield path_of(place), mark.line + 1
-        yield from _marks(value, place, seen)
-
-
-def _inner(node: Any, trail: Trail) -> Iterator[tuple[Trail, Any, Any]]:
-    if isinstance(node, yaml.MappingNode):
-        named = ((key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
-        yield from (((*trail, key.value), key.start_mark, value) for key, value in named)
-    elif isinstance(node, yaml.SequenceNode):
-        yield from (((*trail, i), value.start_mark, value) for i, value in enumerate(node.value))

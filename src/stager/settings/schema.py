@@ -8,10 +8,11 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from stager.ports.plugins import Plugins
+from stager.ports.plugins import PluginRegistry
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
 from stager.settings.plugins.sections import model_for
+from stager.settings.repository_file import RepositoryFile
 from stager.settings.values.network import Address, PortRange
 
 REFERENCE: JsonSchemaValue = {"type": "string", "pattern": r"^file:|\$\{"}
@@ -27,18 +28,23 @@ def to_yaml(settings: Settings) -> str:
     return yaml.safe_dump(in_force, sort_keys=False, allow_unicode=True)
 
 
-def json_schema(plugins: Plugins | None = None) -> dict[str, Any]:
+def repository_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the repository file, `.stager.yml`."""
+    return _titled(RepositoryFile.model_json_schema(), "Stager's repository file")
+
+
+def json_schema(plugins: PluginRegistry | None = None) -> dict[str, Any]:
     """Return the JSON Schema of `config.yml`, for completion and validation in editors.
 
     Args:
         plugins: the classes whose settings it includes; by default the built-in ones.
     """
     model = model_for(plugins or built_in())
-    return {
-        "$schema": GenerateJsonSchema.schema_dialect,
-        **model.model_json_schema(schema_generator=_Schema),
-        "title": "Stager's configuration",
-    }
+    return _titled(model.model_json_schema(schema_generator=_Schema), "Stager's configuration")
+
+
+def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": title}
 
 
 class _Schema(GenerateJsonSchema):

@@ -13,6 +13,7 @@ from stager.control.plugins.package import PluginSet
 from stager.control.ports import BuildPorts, Ports
 from stager.control.routing.urls import Urls
 from stager.domain.application import Application, Applications
+from stager.domain.names import SlugRule
 from stager.ports.clock import Clock, SystemClock
 from stager.ports.forge import Webhooks
 from stager.testing.fakes.builder import FakeBuilder
@@ -67,6 +68,7 @@ class Configuration:
         concurrent_builds: at most.
         scheme: of all URLs.
         host_template: how hosts of previews are made.
+        slugs: the rule for their slugs.
     """
 
     applications: Sequence[Application]
@@ -79,6 +81,7 @@ class Configuration:
     domain: str = DOMAIN
     scheme: str = "http"
     host_template: str = "{slug}.{domain}"
+    slugs: SlugRule = "standard"
 
 
 def control_plane(fakes: Fakes, configuration: Configuration, around: Around | None = None) -> ControlPlane:
@@ -93,6 +96,7 @@ def control_plane(fakes: Fakes, configuration: Configuration, around: Around | N
         domain=configuration.domain,
         scheme=configuration.scheme,
         template=configuration.host_template,
+        slugs=configuration.slugs,
     )
     applications = Applications({a.name: a for a in configuration.applications})
     return ControlPlane(

@@ -7,9 +7,8 @@ import asyncio
 from stager.control.control_plane import Options
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
-from stager.control.plugins.lifecycle import completed_calls
+from stager.control.plugins.lifecycle import completed_calls, preview_of
 from stager.control.plugins.package import PluginSet
-from stager.control.plugins.preview import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.application import Application
 from stager.domain.commands import Kill, Launch, Reply

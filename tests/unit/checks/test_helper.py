@@ -21,7 +21,7 @@ ROW = {
 }
 
 
-class Telling(Feature):
+class Answering(Feature):
     name = "firewall"
 
     def __init__(self, lack: str = "", deaf: str = "") -> None:
@@ -39,7 +39,7 @@ class Telling(Feature):
 async def look(
     socket: Path, mode: str = "auto", *, tag: str = "ab12", was_used: bool = False
 ) -> list[Finding]:
-    return list(await HelperCheck(mode, socket, tag, was_used=was_used).look())
+    return list(await HelperCheck(mode, socket, tag, was_used=was_used).run())
 
 
 async def test_without_it_what_is_open_is_named(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ async def test_without_it_what_is_open_is_named(tmp_path: Path) -> None:
     for mode, was_used, verdict in (
         ("off", False, Verdict.WARNING),
         ("auto", False, Verdict.WARNING),
-        ("auto", True, Verdict.WRONG),
-        ("required", False, Verdict.WRONG),
+        ("auto", True, Verdict.ERROR),
+        ("required", False, Verdict.ERROR),
     ):
         [finding] = await look(nowhere, mode, was_used=was_used)
         assert finding.verdict is verdict
@@ -57,21 +57,21 @@ async def test_without_it_what_is_open_is_named(tmp_path: Path) -> None:
 
 
 async def test_with_it_what_was_blocked_is_named_with_what_opens_it(tmp_path: Path) -> None:
-    async with served(tmp_path, Telling()) as path:
+    async with served(tmp_path, Answering()) as path:
         answers, database, ping = await look(path)
         assert len(await look(path, tag="")) == 1
     assert answers.message.startswith("stager-helper 1.2.3 answers")
     assert "10.0.0.5:5432 (tcp), at least 4 times" in database.message
     assert 'egress_allow: ["10.0.0.5:5432"]' in database.hint
-    assert (ping.verdict, ping.hint) == (Verdict.FINE, "")
+    assert (ping.verdict, ping.hint) == (Verdict.OK, "")
     assert "10.0.0.5 (icmp)" in ping.message
 
 
 async def test_what_it_cant_do_is_named(tmp_path: Path) -> None:
-    async with served(tmp_path, Telling("No iptables.", "No NFLOG.")) as path:
+    async with served(tmp_path, Answering("No iptables.", "No NFLOG.")) as path:
         found = await look(path)
         strict = await look(path, "required")
     assert [f.message for f in found if f.verdict is Verdict.WARNING] == [
         "The helper's firewall isn't available: No iptables.", "No NFLOG.",
     ]  # fmt: skip
-    assert strict[1].verdict is Verdict.WRONG
+    assert strict[1].verdict is Verdict.ERROR

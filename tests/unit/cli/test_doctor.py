@@ -34,9 +34,9 @@ def test_it_looks_at_this_machine_while_stager_doesnt_run(here: Path) -> None:
     done = RUNNER.invoke(app, ["--json"])
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert found.keys() >= {"configuration", "Stager", "Docker", "disk", "port", "DNS"}
-    assert found["Docker"]["verdict"] == "wrong"
+    assert found["Docker"]["verdict"] == "error"
     assert found["Stager"]["hint"] == "Start the server: `stager serve`."
-    assert found["port"]["verdict"] == "fine"
+    assert found["port"]["verdict"] == "ok"
     assert done.exit_code == 1
 
 
@@ -67,11 +67,11 @@ def test_only_what_is_wrong_is_a_failure(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_the_server_here_says_of_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"ready": False, "troubles": {"engine": "Away."}, "notices": {"previews": "1 preview fails."}}
+    said = {"ready": False, "problems": {"engine": "Away."}, "notices": {"previews": "1 preview fails."}}
     monkeypatch.setattr(doctor, "readiness", lambda _: said)
     found = doctor._reported(StateDirectory(here))
     assert [(f.subject, f.verdict, f.message) for f in found] == [
-        ("engine", Verdict.WRONG, "Away."),
-        ("previews", Verdict.WRONG, "1 preview fails."),
+        ("engine", Verdict.ERROR, "Away."),
+        ("previews", Verdict.ERROR, "1 preview fails."),
     ]
     assert "action_failed" in found[0].hint

@@ -12,12 +12,12 @@ from stager.state import StateDirectory
 
 
 def test_what_is_the_matter_with_the_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    troubles = {"front": "The front did not start: no space.", "nginx": "It doesn't run."}
-    monkeypatch.setattr(doctor, "readiness", lambda _: {"ready": False, "troubles": troubles})
+    problems = {"front": "The front did not start: no space.", "nginx": "It doesn't run."}
+    monkeypatch.setattr(doctor, "readiness", lambda _: {"ready": False, "problems": problems})
     findings = doctor._reported(StateDirectory(tmp_path))
     assert [(f.subject, f.verdict, f.message) for f in findings] == [
-        ("front", Verdict.WRONG, "The front did not start: no space."),
-        ("nginx", Verdict.WRONG, "It doesn't run."),
+        ("front", Verdict.ERROR, "The front did not start: no space."),
+        ("nginx", Verdict.ERROR, "It doesn't run."),
     ]
     assert "front.log" in findings[0].hint
     assert "front.log" not in findings[1].hint

@@ -21,6 +21,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
+from stager.domain.names import SlugRule
 from stager.domain.profile import Limits
 from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
@@ -72,6 +73,7 @@ class Harness(Fakes):
         logins: sign-ins in progress.
         scheme: of all URLs.
         template: of the hosts of previews.
+        slugs: the rule for their slugs.
     """
 
     applications: Sequence[Application] = (SHOP,)
@@ -90,6 +92,7 @@ class Harness(Fakes):
     logins: LoginFlows | None = None
     scheme: str = "http"
     template: str = "{slug}.{domain}"
+    slugs: SlugRule = "standard"
     clock: Clock = field(default_factory=LoopClock, kw_only=True)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine(LoopClock()), kw_only=True)
     _running: RunningControlPlane | None = None
@@ -132,6 +135,7 @@ class Harness(Fakes):
             domain=self.domain,
             scheme=self.scheme,
             host_template=self.template,
+            slugs=self.slugs,
         )
 
     @property
@@ -169,10 +173,10 @@ class Harness(Fakes):
     def outside(self) -> str:
         """The state of all fakes, as a text that can be compared."""
         engine, router, forge, builder = self.engine, self.router, self.forge, self.builder
-        told = (forge.comments, forge.deployments, forge.statuses)
+        reported = (forge.comments, forge.deployments, forge.statuses)
         made = (builder._made, engine._containers, engine._networks, engine.ran)
         fetched = (self.sources.fetched, len(self.sources.folders), self.logs._logs)
-        return repr((self.store._tables, made, router.table, told, fetched))
+        return repr((self.store._tables, made, router.table, reported, fetched))
 
     # Actions of people and forges.
 
@@ -183,7 +187,7 @@ class Harness(Fakes):
         """Kill a preview manually."""
         return await self.running.commands.kill(Kill(app, name), ANN)
 
-    async def tell(self, *events: Event) -> None:
+    async def deliver(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
             await self.running.webhooks.receive(self.forge.delivery(event))
@@ -259,7 +263,7 @@ class RunningControlPlane:
         self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
         self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
-        self.troubles = plane.reconciler.troubles.by_part
+        self.problems = plane.reconciler.readiness.problems
         self.change_feed = plane.environments.change_feed
         self.task = asyncio.create_task(self._run())
 

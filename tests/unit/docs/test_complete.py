@@ -9,7 +9,7 @@ from typing import cast
 
 from stager.cli.reference_page import page
 from stager.control.control_plane import ControlPlane
-from stager.control.reconciler.container_env import of_instance
+from stager.control.reconciler.rollout import of_instance
 from stager.domain.application import Application
 from stager.domain.profile import Limits
 from stager.domain.status import State, status_of

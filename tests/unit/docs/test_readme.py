@@ -25,7 +25,7 @@ def test_begins_with_its_two_commands_and_a_picture() -> None:
         "scripts/demo",
         "scripts/test",
     ]
-    assert "](docs/images/demo.png)" in rest
+    assert "](docs/images/demo.gif)" in rest
 
 
 def test_its_commands_exist() -> None:

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import ReportState
+from stager.control.reporting.reporter import ReportState
 from stager.domain.names import slugify
 from stager.engines.docker import labels
 from stager.settings.loading.loader import Loaded, load
@@ -23,7 +23,7 @@ from stager.settings.sections.applications import RepositoryKey
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, Sample, pages, samples, sections
 
-TUTORIAL = DOCS / "tutorial.md"
+WALKTHROUGH = DOCS / "how-to" / "walkthrough-with-a-prepared-image.md"
 EXAMPLES = DOCS.parent / "examples" / "demo" / "app"
 
 
@@ -49,8 +49,8 @@ def test_configuration_loads(sample: Sample, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R38", "R62")
-def test_the_tutorials_configurations_have_its_settings(tmp_path: Path) -> None:
-    first, second = (sample for sample in samples("yaml") if ROOT / sample.page == TUTORIAL)
+def test_the_walkthroughs_configurations_have_its_settings(tmp_path: Path) -> None:
+    first, second = (sample for sample in samples("yaml") if ROOT / sample.page == WALKTHROUGH)
     manual, with_github = _load(first, tmp_path).settings, _load(second, tmp_path).settings
     assert manual.images["stager-demo"].port == with_github.images["stager-demo"].port == 3000
     assert [user.name for user in manual.users] == ["testuser"]
@@ -169,7 +169,7 @@ def test_the_labels_in_commands_exist() -> None:
 
 
 @pytest.mark.requirement("R84", "R86")
-def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
+def test_the_walkthroughs_boot_script_follows_the_branch(tmp_path: Path) -> None:
     origin, clone = tmp_path / "origin", tmp_path / "stager-demo"
     shutil.copytree(EXAMPLES, origin)
     _git(origin, "init", "--quiet", "--initial-branch", "main")
@@ -189,8 +189,12 @@ def test_the_tutorials_boot_script_follows_the_branch(tmp_path: Path) -> None:
 
 
 def _boot_script(clone: Path) -> str:
-    """The last boot script of the tutorial, in this clone; it prints the page instead of serving it."""
-    written = [re.search(r"<<'EOF'\n(.*?)^EOF$", s.text, re.MULTILINE | re.DOTALL) for s in samples("bash")]
+    """The last boot script of the walkthrough, in this clone; it prints the page instead of serving it."""
+    written = [
+        re.search(r"<<'EOF'\n(.*?)^EOF$", sample.text, re.MULTILINE | re.DOTALL)
+        for sample in samples("bash")
+        if ROOT / sample.page == WALKTHROUGH
+    ]
     script = [found[1] for found in written if found][-1]
     assert "exec python3 -m http.server 3000 --directory site" in script
     served = script.replace("exec python3 -m http.server 3000 --directory site", "exec cat site/index.html")
@@ -218,8 +222,8 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env=environ, check=True)
 
 
-def test_the_comment_in_the_tutorial_is_the_generated_one() -> None:
-    section = sections(TUTORIAL)["8. Open a pull request"]
+def test_the_comment_in_the_walkthrough_is_the_generated_one() -> None:
+    section = sections(WALKTHROUGH)["8. Open a pull request"]
     quoted = "\n".join(
         line.removeprefix(">").strip() for line in section.splitlines() if line.startswith(">")
     )
@@ -234,10 +238,10 @@ def test_the_comment_in_the_tutorial_is_the_generated_one() -> None:
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
-        ("Fix/The_Thing", "fixthe-thing"),
+        ("Fix/The_Thing", "fix-the-thing"),
         ("Fix login", "fix-login"),
         ("warm-welcome", "warm-welcome"),
-        ("feature/Warm_Welcome", "featurewarm-welcome"),
+        ("feature/Warm_Welcome", "feature-warm-welcome"),
     ],
 )
 def test_names_become_the_documented_hosts(name: str, slug: str) -> None:

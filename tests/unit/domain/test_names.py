@@ -12,6 +12,8 @@ from stager.domain.names import (
     LABEL_LENGTH,
     MIN_SLUG_LENGTH,
     RESERVED,
+    SLUG_RULES,
+    SlugRule,
     did_you_mean,
     host_parts,
     is_reserved,
@@ -21,6 +23,37 @@ from stager.domain.names import (
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """RFC 1123, section 2.1."""
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("master", "master"),
+        ("feature/login form", "feature-login-form"),
+        ("feature/x", "feature-x"),
+        ("Fix/The_Thing", "fix-the-thing"),
+        ("name_to_give_container", "name-to-give-container"),
+        ("fix #12: crash", "fix-12-crash"),
+        ("dependabot/npm_and_yarn/a--b-1.2.3", "dependabot-npm-and-yarn-a-b-1-2-3"),
+        ("v1.0", "v1-0"),
+        ("größe", "grosse"),
+        ("Çédille", "cedille"),
+        ("æther", "aether"),
+        ("-dash-", "dash"),
+        ("--", ""),
+        ("", ""),
+        ("日本語", ""),
+        ("日本-x", "x"),
+        ("🚀", ""),
+        ("xn--bcher-kva", "xn-bcher-kva"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}b", "ab"),
+        ("\N{ARABIC-INDIC DIGIT ONE}", ""),
+        ("a\x00b\nc", "a-b-c"),
+        ("\ud800x", "x"),
+    ],
+)
+def test_slug(name: str, slug: str) -> None:
+    assert slugify(name) == slug
 
 
 @pytest.mark.parametrize(
@@ -50,18 +83,20 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
         ("\ud800x", "x"),
     ],
 )
-def test_slug(name: str, slug: str) -> None:
-    assert slugify(name) == slug
+def test_legacy_slug(name: str, slug: str) -> None:
+    assert slugify(name, "legacy") == slug
 
 
-@example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}")
-@given(st.text())
-def test_a_slug_of_anything_is_empty_or_would_do_but_for_its_length(name: str) -> None:
-    slug = slugify(name)
+@example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}", "standard")
+@example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}", "legacy")
+@given(st.text(), st.sampled_from(SLUG_RULES))
+def test_a_slug_of_anything_is_empty_or_would_do_but_for_its_length(name: str, rule: SlugRule) -> None:
+    slug = slugify(name, rule)
 
     assert slug == "" or LABEL.fullmatch(slug[:LABEL_LENGTH].rstrip("-"))
     assert not slug.startswith("xn--")
-    assert slugify(slug) == slug
+    assert slugify(slug, rule) == slug
+    assert rule == "legacy" or "--" not in slug
 
 
 @pytest.mark.parametrize("name", ["default", "DEFAULT", " default ", "-default-", "défault", "de/fault"])
@@ -77,8 +112,8 @@ def test_not_reserved(name: str) -> None:
 def test_labels_best_first() -> None:
     first, with_app, with_hash = labels("feature/x", app="My Shop", key="k")
 
-    assert (first, with_app) == ("featurex", "featurex-my-shop")
-    assert re.fullmatch(r"featurex-[0-9a-f]{6}", with_hash)
+    assert (first, with_app) == ("feature-x", "feature-x-my-shop")
+    assert re.fullmatch(r"feature-x-[0-9a-f]{6}", with_hash)
 
 
 def test_labels_of_what_has_no_slug_of_its_own() -> None:
@@ -128,19 +163,21 @@ def test_the_hash_is_the_keys_and_never_changes() -> None:
     *_, mine = labels("feature/x", app="shop", key="shop/change:10/7")
     *_, other = labels("feature/x", app="shop", key="shop/change:10/8")
 
-    assert mine == "featurex-d3572a"
+    assert mine == "feature-x-d3572a"
     assert mine != other
 
 
 @example("\N{MATHEMATICAL SANS-SERIF BOLD CAPITAL A}", "shop", "k")
 @given(st.text(), st.text(), st.text())
 def test_labels_of_anything_will_do(name: str, app: str, key: str) -> None:
-    every = list(labels(name, app=app, key=key))
+    standard = list(labels(name, app=app, key=key))
+    every = [*standard, *labels(name, app=app, key=key, rule="legacy")]
 
     assert every
     for label in every:
         assert LABEL.fullmatch(label)
         assert label not in RESERVED
+    assert not any("--" in label for label in standard)
 
 
 def test_did_you_mean() -> None:

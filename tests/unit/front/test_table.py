@@ -146,7 +146,7 @@ class TestAFullDisk:
         file = TableFile(full)
         (full / "table.json.new").symlink_to("/dev/full")
         assert file.load().value() == TABLE
-        assert file.trouble == ""
+        assert file.problem == ""
         file.close()
         (full / "table.json.new").unlink()
         assert {path.name: path.read_bytes() for path in full.iterdir()} == before
@@ -164,17 +164,17 @@ class TestAFullDisk:
         monkeypatch.setattr(Path, "open", refuse)
         file = TableFile(full)
         assert file.load().value() == TABLE
-        assert "No space left" in file.trouble
+        assert "No space left" in file.problem
         changed = TABLE.upsert("c.stage.test", B)
         file.apply(changed)
         assert file.live.value() == changed, "it is served all the same"
         file.retry()
         await file.settle()
-        assert "No space left" in file.trouble
+        assert "No space left" in file.problem
         monkeypatch.undo()
         file.retry()
         await file.settle()
-        assert file.trouble == ""
+        assert file.problem == ""
         file.apply(changed.delete("a.stage.test"))
         file.close()
         assert reread(full) == changed.delete("a.stage.test")
@@ -195,14 +195,14 @@ class TestAFullDisk:
         changed = TABLE.upsert("c.stage.test", B)
         file.apply(changed)
         file.apply(changed.upsert("d.stage.test", B))
-        assert file.trouble == "The route table can't be saved: No space left on device."
+        assert file.problem == "The route table can't be saved: No space left on device."
         assert (full / "table.log").read_bytes() == journal
         file.retry()
         await file.settle()
-        assert file.trouble != "", "a snapshot can't be written either"
+        assert file.problem != "", "a snapshot can't be written either"
         file.retry()  # the symbolic link is gone with the first try
         await file.settle()
-        assert file.trouble == ""
+        assert file.problem == ""
         file.close()
         assert reread(full) == changed.upsert("d.stage.test", B)
 
@@ -223,6 +223,6 @@ class TestAFullDisk:
 
         file._file = Half(file._file)  # type: ignore[assignment]
         file.apply(TABLE.upsert("c.stage.test", B))
-        assert "No space left" in file.trouble
+        assert "No space left" in file.problem
         file.close()
         assert (full / "table.log").read_bytes() == good

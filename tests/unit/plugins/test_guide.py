@@ -53,7 +53,7 @@ def test_the_guides_configuration_switches_it_on(tmp_path: Path) -> None:
     (tmp_path / "plugins" / "say_hello.py").write_text(plugin)
     (tmp_path / "config.yml").write_text(configuration)
     rows = json.loads(_run("-m", "stager", "plugins", "--json", folder=tmp_path))
-    assert [row for row in rows if row["enabled"] and row["kind"] != "routing_strategy"] == [
+    assert [row for row in rows if row["enabled"] and row["origin"] != "Stager"] == [
         {
             "name": "SayHello",
             "short": "",

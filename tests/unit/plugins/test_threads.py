@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stager.control.plugins.invoker import Invoker
-from stager.control.plugins.threads import MAX_CALLS, Threads
+from stager.control.plugins.invoker import MAX_CALLS, Invoker, Threads
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import AuthenticationStrategy, Credentials
 

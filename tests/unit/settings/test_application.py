@@ -26,7 +26,7 @@ from tests.unit.settings.conftest import LoadText
 
 PACKAGE = Path(stager.__file__).parent
 WHOLE = (
-    "image: other, port: 80, command: run it, env: {A: b, C: '${TOKEN}'}, secrets: {D: e}, repo: acme/web,"
+    "port: 80, command: run it, env: {A: b, C: '${TOKEN}'}, secrets: {D: e}, repo: acme/web,"
     " health_path: /up, start_timeout: 1m, probe_timeout: 1s, drain_timeout: 2s, stop_grace_period: 3s,"
     " memory: 1g, cpus: 2, pids: 9, log_size: 1m, egress: internet, egress_allow: ['10.0.0.5:1'],"
     " container_create_params: {Tty: true}, build: {context: web, timeout: 5m}, image_timeout: 6m,"
@@ -42,10 +42,10 @@ def test_each_setting_reaches_the_application(load_text: LoadText) -> None:
     ).settings
     shop = settings.applications.get("shop")
     plain = Application("shop", "shop", None, Limits(1, 1, 1, 1))
-    from_the_image = {"has_healthcheck"}
+    from_the_key, from_the_image = {"name", "image"}, {"has_healthcheck"}
     same = {f.name for f in fields(Application) if getattr(shop, f.name) == getattr(plain, f.name)}
 
-    assert same == {"name"} | from_the_image
+    assert same == from_the_key | from_the_image
     assert (shop.owner, shop.repository) == ("acme", "web")
     assert (dict(shop.variables), dict(shop.secrets)) == ({"A": "b"}, {"C": "x", "D": "e"})
 

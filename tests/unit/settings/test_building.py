@@ -27,6 +27,9 @@ class TestBuild:
             ("build: {}", Recipe()),
             ("build: .", Recipe()),
             ("build: web/app", Recipe("web/app")),
+            ("build: auto", Recipe(auto=True)),
+            ("build: ./auto", Recipe("auto")),
+            ("build: {auto: true, context: web}", Recipe("web", auto=True)),
             ("build: {context: web, dockerfile: docker/Dockerfile}", Recipe("web", "docker/Dockerfile")),
             ("build: {target: runtime}", Recipe(target="runtime")),
             ("build: {args: {NODE: 22, CI: true}}", Recipe(arguments={"NODE": "22", "CI": "true"})),
@@ -60,6 +63,13 @@ class TestBuild:
             [found] = problems_of(text.format(first, second))
             assert found.startswith("images.web.repo: is the repository of `images.shop` already")
 
+    @pytest.mark.parametrize(
+        "entry", ["repo: acme/shop", "repo_owner: acme", "repo: acme/shop, repo_owner: Acme"]
+    )
+    def test_its_repository_has_one_or_two_keys(self, load_text: LoadText, entry: str) -> None:
+        found = application(load_text, f"build: ., {entry}")
+        assert (found.owner, found.repository_name) == ("acme", "shop")
+
     @pytest.mark.parametrize("entry", ["", "image: shop", "image: 'shop:{sha}'", "build: false"])
     def test_without_it_the_port_is_required(self, problems_of: ProblemsOf, entry: str) -> None:
         assert problems_of(f"images: {{shop: {{{entry}}}}}") == ["images.shop.port: is required"]
@@ -80,12 +90,37 @@ class TestBuild:
             ),
             ("build: ., repo: shop", 'images.shop.repo: should be a repository such as "acme/shop"'),
             ("build: ., repo: acme/shop/x", "images.shop.repo: should be a repository"),
-            ("build: ., repo: acme/shop, repo_owner: acme", "images.shop.repo_owner: conflicts with `repo`"),
+            (
+                "build: ., repo: acme/shop, repo_owner: other",
+                "images.shop.repo_owner: conflicts with `repo`, whose owner is acme; remove `repo_owner`",
+            ),
+            (
+                "build: ., repo_owner: acme/shop",
+                "images.shop.repo_owner: is the owner alone; write `repo: acme/shop` instead",
+            ),
+            (
+                "build: ., repo_owner: https://github.com/acme/shop",
+                "images.shop.repo_owner: is the owner alone; write `repo: acme/shop` instead",
+            ),
+            ("build: ., repo_owner: a/b/c", 'images.shop.repo_owner: should be an owner such as "acme"'),
+            (
+                "build: ., repo: 'git@github.com:acme/shop.git'",
+                "images.shop.repo: should be a name without address; write `repo: acme/shop`",
+            ),
+            (
+                "build: ., repo: 'https://ann:hunter2@github.com/acme/shop.git'",
+                "images.shop.repo: should be a name without address; write `repo: acme/shop`",
+            ),
             ("build: {context: a, dockerfile: ../../x}", "images.shop.build.dockerfile: should be a path"),
             (
                 "build: {dokcerfile: x}",
                 'images.shop.build.dokcerfile: unknown key; did you mean "dockerfile"?',
             ),
+            (
+                "build: {auto: true, dockerfile: x}",
+                "images.shop.build.dockerfile: conflicts with `auto`, which finds the Dockerfile",
+            ),
+            ("build: {auto: 'yes'}", "images.shop.build.auto: should be true or false"),
             ("build: {timeout: 0}", "images.shop.build.timeout: should be more than 0"),
             ("build: {args: [a]}", "images.shop.build.args: should be a mapping, not a list"),
             (

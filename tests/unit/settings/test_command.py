@@ -29,7 +29,8 @@ def test_a_good_configuration_is_fine_with_its_warnings(folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "config.yml: valid",
-        "  warning: `authentication_strategy` is missing, so every direct request is rejected.",
+        "  warning: `authentication_strategy` is missing and no forge is connected, so nothing can launch a"
+        " preview. Add `authentication_strategy: BasicAuthentication` and `users`, or connect GitHub.",
     ]
 
 
@@ -41,8 +42,8 @@ def test_a_bad_configuration_fails_with_all_its_problems(folder: Path) -> None:
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         "mine.yml: 2 problems",
-        '  images.shop.port: should be an integer, not "80x"',
-        '  imagse: unknown key; did you mean "images"?',
+        '  line 1: images.shop.port: should be an integer such as 3000, not "80x"',
+        '  line 2: imagse: unknown key; did you mean "images"?',
     ]
 
 
@@ -54,7 +55,7 @@ def test_problems_in_json(folder: Path) -> None:
     assert json.loads(result.stdout) == {
         "file": "config.yml",
         "valid": False,
-        "problems": [{"path": "scheme", "message": 'should be "http" or "https", not "ftp"'}],
+        "problems": [{"path": "scheme", "message": 'should be "http" or "https", not "ftp"', "line": 1}],
         "warnings": [],
     }
 

@@ -146,6 +146,7 @@ TAKEN_AS_THEY_ARE = {
     "defaults.drain_timeout",  # as for one application
     "defaults.stop_grace_period",
     "forks.builder_idle_timeout",  # the builder is stopped as soon as nothing is built
+    "event_listeners",  # no listener: deliveries are ignored
     "github.comments",  # see `Settings.comments`
     "github.deployments",  # on or off
     "github.scope",  # asked for as it stands

@@ -10,7 +10,7 @@ import pytest
 from stager.domain.errors import Refused
 from stager.domain.profile import Limits
 from stager.ports.handlers import PreKillHandler, Preview
-from stager.ports.plugins import Plugin, Plugins
+from stager.ports.plugins import Plugin, PluginRegistry
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.plugins.available import Known, built_in
@@ -83,7 +83,8 @@ def test_a_configuration_error_is_a_refusal_that_lists_its_problems(load_text: L
     with pytest.raises(Refused) as caught:
         load_text("a: 1\nscheme: ftp\n")
     assert str(caught.value) == (
-        'config.yml: 2 problems\n  scheme: should be "http" or "https", not "ftp"\n  a: unknown key'
+        "config.yml: 2 problems\n  line 1: a: unknown key\n"
+        '  line 2: scheme: should be "http" or "https", not "ftp"'
     )
 
 
@@ -284,7 +285,7 @@ class TestNames:
     def test_plugins_add_names(self, tmp_path: Path) -> None:
         path = tmp_path / "config.yml"
         path.write_text("pre_kill_handlers: bye", "utf-8")
-        known = Known(Plugins([*built_in(), Plugin(SayGoodbye, "a test")]))
+        known = Known(PluginRegistry([*built_in(), Plugin(SayGoodbye, "a test")]))
 
         assert load(path, environ={}, known=known).settings.pre_kill_handlers == ("SayGoodbye",)
 

@@ -233,23 +233,22 @@ class TestForbidden:
             "forks",
             "container_create_params",
             "repository_file_keys",
-            "volumes",
         ],
     )
     def test_what_only_the_configuration_has(self, key: str) -> None:
         [problem] = problems(f"{key}: 1")
-        assert problem.startswith(f"line 1: {key}: unknown key")
+        assert problem.startswith(f"line 1: {key}: belongs to the server's configuration")
 
 
 class TestWrong:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("port: 80x", 'line 1: port: should be an integer, not "80x"'),
+            ("port: 80x", 'line 1: port: should be an integer such as 3000, not "80x"'),
             ("\n\nport: 0", "line 3: port: should be 1 at least, not 0"),
             ("port: 65536", "line 1: port: should be 65535 at most, not 65536"),
             ("port: true", "line 1: port: should be a number, not true"),
-            ("port: [80]", "line 1: port: should be an integer, not a list"),
+            ("port: [80]", "line 1: port: should be an integer such as 3000, not a list"),
             ("prot: 80", 'line 1: prot: unknown key; did you mean "port"?'),
             ("env:\n  A: b\n  C: [d]\n", "line 3: env.C: should be text, not a list"),
             ("env:\n  A:\n", "line 2: env.A: should be text, not null"),
@@ -295,14 +294,14 @@ class TestWrong:
             ("env: *nobody", "line 1, column 6: found undefined alias 'nobody'"),
             ("port: \x01", "special characters are not allowed"),
             ("port: !ruby/object 1", "line 1: port: has the tag !ruby/object, which isn't supported"),
-            ("port: !!python/name:os.system x", "line 1: port: should be an integer, not "),
+            ("port: !!python/name:os.system x", "line 1: port: should be an integer such as 3000, not "),
             ("env: &a {A: *a}", "line 1: env.A: contains itself"),
             ("? [a]\n: b", "has a key that isn't text, at line 1"),
             (r'env: {A: "\0"}', "line 1: env.A: has an invalid character"),
             (r'command: ["\ud800"]', "line 1: command[0]: has an invalid character"),
             ("env: " + "[" * 450 + "]" * 450, "is nested too deeply"),
             ("env: " + "{a: " * 450 + "}" * 450, "is nested too deeply"),
-            ("port: " + "9" * 5_000, "line 1: port: should be an integer, not "),
+            ("port: " + "9" * 5_000, "line 1: port: should be an integer such as 3000, not "),
             ("env: {A: b}".encode("utf-16"), "isn't text in UTF-8"),
             ("env: {A: ü}".encode("latin-1"), "isn't text in UTF-8"),
             (b"#" * (MAX_SIZE + 1), "is larger than 32 KiB"),
@@ -321,11 +320,11 @@ class TestWrong:
         told = problems(text, EVERYTHING - {"env"})
 
         assert [problem.split(": ")[0] for problem in told] == [
-            "line 3",
             "line 1",
+            "line 2",
+            "line 3",
             "line 4",
             "line 5",
-            "line 2",
         ]
         with pytest.raises(Fault, match="5 problems"):
             read(text, EVERYTHING - {"env"})

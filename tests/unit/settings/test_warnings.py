@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.unit.settings.conftest import LoadText
@@ -16,7 +18,7 @@ CASES = [
         "images: {a: {port: 1, allow_create_params: [Binds]}}",
         "weakens the isolation of its containers: Binds",
     ),
-    ("", "`authentication_strategy` is missing"),
+    ("", "`authentication_strategy` is missing and no forge is connected"),
     ("users: ['joe:x']", "`users` has no effect"),
     ("authentication_strategy: basic", "`users` is empty"),
     ("authentication_strategy: basic\nusers: ['joe:x']", "plain text"),
@@ -28,10 +30,13 @@ CASES = [
         "{authentication_strategy: oidc, oidc: {issuer: 'https://x', client_id: x, client_secret: y}}",
         "none of them has a role",
     ),
-    ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo_owner`"),
+    ("{authentication_strategy: github, images: {shop: {port: 1}}}", "`images.shop` has no `repo`"),
+    (HOOKED.replace("hook_secret: x", "hook_secret: ''"), "hook_secret` is missing"),
+    (f"event_listeners: GithubAuthorization\n{HOOKED}", "`event_listeners` replaces the default"),
+    ("github: {comments: true}", "no comments can be written"),
     (
         f"images: {{shop: {{port: 1}}}}\nevent_listeners: LaunchOnGithubPullRequestOpened\n{HOOKED}",
-        "`images.shop` has no `repo_owner`, so it is bound to the first repository",
+        "`images.shop` has no `repo`, so it is bound to the first repository",
     ),
     (
         f"images: {{shop: {{port: 1}}}}\nlocal_forge: {{shop: /srv/shop.git}}\n{HOOKED}",
@@ -60,7 +65,9 @@ def test_a_warning_is_given(load_text: LoadText, text: str, words: str) -> None:
         "tls: {listen: '0.0.0.0:443', certificate: c, key: k}\nscheme: https",
         f"images: {{shop: {{port: 80, repo_owner: acme}}}}\n{BASIC}"
         f"event_listeners: KillOnGithubPullRequestClosed\n{HOOKED}",
-        f"post_launch_handlers: AddGithubPullRequestCommentOnLaunch\n{HOOKED}",
+        f"images: {{shop: {{port: 80, repo: acme/shop}}}}\n{BASIC}{HOOKED}",
+        f"images: {{shop: {{port: 80, repo: acme/shop}}}}\n{BASIC}{HOOKED}event_listeners: []",
+        "local_forge: {shop: /srv/shop.git}\npost_launch_handlers: []",
     ],
 )
 @pytest.mark.requirement("R51")
@@ -72,6 +79,15 @@ def test_only_plain_text_is_warned_of_otherwise(load_text: LoadText, text: str) 
 def test_a_repository_on_this_machine_needs_no_owner(load_text: LoadText) -> None:
     text = "images: {shop: {port: 80}}\nlocal_forge: {shop: /srv/shop.git}\n"
     assert not [warning for warning in load_text(text).warnings if "repo_owner" in warning]
+
+
+def test_an_app_of_the_setup_page_has_a_webhook_secret(load_text: LoadText, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "github-app.json").touch()
+    text = f"state_dir: {state}\nimages: {{shop: {{port: 80}}}}\ngithub: {{comments: true}}"
+    (owner,) = [warning for warning in load_text(text).warnings if "strategy" not in warning]
+    assert "`images.shop` has no `repo`" in owner
 
 
 def test_every_warning_is_a_sentence(load_text: LoadText) -> None:

@@ -8,7 +8,7 @@ from tests.unit.settings.conftest import ProblemsOf
 
 APP = "images: {shop: {port: 80, %s}}"
 DOMAIN = 'domain: should be a domain such as "demo.stager.io" or "localhost:8000", not '
-LISTEN = 'listen: should be host:port such as "127.0.0.1:8000" or "[::1]:8000", not '
+LISTEN = 'listen: should be host:port such as "127.0.0.1:8000", "0.0.0.0:80" or "[::1]:8000", not '
 TEMPLATE = 'host_template: should contain {slug} and end with ".{domain}", not '
 WRONG = [
     # shapes
@@ -47,8 +47,8 @@ WRONG = [
     # numbers, truth, choices
     ("images: {shop: {}}", "images.shop.port: is required"),
     ("images: {shop: }", "images.shop.port: is required"),
-    ("images: {shop: {port: 80x}}", 'images.shop.port: should be an integer, not "80x"'),
-    ("images: {shop: {port: 80.5}}", "images.shop.port: should be an integer, not 80.5"),
+    ("images: {shop: {port: 80x}}", 'images.shop.port: should be an integer such as 3000, not "80x"'),
+    ("images: {shop: {port: 80.5}}", "images.shop.port: should be an integer such as 3000, not 80.5"),
     ("images: {shop: {port: true}}", "images.shop.port: should be a number, not true"),
     ("images: {shop: {port: 0}}", "images.shop.port: should be 1 at least, not 0"),
     ("images: {shop: {port: 65536}}", "images.shop.port: should be 65535 at most, not 65536"),
@@ -152,7 +152,7 @@ WRONG = [
     (APP % "env: {'A=B': 1}", 'images.shop.env."A=B": isn\'t a valid name of a variable'),
     (
         "images: {Shop: {port: 80}}",
-        "images.Shop.image: is required, because the entry's name isn't a valid image name",
+        "images.Shop: should be lower-case, such as `shop`, or add `image`",
     ),
     ("images: {'a b': {port: 80}}", 'images."a b": should have a name of ASCII characters without spaces'),
     # people and handlers
@@ -268,7 +268,7 @@ def test_all_problems_are_told_at_once(problems_of: ProblemsOf) -> None:
         'githb: unknown key; did you mean "github"?',
         "images.cart.port: is required",
         "images.shop.image: the environment variable IMAGE isn't set",
-        'images.shop.port: should be an integer, not "80x"',
+        'images.shop.port: should be an integer such as 3000, not "80x"',
         "listen: the environment variable PORT isn't set",
     ]
 
@@ -299,7 +299,7 @@ def test_no_problem_quotes_what_may_be_a_secret(problems_of: ProblemsOf, text: s
 
 def test_what_a_variable_holds_is_named_by_the_variable(problems_of: ProblemsOf) -> None:
     assert problems_of("images: {shop: {port: '${PORT}'}}", PORT="80x") == [
-        "images.shop.port: should be an integer, not the value of ${PORT}"
+        "images.shop.port: should be an integer such as 3000, not the value of ${PORT}"
     ]
 
 

@@ -225,6 +225,7 @@ class TestIndexes:
             tx.environment("env1")
             tx.environment_by_key(environment().key)
             tx.environment_by_host("h1.preview.test")
+            tx.environments_of(environment().key.subject)
             tx.environment_by_host("unknown.preview.test")
             tx.save_deployment(deployment())
             tx.deployment("dep1")
@@ -263,7 +264,7 @@ class TestIndexes:
                     steps = " ".join(step[3] for step in plan)
                     assert "SCAN" not in steps, (statement, steps)
                     assert "TEMP B-TREE" not in steps, (statement, steps)
-        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 34
+        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 35
 
     async def test_a_listing_finds_deployments_by_index(
         self, store: SqliteStore, path: Path, statements: list[tuple[str, tuple[object, ...]]]

@@ -44,7 +44,7 @@ class TestEnvironments:
         expected = {
             "app": "shop",
             "name": "feature/x",
-            "url": "http://featurex.preview.test",
+            "url": "http://feature-x.preview.test",
             "state": "live",
             "message": "The preview is live.",
             "hint": "",

@@ -124,6 +124,8 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
+    ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
     ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),
     ("GET", "/metrics"): (
         Action.READ_METRICS,
@@ -155,6 +157,7 @@ BY_FORM = {
     ("POST", "/account/tokens/{token}/revoke"),
     ("POST", "/login"),
     ("POST", "/login/authorize"),
+    ("POST", "/login/link"),  # test_login_link.py
     ("POST", "/logout"),
 }
 FOR_EVERYBODY = {
@@ -163,6 +166,8 @@ FOR_EVERYBODY = {
     ("POST", "/preview-access"),
     ("GET", "/preview-access/sign-in"),
     ("GET", "/login"),  # by these one becomes somebody
+    ("GET", "/login/link"),
+    ("POST", "/control/login-link"),  # on the control socket only: test_login_link.py
     ("GET", "/login/{provider}"),
     ("GET", "/login/{provider}/callback"),
     ("POST", "/api/v1/login/device"),
@@ -261,10 +266,10 @@ async def test_comments(verb: Verb, access: Access) -> None:
         repository = harness.forge.add_repository("acme", "shop")
         harness.forge.allow(repository, "bob", access)
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
-        await harness.tell(said)
+        await harness.deliver(said)
         await harness.rest(30)
         [comment] = [c for c in harness.forge.comments if c.id == said.comment]
 

@@ -56,7 +56,7 @@ class TestHealth:
         assert (answer.status_code, answer.text) == (200, "ok")
 
     async def test_whether_it_can_work(self, web: WebHarness) -> None:
-        assert (await web.client.get("/readyz")).json() == {"ready": True, "troubles": {}, "notices": {}}
+        assert (await web.client.get("/readyz")).json() == {"ready": True, "problems": {}, "notices": {}}
         web.harness.engine.leave()
         await web.harness.rest()
         answer = await web.client.get("/readyz")
@@ -64,7 +64,7 @@ class TestHealth:
         assert answer.status_code == 503
         assert answer.json() == {
             "ready": False,
-            "troubles": {"engine": "The engine doesn't answer."},
+            "problems": {"engine": "The engine doesn't answer."},
             "notices": {},
         }
 

@@ -85,7 +85,7 @@ class TestPage:
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         home = (await web.client.get("/")).headers["content-security-policy"]
-        assert "form-action 'none'" in home
+        assert "form-action 'self';" in home
 
     async def test_its_cookie_is_nobody_elses(self, web: WebHarness) -> None:
         cookie = (await begin(web)).headers["set-cookie"]
@@ -110,9 +110,17 @@ class TestComingBack:
         assert answer.status_code == 303
         assert web.setup.app is not None
         page = await web.ask("GET", answer.headers["location"])
-        assert "The GitHub App was created" in page.text
+        assert "GitHub is connected" in page.text
         assert web.setup.app.install_url in page.text
-        assert "Restart Stager" in page.text
+        assert "estart" not in page.text
+
+    async def test_an_app_that_the_configuration_overrides_isnt_in_use(self, web: WebHarness) -> None:
+        web.setup.overridden = True
+        answer = await come_back(web, state_of(await begin(web)))
+
+        page = await web.ask("GET", answer.headers["location"])
+        assert "The GitHub App was created" in page.text
+        assert "takes precedence" in page.text
 
     @pytest.mark.parametrize("state", ["", "guessed"])
     async def test_a_state_that_we_didnt_give(self, web: WebHarness, state: str) -> None:

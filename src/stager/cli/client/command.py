@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
 
 from stager.cli.client import settings
 from stager.cli.client.api.api import Api
@@ -43,16 +43,28 @@ Image = Annotated[
     typer.Argument(metavar="IMAGE", help="The application: its entry in `images:`.", autocompletion=images),
 ]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The preview's name, such as a branch.", autocompletion=previews)
+    str,
+    typer.Argument(
+        metavar="NAME", help="The preview's name, such as a branch, or its URL.", autocompletion=previews
+    ),
 ]
 Which = Annotated[
     list[str],
-    typer.Argument(metavar="PREVIEW", help="IMAGE NAME, or a name, an id or a URL.", autocompletion=previews),
+    typer.Argument(
+        metavar="[IMAGE] NAME",
+        help="The preview: its name, slug, id or URL.",
+        autocompletion=previews,
+    ),
 ]
 
 
 class ClientCommand(TyperCommand):
     """A command that reports errors as sentences with documented exit codes."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The arguments as they are written: `[IMAGE] NAME`."""
+        arguments = [p for p in self.get_params(ctx) if isinstance(p, TyperArgument)]
+        return ["[OPTIONS]", *(argument.metavar or str(argument.name).upper() for argument in arguments)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

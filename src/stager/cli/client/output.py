@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import typer
 
 from stager.cli.client.api.errors import ClientError, Code
+from stager.cli.client.columns import Column, lines
 from stager.domain.errors import sentences
 from stager.domain.text import as_on_screen
 
@@ -53,6 +56,21 @@ def console() -> Console:
     from rich.console import Console  # noqa: PLC0415 (50 ms of processor time, needed for progress only)
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def echo_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table that fits the terminal; all of it if the output isn't a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines(columns, [[plain(cell) for cell in row] for row in rows], width):
+        typer.echo(line)
+
+
+def local_time(text: object) -> str:
+    """Format a time of the API in the local time zone."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return ""
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

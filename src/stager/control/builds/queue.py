@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import structlog
 
@@ -17,6 +18,7 @@ from stager.domain.recipe import Recipe
 from stager.ports.builder import Builder, BuildOrder
 from stager.ports.logs import Logs
 from stager.ports.source import Origin, Sources
+from stager.project.detected import GENERATOR_EDITION
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,11 @@ class BuildRequest:
         """The identity of the image. Values of secrets aren't part of it, as in BuildKit's cache: replacing a
         token doesn't change the image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
+        if not recipe.pop("auto"):
+            return self._digest(recipe)
+        return self._digest({**recipe, "auto": GENERATOR_EDITION})
+
+    def _digest(self, recipe: dict[str, Any]) -> str:
         trust = ["untrusted"] if self.origin.untrusted else []
         text = json.dumps([EDITION, self.app, self.repository, self.sha, recipe, *trust], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

@@ -1,4 +1,5 @@
-"""The limit of previews: each one above it replaces another one, or isn't started itself.
+"""The limit of previews: each one above it replaces another one, or isn't started itself. And the scheduler,
+which enforces the limit after each change of desired state, then wakes the worker.
 
 The limit is enforced after a request was written, so that no preview is removed for a launch that is refused.
 """
@@ -6,7 +7,8 @@ The limit is enforced after a request was written, so that no preview is removed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,11 +18,11 @@ from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.pins import pin_of
 from stager.control.plugins.invoker import Invoker
-from stager.control.plugins.preview import preview_of
+from stager.control.plugins.lifecycle import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Suspension, SuspensionReason
-from stager.domain.errors import StagerError
+from stager.domain.errors import Retry, StagerError
 from stager.ports.handlers import ContainerRotationStrategy, Preview
 from stager.ports.store import Store, Transaction
 
@@ -137,3 +139,42 @@ def _others(tx: Transaction, newest: Environment) -> list[tuple[Environment, Dep
 def _started_at(tx: Transaction, environment: Environment, deployment: Deployment | None) -> datetime:
     started = deployment.created_at if deployment else environment.created_at
     return max(started, pin_of(tx, environment.id).extended_at or started)
+
+
+Wake = Callable[[str], None]
+"""Wakes the worker of the environment of this id."""
+Show = Callable[[str], Awaitable[None]]
+"""Updates the status page of the environment of this id, then publishes the change."""
+
+
+class Scheduler:
+    """Has a worker reconcile an environment whose desired state has changed.
+
+    Args:
+        capacity: enforces the limit of previews first.
+    """
+
+    def __init__(self, capacity: Capacity, change_feed: ChangeFeed, *, show: Show, wake: Wake) -> None:
+        self._capacity = capacity
+        self._change_feed = change_feed
+        self._show = show
+        self._wake = wake
+
+    async def schedule(self, environment: Environment) -> None:
+        """Enforce the limit, publish the change, and wake the worker. Call it after the transaction."""
+        await self._enforce_limit(environment)
+        self._change_feed.changed(environment.id)
+        self._wake(environment.id)
+
+    async def show_and_schedule(self, environment: Environment) -> None:
+        """Like `schedule`, but the status page shows the new state before this returns."""
+        await self._enforce_limit(environment)
+        try:
+            with suppress(Retry):
+                await self._show(environment.id)
+        finally:
+            self._wake(environment.id)
+
+    async def _enforce_limit(self, environment: Environment) -> None:
+        if environment.desired.should_run:
+            await self._capacity.enforce(environment)

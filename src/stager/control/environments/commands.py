@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from stager.control.environments.capacity import Scheduler
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, repeated
 from stager.control.environments.launch_parameters import launch_variables
 from stager.control.environments.lookup import (
@@ -19,7 +20,6 @@ from stager.control.environments.lookup import (
     is_unapproved,
 )
 from stager.control.environments.queries import Queries
-from stager.control.environments.scheduler import Scheduler
 from stager.control.identity.authorizer import Authorizer
 from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch
@@ -34,7 +34,7 @@ from stager.domain.environment import (
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF, check_approval
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF, check_approval
 from stager.domain.source import Trust
 from stager.ports.store import Store, Transaction
 

@@ -9,7 +9,6 @@ from stager.domain.environment import UNAPPROVED, Environment
 from stager.domain.errors import Refused
 from stager.domain.names import is_reserved
 from stager.domain.pull_requests.git_refs import ids_in, named_outside
-from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
 MAX_NAME_LENGTH = 255
@@ -40,16 +39,6 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
             status=409,
         )
     return candidates[0] if candidates else None
-
-
-def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
-    """The present environments of this pull request, of any application: it may have been renamed, or removed
-    from the configuration, since."""
-    return [
-        environment
-        for environment in tx.environments(present=True)
-        if (link := environment.change) and (link.repository_id, link.number) == (repository.id, number)
-    ]
 
 
 def _described(environment: Environment) -> str:

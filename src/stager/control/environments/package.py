@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stager.control.environments.attach import Attach
-from stager.control.environments.capacity import Capacity, Rotation
+from stager.control.environments.capacity import Capacity, Rotation, Scheduler, Show, Wake
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
-from stager.control.environments.scheduler import Scheduler, Show, Wake
 from stager.control.environments.share_links import ShareLinks
 from stager.control.environments.waiters import Waiters
 from stager.control.identity.package import Identity

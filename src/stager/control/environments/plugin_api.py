@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stager.control.identity.authorizer import Authorizer
-from stager.control.plugins.preview import preview_of
+from stager.control.plugins.lifecycle import preview_of
 from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment
+from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Fault
-from stager.ports.store import Store, Transaction
+from stager.domain.source import Repository
+from stager.ports.store import StateKind, Store, Transaction
 
 
 class Records:
@@ -85,3 +87,43 @@ def _set_serving(tx: Transaction, environment_id: str, generation: int | None) -
     environment = tx.environment(environment_id)
     if environment is not None:
         tx.save_environment(replace(environment, serving=generation))
+
+
+def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:
+    """The present environments of this pull request, of any application: it may have been renamed, or removed
+    from the configuration, since."""
+    return tx.environments_of(EnvironmentKey.subject_of_change(repository.id, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The answer to a command, shown in Stager's comment.
+
+    Args:
+        lines: of a log, or of the list of commands.
+    """
+
+    text: str
+    lines: tuple[str, ...] = field(default_factory=tuple)
+
+
+def note_of(tx: Transaction, environment: Environment) -> Note | None:
+    """The newest note; None when there is none, or when it belongs to another commit or launch."""
+    text = tx.environment_state(environment.id, StateKind.NOTE)
+    data = json.loads(text) if text else None
+    if data is None or data["about"] != _version(environment):
+        return None
+    return Note(data["text"], tuple(data["lines"]))
+
+
+def save_note(tx: Transaction, environment_id: str, note: Note | None) -> None:
+    """Store the note about the environment's current commit; it replaces an earlier one. None removes it."""
+    environment = tx.environment(environment_id)
+    about = _version(environment) if environment else ""
+    text = json.dumps({**asdict(note), "about": about}) if note else ""
+    tx.save_environment_state(environment_id, StateKind.NOTE, text)
+
+
+def _version(environment: Environment) -> str:
+    """The version that a note belongs to; the next push or launch makes it obsolete."""
+    return f"{environment.desired.generation}:{environment.desired.revision.sha}"

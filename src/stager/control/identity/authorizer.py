@@ -12,7 +12,7 @@ from stager.control.identity.strategy_calls import call_strategy
 from stager.control.plugins.invoker import Invoker
 from stager.domain.application import Applications
 from stager.domain.errors import Refused
-from stager.domain.identity.actor import Actor
+from stager.domain.identity.actor import LOGIN_LINK, Actor
 from stager.domain.identity.roles import NEEDED, Action, Role, may
 from stager.ports.handlers import AuthenticationStrategy
 
@@ -61,6 +61,8 @@ class Authorizer:
         if actor.apps is not None and app not in actor.apps:
             return Role.NONE
         limit = Role.ADMINISTRATOR if actor.role is None else actor.role
+        if actor.strategy == LOGIN_LINK:
+            return limit
         strategy = next((s for s in self._strategies if type(s).__name__ == actor.strategy), None)
         if strategy is None:
             return Role.NONE if actor.strategy else actor.role or Role.NONE

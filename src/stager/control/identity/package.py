@@ -11,6 +11,7 @@ from stager.control.identity.audit import Audit
 from stager.control.identity.authenticator import Authenticator
 from stager.control.identity.authorizer import Authorizer, Roles
 from stager.control.identity.login_flows import LoginFlows
+from stager.control.identity.login_links import LoginLinks
 from stager.control.identity.sessions import Lifetimes, Sessions
 from stager.control.identity.sign_in import SigningIn
 from stager.control.identity.throttle import Throttle
@@ -70,6 +71,9 @@ class Identity:
         )
         self.authorizer = Authorizer(
             strategies, invoker, applications=applications, roles=options.roles, audit=self.audit
+        )
+        self.login_links = LoginLinks(
+            store, clock, sessions=self.sessions, audit=self.audit, throttle=Throttle(clock.now)
         )
         self.sign_in = SigningIn(
             strategies,

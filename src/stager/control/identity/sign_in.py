@@ -52,6 +52,7 @@ class SigningIn:
         self.providers: Mapping[str, Provider] = {provider.sign_in.name: provider for provider in found}
         self.takes_passwords = any(not strategy.sign_in() for strategy in strategies)
         logins.register({name: provider.sign_in for name, provider in self.providers.items()})
+        self.is_possible = bool(strategies)
         self._logins = logins
         self._sessions = sessions
         self._authenticator = authenticator

@@ -6,19 +6,21 @@ A handler's failure is logged, counted and listed by `doctor`; it never ends the
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast, get_args
 
 import structlog
 
 from stager.control.metrics import Metrics
-from stager.control.plugins.handler_failures import HandlerFailures
-from stager.control.plugins.threads import Threads
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.errors import Fault, StagerError, sentences
 from stager.domain.pull_requests.decisions import Decision, problem_of
 from stager.domain.pull_requests.events import Call, ChangeEvent
+from stager.ports.diagnostics import Finding, Verdict
 from stager.ports.handlers import EventListener, Handler
 
 log = structlog.get_logger(__name__)
@@ -141,3 +143,103 @@ def _described(answer: object) -> str:
             return f"{type(answer).__name__}(image_name={image_name!r}, container_name={container_name!r})"
         case _:
             return type(answer).__name__
+
+
+class HandlerFailures:
+    """The failure of each handler's last call. A `stager.ports.diagnostics.Check`."""
+
+    subject = "handlers"
+
+    def __init__(self) -> None:
+        self._by_handler: dict[str, Finding] = {}
+
+    def add(self, handler: str, error: StagerError) -> None:
+        """Record the failure of a handler's last call."""
+        self._by_handler[handler] = Finding(self.subject, Verdict.WARNING, error.message, error.hint)
+
+    def clear(self, handler: str) -> None:
+        """Forget a handler's failure, after a call that succeeded."""
+        self._by_handler.pop(handler, None)
+
+    @property
+    def notices(self) -> dict[str, str]:
+        """Their number, for `/readyz`, which needs no authentication; empty for none."""
+        count = len(self._by_handler)
+        if not count:
+            return {}
+        what = "1 handler" if count == 1 else f"{count} handlers"
+        return {self.subject: f"{what} failed at the last call; the log has `handler_failed` with the error."}
+
+    async def run(self) -> Sequence[Finding]:
+        """See `Check.run`."""
+        ok = Finding(self.subject, Verdict.OK, "No handler failed at its last call.")
+        return list(self._by_handler.values()) or [ok]
+
+
+MAX_CALLS = 16
+"""Concurrent calls of one class; further ones wait. Also the number of abandoned calls that may still run
+before new calls are refused."""
+
+
+class Threads:
+    """Calls the synchronous methods of one class, each call in a thread of its own, which is abandoned at the
+    time limit. Calls that hang would exhaust a thread pool, and keep the process from ending.
+
+    Args:
+        name: of the threads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._free = asyncio.Semaphore(MAX_CALLS)
+        self._abandoned = 0
+
+    async def call(self, function: Callable[..., object], arguments: tuple[object, ...]) -> object:
+        """Call the function in a thread. If this is cancelled, the call continues and its result is dropped.
+
+        Raises:
+            RuntimeError: too many abandoned calls still run.
+            Exception: raised by the function.
+        """
+        async with self._free:
+            if self._abandoned >= MAX_CALLS:
+                raise RuntimeError(f"{self._abandoned} earlier calls still run")
+            answer = self._start(function, arguments)
+            try:
+                return await answer
+            finally:
+                self._abandoned += answer.cancelled()
+
+    def _start(
+        self, function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> asyncio.Future[object]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[object] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def settle(result: object, error: BaseException | None) -> None:
+            if answer.cancelled():
+                self._abandoned -= 1
+            elif error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(_as_exception(error))
+
+        def work() -> None:
+            result, failure = None, None
+            try:
+                result = context.run(function, *arguments)
+            except BaseException as error:  # noqa: BLE001 (it is passed to the caller)
+                failure = error
+            with suppress(RuntimeError):  # the loop is closed: Stager has stopped meanwhile
+                loop.call_soon_threadsafe(settle, result, failure)
+
+        threading.Thread(target=work, name=self._name, daemon=True).start()
+        return answer
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """An exception that a future accepts and that ends only the call."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

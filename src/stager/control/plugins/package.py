@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from stager.control.coalescing_tasks import CoalescingTasks
+from stager.control.loops import CoalescingTasks
 from stager.control.metrics import Metrics
 from stager.control.plugins.action_calls import ActionCalls
 from stager.control.plugins.invoker import Invoker
@@ -53,8 +53,8 @@ class PluginSet:
 
 
 class Plugins:
-    """Calls the configured plugins: `lifecycle` at launches and kills, `action_calls` for requests with
-    `action=`.
+    """Calls the configured plugins: `lifecycle` at launches and kills, `post_launch` in the background once a
+    new deployment of an environment serves, `action_calls` for requests with `action=`.
 
     Args:
         timeout: seconds that one call may take.
@@ -74,12 +74,8 @@ class Plugins:
             pre_kill=configured.pre_kill,
         )
         self.action_calls = ActionCalls(configured.listeners, self.invoker)
-        self._post_launch = CoalescingTasks(self.lifecycle.launched)
-
-    def environment_changed(self, environment_id: str) -> None:
-        """Call the post-launch handlers in the background if a new deployment of this environment serves."""
-        self._post_launch.request(environment_id)
+        self.post_launch = CoalescingTasks(self.lifecycle.launched)
 
     async def close(self) -> None:
         """Cancel calls that run in the background."""
-        await self._post_launch.close()
+        await self.post_launch.close()

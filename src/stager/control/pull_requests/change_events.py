@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
-from stager.control.environments.lookup import previews_of
+from stager.control.environments.records import previews_of
+from stager.control.forges import Forges
 from stager.control.plugins.lifecycle import add_notes
-from stager.control.pull_requests.current_changes import CurrentChanges
-from stager.control.pull_requests.listeners import ListenerDecision, Listeners
-from stager.control.pull_requests.policy import Policy
+from stager.control.pull_requests.policy import ListenerDecision, Listeners, Policy
 from stager.control.pull_requests.repositories import application_of, remember, why_not
 from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
+from stager.domain.errors import StagerError
 from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, ChecksCompleted
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF, is_approved
 from stager.domain.source import Change, Repository, Revision
+from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
 STALE = "ignored: something newer is known of this change"
+PAUSE_AFTER_FAILURE = timedelta(seconds=60)
+"""No requests for current state after a failed one. Otherwise each delivery would wait for a forge that is
+down."""
 
 Changed = Callable[[Environment], Awaitable[None]]
 """Called with each environment whose desired state changed, after the transaction."""
@@ -257,3 +262,35 @@ def _is_stale(tx: Transaction, event: ChangeEvent) -> bool:
         return True
     overtaken = change.is_open and not known.is_open and event.action is not ChangeAction.REOPENED
     return overtaken and change.updated_at == known.updated_at
+
+
+class CurrentChanges:
+    """Replaces the state that an event carries with the forge's current one."""
+
+    def __init__(self, forges: Forges, clock: Clock) -> None:
+        self._forges = forges
+        self._clock = clock
+        self._paused_until = datetime.min.replace(tzinfo=UTC)
+
+    async def refresh(self, event: ChangeEvent) -> ChangeEvent:
+        """The event with the change's current state; unchanged where the forge can't be asked."""
+        forge = self._forges.of(event.change.repository.id)
+        if forge is None or self._clock.now() < self._paused_until:
+            return event
+        try:
+            current = await forge.changes.change(event.change.repository, event.change.number)
+        except StagerError as error:
+            log.warning("change_refresh_failed", reason=error.reason, error=error.message)
+            self._paused_until = self._clock.now() + PAUSE_AFTER_FAILURE
+            return event
+        if current is None or current.updated_at < event.change.updated_at:
+            return event
+        fresh = replace(current, head_before=event.change.head_before)
+        return ChangeEvent(action_for(current, event.action), fresh, confirmed=True)
+
+
+def action_for(change: Change, reported: ChangeAction) -> ChangeAction:
+    """The action of an event about a change in this state: the reported one, unless it is out of date."""
+    if not change.is_open:
+        return ChangeAction.CLOSED
+    return ChangeAction.SYNCHRONIZE if reported is ChangeAction.CLOSED else reported

@@ -5,16 +5,15 @@ The answer is a reaction to the comment and, where there is more to say, a note 
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
-from stager.control.environments.lookup import previews_of
 from stager.control.environments.package import Environments
+from stager.control.environments.records import Note, previews_of, save_note
 from stager.control.forges import Forges
 from stager.control.identity.audit import Audit
-from stager.control.pull_requests.deduplication import Deduplication
+from stager.control.pull_requests.inbox import Deduplication
 from stager.control.pull_requests.repositories import application_of, why_not
 from stager.domain.application import Applications
 from stager.domain.environment import Environment, EnvironmentKey
@@ -31,33 +30,12 @@ from stager.domain.pull_requests.comment_command import (
 )
 from stager.domain.pull_requests.events import CommentAdded
 from stager.ports.forge import Forge, Reaction
-from stager.ports.store import StateKind, Store, Transaction
+from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
 BY = "comment"
 LOG_LINES = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The answer to a command, shown in Stager's comment.
-
-    Args:
-        lines: of a log, or of the list of commands.
-    """
-
-    text: str
-    lines: tuple[str, ...] = field(default_factory=tuple)
-
-
-def note_of(tx: Transaction, environment: Environment) -> Note | None:
-    """The newest note; None when there is none, or when it belongs to another commit or launch."""
-    text = tx.environment_state(environment.id, StateKind.NOTE)
-    data = json.loads(text) if text else None
-    if data is None or data["about"] != _version(environment):
-        return None
-    return Note(data["text"], tuple(data["lines"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +106,7 @@ class CommentCommands:
         return application is not None or bool(former), former[0] if former else None
 
     def _save(self, tx: Transaction, event: CommentAdded, environment_id: str, answer: _Answer) -> None:
-        _save(tx, environment_id, answer.note)
+        save_note(tx, environment_id, answer.note)
         if answer.is_final:
             self._once.remember(tx, event)
 
@@ -212,15 +190,3 @@ def _commit_in(text: str, environment: Environment) -> str:
 
 def _help(text: str) -> Note:
     return Note(text, tuple(f"{PREFIX} {verb.value:<9} {about}" for verb, about in ABOUT.items()))
-
-
-def _save(tx: Transaction, environment_id: str, note: Note | None) -> None:
-    environment = tx.environment(environment_id)
-    about = _version(environment) if environment else ""
-    text = json.dumps({**asdict(note), "about": about}) if note else ""
-    tx.save_environment_state(environment_id, StateKind.NOTE, text)
-
-
-def _version(environment: Environment) -> str:
-    """The version that a note belongs to; the next push or launch makes it obsolete."""
-    return f"{environment.desired.generation}:{environment.desired.revision.sha}"

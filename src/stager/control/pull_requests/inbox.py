@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from stager.control.metrics import Metrics
-from stager.domain.pull_requests.events import Delivery
+from stager.domain.pull_requests.events import ChangeEvent, CommentAdded, Delivery
 from stager.ports.clock import Clock
-from stager.ports.store import Store
+from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,29 @@ LONGEST_DEFERRAL: Final = 1.0
 """Seconds for which a burst defers processing. A forge waits ten seconds for an answer, and a preview takes
 longer to start than this."""
 
-Handle = Callable[[Delivery], Awaitable[str]]
-"""Processes a delivery and returns its outcome, as text."""
+OLDEST: Final = timedelta(days=4)
+"""GitHub redelivers up to three days (GitHub docs, Redelivering webhooks). Records of events are kept for
+longer."""
+
+LONGEST_OUTCOME: Final = 1_000
+"""Characters of an outcome that are recorded. It may contain sentences of plugins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What became of a delivery.
+
+    Args:
+        text: in words, such as `launched`, or `ignored: ` and why.
+        about: the repository and pull request, such as `acme/shop#7`; empty if unknown.
+    """
+
+    text: str
+    about: str = ""
+
+
+Handle = Callable[[Delivery], Awaitable[Processed]]
+"""Processes a delivery."""
 
 
 class Burst:
@@ -124,8 +147,9 @@ class Inbox:
             await self._set_aside(delivery, f"processing took longer than {LONGEST_SECONDS:g} seconds")
             return
         now = self._clock.now()
-        await self._store.write(lambda tx: tx.finish_delivery(delivery, outcome, now))
-        log.info("delivery_done", delivery=delivery.id, outcome=outcome)
+        text = outcome.text[:LONGEST_OUTCOME]
+        await self._store.write(lambda tx: tx.finish_delivery(delivery, text, now, outcome.about))
+        log.info("delivery_done", delivery=delivery.id, outcome=text)
 
     async def _set_aside(self, delivery: Delivery, why: str) -> None:
         now = self._clock.now()
@@ -139,3 +163,38 @@ class Inbox:
             why=why,
             hint="Fix the cause, then redeliver it at the forge.",
         )
+
+
+class Deduplication:
+    """Records the events that must take effect only once: comment commands, and reopened changes.
+
+    A redelivery has the same delivery id and is recognised by it. But the id isn't signed: a copy of a
+    delivery can be sent with another id, at any time. Therefore the events themselves are recorded, and
+    events older than forges redeliver are ignored.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def repeated(self, event: CommentAdded | ChangeEvent) -> str:
+        """Why the event must be ignored; empty when it mustn't."""
+        repository, name, at = _identity(event)
+        if at is not None and at < self._clock.now() - OLDEST:
+            return f"it is older than {OLDEST.days} days"
+        known = await self._store.read(lambda tx: tx.is_processed(repository, name))
+        return "it took effect before" if known else ""
+
+    def remember(self, tx: Transaction, event: CommentAdded | ChangeEvent) -> None:
+        """Record that the event took effect."""
+        repository, name, _ = _identity(event)
+        tx.mark_processed(repository, name, self._clock.now())
+
+
+def _identity(event: CommentAdded | ChangeEvent) -> tuple[str, str, datetime | None]:
+    """The repository's id, the event's name within the repository, and its time."""
+    if isinstance(event, CommentAdded):
+        return event.repository.id, f"comment:{event.comment}", event.created_at
+    change = event.change
+    stamp = change.updated_at.isoformat()
+    return change.repository.id, f"{event.action}:{change.number}:{stamp}", change.updated_at

@@ -11,7 +11,7 @@ import structlog
 
 from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
-from stager.control.pull_requests.repositories import application_of
+from stager.control.pull_requests.repositories import application_of, no_application
 from stager.domain.application import Applications
 from stager.domain.environment import ChangeLink
 from stager.domain.errors import StagerError
@@ -45,7 +45,7 @@ class MergeQueue:
         application = await self._store.read(lambda tx: application_of(tx, self._applications, repository))
         forge = self._forges.of(repository.id)
         if application is None or forge is None:
-            return f"ignored: no entry under images: matches {repository.full_name}"
+            return no_application(repository)
         link = ChangeLink(repository.id, repository.owner, repository.name, 0, "", "", "", "")
         announcement = Announcement("", event.sha, Progress.SUCCESS, DESCRIPTION)
         try:

@@ -1,18 +1,25 @@
-"""Whether a change may have a preview: configured rules, forks, and the checks of its commit."""
+"""Whether a change may have a preview: the decision of the event listeners, configured rules, forks, and the
+checks of its commit."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from stager.control.forges import Forges
+from stager.control.plugins.invoker import Invoker
 from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
-from stager.domain.errors import Retry
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF, is_approved
+from stager.domain.errors import Retry, StagerError, sentences
 from stager.domain.pull_requests.comment_command import PREFIX, Verb
-from stager.domain.pull_requests.rules import refusal, refusal_by_paths
+from stager.domain.pull_requests.decisions import Decision, Skip
+from stager.domain.pull_requests.events import ChangeEvent
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF, is_approved, refusal, refusal_by_paths
 from stager.domain.source import Change, Trust
 from stager.ports.forge import Checks, Forge
+from stager.ports.handlers import EventListener
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +32,8 @@ _CHECKS: dict[Checks, str] = {
     "failure": "the commit's checks failed",
 }
 LATER = "Stager decides as soon as the forge answers."
+LONGEST_REASON = 500
+"""Characters of a `Skip`'s reason that are shown."""
 
 
 class Policy:
@@ -122,3 +131,56 @@ def _checks_suspension(checks: Checks) -> Suspension | None:
 def _was_allowed(before: Environment | None, change: Change) -> bool:
     """Whether this commit was allowed before, so that the forge needn't be asked again."""
     return before is not None and before.desired.should_run and before.desired.revision.sha == change.head_sha
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerDecision:
+    """What the listeners decided.
+
+    Args:
+        decision: None when no listener took the event.
+        listener: the class name of the listener that decided.
+        failures: of listeners that failed or returned something invalid, a sentence each.
+    """
+
+    decision: Decision | None = None
+    listener: str = ""
+    failures: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why the preview is skipped, on one line and without a full stop; empty when it isn't."""
+        text = self.decision.reason if isinstance(self.decision, Skip) else ""
+        return " ".join(text.split())[:LONGEST_REASON].rstrip(".")
+
+    @property
+    def suspension(self) -> Suspension | None:
+        """Why the preview is skipped; None when it isn't."""
+        if not isinstance(self.decision, Skip):
+            return None
+        message = f"No preview: {self.reason}."
+        return Suspension(SuspensionReason.RULES, message, f"The listener {self.listener} decided that.")
+
+
+class Listeners:
+    """The configured listeners, in the order of the configuration."""
+
+    def __init__(self, listeners: Sequence[EventListener], invoker: Invoker) -> None:
+        self._listeners = listeners
+        self._invoker = invoker
+
+    async def decide(self, event: ChangeEvent) -> ListenerDecision:
+        """The decision of the first listener that takes the event. A listener that fails, hangs or returns
+        something invalid is passed over."""
+        failures: list[str] = []
+        for listener in self._listeners:
+            name = type(listener).__name__
+            try:
+                decision = await self._invoker.decision(listener, event)
+            except StagerError as error:
+                log.warning("listener_passed_over", listener=name, error=error.message, hint=error.hint)
+                failures.append(sentences(error.message, error.hint))
+                continue
+            if decision is not None:
+                return ListenerDecision(decision, name, tuple(failures))
+        return ListenerDecision(failures=tuple(failures))

@@ -10,6 +10,7 @@ All functions run inside a transaction.
 from __future__ import annotations
 
 from stager.domain.application import Application, Applications
+from stager.domain.pull_requests.events import NO_APPLICATION
 from stager.domain.source import Repository, forge_of
 from stager.ports.store import Transaction
 
@@ -28,12 +29,17 @@ def why_not(tx: Transaction, applications: Applications, repository: Repository)
     found = _by_name(tx, applications, repository)
     bound = _bound(tx, found.name, repository) if found else None
     if found is None or bound is None:
-        return f"ignored: no entry under images: matches {repository.full_name}"
+        return no_application(repository)
     return (
         f"refused: images.{found.name} is bound to {bound.full_name} with the repository id {bound.id};"
         f" this is {repository.full_name} with the id {repository.id}."
         f" Set images.{found.name}.repo_owner to the owner of the right repository"
     )
+
+
+def no_application(repository: Repository) -> str:
+    """The outcome of a delivery from a repository that no application is for."""
+    return NO_APPLICATION + repository.full_name
 
 
 def remember(

@@ -50,7 +50,10 @@ class Resync:
         self._clock = clock
 
     async def run(self) -> None:
-        """Compare every repository once. One that the forge can't list now is skipped until the next run."""
+        """Compare every repository once. One that the forge can't list now is skipped until the next run.
+        No effect without a forge."""
+        if not self._forges:
+            return
         await self._redeliver()
         for repository in await self._repositories():
             try:

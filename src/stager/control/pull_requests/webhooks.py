@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.deduplication import Deduplication
-from stager.control.pull_requests.inbox import Inbox
+from stager.control.pull_requests.inbox import Deduplication, Inbox, Processed
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
+    AccessGranted,
     ChangeAction,
     ChangeEvent,
     ChecksCompleted,
     CommentAdded,
     Delivery,
+    Event,
     Ignored,
     MergeQueued,
+    about_of,
 )
 from stager.ports.forge import Webhooks
 from stager.ports.store import Store
@@ -28,13 +30,27 @@ from stager.ports.store import Store
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class EventConsumers:
+    """What events are passed on to.
+
+    Args:
+        comment_commands: carries out comments.
+        merge_queue: sets the status of a merge queue's commits.
+        resync_soon: starts a comparison with the forge's open pull requests.
+    """
+
+    change_events: ChangeEvents
+    comment_commands: CommentCommands
+    merge_queue: MergeQueue
+    resync_soon: Callable[[], None]
+
+
 class WebhookConsumer:
     """Consumes deliveries.
 
     Args:
         webhooks: read deliveries, by the forge that they are recorded under.
-        comment_commands: carries out comments.
-        merge_queue: sets the status of a merge queue's commits.
     """
 
     def __init__(
@@ -42,18 +58,14 @@ class WebhookConsumer:
         store: Store,
         inbox: Inbox,
         webhooks: Mapping[str, Webhooks],
-        change_events: ChangeEvents,
-        comment_commands: CommentCommands,
-        merge_queue: MergeQueue,
+        consumers: EventConsumers,
         *,
         once: Deduplication,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._webhooks = webhooks
-        self._change_events = change_events
-        self._comment_commands = comment_commands
-        self._merge_queue = merge_queue
+        self._to = consumers
         self._once = once
 
     async def receive(self, delivery: Delivery) -> bool:
@@ -64,30 +76,38 @@ class WebhookConsumer:
         """Process the deliveries until cancelled, those left over by an earlier process first."""
         await self._inbox.run(self._process)
 
-    async def _process(self, delivery: Delivery) -> str:
+    async def _process(self, delivery: Delivery) -> Processed:
         """Process a delivery and return its outcome. A failure ends this delivery only."""
+        about = ""
         try:
-            return await self._read(delivery)
+            event = self._read(delivery)
+            about = about_of(event)
+            return Processed(await self._handle(event), about)
         except Retry:
             raise  # The store failed: the delivery stays in the inbox.
         except StagerError as error:
-            return f"{error.kind}: {error.message}"
+            return Processed(f"{error.kind}: {error.message}", about)
         except Exception:
             log.exception("delivery_failed", delivery=delivery.id)
-            return "failed: a bug of Stager's, see its log"
+            return Processed("failed: a bug of Stager's, see its log", about)
 
-    async def _read(self, delivery: Delivery) -> str:
+    def _read(self, delivery: Delivery) -> Event:
         reader = self._webhooks.get(delivery.forge)
-        event = reader.read(delivery) if reader else Ignored(f"no forge {delivery.forge} is configured")
+        return reader.read(delivery) if reader else Ignored(f"no forge {delivery.forge} is configured")
+
+    async def _handle(self, event: Event) -> str:
         match event:
             case ChangeEvent():
                 return await self._changed(event)
             case CommentAdded():
-                return await self._comment_commands.run(event)
+                return await self._to.comment_commands.run(event)
             case ChecksCompleted():
                 return await self._checked(event)
             case MergeQueued():
-                return await self._merge_queue.queued(event)
+                return await self._to.merge_queue.queued(event)
+            case AccessGranted():
+                self._to.resync_soon()
+                return "compares the open pull requests with the previews"
             case Ignored(reason):
                 return f"ignored: {reason}"
 
@@ -95,7 +115,7 @@ class WebhookConsumer:
         """Decide again about the changes that wait for the checks of this commit."""
         waiting = await self._store.read(lambda tx: waiting_for_checks(tx, event))
         for change in waiting:
-            await self._change_events.apply(ChangeEvent(ChangeAction.EDITED, change))
+            await self._to.change_events.apply(ChangeEvent(ChangeAction.EDITED, change))
         return f"{len(waiting)} waited for it" if waiting else "ignored: nothing waits for its checks"
 
     async def _changed(self, event: ChangeEvent) -> str:
@@ -104,7 +124,7 @@ class WebhookConsumer:
         reopened = event.action is ChangeAction.REOPENED
         repeated = await self._once.repeated(event) if reopened else ""
         effective = replace(event, action=ChangeAction.SYNCHRONIZE) if repeated else event
-        outcome = await self._change_events.apply(effective)
+        outcome = await self._to.change_events.apply(effective)
         if reopened:
             await self._store.write(lambda tx: self._once.remember(tx, event))
         return outcome

@@ -12,14 +12,12 @@ from datetime import datetime
 
 import structlog
 
-from stager.control.reconciler.context import WorkerContext
-from stager.control.reconciler.exec_hooks import run_hooks
+from stager.control.reconciler.context import ObservedState, WorkerContext, observe
 from stager.control.reconciler.health_check import LOG_LINES
-from stager.control.reconciler.observe import ObservedState, observe
-from stager.control.reconciler.rollout import Rollout
+from stager.control.reconciler.rollout import Rollout, run_hooks
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
-from stager.domain.attempts import after_error, after_exit
+from stager.domain.deployment import after_error, after_exit
 from stager.domain.environment import WEB_SERVICE, Environment, Instance
 from stager.domain.errors import Fault, StagerError
 from stager.domain.unexpected import ending_of

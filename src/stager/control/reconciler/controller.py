@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 
-from stager.control.loops import Loop, Troubles
-from stager.control.reconciler.workers import Workers
+from stager.control.diagnostics import Readiness
+from stager.control.loops import Loop
+from stager.control.reconciler.worker import Workers
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
 
@@ -27,11 +29,11 @@ class Controller:
     """
 
     def __init__(
-        self, loops: Sequence[Loop], workers: Workers, troubles: Troubles, adopted: asyncio.Event
+        self, loops: Sequence[Loop], workers: Workers, readiness: Readiness, adopted: asyncio.Event
     ) -> None:
         self._loops = loops
         self._workers = workers
-        self._troubles = troubles
+        self._readiness = readiness
         self._adopted = adopted
 
     async def run(self) -> None:
@@ -49,33 +51,36 @@ class Controller:
         if loop.interval is None:
             await self._stream(loop.name, loop.run)
         else:
-            await self._repeat(loop.name, loop.run, loop.interval)
+            await self._repeat(loop, loop.interval)
 
     async def _stream(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
         """Restart a stream whenever it ends: the end of one task would end the whole controller."""
         loop, pause = asyncio.get_running_loop(), MIN_PAUSE
         while True:
-            recovered = loop.call_later(MAX_PAUSE, self._troubles.report, name, "")
+            recovered = loop.call_later(MAX_PAUSE, self._readiness.report, name, "")
             started = loop.time()
             is_fine = await self._run_once(name, run) or loop.time() - started > MAX_PAUSE
             recovered.cancel()
             pause = MIN_PAUSE if is_fine else min(MAX_PAUSE, pause * 2)
             await asyncio.sleep(pause)
 
-    async def _repeat(self, name: str, run: Callable[[], Awaitable[object]], interval: timedelta) -> None:
+    async def _repeat(self, loop: Loop, interval: timedelta) -> None:
         while True:
-            if await self._run_once(name, run):
-                self._troubles.report(name, "")
-            await asyncio.sleep(interval.total_seconds())
+            loop.wake.clear()
+            if await self._run_once(loop.name, loop.run):
+                self._readiness.report(loop.name, "")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval.total_seconds()):
+                    await loop.wake.wait()
 
     async def _run_once(self, name: str, run: Callable[[], Awaitable[object]]) -> bool:
-        """Run it once. False after an unexpected error, which becomes a trouble."""
+        """Run it once. False after an unexpected error, which becomes a problem."""
         try:
             await run()
         except StagerError as error:
             log.warning("loop_interrupted", loop=name, reason=error.reason, error=error.message)
         except Exception as error:
             log.exception("loop_failed", loop=name)
-            self._troubles.report(name, str(ending_of(error)))
+            self._readiness.report(name, str(ending_of(error)))
             return False
         return True

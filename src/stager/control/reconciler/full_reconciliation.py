@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
+from stager.control.diagnostics import Readiness
 from stager.control.environments.change_feed import ChangeFeed
-from stager.control.loops import Troubles
 from stager.control.ports import Ports
 from stager.control.reconciler.adoption import adopt
 from stager.control.reconciler.config_retries import ConfigRetries
 from stager.control.reconciler.front_events import FrontEvents
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.control.routing.package import Routing
 from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
@@ -39,7 +39,7 @@ class FullReconciliation:
         ports: Ports,
         routing: Routing,
         change_feed: ChangeFeed,
-        troubles: Troubles,
+        readiness: Readiness,
         workers: Workers,
         front_events: FrontEvents,
         retries: ConfigRetries,
@@ -48,7 +48,7 @@ class FullReconciliation:
         self._instances, self._firewall = ports.instances, ports.firewall
         self._routing = routing
         self._change_feed = change_feed
-        self._troubles = troubles
+        self._readiness = readiness
         self._workers = workers
         self._front_events = front_events
         self._retries = retries
@@ -71,13 +71,25 @@ class FullReconciliation:
             await self._wake_changed(environments)
             await self._instances.sweep()
         except Retry as error:
-            self._troubles.report("engine", error.message)
+            self._readiness.report("engine", error.message)
             raise
-        self._troubles.report("engine", "")
+        self._readiness.report("engine", "")
         await self._drop_routes(routed - {environment.host for environment in environments})
         await self._routing.visitor_access.renew()
         await self._routing.routes.tidy()
         await self._front_events.read_health()
+
+    async def follow_engine(self) -> None:
+        """Wake the worker of each environment whose instances change; reconcile everything if events may have
+        been missed."""
+        async for environment_id in self._instances.events():
+            try:
+                if environment_id:
+                    self._workers.wake(environment_id)
+                else:
+                    await self.run()
+            except StagerError as error:
+                log.warning("event_failed", source="engine", reason=error.reason, error=error.message)
 
     async def _adopt(self) -> list[Environment]:
         """Adopt instances that the store doesn't have. Returns all environments."""
@@ -102,10 +114,10 @@ class FullReconciliation:
         try:
             await self._firewall.renew(instances)
         except StagerError as error:
-            self._troubles.report("firewall", error.message)
+            self._readiness.report("firewall", error.message)
             log.warning("firewall_not_renewed", reason=error.reason, error=error.message)
         else:
-            self._troubles.report("firewall", "")
+            self._readiness.report("firewall", "")
 
     async def _wake_changed(self, environments: Sequence[Environment]) -> None:
         """Wake the worker of each environment that has changed since the last run, or isn't in its desired

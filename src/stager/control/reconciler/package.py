@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-
 from stager.control.builds.package import Builds
+from stager.control.diagnostics import Readiness, UnexpectedErrors
 from stager.control.environments.package import Environments
-from stager.control.loops import Loop, Troubles
+from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
@@ -21,13 +20,9 @@ from stager.control.reconciler.controller import Controller
 from stager.control.reconciler.front_events import FrontEvents
 from stager.control.reconciler.full_reconciliation import FullReconciliation
 from stager.control.reconciler.retention import Retention
-from stager.control.reconciler.unexpected_errors import UnexpectedErrors
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Workers
 from stager.control.routing.package import Routing
 from stager.domain.application import Applications
-from stager.domain.errors import StagerError
-
-log = structlog.get_logger(__name__)
 
 RETENTION_INTERVAL = timedelta(hours=1)
 
@@ -61,9 +56,8 @@ class Reconciler:
         builds: Builds,
         options: ReconcilerOptions,
     ) -> None:
-        self._instances = ports.instances
         self._interval = options.interval
-        self.troubles, self.unexpected_errors = Troubles(), UnexpectedErrors()
+        self.readiness, self.unexpected_errors = Readiness(), UnexpectedErrors()
         self.actions = Actions(
             WorkerContext(
                 records=environments.records,
@@ -84,13 +78,13 @@ class Reconciler:
         )
         self.workers = Workers(self.actions)
         self._front_events = FrontEvents(
-            ports, routing.routes, environments.change_feed, self.troubles, self.workers.wake
+            ports, routing.routes, environments.change_feed, self.readiness, self.workers.wake
         )
         self._full = FullReconciliation(
             ports,
             routing,
             environments.change_feed,
-            self.troubles,
+            self.readiness,
             self.workers,
             self._front_events,
             ConfigRetries(ports.store, environments.desired_state, applications, options.key),
@@ -99,24 +93,12 @@ class Reconciler:
 
     def controller(self, contributed: Sequence[Loop]) -> Controller:
         """The controller over this package's loops and those of other packages."""
-        return Controller([*self._loops(), *contributed], self.workers, self.troubles, self._full.adopted)
+        return Controller([*self._loops(), *contributed], self.workers, self.readiness, self._full.adopted)
 
     def _loops(self) -> list[Loop]:
         return [
-            Loop("engine events", self._follow_engine),
+            Loop("engine events", self._full.follow_engine),
             Loop("front events", self._front_events.follow),
             Loop("full reconciliation", self._full.run, self._interval),
             Loop("retention", self._retention.delete_old, RETENTION_INTERVAL),
         ]
-
-    async def _follow_engine(self) -> None:
-        """Wake the worker of each environment whose instances change; reconcile everything if events may have
-        been missed."""
-        async for environment_id in self._instances.events():
-            try:
-                if environment_id:
-                    self.workers.wake(environment_id)
-                else:
-                    await self._full.run()
-            except StagerError as error:
-                log.warning("event_failed", source="engine", reason=error.reason, error=error.message)

@@ -1,32 +1,39 @@
-"""Brings a generation up: resolves its image, starts an instance of it and waits for its health check."""
+"""Brings a generation up: resolves its image, starts an instance with its environment variables, waits for
+its health check and runs the application's hooks in it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
 import structlog
 
-from stager.control.reconciler.container_env import of_instance
-from stager.control.reconciler.context import WorkerContext
-from stager.control.reconciler.exec_hooks import run_hooks
+from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.health_check import HealthCheck
-from stager.control.reconciler.observe import ObservedState
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain.application import Application
-from stager.domain.attempts import after_answer
-from stager.domain.deployment import Deployment
+from stager.domain.deployment import Deployment, after_answer
 from stager.domain.environment import Environment, Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
-from stager.ports.engine import InstanceSpec
+from stager.domain.source import Revision, Trust
+from stager.ports.engine import Instances, InstanceSpec
 
 log = structlog.get_logger(__name__)
 
 PAGE_INTERVAL = 1.0
 """Minimum number of seconds between two updates of a page that shows a build's log."""
+HOOK_SECONDS = 600.0
+LAST_LINES = 30
+KILLED = 137
+"""128 + SIGKILL."""
+KILLED_HINT = (
+    "It was killed, most likely because it and the application together exceeded their limit, `memory` in "
+    "the configuration."
+)
 
 
 class Rollout:
@@ -184,3 +191,95 @@ async def _first_of(task: asyncio.Task[Deployment], event: asyncio.Event) -> Non
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
+
+
+def of_instance(
+    application: Application,
+    environment: Environment,
+    revision: Revision,
+    url: str,
+    amended: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """All variables of an environment's next instance. Later ones win, so that Stager's can't be forged.
+
+    Args:
+        revision: the revision of the instance.
+        amended: the variables that handlers set.
+    """
+    is_ours = environment.desired.trust is Trust.TRUSTED
+    return {
+        **application.variables,
+        **(application.secrets if is_ours else {}),
+        **environment.desired.parameters,
+        **(amended or {}),
+        **_documented(application, environment),
+        **_facts(environment, revision, url),
+        **({"STAGER_PORT": str(application.port)} if application.port else {}),
+    }
+
+
+def _documented(application: Application, environment: Environment) -> dict[str, str]:
+    """The lower-case variables of the walkthrough. `container_name` is the unchanged branch."""
+    variables = {"image_name": application.name, "container_name": environment.name, "action": "launch"}
+    change = environment.change
+    if change is not None:
+        variables["repo_owner"] = change.owner
+        variables["pull_request_number"] = str(change.number)
+    elif application.owner:
+        variables["repo_owner"] = application.owner
+    return variables
+
+
+def _facts(environment: Environment, revision: Revision, url: str) -> dict[str, str]:
+    change = environment.change
+    facts = {
+        "STAGER": "1",
+        "STAGER_APP": environment.app,
+        "STAGER_ENVIRONMENT": environment.id,
+        "STAGER_NAME": environment.name,
+        "STAGER_URL": url,
+        "STAGER_HOST": environment.host,
+        "STAGER_TRUST": environment.desired.trust.value,
+        "STAGER_SHA": revision.sha,
+        "STAGER_REF": revision.ref or environment.name,
+    }
+    if change is not None:
+        facts |= {
+            "STAGER_REPOSITORY": f"{change.owner}/{change.repository}",
+            "STAGER_CHANGE": str(change.number),
+            "STAGER_BASE_REF": change.base_ref,
+            "STAGER_AUTHOR": change.author,
+            "STAGER_TITLE": change.title,
+        }
+    return facts
+
+
+async def run_hooks(
+    instances: Instances, instance: Instance, moment: str, commands: Sequence[Sequence[str]]
+) -> None:
+    """Run these commands in the instance, one after the other.
+
+    Args:
+        moment: the name of the hook for users, such as `after_launch`.
+
+    Raises:
+        Fault: `hook-failed`: one of them failed or took too long; the others aren't run then.
+        Retry: the engine doesn't answer.
+    """
+    for command in commands:
+        ran = await instances.run(instance.id, command, HOOK_SECONDS)
+        log.info("hook_ran", environment=instance.environment, moment=moment, exit_code=ran.exit_code)
+        if ran.exit_code != 0:
+            ended = (
+                f"took over {HOOK_SECONDS:g} s"
+                if ran.exit_code is None
+                else f"ended with exit code {ran.exit_code}"
+            )
+            raise Fault(
+                f"The {moment} hook `{shlex.join(command)}` {ended}.",
+                hint=KILLED_HINT
+                if ran.exit_code == KILLED
+                else "It runs in the working directory of the instance. Check the last lines of its output.",
+                reason="hook-failed",
+                detail="\n".join(ran.output.splitlines()[-LAST_LINES:]),
+            )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
-from stager.control.reporting.announcements import (
+from stager.control.reporting.deployments import (
     AnnouncementContext,
     AnnouncementRecords,
     digest_of,

@@ -46,11 +46,12 @@ class Reporting:
             sinks["deployment"] = DeploymentSink(*parts)
         if options.statuses:
             sinks["status"] = CommitStatusSink(*parts)
-        self.reporter = Reporter(sinks) if ports.forges and sinks else None
+        self.reporter = Reporter(sinks) if sinks else None
+        self._forges = ports.forges
 
     def environment_changed(self, environment_id: str) -> None:
-        """Report the state of this environment in the background."""
-        if self.reporter:
+        """Report the state of this environment in the background, if a forge is connected."""
+        if self.reporter and self._forges:
             self.reporter.changed(environment_id)
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from stager.control.forges import Forges
 from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.report_state import ReportState, report_state_of
+from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
 from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason

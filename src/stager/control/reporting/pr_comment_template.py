@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from stager.control.pull_requests.policy import SHORT
-from stager.control.reporting.qr import is_reachable_elsewhere, qr_lines
-from stager.control.reporting.report_state import ReportState
+from stager.control.reporting.reporter import ReportState
 from stager.domain.deployment import Deployment
 from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
@@ -199,3 +200,32 @@ def _cut(text: str, length: int) -> str:
 
 def _runs_of_backticks(text: str) -> list[str]:
     return ["`" * len(piece) for piece in "".join(c if c == "`" else " " for c in text).split()]
+
+
+QUIET = 4
+"""Modules of quiet zone around it (ISO/IEC 18004, 5.3.8)."""
+HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
+"""Two modules, one above the other, by which of them is dark."""
+
+
+def is_reachable_elsewhere(url: str) -> bool:
+    """Whether another machine, such as a phone, can reach the URL."""
+    host = urlsplit(url).hostname or ""
+    return host != "localhost" and not host.endswith(".localhost")
+
+
+@lru_cache(maxsize=256)
+def qr_lines(text: str) -> tuple[str, ...]:
+    """The QR code of a text, two rows of modules per line. As text, it needs no image host.
+
+    GitHub's line height leaves fine gaps between the lines. Decoders (zxing-cpp, OpenCV) read the code when
+    it is slightly blurred, as through a camera, but not from a sharp screenshot.
+    """
+    # Imported here: it takes a few megabytes and milliseconds, needed for comments only.
+    import segno  # noqa: PLC0415
+
+    rows = [tuple(row) for row in segno.make_qr(text, error="l").matrix_iter(border=QUIET)]
+    if len(rows) % 2:
+        rows.append((0,) * len(rows[0]))
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return tuple("".join(HALVES[halves] for halves in zip(*pair, strict=True)) for pair in pairs)

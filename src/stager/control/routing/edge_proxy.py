@@ -28,7 +28,7 @@ SYNC_TIMEOUT = 5.0
 """Seconds that a rollout waits for the edge proxy. After that the preview counts as live all the same."""
 
 Report = Callable[[str, str], None]
-"""Takes the name of the edge proxy and its trouble, a sentence; empty if there is none."""
+"""Takes the name of the edge proxy and its problem, a sentence; empty if there is none."""
 
 
 class EdgeProxySync:
@@ -82,13 +82,13 @@ class EdgeProxySync:
                 async with asyncio.timeout(interval):
                     await self._woken.wait()
             self._woken.clear()
-            trouble = await self._update()
-            report(self._edge_proxy.name, trouble)
-            interval = min(MAX_RETRY_INTERVAL, 2 * (interval or MIN_INTERVAL)) if trouble else None
+            problem = await self._update()
+            report(self._edge_proxy.name, problem)
+            interval = min(MAX_RETRY_INTERVAL, 2 * (interval or MIN_INTERVAL)) if problem else None
             await asyncio.sleep(MIN_INTERVAL)
 
     async def _update(self) -> str:
-        """Update it once. Returns its trouble; empty if there is none."""
+        """Update it once. Returns its problem; empty if there is none."""
         self._started += 1
         table = self._table
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.control.loops import Loop, Troubles
+from stager.control.diagnostics import Readiness
+from stager.control.loops import Loop
 from stager.control.ports import Ports
 from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.control.routing.ingress_ports import IngressPortPool
@@ -55,10 +56,10 @@ class Routing:
         await self.routes.set_home(self.urls.domain, home)
         await self.visitor_access.renew()
 
-    def loops(self, troubles: Troubles) -> list[Loop]:
+    def loops(self, readiness: Readiness) -> list[Loop]:
         """The synchronization of the edge proxy, if there is one."""
         proxy = self.edge_proxy
-        return [Loop("edge proxy", lambda: proxy.run(troubles.report))] if proxy else []
+        return [Loop("edge proxy", lambda: proxy.run(readiness.report))] if proxy else []
 
     async def learn_domain(self, authority: str) -> None:
         """Use the Host of an authenticated request as the installation's domain, if none is known yet.

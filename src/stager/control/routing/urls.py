@@ -22,6 +22,7 @@ class Urls:
         preview_domain: a separate domain for previews; empty: the same.
         fallback: host and port where Stager listens, used until a domain is known.
         template: of hosts, with `{slug}`, `{app}` and `{domain}`.
+        slugs: the rule that makes the slug of a name.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Urls:
         fallback: str = "localhost:8000",
         scheme: str = "http",
         template: str = "{slug}.{domain}",
+        slugs: names.SlugRule = "standard",
     ) -> None:
         self._store = store
         self._configured = domain
@@ -40,6 +42,7 @@ class Urls:
         self._learned = ""
         self._fallback = fallback
         self._template = template
+        self._slugs = slugs
         self.scheme = scheme
 
     async def load(self) -> None:
@@ -118,7 +121,7 @@ class Urls:
                 host of a branch by using the same name.
         """
         host = ""
-        hosts = self._hosts(key, name)
+        hosts = self._hosts(key, name, self._slugs)
         for host in hosts[-1:] if trust is Trust.FORK else hosts:
             holder = tx.environment_by_host(host)
             if holder is None or holder.key == key or not holder.desired.is_present:
@@ -126,13 +129,14 @@ class Urls:
         return host  # the last one contains a hash of the key, so it is unique
 
     def fits(self, host: str, key: EnvironmentKey, name: str) -> bool:
-        """Whether the current domain and template could give this host to the environment."""
-        return host in self._hosts(key, name)
+        """Whether the current domain and template could give this host to the environment, by any rule for
+        slugs: a host stays when the rule is changed."""
+        return any(host in self._hosts(key, name, rule) for rule in names.SLUG_RULES)
 
-    def _hosts(self, key: EnvironmentKey, name: str) -> list[str]:
+    def _hosts(self, key: EnvironmentKey, name: str, rule: names.SlugRule) -> list[str]:
         """The possible hosts of an environment, the preferred one first."""
-        app, room = names.host_parts(self._template, key.app)
-        labels = names.labels(name, app=key.app, key=str(key), room=room)
+        app, room = names.host_parts(self._template, key.app, rule)
+        labels = names.labels(name, app=key.app, key=str(key), room=room, rule=rule)
         return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
 
 

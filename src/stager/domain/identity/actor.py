@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from stager.domain.identity.roles import Role
 
+LOGIN_LINK = "login-link"
+"""The strategy of people who signed in by a one-time link from the server's terminal. No class has this
+name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:

@@ -75,6 +75,10 @@ class MergeQueued:
     sha: str
 
 
+NO_APPLICATION = "ignored: no application is for "
+"""How the outcome of a delivery from an unknown repository begins; the repository's name follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """A delivery without effect, with the reason for its record."""
@@ -83,7 +87,27 @@ class Ignored:
     repository: Repository | None = None
 
 
-Event = ChangeEvent | CommentAdded | ChecksCompleted | MergeQueued | Ignored
+@dataclass(frozen=True, slots=True)
+class AccessGranted:
+    """Stager gained access to repositories, which may have open changes: its App was installed."""
+
+
+Event = ChangeEvent | CommentAdded | ChecksCompleted | MergeQueued | AccessGranted | Ignored
+
+
+def about_of(event: Event) -> str:
+    """What an event is about, such as `acme/shop#7`; empty if it names no repository."""
+    match event:
+        case ChangeEvent(change=change):
+            return f"{change.repository.full_name}#{change.number}"
+        case CommentAdded(repository=repository, number=number):
+            return f"{repository.full_name}#{number}"
+        case ChecksCompleted(repository=repository, sha=sha) | MergeQueued(repository=repository, sha=sha):
+            return f"{repository.full_name}@{sha[:7]}"
+        case Ignored(repository=Repository() as repository):
+            return repository.full_name
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,13 @@ class DockerCheck:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`. Raises `Retry` when it doesn't answer."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`. Raises `Retry` when it doesn't answer."""
         version = await version_of(self._address)
         message = f"Docker {version} answers at {self._address}."
         if number_of(version) < OLDEST:
-            return [Finding(self.subject, Verdict.WRONG, message, "Stager needs 20.10 or later.")]
-        return [Finding(self.subject, Verdict.FINE, message)]
+            return [Finding(self.subject, Verdict.ERROR, message, "Stager needs 20.10 or later.")]
+        return [Finding(self.subject, Verdict.OK, message)]
 
 
 class BuildCheck:
@@ -54,8 +54,8 @@ class BuildCheck:
         self._address = address
         self._cgroup_parent = cgroup_parent
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         return [await self._buildx(), await self._limits()]
 
     async def _buildx(self) -> Finding:
@@ -69,13 +69,13 @@ class BuildCheck:
             )
         except OSError:
             return Finding(
-                self.subject, Verdict.WRONG, "The command `docker` isn't installed.", INSTALL_BUILDX
+                self.subject, Verdict.ERROR, "The command `docker` isn't installed.", INSTALL_BUILDX
             )
         output, _ = await process.communicate()
         if process.returncode:
-            return Finding(self.subject, Verdict.WRONG, "`docker buildx` isn't installed.", INSTALL_BUILDX)
+            return Finding(self.subject, Verdict.ERROR, "`docker buildx` isn't installed.", INSTALL_BUILDX)
         return Finding(
-            self.subject, Verdict.FINE, f"buildx is installed: {output.decode('utf-8', 'replace').strip()}."
+            self.subject, Verdict.OK, f"buildx is installed: {output.decode('utf-8', 'replace').strip()}."
         )
 
     async def _limits(self) -> Finding:
@@ -89,7 +89,7 @@ class BuildCheck:
             hint = f"Docker {HONOURS_CGROUPS} and later apply it."
             message = f"Docker {version} ignores `builds.cgroup_parent`."
             return Finding(self.subject, Verdict.WARNING, message, hint)
-        return Finding(self.subject, Verdict.FINE, f"Builds run under {self._cgroup_parent}.")
+        return Finding(self.subject, Verdict.OK, f"Builds run under {self._cgroup_parent}.")
 
 
 class UntrustedBuildCheck:
@@ -106,8 +106,8 @@ class UntrustedBuildCheck:
         self._helper = helper
         self._is_shared = is_shared
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`."""
         if self._is_shared:
             hint = (
                 "Set `forks.unsafe_shared_builder` to false, and let `stager-helper` build code from forks."
@@ -122,7 +122,7 @@ class UntrustedBuildCheck:
             hint = f"`stager-helper` provides the builder; {SETUP_DOCS}."
             message = f"Code from forks can't be built: {why}"
             return [Finding(self.subject, Verdict.WARNING, message, hint)]
-        return [Finding(self.subject, Verdict.FINE, "Code from forks is built by a separate builder.")]
+        return [Finding(self.subject, Verdict.OK, "Code from forks is built by a separate builder.")]
 
     async def _why_not(self) -> str:
         if self._helper is None:

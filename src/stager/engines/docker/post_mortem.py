@@ -25,7 +25,7 @@ READ_BYTES = 8192
 MOST_LINKS = 5
 LONGEST_SHOWN = 200
 
-_TROUBLE = (
+_EXEC_ERRORS = (
     re.compile(r"\[FATAL tini \(\d+\)\] exec (?P<program>\S+) failed: (?P<why>[\w ]+)"),
     re.compile(r'exec: "(?P<program>[^"]+)": (?:stat \S+: )?(?P<why>[\w $]+)'),
     re.compile(r"^exec (?P<program>\S+): (?P<why>[\w ]+)", re.MULTILINE),
@@ -43,13 +43,13 @@ async def post_mortem(docker: aiodocker.Docker, container: str, words: str) -> s
         try:
             config = (await docker.containers.container(container).show())["Config"]
             image = (await docker.images.inspect(config["Image"]))["Config"]
-            found = next((match for pattern in _TROUBLE if (match := pattern.search(words))), None)
-            trouble = await _trouble(docker, container, found, config) if found else ""
+            found = next((match for pattern in _EXEC_ERRORS if (match := pattern.search(words))), None)
+            cause = await _exec_error(docker, container, found, config) if found else ""
         except aiodocker.DockerError as error:
             if error.status >= 500:
                 raise
             return ""
-    return " ".join(filter(None, (trouble, _of_entrypoint(config, image))))
+    return " ".join(filter(None, (cause, _of_entrypoint(config, image))))
 
 
 def _of_entrypoint(config: Mapping[str, Any], image: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def _of_entrypoint(config: Mapping[str, Any], image: Mapping[str, Any]) -> str:
     )
 
 
-async def _trouble(
+async def _exec_error(
     docker: aiodocker.Docker, container: str, found: re.Match[str], config: Mapping[str, Any]
 ) -> str:
     program, why = found["program"], found["why"].lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -30,18 +30,20 @@ class GithubCheck:
 
     Args:
         user, password: the account's; both empty for none.
-        app: the App's; None for none.
+        app: returns the App's; None for none.
     """
 
     subject = "GitHub"
 
-    def __init__(self, server: GithubServer, user: str, password: str, app: AppCredentials | None) -> None:
+    def __init__(
+        self, server: GithubServer, user: str, password: str, app: Callable[[], AppCredentials | None]
+    ) -> None:
         self._server = server
         self._user, self._password = user, password
         self._app = app
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`. Raises as GitHub's client does."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`. Raises as GitHub's client does."""
         async with aiohttp.ClientSession(trust_env=True) as session:
             try:
                 async with session.get(f"{self._server.api_url}/rate_limit") as answer:
@@ -49,13 +51,14 @@ class GithubCheck:
             except problems.TRANSPORT as error:
                 hint = "Check the network and firewall of this machine, and HTTPS_PROXY if it needs a proxy."
                 message = f"{self._server.api_url} can't be reached: {error}."
-                return [Finding(self.subject, Verdict.WRONG, message, hint)]
-            reached = Finding(self.subject, Verdict.FINE, f"{self._server.api_url} answers.")
+                return [Finding(self.subject, Verdict.ERROR, message, hint)]
+            reached = Finding(self.subject, Verdict.OK, f"{self._server.api_url} answers.")
             return [reached, *_clock(date), await self._rights(session)]
 
     async def _rights(self, session: aiohttp.ClientSession) -> Finding:
-        if self._app is not None:
-            rest = Rest(session, self._server.api_url, AppJwt(self._app))
+        app = self._app()
+        if app is not None:
+            rest = Rest(session, self._server.api_url, AppJwt(app))
             response = await rest.read("/app", {})
             return _of_app(response.get("permissions") if isinstance(response, dict) else None)
         if not self._user:
@@ -73,9 +76,9 @@ def _clock(date: str) -> list[Finding]:
     except (ValueError, TypeError):
         return []
     if abs(off) <= SKEW:
-        return [Finding("clock", Verdict.FINE, "This machine's clock agrees with GitHub's.")]
+        return [Finding("clock", Verdict.OK, "This machine's clock agrees with GitHub's.")]
     way = "ahead" if off > 0 else "behind"
-    return [Finding("clock", Verdict.WRONG, f"This machine's clock is {abs(off):.0f} s {way}.", SET_CLOCK)]
+    return [Finding("clock", Verdict.ERROR, f"This machine's clock is {abs(off):.0f} s {way}.", SET_CLOCK)]
 
 
 def _of_app(permissions: Mapping[str, object] | None) -> Finding:
@@ -87,8 +90,8 @@ def _of_app(permissions: Mapping[str, object] | None) -> Finding:
     ]
     if lacks:
         hint = "Grant them in its settings at GitHub, then accept them where it is installed."
-        return Finding(GithubCheck.subject, Verdict.WRONG, f"The App lacks {', '.join(lacks)}.", hint)
-    return Finding(GithubCheck.subject, Verdict.FINE, "The App has all required permissions.")
+        return Finding(GithubCheck.subject, Verdict.ERROR, f"The App lacks {', '.join(lacks)}.", hint)
+    return Finding(GithubCheck.subject, Verdict.OK, "The App has all required permissions.")
 
 
 def _rank(level: str) -> int:
@@ -99,11 +102,11 @@ def _of_token(status: int, scopes: str | None) -> Finding:
     subject = GithubCheck.subject
     if status == 401:
         hint = "Set a valid token in `github.outgoing_auth`."
-        return Finding(subject, Verdict.WRONG, "GitHub rejects the token.", hint)
+        return Finding(subject, Verdict.ERROR, "GitHub rejects the token.", hint)
     if status != 200:
         return Finding(subject, Verdict.WARNING, f"GitHub answered the token's user query with {status}.")
     # A fine-grained token has no scopes; its permissions can't be queried.
     if scopes and not {"repo", "public_repo"} & {scope.strip() for scope in scopes.split(",")}:
         message = f"The token has the scopes {scopes}, and needs `repo`."
-        return Finding(subject, Verdict.WRONG, message, "Create one with that scope, or a GitHub App.")
-    return Finding(subject, Verdict.FINE, "GitHub accepts the token.")
+        return Finding(subject, Verdict.ERROR, message, "Create one with that scope, or a GitHub App.")
+    return Finding(subject, Verdict.OK, "GitHub accepts the token.")

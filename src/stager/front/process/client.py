@@ -89,7 +89,7 @@ class FrontClient:
     async def health(self) -> Health:
         """See `Router.health`."""
         stats = await self.stats()
-        return Health(frozenset(stats["unresponsive"]), stats["trouble"])
+        return Health(frozenset(stats["unresponsive"]), stats["problem"])
 
     async def stop(self, timeout: float | None = None) -> None:
         """Stop the front: it accepts no more connections, drains for up to `timeout` seconds, and exits."""

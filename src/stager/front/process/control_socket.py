@@ -178,7 +178,7 @@ class ControlSocket:
         return {"aborted": await self._context.backends.of(endpoint).drain(float(request["timeout"]))}
 
     async def _stats(self, _: Mapping[str, Any]) -> Wire:
-        return {"stats": {**self._context.stats(), "trouble": self._table.trouble}}
+        return {"stats": {**self._context.stats(), "problem": self._table.problem}}
 
     async def _stop(self, request: Mapping[str, Any]) -> Wire:
         self._process.stop(request.get("timeout"))

@@ -132,7 +132,7 @@ class TableFile:
         self._compacting: asyncio.Task[None] | None = None
         self._changed_meanwhile: list[bytes] = []
         self.live = LiveTable()
-        self.trouble = ""
+        self.problem = ""
         """A sentence that says why the table can't be saved; empty while it can."""
 
     def load(self) -> LiveTable:
@@ -147,7 +147,7 @@ class TableFile:
             if not line.endswith(b"\n") or not _replay(self.live, line):
                 break
             length += len(line)
-        self._closed, self._unsaved, self.trouble = False, False, ""
+        self._closed, self._unsaved, self.problem = False, False, ""
         try:
             self._file = self._journal.open("ab", buffering=0)
             if self._file.tell() > length:
@@ -166,7 +166,7 @@ class TableFile:
         """Apply a diff in memory and append it to the journal.
 
         The journal isn't synced to the disk: it must survive a crash of this process, not of the machine,
-        which no container survives either. If writing fails, the new table is served nevertheless; `trouble`
+        which no container survives either. If writing fails, the new table is served nevertheless; `problem`
         has the reason, and `retry` saves it later.
 
         Raises:
@@ -192,17 +192,17 @@ class TableFile:
                 self._file.truncate(begin)
             self._fail(error, unsaved=True)
             return
-        if begin > _MAX_JOURNAL_BYTES and not self._compacting and not self.trouble:
+        if begin > _MAX_JOURNAL_BYTES and not self._compacting and not self.problem:
             self._compacting = asyncio.get_running_loop().create_task(self._compact())
 
     def retry(self) -> None:
         """Retry to save a table that couldn't be saved. Called periodically."""
-        if self.trouble and not self._closed and self._compacting is None:
+        if self.problem and not self._closed and self._compacting is None:
             self._compacting = asyncio.get_running_loop().create_task(self._compact())
 
     def _fail(self, error: OSError, *, unsaved: bool) -> None:
         self._unsaved = self._unsaved or unsaved
-        self.trouble = f"The route table can't be saved: {error.strerror or error}."
+        self.problem = f"The route table can't be saved: {error.strerror or error}."
 
     async def settle(self) -> None:
         """Wait for background writes, before another process may write."""
@@ -226,7 +226,7 @@ class TableFile:
                 if self._file is not None:
                     self._file.close()
                 self._file = self._journal.open("ab", buffering=0)
-                self._unsaved, self.trouble = False, ""
+                self._unsaved, self.problem = False, ""
         except OSError as error:
             self._fail(error, unsaved=False)
         finally:

@@ -49,8 +49,8 @@ class Firewall(Feature):
         self._applied: dict[int, tuple[Chains, Chains]] = {}
         """The chains that were last set, by family, and the kernel's rendering of them."""
         self._lock = threading.Lock()
-        self._trouble = "The firewall's rules haven't been set yet."
-        self._log_trouble = ""
+        self._problem = "The firewall's rules haven't been set yet."
+        self._log_problem = ""
         self._blocked = Blocked()
         self._listener: Listener | None = None
 
@@ -80,7 +80,7 @@ class Firewall(Feature):
 
     def unavailable(self) -> str:
         """See `Feature.unavailable`."""
-        return self._trouble
+        return self._problem
 
     def verbs(self) -> Iterable[Verb]:
         """See `Feature.verbs`."""
@@ -113,17 +113,17 @@ class Firewall(Feature):
 
     def _disable_log(self, why: str) -> None:
         self._options = replace(self._options, log_group=0)
-        self._log_trouble = f"Rejected packets can't be logged: {why}"
-        log.warning("%s", self._log_trouble)
+        self._log_problem = f"Rejected packets can't be logged: {why}"
+        log.warning("%s", self._log_problem)
 
     def tick(self) -> None:
         """See `Feature.tick`."""
-        trouble = self._trouble
+        problem = self._problem
         try:
             if self.ensure():
                 log.info("rules were missing and have been restored")
         except HelperError as error:
-            if error.message != trouble:
+            if error.message != problem:
                 raise
 
     def stop(self) -> None:
@@ -144,9 +144,9 @@ class Firewall(Feature):
             with ThreadPoolExecutor(len(families)) as pool:
                 changed = list(pool.map(lambda family: self._ensure(family, resolvers), families))
         except HelperError as error:
-            self._trouble = error.message
+            self._problem = error.message
             raise
-        self._trouble = ""
+        self._problem = ""
         return any(changed)
 
     def _ensure(self, family: int, resolvers: tuple[str, ...]) -> bool:
@@ -196,7 +196,7 @@ class Firewall(Feature):
         del self._policies[evicted]
 
     def _rejected(self, values: Mapping[str, Any]) -> Result:
-        return {"blocked": self._blocked.rows(values["tag"]), "unavailable": self._log_trouble}
+        return {"blocked": self._blocked.rows(values["tag"]), "unavailable": self._log_problem}
 
     def _load(self) -> None:
         try:

@@ -17,10 +17,10 @@ class NginxCheck:
     def __init__(self, nginx: Nginx) -> None:
         self._nginx = nginx
 
-    async def look(self) -> Sequence[Finding]:
-        """See `ports.diagnostics.Check.look`. Raises `Fault` or `Retry` if nginx can't be run."""
+    async def run(self) -> Sequence[Finding]:
+        """See `ports.diagnostics.Check.run`. Raises `Fault` or `Retry` if nginx can't be run."""
         error = await asyncio.to_thread(self._nginx.test)
         if error:
             hint = "Until this is fixed, nginx doesn't load new vhosts; existing previews keep working."
-            return [Finding(self.subject, Verdict.WRONG, f"nginx rejects its configuration: {error}", hint)]
-        return [Finding(self.subject, Verdict.FINE, "nginx accepts its configuration.")]
+            return [Finding(self.subject, Verdict.ERROR, f"nginx rejects its configuration: {error}", hint)]
+        return [Finding(self.subject, Verdict.OK, "nginx accepts its configuration.")]

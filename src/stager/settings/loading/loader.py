@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from stager.ports.plugins import Plugins, discover
+from stager.ports.plugins import PluginRegistry, discover
 from stager.settings.loading import document
 from stager.settings.loading.context import Context
 from stager.settings.loading.document import Data
 from stager.settings.loading.expansion import Expansion
+from stager.settings.loading.lines import with_lines
 from stager.settings.loading.problems import ConfigurationError, Problem, problems_of
 from stager.settings.loading.warnings import warnings
 from stager.settings.model import Settings
@@ -30,14 +32,14 @@ class Loaded:
 
     Args:
         path: the file it was read from; None if there is none.
-        warnings: one sentence each.
+        warnings: one sentence each, with its line where it is known.
         plugins: the classes that it may name.
     """
 
     settings: Settings
     path: Path | None
     warnings: tuple[str, ...]
-    plugins: Plugins = field(default_factory=built_in)
+    plugins: PluginRegistry = field(default_factory=built_in)
 
 
 def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -65,9 +67,25 @@ def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None =
     """
     folder = path.absolute().parent if path else Path.cwd()
     known = known or Known(discover(path.absolute().parent if path else None))
-    data = document.read(_text(path), path.name) if path else None
-    settings = _settings(data, path.name if path else "", Context(folder, environ, known))
-    return Loaded(settings, path, warnings(settings), known.plugins)
+    text = _text(path) if path else ""
+    with _lines_of(text):
+        data = document.read(text, path.name) if path else None
+        settings = _settings(data, path.name if path else "", Context(folder, environ, known))
+    return Loaded(settings, path, _sentences(warnings(settings), text), known.plugins)
+
+
+@contextmanager
+def _lines_of(text: str) -> Iterator[None]:
+    """Add the lines in this document to the problems of a `ConfigurationError`."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(error.name, with_lines(error.problems, text)) from error.__cause__
+
+
+def _sentences(found: Iterator[Problem], text: str) -> tuple[str, ...]:
+    lined = with_lines(found, text)
+    return tuple(f"line {each.line}: {each.message}" if each.line else each.message for each in lined)
 
 
 def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
@@ -77,10 +95,12 @@ def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
     Raises:
         ConfigurationError: the document or `state_dir` is invalid.
     """
-    data = document.read(_text(path), path.name) if path else None
-    only = {key: value for key, value in data.items() if key == "state_dir"} if isinstance(data, dict) else {}
+    text = _text(path) if path else ""
     folder = path.absolute().parent if path else Path.cwd()
-    return _settings(only, path.name if path else "", Context(folder, environ, Known())).state_dir
+    with _lines_of(text):
+        data = document.read(text, path.name) if path else None
+        only = {key: data[key] for key in ("state_dir",) if isinstance(data, dict) and key in data}
+        return _settings(only, path.name if path else "", Context(folder, environ, Known())).state_dir
 
 
 def _text(path: Path) -> str:
@@ -111,7 +131,7 @@ def _settings(written: Data, name: str, context: Context) -> Settings:
     return settings
 
 
-def _of_plugins(plugins: Plugins) -> list[Problem]:
+def _of_plugins(plugins: PluginRegistry) -> list[Problem]:
     found = [*plugins.problems, *problems_with_sections(plugins)]
     return [Problem(problem.place, problem.message) for problem in found]
 

@@ -28,17 +28,20 @@ class Problem:
     Args:
         path: such as `images.shop.port`; empty for the file as a whole.
         message: such as `should be an integer, not "80x"`.
+        line: the line in the file, from 1; 0 if it is unknown.
     """
 
     path: str
     message: str
+    line: int = 0
 
     @classmethod
     def at(cls, trail: Trail, message: str) -> Problem:
         return cls(path_of(trail), message)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        line = f"line {self.line}: " if self.line else ""
+        return f"{line}{self.path}: {self.message}" if self.path else f"{line}{self.message}"
 
 
 def path_of(trail: Trail) -> str:
@@ -139,10 +142,11 @@ def _message(details: ErrorDetails, model: type[Section], written: object) -> st
         error = context["error"]
         return f"{error}{_not(written)}" if isinstance(error, InvalidValue) else str(error)
     if kind in _SHAPES:
-        return f"should be {_SHAPES[kind]}{_not_shape(written)}"
+        return f"should be {_SHAPES[kind]}{_not_shape(written)}{_right_form(details['loc'], model)}"
     beginning = max((b for b in _SHOULD_BE if kind.startswith(b)), key=len, default="")
-    wording = _SHOULD_BE.get(beginning, details["msg"]).format(**context)
-    return wording.replace("'", '"') + _not(written)
+    wording = _SHOULD_BE.get(beginning, details["msg"]).format(**context).replace("'", '"')
+    example = _example_at(model, details["loc"]) if kind.startswith(("int", "float")) else ""
+    return wording + (f" such as {example}" if example else "") + _not(written)
 
 
 def _not(written: object) -> str:
@@ -173,14 +177,37 @@ def _unknown_key(trail: Trail, model: type[Section]) -> str:
 
 def _section_at(model: type[Section], trail: Trail) -> type[Section]:
     """The section at this path of the model."""
+    annotation = _annotation_at(model, trail)
+    assert is_section(annotation)  # noqa: S101 (only sections forbid unknown keys)
+    return annotation
+
+
+def _annotation_at(model: type[Section], trail: Trail) -> Any:
     annotation: Any = model
     for part in trail:
         if is_section(annotation):
             annotation = bare(annotation.model_fields[str(part)].annotation)
         else:
-            annotation = bare(get_args(annotation)[-1])
-    assert is_section(annotation)  # noqa: S101 (only sections forbid unknown keys)
+            annotation = bare(next((a for a in reversed(get_args(annotation)) if a is not ...), Any))
     return annotation
+
+
+def _right_form(trail: Trail, model: type[Section]) -> str:
+    """What to write instead of a value of the wrong shape."""
+    annotation, key = _annotation_at(model, trail), str(trail[-1]) if trail else ""
+    example = _example_at(model, trail)
+    if not example and is_section(annotation):
+        example = annotation.form or f"{{{next(iter(annotation.model_fields))}: ...}}"
+    if not example:
+        example = "[first, second]" if get_origin(annotation) is tuple else "{NAME: value}"
+    return f"; write `{_key(key)}: {example}`" if key else f"; write `{example}`"
+
+
+def _example_at(model: type[Section], trail: Trail) -> str:
+    """The example of the setting at this path, as written in YAML; empty if it has none."""
+    section = _annotation_at(model, trail[:-1])
+    found = section.model_fields.get(str(trail[-1])) if trail and is_section(section) else None
+    return str(found.examples[0]) if found and found.examples else ""
 
 
 def is_section(annotation: object) -> TypeGuard[type[Section]]:

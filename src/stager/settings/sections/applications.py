@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.application import LOCAL_OWNER, Application
+from stager.domain.names import slugify
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
 from stager.settings.sections.create_params import (
@@ -19,6 +20,7 @@ from stager.settings.sections.create_params import (
     check_parameters,
 )
 from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
 from stager.settings.sections.pull_requests import PullRequests
 from stager.settings.values.scalars import (
@@ -37,18 +39,38 @@ from stager.settings.values.secret import Secret
 RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks"]
 
 
+_URL = re.compile(r"(?:[a-z+]+://(?:[^/@]*@)?[^/]+/|git@[^:/]+:)(.+?)(?:\.git)?/?", re.ASCII)
+"""The address of a repository, as a browser or git shows it."""
+
+
 def _full_name(value: str) -> str:
-    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
-        raise InvalidValue('should be a repository such as "acme/shop"')
-    return value
+    if not value or re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        return value
+    address = _URL.fullmatch(value)
+    if address and re.fullmatch(r"[\w.-]+/[\w.-]+", address[1], re.ASCII):
+        raise ValueError(f"should be a name without address; write `repo: {address[1]}`")
+    raise InvalidValue('should be a repository such as "acme/shop"')
+
+
+def _owner(value: str) -> str:
+    """Refuse a repository's name, with which no owner would match."""
+    if "/" not in value:
+        return value
+    address = _URL.fullmatch(value)
+    name = address[1] if address else value.strip("/")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+        raise ValueError(f"is the owner alone; write `repo: {name}` instead")
+    raise InvalidValue('should be an owner such as "acme"')
 
 
 class App(Defaults):
     """One application. Its key is the `image_name` of a launch and the name of its GitHub repository."""
 
     unknown_key_hint: ClassVar = "an environment variable goes under `env`"
+    misplaced: ClassVar = FOREIGN_KEYS
+    form: ClassVar = "{port: 3000}"
 
-    port: PortNumber | None = None
+    port: Annotated[PortNumber | None, Field(examples=["3000"])] = None
     """Port that the application listens on inside the container. Required without `build`; with it, the
     Dockerfile's `EXPOSE` is the default."""
 
@@ -67,13 +89,13 @@ class App(Defaults):
     """The first Stager's name for `image`."""
 
     build: OptionalBuild = None
-    """Build the image from the commit: a folder of the repository, or a mapping."""
+    """Build the image from the commit: `auto`, a folder of the repository, or a mapping."""
 
-    env: dict[str, Secret] = Field(default_factory=dict)
+    env: dict[str, Secret] = Field(default_factory=dict, examples=["{RAILS_ENV: staging}"])
     """Environment variables of each instance. Values that refer to a variable or a file, such as `${TOKEN}`
     or `file:token`, count as `secrets`."""
 
-    secrets: dict[str, Secret] = Field(default_factory=dict)
+    secrets: dict[str, Secret] = Field(default_factory=dict, examples=['{STRIPE_KEY: "${STRIPE_KEY}"}'])
     """Environment variables that code from forks doesn't get."""
 
     health_path: Annotated[UrlPath | None, Form("path")] = None
@@ -83,13 +105,13 @@ class App(Defaults):
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
 
-    repo_owner: str = ""
-    """Owner of the GitHub repository with the entry's name. If empty, the application is bound to the first
-    repository of this name that sends a signed delivery, regardless of its owner, until this is set."""
-
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
-    """GitHub repository as `owner/name`, if its name isn't the entry's; replaces `repo_owner`. One repository
-    belongs to one application."""
+    """GitHub repository as `owner/name`. One repository belongs to one application."""
+
+    repo_owner: Annotated[str, AfterValidator(_owner)] = ""
+    """Owner of the GitHub repository, where its name is the entry's; `repo` replaces it. If both are empty,
+    the application is bound to the first repository of this name that sends a signed delivery, regardless of
+    its owner, until one of them is set."""
 
     pull_requests: PullRequests = PullRequests()
     """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
@@ -165,9 +187,17 @@ class App(Defaults):
         return data
 
     @model_validator(mode="after")
+    def _one_source_of_the_image(self) -> Self:
+        named = next((key for key in ("image", "image_name") if getattr(self, key)), "")
+        if self.build and named:
+            refuse(((named,), "has no effect, because `build` makes the image; remove one of them"))
+        return self
+
+    @model_validator(mode="after")
     def _one_owner(self) -> Self:
-        if self.repo and self.repo_owner:
-            refuse((("repo_owner",), "conflicts with `repo`, which contains the owner; remove one of them"))
+        owner = self.repo.partition("/")[0]
+        if self.repo and self.repo_owner and owner.lower() != self.repo_owner.lower():
+            refuse((("repo_owner",), f"conflicts with `repo`, whose owner is {owner}; remove `repo_owner`"))
         return self
 
     def named(self, key: str) -> Self:
@@ -235,7 +265,9 @@ def _shared_repositories(images: Mapping[str, App]) -> Iterator[tuple[Path, str]
 
 def _invalid_names(images: Mapping[str, App]) -> Iterator[tuple[Path, str]]:
     for key, app in images.items():
+        example = slugify(key) or "shop"
         if not re.fullmatch(r"[!-~]+", key):
-            yield (key,), "should have a name of ASCII characters without spaces"
+            yield (key,), f"should have a name of ASCII characters without spaces, such as `{example}`"
         elif not (app.image or app.image_name or is_reference(key)):
-            yield (key, "image"), "is required, because the entry's name isn't a valid image name"
+            repository = f", with the repository as `repo: owner/{key}`" if app.build else ", or add `image`"
+            yield (key,), f"should be lower-case, such as `{example}`{repository}"

@@ -7,7 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from stager.domain.recipe import Hooks, Recipe
 from stager.settings.loading.refusals import InvalidValue, refuse
@@ -69,8 +69,22 @@ Variables = Annotated[
 ]
 
 
+AUTO = "auto"
+
+
+def as_build(data: Any) -> Any:
+    """Turn the short forms of `build` into a mapping: `auto`, or the context."""
+    if isinstance(data, str):
+        return {"auto": True} if data == AUTO else {"context": data}
+    return data
+
+
 class RepositoryBuild(Section):
     """How the image is built, in the repository file."""
+
+    auto: Annotated[bool, Strict()] = False
+    """Where the context has no Dockerfile, use one of its folders', or else generate one for the
+    [detected framework](../how-to/start-without-a-dockerfile.md). `build: auto` is short for it."""
 
     context: InsidePath = "."
     """Build context: a folder of the repository, relative to its root."""
@@ -86,6 +100,12 @@ class RepositoryBuild(Section):
     """Values of the Dockerfile's `ARG` lines. They are readable in the image: use `secrets` for secrets.
     Arguments that BuildKit itself reads, proxies (`http_proxy` and the like) and `BUILDKIT_*`, are allowed in
     the configuration only."""
+
+    @model_validator(mode="after")
+    def _auto_without_dockerfile(self) -> Self:
+        if self.auto and "dockerfile" in self.model_fields_set:
+            refuse((("dockerfile",), "conflicts with `auto`, which finds the Dockerfile; remove one of them"))
+        return self
 
     @model_validator(mode="after")
     def _dockerfile_within_the_repository(self) -> Self:
@@ -112,7 +132,7 @@ def without_buildkit_arguments(build: RepositoryBuild | None) -> RepositoryBuild
 
 
 class Build(RepositoryBuild):
-    """How the image is built from the commit. A text is the `context`."""
+    """How the image is built from the commit. A text is the `context`, or `auto`."""
 
     secrets: dict[str, Secret] = Field(default_factory=dict)
     """BuildKit secrets by their ids, for `RUN --mount=type=secret,id=...`. Code from forks doesn't get
@@ -128,6 +148,7 @@ class Build(RepositoryBuild):
             context=self.context,
             dockerfile=self.dockerfile,
             target=self.target,
+            auto=self.auto,
             arguments=self.args,
             secrets={name: secret.reveal() for name, secret in self.secrets.items()},
         )
@@ -136,7 +157,7 @@ class Build(RepositoryBuild):
 def _with_context(data: Any) -> Any:
     if isinstance(data, bool):
         return {} if data else None
-    return {"context": data} if isinstance(data, str) else data
+    return as_build(data)
 
 
 OptionalBuild = Annotated[

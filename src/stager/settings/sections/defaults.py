@@ -25,7 +25,7 @@ class Defaults(Section):
     memory: Size = 512 * MIB
     """Memory limit of an instance; at least `6m`."""
 
-    cpus: Annotated[float, Field(ge=0.01, allow_inf_nan=False), NOT_BOOLEAN] = 1.0
+    cpus: Annotated[float, Field(ge=0.01, allow_inf_nan=False, examples=["0.5"]), NOT_BOOLEAN] = 1.0
     """CPU limit of an instance, in cores."""
 
     pids: Annotated[int, Field(ge=1), NOT_BOOLEAN] = 256

@@ -35,7 +35,7 @@ users:
     defaults: Defaults = Defaults()
     """Defaults for all applications; see [Limits](#limits)."""
 
-    images: dict[str, App] = Field(default_factory=dict)
+    images: dict[str, App] = Field(default_factory=dict, examples=["{shop: {port: 3000}}"])
     """The applications by name; see [Images and builds](#images-and-builds)."""
 
     @field_validator("images")

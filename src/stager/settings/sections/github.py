@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, model_validator
 
@@ -59,6 +59,20 @@ class OutgoingAuth(Credentials):
 class GitHub(Section):
     """The connection to GitHub."""
 
+    misplaced: ClassVar = {
+        **dict.fromkeys(
+            ("token", "access_token", "pat"),
+            "is called `outgoing_auth.password`; write"
+            ' `outgoing_auth: {user: NAME, password: "${STAGER_GITHUB_TOKEN}"}`',
+        ),
+        **dict.fromkeys(
+            ("hook_secret", "webhook_secret", "secret"),
+            'belongs under `incoming_auth`; write `incoming_auth: {hook_secret: "${STAGER_HOOK_SECRET}"}`',
+        ),
+        **dict.fromkeys(("user", "password"), "belongs under `outgoing_auth`"),
+        "repo": "belongs under an entry of `images`; write `repo: owner/name`",
+    }
+
     incoming_auth: IncomingAuth = IncomingAuth()
     """Authentication of webhook deliveries."""
 
@@ -89,8 +103,8 @@ class GitHub(Section):
     """URL of GitHub's pages; change it for GitHub Enterprise Server."""
 
     comments: bool | None = None
-    """Whether each pull request gets one comment, kept up to date. If absent, `true` if
-    `AddGithubPullRequestCommentOnLaunch` is among the `post_launch_handlers`."""
+    """Whether each pull request gets one comment, kept up to date. If absent, `true`, unless
+    `post_launch_handlers` is an empty list."""
 
     deployments: bool = True
     """Whether each preview is reported as a GitHub deployment."""

@@ -11,8 +11,6 @@ from stager.settings.loading.context import FolderPath
 from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.scalars import Form
 
-LISTENERS = ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"]
-
 
 def _one_folder_for_all(value: Any, info: ValidationInfo) -> Any:
     """Expand a folder to one repository in it for each application without `repo_owner`."""
@@ -32,14 +30,6 @@ def _of_applications(repositories: dict[str, Path], info: ValidationInfo) -> dic
     if unknown:
         refuse(*(((name,), "should be the name of an entry under `images`") for name in sorted(unknown)))
     return repositories
-
-
-def with_listeners(data: Any) -> Any:
-    """Add the default event listeners to a configuration with a local repository. An empty list disables
-    them."""
-    if not isinstance(data, dict) or not data.get("local_forge") or data.get("event_listeners") is not None:
-        return data
-    return {**data, "event_listeners": LISTENERS}
 
 
 LocalForge = Annotated[

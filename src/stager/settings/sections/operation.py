@@ -82,7 +82,6 @@ class Notifications(Task):
     example: ClassVar = """\
 pre_launch_handlers: RequireVariables
 post_launch_handlers:
-  - AddGithubPullRequestCommentOnLaunch
   - NotifyOnLaunch
   - PostToSlackOnLaunch
 notify:
@@ -105,7 +104,8 @@ handlers:
         tuple[Annotated[str, NameOf("post_launch_handlers")], ...],
         ONE_OR_MANY,
     ] = ()
-    """Handlers to run after a launch, when the preview is live."""
+    """Handlers to run after a launch, when the preview is live. An empty list also switches the pull-request
+    comment off."""
 
     pre_kill_handlers: Annotated[
         tuple[Annotated[str, NameOf("pre_kill_handlers")], ...],

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from stager.domain.pull_requests.rules import Rules
 from stager.settings.loading.context import NameOf
 from stager.settings.sections.github import GitHub
-from stager.settings.sections.local_forge import LocalForge, with_listeners
+from stager.settings.sections.local_forge import LocalForge
 from stager.settings.values.patterns import Pattern, pattern
 from stager.settings.values.scalars import ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
+
+LISTENERS = ("LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed")
+"""The default event listeners. They have no effect without a connection to a forge: every delivery is refused
+then."""
 
 _Texts = Annotated[tuple[str, ...], ONE_OR_MANY]
 _Pattern = Annotated[str, AfterValidator(pattern)]
@@ -63,9 +67,9 @@ class PullRequests(Section):
 
 
 class PullRequestSources(Task):
-    """Previews of pull requests need the two event listeners below, a webhook secret, and credentials for
-    GitHub's API: a GitHub App or an account. [GitHub webhook](../how-to/github-webhook.md) describes the
-    steps."""
+    """Previews of pull requests need a connection to GitHub: a GitHub App, which one click creates at
+    `/setup/github` without any of these keys, or a webhook secret and an account.
+    [Connect GitHub](../how-to/github-webhook.md) describes the steps."""
 
     title: ClassVar = "Pull requests"
     nested: ClassVar[tuple[str, ...]] = ("pull_requests",)
@@ -73,16 +77,11 @@ class PullRequestSources(Task):
 images:
   shop:
     port: 3000
-    repo_owner: acme
+    repo: acme/shop
     pull_requests:
       without_labels: no-preview
       paths: [web/*, shared/*]
       bases: main
-event_listeners:
-  - LaunchOnGithubPullRequestOpened
-  - KillOnGithubPullRequestClosed
-post_launch_handlers:
-  - AddGithubPullRequestCommentOnLaunch
 github:
   incoming_auth:
     hook_secret: ${STAGER_HOOK_SECRET}
@@ -94,9 +93,10 @@ github:
     event_listeners: Annotated[
         tuple[Annotated[str, NameOf("event_listeners")], ...],
         ONE_OR_MANY,
-    ] = ()
-    """Event listeners in order; the first that handles an event wins. With `local_forge`, the default is
-    `LaunchOnGithubPullRequestOpened` and `KillOnGithubPullRequestClosed`; an empty list has none."""
+    ] = LISTENERS
+    """Event listeners in order; the first that handles an event wins. The default launches previews as pull
+    requests are opened and pushed to, and removes them as they are closed. A list replaces the default; an
+    empty list switches it off."""
 
     github: GitHub = GitHub()
     """Connection to GitHub."""
@@ -108,8 +108,3 @@ github:
 
     resync_interval: Annotated[Duration, POSITIVE] = 300.0
     """Interval at which the open pull requests are fetched, to recover from lost webhooks."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _local_listeners(cls, data: Any) -> Any:
-        return with_listeners(data)

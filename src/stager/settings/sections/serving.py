@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from stager.domain.names import SlugRule
 from stager.settings.loading.context import Context, FolderPath, NameOf, OptionalPath
 from stager.settings.loading.refusals import refuse
 from stager.settings.values.network import (
@@ -111,6 +112,10 @@ ingress_ports: 3200-3500
 
     host_template: str = "{slug}.{domain}"
     """Host name of a preview, with the fields `{slug}`, `{app}` and `{domain}`."""
+
+    slug: SlugRule = "standard"
+    """How a branch or name becomes `{slug}`. `standard`: `feature/Login form` gives `feature-login-form`.
+    `legacy`: as the first Stager, `featurelogin-form`. Existing previews keep their hosts."""
 
     trusted_proxies: tuple[Network, ...] = Field(default=DEFAULT_NETWORKS, validate_default=True)
     """Networks of the proxies whose `X-Forwarded-*` headers are trusted. With an empty list, none are."""

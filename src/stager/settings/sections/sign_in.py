@@ -93,7 +93,7 @@ event_listeners: [GithubAuthorization, OpenIDConnectAuthorization]
     """Authentication strategies: `BasicAuthentication` (short: `basic`), `GithubAuthentication` (`github`),
     `OpenIDConnectAuthentication` (`oidc`). If empty, every request to Stager is rejected."""
 
-    users: tuple[Login, ...] = ()
+    users: Annotated[tuple[Login, ...], Field(examples=['["ann:${STAGER_PASSWORD}"]'])] = ()
     """Users of `BasicAuthentication`, each as `name:password`. The password may be a hash made by
     `stager hash-password`."""
 

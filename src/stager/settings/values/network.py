@@ -46,7 +46,7 @@ class Address:
             return value
         match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
         if match is None or int(match["port"]) > 65_535 or not _is_host(match):
-            raise InvalidValue('should be host:port such as "127.0.0.1:8000" or "[::1]:8000"')
+            raise InvalidValue('should be host:port such as "127.0.0.1:8000", "0.0.0.0:80" or "[::1]:8000"')
         return cls(match["six"] or match["host"], int(match["port"]))
 
     def __str__(self) -> str:
@@ -189,6 +189,8 @@ def _domain(value: str) -> str:
         return ""
     if "://" in value or "/" in value:
         raise InvalidValue('should be a name such as "demo.stager.io", without scheme and path')
+    if value.startswith("*."):
+        raise InvalidValue('should be without "*.", such as "demo.stager.io"; previews get names below it')
     name, colon, port = value.lower().partition(":")
     name = name.rstrip(".")
     if is_ip(name) or is_ip(value.strip("[]")):

@@ -3,6 +3,7 @@ notation of the configuration."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 
 from stager.domain.application import SHA_PLACEHOLDER
 from stager.settings.loading.refusals import InvalidValue
-from stager.settings.values.secret import STARS, Secret
+from stager.settings.values.secret import STARS, ReferencedText, Secret
 
 _DURATION_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _MAX_DURATION: Final = 36_500 * _DURATION_UNITS["d"]
@@ -129,9 +130,49 @@ def _words(value: object) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise InvalidValue("should be text or a list of texts")
     try:
-        return tuple(shlex.split(value))
+        words = tuple(shlex.split(value))
     except ValueError as error:
         raise InvalidValue(f"should be a command; {_lower_first(str(error))}") from error
+    _refuse_shell_syntax(value, words)
+    return words
+
+
+_SHELL_SYNTAX: Final = re.compile(
+    r"""\\.|'[^']*'|(?P<quoted>"(?:\\.|[^"\\])*")|(?P<operator>[;<>|&]+)|(?P<expansion>\$[\w({]\w*|`)""",
+    re.DOTALL,
+)
+_EXPANSION: Final = re.compile(r"(?<!\\)(?:\$[\w({]\w*|`)")
+_ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+_MAX_COMMAND: Final = 100
+"""Characters of a command that a message repeats."""
+
+
+def _refuse_shell_syntax(command: str, words: tuple[str, ...]) -> None:
+    """Refuse unquoted operators, variables and assignments. Only a shell understands them: without one, the
+    program gets them as arguments.
+
+    Raises:
+        ValueError: it has one. The message quotes no values of variables.
+    """
+    found = _shell_syntax(command, words)
+    if not found:
+        return
+    is_short = not isinstance(command, ReferencedText) and len(command) <= _MAX_COMMAND
+    right = json.dumps(["sh", "-c", command if is_short else "..."], ensure_ascii=False)
+    raise ValueError(f"has {found}, which only a shell understands; write {right}")
+
+
+def _shell_syntax(command: str, words: tuple[str, ...]) -> str:
+    """The first syntax of a shell in this command; empty if there is none."""
+    if words and _ASSIGNMENT.match(words[0]):
+        return "a variable before the program"
+    is_shell = bool(words) and words[0].rpartition("/")[2] in _SHELLS
+    for match in _SHELL_SYNTAX.finditer(command):
+        quoted = match["quoted"] and not is_shell and _EXPANSION.search(match["quoted"])
+        if found := match["operator"] or match["expansion"] or (quoted and quoted[0]):
+            return f"`{found}`" if found != "`" else "a backquote"
+    return ""
 
 
 def _lower_first(text: str) -> str:
@@ -198,7 +239,7 @@ class User:
         name, _, password = value.partition(":") if isinstance(value, str) else ("", "", "")
         if not name or not password:
             raise ValueError('should be "name:password"')
-        return cls(name, Secret(password))
+        return cls(name, Secret(password, is_reference=isinstance(value, ReferencedText)))
 
     @property
     def is_hashed(self) -> bool:

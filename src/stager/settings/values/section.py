@@ -24,6 +24,9 @@ class Section(BaseModel):
     unknown_key_hint: ClassVar[str] = ""
     """The hint for an unknown key that resembles no known one."""
 
+    form: ClassVar[str] = ""
+    """An example of this mapping, shown when a value of another shape is given."""
+
     @model_validator(mode="before")
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:

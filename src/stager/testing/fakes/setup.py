@@ -34,7 +34,7 @@ class FakeSetup:
         if code != CODE:
             raise Refused("The forge doesn't know this code.", reason="setup-code-unknown")
         url = f"{self.forge_url}/apps/stager"
-        self.app = MadeApp("stager", url, f"{url}/install", in_use=False)
+        self.app = MadeApp("stager", url, f"{url}/install", in_use=not self.overridden)
         return self.app
 
     def made(self) -> MadeApp | None:

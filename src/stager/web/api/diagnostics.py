@@ -20,7 +20,7 @@ class FindingView(BaseModel):
     """The result of a check."""
 
     subject: str
-    verdict: Verdict = Field(description="`fine`, `warning` or `wrong`.")
+    verdict: Verdict = Field(description="`ok`, `warning` or `error`.")
     message: str
     hint: str = Field(description="What to do about it; may be empty.")
 

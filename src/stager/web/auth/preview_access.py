@@ -9,7 +9,7 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from stager.control.control_plane import ControlPlane
 from stager.control.identity.audit import ANONYMOUS
@@ -22,9 +22,8 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import holder
 from stager.domain.identity.roles import Action
 from stager.domain.route import normalise_host
-from stager.version import __version__
 from stager.web.context import Control, Known, Web, address_of
-from stager.web.pages.home import SECURITY, templates
+from stager.web.pages.rendering import SECURITY, allow_forms_to, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -136,8 +135,11 @@ def _page(
     status: int = 200,
 ) -> Response:
     path = safe_path(to)
-    html = templates.get_template("private.html").render(
-        version=__version__,
+    # The form's response redirects to the preview.
+    return render(
+        "private.html",
+        status=status,
+        headers=allow_forms_to(control.routing.urls.url(environment.host)),
         host=environment.host,
         to=path,
         action=PAGE,
@@ -145,13 +147,3 @@ def _page(
         ways=privacy.ways,
         error=error,
     )
-    return HTMLResponse(html, status, headers=_headers(control.routing.urls.url(environment.host)))
-
-
-def _headers(preview: str) -> dict[str, str]:
-    """Return the headers of the page. Browsers check the redirect to the preview against `form-action`, too,
-    and send the form's Origin only if the referrer policy permits it (Fetch Standard, section 4.5)."""
-    policy = SECURITY["Content-Security-Policy"].replace(
-        "form-action 'none'", f"form-action 'self' {preview}"
-    )
-    return SECURITY | {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}

@@ -42,7 +42,7 @@ async def local(request: Request, control: Control) -> Response:
     webhooks = control.ports.webhooks.get(FORGE)
     if webhooks is None:
         raise Refused("No local forge is configured.", reason="forge-unknown", status=404)
-    deliveries = await deliveries_of(request, control, webhooks)
+    deliveries = await deliveries_of(request, control, FORGE)
     for delivery in deliveries:
         await control.pull_requests.webhooks.receive(delivery)
     events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeEvent)]

@@ -13,11 +13,10 @@ from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role
-from stager.version import __version__
 from stager.web.auth import cookies
 from stager.web.context import Control, Known
-from stager.web.pages.home import templates
-from stager.web.pages.sign_in import FORMS, check_origin
+from stager.web.pages.rendering import SECURITY, render
+from stager.web.pages.sign_in import check_origin
 from stager.web.problems import status_of
 from stager.web.request_body import form_of
 
@@ -39,7 +38,7 @@ async def end_session(request: Request, control: Control, actor: Known, session:
     """End a session."""
     check_origin(request)
     await control.identity.sessions.end(actor, session)
-    return RedirectResponse(PATH, 303, headers=FORMS)
+    return RedirectResponse(PATH, 303, headers=SECURITY)
 
 
 @router.post(PATH + "/sessions/end")
@@ -47,7 +46,7 @@ async def end_sessions(request: Request, control: Control, actor: Known) -> Resp
     """End all sessions."""
     check_origin(request)
     await control.identity.sessions.end_all(actor)
-    response = RedirectResponse("/", 303, headers=FORMS)
+    response = RedirectResponse("/", 303, headers=SECURITY)
     cookies.delete_cookie(response, cookies.SESSION, secure=control.routing.urls.is_https)
     return response
 
@@ -78,7 +77,7 @@ async def revoke_token(request: Request, control: Control, actor: Known, token: 
     """Revoke a token."""
     check_origin(request)
     await control.identity.tokens.revoke(actor, token)
-    return RedirectResponse(PATH, 303, headers=FORMS)
+    return RedirectResponse(PATH, 303, headers=SECURITY)
 
 
 async def _create(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
@@ -122,8 +121,10 @@ async def _page(
     known = [application.name for application in control.applications]
     roles = [(name, role) for name in known if (role := await control.identity.authorizer.role(actor, name))]
     roles = roles[:MAX_APPLICATIONS]
-    html = templates.get_template("account.html").render(
-        version=__version__,
+    return render(
+        "account.html",
+        visitor=actor,
+        status=status_of(error) if error else 200,
         actor=actor,
         everywhere=await control.identity.authorizer.role(actor),
         roles=roles,
@@ -134,4 +135,3 @@ async def _page(
         secret=secret,
         error=error,
     )
-    return HTMLResponse(html, status_of(error) if error else 200, headers=FORMS)

@@ -9,12 +9,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
+from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.ports.setup import AppSetup, Proposal
-from stager.version import __version__
 from stager.web.auth.oauth_state import LIFETIME
 from stager.web.context import Control, Known, Web, WebContext
-from stager.web.pages.home import SECURITY, templates
+from stager.web.pages.rendering import SECURITY, allow_forms_to, render
 from stager.web.problems import status_of
 
 router = APIRouter(include_in_schema=False)
@@ -33,7 +33,7 @@ async def offer(
         setup = _setup(web)
         state, cookie = web.oauth_states.issue(actor, request.cookies.get(COOKIE, ""))
         proposal = setup.proposal(control.routing.urls.home, organization.strip(), state)
-        response = _page(control, setup, proposal, organization=organization.strip())
+        response = _page(control, actor, setup, proposal, organization=organization.strip())
     except StagerError as error:
         return _error_page(error)
     response.set_cookie(
@@ -78,9 +78,14 @@ def _setup(web: WebContext) -> AppSetup:
     return web.setup
 
 
-def _page(control: ControlPlane, setup: AppSetup, proposal: Proposal, *, organization: str) -> HTMLResponse:
-    html = templates.get_template("setup.html").render(
-        version=__version__,
+def _page(
+    control: ControlPlane, actor: Actor, setup: AppSetup, proposal: Proposal, *, organization: str
+) -> HTMLResponse:
+    address = urlsplit(setup.forge_url)
+    return render(
+        "setup.html",
+        visitor=actor,
+        headers=allow_forms_to(f"{address.scheme}://{address.netloc}"),
         path=PATH,
         forge=setup.forge_url,
         home=control.routing.urls.home,
@@ -89,16 +94,7 @@ def _page(control: ControlPlane, setup: AppSetup, proposal: Proposal, *, organiz
         proposal=proposal,
         organization=organization,
     )
-    return HTMLResponse(html, headers=_allowing_forms_to(setup.forge_url))
 
 
 def _error_page(error: StagerError) -> HTMLResponse:
-    html = templates.get_template("setup-failed.html").render(version=__version__, path=PATH, error=error)
-    return HTMLResponse(html, status_of(error), headers=SECURITY)
-
-
-def _allowing_forms_to(forge_url: str) -> dict[str, str]:
-    address = urlsplit(forge_url)
-    forms = f"form-action 'self' {address.scheme}://{address.netloc}"
-    policy = SECURITY["Content-Security-Policy"].replace("form-action 'none'", forms)
-    return SECURITY | {"Content-Security-Policy": policy}
+    return render("setup-failed.html", status=status_of(error), path=PATH, error=error)

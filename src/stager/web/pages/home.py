@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup, escape
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Retry
 from stager.domain.identity.client_addresses import is_among
 from stager.domain.identity.roles import Action, Role
-from stager.domain.text import with_code
-from stager.version import __version__
-from stager.web.auth.user_agent import describe
 from stager.web.context import (
     Control,
     Web,
@@ -26,43 +21,27 @@ from stager.web.context import (
     visitor_of,
     web_of,
 )
+from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
-
-templates = Environment(
-    loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
-)
-templates.filters["browser"] = describe
-templates.filters["code"] = lambda text: Markup(with_code(str(escape(text))))  # noqa: S704 (it is escaped)
-
-SECURITY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex",
-    "Cache-Control": "no-store",
-}
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
     """Show whether Stager is running and configured. The page is public, so it names no preview."""
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     visitor = await visitor_of(request, control)
-    html = templates.get_template("home.html").render(
-        visitor=visitor.name if visitor else "",
-        version=__version__,
+    return render(
+        "home.html",
+        visitor=visitor,
         configured=bool(web.options.configuration),
         has_images=bool(list(control.applications)),
         domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
-        troubles=troubles,
+        problems=problems,
         warnings=len(web.options.warnings),
     )
-    return HTMLResponse(html, headers=SECURITY)
 
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])
@@ -76,12 +55,12 @@ async def readyz(control: Control) -> Response:
     """Report whether the database, the front and the engine work. The endpoint is public, so notices are
     counts without names. Previews that fail by an error of Stager's are notices as well, so that one
     preview's code can't make Stager unready."""
-    troubles = dict(control.reconciler.troubles.by_part)
+    problems = dict(control.reconciler.readiness.problems)
     aside = len(await control.ports.store.read(lambda tx: tx.deliveries_set_aside()))
     notices = {"deliveries": f"{aside} set aside; `stager doctor` lists them."} if aside else {}
     notices |= control.reconciler.unexpected_errors.notices | control.plugins.invoker.failures.notices
-    answer = {"ready": not troubles, "troubles": troubles, "notices": notices}
-    return JSONResponse(answer, 503 if troubles else 200)
+    answer = {"ready": not problems, "problems": problems, "notices": notices}
+    return JSONResponse(answer, 503 if problems else 200)
 
 
 @router.get("/metrics")

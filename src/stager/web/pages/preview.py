@@ -11,27 +11,22 @@ from datetime import datetime
 from itertools import pairwise
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 
 from stager.control.control_plane import ControlPlane
-from stager.control.reporting.qr import QUIET, is_reachable_elsewhere
+from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, lines_on_screen
-from stager.version import __version__
 from stager.web.api.environments import Id
 from stager.web.api.views import DeploymentView, current, deployments_of
 from stager.web.context import Control, Known
-from stager.web.pages.home import SECURITY, templates
+from stager.web.pages.rendering import SCRIPTED, render
 
 router = APIRouter(include_in_schema=False)
 
 LOG_LINES = 200
-SCRIPTED = SECURITY | {
-    "Content-Security-Policy": SECURITY["Content-Security-Policy"] + "; script-src 'self'; connect-src 'self'"
-}
-"""Allows Stager's own script, and its requests."""
 
 TONES = {
     State.LIVE: "good",
@@ -55,8 +50,10 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
     build, is_in_progress, lines = (
         await _build(control, environment, actor) if visibility.logs else ("", False, [])
     )
-    html = templates.get_template("preview.html").render(
-        version=__version__,
+    return render(
+        "preview.html",
+        visitor=actor,
+        headers=SCRIPTED,
         view=view,
         tone=TONES.get(view.state, "wait"),
         unsettled=view.state in UNSETTLED,
@@ -67,7 +64,6 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
         log_lines=await _log(control, environment, actor) if visibility.logs else [],
         qr=_qr(view.url) if view.serving is not None else "",
     )
-    return HTMLResponse(html, headers=SCRIPTED)
 
 
 async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple[str, bool, list[str]]:

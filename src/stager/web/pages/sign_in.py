@@ -16,24 +16,16 @@ from stager.domain.identity.access_policy import safe_path
 from stager.domain.identity.accounts import Session
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
-from stager.version import __version__
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_same_origin
 from stager.web.context import Control, address_of, as_basic, learn_domain, visitor_of
-from stager.web.pages.home import SECURITY, templates
+from stager.web.pages.rendering import SECURITY, allow_forms_to, render
 from stager.web.problems import status_of
 from stager.web.request_body import form_of
 
 router = APIRouter(include_in_schema=False)
 
 PATH = "/login"
-FORMS = SECURITY | {
-    "Content-Security-Policy": SECURITY["Content-Security-Policy"].replace(
-        "form-action 'none'", "form-action 'self'"
-    ),
-    # With `no-referrer`, browsers send `Origin: null` for forms, so Stager's own couldn't be recognized.
-    "Referrer-Policy": "same-origin",
-}
 MAX_LENGTH = 4_000
 """Characters of a path to redirect to, and of a provider's parameters."""
 
@@ -72,7 +64,7 @@ async def login_with_password(request: Request, control: Control) -> Response:
     except Refused as error:
         return _form(control, safe_path(form.to), error=error, user=form.user)
     await learn_domain(request, control)
-    return await _start_session(request, control, started, safe_path(form.to))
+    return await start_browser_session(request, control, started, safe_path(form.to))
 
 
 @router.get(PATH + "/{provider}")
@@ -140,7 +132,7 @@ async def handle_callback(request: Request, control: ControlPlane, provider: str
         login = await control.identity.sign_in.complete(state, code, browser, address, provider)
         if not login.is_for_command_line:
             started = await control.identity.sign_in.start_session(login, address, agent)
-            return await _start_session(request, control, started, login.target)
+            return await start_browser_session(request, control, started, login.target)
     except StagerError as error:
         return error_page(error)
     name = login.identity.name if login.identity else ""
@@ -155,7 +147,7 @@ def _set_browser_cookie(response: Response, control: ControlPlane, browser: str)
     cookies.set_cookie(response, cookies.SIGN_IN, browser, secure=secure, seconds=seconds)
 
 
-async def _start_session(
+async def start_browser_session(
     request: Request, control: ControlPlane, started: tuple[Session, str], to: str
 ) -> Response:
     """Set the session cookie and redirect to the target. Ends the browser's previous session."""
@@ -185,14 +177,16 @@ def check_origin(request: Request) -> None:
 
 def error_page(error: StagerError) -> HTMLResponse:
     """Return a page with the reason of a failed sign-in."""
-    html = templates.get_template("sign-in-failed.html").render(version=__version__, path=PATH, error=error)
-    return HTMLResponse(html, status_of(error), headers=SECURITY)
+    return render("sign-in-failed.html", status=status_of(error), path=PATH, error=error)
 
 
 def _form(control: ControlPlane, to: str, *, error: Refused | None = None, user: str = "") -> HTMLResponse:
     providers = [provider.sign_in for provider in control.identity.sign_in.providers.values()]
-    html = templates.get_template("login.html").render(
-        version=__version__,
+    # After signing in, the browser may be redirected to a private preview.
+    return render(
+        "login.html",
+        status=error.status if error else 200,
+        headers=allow_forms_to(control.routing.urls.previews),
         to=to,
         providers=[
             (provider.title, f"{PATH}/{provider.name}?{urlencode({'to': to})}")
@@ -205,27 +199,18 @@ def _form(control: ControlPlane, to: str, *, error: Refused | None = None, user:
         user=user,
         insecure=not control.routing.urls.is_https and not control.routing.urls.is_local,
     )
-    return HTMLResponse(html, error.status if error else 200, headers=_form_headers(control))
 
 
-def _form_headers(control: ControlPlane) -> dict[str, str]:
-    """Return the headers of the form. It may redirect to a private preview, and browsers check redirects
-    against `form-action`."""
-    policy = FORMS["Content-Security-Policy"]
-    return FORMS | {
-        "Content-Security-Policy": policy.replace(
-            "form-action 'self'", f"form-action 'self' {control.routing.urls.previews}"
-        )
-    }
-
-
-def _signed_in(control: ControlPlane, stage: str, name: str, **more: str) -> HTMLResponse:
-    html = templates.get_template("signed-in.html").render(
-        version=__version__,
+def _signed_in(
+    control: ControlPlane, stage: str, name: str, *, address: str = "", code: str = "", state: str = ""
+) -> HTMLResponse:
+    return render(
+        "signed-in.html",
         stage=stage,
         name=name,
         home=control.routing.urls.home,
         authorize=f"{PATH}/authorize",
-        **more,
+        address=address,
+        code=code,
+        state=state,
     )
-    return HTMLResponse(html, headers=FORMS)

@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "show": (Action.SEE, ("x",)),
     "open": (Action.SEE, ("x",)),
     "logs": (Action.READ_LOGS, ("x",)),
+    "deliveries": (Action.READ_DELIVERIES, ()),
+    "share": (Action.SHARE, ("x", "--for", "1d")),
     "exec": (Action.EXEC, ("x", "--", "speaks")),
 }
 FOR_WHOEVER_IS_KNOWN = {"list": (), "whoami": (), "token list": (), "token create": ("CI",)}

@@ -85,7 +85,7 @@ async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
 ) -> None:
     async with Harness([replace(SHOP, owner="acme")]).open() as harness:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         await harness.stop("feature-x")
         await restarted(harness, changed)
@@ -94,10 +94,10 @@ async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
         await harness.assert_live()
         assert (await harness.the()).host == host
 
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest()
         await restarted(harness, {"domain": "third.test", "template": "{slug}.{domain}"})
-        await harness.tell(harness.forge.reopen(event))
+        await harness.deliver(harness.forge.reopen(event))
         await harness.rest()
         await harness.assert_live()
         assert (await harness.the()).host == "feature-x.third.test"
@@ -116,3 +116,23 @@ async def test_the_second_best_host_is_kept_where_nothing_changed(harness: Harne
     await harness.rest()
     assert (await harness.the(second)).host == second.host
     assert second.desired.trust is Trust.TRUSTED
+
+
+@pytest.mark.parametrize("is_serving", [True, False], ids=["serving", "removed"])
+async def test_a_preview_keeps_its_host_when_the_rule_for_slugs_changes(
+    harness: Harness, is_serving: bool
+) -> None:
+    await restarted(harness, {"slugs": "legacy"})
+    await harness.launch("feature/x")
+    await harness.rest()
+    assert (await harness.the()).host == "featurex.preview.test"
+    if not is_serving:
+        await harness.stop("feature/x")
+        await harness.rest()
+    await restarted(harness, {"slugs": "standard"})
+    await harness.launch("feature/x")
+    await harness.launch("feature/y")
+    await harness.rest()
+
+    hosts = {environment.name: environment.host for environment in await harness.environments()}
+    assert hosts == {"feature/x": "featurex.preview.test", "feature/y": "feature-y.preview.test"}

@@ -10,8 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from stager.control.reconciler.worker import Worker
-from stager.control.reconciler.workers import Workers
+from stager.control.reconciler.worker import Worker, Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -125,8 +124,8 @@ class TestLaunch:
                 "STAGER_APP": "shop",
                 "STAGER_ENVIRONMENT": environment.id,
                 "STAGER_NAME": "feature/x",
-                "STAGER_URL": "http://featurex.preview.test",
-                "STAGER_HOST": "featurex.preview.test",
+                "STAGER_URL": "http://feature-x.preview.test",
+                "STAGER_HOST": "feature-x.preview.test",
                 "STAGER_PORT": "3000",
                 "STAGER_TRUST": "trusted",
                 "STAGER_SHA": "",
@@ -297,12 +296,12 @@ class TestFailures:
         assert (await harness.status()).state is State.LIVE
 
     async def test_a_front_that_can_t_save_is_told_of(self, harness: Harness) -> None:
-        harness.router.state = Health(trouble="The route table can't be saved: No space left on device.")
+        harness.router.state = Health(problem="The route table can't be saved: No space left on device.")
         await harness.rest(120)
-        assert "No space left" in harness.running.troubles["routes"]
+        assert "No space left" in harness.running.problems["routes"]
         harness.router.state = Health()
         await harness.rest(120)
-        assert "routes" not in harness.running.troubles
+        assert "routes" not in harness.running.problems
 
     async def test_what_answers_as_visitors_can_t_be_answered_is_given_up_with_the_reason(
         self, harness: Harness
@@ -414,12 +413,12 @@ class TestAway:
         harness.engine.leave()
         environment = await harness.launch()
         await harness.rest(120)
-        assert harness.running.troubles == {"engine": "The engine doesn't answer."}
+        assert harness.running.problems == {"engine": "The engine doesn't answer."}
         harness.engine.come_back()
         await harness.rest()
 
         await harness.assert_live(environment)
-        assert harness.running.troubles == {}
+        assert harness.running.problems == {}
 
     @pytest.mark.parametrize("after", [0.0, 0.01, 0.03])
     async def test_the_engine_in_the_middle_of_it(self, harness: Harness, after: float) -> None:
@@ -582,11 +581,11 @@ class TestRemoval:
             repository = harness.forge.add_repository("acme", "shop")
             harness.forge.allow(repository, "ann", Access.WRITE)
             event = harness.forge.open(repository, "feature-x", "a1")
-            await harness.tell(event)
+            await harness.deliver(event)
             await harness.rest()
             environment = await harness.the()
-            await harness.tell(harness.forge.say(event, "/stager pin", "ann"))
-            await harness.tell(harness.forge.say(event, "/stager logs", "ann"))
+            await harness.deliver(harness.forge.say(event, "/stager pin", "ann"))
+            await harness.deliver(harness.forge.say(event, "/stager logs", "ann"))
             await harness.rest()
 
             def kinds() -> set[StateKind]:
@@ -594,7 +593,7 @@ class TestRemoval:
 
             assert kinds() == set(StateKind)
             assert not [name for name in harness.store._tables.facts if environment.id in name]
-            await harness.tell(harness.forge.close(event))
+            await harness.deliver(harness.forge.close(event))
             await harness.rest()
             assert kinds()
 
@@ -663,7 +662,7 @@ class TestRemoval:
         first = await harness.launch("feature/x")
         await harness.rest()
         await harness.stop("feature/x")
-        second = await harness.launch("featurex")
+        second = await harness.launch("feature-x")
         await harness.rest()
         await harness.launch("feature/x")
         await harness.rest()
@@ -739,7 +738,7 @@ class TestSupervisor:
         self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         repository = harness.forge.add_repository("acme", "shop")
-        await harness.tell(harness.forge.open(repository, "feature-x", "a"))
+        await harness.deliver(harness.forge.open(repository, "feature-x", "a"))
         original, refusals = harness.store.write, iter(range(5))
 
         async def write(work: Callable[[Transaction], object]) -> object:
@@ -766,7 +765,7 @@ class TestSupervisor:
 
         monkeypatch.setattr(harness.store, "read", read)
         repository = harness.forge.add_repository("acme", "shop")
-        await harness.tell(harness.forge.open(repository, "feature-x", "a"))
+        await harness.deliver(harness.forge.open(repository, "feature-x", "a"))
         harness.engine.lose(harness.engine.there(environment.id)[0].id)
         await harness.rest()
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stager.control.reconciler.controller import MAX_PAUSE
-from stager.domain.attempts import INTERNAL_ERRORS_ALLOWED
+from stager.domain.deployment import INTERNAL_ERRORS_ALLOWED
 from stager.domain.route import Page
 from stager.domain.status import State
 from stager.domain.unexpected import INTERNAL_ERROR
@@ -54,7 +54,7 @@ class Broken:
 
 async def findings(harness: Harness) -> list[Finding]:
     """What `stager doctor` says of previews."""
-    return list(await harness.running.control_plane.reconciler.unexpected_errors.look())
+    return list(await harness.running.control_plane.reconciler.unexpected_errors.run())
 
 
 async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
@@ -72,17 +72,17 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         assert sum(bool(line.get("exc_info")) for line in log) == broken.calls
         assert SECRET not in works.outside
         [finding] = await findings(works)
-        assert finding.verdict is Verdict.WRONG
+        assert finding.verdict is Verdict.ERROR
         assert finding.message.startswith("shop, feature-x: Internal error")
         assert works.running.control_plane.reconciler.unexpected_errors.notices["previews"].startswith(
             "1 preview fails"
         )
 
         broken.error = None
-        await works.tell(works.forge.push(event, "a2"))
+        await works.deliver(works.forge.push(event, "a2"))
         await works.rest()
         await works.assert_live()
-        assert [f.verdict for f in await findings(works)] == [Verdict.FINE]
+        assert [f.verdict for f in await findings(works)] == [Verdict.OK]
         assert works.running.control_plane.reconciler.unexpected_errors.notices == {}
 
 
@@ -154,16 +154,16 @@ async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Har
     broken = Broken(harness.running.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
     finish = Broken(harness.store, "write", ValueError(SECRET))
     finish.error = None
-    await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
+    await harness.deliver(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
     finish.error = ValueError(SECRET)
     await harness.rest(HALF_AN_HOUR)
 
     assert broken.calls <= 10 + HALF_AN_HOUR / MAX_PAUSE
-    assert "Internal error (ValueError)" in harness.running.troubles["deliveries"]
+    assert "Internal error (ValueError)" in harness.running.problems["deliveries"]
 
     broken.error = finish.error = None
     await harness.rest()
-    assert harness.running.troubles == {}
+    assert harness.running.problems == {}
 
 
 async def test_a_preview_page_says_that_it_is_an_internal_error(harness: Harness) -> None:

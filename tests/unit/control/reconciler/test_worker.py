@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from stager.control.reconciler.actions import Actions
-from stager.control.reconciler.observe import ObservedState
+from stager.control.reconciler.context import ObservedState
 from stager.control.reconciler.worker import SOON, Worker
 from stager.domain.plan import Action, Wait
 from stager.testing.fakes.clock import START

@@ -10,10 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from stager.control.pull_requests.comment_commands import Note
-from stager.control.reporting.pr_comment_template import comment_body
-from stager.control.reporting.qr import QUIET, qr_lines
-from stager.control.reporting.report_state import ReportState
+from stager.control.environments.records import Note
+from stager.control.reporting.pr_comment_template import QUIET, comment_body, qr_lines
+from stager.control.reporting.reporter import ReportState
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -26,7 +25,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
-from stager.domain.pull_requests.approval import FORKS_ARE_OFF
+from stager.domain.pull_requests.rules import FORKS_ARE_OFF
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read

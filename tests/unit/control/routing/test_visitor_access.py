@@ -30,7 +30,7 @@ async def test_while_the_firewall_is_away_none_starts(harness: Harness) -> None:
     page = harness.target(second.host)
     assert isinstance(page, Page)
     assert "firewall doesn't answer" in str(page)
-    assert "firewall" in harness.running.troubles
+    assert "firewall" in harness.running.problems
     # Nor does one that ended.
     harness.engine.end(harness.engine.there(first.id)[0].id)
     await harness.rest()
@@ -40,7 +40,7 @@ async def test_while_the_firewall_is_away_none_starts(harness: Harness) -> None:
     await harness.rest()
     for environment in (first, second):
         await harness.assert_live(environment)
-    assert "firewall" not in harness.running.troubles
+    assert "firewall" not in harness.running.problems
 
 
 async def test_all_are_renewed_at_the_start_and_every_minute(harness: Harness) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -95,3 +96,73 @@ def test_nothing_like_a_dockerfile(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile.dockerignore").write_text("*\n")
 
     assert "has no Dockerfile" in refusal(tmp_path, Recipe()).hint
+
+
+class TestAuto:
+    """`build: auto`: another Dockerfile of the context, or a generated one."""
+
+    AUTO = Recipe(auto=True)
+    FLASK: ClassVar = {
+        "requirements.txt": "flask\n",
+        "app.py": "from flask import Flask\napp = Flask(__name__)\n",
+    }
+    VITE: ClassVar = {
+        "package.json": '{"scripts": {"build": "vite build"}, "devDependencies": {"vite": "1"}}'
+    }
+
+    @staticmethod
+    def make(tmp_path: Path, files: dict[str, str]) -> Path:
+        for name, text in files.items():
+            path = tmp_path / "commit" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return (tmp_path / "commit").resolve()
+
+    def test_the_contexts_own_dockerfile_is_used(self, tree: Path) -> None:
+        found = locate(tree, self.AUTO)
+        assert (found.dockerfile, found.note_lines) == (tree.resolve() / "Dockerfile", ())
+
+    def test_another_dockerfile_is_found(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, {**self.FLASK, "docker/Dockerfile": "FROM a\nCOPY app.py /\n"})
+        found = locate(root, self.AUTO)
+        assert (found.folder, found.dockerfile) == (root, root / "docker" / "Dockerfile")
+        assert found.note_lines == ('Found docker/Dockerfile, built in the folder "." (build: auto)',)
+
+    def test_one_is_generated(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, {**self.FLASK, "Dockerfile.dev": "FROM a\n"})
+        found = locate(root, self.AUTO)
+        (written := tmp_path / "build").mkdir()
+        context = found.written(written)
+        assert context.folder == root
+        assert context.dockerfile.read_text() == found.text
+        assert "app:app" in found.text
+        assert ".git" in (written / "Dockerfile.dockerignore").read_text().split()
+        assert sorted(path.name for path in root.iterdir()) == [
+            "Dockerfile.dev",
+            "app.py",
+            "requirements.txt",
+        ]
+        assert found.note_lines[1:] == tuple(found.text.splitlines())
+
+    def test_a_dockerignore_of_the_repository_applies(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, {**self.FLASK, ".dockerignore": "x\n"})
+        (written := tmp_path / "build").mkdir()
+        locate(root, self.AUTO).written(written)
+        assert [path.name for path in written.iterdir()] == ["Dockerfile"]
+
+    def test_several_applications(self, tmp_path: Path) -> None:
+        parts = {f"api/{name}": text for name, text in self.FLASK.items()}
+        root = self.make(tmp_path, {**parts, **{f"web/{name}": text for name, text in self.VITE.items()}})
+        fault = refusal(root, self.AUTO)
+        assert fault.reason == "application-ambiguous"
+        assert "api (Flask), web (Vite)" in fault.message
+        assert locate(root, Recipe(context="web", auto=True)).folder == root / "web"
+
+    def test_nothing_is_detected(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, {"README": ""})
+        assert refusal(root, self.AUTO).reason == "dockerfile-missing"
+
+    def test_a_named_dockerfile_must_exist(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, self.FLASK)
+        recipe = Recipe(dockerfile="web.Dockerfile", auto=True)
+        assert refusal(root, recipe).reason == "dockerfile-missing"

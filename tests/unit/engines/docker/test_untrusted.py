@@ -102,10 +102,10 @@ async def test_one_that_is_away_is_asked_again(tmp_path: Path) -> None:
 
 async def test_doctor(tmp_path: Path) -> None:
     none = HelperClient(tmp_path / "none.sock")
-    [missing] = await UntrustedBuildCheck(none, is_shared=False).look()
-    [shared] = await UntrustedBuildCheck(none, is_shared=True).look()
+    [missing] = await UntrustedBuildCheck(none, is_shared=False).run()
+    [shared] = await UntrustedBuildCheck(none, is_shared=True).run()
     async with served(tmp_path, NoBuilder()) as socket:
-        [unable] = await UntrustedBuildCheck(HelperClient(socket), is_shared=False).look()
+        [unable] = await UntrustedBuildCheck(HelperClient(socket), is_shared=False).run()
     assert [found.verdict for found in (missing, shared, unable)] == [Verdict.WARNING] * 3
     assert "no root helper" in missing.message
     assert "unsafe_shared_builder" in shared.hint

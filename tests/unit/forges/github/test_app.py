@@ -48,9 +48,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def installations(
-    session: aiohttp.ClientSession, place: GithubServer, credentials: AppCredentials, clock: Clock
+    session: aiohttp.ClientSession, server: GithubServer, credentials: AppCredentials, clock: Clock
 ) -> AppInstallations:
-    rest = Rest(session, place.api_url, AppJwt(credentials), timeout=2.0, pause=0.01)
+    rest = Rest(session, server.api_url, AppJwt(credentials), timeout=2.0, pause=0.01)
     return AppInstallations(rest, credentials, now=clock)
 
 
@@ -87,11 +87,11 @@ class TestProof:
         self,
         github: GithubDouble,
         session: aiohttp.ClientSession,
-        place: GithubServer,
+        server: GithubServer,
         repository: Repository,
     ) -> None:
         github.app.install("acme", "shop")
-        other = with_app(session, place, AppCredentials(github.app.id, pem_of(a_key(1))))
+        other = with_app(session, server, AppCredentials(github.app.id, pem_of(a_key(1))))
         with pytest.raises(Refused) as caught:
             await other.origins.origin(repository, None)
         assert (caught.value.status, caught.value.reason) == (401, "forge-credentials-wrong")
@@ -156,7 +156,7 @@ class TestTokens:
         self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         github.app.install("acme", "shop")
-        github.trouble("GET", "/pulls", times=9, status=401)
+        github.fail("GET", "/pulls", times=9, status=401)
         with pytest.raises(Retry) as caught:
             await client_of(app).open_changes(repository)
         assert caught.value.reason == "forge-credentials-wrong"
@@ -241,7 +241,7 @@ class TestInstallation:
     ) -> None:
         github.app.install("acme", "shop")
         for method in ("GET", "POST"):
-            github.trouble(method, path, times=9, **how)
+            github.fail(method, path, times=9, **how)
         with pytest.raises(Retry):
             await app.origins.origin(repository, None)
 
@@ -252,11 +252,11 @@ class TestOurComments:
         github: GithubDouble,
         shop: GithubRepository,
         session: aiohttp.ClientSession,
-        place: GithubServer,
+        server: GithubServer,
     ) -> None:
         github.app.install("acme", "shop")
         nameless = AppCredentials(github.app.id, github.app.pem)
-        app = with_app(session, place, nameless)
+        app = with_app(session, server, nameless)
         assert await client_of(app)._own_login() == "stager-acme[bot]"
         assert github.requested("GET", "/user") == []
 
@@ -272,10 +272,10 @@ async def test_origins_say_where_git_goes(
 
 
 async def test_nobody_has_no_credentials(
-    session: aiohttp.ClientSession, place: GithubServer, github: GithubDouble, shop: GithubRepository
+    session: aiohttp.ClientSession, server: GithubServer, github: GithubDouble, shop: GithubRepository
 ) -> None:
     with pytest.raises(Refused) as caught:
-        await anonymous(session, place).read("/user", {})
+        await anonymous(session, server).read("/user", {})
     assert caught.value.status == 401
     assert "authorization" not in github.requests[-1].headers
 
@@ -291,7 +291,7 @@ async def test_secrets_show_nowhere(
     caplog.set_level(logging.DEBUG)
     github.app.install("acme", "shop")
     origin = await app.origins.origin(repository, None)
-    github.trouble("GET", "/pulls", times=9, drop=True)
+    github.fail("GET", "/pulls", times=9, drop=True)
     with pytest.raises(Retry) as caught:
         await client_of(app).open_changes(repository)
     shown = repr((caught.value, caught.value.__cause__, credentials, origin, app)) + caplog.text

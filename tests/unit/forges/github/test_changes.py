@@ -102,7 +102,7 @@ async def test_a_renamed_repository_is_followed(
     github.open_pull(shop, "feature/x")
     meant, shop.name = named(shop), "store"
     moved = {"location": f"{github.api_url}/repos/acme/store/pulls/1"}
-    github.trouble("GET", "/repos/acme/shop/pulls/1$", status=301, headers=moved)
+    github.fail("GET", "/repos/acme/shop/pulls/1$", status=301, headers=moved)
     change = await client.change(meant, 1)
     assert change is not None
     assert change.repository == named(shop)
@@ -113,8 +113,8 @@ async def test_a_redirect_to_elsewhere_does_not_get_our_credentials(
 ) -> None:
     async with GithubDouble("", "") as elsewhere:
         moved = {"location": f"{elsewhere.api_url}/repos/acme/shop/pulls/1"}
-        github.trouble("GET", "/pulls/1$", status=301, headers=moved)
-        github.trouble("GET", "/repos/acme/shop$", status=301, headers=moved)
+        github.fail("GET", "/pulls/1$", status=301, headers=moved)
+        github.fail("GET", "/repos/acme/shop$", status=301, headers=moved)
         with pytest.raises(Retry):
             await client.change(named(shop), 1)
         assert elsewhere.requests
@@ -125,12 +125,12 @@ async def test_another_pull_request_than_asked_for_is_no_answer(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     other = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
-    github.trouble("GET", "/pulls/2$", status=200, body=json.dumps(other))
+    github.fail("GET", "/pulls/2$", status=200, body=json.dumps(other))
     with pytest.raises(Retry, match="is 1, not 2"):
         await client.change(named(shop), 2)
 
 
-TROUBLES: list[tuple[dict[str, Any], str]] = [
+FAILURES: list[tuple[dict[str, Any], str]] = [
     ({"status": 200, "body": ""}, "forge-answer-unreadable"),
     ({"status": 204, "body": ""}, "forge-answer-unreadable"),
     ({"status": 200, "body": "{}"}, "forge-answer-unreadable"),
@@ -153,16 +153,16 @@ TROUBLES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("trouble", "reason"), TROUBLES)
+@pytest.mark.parametrize(("failure", "reason"), FAILURES)
 async def test_no_failing_empty_or_partial_answer_is_taken_for_one(
     github: GithubDouble,
     client: GithubPullRequests,
     shop: GithubRepository,
-    trouble: dict[str, Any],
+    failure: dict[str, Any],
     reason: str,
 ) -> None:
     github.open_pull(shop, "feature/x")
-    github.trouble("GET", "/repos/", times=99, **trouble)
+    github.fail("GET", "/repos/", times=99, **failure)
     with pytest.raises(Retry) as caught:
         await client.open_changes(named(shop))
     assert caught.value.reason == reason
@@ -180,7 +180,7 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(
             session, GithubServer(github.api_url, github.web_url, timeout=0.05, pause=0.01), USER, PASSWORD
         )
     )
-    github.trouble("GET", "/pulls$", times=3, delay=5)
+    github.fail("GET", "/pulls$", times=3, delay=5)
     with pytest.raises(Retry) as caught:
         await client.open_changes(named(shop))
     assert caught.value.reason == "forge-unreachable"
@@ -197,12 +197,12 @@ async def test_a_forge_that_is_not_there_is_unreachable(session: aiohttp.ClientS
     assert caught.value.reason == "forge-unreachable"
 
 
-@pytest.mark.parametrize("trouble", [{"status": 503}, {"drop": True}, {"status": 200, "body": "<html>"}])
+@pytest.mark.parametrize("failure", [{"status": 503}, {"drop": True}, {"status": 200, "body": "<html>"}])
 async def test_what_fails_in_passing_is_tried_again_at_once(
-    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, failure: dict[str, Any]
 ) -> None:
     github.open_pull(shop, "feature/x")
-    github.trouble("GET", "/pulls$", times=2, **trouble)
+    github.fail("GET", "/pulls$", times=2, **failure)
     assert len(await client.open_changes(named(shop))) == 1
     assert len(github.requests) == 3
 
@@ -211,7 +211,7 @@ async def test_what_fails_in_passing_is_tried_again_at_once(
 async def test_a_refusal_is_not_tried_again(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, status: int
 ) -> None:
-    github.trouble("GET", "/pulls$", times=9, status=status)
+    github.fail("GET", "/pulls$", times=9, status=status)
     with pytest.raises(Retry):
         await client.open_changes(named(shop))
     assert len(github.requests) == 1
@@ -246,14 +246,14 @@ async def test_asking_again_costs_nothing_and_still_sees_what_changed(
     assert third[:149] == first[:149]
 
 
-@pytest.mark.parametrize("trouble", [trouble for trouble, _ in TROUBLES if trouble.get("status") != 304])
+@pytest.mark.parametrize("failure", [failure for failure, _ in FAILURES if failure.get("status") != 304])
 async def test_a_failure_on_a_later_page_fails_the_whole(
-    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, failure: dict[str, Any]
 ) -> None:
     for n in range(150):
         github.open_pull(shop, f"branch-{n}")
     first = await client.open_changes(named(shop))
-    github.trouble("GET", "/pulls$", query={"page": "2"}, times=99, **trouble)
+    github.fail("GET", "/pulls$", query={"page": "2"}, times=99, **failure)
     with pytest.raises(Retry):
         await client.open_changes(named(shop))
     assert len(first) == 150
@@ -263,7 +263,7 @@ async def test_one_unreadable_item_fails_the_whole(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     good = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
-    github.trouble("GET", "/pulls$", times=3, status=200, body=json.dumps([good, good | {"head": None}]))
+    github.fail("GET", "/pulls$", times=3, status=200, body=json.dumps([good, good | {"head": None}]))
     with pytest.raises(Retry, match="head"):
         await client.open_changes(named(shop))
 
@@ -286,7 +286,7 @@ async def test_a_link_to_elsewhere_does_not_get_our_credentials(
     async with GithubDouble("", "") as elsewhere:
         link = f'<{elsewhere.api_url}/repos/acme/shop/pulls?page=2>; rel="next"'
         for page in ([pull], []):
-            github.trouble("GET", "/pulls$", status=200, body=json.dumps(page), headers={"link": link})
+            github.fail("GET", "/pulls$", status=200, body=json.dumps(page), headers={"link": link})
         with pytest.raises(Retry, match="is incomplete"):
             await client.open_changes(named(shop))
         assert [request.query["page"] for request in github.requests] == ["1", "2"]
@@ -338,7 +338,7 @@ async def test_a_repository_is_found_by_its_name(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "seconds"),
+    ("failure", "seconds"),
     [
         ({"status": 403, "headers": {"retry-after": "57"}}, 57),
         ({"status": 429, "headers": {"retry-after": "57"}}, 57),
@@ -363,10 +363,10 @@ async def test_a_rate_limit_is_heeded(
     github: GithubDouble,
     client: GithubPullRequests,
     shop: GithubRepository,
-    trouble: dict[str, Any],
+    failure: dict[str, Any],
     seconds: int,
 ) -> None:
-    github.trouble("GET", "/pulls$", **trouble)
+    github.fail("GET", "/pulls$", **failure)
     for _ in range(2):
         with pytest.raises(Retry, match=rf"allowed in {seconds} s") as caught:
             await client.open_changes(named(shop))
@@ -378,7 +378,7 @@ async def test_a_rate_limit_is_heeded(
 async def test_after_the_wait_requests_are_sent_again(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    github.trouble("GET", "/pulls$", status=429, headers={"retry-after": "57"})
+    github.fail("GET", "/pulls$", status=429, headers={"retry-after": "57"})
     monkeypatch.setattr("stager.forges.github.api.rest.time.monotonic", lambda: 1000.0)
     with pytest.raises(Retry):
         await client.open_changes(named(shop))

@@ -64,7 +64,7 @@ class TestRedelivery:
 
     async def test_one_that_github_refuses_stops_no_other(self, github: GithubDouble, app: Forge) -> None:
         github.app.log = [delivery("one", 502), delivery("two", 502)]
-        github.trouble("POST", "/attempts$", status=422)
+        github.fail("POST", "/attempts$", status=422)
         assert await app.redelivery.redeliver(SINCE) == 1
 
     @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ class TestRedelivery:
         self, github: GithubDouble, app: Forge, how: dict[str, object]
     ) -> None:
         github.app.log = [delivery("lost", 502)]
-        github.trouble("GET", "/deliveries$", times=9, **how)
+        github.fail("GET", "/deliveries$", times=9, **how)
         with pytest.raises(Retry):
             await app.redelivery.redeliver(SINCE)
 
@@ -99,7 +99,7 @@ class TestLimits:
 
     async def test_are_told(self, github: GithubDouble, account: Forge, repository: Repository) -> None:
         assert account.redelivery.limits() is None
-        github.trouble("GET", "/pulls$", status=200, body="[]", headers=self.headers(4321))
+        github.fail("GET", "/pulls$", status=200, body="[]", headers=self.headers(4321))
         await client_of(account).open_changes(repository)
         limits = account.redelivery.limits()
         assert limits is not None
@@ -109,7 +109,7 @@ class TestLimits:
     async def test_nothing_is_asked_once_nothing_is_left(
         self, github: GithubDouble, account: Forge, repository: Repository, shop: GithubRepository
     ) -> None:
-        github.trouble("GET", "/pulls$", status=200, body="[]", headers=self.headers(0))
+        github.fail("GET", "/pulls$", status=200, body="[]", headers=self.headers(0))
         assert await client_of(account).open_changes(repository) == []
         with pytest.raises(Retry) as caught:
             await client_of(account).open_changes(repository)
@@ -128,7 +128,7 @@ class TestLimits:
     async def test_odd_ones_are_none(
         self, github: GithubDouble, account: Forge, repository: Repository, headers: dict[str, str]
     ) -> None:
-        github.trouble("GET", "/pulls$", times=2, status=200, body="[]", headers=headers)
+        github.fail("GET", "/pulls$", times=2, status=200, body="[]", headers=headers)
         for _ in range(2):
             assert await client_of(account).open_changes(repository) == []
         assert account.redelivery.limits() is None

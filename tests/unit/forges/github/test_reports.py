@@ -77,7 +77,7 @@ async def test_a_comment_that_was_deleted_is_made_anew(
 ) -> None:
     known = await say(client, pull, "live")
     pull.comments.clear()
-    github.trouble("PATCH", known, status=status)
+    github.fail("PATCH", known, status=status)
     fresh = await say(client, pull, "refreshed", known)
     assert fresh != known
     assert said(pull) == ["refreshed"]
@@ -87,7 +87,7 @@ async def test_one_that_is_deleted_between_finding_and_editing_is_made_anew(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     await say(client, pull, "live")
-    github.trouble("PATCH", "/comments/", status=404)
+    github.fail("PATCH", "/comments/", status=404)
     await say(client, pull, "refreshed")
     assert len(github.requested("POST")) == 2
 
@@ -106,7 +106,7 @@ async def test_a_strangers_comment_with_our_marker_is_left_alone(
 async def test_who_we_are_is_asked_once_and_need_not_be_known(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull, status: int
 ) -> None:
-    github.trouble("GET", "/user$", status=status, times=9)
+    github.fail("GET", "/user$", status=status, times=9)
     ours = github.add_comment(pull, MARKER, author="stager[bot]")
     assert await say(client, pull, "live") == str(ours.id)
     assert await say(client, pull, "refreshed") == str(ours.id)
@@ -117,7 +117,7 @@ async def test_wrong_credentials_are_not_taken_for_an_unknown_name(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     forged = github.add_comment(pull, MARKER, author="mallory")
-    github.trouble("GET", "/user$", status=401)
+    github.fail("GET", "/user$", status=401)
     with pytest.raises(Refused):
         await say(client, pull, "live")
     await say(client, pull, "live")
@@ -160,12 +160,12 @@ def impatient(github: GithubDouble, session: aiohttp.ClientSession) -> GithubPul
     )
 
 
-@pytest.mark.parametrize("trouble", AMBIGUOUS)
+@pytest.mark.parametrize("failure", AMBIGUOUS)
 async def test_a_comment_that_was_made_although_the_answer_was_lost_is_found(
-    github: GithubDouble, impatient: GithubPullRequests, pull: GithubPull, trouble: dict[str, Any]
+    github: GithubDouble, impatient: GithubPullRequests, pull: GithubPull, failure: dict[str, Any]
 ) -> None:
-    github.trouble("POST", "/comments$", after=True, **trouble)
-    if "delay" in trouble:
+    github.fail("POST", "/comments$", after=True, **failure)
+    if "delay" in failure:
         with pytest.raises(Retry):  # It isn't there yet; but it is when we are asked again.
             await say(impatient, pull, "live")
         await asyncio.sleep(2.0)
@@ -175,12 +175,12 @@ async def test_a_comment_that_was_made_although_the_answer_was_lost_is_found(
     assert len(github.requested("POST")) == 1
 
 
-@pytest.mark.parametrize("trouble", AMBIGUOUS[:-1])
+@pytest.mark.parametrize("failure", AMBIGUOUS[:-1])
 async def test_a_comment_that_was_not_made_is_not_sent_again_blindly(
-    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, trouble: dict[str, Any]
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull, failure: dict[str, Any]
 ) -> None:
-    how = {"status": 500} if "truncate" in trouble else trouble
-    github.trouble("POST", "/comments$", **how)
+    how = {"status": 500} if "truncate" in failure else failure
+    github.fail("POST", "/comments$", **how)
     with pytest.raises(Retry):
         await say(client, pull, "live")
     assert [request.method for request in github.requests] == ["GET", "GET", "POST", "GET"]
@@ -192,7 +192,7 @@ async def test_an_edit_is_tried_again(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     known = await say(client, pull, "live")
-    github.trouble("PATCH", known, status=502, times=2, after=True)
+    github.fail("PATCH", known, status=502, times=2, after=True)
     assert await say(client, pull, "refreshed", known) == known
     assert said(pull) == ["refreshed"]
 
@@ -202,7 +202,7 @@ async def test_a_list_or_an_edit_that_fails_makes_no_second_comment(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull, method: str
 ) -> None:
     await say(client, pull, "live")
-    github.trouble(method, "/comments", status=503, times=3)
+    github.fail(method, "/comments", status=503, times=3)
     with pytest.raises(Retry):
         await say(client, pull, "refreshed")
     assert len(github.requested("POST")) == 1
@@ -212,7 +212,7 @@ async def test_an_unreadable_list_makes_no_second_comment(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     await say(client, pull, "live")
-    github.trouble("GET", "/comments", status=200, body='[{"id": "?"}]')
+    github.fail("GET", "/comments", status=200, body='[{"id": "?"}]')
     with pytest.raises(Retry):
         await say(client, pull, "refreshed")
     assert len(github.requested("POST")) == 1
@@ -226,7 +226,7 @@ async def test_an_id_that_is_none_of_ours_is_as_good_as_lost(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason", "words"),
+    ("failure", "reason", "words"),
     [
         (
             {"status": 401, "body": '{"message": "Bad credentials"}'},
@@ -262,14 +262,14 @@ async def test_a_refusal_bears_githubs_own_sentence_and_what_to_do(
     github: GithubDouble,
     client: GithubPullRequests,
     pull: GithubPull,
-    trouble: dict[str, Any],
+    failure: dict[str, Any],
     reason: str,
     words: list[str],
 ) -> None:
-    github.trouble("POST", "/comments$", **trouble)
+    github.fail("POST", "/comments$", **failure)
     with pytest.raises(Refused) as caught:
         await say(client, pull, "live")
-    assert (caught.value.status, caught.value.reason) == (trouble["status"], reason)
+    assert (caught.value.status, caught.value.reason) == (failure["status"], reason)
     for word in words:
         assert word in str(caught.value)
     assert len(github.requested("POST")) == 1
@@ -278,23 +278,23 @@ async def test_a_refusal_bears_githubs_own_sentence_and_what_to_do(
 async def test_a_rate_limit_on_a_new_comment_is_no_doubt(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
-    github.trouble("POST", "/comments$", status=403, headers={"retry-after": "30"})
+    github.fail("POST", "/comments$", status=403, headers={"retry-after": "30"})
     with pytest.raises(Retry, match="allowed in 30 s"):
         await say(client, pull, "live")
     assert github.requests[-1].method == "POST"
 
 
-@pytest.mark.parametrize("trouble", [*AMBIGUOUS[:-1], {"status": 401}, {"status": 403}, {"status": 422}])
+@pytest.mark.parametrize("failure", [*AMBIGUOUS[:-1], {"status": 401}, {"status": 403}, {"status": 422}])
 async def test_credentials_are_in_no_error_and_no_log(
     github: GithubDouble,
     client: GithubPullRequests,
     pull: GithubPull,
-    trouble: dict[str, Any],
+    failure: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = [PASSWORD, ENCODED]
-    github.trouble("GET", "/comments$", times=99, **trouble)
+    github.fail("GET", "/comments$", times=99, **failure)
     with pytest.raises(StagerError) as caught:
         await say(client, pull, "live")
     printed = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value)) + caplog.text

@@ -32,7 +32,7 @@ async def test_one_that_is_not_there_is_as_good_as_gone(
 
 async def test_a_no_is_told(github: GithubDouble, client: GithubPullRequests, pull: GithubPull) -> None:
     known = await say(client, pull, "live")
-    github.trouble("DELETE", known, status=403)
+    github.fail("DELETE", known, status=403)
     with pytest.raises(Refused):
         await client.uncomment(link(pull), marker=MARKER, known=known)
     assert said(pull) == ["live"]

@@ -14,7 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stager.domain.errors import Refused
-from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Delivery, Event, Ignored
+from stager.domain.pull_requests.events import (
+    AccessGranted,
+    ChangeAction,
+    ChangeEvent,
+    Delivery,
+    Event,
+    Ignored,
+)
 from stager.domain.source import Repository, Trust
 from stager.forges.github.webhooks.events import LARGEST_BODY, GithubWebhooks
 from tests.doubles.github import GithubDouble, GithubPull, GithubRepository, received, signed
@@ -331,15 +338,29 @@ def test_any_ref_that_git_allows_is_read(ref: str) -> None:
 
 
 @pytest.mark.requirement("R74")
-@pytest.mark.parametrize(
-    "event", ["ping", "push", "issues", "installation", "repository", "delete", "", "a new one"]
-)
+@pytest.mark.parametrize("event", ["ping", "push", "issues", "repository", "delete", "", "a new one"])
 def test_r74_every_other_event_has_no_effect(event: str) -> None:
     payload = GITHUB.event("opened", pull_request())
     assert ignored(payload, event) == Ignored(
         f"event {event} has no effect", Repository(f"github:{REPOSITORY.id}", "acme", "shop")
     )
     assert ignored({"zen": "Keep it logically awesome."}, event).repository is None
+
+
+@pytest.mark.parametrize(
+    ("event", "action", "read"),
+    [
+        ("installation", "created", AccessGranted()),
+        ("installation", "unsuspend", AccessGranted()),
+        ("installation_repositories", "added", AccessGranted()),
+        ("installation", "deleted", Ignored("installation grants no access")),
+        ("installation_repositories", "removed", Ignored("installation_repositories grants no access")),
+        ("installation", None, Ignored("installation grants no access")),
+    ],
+)
+def test_an_installation_of_the_app_gives_access(event: str, action: str | None, read: Event) -> None:
+    headers, body = signed(event, {"action": action, "installation": {"id": 1}}, SECRET)
+    assert WEBHOOKS.read(received(WEBHOOKS, headers, body)) == read
 
 
 @pytest.mark.requirement("R74")
@@ -380,10 +401,10 @@ def test_an_action_of_another_type_has_no_effect(action: object) -> None:
 def test_a_malformed_pull_request_has_no_effect_and_the_reason_says_where(path: str, value: object) -> None:
     payload = json.loads(json.dumps(GITHUB.event("opened", pull_request())))
     *parents, last = path.split(".")
-    place = payload
+    server = payload
     for parent in parents:
-        place = place[parent]
-    place[last] = value
+        server = server[parent]
+    server[last] = value
     assert f"{path}: " in ignored(payload).reason
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.version import __version__
@@ -46,6 +47,11 @@ class Preview:
     def is_settled(self) -> bool:
         """Whether no deployment is in progress."""
         return self.state not in IN_PROGRESS
+
+    @property
+    def slug(self) -> str:
+        """The first label of its host."""
+        return (urlsplit(self.url).hostname or "").partition(".")[0]
 
     @property
     def pull_request(self) -> str:
@@ -96,6 +102,13 @@ class Api:
     def approve(self, id_: str, sha: str) -> Preview:
         """Approve a commit of a fork by its full id. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/approve", {"sha": sha}))
+
+    def share(self, id_: str, body: Mapping[str, Any]) -> Json:
+        """Create a share link; returns it with its URL."""
+        found = self.connection.post(f"{ENVIRONMENTS}/{id_}/share-links", body)
+        if not isinstance(found, dict) or not {"url", "expires_at"} <= found.keys():
+            raise _unexpected()
+        return found
 
     def deployments(self, id_: str) -> list[Deployment]:
         """Return its deployments, newest first."""

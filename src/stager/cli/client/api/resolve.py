@@ -1,4 +1,4 @@
-"""Finds the preview that the arguments of a command name: application and name, name alone, id, or URL."""
+"""Finds the preview that arguments name: by name, slug, id, host or URL, with or without its application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def find(api: Api, words: Sequence[str]) -> Preview:
     """Return the preview that these words name.
 
     Args:
-        words: `IMAGE NAME`, or a name, an id or a URL.
+        words: `IMAGE NAME` or `NAME`. NAME is the raw name, the slug, the id, the host or the URL; the raw
+            name takes precedence.
 
     Raises:
         ClientError: there is none, or there are several.
@@ -24,7 +25,8 @@ def find(api: Api, words: Sequence[str]) -> Preview:
     if len(words) > 2:
         raise ClientError("Too many arguments.", hint="Pass IMAGE NAME, an id, or a URL.", code=Code.USAGE)
     app, word = words if len(words) == 2 else ("", words[0])
-    found = [p for p in api.previews(app) if (p.name == word if app else _matches(p, word))]
+    known = api.previews(app)
+    found = [p for p in known if p.name == word] or [p for p in known if _matches(p, word)]
     # A branch of a fork may have the name of one of the repository's own branches, which takes precedence.
     candidates = [p for p in found if p.state != "refused"] or found
     if len(candidates) > 1:
@@ -55,7 +57,8 @@ def _not_found(which: str) -> ClientError:
 def _matches(preview: Preview, word: str) -> bool:
     if "://" in word:
         return urlsplit(word).netloc.lower() == urlsplit(preview.url).netloc.lower()
-    return word in (preview.id, preview.name)
+    address = urlsplit(preview.url)
+    return word == preview.id or word.lower() in (preview.slug, address.netloc, address.hostname)
 
 
 def _ambiguous(word: str, found: Sequence[Preview]) -> ClientError:

@@ -12,8 +12,8 @@ from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption,
 from stager.cli.client.output import echo, echo_json, note
 
 DOCTOR = "/api/v1/doctor"
-MARKS = {"fine": "✓", "warning": "!", "wrong": "✗"}
-WRONG = "wrong"
+MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+ERROR = "error"
 
 
 def mount(app: typer.Typer) -> None:
@@ -24,8 +24,8 @@ def mount(app: typer.Typer) -> None:
 def doctor(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
     """Check Docker, disk, ports, DNS and GitHub. The server runs the checks; you must be an administrator.
 
-    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`fine`,
-    `warning` or `wrong`), `message` and `hint`.
+    The exit code is 1 when a check fails. With --json: a list of objects with `subject`, `verdict` (`ok`,
+    `warning` or `error`), `message` and `hint`.
     """
     report(findings_of(endpoint), as_json=as_json)
 
@@ -44,7 +44,7 @@ def report(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     else:
         for finding in found:
             _write(finding)
-    failed = sum(finding["verdict"] == WRONG for finding in found)
+    failed = sum(finding["verdict"] == ERROR for finding in found)
     if failed:
         checks = "1 check" if failed == 1 else f"{failed} checks"
         raise ClientError(f"{checks} failed.", hint="" if as_json else "See the hints above.")

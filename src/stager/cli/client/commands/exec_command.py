@@ -46,8 +46,13 @@ def mount(app: typer.Typer) -> None:
 def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> None:
     """Run a command or a shell in a preview.
 
-    `stager exec PREVIEW -- COMMAND` runs a command; without one, a shell starts. The exit code is the
+    `stager exec [IMAGE] NAME -- COMMAND` runs a command; without one, a shell starts. The exit code is the
     command's. Standard input is only passed on from a terminal.
+
+    \b
+    Examples:
+      stager exec shop my-branch
+      stager exec shop my-branch -- python manage.py migrate
     """
     with server(endpoint) as api:
         preview = find(api, which)

@@ -56,8 +56,14 @@ def launch(  # noqa: PLR0913 (the options of the command)
 
     Waits until the preview is live, shows the position in the build queue, the build log and the start, and
     opens the preview in a browser. Ctrl-C stops waiting; the server continues.
+
+    \b
+    Examples:
+      stager launch shop my-branch
+      stager launch shop my-branch --set FEATURE_CART=on --no-wait
     """
     with server(endpoint) as api:
+        name = find(api, [image, name]).name if "://" in name else name
         preview = api.launch(image, name, _pairs(parameters or []))
         _finish(api, preview, wait=wait, timeout=timeout, browser=browser, as_json=as_json)
 
@@ -69,7 +75,12 @@ def redeploy(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Redeploy a preview with its last parameters."""
+    """Redeploy a preview with its last parameters.
+
+    \b
+    Example:
+      stager redeploy shop my-branch
+    """
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
@@ -88,6 +99,10 @@ def approve(
 
     Code from a fork doesn't run until its commit is approved: read it first. COMMIT is the full id (40 or 64
     hex digits) of the pull request's latest commit.
+
+    \b
+    Example:
+      stager approve "$COMMIT" shop fix-typo
     """
     with server(endpoint) as api:
         preview = api.approve(find(api, which).id, sha)
@@ -105,6 +120,11 @@ def kill(
 
     Waits until the preview is no longer served. A pull request's preview is launched again by the next push,
     by reopening the pull request, or by `stager launch`.
+
+    \b
+    Examples:
+      stager kill shop my-branch
+      stager kill http://my-branch.demo.example.org
     """
     with server(endpoint) as api:
         preview = api.kill(find(api, which).id)

@@ -35,6 +35,11 @@ def logs(
     Prints the last lines of the instance's output; when no instance runs, those of the last one. --follow
     continues with the new instance when the preview is updated. With --json, the output is a list of lines,
     or one JSON string per line with --follow.
+
+    \b
+    Examples:
+      stager logs shop my-branch --follow
+      stager logs shop my-branch --build
     """
     with server(endpoint) as api:
         preview = find(api, which)

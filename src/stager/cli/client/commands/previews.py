@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,9 +11,25 @@ from stager.cli.client.api.api import Preview
 from stager.cli.client.api.errors import ClientError
 from stager.cli.client.api.resolve import find
 from stager.cli.client.auth.browser import open_at
+from stager.cli.client.columns import Column
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, Which, server
 from stager.cli.client.commands.completion import images
-from stager.cli.client.output import echo, echo_json, echo_table, note
+from stager.cli.client.lifetime import age
+from stager.cli.client.output import echo, echo_columns, echo_json, echo_table, local_time, note
+
+COLUMNS = (
+    Column("IMAGE", rank=1, max_width=24),
+    Column("NAME", max_width=32, can_shrink=True),
+    Column("STATE"),
+    Column("AGE", rank=2),
+    Column("PR", rank=3),
+    Column("TITLE", rank=4, max_width=40),
+    Column("AUTHOR", rank=5, max_width=20),
+    Column("COMMIT", rank=6),
+    Column("ID", rank=7),
+    Column("URL"),
+)
+"""The columns of the list. URLs are never cut, so that a terminal makes links of them."""
 
 
 def mount(app: typer.Typer) -> None:
@@ -35,7 +50,15 @@ def list_(
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List previews. The oldest comes first."""
+    """List previews. The oldest comes first.
+
+    In a narrow terminal, less important columns are left out; `stager show` has everything.
+
+    \b
+    Examples:
+      stager list --app shop
+      stager list --json | jq -r '.[].url'
+    """
     with server(endpoint) as api:
         found = api.previews(app, gone=gone)
     if as_json:
@@ -43,12 +66,16 @@ def list_(
     elif not found:
         note("There are no previews.")
     else:
-        rows = [(p.app, p.name, p.state, p.pull_request, p.sha[:7], p.id, p.url) for p in found]
-        echo_table(("IMAGE", "NAME", "STATE", "PR", "COMMIT", "ID", "URL"), rows)
+        echo_columns(COLUMNS, [_row(preview) for preview in found])
 
 
 def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Show a preview's status and deployments."""
+    """Show a preview's status and deployments.
+
+    \b
+    Example:
+      stager show shop my-branch
+    """
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
@@ -68,7 +95,12 @@ def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fals
 
 
 def open_(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Open a preview in the browser. Also prints its URL."""
+    """Open a preview in the browser. Also prints its URL.
+
+    \b
+    Example:
+      stager open shop my-branch
+    """
     with server(endpoint) as api:
         preview = find(api, which)
     if as_json:
@@ -79,12 +111,20 @@ def open_(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fal
         raise ClientError("No browser could be opened.", hint="Open the URL above, or set BROWSER.")
 
 
-def local_time(text: object) -> str:
-    """Format a time of the API in the local time zone."""
-    try:
-        return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
-        return ""
+def _row(preview: Preview) -> tuple[str, ...]:
+    change = preview.data.get("change") or {}
+    return (
+        preview.app,
+        preview.name,
+        preview.state,
+        age(preview.data.get("created_at")),
+        preview.pull_request,
+        str(change.get("title", "")),
+        str(change.get("author", "")),
+        preview.sha[:7],
+        preview.id,
+        preview.url,
+    )
 
 
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ class Progress:
     """Shows progress on standard error: one changing line on a terminal, a line per stage elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self.is_quiet = quiet
         self._last = ""
         self._status: Status | None = None
 
@@ -41,14 +41,14 @@ class Progress:
         """Show progress while the context is open."""
         terminal = console()
         with ExitStack() as stack:
-            if terminal.is_terminal and not self._quiet:
+            if terminal.is_terminal and not self.is_quiet:
                 self._status = stack.enter_context(terminal.status("", spinner_style="none"))
             yield self
         self._status = None
 
     def stage(self, sentence: str) -> None:
         """Show the current stage."""
-        if self._quiet or sentence == self._last:
+        if self.is_quiet or sentence == self._last:
             return
         self._last = sentence
         if self._status is not None:
@@ -58,7 +58,7 @@ class Progress:
 
     def line(self, text: str) -> None:
         """Show a line of the build log."""
-        if self._quiet:
+        if self.is_quiet:
             return
         if self._status is not None:
             self._status.console.print(f"  {plain(text)}", style="dim", soft_wrap=True)
@@ -79,13 +79,15 @@ def follow(api: Api, preview: Preview, timeout: float, progress: Progress) -> Pr
     wanted, until = preview.generation, time.monotonic() + timeout
     with BuildLog(api, preview.id) as log:
         for found, stage in poll(api, preview.id, until):
-            progress.stage(stage)
+            is_live = found.serving >= wanted
+            if is_live or not found.is_settled:  # otherwise, the error has the message
+                progress.stage(stage)
             log.show(found.state == "building" or stage == STAGES["building"], progress)
-            if found.serving >= wanted:
+            if is_live:
                 return found
             if found.is_settled:
                 log.show(False, progress)
-                raise failure(api, found)
+                raise failure(api, found, is_log_shown=log.is_shown)
     raise timed_out(timeout)
 
 
@@ -116,12 +118,16 @@ def _preview_and_stage(api: Api, id_: str) -> tuple[Preview, str]:
     return preview, preview.message if is_waiting else stage
 
 
-def failure(api: Api, preview: Preview) -> ClientError:
-    """The error for a failed deployment, with the last lines of the build log or the log."""
+def failure(api: Api, preview: Preview, *, is_log_shown: bool = False) -> ClientError:
+    """The error for a failed deployment, with the last lines of the build log or the log.
+
+    Args:
+        is_log_shown: whether the user has seen the build log.
+    """
     lines: list[str] = []
     with suppress(ClientError):
         if preview.reason == "build-failed":
-            lines = api.build_log(preview.id)
+            lines = [] if is_log_shown else api.build_log(preview.id)
         elif (
             preview.state == "failed"
         ):  # otherwise the log is that of the previous generation, which is still served
@@ -152,6 +158,7 @@ class BuildLog:
         self._id = id_
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self.is_shown = False
 
     def __enter__(self) -> BuildLog:
         return self
@@ -168,6 +175,7 @@ class BuildLog:
             self._thread.join(1.0)
         while not self._lines.empty():
             progress.line(self._lines.get())
+            self.is_shown = not progress.is_quiet
 
     def _read(self) -> None:
         with suppress(Exception), self._api.follow_build(self._id) as lines:

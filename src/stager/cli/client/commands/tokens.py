@@ -10,12 +10,11 @@ import typer
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, server
-from stager.cli.client.commands.previews import local_time
-from stager.cli.client.output import echo, echo_json, echo_table, note
+from stager.cli.client.lifetime import seconds
+from stager.cli.client.output import echo, echo_json, echo_table, local_time, note
 
 WHO = "/api/v1/whoami"
 TOKENS = "/api/v1/tokens"
-SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
 token = typer.Typer(no_args_is_help=True, help="Manage API tokens for CI and scripts.")
 
@@ -63,8 +62,12 @@ def create(
 
     A token never has more permissions than you have at the time of its use. With --json: `token`, `id`,
     `label`, `role`, `apps` and times.
+
+    \b
+    Example:
+      stager token create ci --role developer --app shop --expires 90d
     """
-    body = {"label": label, "role": role, "apps": apps or None, "expires_in": _seconds(expires)}
+    body = {"label": label, "role": role, "apps": apps or None, "expires_in": seconds("--expires", expires)}
     with server(endpoint) as api:
         created = api.connection.post(TOKENS, body)
     if as_json:
@@ -108,10 +111,3 @@ def _row(data: Mapping[str, Any]) -> tuple[str, ...]:
     images = "all" if data["apps"] is None else ", ".join(data["apps"])
     used = local_time(data["used_at"]) if data["used_at"] else "never"
     return (data["id"], data["label"], data["role"], images, local_time(data["expires_at"]), used)
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,4})([mhd])", text)
-    if found is None:
-        raise ClientError(f'--expires must be a duration such as 12h or 90d, not "{text}".', code=Code.USAGE)
-    return int(found[1]) * SECONDS[found[2]]

@@ -65,6 +65,10 @@ def wait(
 
     The preview needn't exist yet. The exit code is 1 when the deployment fails or a newer commit supersedes
     the expected one, 5 when the preview is removed, and 6 after the timeout.
+
+    \b
+    Example:
+      stager wait shop my-branch --sha "$COMMIT" --timeout 600
     """
     goal = Goal(_checked(sha), timeout, time.monotonic() + timeout)
     with server(endpoint) as api, Progress(quiet=as_json).shown() as progress:
@@ -100,15 +104,16 @@ def _wait_for_preview(api: Api, which: Sequence[str], goal: Goal, progress: Prog
 def _wait_until_live(api: Api, preview: Preview, goal: Goal, progress: Progress) -> Preview:
     """Return the preview once it serves the expected commit."""
     for found, stage in poll(api, preview.id, goal.until):
-        progress.stage(stage)
         if found.state == GONE:
             raise failure(api, found)
         if _serves(api, found, goal.sha):
+            progress.stage(stage)
             return found
         if not found.sha.startswith(goal.sha):
             _check_not_superseded(api, found, goal.sha)
         elif found.is_settled and found.reason != CHECKS:
             raise failure(api, found)
+        progress.stage(stage)
     raise goal.missed(preview.name, "isn't live" + (f" with {goal.sha[:SHORTEST]}" if goal.sha else ""))
 
 

@@ -23,10 +23,10 @@ from stager.domain.recipe import Recipe
 from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
 from stager.engines.docker.build.built_images import BuiltImages, facts
-from stager.engines.docker.build.dockerfile import declared
 from stager.engines.docker.build.progress import Progress
 from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts, Say
+from stager.project.dockerfile import declared
 
 log = structlog.get_logger(__name__)
 
@@ -46,9 +46,6 @@ NO_ENGINE = "unix:///dev/null"
 
 COMMIT_ARGUMENTS = frozenset({"STAGER_SHA", "SOURCE_COMMIT"})
 """Build arguments with the commit: named like the variable of instances, and as on hosting platforms."""
-
-LONGEST_DOCKERFILE = 1 << 16
-"""Bytes of a Dockerfile that are read for its ports and arguments. It is untrusted input."""
 
 HONOURS_CGROUPS = 23
 """The first Docker release whose BuildKit supports a parent cgroup for steps; 20.10 doesn't."""
@@ -109,7 +106,7 @@ class BuildxBuilder:
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`. Values of secrets are masked in the log."""
-        context = locate(order.tree, order.recipe)
+        context = await asyncio.to_thread(locate, order.tree, order.recipe)
         await self._check_room()
         await self._check_cgroup(say)
         with self.protected(order.key), tempfile.TemporaryDirectory(prefix="stager-build-") as folder:
@@ -118,12 +115,14 @@ class BuildxBuilder:
 
     async def _run(self, order: BuildOrder, context: Context, folder: Path, say: Say) -> str:
         id_file = folder / "image"
-        dockerfile = _text(context)
-        order = with_commit(order, dockerfile)
+        context = context.written(folder)
+        for line in context.note_lines:
+            say(line)
+        order = with_commit(order, context.text)
         arguments = buildx.command(
             context,
             order.recipe,
-            labels=self._images.labels(order, dockerfile),
+            labels=self._images.labels(order, context.text),
             tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
@@ -157,9 +156,9 @@ class BuildxBuilder:
             self._program = await buildx.program(buildx.environment(Recipe(), engine, folder))
         return self._program
 
-    def labels(self, order: BuildOrder) -> Mapping[str, str]:
+    async def labels(self, order: BuildOrder) -> Mapping[str, str]:
         """The labels of this order's image. Raises `Fault`, as `build` does, without a Dockerfile."""
-        dockerfile = _text(locate(order.tree, order.recipe))
+        dockerfile = (await asyncio.to_thread(locate, order.tree, order.recipe)).text
         return self._images.labels(with_commit(order, dockerfile), dockerfile)
 
     async def name(self, image: str, order: BuildOrder) -> None:
@@ -230,12 +229,6 @@ def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
     if not wanted:
         return order
     return replace(order, recipe=replace(order.recipe, arguments={**wanted, **order.recipe.arguments}))
-
-
-def _text(context: Context) -> str:
-    """The first part of the Dockerfile's text."""
-    with context.dockerfile.open("rb") as file:
-        return file.read(LONGEST_DOCKERFILE).decode("utf-8", "replace")
 
 
 def masking(recipe: Recipe) -> Callable[[str], str]:

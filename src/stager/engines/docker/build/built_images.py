@@ -12,9 +12,9 @@ import aiodocker
 from stager.domain.errors import Fault
 from stager.domain.names import slugify
 from stager.engines.docker import labels
-from stager.engines.docker.build.dockerfile import exposed, first_port
 from stager.engines.docker.client import engine_errors
 from stager.ports.builder import BuildOrder, ImageFacts
+from stager.project.dockerfile import exposed, first_port
 
 NAME_LENGTH = 60
 """Maximum characters of an application's name in a tag."""

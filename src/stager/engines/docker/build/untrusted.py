@@ -112,7 +112,7 @@ class UntrustedBuilder:
         if free is not None and free < floor:
             raise _disk_full("Docker's disk", free, floor)
         room = self._lending.largest_image if free is None else min(self._lending.largest_image, free - floor)
-        labels = self._trusted.labels(order)
+        labels = await self._trusted.labels(order)
         await image_transfer.take(docker, self._host, Expected(image, labels, room))
         await self._trusted.name(image, order)
         return image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stager.domain.errors import Refused
 from stager.forges.github.api import problems, responses
 from stager.forges.github.api.responses import AppCredentials
@@ -22,6 +24,7 @@ class GithubSetup(AppSetup):
         rest: an anonymous client: the code is the only credential.
         web_url: GitHub's web address.
         running: the App that this process uses; None for none, or one that wasn't created here.
+        use: makes this process use a created App from now on. Raises `Fault` for an unusable key.
         overridden: see the port.
     """
 
@@ -32,11 +35,13 @@ class GithubSetup(AppSetup):
         web_url: str,
         *,
         running: AppCredentials | None = None,
+        use: Callable[[AppCredentials], None],
         overridden: bool = False,
     ) -> None:
         self.forge_url = web_url.rstrip("/")
         self.overridden = overridden
         self._running = running
+        self._use = use
         self._rest = rest
         self._keyring = keyring
         self._app: AppCredentials | None = None
@@ -60,6 +65,9 @@ class GithubSetup(AppSetup):
             raise problems.unreadable(error, f"POST {CONVERSION}") from None
         self._keyring.save(app)
         self._app = app
+        if not self.overridden:
+            self._use(app)
+            self._running = app
         return self._made(app)
 
     def made(self) -> MadeApp | None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.comment_command import parse_command
 from stager.domain.pull_requests.events import (
+    AccessGranted,
     ChangeAction,
     ChangeEvent,
     ChecksCompleted,
@@ -40,6 +41,9 @@ OWN_CONTEXT = "stager/"
 _EDITS = ("labeled", "unlabeled", "ready_for_review", "converted_to_draft")
 _ACTIONS = {action.value: action for action in ChangeAction} | dict.fromkeys(_EDITS, ChangeAction.EDITED)
 """GitHub's `pull_request` actions with an effect. The others are about reviews, people and merging."""
+
+_GRANTS = frozenset({"created", "unsuspend", "new_permissions_accepted", "added"})
+"""Actions of `installation` and `installation_repositories` that give an App access."""
 
 
 class GithubWebhooks(Webhooks):
@@ -170,6 +174,11 @@ def _merge_queued(payload: dict[str, object]) -> Event | str:
     return MergeQueued(event.repository, event.sha)
 
 
+def _access_changed(payload: dict[str, object]) -> Event | str:
+    """An installation of the App. Its repositories may have pull requests already."""
+    return AccessGranted() if payload.get("action") in _GRANTS else "grants no access"
+
+
 _READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
     "pull_request": _change_seen,
     "issue_comment": _command_said,
@@ -177,6 +186,8 @@ _READERS: Mapping[str, Callable[[dict[str, object]], Event | str]] = {
     "check_run": _checks_ended,
     "status": _checks_ended,
     "merge_group": _merge_queued,
+    "installation": _access_changed,
+    "installation_repositories": _access_changed,
 }
 READ_EVENTS = frozenset(_READERS)
 """The events with an effect."""

@@ -1,0 +1,111 @@
+"""A read-only view of a repository's files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+MAX_FILES = 20_000
+"""Files that are listed; the rest of a larger repository isn't searched."""
+
+MAX_DEPTH = 6
+"""Folders below each other that are searched."""
+
+MAX_TEXT = 256 * 1024
+"""Bytes of a file that is read. Lock files may be larger; only their presence counts."""
+
+SKIPPED = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "env", "node_modules", "bower_components"),
+        *("vendor", "third_party", "__pycache__", "site-packages", ".mypy_cache", ".next", ".cache"),
+    }
+)
+"""Names of folders with other projects' files, or with files that tools generate."""
+
+
+class Tree:
+    """The files of a folder, by paths relative to it, with `/` between their parts.
+
+    Symbolic links are followed within the repository only. Files that are missing, too large, not regular or
+    not text are all read as empty.
+
+    Args:
+        root: the repository's folder.
+        folder: a folder of the repository that this is the view of.
+    """
+
+    def __init__(self, root: Path, folder: str = ".") -> None:
+        self.root = root.resolve(strict=True)
+        self.folder = str(PurePosixPath(folder))
+
+    def below(self, folder: str) -> Tree:
+        """Return the view of a folder of this one."""
+        return Tree(self.root, str(PurePosixPath(self.folder) / folder))
+
+    def has(self, path: str) -> bool:
+        """Whether this is a regular file."""
+        found = self._resolved(path)
+        return found is not None and found.is_file()
+
+    def has_folder(self, path: str) -> bool:
+        """Whether this is a folder."""
+        found = self._resolved(path)
+        return found is not None and found.is_dir()
+
+    def first(self, *paths: str) -> str:
+        """Return the first of these that is a file; empty for none."""
+        return next((path for path in paths if self.has(path)), "")
+
+    def text(self, path: str) -> str:
+        """Return a file's text, without a byte order mark; empty if it can't be read."""
+        found = self._resolved(path)
+        if found is None:
+            return ""
+        try:
+            return _read(found).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """All files, except those in `SKIPPED` folders: the root's first, then folder by folder."""
+        start = self._resolved(".")
+        return tuple(islice(_walk(start), MAX_FILES)) if start is not None and start.is_dir() else ()
+
+    def matching(self, *patterns: str) -> tuple[str, ...]:
+        """Return the files whose name matches one of these patterns (`fnmatch`)."""
+        return tuple(
+            path
+            for path in self.files
+            if any(fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
+        )
+
+    def _resolved(self, path: str) -> Path | None:
+        try:
+            found = (self.root / self.folder / path).resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, or an invalid name
+            return None
+        return found if found.is_relative_to(self.root) else None
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file of at most `MAX_TEXT` bytes; empty otherwise. A FIFO doesn't block."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        return file.read(MAX_TEXT) if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_TEXT else b""
+
+
+def _walk(start: Path) -> Iterator[str]:
+    for folder, names, files in os.walk(start):
+        here = PurePosixPath(Path(folder).relative_to(start).as_posix())
+        names[:] = sorted(set(names) - SKIPPED) if len(here.parts) < MAX_DEPTH else []
+        for name in sorted(files):
+            path = str(here / name)
+            if path.isprintable():  # also excludes names that aren't UTF-8
+                yield path

@@ -1,0 +1,1 @@
+"""Installs Stager as systemd services on this machine."""

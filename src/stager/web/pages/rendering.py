@@ -1,0 +1,66 @@
+"""Renders Stager's pages: the templates, and the headers of every page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
+
+from stager.domain.identity.actor import Actor
+from stager.domain.text import with_code
+from stager.version import __version__
+from stager.web.auth.user_agent import describe
+
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # With `no-referrer`, browsers send `Origin: null` for forms, so Stager's own couldn't be recognized.
+    "Referrer-Policy": "same-origin",
+    "X-Robots-Tag": "noindex",
+    "Cache-Control": "no-store",
+}
+SCRIPTED = SECURITY | {
+    "Content-Security-Policy": SECURITY["Content-Security-Policy"] + "; script-src 'self'; connect-src 'self'"
+}
+"""Allows Stager's own scripts, and their requests."""
+
+templates = Environment(
+    loader=PackageLoader("stager.web"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+)
+templates.filters["browser"] = describe
+templates.filters["code"] = lambda text: Markup(with_code(str(escape(text))))  # noqa: S704 (it is escaped)
+
+
+def render(
+    template: str,
+    *,
+    visitor: Actor | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] = SECURITY,
+    **context: object,
+) -> HTMLResponse:
+    """Return a page as a response.
+
+    Args:
+        visitor: the user whose name and search box the header shows; None for public pages.
+        context: the variables of the template.
+    """
+    html = templates.get_template(template).render(
+        version=__version__, visitor=visitor.name if visitor else "", **context
+    )
+    return HTMLResponse(html, status, headers=dict(headers))
+
+
+def allow_forms_to(sources: str, headers: Mapping[str, str] = SECURITY) -> dict[str, str]:
+    """Return the headers of a page whose forms may also be sent, or redirected, to other origins. Browsers
+    check redirects against `form-action` as well.
+
+    Args:
+        sources: source expressions of a Content-Security-Policy.
+    """
+    policy = headers["Content-Security-Policy"].replace("form-action 'self'", f"form-action 'self' {sources}")
+    return {**headers, "Content-Security-Policy": policy}

@@ -1,0 +1,156 @@
+"""What a bad ending means for an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stager.domain.deployment import (
+    CRASHES_ALLOWED,
+    LONG_RUN,
+    LONGEST_PAUSE,
+    after_answer,
+    after_error,
+    after_exit,
+    pause,
+)
+from stager.domain.environment import Attempt, Instance, InstanceState
+from stager.domain.errors import Fault, Outcome, Refused, Retry
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+JUST_NOW = (NOW - timedelta(seconds=1)).isoformat()
+HEALTHY_BEFORE = {"web": "i1@before"}
+
+
+def ended(started_at: str = JUST_NOW, exit_code: int | None = 1) -> Instance:
+    return Instance("i1", "e", "web", "d", 1, InstanceState.STOPPED, started_at, exit_code)
+
+
+def seconds(attempt: Attempt) -> float:
+    """How long until the next try."""
+    assert attempt.retry_at
+    return (attempt.retry_at - NOW).total_seconds()
+
+
+class TestPause:
+    def test_doubles_up_to_a_minute(self) -> None:
+        assert [pause(n).total_seconds() for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+    @pytest.mark.parametrize("failures", [10, 100, 10_000_000])
+    def test_has_a_longest(self, failures: int) -> None:
+        assert pause(failures) == LONGEST_PAUSE
+
+
+class TestAfterError:
+    def test_of_what_may_pass_there_is_another_try(self) -> None:
+        first = after_error(Attempt(1), Retry("Not now.", hint="Wait.", reason="away"), NOW)
+        second = after_error(first, Retry("Not now.", reason="away"), NOW)
+
+        assert (first.final, second.final) == (False, False)
+        assert (seconds(first), seconds(second)) == (1, 2)
+        assert first.outcome == Outcome("retry", "away", "Not now.", "Wait.")
+
+    @pytest.mark.parametrize("kind", [Fault, Refused])
+    def test_of_what_wont_there_is_none(self, kind: type[Fault | Refused]) -> None:
+        attempt = after_error(Attempt(1), kind("Broken.", reason="broken", detail="log"), NOW)
+
+        assert (attempt.final, attempt.retry_at) == (True, None)
+        assert attempt.outcome
+        assert (attempt.outcome.reason, attempt.outcome.detail) == ("broken", "log")
+
+
+class TestAfterExit:
+    @pytest.mark.parametrize("exit_code", [137, 143])
+    def test_one_that_somebody_killed_at_boot_is_started_again(self, exit_code: int) -> None:
+        attempt = after_exit(Attempt(1), ended(exit_code=exit_code), "", NOW)
+
+        assert (attempt.final, seconds(attempt)) == (False, 1)
+        again = replace(attempt, failures=CRASHES_ALLOWED)
+        assert after_exit(again, ended(exit_code=exit_code), "", NOW).final
+
+    def test_at_boot_it_is_final(self) -> None:
+        attempt = after_exit(Attempt(1), ended(exit_code=3), "last\nlines", NOW)
+
+        assert (attempt.final, attempt.retry_at) == (True, None)
+        assert attempt.outcome
+        assert (attempt.outcome.kind, attempt.outcome.reason) == ("fault", "exited")
+        assert "exit code 3" in attempt.outcome.message
+        assert attempt.outcome.detail == "last\nlines"
+
+    def test_for_memory_it_says_so_with_the_limit(self) -> None:
+        hungry = replace(ended(exit_code=137), memory_exceeded=512 << 20)
+        at_boot = after_exit(Attempt(1), hungry, "last", NOW)
+        later = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), hungry, "last", NOW)
+
+        assert (at_boot.final, later.final) == (True, False)
+        assert at_boot.outcome == later.outcome
+        assert at_boot.outcome
+        assert at_boot.outcome.reason == "out-of-memory"
+        assert "512 MiB" in at_boot.outcome.message
+        assert "`memory`" in at_boot.outcome.hint
+        assert at_boot.outcome.detail == "last"
+
+    def test_after_it_answered_once_it_is_started_again(self) -> None:
+        attempt = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), ended(), "", NOW)
+
+        assert (attempt.final, attempt.failures, seconds(attempt)) == (False, 1, 1)
+        assert attempt.outcome
+        assert attempt.outcome.reason == "crashed"
+
+    def test_so_often_in_a_row(self) -> None:
+        attempt, finals = Attempt(1, healthy_runs=HEALTHY_BEFORE), []
+        for _ in range(CRASHES_ALLOWED + 1):
+            attempt = after_exit(attempt, ended(), "", NOW)
+            finals.append(attempt.final)
+
+        assert finals == [False] * CRASHES_ALLOWED + [True]
+        assert attempt.retry_at is None
+
+    def test_what_it_waited_for_before_isnt_counted(self) -> None:
+        attempt = Attempt(1)
+        for _ in range(CRASHES_ALLOWED + 1):
+            attempt = after_error(attempt, Retry("Not now.", reason="engine-away"), NOW)
+        attempt = after_exit(attempt, ended(exit_code=137), "", NOW)
+
+        assert (attempt.final, attempt.failures) == (False, 1)
+
+    @pytest.mark.parametrize(("ran", "failures"), [(LONG_RUN, 1), (LONG_RUN - timedelta(seconds=1), 4)])
+    def test_counting_starts_afresh_after_a_long_run(self, ran: timedelta, failures: int) -> None:
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
+
+        assert after_exit(before, ended((NOW - ran).isoformat()), "", NOW).failures == failures
+
+    @pytest.mark.parametrize("stamp", ["", "yesterday"])
+    def test_a_stamp_that_says_nothing_is_no_long_run(self, stamp: str) -> None:
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
+
+        assert after_exit(before, ended(stamp), "", NOW).failures == 4
+
+    @pytest.mark.parametrize("stamp", ["2025-12-31T23:00:00.123456789Z", "2025-12-31T23:00:00Z"])
+    def test_a_stamp_as_docker_writes_it(self, stamp: str) -> None:
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
+
+        assert after_exit(before, ended(stamp), "", NOW).failures == 1
+
+    @pytest.mark.parametrize("healthy", [{}, HEALTHY_BEFORE])
+    def test_without_an_exit_code(self, healthy: Mapping[str, str]) -> None:
+        attempt = after_exit(Attempt(1, healthy_runs=healthy), ended(exit_code=None), "", NOW)
+
+        assert attempt.outcome
+        assert "exit code" not in attempt.outcome.message
+
+
+class TestAfterAnswer:
+    def test_failures_to_start_are_forgiven(self) -> None:
+        before = Attempt(1, failures=3, retry_at=NOW, outcome=Outcome("retry", "away", "Not now."))
+        instance = ended()
+
+        assert after_answer(before, instance) == Attempt(1, healthy_runs={"web": instance.run})
+
+    def test_crashes_arent(self) -> None:
+        before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
+
+        assert after_answer(before, ended()) == replace(before, healthy_runs={"web": ended().run})

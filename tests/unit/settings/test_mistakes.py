@@ -1,0 +1,204 @@
+"""Mistakes that people make in a configuration: each is answered with its line, its cause and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import pytest
+
+from stager.domain.errors import Fault
+from stager.settings.repository_file import read_file
+from stager.settings.sections.applications import RepositoryKey
+from tests.unit.settings.conftest import LinesOf
+
+TOKEN = "ghp_" + "a" * 36
+USERS = "authentication_strategy: basic\nusers: ['ann:${PW}']\n"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A file, the line of its mistake, and texts of the answer: the cause, and what to write."""
+
+    text: str
+    line: int
+    cause: str
+    fix: str
+    at: str = ""
+
+    def is_answered_by(self, lines: Sequence[str]) -> bool:
+        start = f"line {self.line}" if self.line else ""
+        return any(
+            line.startswith(start) and self.cause in line and self.fix in line and self.at in line
+            for line in lines
+        )
+
+
+def app(*lines: str) -> str:
+    """One application with these settings, the first of which is in line 3."""
+    return "\n".join(["images:", "  shop:", *(f"    {line}" for line in lines), ""])
+
+
+ERRORS = [
+    # keys
+    Mistake(app("prot: 3000"), 3, "unknown key", 'did you mean "port"?', "images.shop.prot"),
+    Mistake("imagse:\n  shop: {port: 80}\n", 1, "unknown key", 'did you mean "images"?'),
+    Mistake("domain: x.io\nport: 3000\n", 2, "belongs under an entry of `images`", "images"),
+    Mistake("# mine\nmemory: 1g\n", 2, "belongs under `defaults`", "under one of the `images`"),
+    Mistake(app("port: 80", "RAILS_ENV: test"), 4, "unknown key", "goes under `env`"),
+    Mistake(
+        app("port: 80", "environment: {A: b}"), 4, "is called `env`", "write `env: {RAILS_ENV: staging}`"
+    ),
+    Mistake(app("port: 80", "dockerfile: a/Dockerfile"), 4, "belongs under `build`", "{dockerfile: PATH}"),
+    Mistake(app("port: 80", "volumes: [data:/data]"), 4, "aren't supported", "the files of its image"),
+    Mistake(app("port: 80", "services: {db: postgres}"), 4, "aren't supported", "pass its address in `env`"),
+    Mistake(app("port: 80", "depends_on: [db]"), 4, "isn't supported", "pass its address in `env`"),
+    Mistake(app('ports: ["3000:3000"]'), 3, "isn't needed", "write `port: 3000`"),
+    Mistake(app("port: 80", "ttl: 3d"), 4, "isn't supported", "`max_previews`"),
+    Mistake(
+        app("port: 80", "healthcheck: /up"), 4, "is called `health_path`", "write `health_path: /health`"
+    ),
+    Mistake("github:\n  token: x\n", 2, "is called `outgoing_auth.password`", "${STAGER_GITHUB_TOKEN}"),
+    Mistake("github:\n  webhook_secret: x\n", 2, "belongs under `incoming_auth`", "{hook_secret: "),
+    Mistake("applications:\n  shop: {port: 80}\n", 1, "is called", "`images`"),
+    Mistake("development:\n  images: {}\n", 1, "aren't supported", "move the settings to the top level"),
+    # YAML
+    Mistake("images:\n\tshop: {port: 80}\n", 2, "column 1", "indent with spaces, not with tabs"),
+    Mistake(app("port: 80", "port: 81"), 3, "is given twice", "again at line 4"),
+    Mistake("domain: *name\n", 1, "column 9", "undefined alias"),
+    Mistake(" domain: x.io\nimages: {}\n", 2, "column 1", "remove the leading space"),
+    # values
+    Mistake(app('port: "abc"'), 3, "should be an integer", "such as 3000"),
+    Mistake(app('port: "3000:3000"'), 3, "should be an integer", "such as 3000"),
+    Mistake(app("command: x"), 2, "port: is required", "port"),
+    Mistake(app("port: 80", "cpus: 500m"), 4, "should be a number", "such as 0.5"),
+    Mistake(app("port: 80", "memory: 512Mi"), 4, "should be a size", 'such as "512m"'),
+    Mistake(app("port: 80", "start_timeout: 5 minutes"), 4, "should be a duration", '"5m"'),
+    Mistake(app("port: 80", "health_path: healthz"), 4, "should be a path", 'such as "/health"'),
+    Mistake("listen: 80\n", 1, "should be host:port", '"0.0.0.0:80"'),
+    Mistake("domain: https://x.io\n", 1, "without scheme and path", 'such as "demo.stager.io"'),
+    Mistake("domain: '*.x.io'\n", 1, 'should be without "*."', 'such as "demo.stager.io"'),
+    Mistake("event_listeners: [KillOnGithubPullRequestClose]\n", 1, "unknown name", "did you mean"),
+    Mistake("authentication_strategy: basicauth\n", 1, "unknown name", 'did you mean "basic"?'),
+    Mistake(app("port: 80", "private: login"), 4, 'not "login"', '"sign-in", "password" or "link"'),
+    Mistake(
+        app("port: 80", "env: {KEY: '${STRIPE_KEY}'}"), 4, "STRIPE_KEY isn't set", "environment variable"
+    ),
+    Mistake(app("port: 80", "image: 'Shop Image'"), 4, "should be an image reference", 'such as "shop"'),
+    Mistake("images:\n  Shop_App: {build: .}\n", 2, "should be lower-case", "`shop-app`"),
+    Mistake("images:\n  my shop: {port: 80}\n", 2, "without spaces", "such as `my-shop`"),
+    # shapes
+    Mistake("users: {ann: x}\n", 1, "should be a list, not a mapping", 'write `users: ["ann:${'),
+    Mistake("images: [shop]\n", 1, "should be a mapping, not a list", "write `images: {shop: {port: 3000}}`"),
+    Mistake(app("port: 80", "env: [A=1]"), 4, "should be a mapping", "write `env: {RAILS_ENV: staging}`"),
+    Mistake("images:\n  shop: 80\n", 2, "should be a mapping, not a number", "write `shop: {port: 3000}`"),
+    Mistake("- images\n", 0, "should be a mapping, not a list", "write `images: "),
+    # commands
+    Mistake(
+        app("port: 80", "command: npm start && node x"), 4, "`&&`", '["sh", "-c", "npm start && node x"]'
+    ),
+    Mistake(app("port: 80", "command: cat x | node y"), 4, "`|`", '["sh", "-c", "cat x | node y"]'),
+    Mistake(app("port: 80", "command: node x > log"), 4, "`>`", '["sh", "-c", "node x > log"]'),
+    Mistake(app("port: 80", "command: bin/migrate; node x"), 4, "`;`", '["sh", "-c", "bin/migrate; node x"]'),
+    Mistake(app("port: 80", "command: serve -p $PORT"), 4, "`$PORT`", '["sh", "-c", "serve -p $PORT"]'),
+    Mistake(app("port: 80", "command: A=1 serve"), 4, "a variable before", '["sh", "-c", "A=1 serve"]'),
+    Mistake(app("port: 80", "command: 'a ${PW} && b'"), 4, "`&&`", '["sh", "-c", "..."]'),
+    Mistake(app("port: 80", "hooks: {after_launch: a && b}"), 4, "`&&`", '["sh", "-c", "a && b"]'),
+    # combinations
+    Mistake(app("build: .", "image: shop"), 4, "has no effect, because `build`", "remove one of them"),
+    Mistake("github:\n  client_id: x\n", 1, "client_secret: is required", "because `client_id` is given"),
+]
+
+WARNINGS = [
+    Mistake(app("port: 80", "private: sign-in"), 4, "no user can sign in", "Add a strategy"),
+    Mistake("defaults:\n  private: sign-in\n" + app("port: 80"), 2, "no user can sign in", "Add a strategy"),
+    Mistake(USERS + app("build: ."), 5, "without credentials", "Add `github.outgoing_auth`"),
+    Mistake(
+        USERS + "github:\n  outgoing_auth:\n    user: ann\n    password: " + TOKEN,
+        6,
+        "contains a token",
+        "Refer to a variable, `${NAME}`, or a file",
+        "github.outgoing_auth.password",
+    ),
+    Mistake(app("port: 80", f"env: {{KEY: {TOKEN}}}"), 4, "contains a token", "`file:/path`"),
+    Mistake(app("port: 80", f"secrets: {{KEY: {TOKEN}}}"), 4, "contains a token", "`file:/path`"),
+    Mistake("users: ['ann:x']\n", 1, "`users` has no effect", "Add it, or remove `users`"),
+    Mistake("authentication_strategy: basic\nusers:\n- ann:x\n", 3, "plain text", "stager hash-password"),
+    Mistake("authentication_strategy: basic\n", 1, "`users` is empty", 'users: ["ann:${STAGER_PASSWORD}"]'),
+    Mistake("images: {}\n", 1, "`images` is empty", "`images: {shop: {port: 3000}}`"),
+    Mistake("nginx:\n  target_dir: sites\n", 1, "`nginx` has no effect", "`routing_strategy: nginx`"),
+    Mistake(
+        app("port: 80") + "event_listeners: LaunchOnGithubPullRequestOpened\n",
+        4,
+        "hook_secret",
+        "/setup/github",
+    ),
+]
+
+IN_THE_REPOSITORY = [
+    Mistake("prot: 3000\n", 1, "unknown key", 'did you mean "port"?'),
+    Mistake(
+        "port: 80\nmemory: 1g\n", 2, "belongs to the server's configuration", "under an entry of `images`"
+    ),
+    Mistake(
+        "secrets: {A: b}\n", 1, "belongs to the server's configuration", "every reader of the repository"
+    ),
+    Mistake("port: 80\nservices: [db]\n", 2, "aren't supported", "pass its address in `env`"),
+    Mistake("port: 80\nvolumes: [a:/a]\n", 2, "aren't supported", "the files of its image"),
+    Mistake('ports: ["3000:3000"]\n', 1, "isn't needed", "write `port: 3000`"),
+    Mistake("port: 80\nenv: [A=1]\n", 2, "should be a mapping", "write `env: {RAILS_ENV: staging}`"),
+    Mistake("port: 80\ncommand: npm start && x\n", 2, "`&&`", '["sh", "-c", "npm start && x"]'),
+    Mistake("port: 80\nhealth_path: up\n", 2, "should be a path", '"/health"'),
+    Mistake("port: 80\nport: 81\n", 1, "is given twice", "again at line 2"),
+    Mistake("port: 80\n\tcommand: x\n", 2, "column", "indent with spaces, not with tabs"),
+    Mistake("port: abc\n", 1, "should be an integer", "such as 3000"),
+]
+
+
+@pytest.mark.parametrize("mistake", ERRORS, ids=lambda mistake: mistake.text[:60])
+def test_a_mistake_is_an_error_with_line_cause_and_fix(lines_of: LinesOf, mistake: Mistake) -> None:
+    found = lines_of(mistake.text, PW="hunter2")
+    assert found.problems
+    assert mistake.is_answered_by(found.problems), found.problems
+    assert not any("hunter2" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("mistake", WARNINGS, ids=lambda mistake: mistake.text[:60])
+def test_a_mistake_that_starts_is_a_warning(lines_of: LinesOf, mistake: Mistake) -> None:
+    found = lines_of(mistake.text, PW="hunter2")
+    assert not found.problems
+    assert mistake.is_answered_by(found.warnings), found.warnings
+    assert not any(TOKEN in warning or "hunter2" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("mistake", IN_THE_REPOSITORY, ids=lambda mistake: mistake.text[:60])
+def test_a_mistake_in_the_repository_file(mistake: Mistake) -> None:
+    with pytest.raises(Fault) as caught:
+        read_file(mistake.text.encode(), ".stager.yml", get_args(RepositoryKey))
+    assert mistake.is_answered_by(caught.value.detail.splitlines()), caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Nothing to act on: the local repository needs no webhook, owner or credentials.
+        USERS + app("build: .") + "local_forge: {shop: /srv/shop.git}\n",
+        # GitHub launches everything, so nobody needs to sign in.
+        app("build: .", "repo: acme/shop")
+        + "event_listeners: [LaunchOnGithubPullRequestOpened, KillOnGithubPullRequestClosed]\n"
+        "github: {incoming_auth: {hook_secret: '${PW}'}, outgoing_auth: {user: a, password: '${PW}'}}\n",
+        # The password comes from the environment.
+        USERS + app("port: 80"),
+        USERS + app("port: 80") + "domain: localhost:8000\n",
+        # Operators in quotes, or in a list, are the program's.
+        USERS + app("port: 80", "command: sh -c 'a && b'"),
+        USERS + app("port: 80", "command: [sh, -c, 'a && b']"),
+        USERS + app("port: 80", r"command: 'sh -c \"exec serve -p $PORT\"'".replace("\\", "")),
+        USERS + app("port: 80", r"command: find . -name x -exec rm {} \;"),
+        USERS + app("port: 80", "env: {KEY: '${PW}'}"),
+    ],
+)
+def test_what_is_right_has_no_warning(lines_of: LinesOf, text: str) -> None:
+    found = lines_of(text, PW=TOKEN)
+    assert (found.problems, found.warnings) == ([], [])
