@@ -72,6 +72,7 @@ async def serve(
             await stopped.wait()
             log.info("stopping")
             server.should_exit = True
+            control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
 
