@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
 from stager.assembly.web_server import WebServer
@@ -46,17 +48,24 @@ EXTRA_WAIT = 60.0
 """Seconds that a request waits for a launch beyond the application's own start timeout."""
 
 
-async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
-    """Run Stager until `stopped` is set. The previews and the front keep running.
+async def serve(
+    loaded: Loaded, state: StateDirectory, stopped: asyncio.Event, *, reloads: bool = False
+) -> bool:
+    """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
+    should load the configuration and run it again, because an application was added in the browser.
 
     Args:
+        reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
 
     Raises:
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
+        reload = asyncio.Event()
         control_plane, web, front = await _assemble(loaded, state, stack)
+        if reloads:
+            web = replace(web, applications=BrowserSetup(loaded.path, state.path, reload.set))
         async with asyncio.TaskGroup() as tasks:
             server = WebServer(create_app(control_plane, web), state)
             running = [
@@ -65,11 +74,19 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
                 tasks.create_task(server.listen()),
             ]
             log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
-            await stopped.wait()
+            await _either(stopped, reload)
             log.info("stopping")
             server.should_exit = True
             for task in running[:2]:
                 task.cancel()
+        return not stopped.is_set()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _report_front(readiness: Readiness, problem: str) -> None:

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -64,7 +66,7 @@ def serve(
     if detach:
         _detach(state)
     else:
-        _run(loaded, state)
+        _run(loaded, state, partial(_loaded, config, host, port))
 
 
 def stop(config: ConfigOption = None) -> None:
@@ -134,7 +136,7 @@ def _state(config: Path | None) -> StateDirectory:
         _fail(str(error))
 
 
-def _run(loaded: Loaded, state: StateDirectory) -> None:
+def _run(loaded: Loaded, state: StateDirectory, load_again: Callable[[], Loaded]) -> None:
     # Importing the server takes most of a second, which `stop` and `status` save.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
 
@@ -144,17 +146,18 @@ def _run(loaded: Loaded, state: StateDirectory) -> None:
     try:
         state.lock()
         login_link.print_first(state)
-        asyncio.run(_until_signalled(loaded, state, serve_until))
+        while asyncio.run(_until_signalled(loaded, state, serve_until)):
+            loaded = load_again()
     except StagerError as error:
         _fail(str(error))
 
 
-async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: Any) -> None:
+async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: Any) -> bool:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await serve_until(loaded, state, stopped)
+    return bool(await serve_until(loaded, state, stopped, reloads=True))
 
 
 def _detach(state: StateDirectory) -> None:
