@@ -39,7 +39,9 @@ class BrowserSetup(ApplicationSetup):
     def add(self, application: NewApplication) -> str:
         name = application.name or application.repository.rpartition("/")[2].lower()
         if not NAME.fullmatch(name):
-            raise _invalid("The name must consist of lower-case letters, digits, dots and hyphens.")
+            raise _invalid(
+                "The name must consist of lower-case letters, digits, dots and hyphens, such as `shop`."
+            )
         try:
             self._add(name, application)
         except ConfigurationError as error:

@@ -61,6 +61,9 @@ async def withdraw_a_link(web: WebHarness, environment: str) -> httpx.Response:
     return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
 
 
+OWN = {"origin": f"http://{HOST}"}
+"""The header of forms on Stager's own pages."""
+
 SOCKET = "WEBSOCKET"
 """The method, on this page, of a call that opens one."""
 
@@ -135,6 +138,14 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("POST", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("POST", ID + "/share-links", json={})),
     ("DELETE", ID_IN_PATH + "/share-links/{link}"): (Action.SHARE, withdraw_a_link),
     (SOCKET, f"{ID_IN_PATH}/exec"): (Action.EXEC, open_a_terminal),
+    ("GET", "/setup"): (Action.SET_UP, asking("GET", "/setup")),
+    ("GET", "/setup/application"): (Action.SET_UP, asking("GET", "/setup/application")),
+    ("POST", "/setup/application"): (Action.SET_UP, asking("POST", "/setup/application", headers=OWN)),
+    ("GET", "/setup/application/{name}"): (Action.SET_UP, asking("GET", "/setup/application/shop")),
+    ("POST", "/setup/application/{name}/launch"): (
+        Action.SET_UP,
+        asking("POST", "/setup/application/shop/launch", headers=OWN),
+    ),
     ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
     ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),

@@ -98,6 +98,7 @@ async def first_preview(control: Control, web: Web, actor: Known, name: Name) ->
 async def launch(request: Request, control: Control, web: Web, actor: Known, name: Name) -> Response:
     """Launch the first preview, from a branch or the image."""
     check_origin(request)
+    await control.identity.authorizer.check(actor, Action.SET_UP)
     given = await form_of(request, LaunchForm)
     application = control.applications.get(name)
     try:
@@ -113,7 +114,7 @@ def _setup(web: WebContext) -> ApplicationSetup:
         raise Refused(
             "Applications can't be added in the browser in this installation.",
             hint="Add them to `images:` in config.yml.",
-            reason="setup-unavailable",
+            reason="application-setup-unavailable",
             status=404,
         )
     return web.applications
