@@ -31,6 +31,7 @@ from stager.engines.docker import (
     NetworkPool,
     connect,
 )
+from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
@@ -49,7 +50,12 @@ EXTRA_WAIT = 60.0
 
 
 async def serve(
-    loaded: Loaded, state: StateDirectory, stopped: asyncio.Event, *, reloads: bool = False
+    loaded: Loaded,
+    state: StateDirectory,
+    stopped: asyncio.Event,
+    *,
+    reloads: bool = False,
+    external_front: bool = False,
 ) -> bool:
     """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
     should load the configuration and run it again, because an application was added in the browser.
@@ -57,13 +63,14 @@ async def serve(
     Args:
         reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
+        external_front: whether `stager front` runs the front, so that this process doesn't start one.
 
     Raises:
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
         reload = asyncio.Event()
-        control_plane, web, front = await _assemble(loaded, state, stack)
+        control_plane, web, front = await _assemble(loaded, state, stack, external_front=external_front)
         if reloads:
             web = replace(web, applications=BrowserSetup(loaded.path, state.path, reload.set))
         async with asyncio.TaskGroup() as tasks:
@@ -77,6 +84,7 @@ async def serve(
             await _either(stopped, reload)
             log.info("stopping")
             server.should_exit = True
+            control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
         return not stopped.is_set()
@@ -110,14 +118,14 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
 
 
 async def _assemble(
-    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[ControlPlane, WebContext, FrontLauncher]:
-    drivers = await drivers_of(loaded.settings, state, stack)
+    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack, *, external_front: bool
+) -> tuple[ControlPlane, WebContext, FrontLauncher | ExternalFront]:
+    drivers = await drivers_of(loaded.settings, state, stack, external_front=external_front)
     control_plane = _control_plane(loaded, state, drivers)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.launcher
+    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.front_keeper
 
 
 def _control_plane(loaded: Loaded, state: StateDirectory, drivers: Drivers) -> ControlPlane:

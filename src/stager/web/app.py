@@ -21,6 +21,7 @@ from stager.web.forges import git_http, local_push
 from stager.web.pages import (
     account,
     application_setup,
+    dashboard,
     deliveries,
     github_setup,
     home,
@@ -36,7 +37,7 @@ CROSS_ORIGIN = problems.Problem(
     detail=BEHIND_TLS,
     reason="cross-origin",
 )
-NOT_RENEWED = ("/api/", "/static/", f"{git_http.PREFIX}/")
+NOT_RENEWED = ("/api/", "/static/", dashboard.EVENTS, f"{git_http.PREFIX}/")
 
 
 def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
@@ -54,6 +55,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         local_push,
         compat,
         home,
+        dashboard,
         preview,
         github_setup,
         application_setup,

@@ -61,9 +61,8 @@ async def withdraw_a_link(web: WebHarness, environment: str) -> httpx.Response:
     return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
 
 
-OWN = {"origin": f"http://{HOST}"}
-"""The header of forms on Stager's own pages."""
-
+OURS = {"origin": f"http://{HOST}"}
+"""The header of a form on one of Stager's own pages."""
 SOCKET = "WEBSOCKET"
 """The method, on this page, of a call that opens one."""
 
@@ -126,6 +125,14 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("GET", ID + "/build-log"),
     ),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
+    ("POST", "/previews/{environment}/redeploy"): (
+        Action.REDEPLOY,
+        asking("POST", "/previews/{id}/redeploy", headers=OURS),
+    ),
+    ("POST", "/previews/{environment}/remove"): (
+        Action.KILL,
+        asking("POST", "/previews/{id}/remove", headers=OURS),
+    ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
     ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
@@ -140,11 +147,11 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     (SOCKET, f"{ID_IN_PATH}/exec"): (Action.EXEC, open_a_terminal),
     ("GET", "/setup"): (Action.SET_UP, asking("GET", "/setup")),
     ("GET", "/setup/application"): (Action.SET_UP, asking("GET", "/setup/application")),
-    ("POST", "/setup/application"): (Action.SET_UP, asking("POST", "/setup/application", headers=OWN)),
+    ("POST", "/setup/application"): (Action.SET_UP, asking("POST", "/setup/application", headers=OURS)),
     ("GET", "/setup/application/{name}"): (Action.SET_UP, asking("GET", "/setup/application/shop")),
     ("POST", "/setup/application/{name}/launch"): (
         Action.SET_UP,
-        asking("POST", "/setup/application/shop/launch", headers=OWN),
+        asking("POST", "/setup/application/shop/launch", headers=OURS),
     ),
     ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
     ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
@@ -161,6 +168,7 @@ FOR_WHOEVER_IS_KNOWN = {
     ("DELETE", "/api/v1/tokens/{token}"),
     ("GET", "/account"),  # one's own
 }
+STREAMS = {("GET", "/dashboard/events")}  # test_dashboard.py
 BY_FORM = {
     ("POST", "/account/sessions/{session}/end"),  # from our own pages only: test_signing_in_attacks.py
     ("POST", "/account/sessions/end"),
@@ -267,7 +275,7 @@ def test_every_call_is_on_this_page() -> None:
         for method in set(route.methods or ()) - {"HEAD"}
     } | {(SOCKET, route.path) for route in routes if isinstance(route, APIWebSocketRoute)}
     assert all(isinstance(route, APIRoute | APIWebSocketRoute) for route in routes)
-    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY
+    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY | STREAMS
 
 
 @pytest.mark.parametrize("access", Access)
@@ -277,10 +285,10 @@ async def test_comments(verb: Verb, access: Access) -> None:
         repository = harness.forge.add_repository("acme", "shop")
         harness.forge.allow(repository, "bob", access)
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
-        await harness.tell(said)
+        await harness.deliver(said)
         await harness.rest(30)
         [comment] = [c for c in harness.forge.comments if c.id == said.comment]
 
