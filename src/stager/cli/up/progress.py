@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -24,10 +24,24 @@ HINTS = {
     "wrong-port": "Set the port with --app-port.",
     "not-listening": "If it listens on another port, set it with --app-port.",
     "dockerfile-missing": "Choose the Dockerfile with --dockerfile, and its folder with --context.",
-    "build-failed": "--dockerfile and --context choose what is built; --env sets build arguments.",
-    "exited": "If a variable is missing, set it with --env NAME=VALUE or --env-file.",
 }
 """Which option helps, by the reason of the failure."""
+
+NOT_FOUND = "Choose the folder that is built with --context, and another Dockerfile with --dockerfile."
+VALUES = "If a variable is missing, set it with --env NAME=VALUE or --env-file."
+
+
+def option_for(environment: Mapping[str, Any]) -> str:
+    """Return the sentence with the option that helps with a failure; empty for none."""
+    reason = environment["reason"]
+    if reason == "build-failed" and "not found" in environment["message"]:
+        return NOT_FOUND
+    # Without a hint of the server, the cause is unknown.
+    if reason in ("build-failed", "exited") and not environment["hint"]:
+        return VALUES
+    if reason == "exited" and environment["hint"].startswith("Check the last lines"):
+        return VALUES
+    return HINTS.get(reason, "")
 
 
 class ApplicationApi:
@@ -138,7 +152,7 @@ class Progress:
         what = f"The Dockerfile has no CMD, so the base image's command ran: {ran}" if ran else ""
         is_streamed = has_build_log and reason == "build-failed"
         log = "" if is_streamed else await self._log_tail(environment["id"])
-        return [HINTS.get(reason, ""), what, log]
+        return [option_for(environment), what, log]
 
     async def _log_tail(self, environment: str) -> str:
         """Return the end of the log of the failed deployment."""
