@@ -214,6 +214,11 @@ def test_options_set_variables(results: Results) -> None:
     assert results[("shop", *options)].page == "Hello, secret of 64"
 
 
+@pytest.mark.attack(
+    "A step of the build prints a variable that was passed to `stager up`",
+    profile="repository's own code",
+    result="the log shows `***`, and no file of Stager's has the value",
+)
 def test_variables_reach_build_and_run_and_no_file() -> None:
     """A value that the repository doesn't have: neither in the state folder, nor in what is said."""
     values = {"API_TOKEN": "kx7-argument", "NPM_TOKEN": "kx7-mounted", "RUN_TOKEN": "kx7-running"}

@@ -33,15 +33,15 @@ VALUES = "If a variable is missing, set it with --env NAME=VALUE or --env-file."
 
 def option_for(environment: Mapping[str, Any]) -> str:
     """Return the sentence with the option that helps with a failure; empty for none."""
-    reason = environment["reason"]
-    if reason == "build-failed" and "not found" in environment["message"]:
+    slug = environment["reason"]
+    if slug == "build-failed" and "not found" in environment["message"]:
         return NOT_FOUND
     # Without a hint of the server, the cause is unknown.
-    if reason in ("build-failed", "exited") and not environment["hint"]:
+    if slug in ("build-failed", "exited") and not environment["hint"]:
         return VALUES
-    if reason == "exited" and environment["hint"].startswith("Check the last lines"):
+    if slug == "exited" and environment["hint"].startswith("Check the last lines"):
         return VALUES
-    return HINTS.get(reason, "")
+    return HINTS.get(slug, "")
 
 
 class ApplicationApi:
@@ -147,10 +147,10 @@ class Progress:
     async def _failure(self, environment: dict[str, Any], *, has_build_log: bool) -> list[str]:
         """Return what helps with a failure: the option, what was run, and the end of the log, unless it has
         been streamed."""
-        reason = environment["reason"]
-        ran = self._default_command if reason in ("exited", "start-failed") else ""
+        slug = environment["reason"]
+        ran = self._default_command if slug in ("exited", "start-failed") else ""
         what = f"The Dockerfile has no CMD, so the base image's command ran: {ran}" if ran else ""
-        is_streamed = has_build_log and reason == "build-failed"
+        is_streamed = has_build_log and slug == "build-failed"
         log = "" if is_streamed else await self._log_tail(environment["id"])
         return [option_for(environment), what, log]
 

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from stager.cli.up import command
-from stager.cli.up.terminal import listed
+from stager.cli.up.terminal import StandardTerminal, listed
 
 RUNNER = CliRunner()
 PATIENCE = 60.0
@@ -85,6 +85,16 @@ def read_until(descriptor: int, text: str) -> str:
         assert time.monotonic() < deadline, shown
         shown += os.read(descriptor, 4096).decode()
     return shown
+
+
+@pytest.mark.attack(
+    "A file's name or a build's log contains control sequences of the terminal of `stager up`",
+    profile="repository's own code",
+    result="they are removed",
+)
+def test_control_sequences_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    StandardTerminal().say("one\x1b[2J\rtwo\x07\n\x1b]0;title\x07three")
+    assert capsys.readouterr().out == "two\ufffd\nthree\n"
 
 
 def test_long_lists_are_shortened() -> None:
