@@ -19,7 +19,7 @@ STAND_INS = ("stager-base/static:1", "stager-base/python-build:1", "stager-base/
 """The base images, which other machines pull from a registry."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP = Path("/etc/pip.conf")
-REMOUNT = "for each in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw $each; done 2>/dev/null"
+REMOUNT = "mount -o remount,rw /sys; for each in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw,bind $each; done"
 TIMEOUT = 900.0
 BOOTABLE = (
     "--security-opt=seccomp=unconfined",
