@@ -19,7 +19,9 @@ STAND_INS = ("stager-base/static:1", "stager-base/python-build:1", "stager-base/
 """The base images, which other machines pull from a registry."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP = Path("/etc/pip.conf")
-REMOUNT = "mount -o remount,rw /sys; for each in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw,bind $each; done"
+GROUPS = "/sys/fs/cgroup"
+REMOUNT = f"mount -o remount,rw /sys; for g in {GROUPS} {GROUPS}/*; do mount -o remount,rw,bind $g; done"
+"""Docker mounts control groups read-only, for systemd and for the machine's own Docker."""
 TIMEOUT = 900.0
 BOOTABLE = (
     "--security-opt=seccomp=unconfined",
