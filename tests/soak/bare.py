@@ -32,7 +32,6 @@ BOOTABLE = (
     "--tmpfs=/run:exec",
     "--tmpfs=/tmp:exec",
     "--volume=/var/lib/docker",
-    "--volume=/var/lib/stager-builder",
     "--env=container=docker",
     # systemd 256 and later use the first version of control groups only with this (its NEWS).
     "--env=SYSTEMD_PROC_CMDLINE=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
