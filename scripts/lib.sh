@@ -52,8 +52,8 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry and wrk are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY or NEEDS_WRK: installing nginx or the
-# registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# registry, wrk and debootstrap are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK or NEEDS_DEBOOTSTRAP:
+# installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -65,6 +65,8 @@ missing_packages() {
     [ -z "${NEEDS_REGISTRY:-}" ] || has docker-registry || echo docker-registry
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
+    [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
+    [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has capsh || echo libcap2-bin
     has iptables || echo iptables
     has ip || echo iproute2
     has mkfs.ext4 || echo e2fsprogs

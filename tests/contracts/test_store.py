@@ -17,7 +17,7 @@ from stager.ports.store import (
     DeliveryRecord,
     RefusedDeliveries,
     SeenRepository,
-    SetAside,
+    SetAsideDelivery,
     StateKind,
     Store,
     Transaction,
@@ -343,7 +343,7 @@ class TestBegunDeliveries:
 
         one = delivery(1)
         [found] = await store.read(lambda tx: tx.deliveries_set_aside())
-        assert found == SetAside(one.forge, one.id, one.event, later(1), "it hangs")
+        assert found == SetAsideDelivery(one.forge, one.id, one.event, later(1), "it hangs")
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(2)
 
     async def test_setting_an_unknown_one_aside_has_no_effect(self, store: Store) -> None:
@@ -674,8 +674,8 @@ class TestTransactions:
 
 
 async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
-    told = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
-    await save(store, told)
+    saved = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
+    await save(store, saved)
 
     read = await store.read(lambda tx: tx.change("github:10", 7))
-    assert read == replace(told, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    assert read == replace(saved, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stager.domain.pull_requests.events import NO_APPLICATION
 from stager.ports.diagnostics import Finding, Verdict
-from stager.ports.store import DeliveryRecord, RefusedDeliveries, SetAside, Store
+from stager.ports.store import DeliveryRecord, RefusedDeliveries, SetAsideDelivery, Store
 
 RECENT = 50
 """Deliveries in which causes are looked for."""
@@ -48,7 +48,7 @@ def _last(recent: Sequence[DeliveryRecord]) -> str:
     return f"The last one ({one.event}{about}) arrived at {when}: {one.outcome or 'in progress'}."
 
 
-def _set_aside(one: SetAside) -> str:
+def _set_aside(one: SetAsideDelivery) -> str:
     when = one.at.isoformat(sep=" ", timespec="seconds")
     return f"{one.forge}'s delivery {one.delivery} ({one.event}) was {one.outcome}, at {when}."
 

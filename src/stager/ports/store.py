@@ -45,7 +45,7 @@ class SeenRepository:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAsideDelivery:
     """A delivery that is no longer processed because its processing never ended.
 
     Args:
@@ -186,7 +186,7 @@ class Transaction(AccountRecords, Protocol):
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         """Record why it isn't processed, and discard its payload; `next_delivery` no longer returns it."""
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         """Those that are set aside, in the order of their arrival."""
 
     def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:

@@ -266,10 +266,10 @@ async def test_comments(verb: Verb, access: Access) -> None:
         repository = harness.forge.add_repository("acme", "shop")
         harness.forge.allow(repository, "bob", access)
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
-        await harness.tell(said)
+        await harness.deliver(said)
         await harness.rest(30)
         [comment] = [c for c in harness.forge.comments if c.id == said.comment]
 

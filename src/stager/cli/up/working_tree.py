@@ -102,7 +102,7 @@ class WorkingTree:
         excluded = (f":(exclude,glob)**/{name}" for name in LOCAL_ENV)
         await self._git("add", "--all", "--", ".", *excluded, folder=folder, index=index)
         if tracked := await tracked_env_files(folder):
-            await self._git("add", "--force", "--", *tracked, folder=folder, index=index)
+            await self._git("update-index", "--add", "--remove", "--", *tracked, folder=folder, index=index)
         tree = (await self._git("write-tree", folder=folder, index=index)).text
         listed = (await self._git("ls-files", "--stage", "-z", index=index)).output.decode(
             errors="surrogateescape"
@@ -169,4 +169,4 @@ async def tracked_env_files(folder: Path) -> tuple[str, ...]:
     patterns = (f":(glob)**/{name}" for name in LOCAL_ENV)
     done = await git("ls-files", "-z", "--", *patterns, cwd=folder)
     found = done.output.decode(errors="surrogateescape").split("\0") if done.code == 0 else ()
-    return tuple(path for path in found if path and (folder / path).is_file())
+    return tuple(path for path in found if path)

@@ -37,7 +37,7 @@ from stager.ports.store import (
     DeliveryRecord,
     RefusedDeliveries,
     SeenRepository,
-    SetAside,
+    SetAsideDelivery,
     StateKind,
 )
 from stager.stores.sqlite.accounts import SqliteAccountRecords
@@ -366,7 +366,7 @@ class SqliteTransaction(SqliteAccountRecords):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
 
     def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
@@ -429,9 +429,9 @@ def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
 
 
-def _set_aside_of(columns: Sequence[Any]) -> SetAside:
+def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:
     forge, delivery, event, at, outcome = columns
-    return SetAside(forge, delivery, event, moment(at), outcome)
+    return SetAsideDelivery(forge, delivery, event, moment(at), outcome)
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:

@@ -19,7 +19,7 @@ from stager.ports.store import (
     DeliveryRecord,
     RefusedDeliveries,
     SeenRepository,
-    SetAside,
+    SetAsideDelivery,
     StateKind,
 )
 from stager.testing.fakes.accounts import AccountTables, MemoryAccountRecords
@@ -234,9 +234,9 @@ class MemoryTransaction(MemoryAccountRecords):
             ended = replace(receipts[key], finished_at=at, outcome=outcome, about=about, attempts=0)
             receipts[key] = replace(ended, is_set_aside=is_set_aside)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return [
-            SetAside(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
+            SetAsideDelivery(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
             for r in self._tables.receipts.values()
             if r.is_set_aside and r.finished_at is not None
         ]

@@ -42,7 +42,7 @@ class BenchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Testbed:
     """Where a row is measured.
 
     Args:

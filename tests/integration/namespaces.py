@@ -50,7 +50,7 @@ needs_namespaces = pytest.mark.skipif(
 )
 
 
-class Place:
+class Namespace:
     """A network namespace, which lives as long as a process in it."""
 
     def __init__(self) -> None:
@@ -179,7 +179,9 @@ def helping(folder: Path, enter: Sequence[str] = (), *options: str) -> Iterator[
         helper.stop()
 
 
-def join(host: Place, guest: Place, bridge: str, addresses: dict[str, str], link: str = "eth0") -> None:
+def join(
+    host: Namespace, guest: Namespace, bridge: str, addresses: dict[str, str], link: str = "eth0"
+) -> None:
     """A link between two: its end in the host has this name.
 
     Args:

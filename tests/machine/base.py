@@ -72,7 +72,7 @@ class Terms:
         )
 
 
-class Ground(RuleBasedStateMachine):
+class BaseMachine(RuleBasedStateMachine):
     """One installation with its engine, its builder, its front and a forge.
 
     Attributes:

@@ -32,7 +32,7 @@ class GithubDeployment:
 
 
 @dataclass
-class GithubPlaces:
+class RepositoryState:
     """What a repository has besides pull requests.
 
     Args:
@@ -58,7 +58,7 @@ class Double(Protocol):
     def page(self, request: web.Request, items: list[Json], within: str = "") -> web.Response: ...
 
 
-class Places:
+class RepositoryRoutes:
     """The routes."""
 
     def __init__(self, double: Double) -> None:
@@ -76,10 +76,10 @@ class Places:
         router.add_post(prefix + "/issues/comments/{comment}/reactions", self._react)
 
     async def _permission(self, request: web.Request) -> web.Response:
-        places, login = self._places(request), request.match_info["login"]
-        if login.lower() not in places.people:
+        state, login = self._state(request), request.match_info["login"]
+        if login.lower() not in state.people:
             raise web.HTTPNotFound(reason="Not Found")
-        permission, role = places.people[login.lower()]
+        permission, role = state.people[login.lower()]
         user = {"login": login, "id": len(login), "type": "User"}
         return web.json_response({"permission": permission, "role_name": role, "user": user})
 
@@ -89,31 +89,31 @@ class Places:
 
     async def _combined_status(self, request: web.Request) -> web.Response:
         sha = request.match_info["sha"]
-        newest = {status["context"]: status for status in self._places(request).statuses.get(sha, [])}
+        newest = {status["context"]: status for status in self._state(request).statuses.get(sha, [])}
         return self._double.page(request, list(newest.values()), "statuses")
 
     async def _check_runs(self, request: web.Request) -> web.Response:
-        runs = self._places(request).check_runs.get(request.match_info["sha"], [])
+        runs = self._state(request).check_runs.get(request.match_info["sha"], [])
         return self._double.page(request, runs, "check_runs")
 
     async def _list_deployments(self, request: web.Request) -> web.Response:
         wanted = request.query.get("environment")
-        found = [d for d in self._places(request).deployments if wanted in {None, d.environment}]
+        found = [d for d in self._state(request).deployments if wanted in {None, d.environment}]
         return self._double.page(request, [_deployment_json(d) for d in reversed(found)])
 
     async def _create_deployment(self, request: web.Request) -> web.Response:
-        places, asked = self._places(request), await request.json()
-        _must(asked["ref"] in places.shas, f"No ref found for: {asked['ref']}")
+        state, asked = self._state(request), await request.json()
+        _must(asked["ref"] in state.shas, f"No ref found for: {asked['ref']}")
         _must(len(asked.get("description", "")) <= LONGEST_DESCRIPTION, "description is too long")
         if asked.get("auto_merge", True) or asked.get("required_contexts") != []:
             raise web.HTTPConflict(reason="Conflict: Commit status checks failed")
         environment = asked.get("environment", "production")
         deployment = GithubDeployment(self._double.next_id(), asked["ref"], environment, asked)
-        places.deployments.append(deployment)
+        state.deployments.append(deployment)
         return web.json_response(_deployment_json(deployment), status=201)
 
     async def _create_deployment_status(self, request: web.Request) -> web.Response:
-        deployments, wanted = self._places(request).deployments, request.match_info["deployment"]
+        deployments, wanted = self._state(request).deployments, request.match_info["deployment"]
         deployment = next((d for d in deployments if str(d.id) == wanted), None)
         if deployment is None:
             raise web.HTTPNotFound(reason="Not Found")
@@ -126,11 +126,11 @@ class Places:
         return web.json_response({"id": self._double.next_id(), **status}, status=201)
 
     async def _create_status(self, request: web.Request) -> web.Response:
-        places, sha, status = self._places(request), request.match_info["sha"], await request.json()
-        _must(sha in places.shas, f"No commit found for SHA: {sha}")
+        state, sha, status = self._state(request), request.match_info["sha"], await request.json()
+        _must(sha in state.shas, f"No commit found for SHA: {sha}")
         _must(status["state"] in COMMIT_STATES, "state is not included in the list")
         _must(len(status.get("description", "")) <= LONGEST_DESCRIPTION, "description is too long")
-        places.statuses.setdefault(sha, []).append({"context": "default", **status})
+        state.statuses.setdefault(sha, []).append({"context": "default", **status})
         return web.json_response({"id": self._double.next_id(), **status}, status=201)
 
     async def _react(self, request: web.Request) -> web.Response:
@@ -143,10 +143,10 @@ class Places:
         answer = {"id": self._double.next_id(), "content": content}
         return web.json_response(answer, status=201 if is_new else 200)
 
-    def _places(self, request: web.Request) -> GithubPlaces:
-        places = self._double.repository(request).places
-        assert isinstance(places, GithubPlaces)
-        return places
+    def _state(self, request: web.Request) -> RepositoryState:
+        state = self._double.repository(request).state
+        assert isinstance(state, RepositoryState)
+        return state
 
 
 def _must(holds: bool, message: str) -> None:
