@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeStager
-from tests.integration.stager import StagerUnderTest, docker, until
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest, docker, until
 from tests.local_forge.workshop import Clone
 
 DOCKERFILE = """\
@@ -111,6 +114,66 @@ def test_a_branch_is_built_refreshed_and_removed(make_rig: MakeRig) -> None:
 
     rig.clone.push("--delete", "feature")
     until(lambda: not rig.stager.containers() and not rig.stager.networks(), "nothing runs", 90)
+
+
+def test_a_push_shows_the_build_and_how_it_ends(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo on the way\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    first, *log, last = rig.clone.push("-o", "wait", "feature")
+    url = f"http://{rig.stager.host('feature')}"
+    assert first == f"opened change 1, {url}"
+    assert any("on the way" in line for line in log)
+    assert re.fullmatch(rf"live after \d+ s, {re.escape(url)}", last)
+    assert rig.stager.get("feature").text == "hello", "it was live when the push ended"
+
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo it breaks && exit 7\n")
+    _, *log, last = rig.clone.push("-o", "wait", "feature")
+    assert any("it breaks" in line for line in log)
+    assert last.startswith("Building failed at step")
+
+    environment = rig.stager.environment("feature")["id"]  # with a request that makes the domain known
+    rig.clone.commit("Dockerfile", DOCKERFILE)
+    updated, hint = rig.clone.push("feature")
+    assert updated == f"updated change 1, {url}"
+    page = f"http://localhost:{rig.stager.port}/previews/{environment}"
+    assert hint == f"its build: {page}, or here with: git push -o wait"
+
+
+def test_an_interrupted_push_stops_only_the_waiting(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo begun && sleep 6\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    pushing = subprocess.Popen(
+        ["git", "push", "-o", "wait", "stager", "feature"],
+        cwd=rig.clone.folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert pushing.stderr is not None
+    assert any("begun" in line for line in pushing.stderr)
+    os.killpg(pushing.pid, signal.SIGTERM)  # as Ctrl-C; background jobs may ignore SIGINT
+    assert pushing.wait(30) != 0
+    pushing.stderr.close()
+    rig.shows("feature", "hello")
+
+
+def test_a_push_over_http_shows_the_build(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    url = f"http://{USER}:{PASSWORD.replace(':', '%3A')}@127.0.0.1:{rig.stager.port}/git/shop.git"
+    rig.clone.git("remote", "set-url", "stager", url)
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo on the way\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    _, *log, last = rig.clone.push("-o", "wait", "feature")
+    assert any("on the way" in line for line in log)
+    assert last.startswith("live after ")
 
 
 def test_a_broken_build_takes_nothing_down_and_says_where(make_rig: MakeRig) -> None:
