@@ -68,6 +68,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             await stopped.wait()
             log.info("stopping")
             server.should_exit = True
+            control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
 

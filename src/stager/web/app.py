@@ -18,7 +18,7 @@ from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
 from stager.web.body_limits import BodyLimits
 from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
-from stager.web.pages import account, deliveries, github_setup, home, login_link, preview, sign_in
+from stager.web.pages import account, dashboard, deliveries, github_setup, home, login_link, preview, sign_in
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
 CROSS_ORIGIN = problems.Problem(
@@ -27,7 +27,7 @@ CROSS_ORIGIN = problems.Problem(
     detail=BEHIND_TLS,
     reason="cross-origin",
 )
-NOT_RENEWED = ("/api/", "/static/", f"{git_http.PREFIX}/")
+NOT_RENEWED = ("/api/", "/static/", dashboard.EVENTS, f"{git_http.PREFIX}/")
 
 
 def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
@@ -45,6 +45,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         local_push,
         compat,
         home,
+        dashboard,
         preview,
         github_setup,
         deliveries,
