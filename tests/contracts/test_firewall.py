@@ -13,10 +13,9 @@ from typing import Protocol
 
 import pytest
 
-from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry
-from stager.domain.profile import ProfileName
+from stager.domain.profile import Egress, ProfileName
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
 from stager.engines.docker.network.pool import bridge_of

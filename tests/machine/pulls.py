@@ -210,7 +210,7 @@ class Pulls(BaseMachine):
     def _deliver(self, event: Event, delivery_id: str = "") -> None:
         delivery = self.harness.forge.delivery(event, delivery_id)
         if self._alive:
-            self._answered(self.harness.running.webhooks.receive(delivery))
+            self._answered(self.harness.running.inbox.receive(delivery))
         if (delivery.forge, delivery.id) in self.harness.store._tables.receipts:
             self._heard(event)
 

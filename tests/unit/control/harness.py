@@ -190,7 +190,7 @@ class Harness(Fakes):
     async def deliver(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
-            await self.running.webhooks.receive(self.forge.delivery(event))
+            await self.running.inbox.receive(self.forge.delivery(event))
 
     # Observations.
 
@@ -261,7 +261,7 @@ class RunningControlPlane:
         self.metrics, self.applications, self.controller = plane.metrics, plane.applications, plane.controller
         self.urls, self.routes = plane.routing.urls, plane.routing.routes
         self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
-        self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
+        self.inbox, self.resync = plane.pull_requests.inbox, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
         self.problems = plane.reconciler.readiness.problems
         self.change_feed = plane.environments.change_feed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from stager.control.environments.package import Environments
 from stager.control.identity.package import Identity
@@ -55,9 +56,9 @@ class PullRequests:
             store, ports.forges, applications, environments, audit=identity.audit, once=once
         )
         merge_queue = MergeQueue(store, ports.forges, applications, enabled=statuses)
+        self.inbox = Inbox(store, ports.clock, metrics)
         self.webhooks = WebhookConsumer(
             store,
-            Inbox(store, ports.clock, metrics),
             ports.webhooks,
             EventConsumers(self.change_events, comment_commands, merge_queue, self._resync_soon.set),
             once=once,
@@ -68,6 +69,7 @@ class PullRequests:
 
     def loops(self, resync_interval: timedelta) -> list[Loop]:
         """Processing of deliveries, and the resync."""
-        deliveries = Loop("deliveries", self.webhooks.run, after_adoption=True)
+        process = partial(self.inbox.run, self.webhooks.process)
+        deliveries = Loop("deliveries", process, after_adoption=True)
         resync = Loop("resync", self.resync.run, resync_interval, after_adoption=True, wake=self._resync_soon)
         return [deliveries, resync]

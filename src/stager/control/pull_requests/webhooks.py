@@ -9,7 +9,7 @@ import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.inbox import Deduplication, Inbox, Processed
+from stager.control.pull_requests.inbox import Deduplication, Processed
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
@@ -47,7 +47,7 @@ class EventConsumers:
 
 
 class WebhookConsumer:
-    """Consumes deliveries.
+    """Consumes the deliveries of the inbox.
 
     Args:
         webhooks: read deliveries, by the forge that they are recorded under.
@@ -56,27 +56,17 @@ class WebhookConsumer:
     def __init__(
         self,
         store: Store,
-        inbox: Inbox,
         webhooks: Mapping[str, Webhooks],
         consumers: EventConsumers,
         *,
         once: Deduplication,
     ) -> None:
         self._store = store
-        self._inbox = inbox
         self._webhooks = webhooks
         self._to = consumers
         self._once = once
 
-    async def receive(self, delivery: Delivery) -> bool:
-        """Record a verified delivery; once this returns, it can't be lost. False for a repeated one."""
-        return await self._inbox.receive(delivery)
-
-    async def run(self) -> None:
-        """Process the deliveries until cancelled, those left over by an earlier process first."""
-        await self._inbox.run(self._process)
-
-    async def _process(self, delivery: Delivery) -> Processed:
+    async def process(self, delivery: Delivery) -> Processed:
         """Process a delivery and return its outcome. A failure ends this delivery only."""
         about = ""
         try:

@@ -122,7 +122,7 @@ async def _delivery(request: Request, control: ControlPlane, forge: str) -> Resp
         raise Refused(f'There is no forge "{forge[:40]}".', reason="forge-unknown", status=404)
     deliveries = await deliveries_of(request, control, forge)
     await learn_domain(request, control)
-    new = [await control.pull_requests.webhooks.receive(delivery) for delivery in deliveries]
+    new = [await control.pull_requests.inbox.receive(delivery) for delivery in deliveries]
     return PlainTextResponse("accepted" if any(new) else "accepted before", 202)
 
 

@@ -48,7 +48,7 @@ async def local(request: Request, control: Control) -> Response:
         raise Refused("No local forge is configured.", reason="forge-unknown", status=404)
     deliveries = await deliveries_of(request, control, FORGE)
     for delivery in deliveries:
-        await control.pull_requests.webhooks.receive(delivery)
+        await control.pull_requests.inbox.receive(delivery)
     events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeEvent)]
     shown, more = events[:MAX_SHOWN], len(events[MAX_SHOWN:])
     timeout = URL_TIMEOUT if len(events) <= MAX_WITH_URL else 0.0

@@ -254,7 +254,7 @@ class TestKillOfAChange:
 
     async def test_not_until_its_delivery_is_repeated(self, harness: Harness) -> None:
         event = await self.held(harness)
-        await harness.running.webhooks.receive(harness.forge.delivery(event, "another-id"))
+        await harness.running.inbox.receive(harness.forge.delivery(event, "another-id"))
         await harness.rest(1000)
 
         await harness.assert_gone()

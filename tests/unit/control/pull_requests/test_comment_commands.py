@@ -286,7 +286,7 @@ class TestOnce:
     """A copy of a delivery may come under an id of its own, because that isn't signed."""
 
     async def again(self, talk: Talk, said: CommentAdded, number: int = 1) -> None:
-        await talk.running.webhooks.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.running.inbox.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
     @pytest.mark.attack(

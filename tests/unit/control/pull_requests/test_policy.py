@@ -336,7 +336,7 @@ class TestChecks:
             await gate.rest(30)
             await gate.assert_refused(SuspensionReason.CHECKS)
             ended = gate.forge.check(gate.repository, SHA, context="slow")
-            await gate.running.webhooks.receive(gate.forge.delivery(ended, "d-slow"))
+            await gate.running.inbox.receive(gate.forge.delivery(ended, "d-slow"))
             await gate.rest(30)
 
             await gate.assert_live()

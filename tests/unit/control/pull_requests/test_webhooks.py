@@ -19,8 +19,16 @@ from stager.control.reporting.reporter import report_state_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
-from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
-from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent, Ignored
+from stager.domain.pull_requests.events import (
+    Call,
+    ChangeAction,
+    ChangeEvent,
+    Decision,
+    Ignored,
+    LaunchPreview,
+    RemovePreview,
+    Skip,
+)
 from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
@@ -129,7 +137,7 @@ class TestAnyOrder:
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
                 # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
-                await harness.running.webhooks.receive(harness.forge.delivery(event, f"d{number}"))
+                await harness.running.inbox.receive(harness.forge.delivery(event, f"d{number}"))
                 await harness.rest(pause)
             await harness.rest()
             await assert_as_the_last_says(harness, told[-1])
@@ -139,23 +147,23 @@ class TestDeliveries:
     async def test_a_repeated_one_has_no_effect(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         delivery = harness.forge.delivery(event)
-        assert await harness.running.webhooks.receive(delivery)
+        assert await harness.running.inbox.receive(delivery)
         await harness.rest()
-        assert not await harness.running.webhooks.receive(delivery)
+        assert not await harness.running.inbox.receive(delivery)
         await harness.rest()
 
         assert (await harness.the()).desired.generation == 1
 
     async def test_one_that_was_not_worked_through_is_by_the_next_life(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.running.webhooks.receive(harness.forge.delivery(event))
+        await harness.running.inbox.receive(harness.forge.delivery(event))
         await harness.kill()
         await harness.start()
 
         await harness.assert_live()
 
     async def test_one_that_concerns_nothing(self, harness: Harness) -> None:
-        await harness.running.webhooks.receive(harness.forge.delivery(Ignored("it is a star")))
+        await harness.running.inbox.receive(harness.forge.delivery(Ignored("it is a star")))
         await harness.rest()
 
         assert await harness.environments() == []
@@ -381,7 +389,7 @@ class TestReopened:
             await harness.rest()
             await harness.assert_live()
             await harness.stop("feature-x")
-            await harness.running.webhooks.receive(harness.forge.delivery(reopened, "copy"))
+            await harness.running.inbox.receive(harness.forge.delivery(reopened, "copy"))
             await harness.rest()
 
             suspension = (await harness.the()).desired.suspension

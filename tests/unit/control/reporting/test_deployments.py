@@ -306,7 +306,7 @@ async def killed_at(at: int) -> Tripwire:
     wire.arm()
     with suppress(TimeoutError):
         async with asyncio.timeout(300):
-            await running.webhooks.receive(harness.forge.delivery(event))
+            await running.inbox.receive(harness.forge.delivery(event))
     await harness.rest()
     tripped = Tripwire(at)
     if wire.tripped.is_set():
