@@ -290,3 +290,15 @@ def _command_lines() -> Iterator[bytes]:
 def _running(command: str) -> bool:
     words = command.encode().replace(b" ", b"\0")
     return any(words in line for line in _command_lines())
+
+
+def test_a_branch_without_a_dockerfile(town: MakeTown) -> None:
+    """`build: auto` in the repository's own file; the configuration has the base image."""
+    place: Town = town(build={"args": {"STATIC_BASE": "stager-base/static:1"}})
+    place.clone.git("checkout", "--quiet", "-B", "plain", "main")
+    place.push("plain", {".stager.yml": "build: auto\n", "public/index.html": "no Dockerfile"})
+    place.shows("plain", "no Dockerfile")
+    [first] = place.deployments("plain")
+    environment = place.stager.environment("plain")["id"]
+    log = place.stager.http.get(f"/api/v1/environments/{environment}/log", params={"deployment": first["id"]})
+    assert "public/index.html is the page." in log.text
