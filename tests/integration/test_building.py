@@ -298,7 +298,6 @@ def test_a_branch_without_a_dockerfile(town: MakeTown) -> None:
     place.clone.git("checkout", "--quiet", "-B", "plain", "main")
     place.push("plain", {".stager.yml": "build: auto\n", "public/index.html": "no Dockerfile"})
     place.shows("plain", "no Dockerfile")
-    [first] = place.deployments("plain")
-    environment = place.stager.environment("plain")["id"]
-    log = place.stager.http.get(f"/api/v1/environments/{environment}/log", params={"deployment": first["id"]})
-    assert "public/index.html is the page." in log.text
+    log = place.stager.text(f"/environments/{place.stager.environment('plain')['id']}/build-log")
+    assert "public/index.html is the page." in log
+    assert "COPY public /site" in log, "the generated Dockerfile is shown"
